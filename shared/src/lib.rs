@@ -1,0 +1,21 @@
+//! What the trainer and the scorer must agree on: pipeline files, the parsing and validity of a line,
+//! features, scaling, the clustering kernels, thresholds, model files and verdicts.
+//!
+//! This crate does no network I/O, reads no clock and draws no randomness that was not passed in as a seed.
+//! It touches files in two places only: [`pipeline::Pipeline::load`] and [`model`].
+
+pub mod detector;
+pub mod device;
+pub mod features;
+pub mod kmeans;
+pub mod line;
+pub mod matrix;
+pub mod model;
+pub mod ops;
+pub mod pipeline;
+pub mod reason;
+pub mod records;
+pub mod scaler;
+pub mod threshold;
+pub mod time;
+pub mod verdict;

@@ -1,0 +1,109 @@
+//! Two row-major matrices: features as they are computed, and features as the device sees them.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Features of entities in their own units, `(n_samples, n_features)`, float64, row-major.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FeatureMatrix {
+    n_features: usize,
+    values: Vec<f64>,
+}
+
+impl FeatureMatrix {
+    /// No row yet.
+    pub fn new(n_features: usize) -> Self {
+        Self { n_features, values: Vec::new() }
+    }
+
+    /// A matrix of the rows that `values` holds one after the other.
+    ///
+    /// # Panics
+    /// When `values` does not hold whole rows.
+    pub fn from_values(n_features: usize, values: Vec<f64>) -> Self {
+        assert!(n_features > 0 && values.len().is_multiple_of(n_features), "whole rows of {n_features} features");
+        Self { n_features, values }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Panics
+    /// When the row has another length than the others.
+    pub fn push(&mut self, row: &[f64]) {
+        assert_eq!(row.len(), self.n_features, "a row has one value a feature");
+        self.values.extend_from_slice(row);
+    }
+
+    /// How many rows.
+    pub fn n_samples(&self) -> usize {
+        self.values.len().checked_div(self.n_features).unwrap_or(0)
+    }
+
+    /// How many columns.
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f64]> {
+        self.values.chunks_exact(self.n_features)
+    }
+
+    /// The values of one column.
+    pub fn column(&self, index: usize) -> impl Iterator<Item = f64> + '_ {
+        self.values.iter().skip(index).step_by(self.n_features).copied()
+    }
+
+    /// All values, row by row.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+}
+
+/// Scaled features, `(n_samples, n_features)`, float32, row-major: what the device computes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    n_features: usize,
+    values: Vec<f32>,
+}
+
+impl Matrix {
+    /// A matrix of the rows that `values` holds one after the other.
+    ///
+    /// # Panics
+    /// When `values` does not hold whole rows.
+    pub fn from_values(n_features: usize, values: Vec<f32>) -> Self {
+        assert!(n_features > 0 && values.len().is_multiple_of(n_features), "whole rows of {n_features} features");
+        Self { n_features, values }
+    }
+
+    /// How many rows.
+    pub fn n_samples(&self) -> usize {
+        self.values.len() / self.n_features
+    }
+
+    /// How many columns.
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.n_features)
+    }
+
+    /// Row `index`.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.n_features..(index + 1) * self.n_features]
+    }
+
+    /// All values, row by row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The matrix on `device`.
+    pub fn to_tensor(&self, device: &Device) -> Tensor<2> {
+        let shape = [self.n_samples(), self.n_features];
+        Tensor::from_data(TensorData::new(self.values.clone(), shape), device) // (n_samples, n_features)
+    }
+}

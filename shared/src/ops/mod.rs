@@ -1,0 +1,83 @@
+//! The tensor operations that clustering is made of.
+//!
+//! Each operation has a plain reference in tensor operations, which runs on every device, and on the CPU
+//! backend a fused kernel that reads the points once. Tests hold the two together.
+
+mod flex;
+pub mod reference;
+pub(crate) mod simd;
+
+use burn::backend::DispatchDevice;
+use burn::tensor::{Int, Tensor};
+
+/// Each point's nearest centroid, and what the next centroids are made of.
+#[derive(Debug)]
+pub struct Assignment {
+    /// Index of the nearest centroid, the lowest on a tie: `(n_samples)`.
+    pub labels: Tensor<1, Int>,
+    /// Squared Euclidean distance to it: `(n_samples)`.
+    pub squared_distances: Tensor<1>,
+    /// Sum of the points of each cluster: `(n_clusters, n_features)`, row-major.
+    pub sums: Vec<f64>,
+    /// How many points each cluster has: `(n_clusters)`.
+    pub counts: Vec<f64>,
+    /// Sum of the squared distances.
+    pub inertia: f64,
+}
+
+/// What each candidate for a next centroid would leave of the points' distances to their closest one.
+#[derive(Debug)]
+pub struct CandidateDistances {
+    /// Squared distance to the closest centroid if the candidate were one: `(n_candidates, n_samples)`.
+    pub closest: Tensor<2>,
+    /// The sum of each row: `(n_candidates)`.
+    pub potentials: Vec<f64>,
+}
+
+/// The leaf that each point comes to, from the root to the nearer child.
+#[derive(Debug)]
+pub struct Descent {
+    /// Index of the leaf's node: `(n_samples)`.
+    pub nodes: Tensor<1, Int>,
+    /// Squared distance to the leaf's centre: `(n_samples)`.
+    pub squared_distances: Tensor<1>,
+}
+
+/// A binary tree's links: node 0 is the root, and a leaf is its own child on both sides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TreeLinks {
+    /// Left child of each node.
+    pub left: Vec<i32>,
+    /// Right child of each node.
+    pub right: Vec<i32>,
+    /// How many steps lead to the deepest leaf.
+    pub depth: usize,
+}
+
+/// Assigns each point to its nearest centroid.
+///
+/// `x` is `(n_samples, n_features)`, `centroids` `(n_clusters, n_features)`, both finite float32 on one device.
+pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
+    if is_flex(x) { flex::assign_and_accumulate(x, centroids) } else { reference::assign_and_accumulate(x, centroids) }
+}
+
+/// What each of `candidates` `(n_candidates, n_features)` would leave of `closest` `(n_samples)`.
+pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {
+    if is_flex(x) {
+        flex::candidate_distances(x, closest, candidates)
+    } else {
+        reference::candidate_distances(x, closest, candidates)
+    }
+}
+
+/// Leads each point of `x` down the tree whose nodes have `centers` `(n_nodes, n_features)`.
+pub fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> Descent {
+    if is_flex(x) { flex::descend(x, centers, links) } else { reference::descend(x, centers, links) }
+}
+
+fn is_flex(x: &Tensor<2>) -> bool {
+    matches!(x.device().as_dispatch(), DispatchDevice::Flex(_))
+}
+
+#[cfg(test)]
+mod tests;

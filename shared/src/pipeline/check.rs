@@ -1,0 +1,302 @@
+//! From the file as written to the pipeline as meant: every name resolved, every value checked.
+
+use std::collections::HashSet;
+
+use super::file::{self, CancellationsSection, DetectorSection, EntitySection, InputSection, PipelineFile};
+use super::{
+    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, KSelection, Pipeline, PipelineError, Scaling,
+    ThresholdPolicy,
+};
+use crate::features::Feature;
+use crate::time::{self, Millis};
+
+const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
+const DEFAULT_REMEMBER: &str = "10m";
+const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
+const DEFAULT_K: KSelection = KSelection::Elbow { elbow: 0.7, max: 20 };
+const DEFAULT_N_INIT: usize = 10;
+const DEFAULT_MAX_ITER: usize = 300;
+const DEFAULT_TOL: f64 = 1e-4;
+
+pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, PipelineError> {
+    let checker = Checker { origin };
+    checker.name("name", &file.name)?;
+    let mut columns = checker.columns(&file.input)?;
+    let features = checker.features(&file.features, &columns)?;
+    let entity = checker.entity(&file.entity, &columns)?;
+    for feature in &features {
+        if let Some(index) = feature.number_column(&columns) {
+            columns[index].needed = true;
+        }
+    }
+    columns[entity.key].needed = true;
+    let cancellations = match &file.cancellations {
+        Some(section) => Some(checker.cancellations(section)?),
+        None => None,
+    };
+    let pipeline = Pipeline {
+        detectors: checker.detectors(&file.detectors)?,
+        topic: checker.topic("[input] topic", &file.input.topic)?,
+        erroneous_topic: checker.topic("[outputs] erroneous", &file.outputs.erroneous)?,
+        name: file.name,
+        datetime_formats: file.input.datetime_formats,
+        max_record_bytes: file.input.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES),
+        columns,
+        entity,
+        cancellations,
+        features,
+    };
+    checker.topics_differ(&pipeline)?;
+    Ok(pipeline)
+}
+
+struct Checker<'a> {
+    origin: &'a str,
+}
+
+impl Checker<'_> {
+    fn error<T>(&self, place: &str, problem: impl Into<String>) -> Result<T, PipelineError> {
+        Err(PipelineError::Invalid { origin: self.origin.to_owned(), place: place.to_owned(), problem: problem.into() })
+    }
+
+    /// Names become folders and parts of topics' names: letters, digits, `-`, `_` and `.`, not starting with `.`.
+    fn name(&self, place: &str, name: &str) -> Result<(), PipelineError> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(fits) {
+            return self.error(place, format!("`{name}` is no name: use letters, digits, `-`, `_` and `.`"));
+        }
+        Ok(())
+    }
+
+    fn topic(&self, place: &str, topic: &str) -> Result<String, PipelineError> {
+        self.name(place, topic)?;
+        Ok(topic.to_owned())
+    }
+
+    fn columns(&self, input: &InputSection) -> Result<Vec<Column>, PipelineError> {
+        if let Some(format) = input.format.as_deref().filter(|format| *format != "csv") {
+            return self.error("[input] format", format!("`{format}` is not supported: use \"csv\""));
+        }
+        if input.max_record_bytes == Some(0) {
+            return self.error("[input] max_record_bytes", "must be above 0");
+        }
+        let mut columns = input.columns.iter().map(|declared| self.column(declared)).collect::<Result<Vec<_>, _>>()?;
+        if columns.is_empty() {
+            return self.error("[input] columns", "at least one column is needed");
+        }
+        self.apply_aliases(input, &mut columns)?;
+        self.apply_ranges(input, &mut columns)?;
+        self.columns_differ(&columns)?;
+        let has_dates = columns.iter().any(|column| column.kind == ColumnType::Datetime);
+        if has_dates && input.datetime_formats.is_empty() {
+            return self.error("[input] datetime_formats", "is needed, because a column is of type datetime");
+        }
+        if let Some(bad) = input.datetime_formats.iter().find(|format| !time::is_datetime_format(format)) {
+            return self.error(
+                "[input] datetime_formats",
+                format!("`{bad}` does not name a date and a time: use strftime's notation, such as \"%Y-%m-%d %H:%M:%S\", or \"rfc3339\""),
+            );
+        }
+        Ok(columns)
+    }
+
+    fn column(&self, declared: &str) -> Result<Column, PipelineError> {
+        let (name, kind) = match declared.rsplit_once(':') {
+            None => (declared, ColumnType::Text),
+            Some((name, "text")) => (name, ColumnType::Text),
+            Some((name, "int")) => (name, ColumnType::Integer),
+            Some((name, "float")) => (name, ColumnType::Float),
+            Some((name, "datetime")) => (name, ColumnType::Datetime),
+            Some((_, other)) => {
+                let problem = format!("`{declared}`: unknown type `{other}`: use text, int, float or datetime");
+                return self.error("[input] columns", problem);
+            }
+        };
+        let range = (f64::NEG_INFINITY, f64::INFINITY);
+        Ok(Column { name: name.to_owned(), kind, aliases: Vec::new(), range, needed: false })
+    }
+
+    fn apply_aliases(&self, input: &InputSection, columns: &mut [Column]) -> Result<(), PipelineError> {
+        for (name, aliases) in &input.aliases {
+            let index = self.resolve("[input.aliases]", name, columns)?;
+            columns[index].aliases.clone_from(aliases);
+        }
+        Ok(())
+    }
+
+    fn apply_ranges(&self, input: &InputSection, columns: &mut [Column]) -> Result<(), PipelineError> {
+        for (name, entry) in &input.ranges {
+            let index = self.resolve("[input.ranges]", name, columns)?;
+            if !matches!(columns[index].kind, ColumnType::Integer | ColumnType::Float) {
+                return self.error("[input.ranges]", format!("`{name}` is not of type int or float"));
+            }
+            let range = (entry.min.unwrap_or(f64::NEG_INFINITY), entry.max.unwrap_or(f64::INFINITY));
+            // NaN compares with nothing, so it is caught here as well.
+            if !(range.0 <= range.1) {
+                return self.error("[input.ranges]", format!("`{name}`: min must not be above max"));
+            }
+            columns[index].range = range;
+        }
+        Ok(())
+    }
+
+    fn columns_differ(&self, columns: &[Column]) -> Result<(), PipelineError> {
+        let mut seen = HashSet::new();
+        for name in columns.iter().flat_map(|column| std::iter::once(&column.name).chain(&column.aliases)) {
+            if name.is_empty() || !seen.insert(name) {
+                return self.error("[input] columns", format!("the name or alias `{name}` is empty or stands twice"));
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, place: &str, name: &str, columns: &[Column]) -> Result<usize, PipelineError> {
+        match columns.iter().position(|column| column.name == name) {
+            Some(index) => Ok(index),
+            None => {
+                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+                let hint = match file::nearest(name, &names) {
+                    Some(nearest) => format!("did you mean `{nearest}`?"),
+                    None => format!("the columns are {}", names.join(", ")),
+                };
+                self.error(place, format!("there is no column `{name}`; {hint}"))
+            }
+        }
+    }
+
+    fn features(&self, declared: &[(String, String)], columns: &[Column]) -> Result<Vec<Feature>, PipelineError> {
+        if declared.is_empty() {
+            return self.error("[features]", "at least one feature is needed");
+        }
+        let read = |(name, expression): &(String, String)| {
+            let place = format!("[features] {name}");
+            let parsed = match Feature::parse(name, expression) {
+                Ok(parsed) => parsed,
+                Err(problem) => return self.error(&place, problem),
+            };
+            let column = parsed.column_name.as_ref().map(|column| self.resolve(&place, column, columns)).transpose()?;
+            match parsed.resolve(column, columns) {
+                Ok(feature) => Ok(feature),
+                Err(problem) => self.error(&place, problem),
+            }
+        };
+        declared.iter().map(read).collect()
+    }
+
+    fn entity(&self, section: &EntitySection, columns: &[Column]) -> Result<Entity, PipelineError> {
+        let event_time = columns.iter().position(|column| column.kind == ColumnType::Datetime);
+        let key = self.resolve("[entity] key", &section.key, columns)?;
+        if columns[key].kind != ColumnType::Text {
+            return self.error("[entity] key", format!("`{}` must be a text column", section.key));
+        }
+        let clock = match section.clock.as_deref() {
+            None | Some("record") => Clock::Record,
+            Some(name) => Clock::Column(self.clock_column(name, columns)?),
+        };
+        let required = |name: &String| self.resolve("[entity] required", name, columns);
+        Ok(Entity {
+            key,
+            session_gap: self.span("[entity] session_gap", &section.session_gap)?,
+            remember: self.span("[entity] remember", section.remember.as_deref().unwrap_or(DEFAULT_REMEMBER))?,
+            event_time: if let Clock::Column(column) = clock { Some(column) } else { event_time },
+            clock,
+            required: section.required.iter().map(required).collect::<Result<_, _>>()?,
+            customer: match &section.customer {
+                Some(name) => Some(self.resolve("[entity] customer", name, columns)?),
+                None => None,
+            },
+        })
+    }
+
+    fn clock_column(&self, name: &str, columns: &[Column]) -> Result<usize, PipelineError> {
+        let index = self.resolve("[entity] clock", name, columns)?;
+        if columns[index].kind != ColumnType::Datetime {
+            return self.error("[entity] clock", format!("`{name}` is not of type datetime; or use \"record\""));
+        }
+        Ok(index)
+    }
+
+    fn span(&self, place: &str, text: &str) -> Result<Millis, PipelineError> {
+        match time::parse_span(text) {
+            Some(span) => Ok(span),
+            None => self.error(place, format!("`{text}` is not a span of time above zero, such as \"40s\" or \"8m\"")),
+        }
+    }
+
+    fn cancellations(&self, section: &CancellationsSection) -> Result<Cancellations, PipelineError> {
+        if section.key_prefix.is_empty() {
+            return self.error("[cancellations] key_prefix", "must not be empty: every key would be a cancellation");
+        }
+        let window = self.span("[cancellations] window", &section.window)?;
+        let slide = self.span("[cancellations] slide", &section.slide)?;
+        if window % slide != 0 {
+            return self.error("[cancellations] window", "must be a multiple of slide");
+        }
+        Ok(Cancellations {
+            key_prefix: section.key_prefix.clone(),
+            window,
+            slide,
+            topic: self.topic("[cancellations] topic", &section.topic)?,
+        })
+    }
+
+    fn detectors(&self, sections: &[DetectorSection]) -> Result<Vec<DetectorSpec>, PipelineError> {
+        if sections.is_empty() {
+            return self.error("[[detectors]]", "at least one detector is needed");
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = sections.iter().find(|section| !seen.insert(&section.name)) {
+            return self.error("[[detectors]] name", format!("`{}` stands twice", twice.name));
+        }
+        sections.iter().map(|section| self.detector(section)).collect()
+    }
+
+    fn detector(&self, section: &DetectorSection) -> Result<DetectorSpec, PipelineError> {
+        let place = |key: &str| format!("[[detectors]] {}: {key}", section.name);
+        self.name("[[detectors]] name", &section.name)?;
+        if section.name == "reports" {
+            return self.error("[[detectors]] name", "`reports` is the folder of the reports: choose another name");
+        }
+        let k = section.k.unwrap_or(DEFAULT_K);
+        match k {
+            KSelection::Fixed(0) => return self.error(&place("k"), "must be above 0"),
+            KSelection::Elbow { elbow, max } if !(elbow > 0.0 && elbow < 1.0) || max == 0 => {
+                return self.error(&place("k"), "elbow must be between 0 and 1 and max above 0");
+            }
+            _ => {}
+        }
+        let threshold = section.threshold.unwrap_or(DEFAULT_THRESHOLD);
+        match threshold {
+            ThresholdPolicy::Quantile(q) if !(q > 0.0 && q < 1.0) => {
+                return self.error(&place("threshold"), "quantile must be between 0 and 1, such as 0.99");
+            }
+            ThresholdPolicy::Top(0) => return self.error(&place("threshold"), "top must be above 0"),
+            _ => {}
+        }
+        let (n_init, max_iter) =
+            (section.n_init.unwrap_or(DEFAULT_N_INIT), section.max_iter.unwrap_or(DEFAULT_MAX_ITER));
+        let tol = section.tol.unwrap_or(DEFAULT_TOL);
+        if n_init == 0 || max_iter == 0 || !(tol >= 0.0 && tol.is_finite()) {
+            return self.error(&place("n_init, max_iter, tol"), "must be above 0, above 0, and not negative");
+        }
+        Ok(DetectorSpec {
+            name: section.name.clone(),
+            algorithm: section.algorithm,
+            scaling: section.scaling.unwrap_or(Scaling::Robust),
+            k,
+            threshold,
+            topic: self.topic("[[detectors]] topic", &section.topic)?,
+            n_init,
+            max_iter,
+            tol,
+        })
+    }
+
+    fn topics_differ(&self, pipeline: &Pipeline) -> Result<(), PipelineError> {
+        let mut seen = HashSet::from([pipeline.topic.as_str()]);
+        match pipeline.output_topics().into_iter().find(|topic| !seen.insert(topic)) {
+            Some(twice) => self.error("topics", format!("`{twice}` is used twice: every output needs its own topic")),
+            None => Ok(()),
+        }
+    }
+}

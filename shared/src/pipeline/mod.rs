@@ -1,0 +1,278 @@
+//! A pipeline file: what a record looks like, what is scored, by which features and detectors.
+//!
+//! The file is TOML. Reading it checks everything that can be checked without data, so that the rest of the
+//! program may rely on it: names that are referred to exist, spans and formats make sense, outputs are named.
+
+mod check;
+mod file;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::features::Feature;
+use crate::time::Millis;
+
+pub use file::{Algorithm, KSelection, Scaling, ThresholdPolicy};
+
+/// The pipeline files that ship with the program, by name.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("invoices", include_str!("../../../resources/pipelines/invoices.toml")),
+    ("invoices-spark", include_str!("../../../resources/pipelines/invoices-spark.toml")),
+];
+
+/// What is wrong with a pipeline file.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// Neither a file nor a name of a pipeline that ships.
+    #[error("no pipeline `{name}`: it is neither a file nor one of {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The names that ship.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read pipeline file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{origin} is not valid TOML: {message}")]
+    Syntax {
+        /// The file or the name.
+        origin: String,
+        /// The parser's words, with line and column.
+        message: String,
+    },
+    /// A key that means nothing.
+    #[error("{origin}: unknown key `{key}` in {section}{}", suggestion(nearest))]
+    UnknownKey {
+        /// The file or the name.
+        origin: String,
+        /// The section.
+        section: String,
+        /// The key.
+        key: String,
+        /// The valid key that is most like it.
+        nearest: Option<String>,
+    },
+    /// A value that cannot be used.
+    #[error("{origin}: {place}: {problem}")]
+    Invalid {
+        /// The file or the name.
+        origin: String,
+        /// Section and key.
+        place: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
+}
+
+/// The type of a column's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// UTF-8 text.
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A finite number of 64 bits.
+    Float,
+    /// A moment.
+    Datetime,
+}
+
+/// A column of the input.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name, which features and rules use.
+    pub name: String,
+    /// The type of its values.
+    pub kind: ColumnType,
+    /// Other names that a file's header may give it.
+    pub aliases: Vec<String>,
+    /// The smallest and the largest value that is valid.
+    pub range: (f64, f64),
+    /// Whether an empty field makes the line erroneous: the key, and every number that a feature reads.
+    pub needed: bool,
+}
+
+impl Column {
+    /// Whether `header` is this column's name or one of its aliases.
+    pub fn is_called(&self, header: &str) -> bool {
+        self.name == header || self.aliases.iter().any(|alias| alias == header)
+    }
+}
+
+/// What time it is for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clock {
+    /// The timestamp that Kafka keeps with each record.
+    Record,
+    /// The datetime column with this index.
+    Column(usize),
+}
+
+/// What is scored: lines of one key until none came for `session_gap`.
+#[derive(Debug, Clone)]
+pub struct Entity {
+    /// Index of the column whose value the lines of one entity share.
+    pub key: usize,
+    /// An entity is complete when no line came for this long.
+    pub session_gap: Millis,
+    /// How long a closed key is remembered, to tell a late line from a new entity.
+    pub remember: Millis,
+    /// What time it is.
+    pub clock: Clock,
+    /// Index of the datetime column that `--clock event` uses.
+    pub event_time: Option<usize>,
+    /// Columns that at least one line of the entity must have.
+    pub required: Vec<usize>,
+    /// Column whose value names the customer in a verdict.
+    pub customer: Option<usize>,
+}
+
+/// Cancellations: entities whose key starts with a prefix are counted, not scored.
+#[derive(Debug, Clone)]
+pub struct Cancellations {
+    /// The prefix of a cancelled key.
+    pub key_prefix: String,
+    /// How far the count looks back.
+    pub window: Millis,
+    /// How often the count is published.
+    pub slide: Millis,
+    /// Where it is published.
+    pub topic: String,
+}
+
+/// A detector as the pipeline file asks for it.
+#[derive(Debug, Clone)]
+pub struct DetectorSpec {
+    /// Its name: the folder of its model, the `detector` of its verdicts.
+    pub name: String,
+    /// How it is trained.
+    pub algorithm: Algorithm,
+    /// How features are scaled first.
+    pub scaling: Scaling,
+    /// How many clusters.
+    pub k: KSelection,
+    /// From which score on an entity is anomalous.
+    pub threshold: ThresholdPolicy,
+    /// Where its anomalies are published.
+    pub topic: String,
+    /// Restarts of which the best is kept.
+    pub n_init: usize,
+    /// Most iterations of a restart.
+    pub max_iter: usize,
+    /// Relative tolerance of the centroids' shift, scaled by the mean variance of the features.
+    pub tol: f64,
+}
+
+/// A checked pipeline file.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Its name: the folder of its models.
+    pub name: String,
+    /// The topic its records come from.
+    pub topic: String,
+    /// The columns of a record, in order.
+    pub columns: Vec<Column>,
+    /// Formats of the datetime columns.
+    pub datetime_formats: Vec<String>,
+    /// A longer record is erroneous.
+    pub max_record_bytes: usize,
+    /// What is scored.
+    pub entity: Entity,
+    /// Cancellations, when they are counted.
+    pub cancellations: Option<Cancellations>,
+    /// The features, in order.
+    pub features: Vec<Feature>,
+    /// The detectors, in order.
+    pub detectors: Vec<DetectorSpec>,
+    /// Where erroneous lines and entities go.
+    pub erroneous_topic: String,
+}
+
+impl Pipeline {
+    /// Loads a pipeline by the name of one that ships, or from a file.
+    ///
+    /// # Errors
+    /// [`PipelineError`], in one sentence that names the file, the place and what would be right.
+    pub fn load(name_or_file: &str) -> Result<Self, PipelineError> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_file) {
+            return Self::parse(text, &format!("pipeline `{name}`"));
+        }
+        let path = Path::new(name_or_file);
+        let looks_like_file = path.extension().is_some() || path.components().count() > 1;
+        if !looks_like_file && !path.exists() {
+            let known = BUILT_IN.map(|(name, _)| name).join(", ");
+            return Err(PipelineError::Unknown { name: name_or_file.to_owned(), known });
+        }
+        let text =
+            std::fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads a pipeline from TOML; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`PipelineError`], as [`Pipeline::load`].
+    pub fn parse(text: &str, origin: &str) -> Result<Self, PipelineError> {
+        check::check(file::read(text, origin)?, origin)
+    }
+
+    /// The names of the features, in order.
+    pub fn feature_names(&self) -> Vec<String> {
+        self.features.iter().map(|feature| feature.name.clone()).collect()
+    }
+
+    /// The index of the column called `name`.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// Whether `key` is a cancellation's.
+    pub fn is_cancellation(&self, key: &str) -> bool {
+        self.cancellations.as_ref().is_some_and(|cancellations| key.starts_with(&cancellations.key_prefix))
+    }
+
+    /// Every topic the pipeline writes to.
+    pub fn output_topics(&self) -> Vec<&str> {
+        let mut topics = vec![self.erroneous_topic.as_str()];
+        topics.extend(self.cancellations.iter().map(|cancellations| cancellations.topic.as_str()));
+        topics.extend(self.detectors.iter().map(|detector| detector.topic.as_str()));
+        topics
+    }
+
+    /// The same pipeline with its clock taken from the records' own datetime column.
+    ///
+    /// # Errors
+    /// When the pipeline has no datetime column.
+    pub fn with_event_clock(mut self) -> Result<Self, PipelineError> {
+        let Some(column) = self.entity.event_time else {
+            return Err(PipelineError::Invalid {
+                origin: format!("pipeline `{}`", self.name),
+                place: "[input] columns".into(),
+                problem: "the event clock needs a column of type datetime, and there is none".into(),
+            });
+        };
+        self.entity.clock = Clock::Column(column);
+        Ok(self)
+    }
+
+    /// The same pipeline with its clock taken from Kafka's record timestamps.
+    pub fn with_record_clock(mut self) -> Self {
+        self.entity.clock = Clock::Record;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

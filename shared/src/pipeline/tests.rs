@@ -1,0 +1,99 @@
+use super::*;
+
+const INVOICES: &str = include_str!("../../../resources/pipelines/invoices.toml");
+
+fn problem(changed: &str) -> String {
+    Pipeline::parse(changed, "test.toml").expect_err("the file is wrong").to_string()
+}
+
+fn replaced(from: &str, to: &str) -> String {
+    assert!(INVOICES.contains(from), "the shipped file has `{from}`");
+    INVOICES.replacen(from, to, 1)
+}
+
+#[test]
+fn the_pipelines_that_ship_are_valid() {
+    for (name, _) in BUILT_IN {
+        let pipeline = Pipeline::load(name).unwrap();
+        assert_eq!(pipeline.name, name);
+        assert_eq!(pipeline.feature_names(), ["AvgUnitPrice", "MinUnitPrice", "MaxUnitPrice", "Time", "NumberItems"]);
+        assert_eq!(
+            pipeline.output_topics(),
+            ["facturas_erroneas", "cancelaciones", "anomalias_kmeans", "anomalias_bisect_kmeans"]
+        );
+    }
+    let spark = Pipeline::load("invoices-spark").unwrap();
+    assert!(spark.detectors.iter().all(|d| d.scaling == Scaling::None && d.threshold == ThresholdPolicy::Top(2000)));
+}
+
+#[test]
+fn numbers_that_features_read_are_needed() {
+    let pipeline = Pipeline::load("invoices").unwrap();
+    let needed: Vec<&str> =
+        pipeline.columns.iter().filter(|column| column.needed).map(|column| column.name.as_str()).collect();
+    assert_eq!(needed, ["InvoiceNo", "Quantity", "UnitPrice"]);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_valid_one() {
+    let cases = [
+        (
+            replaced("session_gap =", "sesion_gap ="),
+            "unknown key `sesion_gap` in [entity]; did you mean `session_gap`?",
+        ),
+        (replaced("[outputs]", "[output]"), "unknown key `output` in the file; did you mean `outputs`?"),
+        (
+            replaced("scaling = \"robust\"", "scalling = \"robust\""),
+            "unknown key `scalling` in [[detectors]] number 1; did you mean `scaling`?",
+        ),
+        (replaced("datetime_formats", "zzz"), "unknown key `zzz` in [input]"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(problem(&text), format!("test.toml: {expected}"));
+    }
+}
+
+#[test]
+fn each_wrong_value_is_one_sentence_that_says_where() {
+    let cases = [
+        (
+            replaced("mean(UnitPrice)", "mean(UnitPrize)"),
+            "[features] AvgUnitPrice: there is no column `UnitPrize`; did you mean `UnitPrice`?",
+        ),
+        (
+            replaced("mean(UnitPrice)", "median(UnitPrice)"),
+            "[features] AvgUnitPrice: `median(UnitPrice)` is no feature",
+        ),
+        (
+            replaced("mean(UnitPrice)", "mean(Country)"),
+            "[features] AvgUnitPrice: `Country` is not of type int or float",
+        ),
+        (replaced("\"40s\"", "\"40\""), "[entity] session_gap: `40` is not a span of time"),
+        (replaced("key = \"InvoiceNo\"", "key = \"Nope\""), "[entity] key: there is no column `Nope`"),
+        (replaced("UnitPrice:float", "UnitPrice:real"), "unknown type `real`"),
+        (replaced("clock = \"record\"", "clock = \"Country\""), "[entity] clock: `Country` is not of type datetime"),
+        (replaced("quantile = 0.99", "quantile = 99"), "quantile must be between 0 and 1"),
+        (replaced("elbow = 0.7", "elbow = 7"), "elbow must be between 0 and 1"),
+        (replaced("\"anomalias_kmeans\"", "\"purchases\""), "topics: `purchases` is used twice"),
+        (replaced("format = \"csv\"", "format = \"xml\""), "[input] format: `xml` is not supported"),
+        (replaced("\"%m/%d/%Y %H:%M\"", "\"%Q\""), "`%Q` does not name a date and a time"),
+        (replaced("window = \"8m\"", "window = \"90s\""), "must be a multiple of slide"),
+        (replaced("algorithm = \"kmeans\"", "algorithm = \"dbscan\""), "unknown variant `dbscan`"),
+        (replaced("[entity]", "[entity"), "is not valid TOML"),
+        (replaced("name = \"invoices\"", "name = \"../x\""), "`../x` is no name"),
+        (replaced("min = 0.0", "min = 0.0, max = -1.0"), "min must not be above max"),
+    ];
+    for (text, expected) in cases {
+        let found = problem(&text);
+        assert!(found.starts_with("test.toml") && found.contains(expected), "{found}\n  should say: {expected}");
+    }
+}
+
+#[test]
+fn a_pipeline_that_is_not_there_is_named() {
+    let unknown = Pipeline::load("invoces").unwrap_err().to_string();
+    assert_eq!(unknown, "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark");
+    assert!(
+        Pipeline::load("no/such.toml").unwrap_err().to_string().starts_with("cannot read pipeline file no/such.toml")
+    );
+}

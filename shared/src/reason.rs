@@ -1,0 +1,78 @@
+//! Why a line or an invoice is erroneous.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// One broken rule. On the wire: `code` or `code:Column`, as in `not_an_integer:Quantity`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The record has no byte.
+    EmptyRecord,
+    /// The record is longer than the pipeline's `max_record_bytes`.
+    RecordTooLarge,
+    /// The record is not one CSV record (an open quote, a second line).
+    NotOneRecord,
+    /// Fewer fields than the pipeline has columns.
+    TooFewFields,
+    /// More fields than the pipeline has columns.
+    TooManyFields,
+    /// The record is the header of a file.
+    HeaderLine,
+    /// The field is not UTF-8.
+    InvalidUtf8(String),
+    /// The field must not be empty.
+    MissingValue(String),
+    /// The field is not a whole number of 64 bits.
+    NotAnInteger(String),
+    /// The field is not a number.
+    NotANumber(String),
+    /// The field is NaN or infinite.
+    NotFinite(String),
+    /// The field is no date in any of the pipeline's formats, or a date that does not exist.
+    NotADatetime(String),
+    /// The number is outside the pipeline's `ranges`.
+    OutOfRange(String),
+    /// The line came for an invoice that had been closed.
+    LateLine,
+    /// No line of the complete invoice has this required column.
+    MissingRequired(String),
+}
+
+impl Reason {
+    /// The code and the column it is about.
+    pub fn parts(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::EmptyRecord => ("empty_record", None),
+            Self::RecordTooLarge => ("record_too_large", None),
+            Self::NotOneRecord => ("not_one_record", None),
+            Self::TooFewFields => ("too_few_fields", None),
+            Self::TooManyFields => ("too_many_fields", None),
+            Self::HeaderLine => ("header_line", None),
+            Self::InvalidUtf8(column) => ("invalid_utf8", Some(column)),
+            Self::MissingValue(column) => ("missing_value", Some(column)),
+            Self::NotAnInteger(column) => ("not_an_integer", Some(column)),
+            Self::NotANumber(column) => ("not_a_number", Some(column)),
+            Self::NotFinite(column) => ("not_finite", Some(column)),
+            Self::NotADatetime(column) => ("not_a_datetime", Some(column)),
+            Self::OutOfRange(column) => ("out_of_range", Some(column)),
+            Self::LateLine => ("late_line", None),
+            Self::MissingRequired(column) => ("missing_required", Some(column)),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parts() {
+            (code, Some(column)) => write!(f, "{code}:{column}"),
+            (code, None) => f.write_str(code),
+        }
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,121 @@
+//! A verdict: what a detector says of an entity, as it goes over the wire.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::detector::{Detector, Score};
+use crate::time::{Timestamp, format_timestamp};
+
+/// What is known of an entity beside its features.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntitySummary {
+    /// Its key.
+    pub key: String,
+    /// How many lines it has.
+    pub lines: u64,
+    /// Its customer, when the pipeline names one and a line had it.
+    pub customer: Option<String>,
+    /// The clock's time of its first line.
+    pub first_timestamp: Timestamp,
+    /// The clock's time of its last line.
+    pub last_timestamp: Timestamp,
+}
+
+/// A verdict; its JSON is the message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The entity's key, and the message's.
+    pub key: String,
+    /// The detector.
+    pub detector: String,
+    /// Version of its model.
+    pub model_version: String,
+    /// Whether the score exceeds the threshold.
+    pub anomalous: bool,
+    /// Higher is more anomalous.
+    pub score: f32,
+    /// The score that an anomaly exceeds.
+    pub threshold: f32,
+    /// The share of training scores at least as large.
+    pub p_value: f64,
+    /// The predicted cluster.
+    pub cluster: i32,
+    /// The features, by name, in order.
+    pub features: Map<String, Value>,
+    /// Each feature's share of the score, the largest first.
+    pub contributions: Map<String, Value>,
+    /// How many lines the entity has.
+    pub lines: u64,
+    /// Its customer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<String>,
+    /// The clock's time of its first line, RFC 3339.
+    pub first_timestamp: String,
+    /// The clock's time of its last line, RFC 3339.
+    pub last_timestamp: String,
+}
+
+impl Verdict {
+    /// The verdict of `detector` on an entity with these features and this score.
+    pub fn new(detector: &Detector, entity: &EntitySummary, features: &[f64], score: &Score) -> Self {
+        let model = detector.model();
+        Self {
+            pipeline: model.pipeline.clone(),
+            key: entity.key.clone(),
+            detector: model.detector.clone(),
+            model_version: detector.version().to_owned(),
+            anomalous: model.threshold.is_exceeded(score.score),
+            score: score.score,
+            threshold: model.threshold.value,
+            p_value: significant(model.calibration.p_value(score.score), 4),
+            cluster: score.cluster,
+            features: model.features.iter().cloned().zip(features.iter().map(|&value| value.into())).collect(),
+            contributions: sorted_contributions(&model.features, &score.contributions),
+            lines: entity.lines,
+            customer_id: entity.customer.clone(),
+            first_timestamp: format_timestamp(entity.first_timestamp),
+            last_timestamp: format_timestamp(entity.last_timestamp),
+        }
+    }
+
+    /// The feature that gave the entity away, and its share.
+    pub fn main_contribution(&self) -> Option<(&str, f64)> {
+        self.contributions.iter().next().and_then(|(name, share)| Some((name.as_str(), share.as_f64()?)))
+    }
+}
+
+fn sorted_contributions(names: &[String], shares: &[f64]) -> Map<String, Value> {
+    let mut pairs: Vec<(&String, f64)> = names.iter().zip(shares.iter().copied()).collect();
+    pairs.sort_by(|a, b| b.1.total_cmp(&a.1));
+    pairs.into_iter().map(|(name, share)| (name.clone(), significant(share, 4).into())).collect()
+}
+
+/// Rounded to so many significant digits: more would only be noise to a reader.
+fn significant(value: f64, digits: i32) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let factor = 10f64.powi(digits - 1 - value.abs().log10().floor() as i32);
+    if factor.is_finite() { (value * factor).round() / factor } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_readers_have_few_digits() {
+        assert_eq!(significant(0.003_123_456, 4), 0.003_123);
+        assert_eq!(significant(0.999_96, 4), 1.0);
+        assert_eq!(significant(0.0, 4), 0.0);
+    }
+
+    #[test]
+    fn the_largest_contribution_comes_first() {
+        let names = ["a".to_owned(), "b".to_owned()];
+        let sorted = sorted_contributions(&names, &[0.1, 0.9]);
+        assert_eq!(sorted.keys().collect::<Vec<_>>(), ["b", "a"]);
+    }
+}
