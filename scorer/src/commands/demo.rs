@@ -1,0 +1,117 @@
+//! `scorer demo`: the whole way, in one process and without a broker.
+//!
+//! librdkafka's mock cluster stands in for Kafka: a real producer sends the sample lines to it, and the same stream as
+//! against a real broker reads and scores them. The mock does not enforce transactions, so it shows how things look and
+//! proves nothing about delivery.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use rdkafka::mocking::MockCluster;
+use shared::pipeline::Pipeline;
+use shared::verdict::Verdict;
+
+use super::live::{StatusLine, accompany, init_logs};
+use super::replay::{Pace, send_file};
+use super::{in_repository, load, summary};
+use crate::args::DemoArgs;
+use crate::file::{FileLines, read_file};
+use crate::kafka::{EndWhen, KafkaSettings, Stream, StreamOptions};
+use crate::messages::{Content, Message};
+
+/// Not known yet how many lines there are.
+const UNKNOWN: u64 = u64::MAX;
+
+pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
+    init_logs(false);
+    args.pipeline.models = in_repository(&args.pipeline.models);
+    let input = in_repository(&args.input);
+    let start = Instant::now();
+    let loaded = load(&args.pipeline, |pipeline| Ok(pipeline.with_event_clock()?))?;
+    let bytes = read_file(&input)?;
+    FileLines::new(&bytes, &input, &loaded.pipeline)?;
+    let pipeline = loaded.pipeline;
+    let cluster = MockCluster::new(1).context("the in-process Kafka did not start")?;
+    for topic in std::iter::once(pipeline.topic.as_str()).chain(pipeline.output_topics()) {
+        cluster.create_topic(topic, 1, 1).with_context(|| format!("topic `{topic}`"))?;
+    }
+    let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+    println!("device: {}", loaded.device);
+    println!(
+        "an in-process Kafka, {} replayed into `{}`, by the dates of its lines\n",
+        args.input.display(),
+        pipeline.topic
+    );
+
+    let lines_sent = Arc::new(AtomicU64::new(UNKNOWN));
+    let line = StatusLine::new(true);
+    let printer = Printer { bar: line.bar(), start };
+    let stream = Stream::start(
+        &settings,
+        pipeline.clone(),
+        loaded.detectors,
+        options(lines_sent.clone()),
+        Arc::new(move |message| printer.print(message)),
+    )
+    .await?;
+    let (status, stop) = (stream.status(), stream.stop_handle());
+    let pace = if args.rate == 0 { Pace::Full } else { Pace::Rate(args.rate) };
+    let sending = tokio::task::spawn_blocking(move || {
+        let sent = send_file(&settings, &pipeline, &bytes, &input, pace);
+        match &sent {
+            Ok(count) => lines_sent.store(*count, Ordering::Release),
+            Err(_) => stop.request(),
+        }
+        sent
+    });
+    accompany(stream, &line).await?;
+    println!("\n{}", summary::table(&status.get()));
+    println!(
+        "{:.1} s. Next: `cargo run -p scorer -- --help`, or README.md for a real Kafka.",
+        start.elapsed().as_secs_f64()
+    );
+    // Stopped early, the producer has nobody left to send to: its error would say nothing new.
+    if sending.is_finished() {
+        sending.await??;
+    }
+    Ok(())
+}
+
+fn options(lines_sent: Arc<AtomicU64>) -> StreamOptions {
+    StreamOptions {
+        group: "atalaya-demo".to_owned(),
+        batch_records: 10_000,
+        batch_age: Duration::from_millis(20),
+        all_verdicts: false,
+        end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),
+    }
+}
+
+/// Prints anomalies as they are acknowledged.
+struct Printer {
+    bar: ProgressBar,
+    start: Instant,
+}
+
+impl Printer {
+    fn print(&self, message: &Message) {
+        if let Content::Verdict(verdict) = &message.content {
+            let text = format!("{:5.1} s  {}", self.start.elapsed().as_secs_f64(), describe(verdict));
+            self.bar.suspend(|| println!("{text}"));
+        }
+    }
+}
+
+fn describe(verdict: &Verdict) -> String {
+    let why = verdict.main_contribution().map_or_else(String::new, |(feature, share)| {
+        let value = verdict.features.get(feature).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
+        format!("{feature} = {value:.2} ({:.0}%)", share * 100.0)
+    });
+    let (date, time) = verdict.first_timestamp.split_once('T').unwrap_or((&verdict.first_timestamp, ""));
+    let (key, detector) = (&verdict.key, &verdict.detector);
+    let times = f64::from(verdict.score) / f64::from(verdict.threshold).max(1e-30);
+    format!("{date} {}  invoice {key}  {detector:<16}  {times:7.1} x threshold  {why}", time.get(..5).unwrap_or(time))
+}

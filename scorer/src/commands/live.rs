@@ -1,0 +1,107 @@
+//! Accompanies a running stream: signals, the status line, logs.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::kafka::{Status, StatusCell, Stream};
+
+/// How long a stream may take to publish and commit once it is asked to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waits until the stream ends or somebody stops it, and shows what it does meanwhile.
+///
+/// # Errors
+/// The stream's error, or that it did not end in time.
+pub(super) async fn accompany(stream: Stream, line: &StatusLine) -> Result<()> {
+    let (stop, status) = (stream.stop_handle(), stream.status());
+    let mut joined = tokio::task::spawn_blocking(move || stream.join());
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            result = &mut joined => {
+                line.clear();
+                return Ok(result??);
+            }
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = tick.tick() => line.show(&status),
+        }
+    }
+    line.clear();
+    tracing::info!("stopping: publishing and committing what was read");
+    stop.request();
+    tokio::select! {
+        result = &mut joined => Ok(result??),
+        _ = interrupt.recv() => std::process::exit(130),
+        () = tokio::time::sleep(DRAIN_TIMEOUT) => {
+            bail!("the stream did not end within {} s; what is not committed will be read again", DRAIN_TIMEOUT.as_secs())
+        }
+    }
+}
+
+impl StatusLine {
+    fn show(&self, status: &StatusCell) {
+        if !self.bar.is_hidden() {
+            self.bar.set_message(describe(&status.get(), &self.last_records));
+            self.bar.tick();
+        }
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// One line a second on a terminal.
+pub(super) struct StatusLine {
+    bar: ProgressBar,
+    last_records: std::sync::atomic::AtomicU64,
+}
+
+impl StatusLine {
+    /// A line on standard error, or nothing where that is no terminal or logs go there.
+    pub(super) fn new(wanted: bool) -> Self {
+        let visible = wanted && std::io::stderr().is_terminal();
+        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        Self { bar, last_records: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    /// A handle to print lines past the status line.
+    pub(super) fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+}
+
+fn describe(status: &Status, last_records: &std::sync::atomic::AtomicU64) -> String {
+    let counters = &status.counters;
+    let before = last_records.swap(counters.records, std::sync::atomic::Ordering::Relaxed);
+    let anomalies: Vec<String> = status.anomalies.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    format!(
+        "{} records/s | open invoices {} | anomalies: {} | erroneous {} | lag {}",
+        counters.records.saturating_sub(before),
+        counters.open_entities,
+        anomalies.join(", "),
+        counters.erroneous(),
+        status.lag.map_or_else(|| "?".to_owned(), |lag| lag.to_string()),
+    )
+}
+
+/// Logs to standard error: JSON for services, short lines for people. `RUST_LOG` chooses what.
+pub(super) fn init_logs(json: bool) {
+    let default = if json { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second initialisation, in a test of several commands, changes nothing.
+    let _ = if json { logs.json().try_init() } else { logs.without_time().with_target(false).try_init() };
+}

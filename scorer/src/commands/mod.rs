@@ -1,0 +1,71 @@
+//! What each command does: the wiring between the command line and the rest.
+
+mod demo;
+mod live;
+mod replay;
+mod run;
+mod score;
+mod summary;
+mod topics;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use shared::device::{self, ChosenDevice};
+use shared::pipeline::Pipeline;
+
+use crate::args::{Cli, Command, PipelineArgs, Simulation};
+use crate::scoring::Detectors;
+use crate::simulate;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// One sentence: what, where, and what would be right.
+pub fn execute(cli: Cli) -> Result<()> {
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) => runtime()?.block_on(run::run(args)),
+        Command::Demo(args) => runtime()?.block_on(demo::demo(args)),
+        Command::Score(args) => score::score(&args),
+        Command::Replay(args) => runtime()?.block_on(replay::replay(args)),
+        Command::Simulate(Simulation::Invoices(args)) => simulate_invoices(args),
+        Command::Topics(args) => runtime()?.block_on(topics::topics(args)),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+fn simulate_invoices(args: simulate::invoices::InvoicesArgs) -> Result<()> {
+    match args.run() {
+        Ok(summary) => {
+            eprintln!("{summary}");
+            Ok(())
+        }
+        // A reader that has seen enough, as in `| head`, is no error.
+        Err(simulate::invoices::Error::Write(error)) if error.is_broken_pipe() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A pipeline, its detectors on a device, and the device.
+struct Loaded {
+    pipeline: Arc<Pipeline>,
+    detectors: Detectors,
+    device: ChosenDevice,
+}
+
+fn load(args: &PipelineArgs, change: impl FnOnce(Pipeline) -> Result<Pipeline>) -> Result<Loaded> {
+    let pipeline = Arc::new(change(Pipeline::load(&args.pipeline)?)?);
+    let device = device::choose(args.device)?;
+    let detectors = Detectors::load(&args.models, &pipeline, &device)?;
+    Ok(Loaded { pipeline, detectors, device })
+}
+
+/// A path of this repository, also when the program is run from one of its folders.
+fn in_repository(path: &Path) -> PathBuf {
+    let of_source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    if !path.exists() && path.is_relative() && of_source.exists() { of_source } else { path.to_owned() }
+}

@@ -1,0 +1,126 @@
+//! `scorer replay`: a file to the topic, as a producer would send it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use shared::pipeline::Pipeline;
+use shared::time::{DatetimeParser, Timestamp};
+
+use super::live::init_logs;
+use super::run::topic_settings;
+use crate::args::ReplayArgs;
+use crate::file::{FileLine, FileLines, read_file};
+use crate::kafka::{KafkaSettings, Sender, ensure_topics};
+
+/// How fast lines are sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// As fast as it goes.
+    Full,
+    /// So many lines a second.
+    Rate(u32),
+    /// So many times the pace of the lines' dates.
+    Speed(f64),
+}
+
+pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
+    init_logs(false);
+    let pipeline = Pipeline::load(&args.pipeline)?;
+    let bytes = read_file(&args.input)?;
+    // The file is checked before anything is made on the broker.
+    FileLines::new(&bytes, &args.input, &pipeline)?;
+    let settings = args.brokers.settings();
+    ensure_topics(&settings, &pipeline, topic_settings(&args.create)).await?;
+    let pace = match (args.rate, args.speed) {
+        (Some(rate), _) => Pace::Rate(rate),
+        (None, Some(speed)) => Pace::Speed(speed),
+        (None, None) => Pace::Full,
+    };
+    let start = Instant::now();
+    let topic = pipeline.topic.clone();
+    let sent =
+        tokio::task::spawn_blocking(move || send_file(&settings, &pipeline, &bytes, &args.input, pace)).await??;
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("sent {sent} lines to `{topic}` in {seconds:.1} s ({:.0} lines/s)", sent as f64 / seconds.max(1e-9));
+    Ok(())
+}
+
+/// Sends every line of a file and waits for the acknowledgements; how many there were.
+pub(super) fn send_file(
+    settings: &KafkaSettings,
+    pipeline: &Pipeline,
+    bytes: &[u8],
+    path: &Path,
+    pace: Pace,
+) -> Result<u64> {
+    let mut lines = FileLines::new(bytes, path, pipeline)?;
+    let key_field = lines.field(pipeline.entity.key);
+    let date_field = pipeline.entity.event_time.map(|column| lines.field(column));
+    let sender = Sender::new(settings)?;
+    let mut pacer = Pacer::new(pace, pipeline, date_field);
+    let bar = progress_bar(bytes.len() as u64);
+    let mut sent = 0;
+    while let Some(line) = lines.next_line() {
+        pacer.wait(sent, &line, &sender);
+        // A line too short to have a key is sent without one.
+        let key = (key_field < line.fields.len()).then(|| line.fields.get(key_field));
+        sender.send(&pipeline.topic, key, &line.record)?;
+        bar.inc(line.record.len() as u64 + 1);
+        sent += 1;
+        if sent % 1024 == 0 {
+            sender.poll();
+        }
+    }
+    sender.flush()?;
+    bar.finish_and_clear();
+    Ok(sent)
+}
+
+/// Holds lines back until they are due.
+struct Pacer {
+    pace: Pace,
+    start: Instant,
+    dates: DatetimeParser,
+    date_field: Option<usize>,
+    first_date: Option<Timestamp>,
+}
+
+impl Pacer {
+    fn new(pace: Pace, pipeline: &Pipeline, date_field: Option<usize>) -> Self {
+        let dates = DatetimeParser::new(&pipeline.datetime_formats);
+        Self { pace, start: Instant::now(), dates, date_field, first_date: None }
+    }
+
+    fn wait(&mut self, sent: u64, line: &FileLine<'_>, sender: &Sender) {
+        let Some(due) = self.due(sent, line) else { return };
+        let wait = due.saturating_sub(self.start.elapsed());
+        if !wait.is_zero() {
+            sender.poll();
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// When a line is due after the start; `None` for at once.
+    fn due(&mut self, sent: u64, line: &FileLine<'_>) -> Option<Duration> {
+        match self.pace {
+            Pace::Full => None,
+            Pace::Rate(rate) => Some(Duration::from_secs_f64(sent as f64 / f64::from(rate))),
+            Pace::Speed(speed) => {
+                let field = self.date_field.filter(|&field| field < line.fields.len())?;
+                let date = self.dates.parse(std::str::from_utf8(line.fields.get(field)).ok()?.trim())?;
+                let passed = (date - *self.first_date.get_or_insert(date)).max(0);
+                Duration::try_from_secs_f64(passed as f64 / 1000.0 / speed).ok()
+            }
+        }
+    }
+}
+
+fn progress_bar(bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::new(bytes);
+    if let Ok(style) = ProgressStyle::with_template("sending {bar:40} {bytes}/{total_bytes} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,68 @@
+//! `scorer score`: a file through the same state machine and detectors, without Kafka.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::{load, summary};
+use crate::args::ScoreArgs;
+use crate::core::{Core, Input, Output, Record};
+use crate::file::{FileLines, VerdictFile, read_file};
+use crate::kafka::Status;
+use crate::messages::Encoder;
+use crate::scoring::Detectors;
+
+/// Outputs a batch.
+const BATCH: usize = 8192;
+
+pub(super) fn score(args: &ScoreArgs) -> Result<()> {
+    let mut file = VerdictFile::new(&args.output)?;
+    let loaded = load(&args.pipeline, |pipeline| Ok(pipeline.with_event_clock()?))?;
+    let start = Instant::now();
+    let bytes = read_file(&args.input)?;
+    let mut lines = FileLines::new(&bytes, &args.input, &loaded.pipeline)?;
+    let source = args.input.display().to_string();
+    let encoder = Encoder::new(loaded.pipeline.clone(), &source, !args.anomalies_only, usize::MAX);
+    let mut results = Results::new(&loaded.detectors, &encoder, &mut file);
+    let mut core = Core::new(loaded.pipeline.clone());
+    let mut outputs = Vec::new();
+    let mut offset = 0;
+    while let Some(line) = lines.next_line() {
+        // A file has no timestamps of Kafka's; by the event clock they are not needed.
+        let record = Record { partition: 0, offset, timestamp: 0, payload: &line.record };
+        core.apply(Input::Record(record), &mut outputs);
+        offset += 1;
+        if outputs.len() >= BATCH {
+            results.take(&mut outputs);
+        }
+    }
+    core.apply(Input::End, &mut outputs);
+    results.take(&mut outputs);
+    let status = Status { counters: core.counters(), ..results.status };
+    file.finish()?;
+    eprintln!("device: {}", loaded.device);
+    eprintln!("{}", summary::table(&status));
+    eprintln!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+struct Results<'a> {
+    detectors: &'a Detectors,
+    encoder: &'a Encoder,
+    file: &'a mut VerdictFile,
+    status: Status,
+}
+
+impl<'a> Results<'a> {
+    fn new(detectors: &'a Detectors, encoder: &'a Encoder, file: &'a mut VerdictFile) -> Self {
+        let anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
+        Self { detectors, encoder, file, status: Status { anomalies, ..Status::default() } }
+    }
+
+    fn take(&mut self, outputs: &mut Vec<Output>) {
+        for message in self.encoder.encode(std::mem::take(outputs), self.detectors) {
+            self.status.count(&message);
+            self.file.push(message);
+        }
+    }
+}

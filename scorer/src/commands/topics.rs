@@ -1,0 +1,59 @@
+//! `scorer topics`: which topics a pipeline needs, and which are there.
+
+use anyhow::Result;
+use comfy_table::Table;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use shared::pipeline::Pipeline;
+
+use super::live::init_logs;
+use super::run::topic_settings;
+use crate::args::TopicsArgs;
+use crate::kafka::{check_topics, ensure_topics};
+
+pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
+    init_logs(false);
+    let pipeline = Pipeline::load(&args.pipeline)?;
+    let settings = args.brokers.settings();
+    let created = match topic_settings(&args.create) {
+        Some(create) => ensure_topics(&settings, &pipeline, Some(create)).await?,
+        None => Vec::new(),
+    };
+    let states = tokio::task::spawn_blocking(move || check_topics(&settings, &pipeline).map(|found| (found, pipeline)));
+    let (states, pipeline) = states.await??;
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.set_header(["topic", "what for", "partitions", ""]);
+    let mut missing = Vec::new();
+    for state in &states {
+        let partitions = state.partitions.map_or_else(|| "-".to_owned(), |count| count.to_string());
+        let note = match state.partitions {
+            _ if created.contains(&state.name) => "created",
+            Some(_) => "",
+            None => "missing",
+        };
+        if state.partitions.is_none() && note == "missing" {
+            missing.push(state.name.clone());
+        }
+        table.add_row([state.name.clone(), purpose(&pipeline, &state.name), partitions, note.to_owned()]);
+    }
+    println!("{table}");
+    anyhow::ensure!(
+        missing.is_empty(),
+        "missing topics: {}; leave out --no-create-topics to create them",
+        missing.join(", ")
+    );
+    Ok(())
+}
+
+fn purpose(pipeline: &Pipeline, topic: &str) -> String {
+    if topic == pipeline.topic {
+        return "input".to_owned();
+    }
+    if topic == pipeline.erroneous_topic {
+        return "erroneous lines and invoices".to_owned();
+    }
+    match pipeline.detectors.iter().find(|detector| detector.topic == topic) {
+        Some(detector) => format!("anomalies by {}", detector.name),
+        None => "cancellation counts".to_owned(),
+    }
+}

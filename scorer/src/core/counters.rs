@@ -1,0 +1,63 @@
+//! What became of the records: each has exactly one outcome, and the outcomes add up to the records.
+
+use std::collections::BTreeMap;
+
+use shared::reason::Reason;
+
+/// Counts of records by outcome, and of entities.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records read.
+    pub records: u64,
+    /// Lines of entities that were closed and handed on to be scored.
+    pub scored_lines: u64,
+    /// Lines of complete entities that break a rule.
+    pub erroneous_entity_lines: u64,
+    /// Lines that could not be parsed.
+    pub malformed_lines: u64,
+    /// Lines for an entity that had been closed.
+    pub late_lines: u64,
+    /// Lines of cancellations.
+    pub cancellation_lines: u64,
+    /// Lines read again after a restart, whose outcome had been published before.
+    pub already_published_lines: u64,
+    /// Lines of entities that were open when their partition went to another instance.
+    pub given_up_lines: u64,
+    /// Lines of entities that are open.
+    pub open_lines: u64,
+    /// Entities that are open.
+    pub open_entities: u64,
+    /// Entities closed and handed on to be scored.
+    pub scored_entities: u64,
+    /// Complete entities that break a rule.
+    pub erroneous_entities: u64,
+    /// Distinct cancelled keys.
+    pub cancellations: u64,
+    /// Broken rules by reason, lines and entities together.
+    pub reasons: BTreeMap<Reason, u64>,
+}
+
+impl Counters {
+    /// The sum of all outcomes: equals [`Counters::records`] at any moment.
+    pub fn outcomes(&self) -> u64 {
+        self.scored_lines
+            + self.erroneous_entity_lines
+            + self.malformed_lines
+            + self.late_lines
+            + self.cancellation_lines
+            + self.already_published_lines
+            + self.given_up_lines
+            + self.open_lines
+    }
+
+    /// Messages to the erroneous topic.
+    pub fn erroneous(&self) -> u64 {
+        self.malformed_lines + self.late_lines + self.erroneous_entities
+    }
+
+    pub(super) fn add_reasons(&mut self, reasons: &[Reason]) {
+        for reason in reasons {
+            *self.reasons.entry(reason.clone()).or_default() += 1;
+        }
+    }
+}

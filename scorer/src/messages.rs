@@ -1,0 +1,214 @@
+//! What goes over the wire: pure functions from outputs and verdicts to messages.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value, json};
+use shared::pipeline::Pipeline;
+use shared::time::format_timestamp;
+use shared::verdict::Verdict;
+
+use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output};
+use crate::scoring::Detectors;
+
+/// A message to be published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The key: the entity's, where there is one.
+    pub key: Option<String>,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// A detector's verdict.
+    Verdict(Box<Verdict>),
+    /// An erroneous line or entity, as JSON.
+    Erroneous(Value),
+    /// A count of cancellations, as JSON.
+    Cancellations(Value),
+}
+
+impl Message {
+    /// The bytes of the message: JSON on one line.
+    pub fn payload(&self) -> Vec<u8> {
+        match &self.content {
+            Content::Verdict(verdict) => serde_json::to_vec(verdict),
+            Content::Erroneous(value) | Content::Cancellations(value) => serde_json::to_vec(value),
+        }
+        .expect("messages are plain data with text keys")
+    }
+}
+
+/// Turns outputs into messages.
+#[derive(Debug)]
+pub struct Encoder {
+    pipeline: Arc<Pipeline>,
+    /// The topic or file that records come from, named in erroneous messages.
+    source: String,
+    all_verdicts: bool,
+    max_raw_bytes: usize,
+    erroneous_topic: Arc<str>,
+    cancellations_topic: Arc<str>,
+}
+
+impl Encoder {
+    /// An encoder for records from `source`; verdicts that are not anomalous only with `all_verdicts`. Raw bytes of an
+    /// erroneous line beyond `max_raw_bytes` are cut off, and said to be.
+    pub fn new(pipeline: Arc<Pipeline>, source: &str, all_verdicts: bool, max_raw_bytes: usize) -> Self {
+        let cancellations = pipeline.cancellations.as_ref().map_or("", |cancellations| &cancellations.topic);
+        Self {
+            source: source.to_owned(),
+            all_verdicts,
+            max_raw_bytes,
+            erroneous_topic: pipeline.erroneous_topic.as_str().into(),
+            cancellations_topic: cancellations.into(),
+            pipeline,
+        }
+    }
+
+    /// The messages of a batch, in the order of its outputs.
+    pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Vec<Message> {
+        let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
+        let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
+        let mut verdicts = detectors.verdicts(&entities).into_iter();
+        let mut messages = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Closed(_) => {
+                    messages.extend(verdicts.next().into_iter().flatten().filter_map(|v| self.verdict(v)))
+                }
+                Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
+                Output::Cancellations(count) => messages.push(self.cancellations(count)),
+            }
+        }
+        messages
+    }
+
+    fn verdict(&self, (topic, verdict): (Arc<str>, Verdict)) -> Option<Message> {
+        let wanted = verdict.anomalous || self.all_verdicts;
+        wanted.then(|| Message { topic, key: Some(verdict.key.clone()), content: Content::Verdict(Box::new(verdict)) })
+    }
+
+    fn erroneous(&self, erroneous: Erroneous) -> Message {
+        let (key, value) = match erroneous {
+            Erroneous::Line { reasons, source: (partition, offset), raw } => {
+                let mut value = json!({
+                    "pipeline": self.pipeline.name,
+                    "kind": "line",
+                    "reasons": reasons,
+                    "source": { "topic": self.source, "partition": partition, "offset": offset },
+                });
+                self.add_raw(&mut value, &raw);
+                (None, value)
+            }
+            Erroneous::Entity { reasons, summary, known, features, partition, offsets } => {
+                let known: Map<String, Value> = known.into_iter().map(|(name, value)| (name, value.into())).collect();
+                let features: Map<String, Value> =
+                    self.pipeline.feature_names().into_iter().zip(features.into_iter().map(Value::from)).collect();
+                let value = json!({
+                    "pipeline": self.pipeline.name,
+                    "kind": "entity",
+                    "key": summary.key,
+                    "reasons": reasons,
+                    "lines": summary.lines,
+                    "known": known,
+                    "features": features,
+                    "first_timestamp": format_timestamp(summary.first_timestamp),
+                    "last_timestamp": format_timestamp(summary.last_timestamp),
+                    "source": { "topic": self.source, "partition": partition, "offsets": offsets },
+                });
+                (Some(summary.key), value)
+            }
+        };
+        Message { topic: self.erroneous_topic.clone(), key, content: Content::Erroneous(value) }
+    }
+
+    /// The bytes as text where they are UTF-8, else in base64: either way they can be had back.
+    fn add_raw(&self, value: &mut Value, raw: &[u8]) {
+        let kept = &raw[..raw.len().min(self.max_raw_bytes)];
+        match std::str::from_utf8(kept) {
+            Ok(text) => value["raw"] = text.into(),
+            Err(_) => value["raw_base64"] = BASE64.encode(kept).into(),
+        }
+        if kept.len() < raw.len() {
+            value["raw_bytes"] = raw.len().into();
+            value["raw_truncated"] = true.into();
+        }
+    }
+
+    fn cancellations(&self, count: CancellationCount) -> Message {
+        let value = json!({
+            "pipeline": self.pipeline.name,
+            "window_start": format_timestamp(count.window_start),
+            "window_end": format_timestamp(count.window_end),
+            "cancellations": count.cancellations,
+        });
+        let topic = self.cancellations_topic.clone();
+        Message { topic, key: Some(self.pipeline.name.clone()), content: Content::Cancellations(value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shared::reason::Reason;
+
+    use super::*;
+
+    fn encoder(max_raw_bytes: usize) -> Encoder {
+        Encoder::new(Arc::new(Pipeline::load("invoices").unwrap()), "purchases", false, max_raw_bytes)
+    }
+
+    fn line(raw: &[u8]) -> Erroneous {
+        Erroneous::Line { reasons: vec![Reason::NotANumber("UnitPrice".into())], source: (2, 17), raw: raw.to_vec() }
+    }
+
+    fn json_of(encoder: &Encoder, erroneous: Erroneous) -> Value {
+        serde_json::from_slice(&encoder.erroneous(erroneous).payload()).unwrap()
+    }
+
+    #[test]
+    fn an_erroneous_line_tells_why_and_where() {
+        let message = encoder(100).erroneous(line(b"1,2,3"));
+        insta::assert_snapshot!(
+            String::from_utf8(message.payload()).unwrap(),
+            @r#"{"pipeline":"invoices","kind":"line","reasons":["not_a_number:UnitPrice"],"source":{"topic":"purchases","partition":2,"offset":17},"raw":"1,2,3"}"#
+        );
+    }
+
+    #[test]
+    fn a_count_names_its_window() {
+        let count = CancellationCount { window_start: 0, window_end: 480_000, cancellations: 3 };
+        insta::assert_snapshot!(
+            String::from_utf8(encoder(1).cancellations(count).payload()).unwrap(),
+            @r#"{"pipeline":"invoices","window_start":"1970-01-01T00:00:00Z","window_end":"1970-01-01T00:08:00Z","cancellations":3}"#
+        );
+    }
+
+    #[test]
+    fn what_is_cut_off_is_said() {
+        let value = json_of(&encoder(3), line(b"abcdef"));
+        assert_eq!(
+            (&value["raw"], &value["raw_bytes"], &value["raw_truncated"]),
+            (&json!("abc"), &json!(6), &json!(true))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn raw_bytes_can_be_had_back(raw in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let value = json_of(&encoder(1000), line(&raw));
+            let back = match value["raw"].as_str() {
+                Some(text) => text.as_bytes().to_vec(),
+                None => BASE64.decode(value["raw_base64"].as_str().unwrap()).unwrap(),
+            };
+            prop_assert_eq!(back, raw);
+        }
+    }
+}
