@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use rdkafka::mocking::MockCluster;
-use shared::pipeline::Pipeline;
 use shared::verdict::Verdict;
 
 use super::live::{StatusLine, accompany, init_logs};
@@ -87,6 +86,8 @@ fn options(lines_sent: Arc<AtomicU64>) -> StreamOptions {
         batch_age: Duration::from_millis(20),
         all_verdicts: false,
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),
+        // The mock does not answer questions about settings.
+        max_erroneous_bytes: Some(1 << 20),
     }
 }
 

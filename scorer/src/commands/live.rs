@@ -99,7 +99,8 @@ fn describe(status: &Status, last_records: &std::sync::atomic::AtomicU64) -> Str
 
 /// Logs to standard error: JSON for services, short lines for people. `RUST_LOG` chooses what.
 pub(super) fn init_logs(json: bool) {
-    let default = if json { "info" } else { "warn" };
+    // Other crates' warnings, such as of a device that was tried in vain, are not for the user.
+    let default = if json { "error,scorer=info" } else { "error,scorer=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second initialisation, in a test of several commands, changes nothing.

@@ -26,6 +26,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         batch_age: Duration::from_millis(args.batch_age_ms),
         all_verdicts: args.all_verdicts,
         end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
+        max_erroneous_bytes: None,
     };
     let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, Arc::new(|_| {})).await?;
     let status = stream.status();

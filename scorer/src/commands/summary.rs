@@ -1,6 +1,6 @@
 //! The table at the end of a run.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
 use crate::kafka::Status;
@@ -9,7 +9,7 @@ use crate::kafka::Status;
 pub(super) fn table(status: &Status) -> Table {
     let counters = &status.counters;
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_preset(UTF8_FULL_CONDENSED);
     table.set_header(["records", "", "results", ""]);
     let records = [
         ("read", counters.records),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use shared::pipeline::Pipeline;
 
 use super::live::init_logs;
@@ -21,7 +21,7 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
     let states = tokio::task::spawn_blocking(move || check_topics(&settings, &pipeline).map(|found| (found, pipeline)));
     let (states, pipeline) = states.await??;
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_preset(UTF8_FULL_CONDENSED);
     table.set_header(["topic", "what for", "partitions", ""]);
     let mut missing = Vec::new();
     for state in &states {

@@ -54,6 +54,8 @@ pub struct StreamOptions {
     pub all_verdicts: bool,
     /// When the stream ends by itself.
     pub end_when: EndWhen,
+    /// The largest message that the erroneous topic takes; without it the broker is asked.
+    pub max_erroneous_bytes: Option<usize>,
 }
 
 /// Asks a stream to stop: it publishes what it has, commits and ends.
@@ -96,7 +98,11 @@ impl Stream {
         on_message: OnMessage,
     ) -> Result<Self, KafkaError> {
         // Half of the largest message for raw bytes: JSON escapes and base64 make them longer.
-        let max_raw_bytes = max_message_bytes(settings, &pipeline.erroneous_topic).await? / 2;
+        let max_bytes = match options.max_erroneous_bytes {
+            Some(bytes) => bytes,
+            None => max_message_bytes(settings, &pipeline.erroneous_topic).await?,
+        };
+        let max_raw_bytes = max_bytes / 2;
         let encoder = Encoder::new(pipeline.clone(), &pipeline.topic, options.all_verdicts, max_raw_bytes);
         let consumer: InputConsumer = settings
             .consumer(&options.group)
