@@ -1,0 +1,51 @@
+//! What a file should lead to: `scorer score` of it, sorted by topic.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use tests::{Received, scorer, trainer};
+
+/// The four topics of the pipeline that are written to.
+pub const TOPICS: [&str; 4] = ["facturas_erroneas", "cancelaciones", "anomalias_kmeans", "anomalias_bisect_kmeans"];
+
+/// Trains on the real history into `models`.
+pub fn train(history: &Path, models: &Path) {
+    let run = trainer(&["--input", text(history), "--models", text(models), "--device", "cpu", "--quiet"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{}", run.stderr);
+}
+
+/// The messages that `scorer score` writes for `file`, by topic.
+pub fn score(file: &Path, models: &Path, folder: &Path) -> BTreeMap<String, Vec<Value>> {
+    let output = folder.join("reference.jsonl");
+    let run = scorer(&["score", text(file), "--models", text(models), "--device", "cpu", "--output", text(&output)]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let mut topics: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in std::fs::read_to_string(output).unwrap().lines() {
+        let mut message: Value = serde_json::from_str(line).unwrap();
+        let topic = message.as_object_mut().unwrap().remove("topic").unwrap();
+        topics.entry(topic.as_str().unwrap().to_owned()).or_default().push(message);
+    }
+    topics
+}
+
+/// Messages as sorted lines, so that two lists are equal when they hold the same messages equally often. The source of
+/// an erroneous record is left out: a file is not a topic, and its offsets are not those of several partitions.
+pub fn sorted<'a>(messages: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
+    let line = |message: &Value| {
+        let mut message = message.clone();
+        message.as_object_mut().unwrap().remove("source");
+        message.to_string()
+    };
+    let mut lines: Vec<String> = messages.into_iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+pub fn values(received: &[Received]) -> impl Iterator<Item = &Value> {
+    received.iter().map(|received| &received.value)
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

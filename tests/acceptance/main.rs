@@ -1,0 +1,6 @@
+//! Acceptance tests: the programs as a user runs them, on the real history and a real Apache Kafka.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod expected;
+mod stream;
+mod trouble;

@@ -1,0 +1,120 @@
+//! The real production file through a real Kafka, against the same file without Kafka.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::{Kafka, real_data, scorer, start_scorer};
+
+use crate::expected::{TOPICS, score, sorted, text, train, values};
+
+fn windows(messages: &[Value]) -> Vec<(String, u64)> {
+    let window = |message: &Value| {
+        (message["window_end"].as_str().unwrap().to_owned(), message["cancellations"].as_u64().unwrap())
+    };
+    messages.iter().map(window).collect()
+}
+
+/// Train on the real history, start the scorer as its own process, replay the real production file: the same invoices,
+/// the same scores, nothing missing, nothing extra, and counts that add up.
+fn the_stream_gives_what_the_file_gives(partitions: u32) {
+    let (Some(history), Some(production)) = (real_data("training.csv"), real_data("production.csv")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    train(&history, folder.path());
+    let expected = score(&production, folder.path(), folder.path());
+
+    let kafka = Kafka::start();
+    let create = ["--partitions", &partitions.to_string()];
+    let brokers = ["--brokers", &kafka.brokers];
+    let topics = scorer(&[&["topics"][..], &brokers, &create].concat());
+    assert_eq!(topics.code, Some(0), "{}", topics.stderr);
+    let options = ["run", "--models", text(folder.path()), "--device", "cpu", "--clock", "event", "--all-verdicts"];
+    let running = start_scorer(&[&options[..], &brokers].concat());
+    let replay = scorer(&[&["replay", text(&production)][..], &brokers].concat());
+    assert_eq!(replay.code, Some(0), "{}", replay.stderr);
+
+    // The last invoices close by themselves, 40 s after the last line was read.
+    for topic in TOPICS.iter().filter(|topic| **topic != "cancelaciones") {
+        let count = expected[*topic].len();
+        let received = kafka.read_until(topic, |received| received.len() >= count);
+        assert_eq!(sorted(values(&received)), sorted(&expected[*topic]), "{topic}");
+        assert!(
+            received.iter().all(|message| message.key.as_deref() == message.value["key"].as_str()),
+            "{topic}: keys"
+        );
+    }
+    let (run, took) = running.terminate();
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(took < Duration::from_secs(10), "it drained and left in {took:?}");
+    for (committed, end) in kafka.committed("atalaya", "purchases", partitions as i32) {
+        // An empty partition has nothing to commit.
+        assert_eq!(committed.unwrap_or(0), end, "everything is complete, so everything is committed");
+    }
+
+    // A file ends, and its windows run on to a zero; a stream is at the minute that its clock shows.
+    let found = windows(&kafka.read("cancelaciones").into_iter().map(|message| message.value).collect::<Vec<_>>());
+    let all = windows(&expected["cancelaciones"]);
+    assert_eq!(found[..], all[..found.len()], "cancellation counts");
+    assert!(
+        all.len() - found.len() <= 9,
+        "only the windows after the last record may be missing: {} of {}",
+        found.len(),
+        all.len()
+    );
+}
+
+#[test]
+fn a_replayed_history_gives_what_the_file_gives() {
+    the_stream_gives_what_the_file_gives(1);
+}
+
+#[test]
+fn several_partitions_give_what_the_file_gives() {
+    the_stream_gives_what_the_file_gives(3);
+}
+
+/// At least once: killed in the middle and started again, it misses nothing and invents nothing.
+#[test]
+fn a_killed_scorer_goes_on_where_it_stopped() {
+    let (Some(history), Some(production)) = (real_data("training.csv"), real_data("production.csv")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    train(&history, folder.path());
+    // Late lines need what a restart forgets of closed invoices; a file without them is the fair measure here.
+    let lines = without_late_lines(&production, folder.path());
+    let expected = score(&lines, folder.path(), folder.path());
+
+    let kafka = Kafka::start();
+    let brokers = ["--brokers", &kafka.brokers];
+    assert_eq!(scorer(&[&["replay", text(&lines)][..], &brokers].concat()).code, Some(0));
+    let options = ["run", "--models", text(folder.path()), "--device", "cpu", "--clock", "event", "--all-verdicts"];
+    let small_batches = ["--batch-records", "500"];
+    for kills in 1..=4 {
+        let running = start_scorer(&[&options[..], &brokers, &small_batches].concat());
+        kafka.read_until("anomalias_bisect_kmeans", |received| received.len() > 300 * kills);
+        running.kill();
+    }
+    let last = start_scorer(&[&options[..], &brokers, &["--until-end"]].concat()).wait();
+    assert_eq!(last.code, Some(0), "{}", last.stderr);
+    for topic in TOPICS.iter().filter(|topic| **topic != "cancelaciones") {
+        let received = kafka.read(topic);
+        let once: BTreeSet<String> = sorted(values(&received)).into_iter().collect();
+        let wanted: BTreeSet<String> = sorted(&expected[*topic]).into_iter().collect();
+        assert_eq!(once, wanted, "{topic}");
+    }
+}
+
+fn without_late_lines(file: &std::path::Path, models: &std::path::Path) -> std::path::PathBuf {
+    let folder = models.join("reference");
+    std::fs::create_dir_all(&folder).unwrap();
+    let late: BTreeSet<i64> = score(file, models, &folder)["facturas_erroneas"]
+        .iter()
+        .filter(|message| message["reasons"] == serde_json::json!(["late_line"]))
+        .map(|message| message["source"]["offset"].as_i64().unwrap())
+        .collect();
+    assert!(!late.is_empty(), "the real file has late lines");
+    let bytes = std::fs::read_to_string(file).unwrap();
+    let kept = bytes.lines().enumerate().filter(|(line, _)| *line == 0 || !late.contains(&(*line as i64 - 1)));
+    let path = models.join("without_late_lines.csv");
+    std::fs::write(&path, kept.map(|(_, line)| format!("{line}\n")).collect::<String>()).unwrap();
+    path
+}
