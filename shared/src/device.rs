@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, DeviceKind, Tensor};
 use thiserror::Error;
@@ -195,36 +196,52 @@ fn probe(device: &Device) -> Result<String, String> {
         let name = device.identity().map_or_else(|| "GPU".to_owned(), |identity| identity.name);
         (sum.iter::<f32>().next() == Some(6.0), name)
     }));
+    let cause = silent.first_message();
     drop(silent);
     match result {
         Ok((true, name)) => Ok(name),
         Ok((false, name)) => Err(format!("{name} computes wrong sums")),
-        Err(panic) => Err(first_line(panic.as_ref())),
+        Err(_) => Err(cause.as_deref().and_then(first_line).unwrap_or("it does not answer").to_owned()),
     }
 }
 
-fn first_line(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    let line = text.and_then(|text| text.lines().find(|line| !line.trim().is_empty())).unwrap_or("it does not answer");
-    line.trim().trim_end_matches('.').to_owned()
+fn first_line(text: &str) -> Option<&str> {
+    if text.contains("AdapterUnavailable") {
+        return Some("there is none");
+    }
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(|line| line.trim_end_matches('.'))
 }
 
 type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Sync + Send>;
 
 /// Keeps the panics of a probe off the terminal: they are an answer, not a failure.
-struct SilentPanics(Option<Hook>);
+struct SilentPanics {
+    previous: Option<Hook>,
+    first: Arc<Mutex<Option<String>>>,
+}
 
 impl SilentPanics {
     fn install() -> Self {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        Self(Some(previous))
+        let previous = Some(std::panic::take_hook());
+        let first = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&first);
+        std::panic::set_hook(Box::new(move |panic| {
+            if let Ok(mut seen) = seen.lock() {
+                seen.get_or_insert_with(|| panic.payload_as_str().unwrap_or_default().to_owned());
+            }
+        }));
+        Self { previous, first }
+    }
+
+    /// The first panic's message. It may be another thread's, of which the one that is caught is only an echo.
+    fn first_message(&self) -> Option<String> {
+        self.first.lock().ok().and_then(|first| first.clone())
     }
 }
 
 impl Drop for SilentPanics {
     fn drop(&mut self) {
-        if let Some(previous) = self.0.take() {
+        if let Some(previous) = self.previous.take() {
             std::panic::set_hook(previous);
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use polars::prelude::{Column, DataFrame, NamedFrom, ParquetWriter, Series};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use shared::model::write_atomically_with;
 use shared::verdict::Verdict;
 use thiserror::Error;
@@ -67,15 +67,11 @@ impl VerdictFile {
             (Format::Parquet, Content::Verdict(verdict)) => self.verdicts.push(*verdict),
             (Format::Parquet, Content::Erroneous(_) | Content::Cancellations(_)) => {}
             (Format::JsonLines, content) => {
-                let mut object = Map::from_iter([("topic".to_owned(), Value::from(&*message.topic))]);
-                let value = match content {
-                    Content::Verdict(verdict) => serde_json::to_value(*verdict).unwrap_or_default(),
-                    Content::Erroneous(value) | Content::Cancellations(value) => value,
-                };
-                if let Value::Object(fields) = value {
-                    object.extend(fields);
-                }
-                self.lines.extend_from_slice(Value::Object(object).to_string().as_bytes());
+                let message = Message { topic: message.topic, key: message.key, content };
+                // The very bytes that a broker would get, with the topic in front.
+                let (topic, payload) = (Value::from(&*message.topic), message.payload());
+                self.lines.extend_from_slice(format!("{{\"topic\":{topic},").as_bytes());
+                self.lines.extend_from_slice(payload.strip_prefix(b"{").unwrap_or(&payload));
                 self.lines.push(b'\n');
             }
         }

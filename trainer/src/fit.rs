@@ -1,0 +1,190 @@
+//! From features to a model: scale, fit for every k, choose k; then score the training entities as the scorer would
+//! and set the threshold on exactly those scores.
+
+use shared::detector::{Detector, Score};
+use shared::device::ChosenDevice;
+use shared::kmeans::{BisectingTree, KMeansError, KMeansFit, KMeansParams, Points, elbow, fit_sweep, fit_tree};
+use shared::matrix::{FeatureMatrix, Matrix};
+use shared::model::{Cluster, Clusters, FORMAT_VERSION, Model, Parameters, TrainingSummary, fingerprint};
+use shared::pipeline::{Algorithm, DetectorSpec, KSelection, Pipeline, Scaling};
+use shared::scaler::Scaler;
+use shared::threshold::{Calibration, Threshold, TooFewScores};
+use thiserror::Error;
+
+/// Why a detector cannot be trained.
+#[derive(Debug, Error)]
+pub enum FitError {
+    /// There are no clusters to find.
+    #[error("detector `{detector}`: {source}")]
+    Clusters {
+        /// The detector.
+        detector: String,
+        /// The cause.
+        source: KMeansError,
+    },
+    /// There is no threshold to find.
+    #[error("detector `{detector}`: {source}")]
+    Threshold {
+        /// The detector.
+        detector: String,
+        /// The cause.
+        source: TooFewScores,
+    },
+}
+
+/// What detectors are trained on.
+#[derive(Debug)]
+pub struct TrainingSet<'a> {
+    pipeline: &'a Pipeline,
+    features: &'a FeatureMatrix,
+    device: &'a ChosenDevice,
+    seed: u64,
+    fingerprint: String,
+}
+
+/// Clusters for the chosen k, and how the others did.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    spec: DetectorSpec,
+    scaler: Scaler,
+    clusters: Clusters,
+    inertia_by_k: Vec<(usize, f64)>,
+    chosen_k: usize,
+}
+
+/// A trained detector and its scores of the training entities.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The model.
+    pub model: Model,
+    /// Scores: `(n_samples)`.
+    pub scores: Vec<Score>,
+}
+
+impl<'a> TrainingSet<'a> {
+    /// Entities with these features, to be computed on `device`.
+    pub fn new(pipeline: &'a Pipeline, features: &'a FeatureMatrix, device: &'a ChosenDevice, seed: u64) -> Self {
+        let bytes: Vec<u8> = features.values().iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { pipeline, features, device, seed, fingerprint: fingerprint(&bytes) }
+    }
+
+    /// Finds the clusters of a detector. `on_step` is called after each of [`n_steps`].
+    ///
+    /// # Errors
+    /// [`FitError::Clusters`] when there are too few entities or all are equal.
+    pub fn fit(&self, spec: &DetectorSpec, on_step: &(dyn Fn() + Sync)) -> Result<Fitted, FitError> {
+        let (scaler, matrix) = self.scale(spec.scaling);
+        let points = Points::new(matrix, largest_k(spec.k), &self.device.device)
+            .map_err(|source| FitError::Clusters { detector: spec.name.clone(), source })?;
+        let params = KMeansParams { n_init: spec.n_init, max_iter: spec.max_iter, tol: spec.tol, seed: self.seed };
+        let mut candidates = match spec.algorithm {
+            Algorithm::KMeans => Candidates::Sweep(fit_sweep(&points, largest_k(spec.k), &params, on_step)),
+            Algorithm::BisectingKmeans => Candidates::Tree(fit_tree(&points, largest_k(spec.k), &params, on_step)),
+        };
+        let inertia = candidates.inertia_by_k();
+        let chosen_k = match spec.k {
+            KSelection::Fixed(_) => inertia.len(),
+            KSelection::Elbow { elbow: ratio, .. } => elbow(&inertia, ratio),
+        };
+        let by_k = inertia.into_iter().enumerate().map(|(index, inertia)| (index + 1, inertia));
+        let inertia_by_k = match spec.k {
+            KSelection::Fixed(_) => by_k.filter(|(k, _)| *k == chosen_k).collect(),
+            KSelection::Elbow { .. } => by_k.collect(),
+        };
+        Ok(Fitted { spec: spec.clone(), scaler, clusters: candidates.take(chosen_k), inertia_by_k, chosen_k })
+    }
+
+    /// Scores the training entities and sets the threshold.
+    ///
+    /// # Errors
+    /// [`FitError::Threshold`] when the policy asks for more entities than there are.
+    pub fn score(&self, fitted: Fitted) -> Result<Trained, FitError> {
+        let detector = fitted.spec.name.clone();
+        let policy = fitted.spec.threshold;
+        let unscored = self.model(fitted, Threshold { policy, value: 0.0 });
+        let scores = Detector::new(unscored.clone(), &self.device.device).score(self.features);
+        let values: Vec<f32> = scores.iter().map(|score| score.score).collect();
+        let threshold = Threshold::fit(policy, &values).map_err(|source| FitError::Threshold { detector, source })?;
+        let anomalies = values.iter().filter(|&&score| threshold.is_exceeded(score)).count();
+        let training = TrainingSummary { anomalies, ..unscored.training };
+        let model = Model { threshold, calibration: Calibration::fit(&values), training, ..unscored };
+        Ok(Trained { model, scores })
+    }
+
+    fn scale(&self, scaling: Scaling) -> (Scaler, Matrix) {
+        let scaler = Scaler::fit(scaling, self.features);
+        let matrix = scaler.transform(self.features); // (n_samples, n_features)
+        (scaler, matrix)
+    }
+
+    /// The model before anything was scored by it.
+    fn model(&self, fitted: Fitted, threshold: Threshold) -> Model {
+        let Fitted { spec, scaler, clusters, inertia_by_k, chosen_k } = fitted;
+        Model {
+            format_version: FORMAT_VERSION,
+            pipeline: self.pipeline.name.clone(),
+            detector: spec.name,
+            algorithm: spec.algorithm,
+            parameters: Parameters { k: spec.k, n_init: spec.n_init, max_iter: spec.max_iter, tol: spec.tol },
+            features: self.pipeline.feature_names(),
+            scaler,
+            clusters,
+            threshold,
+            calibration: Calibration::fit(&[]),
+            training: TrainingSummary {
+                rows: self.features.n_samples(),
+                inertia_by_k,
+                chosen_k,
+                seed: self.seed,
+                device: self.device.short_name().to_owned(),
+                anomalies: 0,
+                data_fingerprint: self.fingerprint.clone(),
+            },
+        }
+    }
+}
+
+/// How often [`TrainingSet::fit`] calls back: once a run of k-means, or once a split.
+pub fn n_steps(spec: &DetectorSpec) -> u64 {
+    let steps = match spec.algorithm {
+        Algorithm::KMeans => 1 + spec.n_init * (largest_k(spec.k) - 1),
+        Algorithm::BisectingKmeans => largest_k(spec.k) - 1,
+    };
+    steps as u64
+}
+
+fn largest_k(selection: KSelection) -> usize {
+    match selection {
+        KSelection::Fixed(k) => k,
+        KSelection::Elbow { max, .. } => max,
+    }
+}
+
+/// The clusters for every k.
+enum Candidates {
+    /// One run for each k.
+    Sweep(Vec<KMeansFit>),
+    /// One tree, whose first splits are the trees for smaller k.
+    Tree(BisectingTree),
+}
+
+impl Candidates {
+    /// Inertia for k = 1, 2, ...
+    fn inertia_by_k(&self) -> Vec<f64> {
+        match self {
+            Self::Sweep(fits) => fits.iter().map(|fit| fit.inertia).collect(),
+            Self::Tree(tree) => (1..=tree.n_leaves()).map(|k| tree.prefix(k).inertia()).collect(),
+        }
+    }
+
+    fn take(&mut self, k: usize) -> Clusters {
+        match self {
+            Self::Sweep(fits) => {
+                let fit = fits.swap_remove(k - 1);
+                let clusters = fit.centroids.rows().zip(&fit.counts);
+                Clusters::Centroids(clusters.map(|(center, &size)| Cluster { center: center.to_vec(), size }).collect())
+            }
+            Self::Tree(tree) => Clusters::Tree(tree.prefix(k)),
+        }
+    }
+}

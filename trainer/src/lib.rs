@@ -1,0 +1,35 @@
+//! Learns from history what normal looks like: files of lines become entities, entities become features, and each
+//! detector of the pipeline becomes a model file and a row of reports.
+//!
+//! [`train::train`] is the whole of it; the modules below are its steps, in the order they run.
+
+pub mod args;
+pub mod console;
+pub mod entities;
+pub mod fit;
+pub mod inspect;
+pub mod load;
+pub mod numbers;
+pub mod output;
+pub mod overrides;
+pub mod progress;
+pub mod reports;
+pub mod summary;
+pub mod table;
+pub mod timings;
+pub mod train;
+
+use args::{Args, Command};
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// One sentence: what was wrong, where, and what would be right.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Some(Command::Inspect(inspect)) => console::print(&inspect::inspect(&inspect.path)?)?,
+        Some(Command::Fit(fit)) => train::train_and_report(fit)?,
+        None => train::train_and_report(&args.fit)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Why history cannot be read.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why history cannot be read: one sentence that names the file, the place, and what would be right.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// Nothing is there.
+    #[error("there is no file {}: name your history with --input FILE", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder is there.
+    #[error("{} is a folder: name its files, as in --input '{}/*.csv'", path.display(), path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nothing matches.
+    #[error("no file matches {pattern}: name your history with --input FILE")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A pattern that cannot be read.
+    #[error("{pattern} is no pattern for files: {problem}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It cannot be decompressed.
+    #[error("{} is not a whole gzip file ({source}): copy or compress it again", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It has no byte.
+    #[error("{} is empty: it should start with a header line that names the columns {columns}", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// The pipeline's columns.
+        columns: String,
+    },
+    /// A column is not there.
+    #[error("{}{place}: {missing}; the columns found are {found}; rename them, or add their names under [input.aliases] in the pipeline file", path.display())]
+    MissingColumns {
+        /// The file.
+        path: PathBuf,
+        /// The header's line, where a file has one.
+        place: String,
+        /// What is missing, as a clause.
+        missing: String,
+        /// The names of the file's columns.
+        found: String,
+    },
+    /// A column of a type that cannot be read as the pipeline's.
+    #[error("{}: column `{column}` is of type {found}, but the pipeline file declares it as {declared}: {allowed} would be right", path.display())]
+    WrongType {
+        /// The file.
+        path: PathBuf,
+        /// The column's name in the file.
+        column: String,
+        /// Its type in the file.
+        found: String,
+        /// The pipeline's type.
+        declared: &'static str,
+        /// Types that can be read as that.
+        allowed: &'static str,
+    },
+    /// Polars refuses the file.
+    #[error("{} is not a whole Parquet file: {problem}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        problem: String,
+    },
+    /// Headers, and nothing below them.
+    #[error("{files}: there is no row below the header, so there is nothing to learn from")]
+    NoRow {
+        /// The files.
+        files: String,
+    },
+    /// Rows, and none of them valid.
+    #[error(
+        "{files}: none of the {rows} rows can be used; the most frequent reason is {reason} ({count} rows, first {first})"
+    )]
+    NoUsableRow {
+        /// The files.
+        files: String,
+        /// How many rows there are.
+        rows: u64,
+        /// The most frequent reason.
+        reason: String,
+        /// How many rows have it.
+        count: u64,
+        /// The first of them.
+        first: String,
+    },
+    /// Polars refuses the columns, which is no fault of the data.
+    #[error("cannot hold the lines in columns: {0}")]
+    Columns(#[from] polars::error::PolarsError),
+}
+
+impl LoadError {
+    /// The error for `missing` columns of a file that has the columns `found`.
+    pub(super) fn missing_columns(path: &std::path::Path, place: &str, missing: &[String], found: &[&str]) -> Self {
+        let (noun, verb) = if missing.len() == 1 { ("column", "is") } else { ("columns", "are") };
+        let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+        Self::MissingColumns {
+            path: path.to_owned(),
+            place: place.to_owned(),
+            missing: format!("the {noun} {} {verb} missing", names.join(", ")),
+            found: listed(found),
+        }
+    }
+}
+
+/// Names one after the other; of very many or very long ones, the first.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 300;
+    let text = names.iter().map(|name| name.trim().escape_debug().to_string()).collect::<Vec<_>>().join(", ");
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text,
+    }
+}

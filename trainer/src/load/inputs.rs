@@ -1,0 +1,92 @@
+//! From what `--input` says to files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::LoadError;
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// CSV, compressed by gzip or not.
+    Csv,
+    /// Parquet.
+    Parquet,
+}
+
+/// The format that the name of a file tells: what is not Parquet is CSV.
+pub(super) fn format(path: &Path) -> Format {
+    let is_parquet = |name: &str| name.eq_ignore_ascii_case("parquet") || name.eq_ignore_ascii_case("pq");
+    if path.extension().and_then(|name| name.to_str()).is_some_and(is_parquet) { Format::Parquet } else { Format::Csv }
+}
+
+/// The files that names and patterns stand for, in the order given; those of a pattern in the order of their names.
+///
+/// # Errors
+/// [`LoadError`] when a file is not there or is a folder, or nothing matches a pattern.
+pub fn resolve(inputs: &[String]) -> Result<Vec<PathBuf>, LoadError> {
+    let mut files = Vec::new();
+    for input in inputs {
+        let path = PathBuf::from(input);
+        if !path.exists() && input.contains(['*', '?', '[']) {
+            files.extend(matches(input)?);
+        } else {
+            files.push(path);
+        }
+    }
+    files.into_iter().map(readable).collect()
+}
+
+fn matches(pattern: &str) -> Result<Vec<PathBuf>, LoadError> {
+    let problem = |problem: String| LoadError::Pattern { pattern: pattern.to_owned(), problem };
+    let paths = glob::glob(pattern).map_err(|error| problem(error.to_string()))?;
+    let mut found = paths.collect::<Result<Vec<_>, _>>().map_err(|error| problem(error.to_string()))?;
+    found.retain(|path| !path.is_dir());
+    if found.is_empty() {
+        return Err(LoadError::NoMatch { pattern: pattern.to_owned() });
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn readable(path: PathBuf) -> Result<PathBuf, LoadError> {
+    match fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Err(LoadError::Folder { path }),
+        Ok(_) => Ok(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(LoadError::Missing { path }),
+        Err(source) => Err(LoadError::Read { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_stand_for_their_files_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.csv", "a.csv", "c.parquet", "[1].csv"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let found = |pattern: &str| {
+            let files = resolve(&[folder.path().join(pattern).display().to_string()])?;
+            Ok::<_, LoadError>(files.iter().map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(found("?.csv").unwrap(), ["a.csv", "b.csv"]);
+        assert_eq!(found("[1].csv").unwrap(), ["[1].csv"]);
+        assert_eq!(found("c.parquet").unwrap(), ["c.parquet"]);
+        assert!(matches!(found("*.json"), Err(LoadError::NoMatch { .. })));
+        assert!(matches!(found("d.csv"), Err(LoadError::Missing { .. })));
+        assert!(matches!(found(""), Err(LoadError::Folder { .. })));
+    }
+
+    #[test]
+    fn the_name_tells_the_format() {
+        for name in ["a.parquet", "a.PQ"] {
+            assert_eq!(format(Path::new(name)), Format::Parquet);
+        }
+        for name in ["a.csv", "a.csv.gz", "a.txt", "a"] {
+            assert_eq!(format(Path::new(name)), Format::Csv);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Parquet files: columns by name or alias, their values under the same rules as those of a CSV file.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use polars::prelude::*;
+use shared::line::{LineParser, Value, admit};
+use shared::pipeline::{self, ColumnType, Pipeline};
+use shared::reason::Reason;
+
+use super::csv::pipeline_columns;
+use super::lines::{Lines, used_columns};
+use super::{LoadError, Place};
+use crate::progress::Progress;
+
+/// Rows between two steps of the progress bar.
+const ROWS_A_STEP: usize = 4096;
+
+/// The largest whole number up to which every whole number is a float64.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The values of a column, as the file's type has them.
+enum Source {
+    /// The file lacks it, as it may lack a text that nothing reads, or has no value in it.
+    Absent,
+    /// Read as a field of a CSV file is.
+    Text(StringChunked),
+    /// Whole numbers.
+    Integer(Int64Chunked),
+    /// Numbers.
+    Float(Float64Chunked),
+    /// Moments: so many to a millisecond, or a negative number of milliseconds to each.
+    Datetime(Int64Chunked, Unit),
+}
+
+#[derive(Clone, Copy)]
+enum Unit {
+    PerMillisecond(i64),
+    Milliseconds(i64),
+}
+
+pub(super) fn read(
+    path: &Path,
+    pipeline: &Arc<Pipeline>,
+    lines: &mut Lines,
+    progress: Progress,
+) -> Result<(), LoadError> {
+    let frame = frame(path, pipeline)?;
+    let sources: Vec<Source> = pipeline
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| source(path, &frame, column, index == pipeline.entity.key))
+        .collect::<Result<_, _>>()?;
+    let bar = progress.steps("reading", frame.height() as u64);
+    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let mut line = vec![Value::Missing; sources.len()];
+    for row in 0..frame.height() {
+        let mut reasons = Vec::new();
+        for (index, source) in sources.iter().enumerate() {
+            match source.value(row, index, &pipeline.columns[index], &mut parser) {
+                Ok(value) => line[index] = value,
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        let outcome = if reasons.is_empty() { Ok(lines.push(&line)) } else { Err(reasons) };
+        lines.count(outcome, || Place::row(path, row as u64 + 1));
+        if row % ROWS_A_STEP == 0 {
+            bar.set_position(row as u64);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// The columns of the file that the pipeline knows.
+fn frame(path: &Path, pipeline: &Pipeline) -> Result<DataFrame, LoadError> {
+    let damaged = |error: PolarsError| LoadError::Parquet { path: path.to_owned(), problem: first_line(&error) };
+    let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    if file.metadata().is_ok_and(|found| found.len() == 0) {
+        return Err(LoadError::Empty { path: path.to_owned(), columns: pipeline_columns(pipeline) });
+    }
+    let mut reader = ParquetReader::new(file);
+    let schema = reader.schema().map_err(damaged)?;
+    let found: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
+    let name_of = |column: &pipeline::Column| found.iter().find(|name| column.is_called(name)).copied();
+    let used = used_columns(pipeline);
+    let needed = |index: usize| used.contains(&index) || pipeline.columns[index].kind != ColumnType::Text;
+    let missing: Vec<String> = (0..pipeline.columns.len())
+        .filter(|&index| needed(index) && name_of(&pipeline.columns[index]).is_none())
+        .map(|index| pipeline.columns[index].name.clone())
+        .collect();
+    if !missing.is_empty() {
+        return Err(LoadError::missing_columns(path, "", &missing, &found));
+    }
+    let wanted = (0..pipeline.columns.len()).filter(|&index| needed(index));
+    let wanted: Vec<_> = wanted.filter_map(|index| Some((index, name_of(&pipeline.columns[index])?))).collect();
+    for &(index, name) in &wanted {
+        let dtype = schema.get(name).map(|field| field.dtype());
+        if let Some(dtype) = dtype.filter(|dtype| !is_readable(dtype)) {
+            let is_key = index == pipeline.entity.key;
+            return Err(wrong_type(path, name, format!("{dtype:?}"), pipeline.columns[index].kind, is_key));
+        }
+    }
+    let names = wanted.into_iter().map(|(_, name)| name.to_owned()).collect();
+    reader.with_columns(Some(names)).finish().map_err(damaged)
+}
+
+/// Whether this build of Polars reads the type at all: it panics at those that it was built without.
+fn is_readable(dtype: &ArrowDataType) -> bool {
+    use ArrowDataType as T;
+    match dtype {
+        T::Null | T::Boolean | T::Float32 | T::Float64 | T::Timestamp(..) | T::Date32 | T::Date64 => true,
+        T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt32 | T::UInt64 => true,
+        T::Utf8 | T::LargeUtf8 | T::Utf8View => true,
+        T::Dictionary(_, values, _) => is_readable(values),
+        _ => false,
+    }
+}
+
+fn first_line(error: &PolarsError) -> String {
+    error.to_string().lines().next().unwrap_or("it cannot be read").to_owned()
+}
+
+/// The column of the file that holds `column`, in a type that its values are taken from.
+fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: bool) -> Result<Source, LoadError> {
+    let Some(found) = frame.columns().iter().find(|found| column.is_called(found.name())) else {
+        return Ok(Source::Absent);
+    };
+    let dtype = found.dtype().clone();
+    let wrong_type = || wrong_type(path, found.name(), dtype.to_string(), column.kind, is_key);
+    let series = found.as_materialized_series().rechunk();
+    let source = match (column.kind, &dtype) {
+        (_, DataType::Null) => Ok(Source::Absent),
+        (_, DataType::String) => series.str().cloned().map(Source::Text),
+        (_, DataType::Categorical(..)) => text(&series),
+        (ColumnType::Text, dtype) if dtype.is_integer() => text(&series),
+        // Where a number may be missing, some writers make it a float: 13085.0 is the customer 13085.
+        (ColumnType::Text, dtype) if dtype.is_float() && !is_key => {
+            text(&without_nan(&series).map_err(|_| wrong_type())?)
+        }
+        (ColumnType::Integer, dtype) if dtype.is_integer() => {
+            series.strict_cast(&DataType::Int64).and_then(|series| series.i64().cloned()).map(Source::Integer)
+        }
+        (ColumnType::Integer | ColumnType::Float, dtype) if dtype.is_primitive_numeric() => {
+            series.cast(&DataType::Float64).and_then(|series| series.f64().cloned()).map(Source::Float)
+        }
+        (ColumnType::Datetime, DataType::Datetime(unit, _)) => {
+            let unit = match unit {
+                TimeUnit::Nanoseconds => Unit::PerMillisecond(1_000_000),
+                TimeUnit::Microseconds => Unit::PerMillisecond(1_000),
+                TimeUnit::Milliseconds => Unit::PerMillisecond(1),
+            };
+            moments(&series, unit)
+        }
+        (ColumnType::Datetime, DataType::Date) => moments(&series, Unit::Milliseconds(86_400_000)),
+        _ => return Err(wrong_type()),
+    };
+    source.map_err(|_| wrong_type())
+}
+
+fn text(series: &Series) -> PolarsResult<Source> {
+    series.cast(&DataType::String).and_then(|series| series.str().cloned()).map(Source::Text)
+}
+
+fn without_nan(series: &Series) -> PolarsResult<Series> {
+    let numbers = series.cast(&DataType::Float64)?;
+    let kept: Float64Chunked = numbers.f64()?.iter().map(|number| number.filter(|number| !number.is_nan())).collect();
+    Ok(kept.into_series())
+}
+
+fn moments(series: &Series, unit: Unit) -> PolarsResult<Source> {
+    let physical = series.to_physical_repr().cast(&DataType::Int64)?;
+    physical.i64().cloned().map(|values| Source::Datetime(values, unit))
+}
+
+fn wrong_type(path: &Path, column: &str, found: String, kind: ColumnType, is_key: bool) -> LoadError {
+    let (declared, allowed) = expected(kind, is_key);
+    LoadError::WrongType { path: path.to_owned(), column: column.to_owned(), found, declared, allowed }
+}
+
+fn expected(kind: ColumnType, is_key: bool) -> (&'static str, &'static str) {
+    match kind {
+        ColumnType::Text if is_key => ("a text", "a text or a whole number"),
+        ColumnType::Text => ("a text", "a text or a number"),
+        ColumnType::Integer => ("int", "a signed whole number"),
+        ColumnType::Float => ("float", "a float or a signed whole number"),
+        ColumnType::Datetime => ("datetime", "a date with time, or a text in one of the pipeline's datetime_formats"),
+    }
+}
+
+impl Source {
+    fn value<'a>(
+        &'a self,
+        row: usize,
+        index: usize,
+        column: &pipeline::Column,
+        parser: &mut LineParser,
+    ) -> Result<Value<'a>, Reason> {
+        let value = match self {
+            Self::Absent => None,
+            Self::Text(texts) => return parser.parse_value(index, texts.get(row).unwrap_or("").as_bytes()),
+            Self::Integer(numbers) => numbers.get(row).map(Value::Integer),
+            Self::Float(numbers) if column.kind == ColumnType::Integer => match numbers.get(row) {
+                Some(number) if number.fract() == 0.0 && number.abs() <= EXACT => Some(Value::Integer(number as i64)),
+                Some(_) => return Err(Reason::NotAnInteger(column.name.clone())),
+                None => None,
+            },
+            Self::Float(numbers) => numbers.get(row).map(Value::Float),
+            Self::Datetime(moments, unit) => {
+                moments.get(row).map(|moment| Value::Datetime(unit.to_milliseconds(moment)))
+            }
+        };
+        admit(column, value.unwrap_or(Value::Missing))
+    }
+}
+
+impl Unit {
+    fn to_milliseconds(self, moment: i64) -> i64 {
+        match self {
+            Self::PerMillisecond(count) => moment.div_euclid(count),
+            Self::Milliseconds(count) => moment.saturating_mul(count),
+        }
+    }
+}

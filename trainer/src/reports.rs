@@ -1,0 +1,296 @@
+//! Reports for notebooks and people: what the training saw and made of it, as Parquet, and `training.json`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use polars::prelude::*;
+use serde::Serialize;
+use shared::device::ChosenDevice;
+use shared::model::{Clusters, Model};
+use shared::pipeline::Pipeline;
+use shared::time::{Timestamp, format_timestamp};
+
+use crate::entities::Entities;
+use crate::fit::Trained;
+use crate::load::Loaded;
+use crate::output::Output;
+use crate::timings::Timings;
+
+/// What the Parquet reports are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Findings<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// The training entities.
+    pub entities: &'a Entities,
+    /// The detectors.
+    pub trained: &'a [Trained],
+}
+
+impl Findings<'_> {
+    /// Adds the Parquet reports to `output`, under `folder`.
+    ///
+    /// # Errors
+    /// When Polars cannot make a report.
+    pub fn add_reports(self, folder: &Path, output: &mut Output) -> PolarsResult<()> {
+        output.add(folder.join("scores.parquet"), parquet(self.scores()?)?);
+        output.add(folder.join("elbow.parquet"), parquet(self.elbow()?)?);
+        output.add(folder.join("centroids.parquet"), parquet(self.centroids()?)?);
+        output.add(folder.join("comparison.parquet"), parquet(self.comparison()?)?);
+        Ok(())
+    }
+
+    /// One row an entity: key, features, and every detector's score, threshold, verdict and cluster.
+    fn scores(self) -> PolarsResult<DataFrame> {
+        let features = &self.entities.features;
+        let mut columns = vec![Column::new("key".into(), &self.entities.keys)];
+        for (index, feature) in self.pipeline.features.iter().enumerate() {
+            columns.push(Column::new(feature.name.as_str().into(), features.column(index).collect::<Vec<f64>>()));
+        }
+        for Trained { model, scores } in self.trained {
+            let named = |what: &str| PlSmallStr::from_string(format!("{}_{what}", model.detector));
+            let threshold = model.threshold;
+            columns.push(Column::new(named("score"), scores.iter().map(|score| score.score).collect::<Vec<f32>>()));
+            columns.push(Column::new(named("threshold"), vec![threshold.value; scores.len()]));
+            columns.push(Column::new(named("anomalous"), anomalous(model, scores)));
+            columns.push(Column::new(named("cluster"), scores.iter().map(|score| score.cluster).collect::<Vec<i32>>()));
+        }
+        DataFrame::new_infer_height(columns)
+    }
+
+    /// One row a detector and k: inertia, its ratio to that of k - 1, and whether the k was chosen.
+    fn elbow(self) -> PolarsResult<DataFrame> {
+        let rows: Vec<ElbowRow<'_>> = self.trained.iter().flat_map(|trained| elbow_rows(&trained.model)).collect();
+        DataFrame::new_infer_height(vec![
+            Column::new("detector".into(), rows.iter().map(|row| row.detector).collect::<Vec<_>>()),
+            Column::new("k".into(), rows.iter().map(|row| row.k as u32).collect::<Vec<_>>()),
+            Column::new("inertia".into(), rows.iter().map(|row| row.inertia).collect::<Vec<_>>()),
+            Column::new("ratio".into(), rows.iter().map(|row| row.ratio).collect::<Vec<_>>()),
+            Column::new("chosen".into(), rows.iter().map(|row| row.chosen).collect::<Vec<_>>()),
+        ])
+    }
+
+    /// One row a cluster: its size and its centre in the features' own units.
+    fn centroids(self) -> PolarsResult<DataFrame> {
+        let clusters: Vec<(&Model, usize, ClusterSummary)> = self
+            .trained
+            .iter()
+            .flat_map(|trained| clusters(&trained.model).into_iter().enumerate().map(|(n, c)| (&trained.model, n, c)))
+            .collect();
+        let mut columns = vec![
+            Column::new("detector".into(), clusters.iter().map(|row| row.0.detector.as_str()).collect::<Vec<_>>()),
+            Column::new("cluster".into(), clusters.iter().map(|row| row.1 as i32).collect::<Vec<_>>()),
+            Column::new("size".into(), clusters.iter().map(|row| row.2.size).collect::<Vec<_>>()),
+        ];
+        for (index, feature) in self.pipeline.features.iter().enumerate() {
+            let values: Vec<f64> = clusters.iter().map(|row| row.2.center[index]).collect();
+            columns.push(Column::new(feature.name.as_str().into(), values));
+        }
+        DataFrame::new_infer_height(columns)
+    }
+
+    /// One row a pair of detectors: what each finds, both find, and only one finds.
+    fn comparison(self) -> PolarsResult<DataFrame> {
+        let rows = comparisons(self.trained);
+        DataFrame::new_infer_height(vec![
+            Column::new("a".into(), rows.iter().map(|row| row.a).collect::<Vec<_>>()),
+            Column::new("b".into(), rows.iter().map(|row| row.b).collect::<Vec<_>>()),
+            Column::new("anomalies_a".into(), rows.iter().map(|row| row.both + row.only_a).collect::<Vec<_>>()),
+            Column::new("anomalies_b".into(), rows.iter().map(|row| row.both + row.only_b).collect::<Vec<_>>()),
+            Column::new("both".into(), rows.iter().map(|row| row.both).collect::<Vec<_>>()),
+            Column::new("only_a".into(), rows.iter().map(|row| row.only_a).collect::<Vec<_>>()),
+            Column::new("only_b".into(), rows.iter().map(|row| row.only_b).collect::<Vec<_>>()),
+            Column::new("jaccard".into(), rows.iter().map(Comparison::jaccard).collect::<Vec<_>>()),
+        ])
+    }
+}
+
+fn parquet(mut frame: DataFrame) -> PolarsResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut frame)?;
+    Ok(bytes)
+}
+
+fn anomalous(model: &Model, scores: &[shared::detector::Score]) -> Vec<bool> {
+    scores.iter().map(|score| model.threshold.is_exceeded(score.score)).collect()
+}
+
+/// How one k did.
+#[derive(Debug, Clone, Copy)]
+pub struct ElbowRow<'a> {
+    detector: &'a str,
+    /// Number of clusters.
+    pub k: usize,
+    /// Sum of squared distances.
+    pub inertia: f64,
+    /// Inertia by that of k - 1; none for the smallest k, nor where that is 0.
+    pub ratio: Option<f64>,
+    /// Whether the elbow rule took it.
+    pub chosen: bool,
+}
+
+/// How every k did that was tried.
+pub fn elbow_rows(model: &Model) -> Vec<ElbowRow<'_>> {
+    let by_k = &model.training.inertia_by_k;
+    let ratio = |index: usize| {
+        let before = by_k[index.checked_sub(1)?].1;
+        (before > 0.0).then(|| by_k[index].1 / before)
+    };
+    let row = |(index, &(k, inertia)): (usize, &(usize, f64))| ElbowRow {
+        detector: &model.detector,
+        k,
+        inertia,
+        ratio: ratio(index),
+        chosen: k == model.training.chosen_k,
+    };
+    by_k.iter().enumerate().map(row).collect()
+}
+
+/// A cluster in the features' own units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterSummary {
+    /// How many training entities it has.
+    pub size: u64,
+    /// Its centre: `(n_features)`.
+    pub center: Vec<f64>,
+}
+
+/// The clusters of a model, in the order of their numbers.
+pub fn clusters(model: &Model) -> Vec<ClusterSummary> {
+    let summary = |center: &[f32], size| ClusterSummary { size, center: model.scaler.inverse(center) };
+    match &model.clusters {
+        Clusters::Centroids(clusters) => {
+            clusters.iter().map(|cluster| summary(&cluster.center, cluster.size)).collect()
+        }
+        Clusters::Tree(tree) => {
+            let leaves = tree.nodes.iter().filter(|node| node.children.is_none());
+            leaves.map(|leaf| summary(&leaf.center, leaf.size)).collect()
+        }
+    }
+}
+
+/// How far two detectors agree on the training entities.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison<'a> {
+    /// A detector.
+    pub a: &'a str,
+    /// Another.
+    pub b: &'a str,
+    /// Anomalies of both.
+    pub both: u32,
+    /// Anomalies of `a` alone.
+    pub only_a: u32,
+    /// Anomalies of `b` alone.
+    pub only_b: u32,
+}
+
+impl Comparison<'_> {
+    /// The share of anomalies of either that are anomalies of both; 1 when neither has any.
+    pub fn jaccard(&self) -> f64 {
+        let either = self.both + self.only_a + self.only_b;
+        if either == 0 { 1.0 } else { f64::from(self.both) / f64::from(either) }
+    }
+}
+
+/// Every pair of detectors.
+pub fn comparisons(trained: &[Trained]) -> Vec<Comparison<'_>> {
+    let verdicts: Vec<Vec<bool>> = trained.iter().map(|trained| anomalous(&trained.model, &trained.scores)).collect();
+    let pairs = (0..trained.len()).flat_map(|a| (a + 1..trained.len()).map(move |b| (a, b)));
+    let compare = |(a, b): (usize, usize)| {
+        let count =
+            |wanted: (bool, bool)| verdicts[a].iter().zip(&verdicts[b]).filter(|(a, b)| (**a, **b) == wanted).count();
+        Comparison {
+            a: &trained[a].model.detector,
+            b: &trained[b].model.detector,
+            both: count((true, true)) as u32,
+            only_a: count((true, false)) as u32,
+            only_b: count((false, true)) as u32,
+        }
+    };
+    pairs.map(compare).collect()
+}
+
+/// `training.json`: what differs from run to run, and the counts.
+#[derive(Debug, Serialize)]
+pub struct TrainingReport {
+    pipeline: String,
+    trained_at: String,
+    seed: u64,
+    device: String,
+    inputs: Vec<String>,
+    rows_read: u64,
+    rows_dropped: BTreeMap<String, DroppedRows>,
+    entities: usize,
+    entities_left_out: BTreeMap<String, usize>,
+    entities_trained_on: usize,
+    detectors: BTreeMap<String, DetectorReport>,
+    seconds: serde_json::Map<String, serde_json::Value>,
+    seconds_total: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct DroppedRows {
+    rows: u64,
+    first: String,
+}
+
+#[derive(Debug, Serialize)]
+struct DetectorReport {
+    model_version: String,
+    k: usize,
+    threshold: f32,
+    anomalies: usize,
+}
+
+impl TrainingReport {
+    /// The report of a training that ended at `now`.
+    pub fn new(
+        findings: Findings<'_>,
+        loaded: &Loaded,
+        device: &ChosenDevice,
+        inputs: &[impl AsRef<Path>],
+        timings: &Timings,
+        now: Timestamp,
+    ) -> Self {
+        let dropped = |(reason, bad): (&shared::reason::Reason, &crate::load::BadRow)| {
+            (reason.to_string(), DroppedRows { rows: bad.count, first: bad.first.to_string() })
+        };
+        let entities = findings.entities;
+        Self {
+            pipeline: findings.pipeline.name.clone(),
+            trained_at: format_timestamp(now),
+            seed: findings.trained.first().map_or(0, |trained| trained.model.training.seed),
+            device: device.to_string(),
+            inputs: inputs.iter().map(|input| input.as_ref().display().to_string()).collect(),
+            rows_read: loaded.rows_read,
+            rows_dropped: loaded.bad_rows.by_frequency().into_iter().map(dropped).collect(),
+            entities: entities.total(),
+            entities_left_out: entities.left_out.iter().map(|(reason, count)| (reason.to_string(), *count)).collect(),
+            entities_trained_on: entities.keys.len(),
+            detectors: findings.trained.iter().map(detector_report).collect(),
+            seconds: timings.steps().iter().map(|(step, seconds)| (step.clone(), (*seconds).into())).collect(),
+            seconds_total: timings.total(),
+        }
+    }
+
+    /// The content of the file.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+fn detector_report(trained: &Trained) -> (String, DetectorReport) {
+    let model = &trained.model;
+    let report = DetectorReport {
+        model_version: model.version(),
+        k: model.training.chosen_k,
+        threshold: model.threshold.value,
+        anomalies: model.training.anomalies,
+    };
+    (model.detector.clone(), report)
+}

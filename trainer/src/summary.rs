@@ -1,0 +1,144 @@
+//! The closing table of a training.
+
+use shared::matrix::FeatureMatrix;
+use shared::model::Model;
+use shared::pipeline::ThresholdPolicy;
+
+use crate::fit::Trained;
+use crate::load::BadRows;
+use crate::numbers::{grouped, percentage, short};
+use crate::reports::{comparisons, elbow_rows};
+use crate::table::TextTable;
+use crate::timings::Timings;
+use crate::train::{Settings, Training};
+
+/// Most reasons that are listed one by one.
+const MOST_REASONS: usize = 12;
+
+/// Everything that a training was, for people.
+pub fn summary(settings: &Settings, training: &Training) -> String {
+    let models: Vec<&Model> = training.trained.iter().map(|trained| &trained.model).collect();
+    let folder = settings.models.join(&settings.pipeline.name);
+    [
+        counts(settings, training),
+        features(&settings.pipeline.feature_names(), &training.entities.features),
+        inertia_by_k(&models),
+        thresholds(&models),
+        agreement(&training.trained),
+        seconds(&training.timings),
+        format!(" models and reports are in {}\n", folder.display()),
+    ]
+    .into_iter()
+    .filter(|section| !section.is_empty())
+    .map(|section| format!("\n{section}"))
+    .collect()
+}
+
+fn counts(settings: &Settings, training: &Training) -> String {
+    let (loaded, entities) = (&training.loaded, &training.entities);
+    let key = &settings.pipeline.columns[settings.pipeline.entity.key].name;
+    let mut table = TextTable::without_header(1);
+    table.row(["rows read".to_owned(), grouped(loaded.rows_read)]);
+    table.row(["  dropped".to_owned(), grouped(loaded.bad_rows.total())]);
+    dropped(&loaded.bad_rows, settings.files.len() > 1, &mut table);
+    table.row([format!("entities, by {key}"), grouped(entities.total() as u64)]);
+    table.row(["  left out".to_owned(), grouped((entities.total() - entities.keys.len()) as u64)]);
+    for (reason, count) in &entities.left_out {
+        table.row([format!("    {reason}"), grouped(*count as u64)]);
+    }
+    table.row(["  trained on".to_owned(), grouped(entities.keys.len() as u64)]);
+    table.render()
+}
+
+fn dropped(bad_rows: &BadRows, several_files: bool, table: &mut TextTable) {
+    let reasons = bad_rows.by_frequency();
+    for (reason, bad) in reasons.iter().take(MOST_REASONS) {
+        let first = format!("first on {} {}", bad.first.unit, grouped(bad.first.number));
+        let file = bad.first.file.file_name().filter(|_| several_files);
+        let file = file.map_or_else(String::new, |name| format!(" of {}", name.display()));
+        table.row([format!("    {reason}, {first}{file}"), grouped(bad.count)]);
+    }
+    let others: u64 = reasons.iter().skip(MOST_REASONS).map(|(_, bad)| bad.count).sum();
+    if others > 0 {
+        table.row([format!("    {} other reasons", reasons.len() - MOST_REASONS), grouped(others)]);
+    }
+}
+
+fn features(names: &[String], features: &FeatureMatrix) -> String {
+    let mut table = TextTable::new(1, &["feature", "min", "median", "max"]);
+    for (index, name) in names.iter().enumerate() {
+        let mut column: Vec<f64> = features.column(index).collect();
+        column.sort_by(f64::total_cmp);
+        let at = |index: usize| column.get(index).copied().map_or_else(String::new, short);
+        table.row([name.clone(), at(0), at(column.len() / 2), at(column.len().saturating_sub(1))]);
+    }
+    table.render()
+}
+
+/// Inertia of every model side by side; a star marks the k that was chosen.
+pub fn inertia_by_k(models: &[&Model]) -> String {
+    let mut header = vec!["k".to_owned()];
+    for model in models {
+        header.extend([format!("inertia of {}", model.detector), "ratio".to_owned()]);
+    }
+    let mut table = TextTable::new(0, &header);
+    let rows: Vec<_> = models.iter().map(|model| elbow_rows(model)).collect();
+    let mut tried: Vec<usize> = rows.iter().flatten().map(|row| row.k).collect();
+    tried.sort_unstable();
+    tried.dedup();
+    for k in tried {
+        let mut cells = vec![k.to_string()];
+        for rows in &rows {
+            let row = rows.iter().find(|row| row.k == k);
+            let mark = if row.is_some_and(|row| row.chosen) { "*" } else { " " };
+            let ratio = row.and_then(|row| row.ratio).map_or_else(String::new, |ratio| format!("{ratio:.3}"));
+            cells.push(row.map_or_else(String::new, |row| format!("{mark} {}", short(row.inertia))));
+            cells.push(ratio);
+        }
+        table.row(cells);
+    }
+    table.render() + " * the k that was chosen; ratio: inertia by that of k - 1\n"
+}
+
+fn thresholds(models: &[&Model]) -> String {
+    let mut table = TextTable::new(1, &["detector", "k", "threshold", "set by", "anomalies", "share", "version"]);
+    for model in models {
+        let training = &model.training;
+        table.row([
+            model.detector.clone(),
+            training.chosen_k.to_string(),
+            short(f64::from(model.threshold.value)),
+            policy(model.threshold.policy),
+            grouped(training.anomalies as u64),
+            percentage(training.anomalies, training.rows),
+            model.version(),
+        ]);
+    }
+    table.render()
+}
+
+/// A policy as the pipeline file writes it.
+pub fn policy(policy: ThresholdPolicy) -> String {
+    match policy {
+        ThresholdPolicy::Quantile(quantile) => format!("quantile = {quantile}"),
+        ThresholdPolicy::Top(top) => format!("top = {top}"),
+    }
+}
+
+fn agreement(trained: &[Trained]) -> String {
+    let line = |pair: &crate::reports::Comparison<'_>| {
+        let count = |number: u32| grouped(u64::from(number));
+        let (both, only_a, only_b) = (count(pair.both), count(pair.only_a), count(pair.only_b));
+        format!(" anomalies of both: {both}; of {} alone: {only_a}; of {} alone: {only_b}\n", pair.a, pair.b)
+    };
+    comparisons(trained).iter().map(line).collect()
+}
+
+fn seconds(timings: &Timings) -> String {
+    let mut table = TextTable::new(1, &["step", "seconds"]);
+    for (step, seconds) in timings.steps() {
+        table.row([step.clone(), format!("{seconds:.3}")]);
+    }
+    table.row(["total".to_owned(), format!("{:.3}", timings.total())]);
+    table.render()
+}

@@ -1,0 +1,125 @@
+//! What people see and scripts rely on.
+
+use crate::fixtures::{Workplace, invoices};
+
+#[test]
+fn fit_may_be_said_or_not() {
+    let workplace = Workplace::with_history(&invoices(60));
+    let said = workplace.run(&["fit", "--input", "history.csv", "--device", "cpu", "--seed", "7"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let model = workplace.model("kmeans");
+    let not_said = workplace.run(&["--seed", "7", "--device", "cpu", "--input", "history.csv"]);
+    assert_eq!(not_said.code, Some(0), "{not_said:?}");
+    assert_eq!(workplace.model("kmeans"), model);
+}
+
+#[test]
+fn the_closing_table_tells_everything() {
+    let lines =
+        invoices(60) + "7,s,d,1,3/1/2010 8:00,-1,c,UK\nC8,s,d,-1,3/1/2010 8:00,1,c,UK\n9,s,d,1,3/1/2010 8:00,1,,UK\n";
+    let run = Workplace::with_history(&lines).train("history.csv", &[]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    assert!(run.stdout.starts_with("device: cpu (flex): "), "{}", run.stdout);
+    for wanted in [
+        "rows read",
+        "123",
+        "out_of_range:UnitPrice, first on line 122",
+        "cancellation",
+        "missing_required:CustomerID",
+        "trained on",
+        "AvgUnitPrice",
+        "NumberItems",
+        "inertia of kmeans",
+        "inertia of bisecting-kmeans",
+        " * ",
+        "threshold",
+        "quantile = 0.99",
+        "fit kmeans",
+        "score kmeans",
+        "total",
+        "models and reports are in models/invoices",
+    ] {
+        assert!(run.stdout.contains(wanted), "`{wanted}` is missing in\n{}", run.stdout);
+    }
+    for line in run.stdout.lines() {
+        assert!(line.chars().count() <= 100 && line.trim_end() == line, "`{line}`");
+    }
+}
+
+#[test]
+fn quiet_prints_nothing() {
+    let run = Workplace::with_history(&invoices(60)).train("history.csv", &["--quiet"]);
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn help_is_a_manual() {
+    let run = Workplace::new().run(&["--help"]);
+    assert_eq!(run.code, Some(0));
+    for wanted in [
+        "EXAMPLES",
+        "trainer inspect models/invoices",
+        "EXIT STATUS",
+        "--pipeline",
+        "--input",
+        "--models",
+        "--device",
+        "--seed",
+        "--quiet",
+    ] {
+        assert!(run.stdout.contains(wanted), "`{wanted}` is missing in\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn inspect_shows_models() {
+    let workplace = Workplace::with_history(&invoices(60));
+    assert_eq!(workplace.train("history.csv", &[]).code, Some(0));
+    let file = workplace.run(&["inspect", "models/invoices/kmeans/model.json"]);
+    let folder = workplace.run(&["inspect", "models"]);
+    assert_eq!((file.code, folder.code), (Some(0), Some(0)));
+    for wanted in [
+        "kmeans of pipeline invoices, version ",
+        "NumberItems",
+        "60 entities, seed 42, device cpu",
+        "k = { elbow = 0.7, max = 5 }",
+    ] {
+        assert!(file.stdout.contains(wanted), "`{wanted}` is missing in\n{}", file.stdout);
+    }
+    assert!(folder.stdout.contains(&file.stdout) && folder.stdout.contains("bisecting-kmeans of pipeline"));
+}
+
+#[test]
+fn inspect_names_what_is_wrong() {
+    let workplace = Workplace::with_history(&invoices(60));
+    assert_eq!(workplace.train("history.csv", &[]).code, Some(0));
+    let model = workplace.model("kmeans");
+    workplace.write("models/invoices/kmeans/model.json", &model.as_bytes()[..model.len() / 2]);
+    let damaged = workplace.run(&["inspect", "models"]);
+    assert_eq!((damaged.code, damaged.stdout.as_str()), (Some(1), ""));
+    assert!(
+        damaged.stderr.starts_with("error: model models/invoices/kmeans/model.json is damaged: "),
+        "{}",
+        damaged.stderr
+    );
+    let none = workplace.run(&["inspect", "models/invoices/reports"]);
+    assert_eq!(
+        none.stderr,
+        "error: there is no model in models/invoices/reports: train one with `trainer`, or name another folder\n"
+    );
+}
+
+#[test]
+fn flags_override_the_pipeline_file() {
+    let workplace = Workplace::with_history(&invoices(60));
+    let run = workplace.train("history.csv", &["--k", "3", "--top", "5", "--scaling", "none"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for detector in ["kmeans", "bisecting-kmeans"] {
+        let model: serde_json::Value = serde_json::from_str(&workplace.model(detector)).unwrap();
+        assert_eq!(model["parameters"]["k"], 3);
+        assert_eq!(model["training"]["chosen_k"], 3);
+        assert_eq!(model["training"]["inertia_by_k"].as_array().unwrap().len(), 1);
+        assert_eq!(model["threshold"]["policy"]["top"], 5);
+        assert_eq!(model["scaler"]["method"], "none");
+    }
+}

@@ -1,0 +1,162 @@
+//! Lines are the same lines in whatever file they come.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use polars::prelude::*;
+use shared::pipeline::Pipeline;
+use trainer::load::{LoadError, Loaded, load};
+use trainer::progress::Progress;
+
+use crate::fixtures::{Workplace, csv, invoices};
+
+fn loaded(workplace: &Workplace, names: &[&str]) -> Result<Loaded, LoadError> {
+    let pipeline = Arc::new(Pipeline::load("invoices").unwrap());
+    let files: Vec<_> = names.iter().map(|name| workplace.path(name)).collect();
+    load(&pipeline, &files, Progress { quiet: true })
+}
+
+fn bad_rows(loaded: &Loaded) -> Vec<String> {
+    loaded
+        .bad_rows
+        .by_frequency()
+        .iter()
+        .map(|(reason, bad)| format!("{reason} {} {}", bad.count, bad.first.number))
+        .collect()
+}
+
+#[test]
+fn csv_gzip_and_parquet_give_the_same_model() {
+    let workplace = Workplace::with_history(&invoices(80));
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&csv(&invoices(80))).unwrap();
+    workplace.write("history.csv.gz", &encoder.finish().unwrap());
+    parquet(&workplace, "history.parquet", frame(80));
+    let models = ["history.csv", "history.csv.gz", "history.parquet"].map(|input| {
+        let run = workplace.train(input, &[]);
+        assert_eq!(run.code, Some(0), "{input}: {run:?}");
+        (workplace.model("kmeans"), workplace.model("bisecting-kmeans"))
+    });
+    assert_eq!(models[0], models[1]);
+    assert_eq!(models[0], models[2]);
+}
+
+/// The lines of the history as a Polars user would have them: typed, a customer number with gaps, microseconds.
+fn frame(n: usize) -> DataFrame {
+    let text = invoices(n);
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.rsplitn(6, ',').collect()).collect();
+    let dates: Vec<i64> = rows.iter().map(|row| microseconds(row[3])).collect();
+    let front = |line: &str| line.split_once(',').map(|(number, _)| number.to_owned()).unwrap();
+    DataFrame::new_infer_height(vec![
+        Column::new("Country".into(), rows.iter().map(|row| row[0]).collect::<Vec<_>>()),
+        Column::new("Customer ID".into(), rows.iter().map(|row| row[1][1..].parse::<f64>().ok()).collect::<Vec<_>>()),
+        Column::new("Price".into(), rows.iter().map(|row| row[2].parse::<f64>().unwrap()).collect::<Vec<_>>()),
+        Column::new("InvoiceDate".into(), dates).cast(&DataType::Datetime(TimeUnit::Microseconds, None)).unwrap(),
+        Column::new("Quantity".into(), rows.iter().map(|row| row[4].parse::<i32>().unwrap()).collect::<Vec<_>>()),
+        Column::new(
+            "Invoice".into(),
+            text.lines().map(front).map(|number| number.parse::<i64>().unwrap()).collect::<Vec<_>>(),
+        ),
+    ])
+    .unwrap()
+}
+
+fn microseconds(date: &str) -> i64 {
+    let mut parser = shared::time::DatetimeParser::new(&["%m/%d/%Y %H:%M".to_owned()]);
+    parser.parse(date).unwrap() * 1000
+}
+
+fn parquet(workplace: &Workplace, name: &str, mut frame: DataFrame) {
+    let file = std::fs::File::create(workplace.path(name)).unwrap();
+    ParquetWriter::new(file).finish(&mut frame).unwrap();
+}
+
+#[test]
+fn parquet_values_are_under_the_rules_of_the_pipeline() {
+    let workplace = Workplace::new();
+    let frame = DataFrame::new_infer_height(vec![
+        Column::new("InvoiceNo".into(), [Some("1"), Some("2"), Some("3"), Some("4"), Some("  "), Some("6"), Some("7")]),
+        Column::new("Quantity".into(), [Some(1.0), Some(1.5), None, Some(4.0), Some(5.0), Some(6.0), Some(7.0)]),
+        Column::new("UnitPrice".into(), [1.0, 1.0, 1.0, f64::NAN, 1.0, -1.0, 2.0]),
+        Column::new("InvoiceDate".into(), ["3/1/2010 8:00", "", "", "", "", "", "2/30/2010 8:00"]),
+        Column::new("CustomerID".into(), [Some("c"), None, None, None, None, None, None]),
+        Column::new("Country".into(), ["UK"; 7]),
+    ])
+    .unwrap();
+    parquet(&workplace, "history.parquet", frame);
+    let loaded = loaded(&workplace, &["history.parquet"]).unwrap();
+    assert_eq!((loaded.rows_read, loaded.lines.height()), (7, 1));
+    let expected = [
+        "missing_value:InvoiceNo 1 5",
+        "missing_value:Quantity 1 3",
+        "not_an_integer:Quantity 1 2",
+        "not_finite:UnitPrice 1 4",
+        "not_a_datetime:InvoiceDate 1 7",
+        "out_of_range:UnitPrice 1 6",
+    ];
+    assert_eq!(bad_rows(&loaded), expected);
+}
+
+#[test]
+fn a_parquet_column_of_another_type_is_named() {
+    let workplace = Workplace::new();
+    let mut wrong = frame(10);
+    wrong.replace("Price", Column::new("Price".into(), [true; 20])).unwrap();
+    parquet(&workplace, "wrong.parquet", wrong);
+    let error = loaded(&workplace, &["wrong.parquet"]).unwrap_err().to_string();
+    let wanted = "wrong.parquet: column `Price` is of type bool, but the pipeline file declares it as float: \
+        a float or a signed whole number would be right";
+    assert!(error.ends_with(wanted), "{error}");
+    let error = {
+        parquet(&workplace, "few.parquet", frame(10).select(["Invoice", "Price", "Country"]).unwrap());
+        loaded(&workplace, &["few.parquet"]).unwrap_err().to_string()
+    };
+    assert!(
+        error.contains("the columns `Quantity`, `InvoiceDate`, `CustomerID` are missing; the columns found are"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_utf8_throughout_loses_only_those_lines() {
+    let workplace = Workplace::new();
+    let mut bytes = csv("1,s,a,1,3/1/2010 8:00,1,c,UK\n");
+    bytes.extend(b"2,s,CAF\xC9 SET,1,3/1/2010 8:00,1,c,UK\n3,s,b,1,3/1/2010 8:00,1,c,UK\n");
+    workplace.write("latin1.csv", &bytes);
+    let loaded = loaded(&workplace, &["latin1.csv"]).unwrap();
+    assert_eq!((loaded.rows_read, loaded.lines.height()), (3, 2));
+    assert_eq!(bad_rows(&loaded), ["invalid_utf8:Description 1 3"]);
+}
+
+#[test]
+fn quoted_fields_headers_in_between_and_odd_rows() {
+    let workplace = Workplace::new();
+    let lines = "1,s,\"LAMP, \"\"RED\"\"\nTALL\",1,3/1/2010 8:00,1,c,UK\r\n\
+        InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n\n1,s,d\n\
+        1,s,d,1,3/1/2010 8:00,NaN,c,UK\n1,s,d,1,3/1/2010 8:00,1e999,c,UK\n1,s,d,1,3/1/2010 8:00,1,c,UK,more\n";
+    workplace.write("history.csv", &csv(lines));
+    let loaded = loaded(&workplace, &["history.csv"]).unwrap();
+    assert_eq!(loaded.rows_read, 6);
+    assert_eq!(
+        bad_rows(&loaded),
+        ["not_finite:UnitPrice 2 7", "too_few_fields 1 6", "too_many_fields 1 9", "header_line 1 4"]
+    );
+}
+
+#[test]
+fn several_files_are_one_history() {
+    let text = invoices(80);
+    let middle = text.match_indices('\n').nth(80).unwrap().0 + 1;
+    let workplace = Workplace::with_history(&text);
+    std::fs::create_dir(workplace.path("parts")).unwrap();
+    workplace.write("parts/a.csv", &csv(&text[..middle]));
+    workplace.write("parts/b.csv", &csv(&text[middle..]));
+    let models = ["history.csv", "parts/*.csv"].map(|input| {
+        let run = workplace.train(input, &[]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        workplace.model("kmeans")
+    });
+    assert_eq!(models[0], models[1]);
+}

@@ -1,0 +1,8 @@
+//! The trainer from outside: as a program and as a library, on small files of its own and on real history.
+
+mod bad_input;
+mod command_line;
+mod fixtures;
+mod formats;
+mod models;
+mod parity;
