@@ -124,6 +124,9 @@ pub fn choose(request: DeviceRequest) -> Result<ChosenDevice, DeviceError> {
 }
 
 fn choose_automatically() -> ChosenDevice {
+    if !has_gpu_driver() {
+        return cpu("no GPU was found");
+    }
     let mut candidates = Vec::new();
     if cfg!(feature = "cuda") {
         candidates.push(DeviceRequest::Cuda(0));
@@ -138,6 +141,13 @@ fn choose_automatically() -> ChosenDevice {
         }
     }
     cpu("no GPU was found")
+}
+
+/// Whether the system has a driver of a GPU at all. Looking for adapters takes a while and lets the graphics libraries
+/// print warnings of their own, so it is not done in vain.
+fn has_gpu_driver() -> bool {
+    let nodes = ["/dev/dri", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg"];
+    cfg!(not(target_os = "linux")) || nodes.iter().any(|node| std::path::Path::new(node).exists())
 }
 
 fn cpu(reason: &str) -> ChosenDevice {

@@ -1,8 +1,7 @@
-//! The programs, built once and run as processes of their own.
+//! The programs, run as processes of their own.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::repository;
@@ -87,19 +86,10 @@ fn outcome(output: Output) -> Run {
     }
 }
 
-/// The path of a program, which is built first: cargo builds no other package's programs for a test.
+/// The path of a program: `cargo test --workspace` builds them, because both have integration tests of their own.
 fn program(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "-p", "trainer", "-p", "scorer", "--bins"])
-            .current_dir(repository())
-            .status()
-            .unwrap();
-        assert!(built.success(), "the programs build");
-        // target/debug/deps/acceptance-... -> target/debug
-        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
-    });
-    folder.join(name)
+    // target/debug/deps/acceptance-... -> target/debug
+    let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join(name);
+    assert!(path.exists(), "{} is missing: run `cargo test --workspace`", path.display());
+    path
 }
