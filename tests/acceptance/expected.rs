@@ -23,7 +23,7 @@ pub fn score(file: &Path, models: &Path, folder: &Path) -> BTreeMap<String, Vec<
     let mut topics: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in std::fs::read_to_string(output).unwrap().lines() {
         let mut message: Value = serde_json::from_str(line).unwrap();
-        let topic = message.as_object_mut().unwrap().remove("topic").unwrap();
+        let topic = message.as_object_mut().unwrap().shift_remove("topic").unwrap();
         topics.entry(topic.as_str().unwrap().to_owned()).or_default().push(message);
     }
     topics
@@ -34,7 +34,7 @@ pub fn score(file: &Path, models: &Path, folder: &Path) -> BTreeMap<String, Vec<
 pub fn sorted<'a>(messages: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
     let line = |message: &Value| {
         let mut message = message.clone();
-        message.as_object_mut().unwrap().remove("source");
+        message.as_object_mut().unwrap().shift_remove("source");
         message.to_string()
     };
     let mut lines: Vec<String> = messages.into_iter().map(line).collect();

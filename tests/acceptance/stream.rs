@@ -87,13 +87,14 @@ fn a_killed_scorer_goes_on_where_it_stopped() {
     let brokers = ["--brokers", &kafka.brokers];
     assert_eq!(scorer(&[&["replay", text(&lines)][..], &brokers].concat()).code, Some(0));
     let options = ["run", "--models", text(folder.path()), "--device", "cpu", "--clock", "event", "--all-verdicts"];
-    let small_batches = ["--batch-records", "500"];
+    // The group waits for a killed member until its session has timed out.
+    let small_batches = ["--batch-records", "500", "-X", "session.timeout.ms=6000"];
     for kills in 1..=4 {
         let running = start_scorer(&[&options[..], &brokers, &small_batches].concat());
         kafka.read_until("anomalias_bisect_kmeans", |received| received.len() > 300 * kills);
         running.kill();
     }
-    let last = start_scorer(&[&options[..], &brokers, &["--until-end"]].concat()).wait();
+    let last = start_scorer(&[&options[..], &brokers, &small_batches, &["--until-end"]].concat()).wait();
     assert_eq!(last.code, Some(0), "{}", last.stderr);
     for topic in TOPICS.iter().filter(|topic| **topic != "cancelaciones") {
         let received = kafka.read(topic);

@@ -86,14 +86,17 @@ impl Kafka {
         }
         consumer.assign(&assignment).unwrap();
         let mut received = Vec::new();
+        let start = Instant::now();
         while open > 0 {
-            match consumer.poll(Duration::from_secs(10)).expect("the broker answers") {
-                Ok(message) => received.push(Received {
+            assert!(start.elapsed() < Duration::from_secs(60), "the broker answers");
+            match consumer.poll(Duration::from_secs(1)) {
+                None => {}
+                Some(Ok(message)) => received.push(Received {
                     key: message.key().map(|key| String::from_utf8(key.to_vec()).unwrap()),
                     value: serde_json::from_slice(message.payload().unwrap()).unwrap(),
                 }),
-                Err(KafkaError::PartitionEOF(_)) => open -= 1,
-                Err(error) => panic!("{error}"),
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(error)) => panic!("{error}"),
             }
         }
         received

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::init::gather_matrix;
 use super::{KMeansParams, Points, fit_sweep, mean_variance};
 use crate::matrix::Matrix;
+use crate::model::storable;
 use crate::ops::{self, TreeLinks};
 
 /// A node of the tree.
@@ -146,5 +147,5 @@ fn split(points: &Points, members: &[usize], params: &KMeansParams, leaf_index: 
 }
 
 fn leaf(center: &[f32], size: u64, inertia: f64) -> TreeNode {
-    TreeNode { center: center.to_vec(), size, inertia, children: None }
+    TreeNode { center: center.to_vec(), size, inertia: storable(inertia), children: None }
 }
