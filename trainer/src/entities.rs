@@ -83,7 +83,7 @@ pub fn group(pipeline: &Pipeline, lines: DataFrame) -> Result<Entities, EntityEr
             }
         }
     }
-    entities.left_out.sort_by(|a, b| b.1.cmp(&a.1));
+    entities.left_out.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     if entities.keys.is_empty() {
         let reasons = entities.left_out.iter().map(|(reason, count)| format!("{reason} ({count})"));
         let reasons = reasons.collect::<Vec<_>>().join(", ");

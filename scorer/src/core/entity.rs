@@ -9,7 +9,7 @@ use shared::reason::Reason;
 use shared::time::{Timestamp, format_timestamp};
 use shared::verdict::EntitySummary;
 
-use super::{ClosedEntity, Erroneous};
+use super::{ClosedEntity, Erroneous, Output};
 
 /// An entity that may still get lines. Of the lines themselves only runs of offsets are kept.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl OpenEntity {
     }
 
     /// The complete entity, valid or with every rule it breaks.
-    pub(super) fn close(self, pipeline: &Pipeline, key: Arc<str>, partition: i32) -> Result<ClosedEntity, Erroneous> {
+    pub(super) fn close(self, pipeline: &Pipeline, key: Arc<str>, partition: i32) -> Output {
         let features = self.features.values(&pipeline.features);
         let reasons = self.broken_rules(pipeline, &features);
         let customer = pipeline.entity.customer.and(self.known.last().cloned().flatten());
@@ -68,11 +68,12 @@ impl OpenEntity {
             last_timestamp: self.last_timestamp,
         };
         if reasons.is_empty() {
-            return Ok(ClosedEntity { summary, features });
+            return Output::Closed(ClosedEntity { summary, features });
         }
         let columns = pipeline.entity.required.iter().map(|&column| pipeline.columns[column].name.clone());
         let known = columns.zip(&self.known).filter_map(|(name, value)| Some((name, value.as_deref()?.to_owned())));
-        Err(Erroneous::Entity { reasons, known: known.collect(), summary, features, partition, offsets: self.offsets })
+        let (known, offsets) = (known.collect(), self.offsets);
+        Output::Erroneous(Erroneous::Entity { reasons, known, summary, features, partition, offsets })
     }
 
     fn broken_rules(&self, pipeline: &Pipeline, features: &[f64]) -> Vec<Reason> {

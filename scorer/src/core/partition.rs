@@ -220,21 +220,19 @@ impl Partition {
         while let Some((key, deadline, open)) = self.open.pop_expired(clock) {
             self.closed.insert(key.clone(), deadline.saturating_add(pipeline.entity.remember), ());
             let lines = open.entity.lines();
-            out.push(match open.entity.close(pipeline, key, self.number) {
-                Ok(closed) => {
-                    counters.scored_entities += 1;
-                    counters.scored_lines += lines;
-                    Output::Closed(closed)
-                }
-                Err(erroneous) => {
+            let output = open.entity.close(pipeline, key, self.number);
+            match &output {
+                Output::Erroneous(Erroneous::Entity { reasons, .. }) => {
                     counters.erroneous_entities += 1;
                     counters.erroneous_entity_lines += lines;
-                    if let Erroneous::Entity { reasons, .. } = &erroneous {
-                        counters.add_reasons(reasons);
-                    }
-                    Output::Erroneous(erroneous)
+                    counters.add_reasons(reasons);
                 }
-            });
+                _ => {
+                    counters.scored_entities += 1;
+                    counters.scored_lines += lines;
+                }
+            }
+            out.push(output);
         }
         self.forget_first_offsets();
     }

@@ -131,8 +131,7 @@ impl Checker<'_> {
                 return self.error("[input.ranges]", format!("`{name}` is not of type int or float"));
             }
             let range = (entry.min.unwrap_or(f64::NEG_INFINITY), entry.max.unwrap_or(f64::INFINITY));
-            // NaN compares with nothing, so it is caught here as well.
-            if !(range.0 <= range.1) {
+            if range.0.is_nan() || range.1.is_nan() || range.0 > range.1 {
                 return self.error("[input.ranges]", format!("`{name}`: min must not be above max"));
             }
             columns[index].range = range;

@@ -64,7 +64,12 @@ pub(super) fn read(
                 Err(reason) => reasons.push(reason),
             }
         }
-        let outcome = if reasons.is_empty() { Ok(lines.push(&line)) } else { Err(reasons) };
+        let outcome = if reasons.is_empty() {
+            lines.push(&line);
+            Ok(())
+        } else {
+            Err(reasons)
+        };
         lines.count(outcome, || Place::row(path, row as u64 + 1));
         if row % ROWS_A_STEP == 0 {
             bar.set_position(row as u64);

@@ -1,4 +1,5 @@
 //! The trainer from outside: as a program and as a library, on small files of its own and on real history.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bad_input;
 mod command_line;
