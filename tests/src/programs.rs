@@ -88,8 +88,10 @@ fn outcome(output: Output) -> Run {
 
 /// The path of a program: `cargo test --workspace` builds them, because both have integration tests of their own.
 fn program(name: &str) -> PathBuf {
-    // target/debug/deps/acceptance-... -> target/debug
-    let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join(name);
+    // target/debug/deps/acceptance-... or target/debug/throughput -> target/debug
+    let this = std::env::current_exe().unwrap();
+    let folder = this.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();
+    let path = folder.join(name);
     assert!(path.exists(), "{} is missing: run `cargo test --workspace`", path.display());
     path
 }

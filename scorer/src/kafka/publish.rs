@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -77,7 +77,15 @@ impl Sender {
     /// # Errors
     /// The first message that was not accepted, or that none of it was acknowledged within a minute.
     pub fn flush(&self) -> Result<(), KafkaError> {
-        self.producer.flush(DELIVERY_TIMEOUT).map_err(KafkaError::failed("waiting for acknowledgements"))?;
+        let start = Instant::now();
+        // The client's own wait looks only every 100 ms, which would be most of the time a batch takes.
+        while let Err(error) = self.producer.flush(Duration::ZERO) {
+            let is_waiting = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
+            if !is_waiting || start.elapsed() >= DELIVERY_TIMEOUT {
+                return Err(KafkaError::failed("waiting for acknowledgements")(error));
+            }
+            self.producer.poll(Duration::from_millis(1));
+        }
         match self.producer.context().take_failure() {
             None => Ok(()),
             Some((topic, cause)) => Err(KafkaError::NotDelivered { topic, cause }),

@@ -1,6 +1,6 @@
 //! Lines a second through the scorer on a real Kafka, beside what a bare consumer of the same topic reaches.
 //!
-//! `cargo run -p tests --bin throughput` simulates about a million lines, sends them, and lets both read them in turn,
+//! `cargo build && cargo run -p tests --bin throughput` simulates about a million lines, sends them, and lets both read them in turn,
 //! three times each; medians are printed.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
