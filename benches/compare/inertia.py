@@ -3,8 +3,9 @@
 
     pip install -r benches/compare/requirements.txt
     python3 benches/compare/inertia.py models/invoices/reports
+    python3 benches/compare/inertia.py models/invoices-spark/reports none
 
-Reads the features and inertias that `trainer` reported; the pipeline must scale by `robust`.
+Reads the features and inertias that `trainer` reported; the second argument is the pipeline's scaling.
 """
 
 import sys
@@ -16,12 +17,14 @@ from sklearn.cluster import KMeans
 from sklearn.preprocessing import RobustScaler
 
 
-def main(reports: Path) -> int:
+def main(reports: Path, scaling: str) -> int:
     scores = pl.read_parquet(reports / "scores.parquet")
     suffixes = ("_score", "_threshold", "_anomalous", "_cluster")
     features = [name for name in scores.columns[1:] if not name.endswith(suffixes)]
     # Centred and scaled in float64, then computed on in float32 as the trainer does.
-    x = RobustScaler().fit_transform(scores.select(features).to_numpy()).astype(np.float32)
+    values = scores.select(features).to_numpy()
+    scaled = {"robust": lambda: RobustScaler().fit_transform(values), "none": lambda: values - values.mean(axis=0)}
+    x = scaled[scaling]().astype(np.float32)
     elbow = pl.read_parquet(reports / "elbow.parquet").filter(pl.col("detector") == "kmeans").sort("k")
     print(f"{x.shape[0]} rows, {x.shape[1]} features: {', '.join(features)}")
     print(f"{'k':>3} {'atalaya':>16} {'scikit-learn':>16} {'ratio':>8}")
@@ -35,4 +38,5 @@ def main(reports: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "models/invoices/reports")))
+    arguments = sys.argv[1:] + ["models/invoices/reports", "robust"][len(sys.argv) - 1 :]
+    sys.exit(main(Path(arguments[0]), arguments[1]))
