@@ -7,6 +7,7 @@
 pub mod args;
 pub mod commands;
 pub mod core;
+mod csv;
 pub mod file;
 pub mod kafka;
 pub mod messages;

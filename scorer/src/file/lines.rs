@@ -11,6 +11,8 @@ use shared::pipeline::Pipeline;
 use shared::records::{Fields, FileRecords};
 use thiserror::Error;
 
+use crate::csv::write_fields;
+
 /// Why a file cannot be read.
 #[derive(Debug, Error)]
 pub enum FileError {
@@ -124,27 +126,8 @@ impl<'a> FileLines<'a> {
 
 fn reordered(fields: &Fields, order: &[usize]) -> Vec<u8> {
     let mut record = Vec::new();
-    for (index, &place) in order.iter().enumerate() {
-        if index > 0 {
-            record.push(b',');
-        }
-        write_field(&mut record, fields.get(place));
-    }
+    write_fields(&mut record, order.iter().map(|&place| fields.get(place))).expect("a vector takes every byte");
     record
-}
-
-fn write_field(record: &mut Vec<u8>, field: &[u8]) {
-    if !field.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
-        return record.extend_from_slice(field);
-    }
-    record.push(b'"');
-    for &byte in field {
-        if byte == b'"' {
-            record.push(b'"');
-        }
-        record.push(byte);
-    }
-    record.push(b'"');
 }
 
 #[cfg(test)]

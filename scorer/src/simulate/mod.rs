@@ -4,7 +4,6 @@
 //! thin writer. Each kind of stream has a module of its own; what they share is how a CSV record is quoted
 //! (`csv`) and where records go (`target`): a file that appears only when it is whole, or the standard output.
 
-mod csv;
 pub mod invoices;
 mod target;
 mod whole_file;

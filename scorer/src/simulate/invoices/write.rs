@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::csv::write_record;
 use crate::simulate::WriteError;
-use crate::simulate::csv::write_record;
 use crate::simulate::target::Target;
 
 use super::config::{CheckedConfig, ConfigError};

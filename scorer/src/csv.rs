@@ -3,11 +3,22 @@
 use std::io::{self, Write};
 
 /// Writes one record: quoted where a field needs it, ended by a line feed.
-pub(super) fn write_record<W, I>(out: &mut W, fields: I) -> io::Result<()>
+pub(crate) fn write_record<W, I>(out: &mut W, fields: I) -> io::Result<()>
 where
     W: Write + ?Sized,
     I: IntoIterator,
-    I::Item: AsRef<str>,
+    I::Item: AsRef<[u8]>,
+{
+    write_fields(out, fields)?;
+    out.write_all(b"\n")
+}
+
+/// Writes the fields of one record, without a line end: a message holds just one.
+pub(crate) fn write_fields<W, I>(out: &mut W, fields: I) -> io::Result<()>
+where
+    W: Write + ?Sized,
+    I: IntoIterator,
+    I::Item: AsRef<[u8]>,
 {
     for (position, field) in fields.into_iter().enumerate() {
         if position > 0 {
@@ -15,16 +26,22 @@ where
         }
         write_field(out, field.as_ref())?;
     }
-    out.write_all(b"\n")
+    Ok(())
 }
 
 /// Writes one field: in quotes, with inner quotes doubled, only when it holds a comma, a quote or a line end.
-fn write_field<W: Write + ?Sized>(out: &mut W, field: &str) -> io::Result<()> {
-    if field.contains([',', '"', '\n', '\r']) {
-        write!(out, "\"{}\"", field.replace('"', "\"\""))
-    } else {
-        out.write_all(field.as_bytes())
+fn write_field<W: Write + ?Sized>(out: &mut W, field: &[u8]) -> io::Result<()> {
+    if !field.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+        return out.write_all(field);
     }
+    out.write_all(b"\"")?;
+    for (index, part) in field.split(|&byte| byte == b'"').enumerate() {
+        if index > 0 {
+            out.write_all(b"\"\"")?;
+        }
+        out.write_all(part)?;
+    }
+    out.write_all(b"\"")
 }
 
 #[cfg(test)]
