@@ -93,6 +93,16 @@ impl Feature {
         Ok(ParsedFeature { name: name.to_owned(), aggregate, hour, column_name })
     }
 
+    /// The expression that was read, without white space.
+    pub(crate) fn expression(&self, columns: &[Column]) -> String {
+        let function = AGGREGATES.iter().find(|(_, known)| *known == self.aggregate).map_or("", |(name, _)| name);
+        match self.operand {
+            Operand::Lines => format!("{function}()"),
+            Operand::Number(column) => format!("{function}({})", columns[column].name),
+            Operand::Hour(column) => format!("{function}(hour({}))", columns[column].name),
+        }
+    }
+
     /// The index of the number column that the feature reads.
     pub(crate) fn number_column(&self, columns: &[Column]) -> Option<usize> {
         match self.operand {

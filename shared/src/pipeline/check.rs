@@ -12,6 +12,10 @@ use crate::time::{self, Millis};
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
 const DEFAULT_REMEMBER: &str = "10m";
+const DEFAULT_MAX_OPEN: usize = 1_000_000;
+const DEFAULT_MAX_LINES: u64 = 100_000;
+const DEFAULT_MAX_STATE_BYTES: usize = 1 << 30;
+const DEFAULT_IDLE_TIMEOUT: &str = "1s";
 const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
 const DEFAULT_K: KSelection = KSelection::Elbow { elbow: 0.7, max: 20 };
 const DEFAULT_N_INIT: usize = 10;
@@ -40,7 +44,11 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         erroneous_topic: checker.topic("[outputs] erroneous", &file.outputs.erroneous)?,
         name: file.name,
         datetime_formats: file.input.datetime_formats,
-        max_record_bytes: file.input.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES),
+        max_record_bytes: checker.limit(
+            "[input] max_record_bytes",
+            file.input.max_record_bytes,
+            DEFAULT_MAX_RECORD_BYTES,
+        )?,
         columns,
         entity,
         cancellations,
@@ -76,9 +84,6 @@ impl Checker<'_> {
     fn columns(&self, input: &InputSection) -> Result<Vec<Column>, PipelineError> {
         if let Some(format) = input.format.as_deref().filter(|format| *format != "csv") {
             return self.error("[input] format", format!("`{format}` is not supported: use \"csv\""));
-        }
-        if input.max_record_bytes == Some(0) {
-            return self.error("[input] max_record_bytes", "must be above 0");
         }
         let mut columns = input.columns.iter().map(|declared| self.column(declared)).collect::<Result<Vec<_>, _>>()?;
         if columns.is_empty() {
@@ -204,6 +209,13 @@ impl Checker<'_> {
                 Some(name) => Some(self.resolve("[entity] customer", name, columns)?),
                 None => None,
             },
+            max_open: self.limit("[entity] max_open", section.max_open, DEFAULT_MAX_OPEN)?,
+            max_lines: self.limit("[entity] max_lines", section.max_lines, DEFAULT_MAX_LINES)?,
+            max_state_bytes: self.limit(
+                "[entity] max_state_bytes",
+                section.max_state_bytes,
+                DEFAULT_MAX_STATE_BYTES,
+            )?,
         })
     }
 
@@ -222,12 +234,20 @@ impl Checker<'_> {
         }
     }
 
+    fn limit<T: Default + PartialEq>(&self, place: &str, limit: Option<T>, default: T) -> Result<T, PipelineError> {
+        match limit {
+            Some(limit) if limit == T::default() => self.error(place, "must be above 0"),
+            limit => Ok(limit.unwrap_or(default)),
+        }
+    }
+
     fn cancellations(&self, section: &CancellationsSection) -> Result<Cancellations, PipelineError> {
         if section.key_prefix.is_empty() {
             return self.error("[cancellations] key_prefix", "must not be empty: every key would be a cancellation");
         }
         let window = self.span("[cancellations] window", &section.window)?;
         let slide = self.span("[cancellations] slide", &section.slide)?;
+        let idle_timeout = section.idle_timeout.as_deref().unwrap_or(DEFAULT_IDLE_TIMEOUT);
         if window % slide != 0 {
             return self.error("[cancellations] window", "must be a multiple of slide");
         }
@@ -235,6 +255,7 @@ impl Checker<'_> {
             key_prefix: section.key_prefix.clone(),
             window,
             slide,
+            idle_timeout: self.span("[cancellations] idle_timeout", idle_timeout)?,
             topic: self.topic("[cancellations] topic", &section.topic)?,
         })
     }

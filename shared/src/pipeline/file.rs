@@ -90,6 +90,9 @@ pub(super) struct EntitySection {
     #[serde(default)]
     pub required: Vec<String>,
     pub customer: Option<String>,
+    pub max_open: Option<usize>,
+    pub max_lines: Option<u64>,
+    pub max_state_bytes: Option<usize>,
 }
 
 /// `[cancellations]`.
@@ -98,6 +101,7 @@ pub(super) struct CancellationsSection {
     pub key_prefix: String,
     pub window: String,
     pub slide: String,
+    pub idle_timeout: Option<String>,
     pub topic: String,
 }
 

@@ -137,6 +137,12 @@ pub struct Entity {
     pub required: Vec<usize>,
     /// Column whose value names the customer in a verdict.
     pub customer: Option<usize>,
+    /// Open entities of one partition; beyond it the one with the earliest deadline closes early.
+    pub max_open: usize,
+    /// Lines of one entity; an entity with so many closes early.
+    pub max_lines: u64,
+    /// Bytes of the open entities of one partition; beyond it the one with the earliest deadline closes early.
+    pub max_state_bytes: usize,
 }
 
 /// Cancellations: entities whose key starts with a prefix are counted, not scored.
@@ -148,6 +154,8 @@ pub struct Cancellations {
     pub window: Millis,
     /// How often the count is published.
     pub slide: Millis,
+    /// How long a partition is quiet before the window no longer waits for it.
+    pub idle_timeout: Millis,
     /// Where it is published.
     pub topic: String,
 }
@@ -241,6 +249,33 @@ impl Pipeline {
     /// Whether `key` is a cancellation's.
     pub fn is_cancellation(&self, key: &str) -> bool {
         self.cancellations.as_ref().is_some_and(|cancellations| key.starts_with(&cancellations.key_prefix))
+    }
+
+    /// Everything that the running state of an open entity depends on, one fact a line.
+    ///
+    /// State written under one layout must not be read under another: its numbers would mean something else.
+    pub fn state_layout(&self) -> String {
+        let Entity { key, session_gap, remember, required, customer, .. } = &self.entity;
+        let name = |column: usize| &self.columns[column].name;
+        // Deadlines are moments of this clock.
+        let clock = match self.entity.clock {
+            Clock::Record => "record".to_owned(),
+            Clock::Column(column) => format!("column {}", name(column)),
+        };
+        let mut facts = vec![
+            format!("key {}", name(*key)),
+            format!("clock {clock}"),
+            format!("session_gap {session_gap} ms"),
+            format!("remember {remember} ms"),
+        ];
+        let feature = |feature: &Feature| format!("feature {}={}", feature.name, feature.expression(&self.columns));
+        facts.extend(self.features.iter().map(feature));
+        facts.extend(required.iter().map(|&column| format!("required {}", name(column))));
+        facts.extend(customer.iter().map(|&column| format!("customer {}", name(column))));
+        facts.extend(self.cancellations.iter().map(|Cancellations { key_prefix, window, slide, .. }| {
+            format!("cancellations {key_prefix} window {window} ms slide {slide} ms")
+        }));
+        facts.join("\n")
     }
 
     /// Every topic the pipeline writes to.

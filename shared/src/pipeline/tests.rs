@@ -78,6 +78,15 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (replaced("format = \"csv\"", "format = \"xml\""), "[input] format: `xml` is not supported"),
         (replaced("\"%m/%d/%Y %H:%M\"", "\"%Q\""), "`%Q` does not name a date and a time"),
         (replaced("window = \"8m\"", "window = \"90s\""), "must be a multiple of slide"),
+        (replaced("\"1s\"", "\"0s\""), "[cancellations] idle_timeout: `0s` is not a span of time above zero"),
+        (replaced("max_open = 1_000_000", "max_open = 0"), "[entity] max_open: must be above 0"),
+        (replaced("max_lines = 100_000", "max_lines = 0"), "[entity] max_lines: must be above 0"),
+        (replaced("max_lines = 100_000", "max_lines = -1"), "[entity]: invalid value: integer `-1`"),
+        (
+            replaced("max_state_bytes = 1_073_741_824", "max_state_bytes = 0"),
+            "[entity] max_state_bytes: must be above 0",
+        ),
+        (replaced("max_record_bytes = 1_048_576", "max_record_bytes = 0"), "[input] max_record_bytes: must be above 0"),
         (replaced("algorithm = \"kmeans\"", "algorithm = \"dbscan\""), "unknown variant `dbscan`"),
         (replaced("[entity]", "[entity"), "is not valid TOML"),
         (replaced("name = \"invoices\"", "name = \"../x\""), "`../x` is no name"),
@@ -86,6 +95,70 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
     for (text, expected) in cases {
         let found = problem(&text);
         assert!(found.starts_with("test.toml") && found.contains(expected), "{found}\n  should say: {expected}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_not_set_has_the_value_that_ships() {
+    let limits = |text: &str| {
+        let Pipeline { entity, cancellations, max_record_bytes, .. } = Pipeline::parse(text, "test.toml").unwrap();
+        let idle_timeout = cancellations.unwrap().idle_timeout;
+        (max_record_bytes, entity.max_open, entity.max_lines, entity.max_state_bytes, idle_timeout)
+    };
+    assert_eq!(limits(INVOICES), (1_048_576, 1_000_000, 100_000, 1_073_741_824, 1_000));
+    let is_no_limit = |line: &&str| !line.starts_with("max_") && !line.starts_with("idle_timeout");
+    let without: Vec<&str> = INVOICES.lines().filter(is_no_limit).collect();
+    assert_eq!(without.len() + 5, INVOICES.lines().count());
+    assert_eq!(limits(&without.join("\n")), limits(INVOICES));
+}
+
+#[test]
+fn the_state_layout_says_what_the_state_of_an_entity_depends_on() {
+    let layout = Pipeline::load("invoices").unwrap().state_layout();
+    let expected = "\
+key InvoiceNo
+clock record
+session_gap 40000 ms
+remember 600000 ms
+feature AvgUnitPrice=mean(UnitPrice)
+feature MinUnitPrice=min(UnitPrice)
+feature MaxUnitPrice=max(UnitPrice)
+feature Time=first(hour(InvoiceDate))
+feature NumberItems=sum(Quantity)
+required CustomerID
+required InvoiceDate
+required Country
+customer CustomerID
+cancellations C window 480000 ms slide 60000 ms";
+    assert_eq!(layout, expected);
+    assert_eq!(layout, Pipeline::load("invoices").unwrap().state_layout());
+    assert_eq!(layout, Pipeline::load("invoices-spark").unwrap().state_layout(), "detectors have no part in it");
+}
+
+#[test]
+fn another_meaning_of_the_state_is_another_layout() {
+    let layout = |text: &str| Pipeline::parse(text, "test.toml").unwrap().state_layout();
+    let changes = [
+        ("mean(UnitPrice)", "last(UnitPrice)"),
+        ("mean(UnitPrice)", "mean(Quantity)"),
+        ("AvgUnitPrice =", "Price ="),
+        ("sum(Quantity)", "count()"),
+        ("\"InvoiceDate\", \"Country\"]", "\"Country\", \"InvoiceDate\"]"),
+        ("\"InvoiceDate\", \"Country\"]", "\"InvoiceDate\"]"),
+        ("customer = \"CustomerID\"", "customer = \"Country\""),
+        ("key = \"InvoiceNo\"", "key = \"StockCode\""),
+        ("clock = \"record\"", "clock = \"InvoiceDate\""),
+        ("\"40s\"", "\"41s\""),
+        ("\"10m\"", "\"11m\""),
+        ("key_prefix = \"C\"", "key_prefix = \"D\""),
+        ("window = \"8m\"", "window = \"9m\""),
+        ("slide = \"1m\"", "slide = \"2m\""),
+    ];
+    for (from, to) in changes {
+        assert_ne!(layout(&replaced(from, to)), layout(INVOICES), "{from} to {to}");
+    }
+    for (from, to) in [("max_open = 1_000_000", "max_open = 7"), ("\"1s\"", "\"2s\""), ("= 0.99", "= 0.9")] {
+        assert_eq!(layout(&replaced(from, to)), layout(INVOICES), "{from} to {to}");
     }
 }
 
