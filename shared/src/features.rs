@@ -135,39 +135,67 @@ fn call(expression: &str) -> Option<(&str, &str)> {
     Some((function.trim(), argument.trim()))
 }
 
-/// The running state of one feature over the lines seen so far.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Accumulator {
-    /// Sum, extreme, first or last, as the aggregate has it.
-    value: f64,
-    /// Lines that had a value.
-    count: u64,
-}
-
 /// The running state of every feature of an entity.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It is small, because a partition may hold a million of them: a number a feature, and one more for a mean, in the
+/// features' order.
+#[derive(Debug, Clone)]
 pub struct Accumulators {
-    states: Box<[Accumulator]>,
+    state: Box<[f64]>, // (state_len)
 }
 
 impl Accumulators {
     /// No line yet.
     pub fn new(features: &[Feature]) -> Self {
-        Self { states: vec![Accumulator { value: 0.0, count: 0 }; features.len()].into() }
+        let mut state = Vec::with_capacity(Self::state_len(features));
+        state.extend(features.iter().flat_map(|feature| feature.aggregate.empty()));
+        Self { state: state.into() }
+    }
+
+    /// Continues from a [`state`](Self::state) that was written down; `None` when its length does not fit `features`.
+    pub fn from_state(features: &[Feature], state: Box<[f64]>) -> Option<Self> {
+        (state.len() == Self::state_len(features)).then_some(Self { state })
+    }
+
+    /// How many numbers the state of `features` has.
+    pub fn state_len(features: &[Feature]) -> usize {
+        features.iter().map(|feature| feature.aggregate.empty().len()).sum()
+    }
+
+    /// The running state, to be written down: `(state_len)`. NaN where there is no value yet, so write the bits.
+    pub fn state(&self) -> &[f64] {
+        &self.state
     }
 
     /// Folds a line in.
     pub fn add(&mut self, features: &[Feature], line: &[Value<'_>]) {
-        for (state, feature) in self.states.iter_mut().zip(features) {
+        let mut rest = &mut *self.state;
+        for feature in features {
+            let state;
+            (state, rest) = rest.split_at_mut(feature.aggregate.empty().len());
             if let Some(value) = feature.operand.value(line) {
-                state.add(feature.aggregate, value);
+                feature.aggregate.add(state, value);
             }
         }
     }
 
     /// The features' values; NaN for one whose column no line had.
     pub fn values(&self, features: &[Feature]) -> Vec<f64> {
-        self.states.iter().zip(features).map(|(state, feature)| state.finish(feature.aggregate)).collect()
+        let mut rest = &*self.state;
+        let value = |feature: &Feature| {
+            let state;
+            (state, rest) = rest.split_at(feature.aggregate.empty().len());
+            feature.aggregate.finish(state)
+        };
+        features.iter().map(value).collect()
+    }
+}
+
+impl PartialEq for Accumulators {
+    /// By bits: two features without a value yet are alike, although NaN is not equal to itself.
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |state: &[f64]| state.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+        bits(&self.state) == bits(&other.state)
     }
 }
 
@@ -185,26 +213,42 @@ impl Operand {
     }
 }
 
-impl Accumulator {
-    fn add(&mut self, aggregate: Aggregate, value: f64) {
-        let first = self.count == 0;
-        self.count += 1;
-        match aggregate {
-            Aggregate::Mean | Aggregate::Sum | Aggregate::Count => self.value += value,
-            Aggregate::Min if first || value < self.value => self.value = value,
-            Aggregate::Max if first || value > self.value => self.value = value,
-            Aggregate::First if first => self.value = value,
-            Aggregate::Last => self.value = value,
-            Aggregate::Min | Aggregate::Max | Aggregate::First => {}
+impl Aggregate {
+    /// The state before the first value. NaN says "no value yet": values are finite, the parser guarantees it, and
+    /// finite values never add up to NaN.
+    fn empty(self) -> &'static [f64] {
+        match self {
+            // Sum and count. The count is exact up to 2^53 values.
+            Self::Mean => &[0.0, 0.0],
+            Self::Count => &[0.0],
+            Self::Min | Self::Max | Self::Sum | Self::First | Self::Last => &[f64::NAN],
         }
     }
 
-    fn finish(self, aggregate: Aggregate) -> f64 {
-        match (aggregate, self.count) {
-            (Aggregate::Count, _) => self.value,
-            (_, 0) => f64::NAN,
-            (Aggregate::Mean, count) => self.value / count as f64,
-            _ => self.value,
+    fn add(self, state: &mut [f64], value: f64) {
+        let first = state[0].is_nan();
+        match self {
+            Self::Mean => {
+                state[0] += value;
+                state[1] += 1.0;
+            }
+            // A sum starts from 0.0, not from its first value: that of -0.0 alone is 0.0.
+            Self::Sum if first => state[0] = 0.0 + value,
+            Self::Sum | Self::Count => state[0] += value,
+            Self::Min if first || value < state[0] => state[0] = value,
+            Self::Max if first || value > state[0] => state[0] = value,
+            Self::First if first => state[0] = value,
+            Self::Last => state[0] = value,
+            Self::Min | Self::Max | Self::First => {}
+        }
+    }
+
+    fn finish(self, state: &[f64]) -> f64 {
+        match self {
+            // The constant, because the sign of 0 / 0 is the processor's choice.
+            Self::Mean if state[1] == 0.0 => f64::NAN,
+            Self::Mean => state[0] / state[1],
+            _ => state[0],
         }
     }
 }
@@ -213,6 +257,7 @@ impl Accumulator {
 mod tests {
     use super::*;
     use crate::pipeline::Pipeline;
+    use proptest::prelude::*;
 
     fn parse(expression: &str) -> Option<(Aggregate, bool, Option<String>)> {
         Feature::parse("f", expression).ok().map(|parsed| (parsed.aggregate, parsed.hour, parsed.column_name))
@@ -249,5 +294,90 @@ mod tests {
     fn a_feature_without_values_is_not_a_number() {
         let features = Pipeline::load("invoices").unwrap().features;
         assert!(Accumulators::new(&features).values(&features).iter().all(|value| value.is_nan()));
+    }
+
+    #[test]
+    fn the_state_of_an_invoice_is_six_numbers() {
+        let features = Pipeline::load("invoices").unwrap().features;
+        let state = Accumulators::new(&features).state().to_vec();
+        assert_eq!((state.len(), Accumulators::state_len(&features)), (6, 6), "five features, and the mean's count");
+        for len in [0, 5, 7] {
+            assert_eq!(Accumulators::from_state(&features, vec![0.0; len].into()), None);
+        }
+        assert_eq!(Accumulators::from_state(&features, state.into()), Some(Accumulators::new(&features)));
+    }
+
+    /// Every aggregate of a number column and of an hour, and `count()` between them.
+    fn every_feature() -> Vec<Feature> {
+        let feature = |operand| {
+            move |(name, aggregate): &(&str, Aggregate)| {
+                let operand = if *aggregate == Aggregate::Count { Operand::Lines } else { operand };
+                Feature { name: (*name).to_owned(), aggregate: *aggregate, operand }
+            }
+        };
+        let numbers = AGGREGATES.iter().map(feature(Operand::Number(0)));
+        numbers.chain(AGGREGATES.iter().map(feature(Operand::Hour(1)))).collect()
+    }
+
+    fn number() -> impl Strategy<Value = Value<'static>> {
+        prop_oneof![
+            Just(Value::Missing),
+            Just(Value::Float(-0.0)),
+            any::<i64>().prop_map(Value::Integer),
+            (-1e9f64..1e9).prop_map(Value::Float),
+            any::<f64>().prop_filter("values are finite", |number| number.is_finite()).prop_map(Value::Float),
+        ]
+    }
+
+    fn lines() -> impl Strategy<Value = Vec<[Value<'static>; 2]>> {
+        let date = prop_oneof![Just(Value::Missing), (0i64..1 << 40).prop_map(Value::Datetime)];
+        proptest::collection::vec((number(), date).prop_map(|(number, date)| [number, date]), 0..12)
+    }
+
+    fn fold(mut accumulators: Accumulators, lines: &[[Value<'_>; 2]]) -> Accumulators {
+        lines.iter().for_each(|line| accumulators.add(&every_feature(), line));
+        accumulators
+    }
+
+    fn bits(numbers: &[f64]) -> Vec<u64> {
+        numbers.iter().map(|number| number.to_bits()).collect()
+    }
+
+    /// The feature of all lines at once.
+    fn defined(feature: &Feature, lines: &[[Value<'_>; 2]]) -> f64 {
+        let values: Vec<f64> = lines.iter().filter_map(|line| feature.operand.value(line)).collect();
+        let sum = values.iter().fold(0.0, |sum, value| sum + value);
+        match feature.aggregate {
+            Aggregate::Count => lines.len() as f64,
+            _ if values.is_empty() => f64::NAN,
+            Aggregate::Mean => sum / values.len() as f64,
+            Aggregate::Sum => sum,
+            Aggregate::First => values[0],
+            Aggregate::Last => values[values.len() - 1],
+            // Of equal values, such as 0.0 and -0.0, the first.
+            Aggregate::Min => values.into_iter().reduce(|min, value| if value < min { value } else { min }).unwrap(),
+            Aggregate::Max => values.into_iter().reduce(|max, value| if value > max { value } else { max }).unwrap(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn line_by_line_is_all_at_once(lines in lines()) {
+            let features = every_feature();
+            let values = fold(Accumulators::new(&features), &lines).values(&features);
+            let expected: Vec<f64> = features.iter().map(|feature| defined(feature, &lines)).collect();
+            prop_assert_eq!(bits(&values), bits(&expected), "{:?} should be {:?}", values, expected);
+        }
+
+        #[test]
+        fn a_state_that_was_written_down_goes_on_as_if_nothing_happened(lines in lines(), more in lines()) {
+            let features = every_feature();
+            let before = fold(Accumulators::new(&features), &lines);
+            let resumed = fold(Accumulators::from_state(&features, before.state().into()).unwrap(), &more);
+            let whole = fold(before, &more);
+            prop_assert_eq!(bits(resumed.state()), bits(whole.state()));
+            prop_assert_eq!(bits(&resumed.values(&features)), bits(&whole.values(&features)));
+            prop_assert_eq!(resumed, whole);
+        }
     }
 }
