@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::device::{DEVICE_NAMES, DeviceRequest};
 
-use crate::kafka::KafkaSettings;
+use crate::kafka::{KafkaSettings, ResetTo};
 use crate::simulate::invoices::InvoicesArgs;
 
 /// Finds anomalous invoices in a Kafka stream, with the models that `trainer` made.
@@ -32,6 +32,8 @@ Examples:
   scorer run --clock event                      score what was replayed, by the dates of its lines
   scorer score history.csv --output out.jsonl   score a file, without Kafka
   scorer topics                                 which topics the pipeline needs, and which are there
+  scorer state                                  open invoices, lag, size of the state
+  scorer reset --to earliest                    begin anew
 
 Exit codes: 0 done, 1 an error, 2 a mistake on the command line.";
 
@@ -51,6 +53,10 @@ pub enum Command {
     Simulate(Simulation),
     /// Show the pipeline's topics, and create those that are missing.
     Topics(TopicsArgs),
+    /// Show what a group holds: open invoices, lag, size of the changelog.
+    State(StateArgs),
+    /// Begin anew: move a group's offsets and delete its state, together.
+    Reset(ResetArgs),
 }
 
 /// What to simulate.
@@ -108,6 +114,22 @@ pub enum ClockArg {
     Event,
 }
 
+/// What a crash can do to results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeliveryArg {
+    /// Every record has its outcome once, whatever dies.
+    ExactlyOnce,
+    /// Nothing is lost; results of the last moments may come twice.
+    AtLeastOnce,
+}
+
+/// A guarantee to break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MutationArg {
+    /// Commit offsets on their own.
+    OffsetsOutsideTransaction,
+}
+
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -130,11 +152,24 @@ pub struct RunArgs {
     #[arg(long)]
     pub all_verdicts: bool,
     /// Close a micro-batch after so many records.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = parse_positive)]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = parse_positive)]
     pub batch_records: usize,
-    /// Close a micro-batch when its oldest result is this old, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 20)]
-    pub batch_age_ms: u64,
+    /// What a crash can do to results: `exactly-once` nothing, `at-least-once` may publish the last ones twice.
+    #[arg(long, value_name = "GUARANTEE", value_enum, default_value_t = DeliveryArg::ExactlyOnce)]
+    pub delivery: DeliveryArg,
+    /// Commit results this often under load, in milliseconds; when there is nothing else to do, at once.
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    pub commit_interval_ms: u64,
+    /// Name of this instance, the same after a restart: it gets its partitions back at once and shuts its former self
+    /// out. Without it, it is one of the nameless instances of its machine.
+    #[arg(long, value_name = "NAME", value_parser = parse_instance)]
+    pub instance_id: Option<String>,
+    /// Folder for local snapshots of state, which make restarts fast; they may be deleted at any time.
+    #[arg(long, value_name = "DIR", default_value_os_t = default_state_dir())]
+    pub state_dir: PathBuf,
+    /// Break a guarantee: for the test that has to notice.
+    #[arg(long, value_name = "WHICH", hide = true)]
+    pub mutation: Option<MutationArg>,
     /// Stop once everything in the topic has been read; invoices still open are complete then.
     #[arg(long)]
     pub until_end: bool,
@@ -189,6 +224,9 @@ pub struct ReplayArgs {
     /// Topics.
     #[command(flatten)]
     pub create: CreateArgs,
+    /// Consumer group whose internal topics are created with the others.
+    #[arg(long, value_name = "ID", default_value = "atalaya")]
+    pub group: String,
     /// Lines a second; without it and --speed, as fast as it goes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
@@ -209,6 +247,40 @@ pub struct TopicsArgs {
     /// Topics.
     #[command(flatten)]
     pub create: CreateArgs,
+    /// Consumer group: its internal topics are named after it.
+    #[arg(long, value_name = "ID", default_value = "atalaya")]
+    pub group: String,
+}
+
+/// Options of `state`.
+#[derive(Debug, Clone, Args)]
+pub struct StateArgs {
+    /// Pipeline that ships with the program, or a pipeline file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
+    pub pipeline: String,
+    /// What time it is for the group: as it was given to `run`.
+    #[arg(long, value_name = "CLOCK")]
+    pub clock: Option<ClockArg>,
+    /// Brokers.
+    #[command(flatten)]
+    pub brokers: BrokerArgs,
+    /// Consumer group.
+    #[arg(long, value_name = "ID", default_value = "atalaya")]
+    pub group: String,
+}
+
+/// Options of `reset`.
+#[derive(Debug, Clone, Args)]
+pub struct ResetArgs {
+    /// Whose state: pipeline, brokers and group.
+    #[command(flatten)]
+    pub of: StateArgs,
+    /// Where to begin anew: `earliest`, `latest`, or at a time such as 2026-11-21T09:30:00Z.
+    #[arg(long, value_name = "WHERE", value_parser = parse_reset_to)]
+    pub to: ResetTo,
+    /// Do it without asking.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 impl BrokerArgs {
@@ -232,6 +304,34 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
 
 fn parse_positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "use a whole number above 0".to_owned())
+}
+
+fn parse_instance(text: &str) -> Result<String, String> {
+    let fits =
+        !text.is_empty() && text.len() <= 200 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    fits.then(|| text.to_owned()).ok_or_else(|| "use letters, digits, `.`, `_` and `-`".to_owned())
+}
+
+fn parse_reset_to(text: &str) -> Result<ResetTo, String> {
+    match text {
+        "earliest" => Ok(ResetTo::Earliest),
+        "latest" => Ok(ResetTo::Latest),
+        time => parse_time(time).map(ResetTo::Time).ok_or_else(|| {
+            "use earliest, latest, or a time such as 2026-11-21T09:30:00Z or milliseconds since 1970".to_owned()
+        }),
+    }
+}
+
+fn parse_time(text: &str) -> Option<i64> {
+    let date = || Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis());
+    text.parse().ok().filter(|millis| *millis >= 0).or_else(date)
+}
+
+/// Where the system keeps the state of programs.
+fn default_state_dir() -> PathBuf {
+    let of_user = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
+    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(of_user);
+    base.unwrap_or_else(std::env::temp_dir).join("atalaya")
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
@@ -266,6 +366,8 @@ mod tests {
         for bad in [
             &["scorer", "--device", "tpu"][..],
             &["scorer", "-X", "nonsense"],
+            &["scorer", "--instance-id", "a/b"],
+            &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "replay", "f", "--rate", "0"],
             &["scorer", "replay", "f", "--speed", "-1"],
             &["scorer", "replay", "f", "--speed", "2", "--rate", "3"],

@@ -1,7 +1,7 @@
 //! The scorer: a stream of lines in, verdicts out.
 //!
 //! `core` is the pure state machine; `scoring` and `messages` turn what it says into Kafka messages; `kafka` is the
-//! only module that talks to a broker, `file` and `simulate` the only ones that touch files. `args` and `commands`
+//! only module that talks to a broker, `file`, `snapshot` and `simulate` the only ones that touch files. `args` and `commands`
 //! wire them together for the command line.
 
 pub mod args;
@@ -13,3 +13,4 @@ pub mod kafka;
 pub mod messages;
 pub mod scoring;
 pub mod simulate;
+pub mod snapshot;

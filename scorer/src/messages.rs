@@ -9,7 +9,7 @@ use shared::pipeline::Pipeline;
 use shared::time::format_timestamp;
 use shared::verdict::Verdict;
 
-use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output};
+use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, Report};
 use crate::scoring::Detectors;
 
 /// A message to be published.
@@ -32,12 +32,15 @@ pub enum Content {
     Erroneous(Value),
     /// A count of cancellations, as JSON.
     Cancellations(Value),
+    /// A partition's cancellations, for the instance that adds them up.
+    Report(Report),
 }
 
 impl Message {
-    /// The bytes of the message: JSON on one line.
+    /// The bytes of the message: JSON on one line; a report in its own form.
     pub fn payload(&self) -> Vec<u8> {
         match &self.content {
+            Content::Report(report) => return report.encode(),
             Content::Verdict(verdict) => serde_json::to_vec(verdict),
             Content::Erroneous(value) | Content::Cancellations(value) => serde_json::to_vec(value),
         }
@@ -55,6 +58,7 @@ pub struct Encoder {
     max_raw_bytes: usize,
     erroneous_topic: Arc<str>,
     cancellations_topic: Arc<str>,
+    reports_topic: Arc<str>,
 }
 
 impl Encoder {
@@ -68,8 +72,14 @@ impl Encoder {
             max_raw_bytes,
             erroneous_topic: pipeline.erroneous_topic.as_str().into(),
             cancellations_topic: cancellations.into(),
+            reports_topic: "".into(),
             pipeline,
         }
+    }
+
+    /// Sends reports of cancellations to `topic`.
+    pub fn with_reports_to(self, topic: &str) -> Self {
+        Self { reports_topic: topic.into(), ..self }
     }
 
     /// The messages of a batch, in the order of its outputs.
@@ -85,6 +95,11 @@ impl Encoder {
                 }
                 Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
                 Output::Cancellations(count) => messages.push(self.cancellations(count)),
+                Output::Report(report) => messages.push(Message {
+                    topic: self.reports_topic.clone(),
+                    key: Some(report.partition.to_string()),
+                    content: Content::Report(report),
+                }),
             }
         }
         messages
@@ -111,7 +126,7 @@ impl Encoder {
                 let known: Map<String, Value> = known.into_iter().map(|(name, value)| (name, value.into())).collect();
                 let features: Map<String, Value> =
                     self.pipeline.feature_names().into_iter().zip(features.into_iter().map(Value::from)).collect();
-                let value = json!({
+                let mut value = json!({
                     "pipeline": self.pipeline.name,
                     "kind": "entity",
                     "key": summary.key,
@@ -123,6 +138,9 @@ impl Encoder {
                     "last_timestamp": format_timestamp(summary.last_timestamp),
                     "source": { "topic": self.source, "partition": partition, "offsets": offsets },
                 });
+                if summary.closed_early {
+                    value["closed_early"] = true.into();
+                }
                 (Some(summary.key), value)
             }
         };

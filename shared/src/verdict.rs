@@ -19,6 +19,8 @@ pub struct EntitySummary {
     pub first_timestamp: Timestamp,
     /// The clock's time of its last line.
     pub last_timestamp: Timestamp,
+    /// Whether it was closed before its time, at a limit of the pipeline: lines of it may have come later.
+    pub closed_early: bool,
 }
 
 /// A verdict; its JSON is the message.
@@ -55,6 +57,9 @@ pub struct Verdict {
     pub first_timestamp: String,
     /// The clock's time of its last line, RFC 3339.
     pub last_timestamp: String,
+    /// Whether it was closed before its time, at a limit of the pipeline; absent where it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed_early: bool,
 }
 
 impl Verdict {
@@ -77,6 +82,7 @@ impl Verdict {
             customer_id: entity.customer.clone(),
             first_timestamp: format_timestamp(entity.first_timestamp),
             last_timestamp: format_timestamp(entity.last_timestamp),
+            closed_early: entity.closed_early,
         }
     }
 

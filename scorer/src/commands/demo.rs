@@ -18,8 +18,10 @@ use super::replay::{Pace, send_file};
 use super::{in_repository, load, summary};
 use crate::args::DemoArgs;
 use crate::file::{FileLines, read_file};
-use crate::kafka::{EndWhen, KafkaSettings, Stream, StreamOptions};
+use crate::kafka::{Delivery, EndWhen, KafkaSettings, Stream, StreamOptions, Topics};
 use crate::messages::{Content, Message};
+
+const GROUP: &str = "atalaya-demo";
 
 /// Not known yet how many lines there are.
 const UNKNOWN: u64 = u64::MAX;
@@ -34,13 +36,14 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     FileLines::new(&bytes, &input, &loaded.pipeline)?;
     let pipeline = loaded.pipeline;
     let cluster = MockCluster::new(1).context("the in-process Kafka did not start")?;
-    for topic in std::iter::once(pipeline.topic.as_str()).chain(pipeline.output_topics()) {
+    let reports = Topics::new(&pipeline, GROUP).reports;
+    for topic in [pipeline.topic.as_str(), &reports].into_iter().chain(pipeline.output_topics()) {
         cluster.create_topic(topic, 1, 1).with_context(|| format!("topic `{topic}`"))?;
     }
     let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
     println!("device: {}", loaded.device);
     println!(
-        "an in-process Kafka, {} replayed into `{}`, by the dates of its lines\n",
+        "an in-process Kafka, {} replayed into `{}`, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
         args.input.display(),
         pipeline.topic
     );
@@ -81,13 +84,19 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
 
 fn options(lines_sent: Arc<AtomicU64>) -> StreamOptions {
     StreamOptions {
-        group: "atalaya-demo".to_owned(),
+        group: GROUP.to_owned(),
+        // The mock takes transactions and does not hold them.
+        delivery: Delivery::AtLeastOnce,
+        instance_id: None,
+        state_dir: None,
         batch_records: 10_000,
-        batch_age: Duration::from_millis(20),
+        commit_interval: Duration::from_millis(20),
         all_verdicts: false,
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),
         // The mock does not answer questions about settings.
         max_erroneous_bytes: Some(1 << 20),
+        mutation: None,
+        faults: None,
     }
 }
 

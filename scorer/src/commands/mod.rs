@@ -3,8 +3,10 @@
 mod demo;
 mod live;
 mod replay;
+mod reset;
 mod run;
 mod score;
+mod state;
 mod summary;
 mod topics;
 
@@ -15,7 +17,7 @@ use anyhow::Result;
 use shared::device::{self, ChosenDevice};
 use shared::pipeline::Pipeline;
 
-use crate::args::{Cli, Command, PipelineArgs, Simulation};
+use crate::args::{Cli, ClockArg, Command, PipelineArgs, Simulation};
 use crate::scoring::Detectors;
 use crate::simulate;
 
@@ -31,6 +33,8 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Replay(args) => runtime()?.block_on(replay::replay(args)),
         Command::Simulate(Simulation::Invoices(args)) => simulate_invoices(args),
         Command::Topics(args) => runtime()?.block_on(topics::topics(args)),
+        Command::State(args) => state::state(&args),
+        Command::Reset(args) => reset::reset(&args),
     }
 }
 
@@ -47,6 +51,15 @@ fn simulate_invoices(args: simulate::invoices::InvoicesArgs) -> Result<()> {
         // A reader that has seen enough, as in `| head`, is no error.
         Err(simulate::invoices::Error::Write(error)) if error.is_broken_pipe() => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The pipeline with the clock that was asked for.
+fn with_clock(pipeline: Pipeline, clock: Option<ClockArg>) -> Result<Pipeline> {
+    match clock {
+        Some(ClockArg::Event) => Ok(pipeline.with_event_clock()?),
+        Some(ClockArg::Record) => Ok(pipeline.with_record_clock()),
+        None => Ok(pipeline),
     }
 }
 

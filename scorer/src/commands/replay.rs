@@ -32,7 +32,7 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     // The file is checked before anything is made on the broker.
     FileLines::new(&bytes, &args.input, &pipeline)?;
     let settings = args.brokers.settings();
-    ensure_topics(&settings, &pipeline, topic_settings(&args.create)).await?;
+    ensure_topics(&settings, &pipeline, &args.group, topic_settings(&args.create)).await?;
     let pace = match (args.rate, args.speed) {
         (Some(rate), _) => Pace::Rate(rate),
         (None, Some(speed)) => Pace::Speed(speed),

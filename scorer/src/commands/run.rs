@@ -6,27 +6,31 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::live::{StatusLine, accompany, init_logs};
-use super::{load, summary};
-use crate::args::{ClockArg, CreateArgs, RunArgs};
-use crate::kafka::{EndWhen, Stream, StreamOptions, TopicSettings, ensure_topics};
+use super::{load, summary, with_clock};
+use crate::args::{CreateArgs, DeliveryArg, MutationArg, RunArgs};
+use crate::kafka::{Delivery, EndWhen, Mutation, Stream, StreamOptions, TopicSettings, ensure_topics};
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
-    let loaded = load(&args.pipeline, |pipeline| match args.clock {
-        Some(ClockArg::Event) => Ok(pipeline.with_event_clock()?),
-        Some(ClockArg::Record) => Ok(pipeline.with_record_clock()),
-        None => Ok(pipeline),
-    })?;
+    let loaded = load(&args.pipeline, |pipeline| with_clock(pipeline, args.clock))?;
     let settings = args.brokers.settings();
-    let created = ensure_topics(&settings, &loaded.pipeline, topic_settings(&args.create)).await?;
+    let created = ensure_topics(&settings, &loaded.pipeline, &args.group, topic_settings(&args.create)).await?;
     announce(&args, &loaded, &created);
     let options = StreamOptions {
         group: args.group.clone(),
+        delivery: match args.delivery {
+            DeliveryArg::ExactlyOnce => Delivery::ExactlyOnce,
+            DeliveryArg::AtLeastOnce => Delivery::AtLeastOnce,
+        },
+        instance_id: args.instance_id.clone(),
+        state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
-        batch_age: Duration::from_millis(args.batch_age_ms),
+        commit_interval: Duration::from_millis(args.commit_interval_ms),
         all_verdicts: args.all_verdicts,
         end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
         max_erroneous_bytes: None,
+        mutation: args.mutation.map(|MutationArg::OffsetsOutsideTransaction| Mutation::OffsetsOutsideTransaction),
+        faults: None,
     };
     let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, Arc::new(|_| {})).await?;
     let status = stream.status();
@@ -50,11 +54,18 @@ fn announce(args: &RunArgs, loaded: &super::Loaded, created: &[String]) {
     let (topic, brokers, group) = (&loaded.pipeline.topic, &args.brokers.brokers, &args.group);
     let device = loaded.device.to_string();
     if args.json_logs {
-        return tracing::info!(device, topic, brokers, group, detectors = ?names, ?created, "started");
+        return tracing::info!(device, topic, brokers, group, detectors = ?names, delivery = ?args.delivery, ?created, "started");
     }
     eprintln!("device: {device}");
     if !created.is_empty() {
         eprintln!("created topics: {}", created.join(", "));
     }
-    eprintln!("scoring `{topic}` on {brokers} as group `{group}` with {}; Ctrl-C to stop", names.join(" and "));
+    let delivery = match args.delivery {
+        DeliveryArg::ExactlyOnce => "exactly once",
+        DeliveryArg::AtLeastOnce => "at least once",
+    };
+    eprintln!(
+        "scoring `{topic}` on {brokers} as group `{group}` with {}, {delivery}; Ctrl-C to stop",
+        names.join(" and ")
+    );
 }

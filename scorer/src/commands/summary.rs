@@ -21,14 +21,18 @@ pub(super) fn table(status: &Status) -> Table {
         ("  in open invoices", counters.open_lines),
         ("  published before", counters.already_published_lines),
         ("  given up to others", counters.given_up_lines),
+        ("(came with state)", counters.taken_over_lines),
     ];
     let mut results = vec![("invoices scored".to_owned(), counters.scored_entities)];
     results.extend(status.anomalies.iter().map(|(name, count)| (format!("anomalies by {name}"), *count)));
     results.push(("erroneous invoices".to_owned(), counters.erroneous_entities));
+    if counters.closed_early > 0 {
+        results.push(("closed early, at a limit".to_owned(), counters.closed_early));
+    }
     results.push(("cancelled invoices".to_owned(), counters.cancellations));
     results.push(("cancellation counts".to_owned(), status.windows));
     results.push(("messages published".to_owned(), status.published));
-    // The last two are of restarts and rebalances: a row of zeros would only raise questions.
+    // The last three are of restarts and rebalances: a row of zeros would only raise questions.
     let records: Vec<(&str, u64)> = records
         .into_iter()
         .enumerate()

@@ -8,21 +8,21 @@ use shared::pipeline::Pipeline;
 use super::live::init_logs;
 use super::run::topic_settings;
 use crate::args::TopicsArgs;
-use crate::kafka::{check_topics, ensure_topics};
+use crate::kafka::{Topics, check_topics, ensure_topics};
 
 pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
     init_logs(false);
     let pipeline = Pipeline::load(&args.pipeline)?;
     let settings = args.brokers.settings();
     let created = match topic_settings(&args.create) {
-        Some(create) => ensure_topics(&settings, &pipeline, Some(create)).await?,
+        Some(create) => ensure_topics(&settings, &pipeline, &args.group, Some(create)).await?,
         None => Vec::new(),
     };
-    let states = tokio::task::spawn_blocking(move || check_topics(&settings, &pipeline).map(|found| (found, pipeline)));
-    let (states, pipeline) = states.await??;
+    let states = check_topics(&settings, &pipeline, &args.group).await?;
+    let internal = Topics::new(&pipeline, &args.group);
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
-    table.set_header(["topic", "what for", "partitions", ""]);
+    table.set_header(["topic", "what for", "partitions", "cleanup", ""]);
     let mut missing = Vec::new();
     for state in &states {
         let partitions = state.partitions.map_or_else(|| "-".to_owned(), |count| count.to_string());
@@ -34,7 +34,9 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
         if state.partitions.is_none() && note == "missing" {
             missing.push(state.name.clone());
         }
-        table.add_row([state.name.clone(), purpose(&pipeline, &state.name), partitions, note.to_owned()]);
+        let cleanup = state.cleanup.clone().unwrap_or_else(|| "-".to_owned());
+        let purpose = purpose(&pipeline, &internal, &state.name);
+        table.add_row([state.name.clone(), purpose, partitions, cleanup, note.to_owned()]);
     }
     println!("{table}");
     anyhow::ensure!(
@@ -45,7 +47,13 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
     Ok(())
 }
 
-fn purpose(pipeline: &Pipeline, topic: &str) -> String {
+fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
+    if topic == internal.state {
+        return "internal: open invoices and what else is remembered".to_owned();
+    }
+    if topic == internal.reports {
+        return "internal: cancellations of each partition".to_owned();
+    }
     if topic == pipeline.topic {
         return "input".to_owned();
     }

@@ -1,158 +1,198 @@
-//! Cancellations of the last minutes: distinct cancelled keys by the time of their first line, counted over a sliding
-//! window.
+//! Cancellations of one partition: distinct cancelled keys by the time of their first line, in panes of one slide.
 //!
-//! Each partition keeps panes, one a slide; one publisher adds them up, so that the number is one for all partitions.
+//! What a partition knows goes to the [windows](super::windows) as a [`Report`], so that the number that is published is
+//! one for all partitions, wherever they are.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-use shared::pipeline::{Cancellations, Pipeline};
+use shared::pipeline::Pipeline;
 use shared::time::{Millis, Timestamp};
 
-use super::Output;
-
-/// A published count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CancellationCount {
-    /// The window's first moment.
-    pub window_start: Timestamp,
-    /// The moment after its last.
-    pub window_end: Timestamp,
-    /// Distinct cancelled keys whose first line lies in it.
-    pub cancellations: u64,
-}
+use super::Monotonic;
+use super::clock::PartitionClock;
+use super::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
 
 /// The cancelled keys of one partition.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Cancelled {
+    window: Millis,
     slide: Millis,
+    idle_timeout: Millis,
     /// How long a key is known, so that its further lines are not counted again.
     remember: Millis,
     seen: HashSet<Arc<str>>,
     order: VecDeque<(Timestamp, Arc<str>)>,
     /// Keys by the start of the pane their first line lies in.
     panes: BTreeMap<Timestamp, u64>,
+    /// Keys since the last [`Cancelled::take_added`].
+    added: usize,
+    reported: Option<Reported>,
+    changed: BTreeSet<Timestamp>,
+}
+
+/// What the last report said, as far as it decides whether another one is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reported {
+    minute: Option<Timestamp>,
+    idle: bool,
+}
+
+/// What one partition tells the windows. Its numbers are absolute: to hear it twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The partition.
+    pub partition: i32,
+    /// The largest timestamp it has seen: panes before it are complete.
+    pub watermark: Option<Timestamp>,
+    /// Since when it has had nothing to read, once that is long enough not to wait for it.
+    pub idle_since: Option<Monotonic>,
+    /// Cancelled keys by the start of their pane: those that changed, and those of the last window.
+    pub panes: Vec<(Timestamp, u64)>,
+}
+
+const VERSION: u8 = 1;
+
+impl Report {
+    /// The report as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        put_signed(&mut out, i64::from(self.partition));
+        put_optional(&mut out, self.watermark);
+        put_optional(&mut out, self.idle_since);
+        put_unsigned(&mut out, self.panes.len() as u64);
+        for (start, count) in &self.panes {
+            put_signed(&mut out, *start);
+            put_unsigned(&mut out, *count);
+        }
+        out
+    }
+
+    /// Reads what [`Report::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Damaged`] for anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader(bytes);
+        if reader.byte()? != VERSION {
+            return Err(Damaged);
+        }
+        let partition = i32::try_from(reader.signed()?).map_err(|_| Damaged)?;
+        let (watermark, idle_since) = (reader.optional()?, reader.optional()?);
+        let count = reader.count()?;
+        let panes = (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
+        reader.end()?;
+        Ok(Self { partition, watermark, idle_since, panes })
+    }
 }
 
 impl Cancelled {
     pub(super) fn new(pipeline: &Pipeline) -> Self {
         let settings = pipeline.cancellations.as_ref();
         Self {
+            window: settings.map_or(0, |settings| settings.window),
             slide: settings.map_or(1, |settings| settings.slide),
+            idle_timeout: settings.map_or(0, |settings| settings.idle_timeout),
             remember: settings.map_or(0, |settings| settings.window.max(pipeline.entity.remember)),
             seen: HashSet::new(),
             order: VecDeque::new(),
             panes: BTreeMap::new(),
+            added: 0,
+            reported: None,
+            changed: BTreeSet::new(),
         }
     }
 
-    /// Notes a cancelled key at the time of its line; whether it is new.
-    pub(super) fn add(&mut self, key: Arc<str>, now: Timestamp) -> bool {
+    /// Notes a cancelled key when the partition's clock shows `now`; whether it is new.
+    pub(super) fn add(&mut self, key: &str, now: Timestamp) -> bool {
         while self.order.front().is_some_and(|(first, _)| first.saturating_add(self.remember) <= now) {
             if let Some((_, key)) = self.order.pop_front() {
                 self.seen.remove(&key);
+                self.added = self.added.min(self.order.len());
             }
         }
-        let new = self.seen.insert(key.clone());
-        if new {
-            self.order.push_back((now, key));
-            *self.panes.entry(floor(now, self.slide)).or_default() += 1;
+        if self.seen.contains(key) {
+            return false;
         }
-        new
+        let key: Arc<str> = key.into();
+        self.seen.insert(key.clone());
+        self.order.push_back((now, key));
+        self.added += 1;
+        let pane = floor(now, self.slide);
+        *self.panes.entry(pane).or_default() += 1;
+        self.changed.insert(pane);
+        true
     }
 
-    fn count(&self, from: Timestamp, to: Timestamp) -> u64 {
-        self.panes.range(from..to).map(|(_, count)| count).sum()
+    /// How long after its time a key is remembered.
+    pub(super) fn remember(&self) -> Millis {
+        self.remember
     }
 
-    fn forget_before(&mut self, start: Timestamp) {
-        self.panes = self.panes.split_off(&start);
+    /// Every key that is remembered, with its time, the oldest first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &str)> + ExactSizeIterator {
+        self.order.iter().map(|(first, key)| (*first, &**key))
     }
 
-    fn first_pane(&self) -> Option<Timestamp> {
-        self.panes.keys().next().copied()
+    /// The keys that came since the last time.
+    pub(super) fn take_added(&mut self) -> Vec<(Timestamp, Arc<str>)> {
+        let start = self.order.len() - std::mem::take(&mut self.added);
+        self.order.range(start..).cloned().collect()
+    }
+
+    /// That what was added is written down already.
+    pub(super) fn forget_added(&mut self) {
+        self.added = 0;
+    }
+
+    /// What to tell the windows, when there is news.
+    pub(super) fn report(&mut self, partition: i32, clock: &PartitionClock, now: Option<Monotonic>) -> Option<Report> {
+        let watermark = clock.watermark();
+        let idle_for = now.and_then(|now| clock.idle_for(now));
+        let idle_since = clock.idle_since().filter(|_| idle_for.is_some_and(|idle| idle >= self.idle_timeout));
+        let saying =
+            Reported { minute: watermark.map(|watermark| floor(watermark, self.slide)), idle: idle_since.is_some() };
+        if self.changed.is_empty() && self.reported == Some(saying) {
+            return None;
+        }
+        self.reported = Some(saying);
+        let recent = watermark.unwrap_or(Timestamp::MIN).saturating_sub(self.window + self.slide);
+        let changed = std::mem::take(&mut self.changed);
+        let told = |start: &Timestamp| *start >= recent || changed.contains(start);
+        let panes = self.panes.iter().filter(|(start, _)| told(start)).map(|(start, count)| (*start, *count)).collect();
+        self.panes = self.panes.split_off(&recent);
+        Some(Report { partition, watermark, idle_since, panes })
     }
 }
 
-/// Publishes the count of each window once the common clock has passed its end.
-#[derive(Debug)]
-pub(super) struct Publisher {
-    window: Millis,
-    slide: Millis,
-    /// The end of the last window that was dealt with.
-    through: Option<Timestamp>,
-    last_count: u64,
+pub(super) fn floor(timestamp: Timestamp, step: Millis) -> Timestamp {
+    timestamp.saturating_sub(timestamp.rem_euclid(step))
 }
 
-impl Publisher {
-    pub(super) fn new(settings: &Cancellations) -> Self {
-        Self { window: settings.window, slide: settings.slide, through: None, last_count: 0 }
+/// Keys with their times, as one record of a changelog: `(last time, bytes)`.
+pub(super) fn encode_keys<'a>(keys: impl ExactSizeIterator<Item = (Timestamp, &'a str)>) -> (Timestamp, Vec<u8>) {
+    let mut out = vec![VERSION];
+    put_unsigned(&mut out, keys.len() as u64);
+    let mut last = 0;
+    for (time, key) in keys {
+        put_signed(&mut out, time.wrapping_sub(last));
+        put_bytes(&mut out, key.as_bytes());
+        last = time;
     }
-
-    pub(super) fn published_through(&self) -> Timestamp {
-        self.through.unwrap_or(Timestamp::MIN)
-    }
-
-    /// Goes on after windows that an earlier owner published.
-    pub(super) fn resume(&mut self, through: Timestamp) {
-        if through > Timestamp::MIN {
-            self.through = self.through.max(Some(through));
-        }
-    }
-
-    /// Publishes every window that ends by `clock`. A zero that follows a zero is not repeated.
-    pub(super) fn advance<'a>(
-        &mut self,
-        clock: Timestamp,
-        partitions: impl Iterator<Item = &'a mut Cancelled>,
-        out: &mut Vec<Output>,
-    ) {
-        let last_end = floor(clock, self.slide);
-        if self.through.is_some_and(|through| last_end <= through) {
-            return;
-        }
-        let mut partitions: Vec<&mut Cancelled> = partitions.collect();
-        // The first windows are those that the first cancellation is in: before it there were zeros.
-        while let Some(end) = self.next_end(&partitions, last_end) {
-            let start = end - self.window;
-            let cancellations = partitions.iter().map(|partition| partition.count(start, end)).sum();
-            if cancellations > 0 || self.last_count > 0 {
-                out.push(Output::Cancellations(CancellationCount {
-                    window_start: start,
-                    window_end: end,
-                    cancellations,
-                }));
-            }
-            self.last_count = cancellations;
-            self.through = Some(end);
-            // The next window begins one slide later.
-            partitions.iter_mut().for_each(|partition| partition.forget_before(start + self.slide));
-        }
-        self.through = Some(last_end);
-    }
-
-    /// Publishes on until a zero, as if time went on: for when no record will ever come.
-    pub(super) fn finish<'a>(&mut self, partitions: impl Iterator<Item = &'a mut Cancelled>, out: &mut Vec<Output>) {
-        let partitions: Vec<&mut Cancelled> = partitions.collect();
-        let last_pane = partitions.iter().filter_map(|partition| partition.panes.keys().next_back()).max().copied();
-        if let Some(pane) = last_pane {
-            self.advance(pane + self.slide + self.window, partitions.into_iter(), out);
-        }
-    }
-
-    /// The end of the next window to deal with: the next one while counts go on, else the first that has a pane.
-    fn next_end(&self, partitions: &[&mut Cancelled], last_end: Timestamp) -> Option<Timestamp> {
-        let first_pane = partitions.iter().filter_map(|partition| partition.first_pane()).min();
-        let end = match (self.through, first_pane) {
-            (Some(through), _) if self.last_count > 0 => through + self.slide,
-            (Some(through), Some(pane)) => (pane + self.slide).max(through + self.slide),
-            (None, Some(pane)) => pane + self.slide,
-            (_, None) => return None,
-        };
-        (end <= last_end).then_some(end)
-    }
+    (last, out)
 }
 
-fn floor(timestamp: Timestamp, step: Millis) -> Timestamp {
-    timestamp - timestamp.rem_euclid(step)
+/// Reads what [`encode_keys`] wrote; the last time.
+pub(super) fn decode_keys(bytes: &[u8], mut take: impl FnMut(Timestamp, &str)) -> Result<Timestamp, Damaged> {
+    let mut reader = Reader(bytes);
+    if reader.byte()? != VERSION {
+        return Err(Damaged);
+    }
+    let mut last: Timestamp = 0;
+    for _ in 0..reader.count()? {
+        last = last.wrapping_add(reader.signed()?);
+        take(last, reader.text()?);
+    }
+    reader.end()?;
+    Ok(last)
 }

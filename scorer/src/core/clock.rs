@@ -5,28 +5,44 @@ use shared::time::{Millis, Timestamp};
 use super::Monotonic;
 
 /// A partition's clock.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PartitionClock {
     /// The largest timestamp seen.
     watermark: Option<Timestamp>,
     /// Since when there is nothing left to read.
     idle_since: Option<Monotonic>,
+    /// Since when there was nothing left to read when an earlier owner stopped: holds if nothing came in between.
+    was_idle_since: Option<Monotonic>,
 }
 
 impl PartitionClock {
+    /// The clock of a partition whose earlier owner had seen `watermark` and had nothing to read since `idle_since`.
+    pub(super) fn resumed(watermark: Option<Timestamp>, idle_since: Option<Monotonic>) -> Self {
+        Self { watermark, idle_since: None, was_idle_since: idle_since }
+    }
+
     /// A record came, with a timestamp unless it could not be read.
     pub(super) fn observe(&mut self, timestamp: Option<Timestamp>) {
         self.idle_since = None;
+        self.was_idle_since = None;
         self.watermark = self.watermark.max(timestamp);
     }
 
-    /// Everything has been read.
-    pub(super) fn caught_up(&mut self, now: Monotonic) {
-        self.idle_since.get_or_insert(now);
+    /// Everything has been read; whether that is news.
+    pub(super) fn caught_up(&mut self, now: Monotonic) -> bool {
+        let news = self.idle_since.is_none();
+        let since = self.was_idle_since.take().map_or(now, |since| since.min(now));
+        self.idle_since.get_or_insert(since);
+        news
     }
 
     pub(super) fn watermark(&self) -> Option<Timestamp> {
         self.watermark
+    }
+
+    /// Since when there has been nothing to read, or was before an owner stopped.
+    pub(super) fn idle_since(&self) -> Option<Monotonic> {
+        self.idle_since.or(self.was_idle_since)
     }
 
     /// How long there has been nothing to read; `None` while there is something.

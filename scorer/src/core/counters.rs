@@ -23,6 +23,8 @@ pub struct Counters {
     pub already_published_lines: u64,
     /// Lines of entities that were open when their partition went to another instance.
     pub given_up_lines: u64,
+    /// Lines of entities that were open when their partition came with the state of an earlier owner.
+    pub taken_over_lines: u64,
     /// Lines of entities that are open.
     pub open_lines: u64,
     /// Entities that are open.
@@ -31,6 +33,8 @@ pub struct Counters {
     pub scored_entities: u64,
     /// Complete entities that break a rule.
     pub erroneous_entities: u64,
+    /// Entities of either kind that were closed before their time, at a limit of the pipeline.
+    pub closed_early: u64,
     /// Distinct cancelled keys.
     pub cancellations: u64,
     /// Broken rules by reason, lines and entities together.
@@ -38,7 +42,12 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// The sum of all outcomes: equals [`Counters::records`] at any moment.
+    /// Records read, and those that came with state.
+    pub fn accounted(&self) -> u64 {
+        self.records + self.taken_over_lines
+    }
+
+    /// The sum of all outcomes: equals [`Counters::accounted`] at any moment.
     pub fn outcomes(&self) -> u64 {
         self.scored_lines
             + self.erroneous_entity_lines

@@ -2,116 +2,187 @@
 //!
 //! A touched entry's deadline is the largest so far, because a partition's clock never goes back and every deadline
 //! lies the same span ahead. So a doubly linked list keeps them in order, and every operation takes constant time.
+//! A million entries are usual: keys are stored once, and links and table hold indices of four bytes.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::BuildHasher;
 
+use hashbrown::DefaultHashBuilder;
+use hashbrown::hash_table::{Entry as Slot, HashTable};
 use shared::time::Timestamp;
 
-const NONE: usize = usize::MAX;
+const NONE: u32 = u32::MAX;
 
 /// Values by key, ordered by deadline.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ExpiryMap<V> {
-    slots: HashMap<Arc<str>, usize>,
+    hasher: DefaultHashBuilder,
+    slots: HashTable<u32>,
     entries: Vec<Entry<V>>,
-    free: Vec<usize>,
-    oldest: usize,
-    newest: usize,
+    free: Vec<u32>,
+    oldest: u32,
+    newest: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry<V> {
-    key: Arc<str>,
+    key: Box<str>,
     deadline: Timestamp,
-    older: usize,
-    newer: usize,
+    older: u32,
+    newer: u32,
     value: Option<V>,
 }
 
 impl<V> Default for ExpiryMap<V> {
     fn default() -> Self {
-        Self { slots: HashMap::new(), entries: Vec::new(), free: Vec::new(), oldest: NONE, newest: NONE }
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            slots: HashTable::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+        }
     }
 }
 
 impl<V> ExpiryMap<V> {
+    /// Bytes of an entry beside its key and what its value points to.
+    pub(super) const ENTRY_BYTES: usize = size_of::<Entry<V>>() + 2 * size_of::<u32>();
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// The value at `key`, after moving its deadline to `deadline`, which is not before any other's.
     pub(super) fn touch(&mut self, key: &str, deadline: Timestamp) -> Option<&mut V> {
-        let slot = *self.slots.get(key)?;
+        let slot = self.find(key)?;
         self.unlink(slot);
-        self.entries[slot].deadline = deadline;
+        self.entries[slot as usize].deadline = deadline;
         self.link_newest(slot);
-        self.entries[slot].value.as_mut()
+        self.entries[slot as usize].value.as_mut()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&V> {
-        self.entries[*self.slots.get(key)?].value.as_ref()
+        self.entries[self.find(key)? as usize].value.as_ref()
     }
 
-    /// Adds a key that is not there yet, with a deadline that is not before any other's.
-    pub(super) fn insert(&mut self, key: Arc<str>, deadline: Timestamp, value: V) {
-        let entry = Entry { key: key.clone(), deadline, older: NONE, newer: NONE, value: Some(value) };
+    /// Sets the value at `key`, with a deadline that is not before any other's.
+    pub(super) fn insert(&mut self, key: &str, deadline: Timestamp, value: V) {
+        if let Some(existing) = self.touch(key, deadline) {
+            *existing = value;
+            return;
+        }
+        let entry = Entry { key: key.into(), deadline, older: NONE, newer: NONE, value: Some(value) };
         let slot = match self.free.pop() {
             Some(slot) => {
-                self.entries[slot] = entry;
+                self.entries[slot as usize] = entry;
                 slot
             }
             None => {
                 self.entries.push(entry);
-                self.entries.len() - 1
+                (self.entries.len() - 1) as u32
             }
         };
-        self.slots.insert(key, slot);
+        let Self { hasher, slots, entries, .. } = self;
+        let hash = hasher.hash_one(key);
+        slots.insert_unique(hash, slot, |&slot| hasher.hash_one(&*entries[slot as usize].key));
         self.link_newest(slot);
     }
 
     /// The earliest deadline.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        (self.oldest != NONE).then(|| self.entries[self.oldest].deadline)
+        (self.oldest != NONE).then(|| self.entries[self.oldest as usize].deadline)
+    }
+
+    /// The latest deadline: a new one may not be before it.
+    pub(super) fn last_deadline(&self) -> Option<Timestamp> {
+        (self.newest != NONE).then(|| self.entries[self.newest as usize].deadline)
     }
 
     /// Takes out the entry with the earliest deadline if that is not after `clock`.
-    pub(super) fn pop_expired(&mut self, clock: Timestamp) -> Option<(Arc<str>, Timestamp, V)> {
-        let slot = self.oldest;
-        if slot == NONE || self.entries[slot].deadline > clock {
-            return None;
+    pub(super) fn pop_expired(&mut self, clock: Timestamp) -> Option<(Box<str>, Timestamp, V)> {
+        let due = self.next_deadline().is_some_and(|deadline| deadline <= clock);
+        if due { self.take(self.oldest) } else { None }
+    }
+
+    /// Takes out the entry with the earliest deadline.
+    pub(super) fn pop_oldest(&mut self) -> Option<(Box<str>, Timestamp, V)> {
+        if self.oldest == NONE { None } else { self.take(self.oldest) }
+    }
+
+    /// Takes out the entry at `key`.
+    pub(super) fn remove(&mut self, key: &str) -> Option<(Box<str>, Timestamp, V)> {
+        self.take(self.find(key)?)
+    }
+
+    /// Every entry, the earliest deadline first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Timestamp, &V)> {
+        self.chain(self.oldest, |entry| entry.newer)
+    }
+
+    /// Every entry, the latest deadline first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = (&str, Timestamp, &V)> {
+        self.chain(self.newest, |entry| entry.older)
+    }
+
+    /// Changes values, those of the latest deadline first, until `change` says that it has enough.
+    pub(super) fn change_newest(&mut self, mut change: impl FnMut(&mut V) -> bool) {
+        let mut slot = self.newest;
+        while slot != NONE {
+            let entry = &mut self.entries[slot as usize];
+            if !entry.value.as_mut().is_some_and(&mut change) {
+                return;
+            }
+            slot = entry.older;
         }
+    }
+
+    fn chain(&self, mut slot: u32, next: impl Fn(&Entry<V>) -> u32) -> impl Iterator<Item = (&str, Timestamp, &V)> {
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(slot as usize)?;
+            slot = next(entry);
+            Some((&*entry.key, entry.deadline, entry.value.as_ref()?))
+        })
+    }
+
+    fn find(&self, key: &str) -> Option<u32> {
+        self.slots.find(self.hasher.hash_one(key), |&slot| *self.entries[slot as usize].key == *key).copied()
+    }
+
+    fn take(&mut self, slot: u32) -> Option<(Box<str>, Timestamp, V)> {
         self.unlink(slot);
+        let Self { hasher, slots, entries, .. } = self;
+        let hash = hasher.hash_one(&*entries[slot as usize].key);
+        if let Slot::Occupied(found) =
+            slots.entry(hash, |&other| other == slot, |&other| hasher.hash_one(&*entries[other as usize].key))
+        {
+            found.remove();
+        }
         self.free.push(slot);
-        let entry = &mut self.entries[slot];
-        self.slots.remove(&entry.key);
+        let entry = &mut self.entries[slot as usize];
         let value = entry.value.take()?;
-        Some((entry.key.clone(), entry.deadline, value))
+        Some((std::mem::take(&mut entry.key), entry.deadline, value))
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        self.slots.values().filter_map(|&slot| self.entries[slot].value.as_ref())
-    }
-
-    fn link_newest(&mut self, slot: usize) {
-        self.entries[slot].older = self.newest;
-        self.entries[slot].newer = NONE;
+    fn link_newest(&mut self, slot: u32) {
+        self.entries[slot as usize].older = self.newest;
+        self.entries[slot as usize].newer = NONE;
         match self.newest {
             NONE => self.oldest = slot,
-            newest => self.entries[newest].newer = slot,
+            newest => self.entries[newest as usize].newer = slot,
         }
         self.newest = slot;
     }
 
-    fn unlink(&mut self, slot: usize) {
-        let (older, newer) = (self.entries[slot].older, self.entries[slot].newer);
+    fn unlink(&mut self, slot: u32) {
+        let (older, newer) = (self.entries[slot as usize].older, self.entries[slot as usize].newer);
         match older {
             NONE => self.oldest = newer,
-            older => self.entries[older].newer = newer,
+            older => self.entries[older as usize].newer = newer,
         }
         match newer {
             NONE => self.newest = older,
-            newer => self.entries[newer].older = older,
+            newer => self.entries[newer as usize].older = older,
         }
     }
 }
@@ -126,20 +197,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_behaves_as_a_plain_map_ordered_by_deadline(steps in proptest::collection::vec((0u8..12, 0i64..5, any::<bool>()), 0..200)) {
+        fn it_behaves_as_a_plain_map_ordered_by_deadline(steps in proptest::collection::vec((0u8..12, 0i64..5, 0u8..4), 0..200)) {
             let mut map = ExpiryMap::default();
             let mut model: BTreeMap<String, (i64, usize)> = BTreeMap::new();
             let mut clock = 0;
-            for (order, (key, ahead, pop)) in steps.into_iter().enumerate() {
+            for (order, (key, ahead, action)) in steps.into_iter().enumerate() {
                 clock += ahead;
                 let key = format!("k{key}");
                 let deadline = clock + 10;
-                if map.touch(&key, deadline).is_none() {
-                    map.insert(key.as_str().into(), deadline, key.clone());
+                if action == 0 {
+                    let removed = map.remove(&key).map(|(_, deadline, _)| deadline);
+                    prop_assert_eq!(removed, model.remove(&key).map(|at| at.0));
+                } else {
+                    map.insert(&key, deadline, key.clone());
+                    model.insert(key, (deadline, order));
                 }
-                model.insert(key, (deadline, order));
                 prop_assert_eq!(map.len(), model.len());
-                if pop {
+                if action == 1 {
                     let expected = model.iter().min_by_key(|(_, at)| **at).filter(|(_, at)| at.0 <= clock + 12)
                         .map(|(key, at)| (key.clone(), at.0));
                     let popped = map.pop_expired(clock + 12).map(|(key, deadline, value)| {
@@ -149,6 +223,12 @@ mod tests {
                     prop_assert_eq!(&popped, &expected);
                     if let Some((key, _)) = popped { model.remove(&key); }
                 }
+                let mut ordered: Vec<(&(i64, usize), &String)> = model.iter().map(|(key, at)| (at, key)).collect();
+                ordered.sort();
+                let keys: Vec<&str> = ordered.iter().map(|(_, key)| key.as_str()).collect();
+                prop_assert_eq!(map.iter().map(|(key, _, _)| key).collect::<Vec<_>>(), keys.clone());
+                let backwards: Vec<&str> = map.newest_first().map(|(key, _, _)| key).collect();
+                prop_assert!(backwards.iter().rev().eq(keys.iter()));
             }
         }
     }

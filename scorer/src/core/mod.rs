@@ -6,10 +6,13 @@
 
 mod cancellations;
 mod clock;
+mod codec;
 mod counters;
 mod entity;
 mod expiry;
 mod partition;
+mod state;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,24 +23,28 @@ use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 use shared::verdict::EntitySummary;
 
-pub use cancellations::CancellationCount;
+pub use cancellations::Report;
+pub use codec::Damaged;
 pub use counters::Counters;
+pub use state::{Head, Origin, Restored, StateError, StateRecord};
+pub use windows::CancellationCount;
 
-use cancellations::Publisher;
 use partition::Partition;
+use windows::Windows;
 
-/// A reading of a clock that only moves forward: milliseconds since a start of the driver's choice.
+/// A reading of a clock that only moves forward: milliseconds since a start of the driver's choice. Where state outlives
+/// the driver, the start is the epoch, so that readings of different runs can be compared.
 pub type Monotonic = i64;
 
 /// Everything that can happen to the state machine.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A partition is ours from here on; `resume` is what was committed for it.
+    /// A partition is ours from here on.
     Assigned {
         /// The partition.
         partition: i32,
         /// Where an earlier owner stopped.
-        resume: Option<Resume>,
+        start: Start,
     },
     /// A partition is no longer ours: its state goes.
     Revoked {
@@ -46,6 +53,13 @@ pub enum Input<'a> {
     },
     /// A record, in the order of its partition.
     Record(Record<'a>),
+    /// What a partition, ours or not, tells the windows that we own.
+    Report {
+        /// What it tells.
+        report: Report,
+        /// The report's offset.
+        offset: i64,
+    },
     /// Every record of the partition so far has been read.
     CaughtUp {
         /// The partition.
@@ -60,6 +74,41 @@ pub enum Input<'a> {
     },
     /// No record will ever come: what is open is complete.
     End,
+}
+
+/// Where work on a partition begins.
+#[derive(Debug)]
+pub enum Start {
+    /// At its beginning.
+    Fresh,
+    /// At this offset, with nothing known of what was before.
+    At(i64),
+    /// At a line that was read before, whose invoice was still open.
+    Reread(Resume),
+    /// With the state that an earlier owner left.
+    Restored(Box<Restored>),
+    /// With the state of the last commit, after this owner's changes since then came to nothing.
+    RolledBack(Box<Restored>),
+}
+
+/// How a partition that changes hands gets its state back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// From its changelog.
+    Changelog,
+    /// By reading the lines of open invoices again: what closed before is forgotten.
+    Reread,
+}
+
+/// What is to be written down of a partition at a commit.
+#[derive(Debug)]
+pub struct PartitionChanges {
+    /// The partition.
+    pub partition: i32,
+    /// The head, which is also the last record.
+    pub head: Head,
+    /// The records, in order.
+    pub records: Vec<StateRecord>,
 }
 
 /// A record of the input topic or of a file.
@@ -84,6 +133,8 @@ pub enum Output {
     Erroneous(Erroneous),
     /// How many cancellations a window has.
     Cancellations(CancellationCount),
+    /// News of a partition for the owner of the windows.
+    Report(Report),
 }
 
 /// A complete, valid entity.
@@ -141,8 +192,8 @@ pub struct Resume {
 /// its way.
 const GRACE: Millis = 50;
 
-/// How long a partition is quiet before the cancellation window no longer waits for it.
-const IDLE_TIMEOUT: Millis = 1_000;
+/// The partition whose owner merges the cancellations of all.
+const WINDOWS_PARTITION: i32 = 0;
 
 /// The state machine.
 #[derive(Debug)]
@@ -150,30 +201,46 @@ pub struct Core {
     pipeline: Arc<Pipeline>,
     parser: LineParser,
     partitions: BTreeMap<i32, Partition>,
-    publisher: Option<Publisher>,
+    windows: Option<Windows>,
+    sharing: Option<Sharing>,
     counters: Counters,
     last_now: Option<Monotonic>,
 }
 
+/// That other instances may own partitions too.
+#[derive(Debug)]
+struct Sharing {
+    recovery: Recovery,
+    origin: Origin,
+}
+
 impl Core {
-    /// A state machine for `pipeline` that owns no partition yet.
+    /// A state machine for `pipeline` that is alone with all partitions.
     pub fn new(pipeline: Arc<Pipeline>) -> Self {
         Self {
             parser: LineParser::new(pipeline.clone()),
-            publisher: pipeline.cancellations.as_ref().map(Publisher::new),
+            windows: pipeline.cancellations.as_ref().map(Windows::new),
             partitions: BTreeMap::new(),
+            sharing: None,
             counters: Counters::default(),
             last_now: None,
             pipeline,
         }
     }
 
+    /// A state machine that shares the partitions of `origin` with others: what it knows of cancellations goes out as
+    /// [`Output::Report`], and comes back as [`Input::Report`] to the owner of partition 0.
+    pub fn sharing(pipeline: Arc<Pipeline>, recovery: Recovery, origin: Origin) -> Self {
+        Self { windows: None, sharing: Some(Sharing { recovery, origin }), ..Self::new(pipeline) }
+    }
+
     /// Takes one input and adds what follows from it to `out`.
     pub fn apply(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
         match input {
-            Input::Assigned { partition, resume } => self.assign(partition, resume),
+            Input::Assigned { partition, start } => self.assign(partition, start),
             Input::Revoked { partition } => self.revoke(partition),
             Input::Record(record) => self.record(record, out),
+            Input::Report { report, offset } => self.hear(&report, offset, out),
             Input::CaughtUp { partition, now } => self.caught_up(partition, now, out),
             Input::Time { now } => self.time(now, out),
             Input::End => self.end(out),
@@ -190,11 +257,69 @@ impl Core {
         Counters { open_entities, open_lines, ..self.counters.clone() }
     }
 
-    /// What to commit for each partition once every output so far is published.
+    /// What to commit for each partition once every output so far is published, where there is no changelog.
     pub fn resume_points(&self) -> Vec<(i32, Resume)> {
-        let windows_through = self.publisher.as_ref().map_or(Timestamp::MIN, Publisher::published_through);
+        let windows_through = self.windows.as_ref().map_or(Timestamp::MIN, Windows::published_through);
         let point = |(&number, partition): (&i32, &Partition)| Some((number, partition.resume_point(windows_through)?));
         self.partitions.iter().filter_map(point).collect()
+    }
+
+    /// What to write down of each partition that changed since the last time.
+    pub fn take_changes(&mut self) -> Vec<PartitionChanges> {
+        let Self { partitions, windows, sharing: Some(Sharing { origin, .. }), last_now, .. } = self else {
+            return Vec::new();
+        };
+        let mut changes = Vec::new();
+        for (&partition, state) in partitions {
+            let of_windows = windows.as_mut().filter(|_| partition == WINDOWS_PARTITION);
+            let windows = of_windows.and_then(Windows::take_changed).map(state::windows_record);
+            if let Some((head, records)) = state.take_changes(origin, *last_now, windows) {
+                changes.push(PartitionChanges { partition, head, records });
+            }
+        }
+        changes
+    }
+
+    /// Open entities of a partition.
+    pub fn open_entities(&self, partition: i32) -> u64 {
+        self.partitions.get(&partition).map_or(0, |partition| partition.open_size().0)
+    }
+
+    /// The whole state of a partition, after [`Core::take_changes`].
+    pub fn snapshot(&self, partition: i32, put: impl FnMut(StateRecord)) {
+        let (Some(state), Some(sharing)) = (self.partitions.get(&partition), &self.sharing) else { return };
+        let windows = self.windows.as_ref().filter(|_| partition == WINDOWS_PARTITION);
+        state.snapshot(&sharing.origin, windows.map(|windows| state::windows_record(windows.encode())), put);
+    }
+
+    /// Whether the windows of all partitions are merged here, and from which report on.
+    pub fn reports_from(&self) -> Option<i64> {
+        self.windows.as_ref().filter(|_| self.sharing.is_some()).map(Windows::position)
+    }
+
+    /// Says what there is to say of cancellations before a commit.
+    pub fn report(&mut self, out: &mut Vec<Output>) {
+        if self.sharing.is_some() && self.pipeline.cancellations.is_some() {
+            let now = self.last_now;
+            out.extend(self.partitions.values_mut().filter_map(|partition| partition.report(now)).map(Output::Report));
+        }
+    }
+
+    /// Publishes the windows that are left, as if time went on: for when no record will ever come.
+    pub fn finish_windows(&mut self, out: &mut Vec<Output>) {
+        if let Some(windows) = &mut self.windows {
+            windows.finish(out);
+        }
+    }
+
+    /// Drops all partitions and goes back to what was counted at the last commit; each partition that is still ours is
+    /// to come back as [`Start::RolledBack`].
+    pub fn roll_back(&mut self, counters: Counters) {
+        self.counters = counters;
+        self.partitions.clear();
+        if self.sharing.is_some() {
+            self.windows = None;
+        }
     }
 
     /// When the next [`Input::Time`] would close an entity, if no record comes before.
@@ -202,30 +327,78 @@ impl Core {
         self.partitions.values().filter_map(|partition| partition.next_deadline()).min()
     }
 
-    fn assign(&mut self, partition: i32, resume: Option<Resume>) {
-        if let (Some(publisher), Some(resume)) = (&mut self.publisher, resume) {
-            publisher.resume(resume.windows_through);
+    fn assign(&mut self, number: i32, start: Start) {
+        let is_taken_over = matches!(start, Start::Restored(_));
+        let (partition, windows, through) = match start {
+            Start::Fresh => (self.fresh(number, None), None, Timestamp::MIN),
+            Start::At(offset) => (self.fresh(number, None).at(offset), None, Timestamp::MIN),
+            Start::Reread(resume) => (self.fresh(number, Some(resume)), None, resume.windows_through),
+            Start::Restored(mut restored) | Start::RolledBack(mut restored) => {
+                let windows = restored.windows.take();
+                (Partition::restored(&self.pipeline, number, *restored), windows, Timestamp::MIN)
+            }
+        };
+        if is_taken_over {
+            self.counters.taken_over_lines += partition.open_size().1;
         }
-        self.partitions.insert(partition, Partition::new(&self.pipeline, partition, resume));
+        self.partitions.insert(number, partition);
+        self.assign_windows(number, windows, through);
+    }
+
+    fn assign_windows(&mut self, number: i32, windows: Option<Windows>, through: Timestamp) {
+        let Some(settings) = &self.pipeline.cancellations else { return };
+        if let Some(sharing) = &self.sharing {
+            if number != WINDOWS_PARTITION {
+                return;
+            }
+            let mut windows = windows.unwrap_or_else(|| Windows::new(settings));
+            (0..sharing.origin.partitions).for_each(|partition| windows.expect(partition));
+            self.windows = Some(windows);
+        }
+        if let Some(windows) = &mut self.windows {
+            windows.resume(through);
+            windows.expect(number);
+        }
+    }
+
+    fn fresh(&self, number: i32, resume: Option<Resume>) -> Partition {
+        let recovery = self.sharing.as_ref().map_or(Recovery::Reread, |sharing| sharing.recovery);
+        Partition::new(&self.pipeline, number, recovery, resume)
     }
 
     /// Lines of entities that were open here are somebody else's to count now.
-    fn revoke(&mut self, partition: i32) {
-        if let Some(partition) = self.partitions.remove(&partition) {
+    fn revoke(&mut self, number: i32) {
+        if let Some(partition) = self.partitions.remove(&number) {
             self.counters.given_up_lines += partition.open_size().1;
+        }
+        match (&self.sharing, &mut self.windows) {
+            (Some(_), windows) if number == WINDOWS_PARTITION => *windows = None,
+            (None, Some(windows)) => windows.forget(number),
+            _ => {}
         }
     }
 
     fn record(&mut self, record: Record<'_>, out: &mut Vec<Output>) {
-        let Self { pipeline, parser, partitions, counters, .. } = self;
-        let partition =
-            partitions.entry(record.partition).or_insert_with(|| Partition::new(pipeline, record.partition, None));
-        counters.records += 1;
-        let before = partition.watermark();
-        partition.record(pipeline, parser, &record, counters, out);
-        if partition.watermark() != before {
-            self.publish_windows(out);
+        if !self.partitions.contains_key(&record.partition) {
+            self.assign(record.partition, Start::Fresh);
         }
+        let Self { pipeline, parser, partitions, counters, .. } = self;
+        let Some(partition) = partitions.get_mut(&record.partition) else { return };
+        // What is in the state already does not count twice, whoever reads it again.
+        if partition.has_read(record.offset) {
+            return;
+        }
+        counters.records += 1;
+        partition.record(pipeline, parser, &record, counters, out);
+        if self.sharing.is_none() {
+            self.merge_own(Some(record.partition), out);
+        }
+    }
+
+    fn hear(&mut self, report: &Report, offset: i64, out: &mut Vec<Output>) {
+        let (Some(windows), Some(settings)) = (&mut self.windows, &self.pipeline.cancellations) else { return };
+        windows.hear(report, offset);
+        windows.advance(self.last_now, settings.idle_timeout, out);
     }
 
     fn caught_up(&mut self, partition: i32, now: Monotonic, out: &mut Vec<Output>) {
@@ -240,35 +413,46 @@ impl Core {
         for partition in self.partitions.values_mut() {
             partition.time(&self.pipeline, now, &mut self.counters, out);
         }
-        self.publish_windows(out);
+        if self.sharing.is_some() {
+            self.report(out);
+            self.advance_windows(out);
+        } else {
+            self.merge_own(None, out);
+        }
     }
 
     fn end(&mut self, out: &mut Vec<Output>) {
         for partition in self.partitions.values_mut() {
             partition.end(&self.pipeline, &mut self.counters, out);
         }
-        if let Some(publisher) = &mut self.publisher {
-            publisher.finish(self.partitions.values_mut().map(|partition| &mut partition.cancelled), out);
+        if self.sharing.is_none() {
+            self.merge_own(None, out);
+            self.finish_windows(out);
         }
     }
 
-    fn publish_windows(&mut self, out: &mut Vec<Output>) {
-        let Some(publisher) = &mut self.publisher else { return };
-        if let Some(clock) = common_clock(&self.partitions, self.last_now) {
-            publisher.advance(clock, self.partitions.values_mut().map(|partition| &mut partition.cancelled), out);
+    /// Alone, a partition's news need not leave the house: that of one partition, or of all.
+    fn merge_own(&mut self, of: Option<i32>, out: &mut Vec<Output>) {
+        let Some(windows) = &mut self.windows else { return };
+        let now = self.last_now;
+        let is_asked = |number: &i32| of.is_none_or(|of| of == *number);
+        let mut news = of.is_none();
+        for (_, partition) in self.partitions.iter_mut().filter(|(number, _)| is_asked(number)) {
+            if let Some(report) = partition.report(now) {
+                windows.hear(&report, 0);
+                news = true;
+            }
+        }
+        if news {
+            self.advance_windows(out);
         }
     }
-}
 
-/// The clock of all partitions together: the slowest of those that have something to read; when none has, the fastest.
-fn common_clock(partitions: &BTreeMap<i32, Partition>, now: Option<Monotonic>) -> Option<Timestamp> {
-    let is_idle = |partition: &&Partition| partition.is_idle_for(IDLE_TIMEOUT, now);
-    if partitions.values().all(|partition| is_idle(&partition)) {
-        return partitions.values().filter_map(|partition| partition.clock_at(now)).max();
+    fn advance_windows(&mut self, out: &mut Vec<Output>) {
+        if let (Some(windows), Some(settings)) = (&mut self.windows, &self.pipeline.cancellations) {
+            windows.advance(self.last_now, settings.idle_timeout, out);
+        }
     }
-    let active = partitions.values().filter(|partition| !is_idle(partition));
-    // A partition that has not been read at all may hold anything: it holds the window back.
-    active.map(Partition::watermark).min().flatten()
 }
 
 #[cfg(test)]

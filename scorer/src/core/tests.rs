@@ -25,7 +25,7 @@ impl Driver {
     fn apply(&mut self, input: Input<'_>) {
         self.core.apply(input, &mut self.out);
         let counters = self.core.counters();
-        assert_eq!(counters.records, counters.outcomes(), "{counters:?}");
+        assert_eq!(counters.accounted(), counters.outcomes(), "{counters:?}");
     }
 
     fn send(&mut self, partition: i32, milliseconds: i64, payload: &str) {
@@ -178,8 +178,8 @@ fn cancellations_of_the_last_eight_minutes_are_counted_every_minute() {
 #[test]
 fn the_count_is_one_number_for_all_partitions_and_an_idle_one_does_not_hold_it_back() {
     let mut driver = Driver::new();
-    driver.apply(Input::Assigned { partition: 0, resume: None });
-    driver.apply(Input::Assigned { partition: 1, resume: None });
+    driver.apply(Input::Assigned { partition: 0, start: Start::Fresh });
+    driver.apply(Input::Assigned { partition: 1, start: Start::Fresh });
     driver.send(0, 10_000, &line("C1"));
     driver.send(0, 70_000, &line("1"));
     assert_eq!(driver.counts(), [], "partition 1 may still hold something of the first minute");
@@ -187,7 +187,7 @@ fn the_count_is_one_number_for_all_partitions_and_an_idle_one_does_not_hold_it_b
     driver.send(1, 61_000, &line("2"));
     assert_eq!(driver.counts(), [(1, 2)]);
     driver.apply(Input::CaughtUp { partition: 1, now: 0 });
-    driver.apply(Input::Time { now: IDLE_TIMEOUT });
+    driver.apply(Input::Time { now: 1_000 });
     driver.send(0, 125_000, &line("3"));
     assert_eq!(driver.counts(), [(1, 2), (2, 2)]);
 }
@@ -218,6 +218,174 @@ fn world() -> impl Strategy<Value = Vec<(i64, String)>> {
         };
         steps.into_iter().map(|(ahead, payload)| (at(ahead), payload)).collect()
     })
+}
+
+/// A broker's side of a core that shares partitions: a changelog and the topic of reports.
+#[derive(Default)]
+struct Store {
+    changelogs: BTreeMap<i32, Vec<StateRecord>>,
+    reports: Vec<Report>,
+    out: Vec<Output>,
+}
+
+fn origin(partitions: i32) -> Origin {
+    Origin { topic: "purchases".into(), partitions, layout: pipeline().state_layout() }
+}
+
+fn sharing(partitions: i32) -> Core {
+    Core::sharing(pipeline(), Recovery::Changelog, origin(partitions))
+}
+
+impl Store {
+    /// Commits what a core has: its outputs, its reports and its changes.
+    fn commit(&mut self, core: &mut Core, mut outputs: Vec<Output>) {
+        core.report(&mut outputs);
+        for output in outputs {
+            match output {
+                Output::Report(report) => self.reports.push(report),
+                output => self.out.push(output),
+            }
+        }
+        for PartitionChanges { partition, records, .. } in core.take_changes() {
+            self.changelogs.entry(partition).or_default().extend(records);
+        }
+    }
+
+    /// The changelog of a partition after compaction: the last record of each key, in order; deletions too for a while.
+    fn compacted(&self, partition: i32) -> Vec<StateRecord> {
+        let records = self.changelogs.get(&partition).cloned().unwrap_or_default();
+        let last: BTreeMap<Vec<u8>, usize> =
+            records.iter().enumerate().map(|(i, record)| (record.key.clone(), i)).collect();
+        records
+            .into_iter()
+            .enumerate()
+            .filter(|(i, record)| last[&record.key] == *i)
+            .map(|(_, record)| record)
+            .collect()
+    }
+
+    fn restore(&self, partition: i32, partitions: i32) -> Option<Restored> {
+        restored(&self.compacted(partition), partitions)
+    }
+
+    /// Lets the owner of the windows hear what it has not heard yet.
+    fn deliver(&mut self, core: &mut Core) {
+        let from = core.reports_from().unwrap_or(i64::MAX);
+        let mut outputs = Vec::new();
+        for (offset, report) in self.reports.clone().into_iter().enumerate().skip(from as usize) {
+            core.apply(Input::Report { report, offset: offset as i64 }, &mut outputs);
+        }
+        self.commit(core, outputs);
+    }
+}
+
+fn restored(records: &[StateRecord], partitions: i32) -> Option<Restored> {
+    let mut restored = Restored::new(&pipeline(), origin(partitions));
+    for record in records {
+        restored.take(&pipeline(), &record.key, record.value.as_deref()).unwrap();
+    }
+    restored.head().is_some().then_some(restored)
+}
+
+fn start(store: &Store, core: &mut Core, partition: i32, partitions: i32) -> i64 {
+    let (start, from) = match store.restore(partition, partitions) {
+        Some(restored) => {
+            let from = restored.head().unwrap().next_offset;
+            (Start::Restored(Box::new(restored)), from)
+        }
+        None => (Start::At(0), 0),
+    };
+    core.apply(Input::Assigned { partition, start }, &mut Vec::new());
+    from
+}
+
+fn feed(core: &mut Core, partition: i32, lines: &[(i64, String)], from: i64, out: &mut Vec<Output>) {
+    for (offset, (timestamp, payload)) in lines.iter().enumerate().skip(from as usize) {
+        let record = Record { partition, offset: offset as i64, timestamp: *timestamp, payload: payload.as_bytes() };
+        core.apply(Input::Record(record), out);
+        let counters = core.counters();
+        assert_eq!(counters.accounted(), counters.outcomes(), "{counters:?}");
+    }
+}
+
+/// Everything but reports, which are no result.
+fn sorted(outputs: &[Output]) -> Vec<String> {
+    let mut texts: Vec<String> = outputs.iter().map(|output| format!("{output:?}")).collect();
+    texts.sort();
+    texts
+}
+
+#[test]
+fn time_that_passes_while_nobody_runs_counts_once_the_backlog_is_read() {
+    let mut store = Store::default();
+    let mut first = sharing(1);
+    let from = start(&store, &mut first, 0, 1);
+    let lines = vec![(100_000, line("1"))];
+    let mut out = Vec::new();
+    feed(&mut first, 0, &lines, from, &mut out);
+    first.apply(Input::CaughtUp { partition: 0, now: 5_000 }, &mut out);
+    store.commit(&mut first, out);
+
+    // Nothing came in between: the deadline has passed.
+    let mut second = sharing(1);
+    let mut out = Vec::new();
+    assert_eq!(start(&store, &mut second, 0, 1), 1);
+    second.apply(Input::Time { now: 60_000 }, &mut out);
+    assert_eq!(
+        out.iter().filter(|output| matches!(output, Output::Closed(_))).count(),
+        0,
+        "the backlog is not read yet"
+    );
+    second.apply(Input::CaughtUp { partition: 0, now: 60_000 }, &mut out);
+    assert_eq!(out.iter().filter(|output| matches!(output, Output::Closed(_))).count(), 1);
+
+    // A line of the same invoice that came in time while nobody ran belongs to it.
+    let mut third = sharing(1);
+    let from = start(&store, &mut third, 0, 1);
+    let mut out = Vec::new();
+    feed(&mut third, 0, &[lines[0].clone(), (130_000, line("1"))], from, &mut out);
+    third.apply(Input::CaughtUp { partition: 0, now: 60_000 }, &mut out);
+    third.apply(Input::End, &mut out);
+    let Some(Output::Closed(entity)) = out.iter().find(|output| matches!(output, Output::Closed(_))) else { panic!() };
+    assert_eq!(entity.summary.lines, 2);
+}
+
+#[test]
+fn state_of_another_topic_or_pipeline_is_refused() {
+    let mut store = Store::default();
+    let mut core = sharing(1);
+    start(&store, &mut core, 0, 1);
+    let mut out = Vec::new();
+    feed(&mut core, 0, &[(0, line("1"))], 0, &mut out);
+    store.commit(&mut core, out);
+    let mut other = Restored::new(&pipeline(), origin(2));
+    let head = store.compacted(0).pop().unwrap();
+    let error = other.take(&pipeline(), &head.key, head.value.as_deref()).unwrap_err().to_string();
+    assert!(error.starts_with("the state belongs to topic `purchases` with 1 partitions"), "{error}");
+}
+
+#[test]
+fn at_a_limit_the_oldest_closes_early_and_says_so() {
+    let mut limited = Pipeline::load("invoices").unwrap();
+    (limited.entity.max_open, limited.entity.max_lines) = (2, 3);
+    let mut driver = Driver { core: Core::new(Arc::new(limited)), ..Driver::new() };
+    for invoice in ["1", "2", "3", "2", "2"] {
+        driver.line(0, invoice);
+    }
+    let early: Vec<(String, u64, bool)> = driver
+        .out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Closed(entity) => Some(entity.summary.clone()),
+            _ => None,
+        })
+        .map(|summary| (summary.key, summary.lines, summary.closed_early))
+        .collect();
+    assert_eq!(early, [("1".into(), 1, true), ("2".into(), 3, true)]);
+    driver.line(0, "1");
+    assert_eq!(driver.reasons(), ["late_line"], "a later line of it is late");
+    assert_eq!(driver.core.counters().closed_early, 2);
+    driver.apply(Input::End);
 }
 
 fn run(lines: &[(i64, String)]) -> Driver {
@@ -270,7 +438,7 @@ proptest! {
         let Some((_, resume)) = first.core.resume_points().first().copied() else { return Ok(()) };
         prop_assert_eq!(resume.published_to, stop as i64);
         let mut second = Driver::new();
-        second.apply(Input::Assigned { partition: 0, resume: Some(resume) });
+        second.apply(Input::Assigned { partition: 0, start: Start::Reread(resume) });
         for (offset, (timestamp, payload)) in lines.iter().enumerate().skip(resume.offset as usize) {
             let record = Record { partition: 0, offset: offset as i64, timestamp: *timestamp, payload: payload.as_bytes() };
             second.apply(Input::Record(record));
@@ -284,6 +452,115 @@ proptest! {
             closed
         };
         prop_assert_eq!(of_late_keys(&first), of_late_keys(&whole));
+    }
+
+    /// Exactly once: whatever is committed when an instance dies, another one goes on to the same outputs, each once;
+    /// what was not committed never happened.
+    #[test]
+    fn state_goes_on_in_another_instance_as_if_nothing_had_happened(
+        lines in world(), commits in proptest::collection::vec((0usize..30, 0usize..10), 1..6)
+    ) {
+        let mut whole = Store::default();
+        let mut alone = sharing(1);
+        start(&whole, &mut alone, 0, 1);
+        let mut out = Vec::new();
+        feed(&mut alone, 0, &lines, 0, &mut out);
+        alone.apply(Input::End, &mut out);
+        whole.commit(&mut alone, out);
+        whole.deliver(&mut alone);
+        alone.finish_windows(&mut whole.out);
+
+        let mut store = Store::default();
+        let mut upto = 0;
+        for (ahead, lost) in commits {
+            let mut core = sharing(1);
+            let from = start(&store, &mut core, 0, 1);
+            prop_assert_eq!(from, upto as i64);
+            let mut out = Vec::new();
+            upto = (upto + ahead).min(lines.len());
+            feed(&mut core, 0, &lines[..upto], from, &mut out);
+            store.commit(&mut core, out);
+            store.deliver(&mut core);
+            // The snapshot, the changelog and memory are the same.
+            let mut snapshot = Vec::new();
+            core.snapshot(0, |record| snapshot.push(record));
+            if let Some(fresh) = store.restore(0, 1) {
+                prop_assert_eq!(fresh.snapshot(), snapshot.clone());
+                prop_assert_eq!(restored(&snapshot, 1).unwrap().snapshot(), snapshot);
+            }
+            // More is read, and lost.
+            feed(&mut core, 0, &lines[..(upto + lost).min(lines.len())], upto as i64, &mut Vec::new());
+        }
+        let mut last = sharing(1);
+        let from = start(&store, &mut last, 0, 1);
+        let mut out = Vec::new();
+        feed(&mut last, 0, &lines, from, &mut out);
+        last.apply(Input::End, &mut out);
+        store.commit(&mut last, out);
+        store.deliver(&mut last);
+        last.finish_windows(&mut store.out);
+        prop_assert_eq!(sorted(&store.out), sorted(&whole.out));
+    }
+
+    /// Cancellations are one number: that of one instance with everything, however partitions are spread and in
+    /// whatever steps they are read.
+    #[test]
+    fn the_windows_are_the_same_however_partitions_are_spread(
+        lines in world(), steps in proptest::collection::vec((0i32..3, 1usize..20), 1..40)
+    ) {
+        const PARTITIONS: i32 = 3;
+        let of = |partition: i32| -> Vec<(i64, String)> {
+            lines.iter().filter(|(_, payload)| payload.bytes().map(i32::from).sum::<i32>() % PARTITIONS == partition).cloned().collect()
+        };
+        let parts: Vec<_> = (0..PARTITIONS).map(of).collect();
+        // Three instances with a partition each, read in any order and in any steps.
+        let mut store = Store::default();
+        let mut cores: Vec<Core> = (0..PARTITIONS).map(|_| sharing(PARTITIONS)).collect();
+        for (partition, core) in cores.iter_mut().enumerate() {
+            start(&store, core, partition as i32, PARTITIONS);
+        }
+        let mut read = [0usize; PARTITIONS as usize];
+        let everything = (0..PARTITIONS).map(|partition| (partition, usize::MAX));
+        for (partition, count) in steps.into_iter().chain(everything) {
+            let index = partition as usize;
+            let to = read[index].max(read[index].saturating_add(count).min(parts[index].len()));
+            let mut out = Vec::new();
+            feed(&mut cores[index], partition, &parts[index][..to], read[index] as i64, &mut out);
+            read[index] = to;
+            store.commit(&mut cores[index], out);
+            store.deliver(&mut cores[0]);
+        }
+        cores[0].finish_windows(&mut store.out);
+        // One instance that reads by time.
+        let mut alone = Driver::new();
+        for partition in 0..PARTITIONS {
+            alone.apply(Input::Assigned { partition, start: Start::Fresh });
+        }
+        let mut offsets = [0; PARTITIONS as usize];
+        for (timestamp, payload) in &lines {
+            let partition = payload.bytes().map(i32::from).sum::<i32>() % PARTITIONS;
+            let offset = &mut offsets[partition as usize];
+            let record = Record { partition, offset: *offset, timestamp: *timestamp, payload: payload.as_bytes() };
+            alone.core.apply(Input::Record(record), &mut alone.out);
+            *offset += 1;
+        }
+        alone.apply(Input::End);
+        let counts = |out: &[Output]| -> Vec<Output> {
+            out.iter().filter(|output| matches!(output, Output::Cancellations(_))).cloned().collect()
+        };
+        prop_assert_eq!(counts(&store.out), counts(&alone.out));
+    }
+
+    #[test]
+    fn no_state_makes_restoring_panic(
+        records in proptest::collection::vec(
+            (proptest::collection::vec(any::<u8>(), 0..12), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..60))), 0..20)
+    ) {
+        let mut restored = Restored::new(&pipeline(), origin(1));
+        for (mut key, value) in records {
+            if let Some(first) = key.first_mut() { *first = b"ecxwh"[usize::from(*first) % 5]; }
+            let _ = restored.take(&pipeline(), &key, value.as_deref());
+        }
     }
 
     #[test]

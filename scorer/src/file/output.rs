@@ -65,7 +65,7 @@ impl VerdictFile {
     pub fn push(&mut self, message: Message) {
         match (self.format, message.content) {
             (Format::Parquet, Content::Verdict(verdict)) => self.verdicts.push(*verdict),
-            (Format::Parquet, Content::Erroneous(_) | Content::Cancellations(_)) => {}
+            (Format::Parquet, Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_)) => {}
             (Format::JsonLines, content) => {
                 let message = Message { topic: message.topic, key: message.key, content };
                 // The very bytes that a broker would get, with the topic in front.

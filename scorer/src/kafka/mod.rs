@@ -1,18 +1,32 @@
 //! Everything that talks to Kafka.
 //!
 //! A stream runs on three threads, joined by bounded channels, so that a slow stage holds the one before it back:
-//! `consume` polls and drives the state machine, `score` computes on the device, `publish` produces, waits for the
-//! acknowledgements and commits. None of them is a tokio worker.
+//! `consume` polls and drives the state machine, `score` computes on the device, `publish` commits. None of them is a
+//! tokio worker. What became of a batch goes back to the first: after a failure it goes back to the last commit.
+//!
+//! `group`, `restore` and `snapshots` are about what is ours and how it got here; `transaction` and `producer` about
+//! what goes out; `reports` about the one number that all instances have in common.
 
 mod consume;
+mod group;
+mod identity;
+mod producer;
 mod publish;
+mod reports;
+mod reset;
+mod restore;
 mod settings;
+mod snapshots;
 mod status;
 mod stream;
 mod topics;
+mod transaction;
+mod watchdog;
 
-pub use publish::Sender;
+pub use producer::Sender;
+pub use reset::{PartitionState, ResetTo, reset, states};
 pub use settings::{KafkaError, KafkaSettings};
 pub use status::{Status, StatusCell};
-pub use stream::{EndWhen, Progress, StopHandle, Stream, StreamOptions};
+pub use stream::{Delivery, EndWhen, Mutation, OnMessage, Progress, StopHandle, Stream, StreamOptions, Topics};
 pub use topics::{TopicSettings, TopicState, check_topics, ensure_topics};
+pub use transaction::{Fault, Faults, Step};

@@ -1,180 +1,151 @@
-//! The last stage: messages out, acknowledgements in, then the input's offsets are committed.
+//! The last stage: messages out, acknowledgements in, progress committed; and what came of it goes back to the first.
 
-use std::sync::mpsc::Receiver;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender as Channel};
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::consume::{InputConsumer, encode_resume};
-use super::settings::{KafkaError, KafkaSettings, log_client};
+use super::producer::{Ends, Sender};
+use super::settings::KafkaError;
 use super::status::StatusCell;
-use crate::core::Resume;
+use super::stream::{OnMessage, StopHandle, Topics};
+use super::transaction::{Failure, Transaction, Transactions};
+use crate::core::{PartitionChanges, Resume};
 use crate::messages::Message;
 
-/// How long the broker has to acknowledge a batch.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Messages of a batch, and what may be committed once they are acknowledged.
+/// Messages of a batch, and what is committed with them.
 #[derive(Debug)]
 pub(super) struct Publication {
+    pub ticket: Ticket,
     pub messages: Vec<Message>,
-    pub resume_points: Vec<(i32, Resume)>,
+    pub progress: Progress,
 }
 
-/// A producer that reports the first message that was not accepted.
-pub struct Sender {
-    producer: BaseProducer<DeliveryContext>,
+/// Which batch it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub number: u64,
+    /// Counts the times that everything was rolled back: batches from before come to nothing.
+    pub epoch: u64,
 }
 
-impl Sender {
-    /// A producer for these brokers.
-    ///
-    /// # Errors
-    /// [`KafkaError::Settings`] when librdkafka refuses a setting.
-    pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let producer = settings
-            .producer()
-            .create_with_context(DeliveryContext::default())
-            .map_err(|error| KafkaError::Settings(error.to_string()))?;
-        Ok(Self { producer })
+/// How far the input has come with a batch.
+pub(super) enum Progress {
+    /// At least once: where to read again.
+    Resume(Vec<(i32, Resume)>),
+    /// Exactly once: what changed, and the group as it was.
+    Changes { changes: Vec<PartitionChanges>, group: ConsumerGroupMetadata, given_up: u64 },
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resume(points) => f.debug_tuple("Resume").field(points).finish(),
+            Self::Changes { changes, .. } => f.debug_struct("Changes").field("partitions", &changes.len()).finish(),
+        }
     }
+}
 
-    /// Queues a message; waits while the queue is full.
-    ///
-    /// # Errors
-    /// [`KafkaError::NotDelivered`] when the client refuses it, for example for its size.
-    pub fn send(&self, topic: &str, key: Option<&[u8]>, payload: &[u8]) -> Result<(), KafkaError> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(payload);
-        record.key = key;
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.producer.poll(Duration::from_millis(20));
-                }
-                Err((error, _)) => {
-                    return Err(KafkaError::NotDelivered { topic: topic.to_owned(), cause: error.to_string() });
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Everything of it is committed; `ends` are those of the internal topics.
+    Committed { number: u64, ends: Ends },
+    /// Nothing of it is.
+    Failed { epoch: u64, reason: String },
+}
+
+/// The last stage.
+pub(super) struct Publisher {
+    pub consumer: Arc<InputConsumer>,
+    pub topics: Topics,
+    pub status: StatusCell,
+    pub stop: StopHandle,
+    pub on_message: OnMessage,
+    pub outcomes: Channel<Outcome>,
+}
+
+impl Publisher {
+    /// Exactly once: until the channel closes or Kafka fails for good.
+    pub(super) fn run_transactions(
+        &self,
+        batches: &Receiver<Publication>,
+        mut transactions: Transactions,
+    ) -> Result<(), KafkaError> {
+        transactions.start(&self.stop)?;
+        let mut failed_epoch = None;
+        while let Ok(Publication { ticket, messages, progress }) = batches.recv() {
+            let Progress::Changes { changes, group, given_up } = &progress else { continue };
+            if failed_epoch == Some(ticket.epoch) {
+                continue;
+            }
+            let transaction = Transaction {
+                messages: &messages,
+                changes,
+                topic: &self.topics.input,
+                state_topic: &self.topics.state,
+                group,
+                given_up: *given_up,
+            };
+            match transactions.commit(&transaction, &self.consumer, &self.stop) {
+                Ok(ends) => self.committed(ticket, &messages, ends),
+                Err(Failure::Hopeless(error)) => return Err(error),
+                Err(Failure::Abort(reason) | Failure::Rebuild(reason)) => {
+                    failed_epoch = Some(ticket.epoch);
+                    let _ = self.outcomes.send(Outcome::Failed { epoch: ticket.epoch, reason });
                 }
             }
         }
+        Ok(())
     }
 
-    /// Lets acknowledgements in without waiting for them.
-    pub fn poll(&self) {
-        self.producer.poll(Duration::ZERO);
-    }
-
-    /// Waits until everything that was queued is acknowledged.
-    ///
-    /// # Errors
-    /// The first message that was not accepted, or that none of it was acknowledged within a minute.
-    pub fn flush(&self) -> Result<(), KafkaError> {
-        let start = Instant::now();
-        // The client's own wait looks only every 100 ms, which would be most of the time a batch takes.
-        while let Err(error) = self.producer.flush(Duration::ZERO) {
-            let is_waiting = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
-            if !is_waiting || start.elapsed() >= DELIVERY_TIMEOUT {
-                return Err(KafkaError::failed("waiting for acknowledgements")(error));
+    /// At least once: until the channel closes or Kafka fails.
+    pub(super) fn run_plain(&self, batches: &Receiver<Publication>, sender: &Sender) -> Result<(), KafkaError> {
+        let mut last: Option<TopicPartitionList> = None;
+        while let Ok(Publication { ticket, messages, progress }) = batches.recv() {
+            let Progress::Resume(points) = progress else { continue };
+            for message in &messages {
+                sender.send(&message.topic, message.key.as_deref().map(str::as_bytes), &message.payload())?;
             }
-            self.producer.poll(Duration::from_millis(1));
+            sender.flush()?;
+            if let Some(offsets) = self.commit_offsets(&points) {
+                last = Some(offsets);
+            }
+            self.committed(ticket, &messages, sender.take_ends());
         }
-        match self.producer.context().take_failure() {
-            None => Ok(()),
-            Some((topic, cause)) => Err(KafkaError::NotDelivered { topic, cause }),
+        // The last word is said in person: an asynchronous commit may be lost when the client goes.
+        if let Some(offsets) = last {
+            self.consumer.commit(&offsets, CommitMode::Sync).map_err(KafkaError::failed("committing offsets"))?;
         }
+        Ok(())
     }
-}
 
-/// Publishes and commits until the channel closes.
-pub(super) fn publish(
-    batches: &Receiver<Publication>,
-    sender: &Sender,
-    consumer: &InputConsumer,
-    topic: &str,
-    status: &StatusCell,
-    on_message: &(dyn Fn(&Message) + Send + Sync),
-) -> Result<(), KafkaError> {
-    let mut last: Option<TopicPartitionList> = None;
-    while let Ok(batch) = batches.recv() {
-        for message in &batch.messages {
-            sender.send(&message.topic, message.key.as_deref().map(str::as_bytes), &message.payload())?;
+    fn committed(&self, ticket: Ticket, messages: &[Message], ends: Ends) {
+        messages.iter().for_each(|message| (self.on_message)(message));
+        self.status.update(|status| messages.iter().for_each(|message| status.count(message)));
+        let _ = self.outcomes.send(Outcome::Committed { number: ticket.number, ends });
+    }
+
+    /// Commits the partitions that are still ours; what else the batch held is its new owner's to commit.
+    fn commit_offsets(&self, points: &[(i32, Resume)]) -> Option<TopicPartitionList> {
+        let mut offsets = TopicPartitionList::new();
+        for (partition, resume) in points.iter().filter(|(partition, _)| self.consumer.context().owns(*partition)) {
+            let added = offsets.add_partition_offset(&self.topics.input, *partition, Offset::Offset(resume.offset));
+            if added.is_ok()
+                && let Some(mut element) = offsets.find_partition(&self.topics.input, *partition)
+            {
+                element.set_metadata(encode_resume(resume));
+            }
         }
-        sender.flush()?;
-        batch.messages.iter().for_each(on_message);
-        status.update(|status| batch.messages.iter().for_each(|message| status.count(message)));
-        if let Some(offsets) = commit(consumer, topic, &batch.resume_points, CommitMode::Async) {
-            last = Some(offsets);
+        if offsets.count() == 0 {
+            return None;
         }
-    }
-    // The last word is said in person: an asynchronous commit may be lost when the client goes.
-    if let Some(offsets) = last {
-        consumer.commit(&offsets, CommitMode::Sync).map_err(KafkaError::failed("committing offsets"))?;
-    }
-    Ok(())
-}
-
-/// Commits the partitions that are still ours; what else the batch held is its new owner's to commit.
-fn commit(
-    consumer: &InputConsumer,
-    topic: &str,
-    points: &[(i32, Resume)],
-    mode: CommitMode,
-) -> Option<TopicPartitionList> {
-    let mut offsets = TopicPartitionList::new();
-    for (partition, resume) in points.iter().filter(|(partition, _)| consumer.context().owns(*partition)) {
-        let added = offsets.add_partition_offset(topic, *partition, Offset::Offset(resume.offset));
-        if added.is_ok()
-            && let Some(mut element) = offsets.find_partition(topic, *partition)
-        {
-            element.set_metadata(encode_resume(resume));
+        if let Err(error) = self.consumer.commit(&offsets, CommitMode::Async) {
+            tracing::warn!(%error, "offsets were not committed; their records may be read again");
         }
-    }
-    if offsets.count() == 0 {
-        return None;
-    }
-    if let Err(error) = consumer.commit(&offsets, mode) {
-        tracing::warn!(%error, "offsets were not committed; their records may be read again");
-    }
-    Some(offsets)
-}
-
-/// Keeps the first message that was not accepted.
-#[derive(Debug, Default)]
-struct DeliveryContext {
-    failure: Mutex<Option<(String, String)>>,
-}
-
-impl DeliveryContext {
-    fn take_failure(&self) -> Option<(String, String)> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl ClientContext for DeliveryContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_client(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        tracing::debug!(%error, reason, "kafka producer");
-    }
-}
-
-impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
-        if let Err((error, message)) = result {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.get_or_insert_with(|| (message.topic().to_owned(), error.to_string()));
-        }
+        Some(offsets)
     }
 }

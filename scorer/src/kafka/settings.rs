@@ -1,5 +1,6 @@
 //! How to reach a broker, and what can go wrong.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -35,6 +36,97 @@ pub enum KafkaError {
         /// The topic.
         topic: String,
         /// The broker's words.
+        cause: String,
+    },
+    /// State that was written at another point than the offset.
+    #[error(
+        "partition {partition} of `{topic}`: offset and state of group `{group}` do not belong together ({how}): \
+         `scorer reset --group {group} --to earliest` (or latest, or a time) begins anew with both"
+    )]
+    TornState {
+        /// The consumer group.
+        group: String,
+        /// The input topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// How that shows.
+        how: String,
+    },
+    /// State that is damaged or of something else.
+    #[error(
+        "partition {partition} of `{topic}`: {cause}: run with the pipeline and the topic it was written for, \
+         or begin anew with `scorer reset --group {group} --to earliest` (or latest, or a time)"
+    )]
+    UnusableState {
+        /// The consumer group.
+        group: String,
+        /// The changelog topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The group's offsets are of the other kind of delivery.
+    #[error(
+        "group `{group}` has run with the other --delivery, whose offsets mean something else: use that one, another \
+         --group, or begin anew with `scorer reset --group {group} --to earliest` (or latest, or a time)"
+    )]
+    OtherDelivery {
+        /// The consumer group.
+        group: String,
+    },
+    /// Keys would go to other partitions than before.
+    #[error(
+        "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go elsewhere. Let the scorer \
+         finish what was sent before the change by restoring the old count, or begin anew with \
+         `scorer reset --group {group} --to latest`"
+    )]
+    PartitionsChanged {
+        /// The input topic.
+        topic: String,
+        /// How many it had.
+        before: i32,
+        /// How many it has.
+        now: i32,
+        /// The consumer group.
+        group: String,
+    },
+    /// Another instance took our name.
+    #[error(
+        "another instance of group `{group}` was started as `{name}`: this one ends; give each its own --instance-id"
+    )]
+    Fenced {
+        /// The consumer group.
+        group: String,
+        /// The name of the instance.
+        name: String,
+    },
+    /// A group that cannot be reset while it works.
+    #[error(
+        "group `{group}` has {members} members: stop its scorers first (one that died is forgotten after its session timeout)"
+    )]
+    GroupInUse {
+        /// The consumer group.
+        group: String,
+        /// How many instances it has.
+        members: usize,
+    },
+    /// A topic that is not as it has to be.
+    #[error("topic `{topic}` {problem}")]
+    UnfitTopic {
+        /// The topic.
+        topic: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// A folder that cannot be used.
+    #[error("cannot keep state in {}: {cause}; name another folder with --state-dir", path.display())]
+    StateFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
         cause: String,
     },
     /// A message that was not acknowledged.
@@ -98,9 +190,57 @@ impl KafkaSettings {
         ])
     }
 
-    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+    /// A producer whose transactions nobody else's of this `id` survive.
+    pub(super) fn transactional_producer(&self, id: &str) -> ClientConfig {
+        let mut config = self.producer();
+        let defaults = [
+            ("transactional.id", id),
+            // Readers wait for the transaction of an instance that died: not for long.
+            ("transaction.timeout.ms", "30000"),
+            // The last messages of a batch need not wait for company: the commit does.
+            ("linger.ms", "1"),
+        ];
+        for (key, value) in defaults {
+            if !self.properties.iter().any(|(known, _)| known == key) {
+                config.set(key, value);
+            }
+        }
+        config
+    }
+
+    /// A reader of internal topics that is in no group.
+    pub(super) fn reader(&self, name: &str) -> Result<BaseConsumer<QuietContext>, KafkaError> {
         self.client(&[
+            ("group.id", name),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "true"),
+            ("auto.offset.reset", "earliest"),
+            ("isolation.level", "read_committed"),
+            // Memory is for the state, not for what waits to become state.
+            ("queued.max.messages.kbytes", "8192"),
+            ("fetch.message.max.bytes", "1048576"),
+            ("fetch.queue.backoff.ms", "1"),
+            ("fetch.wait.max.ms", "20"),
+        ])
+        .create_with_context(QuietContext)
+        .map_err(|error| KafkaError::Settings(error.to_string()))
+    }
+
+    /// Whether a group without offsets begins at the end of the topic.
+    pub(super) fn starts_at_latest(&self) -> bool {
+        let value = self.properties.iter().rev().find(|(key, _)| key == "auto.offset.reset").map(|(_, value)| value);
+        value.is_some_and(|value| ["latest", "largest", "end"].contains(&value.as_str()))
+    }
+
+    pub(super) fn consumer(&self, group: &str, instance_id: Option<&str>) -> ClientConfig {
+        let mut config = self.client(&[
             ("group.id", group),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            // An instance that hangs or dies is replaced soon.
+            ("session.timeout.ms", "10000"),
+            ("heartbeat.interval.ms", "1500"),
+            ("queued.max.messages.kbytes", "65536"),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("enable.partition.eof", "true"),
@@ -110,7 +250,11 @@ impl KafkaSettings {
             ("fetch.queue.backoff.ms", "2"),
             ("fetch.wait.max.ms", "100"),
             ("statistics.interval.ms", "1000"),
-        ])
+        ]);
+        if let Some(id) = instance_id {
+            config.set("group.instance.id", id);
+        }
+        config
     }
 
     /// Waits for a broker to answer, and returns the names of its topics and how many partitions each has.
@@ -126,6 +270,23 @@ impl KafkaSettings {
             .fetch_metadata(None, CONNECT_TIMEOUT)
             .map_err(|_| KafkaError::Unreachable { brokers: self.brokers.clone() })?;
         Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
+    }
+}
+
+impl KafkaSettings {
+    /// How many partitions a topic has.
+    ///
+    /// # Errors
+    /// [`KafkaError`] when no broker answers or there is no such topic.
+    pub(super) fn partitions_of(&self, topic: &str) -> Result<i32, KafkaError> {
+        let found = self.connect()?.into_iter().find(|(name, _)| name == topic).map(|(_, partitions)| partitions);
+        let count = found.and_then(|count| i32::try_from(count).ok());
+        count.filter(|count| *count > 0).ok_or_else(|| KafkaError::MissingTopic(topic.to_owned()))
+    }
+
+    /// The value of a setting that the user gave.
+    pub(super) fn property(&self, name: &str) -> Option<String> {
+        self.properties.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 }
 

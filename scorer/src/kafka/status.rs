@@ -23,7 +23,8 @@ pub struct Status {
 impl Status {
     /// Adds a message that was published.
     pub fn count(&mut self, message: &Message) {
-        self.published += 1;
+        // Reports stay among the instances: nobody else would know what to make of their number.
+        self.published += u64::from(!matches!(message.content, Content::Report(_)));
         match &message.content {
             Content::Verdict(verdict) if verdict.anomalous => {
                 if let Some((_, count)) = self.anomalies.iter_mut().find(|(name, _)| *name == verdict.detector) {
@@ -31,7 +32,7 @@ impl Status {
                 }
             }
             Content::Cancellations(_) => self.windows += 1,
-            Content::Verdict(_) | Content::Erroneous(_) => {}
+            Content::Verdict(_) | Content::Erroneous(_) | Content::Report(_) => {}
         }
     }
 }

@@ -1,21 +1,30 @@
 //! A running stream: its threads, its options, how it is stopped.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use shared::pipeline::Pipeline;
 
-use super::consume::{Batch, InputConsumer, InputContext, consume};
-use super::publish::{Publication, Sender, publish};
+use super::consume::{Batch, Inlet, InputConsumer, consume};
+use super::group::InputContext;
+use super::identity::Identity;
+use super::producer::Sender;
+use super::publish::{Publication, Publisher};
+use super::restore::Restorer;
 use super::settings::{KafkaError, KafkaSettings};
+use super::snapshots::Snapshots;
 use super::status::StatusCell;
+pub use super::topics::Topics;
 use super::topics::max_message_bytes;
-use crate::core::Core;
+use super::transaction::{Faults, Transactions};
+use super::watchdog::Watchdog;
+use crate::core::{Core, Origin, Recovery};
 use crate::messages::{Encoder, Message};
 use crate::scoring::Detectors;
 
@@ -41,21 +50,57 @@ impl fmt::Debug for EndWhen {
     }
 }
 
+/// What a crash can do to results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The results of the last moments may be published twice, and a restart forgets which invoices had closed.
+    AtLeastOnce,
+    /// Nothing: every record has its outcome once.
+    ExactlyOnce,
+}
+
+/// A guarantee that is broken on purpose, for the test that has to notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutation {
+    /// Offsets are committed on their own, before the transaction.
+    OffsetsOutsideTransaction,
+}
+
 /// How a stream runs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StreamOptions {
     /// The consumer group.
     pub group: String,
+    /// What a crash can do to results.
+    pub delivery: Delivery,
+    /// The instance's name; without one it takes a free slot of its machine.
+    pub instance_id: Option<String>,
+    /// Where local snapshots are kept.
+    pub state_dir: Option<PathBuf>,
     /// A batch is closed after so many records.
     pub batch_records: usize,
-    /// A batch is closed when its oldest output is this old.
-    pub batch_age: Duration,
+    /// How often results are committed under load.
+    pub commit_interval: Duration,
     /// Publish verdicts that are not anomalous as well.
     pub all_verdicts: bool,
     /// When the stream ends by itself.
     pub end_when: EndWhen,
     /// The largest message that the erroneous topic takes; without it the broker is asked.
     pub max_erroneous_bytes: Option<usize>,
+    /// Breaks a guarantee: for tests.
+    pub mutation: Option<Mutation>,
+    /// Makes calls fail: for tests.
+    pub faults: Option<Faults>,
+}
+
+impl fmt::Debug for StreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamOptions")
+            .field("group", &self.group)
+            .field("delivery", &self.delivery)
+            .field("instance_id", &self.instance_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Asks a stream to stop: it publishes what it has, commits and ends.
@@ -97,38 +142,85 @@ impl Stream {
         options: StreamOptions,
         on_message: OnMessage,
     ) -> Result<Self, KafkaError> {
+        let topics = Topics::new(&pipeline, &options.group);
+        let asked = (settings.clone(), topics.input.clone());
+        let partitions = tokio::task::spawn_blocking(move || asked.0.partitions_of(&asked.1))
+            .await
+            .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
         // Half of the largest message for raw bytes: JSON escapes and base64 make them longer.
         let max_bytes = match options.max_erroneous_bytes {
             Some(bytes) => bytes,
             None => max_message_bytes(settings, &pipeline.erroneous_topic).await?,
         };
-        let max_raw_bytes = max_bytes / 2;
-        let encoder = Encoder::new(pipeline.clone(), &pipeline.topic, options.all_verdicts, max_raw_bytes);
+        let encoder = Encoder::new(pipeline.clone(), &pipeline.topic, options.all_verdicts, max_bytes / 2)
+            .with_reports_to(&topics.reports);
+        let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
+        let name = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
+        let exactly_once = options.delivery == Delivery::ExactlyOnce;
+        let state_dir = options.state_dir.as_deref().filter(|_| exactly_once);
+        let identity = Identity::claim(name.as_deref(), &topics.state, state_dir)?;
         let consumer: InputConsumer = settings
-            .consumer(&options.group)
+            .consumer(&options.group, name.as_deref())
             .create_with_context(InputContext::default())
             .map_err(|error| KafkaError::Settings(error.to_string()))?;
-        consumer.subscribe(&[&pipeline.topic]).map_err(KafkaError::failed("subscribing"))?;
-        let (consumer, sender) = (Arc::new(consumer), Sender::new(settings)?);
-        let (stop, status) = (StopHandle::default(), StatusCell::default());
+        consumer.subscribe(&[&topics.input]).map_err(KafkaError::failed("subscribing"))?;
+        let consumer = Arc::new(consumer);
+        let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
         status.update(|status| status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect());
 
         // One batch a stage may wait: a slow stage holds the one before it back.
         let (to_score, batches) = sync_channel(1);
         let (to_publish, publications) = sync_channel(1);
-        let topic = pipeline.topic.clone();
+        let (outcomes, heard) = channel();
+        let outsider = options.mutation == Some(Mutation::OffsetsOutsideTransaction);
         let consuming = {
-            let (consumer, topic, stop, status) = (consumer.clone(), topic.clone(), stop.clone(), status.clone());
-            let core = Core::new(pipeline);
-            spawn("consume", move || consume(&consumer, &topic, core, &options, &stop, &status, &to_score))
+            let recovery = if exactly_once { Recovery::Changelog } else { Recovery::Reread };
+            let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
+            let restorer = Restorer {
+                settings: settings.clone(),
+                pipeline,
+                topics: topics.clone(),
+                group: options.group.clone(),
+                origin,
+                delivery: options.delivery,
+                snapshots: identity.folder.clone(),
+                watchdog: watchdog.clone(),
+                trust_offsets: outsider,
+            };
+            let inlet = Inlet {
+                consumer: consumer.clone(),
+                topics: topics.clone(),
+                snapshots: Snapshots::new(identity.folder.clone(), topics.clone()),
+                restorer,
+                watchdog: watchdog.clone(),
+                stop: stop.clone(),
+                status: status.clone(),
+                next: to_score,
+                outcomes: heard,
+                options: options.clone(),
+            };
+            spawn("consume", move || consume(inlet, core))
         };
         let scoring = spawn("score", move || {
             score(&batches, &encoder, &detectors, &to_publish);
             Ok(())
         });
         let publishing = {
-            let status = status.clone();
-            spawn("publish", move || publish(&publications, &sender, &consumer, &topic, &status, &*on_message))
+            let id = format!("{}-{}", topics.state, identity.name);
+            let followed = vec![topics.state.clone(), topics.reports.clone()];
+            let mut transactions = Transactions::new(settings, &id, followed.clone(), watchdog, options.faults.clone());
+            transactions.offsets_outside = outsider;
+            let sender = if exactly_once { None } else { Some(Sender::create(&settings.producer(), followed)?) };
+            let (status, stop) = (status.clone(), stop.clone());
+            let publisher = Publisher { consumer, topics, status, stop, on_message, outcomes };
+            spawn("publish", move || {
+                // The name is ours until the last transaction is over.
+                let _identity = identity;
+                match sender {
+                    Some(sender) => publisher.run_plain(&publications, &sender),
+                    None => publisher.run_transactions(&publications, transactions),
+                }
+            })
         };
         Ok(Self { stop, status, threads: vec![consuming, scoring, publishing] })
     }
@@ -167,9 +259,9 @@ impl Stream {
 
 /// The middle stage: outputs in, messages out, until either side is gone.
 fn score(batches: &Receiver<Batch>, encoder: &Encoder, detectors: &Detectors, next: &SyncSender<Publication>) {
-    while let Ok(Batch { outputs, resume_points }) = batches.recv() {
+    while let Ok(Batch { ticket, outputs, progress }) = batches.recv() {
         let messages = encoder.encode(outputs, detectors);
-        if next.send(Publication { messages, resume_points }).is_err() {
+        if next.send(Publication { ticket, messages, progress }).is_err() {
             return;
         }
     }

@@ -1,4 +1,6 @@
-//! The topics of a pipeline: looked for, and created where they are missing.
+//! The topics of a pipeline: looked for, created where they are missing, and checked.
+//!
+//! Two are internal: the changelog, with a partition for each of the input's, and the reports of cancellations.
 
 use std::time::Duration;
 
@@ -13,10 +15,29 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How missing topics are created.
 #[derive(Debug, Clone, Copy)]
 pub struct TopicSettings {
-    /// Partitions of a new topic.
+    /// Partitions of a new topic, where that is free to choose.
     pub partitions: i32,
     /// Copies of each; -1 for the broker's default.
     pub replication_factor: i32,
+}
+
+/// The names of the topics that a stream reads and writes for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Where records come from.
+    pub input: String,
+    /// The changelog of a group's state.
+    pub state: String,
+    /// What partitions tell of cancellations.
+    pub reports: String,
+}
+
+impl Topics {
+    /// The topics of `pipeline` as `group` runs it.
+    pub fn new(pipeline: &Pipeline, group: &str) -> Self {
+        let internal = |what: &str| format!("{group}-{}-{what}", pipeline.name);
+        Self { input: pipeline.topic.clone(), state: internal("state"), reports: internal("cancellations") }
+    }
 }
 
 /// A topic of the pipeline.
@@ -26,60 +47,134 @@ pub struct TopicState {
     pub name: String,
     /// How many partitions it has; `None` when it does not exist.
     pub partitions: Option<usize>,
+    /// What happens to old records, as the broker says: `delete`, `compact` or both.
+    pub cleanup: Option<String>,
 }
 
-/// The topics of `pipeline`, the input first, as the broker has them.
+/// The topics of `pipeline` and of its `group`, the input first, as the broker has them.
 ///
 /// # Errors
 /// [`KafkaError::Unreachable`] when no broker answers.
-pub fn check_topics(settings: &KafkaSettings, pipeline: &Pipeline) -> Result<Vec<TopicState>, KafkaError> {
-    let existing = settings.connect()?;
-    let names = std::iter::once(pipeline.topic.as_str()).chain(pipeline.output_topics());
-    let state = |name: &str| TopicState {
-        name: name.to_owned(),
-        partitions: existing.iter().find(|(topic, _)| topic == name).map(|(_, partitions)| *partitions),
-    };
-    Ok(names.map(state).collect())
+pub async fn check_topics(
+    settings: &KafkaSettings,
+    pipeline: &Pipeline,
+    group: &str,
+) -> Result<Vec<TopicState>, KafkaError> {
+    // Waiting for a broker blocks.
+    let asked = settings.clone();
+    let existing = tokio::task::spawn_blocking(move || asked.connect())
+        .await
+        .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
+    let topics = Topics::new(pipeline, group);
+    let mut names: Vec<String> = std::iter::once(topics.input.clone()).chain(own(pipeline.output_topics())).collect();
+    names.push(topics.state);
+    names.extend(pipeline.cancellations.iter().map(|_| topics.reports.clone()));
+    let mut states = Vec::new();
+    for name in names {
+        let partitions = existing.iter().find(|(topic, _)| *topic == name).map(|(_, partitions)| *partitions);
+        let cleanup = if partitions.is_some() { topic_setting(settings, &name, "cleanup.policy").await? } else { None };
+        states.push(TopicState { name, partitions, cleanup });
+    }
+    Ok(states)
 }
 
-/// Creates the topics that are missing, or refuses when `create` is `None`; returns the names of the new ones.
+fn own<'a>(names: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = String> {
+    names.into_iter().map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+/// Creates the topics that are missing, or refuses when `create` is `None`; returns the names of the new ones. Then
+/// checks that the internal ones are as they have to be.
 ///
 /// # Errors
-/// [`KafkaError`] when no broker answers, a topic is missing and may not be created, or the broker refuses.
+/// [`KafkaError`] when no broker answers, a topic is missing and may not be created, or the broker refuses, or an
+/// internal topic does not fit the input.
 pub async fn ensure_topics(
     settings: &KafkaSettings,
     pipeline: &Pipeline,
+    group: &str,
     create: Option<TopicSettings>,
 ) -> Result<Vec<String>, KafkaError> {
-    // Waiting for a broker blocks.
-    let (asked, of) = (settings.clone(), pipeline.clone());
-    let states = tokio::task::spawn_blocking(move || check_topics(&asked, &of))
-        .await
-        .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
+    let states = check_topics(settings, pipeline, group).await?;
+    let topics = Topics::new(pipeline, group);
+    let input = states.iter().find(|state| state.name == topics.input).and_then(|state| state.partitions);
+    check_fit(&states, &topics, input, pipeline, group)?;
     let missing: Vec<String> =
         states.into_iter().filter(|state| state.partitions.is_none()).map(|state| state.name).collect();
     match (missing.first(), create) {
         (None, _) => Ok(missing),
         (Some(topic), None) => Err(KafkaError::MissingTopic(topic.clone())),
         (Some(_), Some(create_as)) => {
-            create_topics(settings, &missing, &pipeline.erroneous_topic, create_as).await?;
+            let input = input.and_then(|count| i32::try_from(count).ok()).unwrap_or(create_as.partitions);
+            create_topics(settings, &missing, pipeline, &topics, input, create_as).await?;
             Ok(missing)
         }
     }
 }
 
+fn check_fit(
+    states: &[TopicState],
+    topics: &Topics,
+    input: Option<usize>,
+    pipeline: &Pipeline,
+    group: &str,
+) -> Result<(), KafkaError> {
+    let unfit = |topic: &str, problem: String| Err(KafkaError::UnfitTopic { topic: topic.to_owned(), problem });
+    for state in states.iter().filter(|state| state.name == topics.state || state.name == topics.reports) {
+        let Some(partitions) = state.partitions else { continue };
+        if state.name == topics.reports {
+            if partitions != 1 {
+                return unfit(&state.name, format!("has {partitions} partitions; it must have 1"));
+            }
+            continue;
+        }
+        if let Some(input) = input.filter(|input| *input != partitions) {
+            return Err(KafkaError::PartitionsChanged {
+                topic: pipeline.topic.clone(),
+                before: i32::try_from(partitions).unwrap_or(i32::MAX),
+                now: i32::try_from(input).unwrap_or(i32::MAX),
+                group: group.to_owned(),
+            });
+        }
+        if state.cleanup.as_ref().is_some_and(|cleanup| cleanup != "compact") {
+            return unfit(
+                &state.name,
+                "must have cleanup.policy=compact: with another one the broker would delete state".to_owned(),
+            );
+        }
+    }
+    Ok(())
+}
+
 async fn create_topics(
     settings: &KafkaSettings,
     names: &[String],
-    erroneous_topic: &str,
+    pipeline: &Pipeline,
+    internal: &Topics,
+    input_partitions: i32,
     create_as: TopicSettings,
 ) -> Result<(), KafkaError> {
     let admin = admin(settings)?;
     let max_bytes = MAX_MESSAGE_BYTES.to_string();
+    let replication = || TopicReplication::Fixed(create_as.replication_factor);
     let topic = |name| {
-        let topic = NewTopic::new(name, create_as.partitions, TopicReplication::Fixed(create_as.replication_factor));
+        if name == internal.state {
+            return NewTopic::new(name, input_partitions, replication())
+                .set("cleanup.policy", "compact")
+                .set("max.message.bytes", &max_bytes)
+                // What an instance that was away has not seen deleted, it finds deleted; see `snapshot`.
+                .set("delete.retention.ms", "86400000")
+                // Compaction leaves the last segment alone: a small one keeps what has to be read back small.
+                .set("segment.bytes", "67108864")
+                .set("min.cleanable.dirty.ratio", "0.3");
+        }
+        if name == internal.reports {
+            return NewTopic::new(name, 1, replication())
+                .set("retention.ms", "86400000")
+                .set("segment.bytes", "67108864");
+        }
+        let topic = NewTopic::new(name, create_as.partitions, replication());
         // Erroneous lines carry their raw bytes, however many these are.
-        if name == erroneous_topic { topic.set("max.message.bytes", &max_bytes) } else { topic }
+        if name == pipeline.erroneous_topic { topic.set("max.message.bytes", &max_bytes) } else { topic }
     };
     let topics: Vec<NewTopic<'_>> = names.iter().map(|name| topic(name.as_str())).collect();
     let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
@@ -96,15 +191,19 @@ async fn create_topics(
 
 /// The largest message that `topic` takes, in bytes.
 pub(super) async fn max_message_bytes(settings: &KafkaSettings, topic: &str) -> Result<usize, KafkaError> {
+    let value = topic_setting(settings, topic, "max.message.bytes").await?;
+    // A broker that does not say (a mock) takes what brokers take by default.
+    Ok(value.and_then(|value| value.parse().ok()).unwrap_or(1 << 20))
+}
+
+async fn topic_setting(settings: &KafkaSettings, topic: &str, name: &str) -> Result<Option<String>, KafkaError> {
     let options = AdminOptions::new().request_timeout(Some(ADMIN_TIMEOUT));
     let configs = admin(settings)?
         .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
         .await
         .map_err(KafkaError::failed("asking for a topic's settings"))?;
     let entry = configs.into_iter().flatten().next();
-    let value = entry.and_then(|config| config.get("max.message.bytes")?.value.clone()?.parse().ok());
-    // A broker that does not say (a mock) takes what brokers take by default.
-    Ok(value.unwrap_or(1 << 20))
+    Ok(entry.and_then(|config| config.get(name)?.value.clone()))
 }
 
 fn admin(settings: &KafkaSettings) -> Result<AdminClient<QuietContext>, KafkaError> {

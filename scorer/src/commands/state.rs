@@ -1,0 +1,40 @@
+//! `scorer state`: what a group holds.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, Table};
+use shared::pipeline::Pipeline;
+
+use super::live::init_logs;
+use super::with_clock;
+use crate::args::StateArgs;
+use crate::kafka::states;
+
+pub(super) fn state(args: &StateArgs) -> Result<()> {
+    init_logs(false);
+    let pipeline = Arc::new(with_clock(Pipeline::load(&args.pipeline)?, args.clock)?);
+    let states = states(&args.brokers.settings(), &pipeline, &args.group)?;
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED);
+    table.set_header([
+        "partition",
+        "next offset",
+        "lag",
+        "open invoices",
+        "closed, remembered",
+        "cancelled, remembered",
+        "changelog records",
+    ]);
+    for state in &states {
+        let offset = state.offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
+        let numbers =
+            [state.lag, state.open as i64, state.closed as i64, state.cancelled as i64, state.changelog_records];
+        let numbers = numbers.into_iter().map(|number| number.to_string());
+        table.add_row([state.partition.to_string(), offset].into_iter().chain(numbers));
+    }
+    table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    println!("{table}");
+    Ok(())
+}

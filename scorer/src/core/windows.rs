@@ -1,0 +1,221 @@
+//! The sliding window over all partitions: their reports in, one count per slide out.
+//!
+//! One owner merges: that of partition 0. A window is published once every partition's clock has passed its end;
+//! a partition that has had nothing to read for a while does not hold it back.
+
+use std::collections::BTreeMap;
+
+use shared::pipeline::Cancellations;
+use shared::time::{Millis, Timestamp};
+
+use super::cancellations::{Report, floor};
+use super::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
+use super::{Monotonic, Output};
+
+/// A published count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CancellationCount {
+    /// The window's first moment.
+    pub window_start: Timestamp,
+    /// The moment after its last.
+    pub window_end: Timestamp,
+    /// Distinct cancelled keys whose first line lies in it.
+    pub cancellations: u64,
+}
+
+/// Counts of all partitions, and how far they have been published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Windows {
+    window: Millis,
+    slide: Millis,
+    partitions: BTreeMap<i32, Told>,
+    /// The end of the last window that was dealt with.
+    through: Option<Timestamp>,
+    last_count: u64,
+    /// Reports before this offset of their topic are in here.
+    position: i64,
+    /// Whether something changed since it was last written down.
+    changed: bool,
+}
+
+/// What a partition has told so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Told {
+    watermark: Option<Timestamp>,
+    idle_since: Option<Monotonic>,
+    panes: BTreeMap<Timestamp, u64>,
+}
+
+const VERSION: u8 = 1;
+
+impl Windows {
+    pub(super) fn new(settings: &Cancellations) -> Self {
+        Self {
+            window: settings.window,
+            slide: settings.slide,
+            partitions: BTreeMap::new(),
+            through: None,
+            last_count: 0,
+            position: 0,
+            changed: false,
+        }
+    }
+
+    /// Nothing heard yet; reports before `position` are somebody else's.
+    pub(super) fn starting_at(settings: &Cancellations, position: i64) -> Self {
+        Self { position, ..Self::new(settings) }
+    }
+
+    /// Waits for this partition: it may hold anything until it has told something.
+    pub(super) fn expect(&mut self, partition: i32) {
+        self.partitions.entry(partition).or_default();
+    }
+
+    pub(super) fn forget(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+
+    pub(super) fn published_through(&self) -> Timestamp {
+        self.through.unwrap_or(Timestamp::MIN)
+    }
+
+    pub(super) fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// Goes on after windows that an earlier owner published.
+    pub(super) fn resume(&mut self, through: Timestamp) {
+        if through > Timestamp::MIN {
+            self.through = self.through.max(Some(through));
+        }
+    }
+
+    /// Takes in what a partition told at `offset` of the reports.
+    pub(super) fn hear(&mut self, report: &Report, offset: i64) {
+        let (through, slide, window) = (self.published_through(), self.slide, self.window);
+        let told = self.partitions.entry(report.partition).or_default();
+        told.watermark = report.watermark;
+        told.idle_since = report.idle_since;
+        // Panes whose windows have all been published are of no more use.
+        let useful = |start: &Timestamp| start.saturating_add(window) > through.saturating_sub(slide);
+        for (start, count) in report.panes.iter().filter(|(start, _)| useful(start)) {
+            // A count only grows. (At least once, a partition that is read again may begin its count again.)
+            let known = told.panes.entry(*start).or_default();
+            *known = (*known).max(*count);
+        }
+        self.position = self.position.max(offset + 1);
+        self.changed = true;
+    }
+
+    /// Publishes every window that ends by the common clock. A zero that follows a zero is not repeated.
+    pub(super) fn advance(&mut self, now: Option<Monotonic>, idle_timeout: Millis, out: &mut Vec<Output>) {
+        if let Some(clock) = self.common_clock(now, idle_timeout) {
+            self.publish_through(clock, out);
+        }
+    }
+
+    /// Publishes on until a zero, as if time went on: for when no record will ever come.
+    pub(super) fn finish(&mut self, out: &mut Vec<Output>) {
+        let last_pane = self.partitions.values().filter_map(|told| told.panes.keys().next_back()).max().copied();
+        let next = self.through.filter(|_| self.last_count > 0).map(|through| through + self.slide);
+        if let Some(end) = last_pane.map(|pane| pane + self.slide + self.window).or(next) {
+            self.publish_through(end, out);
+        }
+    }
+
+    /// The slowest clock of those that have something to read; when none has, the fastest.
+    fn common_clock(&self, now: Option<Monotonic>, idle_timeout: Millis) -> Option<Timestamp> {
+        let idle_for = |told: &Told| Some((now? - told.idle_since?).max(0));
+        let is_idle = |told: &&Told| idle_for(told).is_some_and(|idle| idle >= idle_timeout);
+        if self.partitions.values().all(|told| is_idle(&told)) {
+            let clock = |told: &Told| Some(told.watermark?.saturating_add(idle_for(told)?));
+            return self.partitions.values().filter_map(clock).max();
+        }
+        // A partition that has not told anything may hold anything: it holds the window back.
+        self.partitions.values().filter(|told| !is_idle(told)).map(|told| told.watermark).min().flatten()
+    }
+
+    fn publish_through(&mut self, clock: Timestamp, out: &mut Vec<Output>) {
+        let last_end = floor(clock, self.slide);
+        if self.through.is_some_and(|through| last_end <= through) {
+            return;
+        }
+        // The first windows are those that the first cancellation is in: before it there were zeros.
+        while let Some(end) = self.next_end(last_end) {
+            let start = end - self.window;
+            let cancellations =
+                self.partitions.values().flat_map(|told| told.panes.range(start..end)).map(|p| p.1).sum();
+            if cancellations > 0 || self.last_count > 0 {
+                out.push(Output::Cancellations(CancellationCount {
+                    window_start: start,
+                    window_end: end,
+                    cancellations,
+                }));
+            }
+            self.last_count = cancellations;
+            self.through = Some(end);
+            // The next window begins one slide later.
+            let next_start = start + self.slide;
+            self.partitions.values_mut().for_each(|told| told.panes = told.panes.split_off(&next_start));
+        }
+        self.through = Some(last_end);
+        self.changed = true;
+    }
+
+    /// The end of the next window to deal with: the next one while counts go on, else the first that has a pane.
+    fn next_end(&self, last_end: Timestamp) -> Option<Timestamp> {
+        let first_pane = self.partitions.values().filter_map(|told| told.panes.keys().next()).min().copied();
+        let end = match (self.through, first_pane) {
+            (Some(through), _) if self.last_count > 0 => through + self.slide,
+            (Some(through), Some(pane)) => (pane + self.slide).max(through + self.slide),
+            (None, Some(pane)) => pane + self.slide,
+            (_, None) => return None,
+        };
+        (end <= last_end).then_some(end)
+    }
+
+    /// The state as bytes, when it changed since the last time.
+    pub(super) fn take_changed(&mut self) -> Option<Vec<u8>> {
+        std::mem::take(&mut self.changed).then(|| self.encode())
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        put_optional(&mut out, self.through);
+        put_unsigned(&mut out, self.last_count);
+        put_signed(&mut out, self.position);
+        put_unsigned(&mut out, self.partitions.len() as u64);
+        for (&partition, told) in &self.partitions {
+            put_signed(&mut out, i64::from(partition));
+            put_optional(&mut out, told.watermark);
+            put_optional(&mut out, told.idle_since);
+            put_unsigned(&mut out, told.panes.len() as u64);
+            for (&start, &count) in &told.panes {
+                put_signed(&mut out, start);
+                put_unsigned(&mut out, count);
+            }
+        }
+        out
+    }
+
+    pub(super) fn decode(settings: &Cancellations, bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader(bytes);
+        if reader.byte()? != VERSION {
+            return Err(Damaged);
+        }
+        let mut windows = Self::new(settings);
+        windows.through = reader.optional()?;
+        windows.last_count = reader.unsigned()?;
+        windows.position = reader.signed()?;
+        for _ in 0..reader.count()? {
+            let partition = i32::try_from(reader.signed()?).map_err(|_| Damaged)?;
+            let (watermark, idle_since) = (reader.optional()?, reader.optional()?);
+            let count = reader.count()?;
+            let panes =
+                (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
+            windows.partitions.insert(partition, Told { watermark, idle_since, panes });
+        }
+        reader.end()?;
+        Ok(windows)
+    }
+}

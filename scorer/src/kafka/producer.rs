@@ -1,0 +1,166 @@
+//! A producer that knows which message was not accepted, and how far topics of interest have come.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+
+use super::settings::{KafkaError, KafkaSettings, log_client};
+
+/// How long the broker has to acknowledge a batch.
+pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A producer that reports the first message that was not accepted.
+pub struct Sender {
+    pub(super) producer: BaseProducer<DeliveryContext>,
+}
+
+/// A message as the client takes it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub topic: &'a str,
+    pub partition: Option<i32>,
+    pub key: Option<&'a [u8]>,
+    pub payload: Option<&'a [u8]>,
+}
+
+impl Sender {
+    /// A producer for these brokers.
+    ///
+    /// # Errors
+    /// [`KafkaError::Settings`] when librdkafka refuses a setting.
+    pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+        Self::create(&settings.producer(), Vec::new())
+    }
+
+    /// A producer that follows the ends of `followed` topics.
+    pub(super) fn create(config: &ClientConfig, followed: Vec<String>) -> Result<Self, KafkaError> {
+        let producer = config
+            .create_with_context(DeliveryContext { followed, ..DeliveryContext::default() })
+            .map_err(|error| KafkaError::Settings(error.to_string()))?;
+        Ok(Self { producer })
+    }
+
+    /// Queues a message; waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`KafkaError::NotDelivered`] when the client refuses it, for example for its size.
+    pub fn send(&self, topic: &str, key: Option<&[u8]>, payload: &[u8]) -> Result<(), KafkaError> {
+        let message = Outgoing { topic, partition: None, key, payload: Some(payload) };
+        self.queue(message)
+            .map_err(|error| KafkaError::NotDelivered { topic: topic.to_owned(), cause: error.to_string() })
+    }
+
+    pub(super) fn queue(&self, message: Outgoing<'_>) -> Result<(), ClientError> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(message.topic);
+        (record.key, record.payload, record.partition) = (message.key, message.payload, message.partition);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(Duration::from_millis(5));
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    /// Lets acknowledgements in without waiting for them.
+    pub fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    /// Waits until everything that was queued is acknowledged.
+    ///
+    /// # Errors
+    /// The first message that was not accepted, or that none of it was acknowledged within a minute.
+    pub fn flush(&self) -> Result<(), KafkaError> {
+        self.wait_for_acknowledgements().map_err(KafkaError::failed("waiting for acknowledgements"))?;
+        match self.take_failure() {
+            None => Ok(()),
+            Some((topic, code)) => Err(KafkaError::NotDelivered { topic, cause: code.to_string() }),
+        }
+    }
+
+    /// Waits until every queued message is acknowledged or has failed.
+    pub(super) fn wait_for_acknowledgements(&self) -> Result<(), ClientError> {
+        let start = Instant::now();
+        // The client's own wait looks only every 100 ms, which would be most of the time a batch takes.
+        while let Err(error) = self.producer.flush(Duration::ZERO) {
+            let is_waiting = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
+            if !is_waiting || start.elapsed() >= DELIVERY_TIMEOUT {
+                return Err(error);
+            }
+            self.producer.poll(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// The first message that was not accepted since the last time: its topic, and why.
+    pub(super) fn take_failure(&self) -> Option<(String, RDKafkaErrorCode)> {
+        self.producer.context().lock().failure.take()
+    }
+
+    /// The offsets after the last acknowledged messages to the followed topics, by topic and partition.
+    pub(super) fn take_ends(&self) -> Ends {
+        std::mem::take(&mut self.producer.context().lock().ends)
+    }
+}
+
+/// Offsets after the last message, by topic and partition.
+pub(super) type Ends = BTreeMap<(String, i32), i64>;
+
+/// Keeps what the broker said of messages.
+#[derive(Debug, Default)]
+pub(super) struct DeliveryContext {
+    followed: Vec<String>,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    failure: Option<(String, RDKafkaErrorCode)>,
+    ends: Ends,
+}
+
+impl DeliveryContext {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for DeliveryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_client(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        match result {
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                self.lock().failure.get_or_insert_with(|| (message.topic().to_owned(), code));
+            }
+            Ok(message) => {
+                if let Some(topic) = self.followed.iter().find(|topic| *topic == message.topic()) {
+                    let mut heard = self.lock();
+                    let end = heard.ends.entry((topic.clone(), message.partition())).or_default();
+                    *end = (*end).max(message.offset() + 1);
+                }
+            }
+        }
+    }
+}

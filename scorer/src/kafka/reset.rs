@@ -1,0 +1,229 @@
+//! Looking at a group's state, and beginning anew: offsets and state together, in one transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::Producer;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use shared::pipeline::Pipeline;
+use shared::time::Timestamp;
+
+use super::consume::InputConsumer;
+use super::group::InputContext;
+use super::producer::{Outgoing, Sender};
+use super::restore::Restorer;
+use super::settings::{KafkaError, KafkaSettings};
+use super::stream::{Delivery, StopHandle, Topics};
+use super::transaction::Tag;
+use super::watchdog::Watchdog;
+use crate::core::{Origin, Restored, StateRecord};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a group is to begin anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetTo {
+    /// At the first record that there is.
+    Earliest,
+    /// After the last.
+    Latest,
+    /// At the first record with this timestamp or a later one.
+    Time(Timestamp),
+}
+
+/// The state of one partition of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The partition.
+    pub partition: i32,
+    /// Open entities.
+    pub open: usize,
+    /// Closed keys that are remembered.
+    pub closed: usize,
+    /// Cancelled keys that are remembered.
+    pub cancelled: usize,
+    /// The first record that is not in the state.
+    pub offset: Option<i64>,
+    /// The input's records after that.
+    pub lag: i64,
+    /// Records of the changelog, with those that compaction will remove.
+    pub changelog_records: i64,
+    /// Records that were read to restore it.
+    pub records_read: u64,
+    /// The state as records: what a fresh restore gives.
+    pub snapshot: Vec<StateRecord>,
+}
+
+struct Access {
+    settings: KafkaSettings,
+    pipeline: Arc<Pipeline>,
+    topics: Topics,
+    group: String,
+    partitions: i32,
+    consumer: InputConsumer,
+}
+
+impl Access {
+    fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
+        let topics = Topics::new(pipeline, group);
+        let partitions = settings.partitions_of(&topics.input)?;
+        let context = InputContext::default();
+        context.close();
+        let consumer = settings
+            .consumer(group, None)
+            .create_with_context(context)
+            .map_err(|error| KafkaError::Settings(error.to_string()))?;
+        let (settings, pipeline, group) = (settings.clone(), pipeline.clone(), group.to_owned());
+        Ok(Self { settings, pipeline, topics, group, partitions, consumer })
+    }
+
+    fn restorer(&self) -> Restorer {
+        Restorer {
+            settings: self.settings.clone(),
+            pipeline: self.pipeline.clone(),
+            topics: self.topics.clone(),
+            group: self.group.clone(),
+            origin: Origin {
+                topic: self.topics.input.clone(),
+                partitions: self.partitions,
+                layout: self.pipeline.state_layout(),
+            },
+            delivery: Delivery::ExactlyOnce,
+            snapshots: None,
+            watchdog: Watchdog::new(),
+            trust_offsets: true,
+        }
+    }
+
+    fn all(&self) -> Vec<i32> {
+        (0..self.partitions).collect()
+    }
+
+    /// The state at the end of each changelog.
+    fn restored(&self) -> Result<BTreeMap<i32, Restored>, KafkaError> {
+        let wanted: Vec<_> = self.all().into_iter().map(|partition| (partition, None)).collect();
+        Ok(self.restorer().read(&wanted, &StopHandle::default())?.unwrap_or_default())
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        let ends = self.consumer.fetch_watermarks(topic, partition, TIMEOUT);
+        ends.map_err(KafkaError::failed("asking for the ends of a partition"))
+    }
+}
+
+/// The state of every partition of `group`, as its changelog has it.
+///
+/// # Errors
+/// [`KafkaError`] when no broker answers, a topic is missing or the state cannot be read.
+pub fn states(
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    group: &str,
+) -> Result<Vec<PartitionState>, KafkaError> {
+    let access = Access::new(settings, pipeline, group)?;
+    let mut states = Vec::new();
+    for (partition, restored) in access.restored()? {
+        let (low, high) = access.watermarks(&access.topics.input, partition)?;
+        let (first, end) = access.watermarks(&access.topics.state, partition)?;
+        let offset = restored.head().map(|head| head.next_offset);
+        states.push(PartitionState {
+            partition,
+            open: restored.open_entities(),
+            closed: restored.closed_keys(),
+            cancelled: restored.cancelled_keys(),
+            offset,
+            lag: (high - offset.unwrap_or(low)).max(0),
+            changelog_records: end - first,
+            records_read: restored.records(),
+            snapshot: restored.snapshot(),
+        });
+    }
+    Ok(states)
+}
+
+/// Begins anew: deletes the state of `group` and moves its offsets, in one transaction. Returns the new offsets.
+///
+/// # Errors
+/// [`KafkaError`] when the group has members, or Kafka refuses: then nothing has changed.
+pub fn reset(
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    group: &str,
+    to: ResetTo,
+) -> Result<Vec<(i32, i64)>, KafkaError> {
+    let access = Access::new(settings, pipeline, group)?;
+    refuse_members(&access)?;
+    let restored = access.restored()?;
+    let offsets = access.targets(to)?;
+    let reports_from =
+        if pipeline.cancellations.is_some() { access.watermarks(&access.topics.reports, 0)?.1 } else { 0 };
+    let id = format!("{}-reset", access.topics.state);
+    let sender = Sender::create(&settings.transactional_producer(&id), Vec::new())?;
+    let failed = KafkaError::failed("resetting");
+    sender.producer.init_transactions(TIMEOUT).map_err(&failed)?;
+    sender.producer.begin_transaction().map_err(&failed)?;
+    let mut list = TopicPartitionList::new();
+    for &(partition, offset) in &offsets {
+        let Some(state) = restored.get(&partition) else { continue };
+        let (records, head) = state.reset(offset, reports_from, pipeline);
+        list.add_partition_offset(&access.topics.input, partition, Offset::Offset(offset)).map_err(&failed)?;
+        if let Some(mut element) = list.find_partition(&access.topics.input, partition) {
+            element.set_metadata(Tag::of(&head).encode());
+        }
+        for record in &records {
+            let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
+            let message = Outgoing { topic: &access.topics.state, partition: Some(partition), key, payload };
+            sender.queue(message).map_err(&failed)?;
+        }
+    }
+    // A group without members has no generation: the broker takes the offsets from anybody.
+    let metadata = access
+        .consumer
+        .group_metadata()
+        .ok_or_else(|| KafkaError::Failed { action: "resetting", cause: "the client knows no group".to_owned() })?;
+    sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
+    sender.flush()?;
+    sender.producer.commit_transaction(TIMEOUT).map_err(&failed)?;
+    Ok(offsets)
+}
+
+impl Access {
+    fn targets(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let ends = |partition| self.watermarks(&self.topics.input, partition);
+        match to {
+            ResetTo::Earliest => self.all().into_iter().map(|p| Ok((p, ends(p)?.0))).collect(),
+            ResetTo::Latest => self.all().into_iter().map(|p| Ok((p, ends(p)?.1))).collect(),
+            ResetTo::Time(time) => {
+                let mut asked = TopicPartitionList::new();
+                for partition in self.all() {
+                    asked
+                        .add_partition_offset(&self.topics.input, partition, Offset::Offset(time))
+                        .map_err(KafkaError::failed("looking for a time"))?;
+                }
+                let found = self
+                    .consumer
+                    .offsets_for_times(asked, TIMEOUT)
+                    .map_err(KafkaError::failed("looking for a time"))?;
+                let of = |partition| match found.find_partition(&self.topics.input, partition).map(|e| e.offset()) {
+                    Some(Offset::Offset(offset)) => Ok((partition, offset)),
+                    // No record is that late.
+                    _ => Ok((partition, ends(partition)?.1)),
+                };
+                self.all().into_iter().map(of).collect()
+            }
+        }
+    }
+}
+
+fn refuse_members(access: &Access) -> Result<(), KafkaError> {
+    let consumer: &BaseConsumer<InputContext> = &access.consumer;
+    let groups =
+        consumer.fetch_group_list(Some(&access.group), TIMEOUT).map_err(KafkaError::failed("looking at the group"))?;
+    let members: usize = groups.groups().iter().map(|group| group.members().len()).sum();
+    if members > 0 {
+        return Err(KafkaError::GroupInUse { group: access.group.clone(), members });
+    }
+    Ok(())
+}

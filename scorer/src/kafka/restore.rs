@@ -1,0 +1,341 @@
+//! Where work on a partition goes on: its committed offset, and its state from the changelog.
+//!
+//! The offset is asked for first, and the broker answers when no transaction on it is open: whoever owned the partition
+//! before can commit nothing more. The tag beside the offset names the change of the state that was committed with it,
+//! and the changelog is read until that change has been seen, so that neither a transaction that is just being completed
+//! nor an offset that somebody moved by hand can go unnoticed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use shared::pipeline::Pipeline;
+
+use super::consume::{InputConsumer, decode_resume};
+use super::settings::{KafkaError, KafkaSettings, QuietContext};
+use super::stream::{Delivery, StopHandle, Topics};
+use super::transaction::Tag;
+use super::watchdog::Watchdog;
+use crate::core::{Origin, Restored, Resume, Start, StateError};
+use crate::snapshot::SnapshotFile;
+
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a committed offset may be awaited while a transaction on it is open: longer than such a transaction lives.
+const STABLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a changelog may say nothing while the change that is waited for has not come.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Brings partitions back.
+pub(super) struct Restorer {
+    pub settings: KafkaSettings,
+    pub pipeline: Arc<Pipeline>,
+    pub topics: Topics,
+    pub group: String,
+    pub origin: Origin,
+    pub delivery: Delivery,
+    pub snapshots: Option<PathBuf>,
+    pub watchdog: Watchdog,
+    /// Takes a committed offset at its word, as a program would that commits offsets on their own: for the test that
+    /// has to notice.
+    pub trust_offsets: bool,
+}
+
+/// A partition and where its work begins.
+pub(super) struct Begin {
+    pub partition: i32,
+    /// The first record to read.
+    pub offset: i64,
+    pub start: Start,
+}
+
+/// What is committed for a partition.
+enum Committed {
+    Nothing,
+    /// An offset without a word of ours.
+    Offset(i64),
+    Resume(Resume),
+    Tagged(i64, Tag),
+}
+
+/// A partition whose changelog is being read.
+struct Reading {
+    restored: Restored,
+    wanted: Option<Tag>,
+    offset: i64,
+    source: &'static str,
+    done: bool,
+}
+
+impl Restorer {
+    /// Finds out where `partitions` go on. `None` when a stop was asked for meanwhile.
+    pub(super) fn begin(
+        &self,
+        consumer: &InputConsumer,
+        partitions: &[i32],
+        stop: &StopHandle,
+    ) -> Result<Option<Vec<Begin>>, KafkaError> {
+        let Some(committed) = self.committed(consumer, partitions, stop)? else { return Ok(None) };
+        match self.delivery {
+            Delivery::ExactlyOnce => self.restore(consumer, committed, stop),
+            Delivery::AtLeastOnce => {
+                let begin = |(partition, committed)| self.reread(consumer, partition, committed);
+                committed.into_iter().map(begin).collect::<Result<_, _>>().map(Some)
+            }
+        }
+    }
+
+    fn committed(
+        &self,
+        consumer: &InputConsumer,
+        partitions: &[i32],
+        stop: &StopHandle,
+    ) -> Result<Option<Vec<(i32, Committed)>>, KafkaError> {
+        let start = Instant::now();
+        let committed = loop {
+            let mut asked = TopicPartitionList::new();
+            partitions.iter().for_each(|partition| {
+                asked.add_partition(&self.topics.input, *partition);
+            });
+            let watched = self.watchdog.watch("asking for committed offsets", CALL_TIMEOUT * 6);
+            let answer = consumer.committed_offsets(asked, CALL_TIMEOUT);
+            drop(watched);
+            let error = match answer {
+                Ok(committed) => match committed.elements().iter().find_map(|element| element.error().err()) {
+                    None => break committed,
+                    Some(error) => error,
+                },
+                Err(error) => error,
+            };
+            // The broker does not answer while a transaction of the old owner is open; brokers come and go.
+            tracing::info!(%error, "waiting for committed offsets");
+            if stop.is_requested() {
+                return Ok(None);
+            }
+            if start.elapsed() >= STABLE_TIMEOUT {
+                return Err(KafkaError::failed("asking for committed offsets")(error));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let of = |&partition: &i32| {
+            let found = committed.find_partition(&self.topics.input, partition);
+            let offset = found.as_ref().and_then(|found| found.offset().to_raw()).filter(|offset| *offset >= 0);
+            let metadata = found.as_ref().map_or("", |found| found.metadata());
+            let committed = match (offset, Tag::decode(metadata), decode_resume(metadata)) {
+                (None, ..) => Committed::Nothing,
+                (Some(offset), Some(tag), _) => Committed::Tagged(offset, tag),
+                (Some(_), None, Some(resume)) => Committed::Resume(resume),
+                (Some(offset), None, None) => Committed::Offset(offset),
+            };
+            (partition, committed)
+        };
+        Ok(Some(partitions.iter().map(of).collect()))
+    }
+
+    /// At least once: what was open is read again.
+    fn reread(&self, consumer: &InputConsumer, partition: i32, committed: Committed) -> Result<Begin, KafkaError> {
+        match committed {
+            Committed::Tagged(..) => Err(KafkaError::OtherDelivery { group: self.group.clone() }),
+            committed => self.without_state(consumer, partition, committed),
+        }
+    }
+
+    fn without_state(
+        &self,
+        consumer: &InputConsumer,
+        partition: i32,
+        committed: Committed,
+    ) -> Result<Begin, KafkaError> {
+        let (offset, start) = match committed {
+            Committed::Resume(resume) => (resume.offset, Start::Reread(resume)),
+            Committed::Offset(offset) | Committed::Tagged(offset, _) => (offset, Start::At(offset)),
+            Committed::Nothing => {
+                let offset = self.first_offset(consumer, partition)?;
+                (offset, Start::At(offset))
+            }
+        };
+        tracing::info!(partition, offset, "assigned");
+        Ok(Begin { partition, offset, start })
+    }
+
+    /// Where a group begins that has read nothing yet.
+    fn first_offset(&self, consumer: &InputConsumer, partition: i32) -> Result<i64, KafkaError> {
+        let _watched = self.watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
+        let (low, high) = consumer
+            .fetch_watermarks(&self.topics.input, partition, CALL_TIMEOUT)
+            .map_err(KafkaError::failed("asking for the ends of a partition"))?;
+        Ok(if self.settings.starts_at_latest() { high } else { low })
+    }
+
+    /// Exactly once: the state as it was when the offset was committed.
+    fn restore(
+        &self,
+        consumer: &InputConsumer,
+        committed: Vec<(i32, Committed)>,
+        stop: &StopHandle,
+    ) -> Result<Option<Vec<Begin>>, KafkaError> {
+        let wanted: Vec<(i32, Option<Tag>)> = committed
+            .iter()
+            .map(|(partition, committed)| match committed {
+                Committed::Tagged(_, tag) => (*partition, Some(*tag)),
+                _ => (*partition, None),
+            })
+            .collect();
+        let Some(mut restored) = self.read(&wanted, stop)? else { return Ok(None) };
+        let begin = |(partition, committed): (i32, Committed)| {
+            let restored = restored.remove(&partition).filter(|restored| restored.head().is_some());
+            match (restored, committed) {
+                (Some(restored), committed) => self.with_state(partition, restored, committed),
+                (None, Committed::Tagged(..)) => Err(self.torn(partition, "there is no state")),
+                (None, committed) => self.without_state(consumer, partition, committed),
+            }
+        };
+        committed.into_iter().map(begin).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn with_state(&self, partition: i32, restored: Restored, committed: Committed) -> Result<Begin, KafkaError> {
+        let state_at = restored.head().map_or(0, |head| head.next_offset);
+        let offset = match committed {
+            Committed::Tagged(offset, _) | Committed::Offset(offset) if self.trust_offsets => offset,
+            // Groups are forgotten after days without members; the state says where they were.
+            Committed::Nothing => state_at,
+            Committed::Tagged(offset, _) if offset == state_at => offset,
+            Committed::Tagged(offset, _) | Committed::Offset(offset) => {
+                return Err(self.torn(partition, &format!("the state is at offset {state_at}, the group at {offset}")));
+            }
+            Committed::Resume(_) => return Err(KafkaError::OtherDelivery { group: self.group.clone() }),
+        };
+        Ok(Begin { partition, offset, start: Start::Restored(Box::new(restored)) })
+    }
+
+    fn torn(&self, partition: i32, how: &str) -> KafkaError {
+        KafkaError::TornState {
+            group: self.group.clone(),
+            topic: self.topics.input.clone(),
+            partition,
+            how: how.to_owned(),
+        }
+    }
+
+    /// Reads changelogs, each until the change that is wanted, or without one to its end.
+    pub(super) fn read(
+        &self,
+        wanted: &[(i32, Option<Tag>)],
+        stop: &StopHandle,
+    ) -> Result<Option<BTreeMap<i32, Restored>>, KafkaError> {
+        let begun = Instant::now();
+        let consumer = self.changelog_consumer()?;
+        let mut readings = BTreeMap::new();
+        let mut assignment = TopicPartitionList::new();
+        for &(partition, wanted) in wanted {
+            let reading = self.open(&consumer, partition, wanted)?;
+            if !reading.done {
+                assignment
+                    .add_partition_offset(&self.topics.state, partition, Offset::Offset(reading.offset))
+                    .map_err(KafkaError::failed("reading state"))?;
+            }
+            readings.insert(partition, reading);
+        }
+        consumer.assign(&assignment).map_err(KafkaError::failed("reading state"))?;
+        let mut heard = Instant::now();
+        while readings.values().any(|reading| !reading.done) {
+            if stop.is_requested() {
+                return Ok(None);
+            }
+            match consumer.poll(Duration::from_millis(100)) {
+                None if heard.elapsed() >= SILENCE_TIMEOUT => return Err(self.silence(&readings)),
+                None => {}
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let partition = message.partition();
+                    if let Some(reading) = readings.get_mut(&partition).filter(|reading| !reading.done) {
+                        let key = message.key().unwrap_or_default();
+                        self.take(partition, reading, key, message.payload())?;
+                    }
+                }
+                Some(Err(ClientError::PartitionEOF(partition))) => {
+                    if let Some(reading) = readings.get_mut(&partition) {
+                        reading.done |= reading.wanted.is_none();
+                    }
+                }
+                Some(Err(ClientError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))) => {
+                    return Err(KafkaError::MissingTopic(self.topics.state.clone()));
+                }
+                Some(Err(error)) => tracing::debug!(%error, "reading state"),
+            }
+        }
+        let millis = begun.elapsed().as_millis() as u64;
+        for (partition, reading) in &readings {
+            let (open, source) = (reading.restored.open_entities(), reading.source);
+            tracing::info!(partition, open, records = reading.restored.records(), source, millis, "restored");
+        }
+        Ok(Some(readings.into_iter().map(|(partition, reading)| (partition, reading.restored)).collect()))
+    }
+
+    /// Begins with the snapshot where there is one to be trusted.
+    fn open(
+        &self,
+        consumer: &BaseConsumer<QuietContext>,
+        partition: i32,
+        wanted: Option<Tag>,
+    ) -> Result<Reading, KafkaError> {
+        let _watched = self.watchdog.watch("asking for the ends of a changelog", CALL_TIMEOUT * 6);
+        let (low, high) = consumer
+            .fetch_watermarks(&self.topics.state, partition, CALL_TIMEOUT)
+            .map_err(KafkaError::failed("asking for the ends of a changelog"))?;
+        if let (Some(wanted), Some(folder)) = (wanted, &self.snapshots) {
+            let mut restored = Restored::new(&self.pipeline, self.origin.clone());
+            let snapshot = SnapshotFile::new(folder, partition);
+            let take = |key: &[u8], value: &[u8]| restored.take(&self.pipeline, key, Some(value)).is_ok();
+            if let Some(stamp) = snapshot.read(take)
+                && stamp.birth == wanted.birth
+                && stamp.sequence <= wanted.sequence
+                && (low..=high).contains(&stamp.offset)
+                && restored.head().is_some_and(|head| (head.birth, head.sequence) == (stamp.birth, stamp.sequence))
+            {
+                let done = stamp.sequence == wanted.sequence;
+                return Ok(Reading { restored, wanted: Some(wanted), offset: stamp.offset, source: "snapshot", done });
+            }
+        }
+        let restored = Restored::new(&self.pipeline, self.origin.clone());
+        let done = wanted.is_none() && low == high;
+        Ok(Reading { restored, wanted, offset: low, source: "changelog", done })
+    }
+
+    fn take(&self, partition: i32, reading: &mut Reading, key: &[u8], value: Option<&[u8]>) -> Result<(), KafkaError> {
+        reading.restored.take(&self.pipeline, key, value).map_err(|error| self.unusable(partition, error))?;
+        let (Some(wanted), Some(head)) = (reading.wanted, reading.restored.head()) else { return Ok(()) };
+        if key == Restored::HEAD_KEY {
+            if head.birth != wanted.birth || head.sequence > wanted.sequence {
+                return Err(self.torn(partition, "the state is of another change than the offset"));
+            }
+            reading.done = head.sequence == wanted.sequence;
+        }
+        Ok(())
+    }
+
+    fn unusable(&self, partition: i32, error: StateError) -> KafkaError {
+        KafkaError::UnusableState {
+            group: self.group.clone(),
+            topic: self.topics.state.clone(),
+            partition,
+            cause: error.to_string(),
+        }
+    }
+
+    fn silence(&self, readings: &BTreeMap<i32, Reading>) -> KafkaError {
+        let partition = readings.iter().find(|(_, reading)| !reading.done).map_or(0, |(partition, _)| *partition);
+        self.torn(partition, "the change that was committed with the offset is missing from the state")
+    }
+
+    fn changelog_consumer(&self) -> Result<BaseConsumer<QuietContext>, KafkaError> {
+        self.settings.reader(&format!("{}-restore", self.group))
+    }
+}

@@ -1,0 +1,341 @@
+//! One transaction a micro-batch: outputs, changes of state and the input's offsets are committed together or not at all.
+//!
+//! Errors are of two kinds here, after the client has retried what can be retried. **Abort**: the transaction came to
+//! nothing and the producer lives on. **Rebuild**: the producer is of no more use, or nobody knows whether the commit
+//! happened: then the producer goes, a new one finds out (its start finishes or aborts what the old one left), and all
+//! state is read again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::producer::{Producer, PurgeConfig};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+
+use super::consume::InputConsumer;
+use super::producer::{Ends, Outgoing, Sender};
+use super::settings::{KafkaError, KafkaSettings};
+use super::stream::StopHandle;
+use super::watchdog::Watchdog;
+use crate::core::{Head, PartitionChanges};
+use crate::messages::Message;
+
+/// How long a call of a transaction may take before it counts as failed.
+const CALL_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// How long after that it may still not return before the process ends.
+const WATCHDOG_SLACK: Duration = Duration::from_secs(40);
+
+/// The calls of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Starting a producer, which fences its former self.
+    Init,
+    /// Beginning.
+    Begin,
+    /// A message.
+    Send,
+    /// The input's offsets.
+    Offsets,
+    /// Committing.
+    Commit,
+    /// Giving up.
+    Abort,
+}
+
+/// A failure that a test injects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The call fails, and the transaction has to be aborted.
+    Abort,
+    /// The call fails, and the producer is of no more use.
+    Rebuild,
+    /// The call is made, and its answer is lost.
+    LostAnswer,
+}
+
+/// Says before each call whether it is to fail: for tests.
+pub type Faults = Arc<dyn Fn(Step) -> Option<Fault> + Send + Sync>;
+
+/// Why a transaction came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The producer lives on.
+    Abort(String),
+    /// The producer is of no more use.
+    Rebuild(String),
+    /// Trying again would not help.
+    Hopeless(KafkaError),
+}
+
+/// What a batch commits together.
+pub(super) struct Transaction<'a> {
+    pub messages: &'a [Message],
+    pub changes: &'a [PartitionChanges],
+    pub topic: &'a str,
+    pub state_topic: &'a str,
+    pub group: &'a ConsumerGroupMetadata,
+    /// How often partitions had been given up when the batch was made.
+    pub given_up: u64,
+}
+
+/// What stands beside a committed offset: which change of the state it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tag {
+    v: u32,
+    /// When the state began.
+    pub birth: i64,
+    /// The number of its last change.
+    pub sequence: u64,
+}
+
+impl Tag {
+    const VERSION: u32 = 2;
+
+    pub(super) fn of(head: &Head) -> Self {
+        Self { v: Self::VERSION, birth: head.birth, sequence: head.sequence }
+    }
+
+    pub(super) fn encode(self) -> String {
+        serde_json::to_string(&self).expect("numbers are plain data")
+    }
+
+    pub(super) fn decode(metadata: &str) -> Option<Self> {
+        serde_json::from_str(metadata).ok().filter(|tag: &Self| tag.v == Self::VERSION)
+    }
+}
+
+/// Commits batches, one at a time, with a producer that is replaced when it has to be.
+pub(super) struct Transactions {
+    settings: KafkaSettings,
+    id: String,
+    followed: Vec<String>,
+    watchdog: Watchdog,
+    faults: Option<Faults>,
+    sender: Option<Sender>,
+    /// Breaks the guarantee, for the test that has to notice.
+    pub offsets_outside: bool,
+}
+
+impl fmt::Debug for Transactions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transactions").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Transactions {
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        id: &str,
+        followed: Vec<String>,
+        watchdog: Watchdog,
+        faults: Option<Faults>,
+    ) -> Self {
+        let (settings, id) = (settings.clone(), id.to_owned());
+        Self { settings, id, followed, watchdog, faults, sender: None, offsets_outside: false }
+    }
+
+    /// Starts a producer, which ends whatever transaction its former self left behind; tries on while no broker answers.
+    pub(super) fn start(&mut self, stop: &StopHandle) -> Result<(), KafkaError> {
+        let start = Instant::now();
+        while self.sender.is_none() && !stop.is_requested() {
+            let sender = Sender::create(&self.settings.transactional_producer(&self.id), self.followed.clone())?;
+            let watched = self.watchdog.watch("init_transactions", CALL_TIMEOUT + WATCHDOG_SLACK);
+            let result = match self.fault(Step::Init) {
+                Some(_) => Err("injected".to_owned()),
+                None => sender.producer.init_transactions(CALL_TIMEOUT).map_err(|error| error.to_string()),
+            };
+            drop(watched);
+            match result {
+                Ok(()) => self.sender = Some(sender),
+                Err(error) => {
+                    tracing::warn!(error, waited_s = start.elapsed().as_secs(), "no transactional producer yet");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits a batch; on a failure the transaction is over and, where it had to be, so is the producer.
+    pub(super) fn commit(
+        &mut self,
+        transaction: &Transaction<'_>,
+        consumer: &InputConsumer,
+        stop: &StopHandle,
+    ) -> Result<Ends, Failure> {
+        self.start(stop).map_err(Failure::Hopeless)?;
+        let result = self.attempt(transaction, consumer);
+        match &result {
+            Ok(_) | Err(Failure::Hopeless(_)) => {}
+            Err(Failure::Abort(_)) => {
+                if let Err(error) = self.abort() {
+                    tracing::debug!(error, "the transaction could not be aborted: a new producer will");
+                    self.discard();
+                }
+            }
+            Err(Failure::Rebuild(_)) => self.discard(),
+        }
+        result
+    }
+
+    fn attempt(&self, transaction: &Transaction<'_>, consumer: &InputConsumer) -> Result<Ends, Failure> {
+        let Some(sender) = &self.sender else { return Err(Failure::Abort("stopping".to_owned())) };
+        let _ = (sender.take_failure(), sender.take_ends());
+        self.call(Step::Begin, "begin_transaction", || sender.producer.begin_transaction())?;
+        let offsets = self.offsets(transaction)?;
+        if self.offsets_outside && offsets.count() > 0 {
+            let _ = consumer.commit(&offsets, rdkafka::consumer::CommitMode::Sync);
+        }
+        self.send_all(sender, transaction)?;
+        if offsets.count() > 0 && !self.offsets_outside {
+            let fresh = consumer.group_metadata();
+            // The group's latest word, unless we gave partitions up meanwhile: then ours from before, which is refused.
+            let is_ours = consumer.context().times_given_up() == transaction.given_up;
+            let group = fresh.as_ref().filter(|_| is_ours).unwrap_or(transaction.group);
+            self.call(Step::Offsets, "send_offsets_to_transaction", || {
+                sender.producer.send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
+            })?;
+        }
+        let watched = self.watchdog.watch("waiting for acknowledgements", CALL_TIMEOUT * 2 + WATCHDOG_SLACK);
+        sender.wait_for_acknowledgements().map_err(|error| Failure::Abort(error.to_string()))?;
+        drop(watched);
+        if let Some((topic, code)) = sender.take_failure() {
+            return Err(undelivered(topic, code));
+        }
+        let commit = self.call(Step::Commit, "commit_transaction", || sender.producer.commit_transaction(CALL_TIMEOUT));
+        commit.map(|()| sender.take_ends())
+    }
+
+    fn offsets(&self, transaction: &Transaction<'_>) -> Result<TopicPartitionList, Failure> {
+        let mut offsets = TopicPartitionList::new();
+        for PartitionChanges { partition, head, .. } in transaction.changes {
+            offsets
+                .add_partition_offset(transaction.topic, *partition, Offset::Offset(head.next_offset))
+                .map_err(|error| Failure::Abort(error.to_string()))?;
+            if let Some(mut element) = offsets.find_partition(transaction.topic, *partition)
+                && !self.offsets_outside
+            {
+                element.set_metadata(Tag::of(head).encode());
+            }
+        }
+        Ok(offsets)
+    }
+
+    fn send_all(&self, sender: &Sender, transaction: &Transaction<'_>) -> Result<(), Failure> {
+        if let Some(failure) = self.injected(Step::Send) {
+            return Err(failure);
+        }
+        let send = |message: Outgoing<'_>| {
+            sender.queue(message).map_err(|error| match error.rdkafka_error_code() {
+                _ if sender.producer.client().fatal_error().is_some() => Failure::Rebuild(error.to_string()),
+                Some(code) => undelivered(message.topic.to_owned(), code),
+                None => Failure::Abort(error.to_string()),
+            })
+        };
+        for message in transaction.messages {
+            let payload = message.payload();
+            let key = message.key.as_deref().map(str::as_bytes);
+            send(Outgoing { topic: &message.topic, partition: None, key, payload: Some(&payload) })?;
+        }
+        for PartitionChanges { partition, records, .. } in transaction.changes {
+            for record in records {
+                let payload = record.value.as_deref();
+                let (partition, key) = (Some(*partition), Some(record.key.as_slice()));
+                send(Outgoing { topic: transaction.state_topic, partition, key, payload })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a call, again and again while it may be retried and there is time.
+    fn call(
+        &self,
+        step: Step,
+        what: &'static str,
+        mut call: impl FnMut() -> Result<(), ClientError>,
+    ) -> Result<(), Failure> {
+        let fault = self.fault(step);
+        if let Some(failure) = fault.filter(|fault| *fault != Fault::LostAnswer).map(Failure::injected) {
+            return Err(failure);
+        }
+        let _watched = self.watchdog.watch(what, CALL_TIMEOUT + WATCHDOG_SLACK);
+        let start = Instant::now();
+        loop {
+            let error = match call() {
+                Ok(()) if fault.is_some() => return Err(Failure::Rebuild(format!("{what}: injected: no answer"))),
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let text = format!("{what}: {error}");
+            let ClientError::Transaction(cause) = &error else { return Err(Failure::Abort(text)) };
+            if cause.is_fatal() {
+                return Err(Failure::Rebuild(text));
+            }
+            if cause.txn_requires_abort() {
+                return Err(Failure::Abort(text));
+            }
+            // Whether a commit without an answer happened is for a new producer to find out (librdkafka issue 5423).
+            if !cause.is_retriable() || start.elapsed() >= CALL_TIMEOUT {
+                return Err(Failure::Rebuild(text));
+            }
+        }
+    }
+
+    /// Ends the transaction without a trace.
+    fn abort(&self) -> Result<(), String> {
+        let Some(sender) = &self.sender else { return Ok(()) };
+        // The client waits for messages under way, and with our kind of polling nobody would tell it of them.
+        sender.producer.purge(PurgeConfig::default().queue().inflight());
+        let _watched = self.watchdog.watch("abort_transaction", CALL_TIMEOUT * 2 + WATCHDOG_SLACK);
+        sender.wait_for_acknowledgements().map_err(|error| error.to_string())?;
+        let _ = (sender.take_failure(), sender.take_ends());
+        let abort = || sender.producer.abort_transaction(CALL_TIMEOUT);
+        match self.call(Step::Abort, "abort_transaction", abort) {
+            Ok(()) => Ok(()),
+            Err(Failure::Abort(text) | Failure::Rebuild(text)) => Err(text),
+            Err(Failure::Hopeless(error)) => Err(error.to_string()),
+        }
+    }
+
+    fn discard(&mut self) {
+        let _watched = self.watchdog.watch("dropping a producer", CALL_TIMEOUT + WATCHDOG_SLACK);
+        self.sender = None;
+    }
+
+    fn fault(&self, step: Step) -> Option<Fault> {
+        self.faults.as_ref().and_then(|faults| faults(step))
+    }
+
+    fn injected(&self, step: Step) -> Option<Failure> {
+        self.fault(step).map(Failure::injected)
+    }
+}
+
+impl Failure {
+    fn injected(fault: Fault) -> Self {
+        match fault {
+            Fault::Abort => Self::Abort("injected".to_owned()),
+            Fault::Rebuild | Fault::LostAnswer => Self::Rebuild("injected".to_owned()),
+        }
+    }
+}
+
+/// What a message that was not accepted means for its transaction.
+fn undelivered(topic: String, code: RDKafkaErrorCode) -> Failure {
+    match code {
+        // The same message would be refused again.
+        RDKafkaErrorCode::MessageSizeTooLarge
+        | RDKafkaErrorCode::InvalidMessage
+        | RDKafkaErrorCode::InvalidMessageSize
+        | RDKafkaErrorCode::TopicAuthorizationFailed
+        | RDKafkaErrorCode::UnknownTopicOrPartition
+        | RDKafkaErrorCode::UnknownTopic
+        | RDKafkaErrorCode::UnknownPartition => {
+            Failure::Hopeless(KafkaError::NotDelivered { topic, cause: code.to_string() })
+        }
+        _ => Failure::Abort(format!("a message to `{topic}`: {code}")),
+    }
+}
