@@ -4,16 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use tests::{Received, scorer, trainer};
-
-/// The four topics of the pipeline that are written to.
-pub const TOPICS: [&str; 4] = ["facturas_erroneas", "cancelaciones", "anomalias_kmeans", "anomalias_bisect_kmeans"];
-
-/// Trains on the real history into `models`.
-pub fn train(history: &Path, models: &Path) {
-    let run = trainer(&["--input", text(history), "--models", text(models), "--device", "cpu", "--quiet"]);
-    assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{}", run.stderr);
-}
+use tests::{Received, scorer, text};
 
 /// The messages that `scorer score` writes for `file`, by topic.
 pub fn score(file: &Path, models: &Path, folder: &Path) -> BTreeMap<String, Vec<Value>> {
@@ -44,8 +35,4 @@ pub fn sorted<'a>(messages: impl IntoIterator<Item = &'a Value>) -> Vec<String> 
 
 pub fn values(received: &[Received]) -> impl Iterator<Item = &Value> {
     received.iter().map(|received| &received.value)
-}
-
-pub fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }

@@ -1,6 +1,11 @@
 //! Acceptance tests: the programs as a user runs them, on the real history and a real Apache Kafka.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod broker;
+mod clock;
+mod exactly_once;
 mod expected;
+mod rebalance;
 mod stream;
 mod trouble;
+mod zombie;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Kafka, real_data, scorer, start_scorer};
+use tests::{Kafka, TOPICS, real_data, scorer, start_scorer, text, train};
 
-use crate::expected::{TOPICS, score, sorted, text, train, values};
+use crate::expected::{score, sorted, values};
 
 fn windows(messages: &[Value]) -> Vec<(String, u64)> {
     let window = |message: &Value| {
@@ -29,7 +29,8 @@ fn the_stream_gives_what_the_file_gives(partitions: u32) {
     let topics = scorer(&[&["topics"][..], &brokers, &create].concat());
     assert_eq!(topics.code, Some(0), "{}", topics.stderr);
     let options = ["run", "--models", text(folder.path()), "--device", "cpu", "--clock", "event", "--all-verdicts"];
-    let running = start_scorer(&[&options[..], &brokers].concat());
+    let state = folder.path().join("state");
+    let running = start_scorer(&[&options[..], &brokers, &["--state-dir", text(&state)]].concat());
     let replay = scorer(&[&["replay", text(&production)][..], &brokers].concat());
     assert_eq!(replay.code, Some(0), "{}", replay.stderr);
 
@@ -46,7 +47,7 @@ fn the_stream_gives_what_the_file_gives(partitions: u32) {
     let (run, took) = running.terminate();
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(took < Duration::from_secs(10), "it drained and left in {took:?}");
-    for (committed, end) in kafka.committed("atalaya", "purchases", partitions as i32) {
+    for (committed, end) in kafka.committed("atalaya", "purchases", partitions) {
         // An empty partition has nothing to commit.
         assert_eq!(committed.unwrap_or(0), end, "everything is complete, so everything is committed");
     }
@@ -87,14 +88,17 @@ fn a_killed_scorer_goes_on_where_it_stopped() {
     let brokers = ["--brokers", &kafka.brokers];
     assert_eq!(scorer(&[&["replay", text(&lines)][..], &brokers].concat()).code, Some(0));
     let options = ["run", "--models", text(folder.path()), "--device", "cpu", "--clock", "event", "--all-verdicts"];
+    let state = folder.path().join("state");
+    let delivery = ["--delivery", "at-least-once", "--state-dir", text(&state)];
     // The group waits for a killed member until its session has timed out.
     let small_batches = ["--batch-records", "500", "-X", "session.timeout.ms=6000"];
+    let options = [&options[..], &brokers, &delivery, &small_batches].concat();
     for kills in 1..=4 {
-        let running = start_scorer(&[&options[..], &brokers, &small_batches].concat());
+        let running = start_scorer(&options);
         kafka.read_until("anomalias_bisect_kmeans", |received| received.len() > 300 * kills);
         running.kill();
     }
-    let last = start_scorer(&[&options[..], &brokers, &small_batches, &["--until-end"]].concat()).wait();
+    let last = start_scorer(&[&options[..], &["--until-end"]].concat()).wait();
     assert_eq!(last.code, Some(0), "{}", last.stderr);
     for topic in TOPICS.iter().filter(|topic| **topic != "cancelaciones") {
         let received = kafka.read(topic);

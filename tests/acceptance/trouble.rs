@@ -1,7 +1,7 @@
-//! Bad records, quiet topics and missing topics on a real broker.
+//! Bad records and missing topics on a real broker.
 
 use serde_json::{Value, json};
-use tests::{Kafka, repository, scorer, start_scorer};
+use tests::{Kafka, repository, scorer, text};
 
 fn good(invoice: &str) -> Vec<u8> {
     format!("{invoice},22143,\"MUG, RED\",2,9/1/2010 9:22,1.5,12345,France").into_bytes()
@@ -29,19 +29,11 @@ fn bad_records_are_published_once_and_whole() {
     payloads.extend(bad.iter().map(|(payload, _)| payload.clone()));
     payloads.push(good("2"));
     kafka.send("purchases", &payloads);
-    let models = repository().join("models");
-    let options = [
-        "run",
-        "--models",
-        models.to_str().unwrap(),
-        "--brokers",
-        &kafka.brokers,
-        "--device",
-        "cpu",
-        "--all-verdicts",
-        "--until-end",
-    ];
-    let run = start_scorer(&options).wait();
+    let (models, folder) = (repository().join("models"), tempfile::tempdir().unwrap());
+    let state = folder.path().join("state");
+    let paths = ["--models", text(&models), "--state-dir", text(&state)];
+    let how = ["--device", "cpu", "--all-verdicts", "--until-end"];
+    let run = scorer(&[&["run", "--brokers", &kafka.brokers][..], &paths, &how].concat());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
 
     let erroneous = kafka.read("facturas_erroneas");
@@ -56,33 +48,6 @@ fn bad_records_are_published_once_and_whole() {
     }
     let keys: Vec<Option<String>> = kafka.read("anomalias_kmeans").into_iter().map(|message| message.key).collect();
     assert_eq!(keys, [Some("1".to_owned()), Some("2".to_owned())], "the good records around them are scored");
-}
-
-/// On Kafka's own clock, a quiet topic closes its last invoice by itself.
-#[test]
-fn a_quiet_topic_closes_its_last_invoice() {
-    let kafka = Kafka::start();
-    let text = std::fs::read_to_string(repository().join("resources/pipelines/invoices.toml")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let pipeline = folder.path().join("quick.toml");
-    std::fs::write(&pipeline, text.replace("session_gap = \"40s\"", "session_gap = \"2s\"")).unwrap();
-    let options = [
-        "run",
-        "--pipeline",
-        pipeline.to_str().unwrap(),
-        "--brokers",
-        &kafka.brokers,
-        "--device",
-        "cpu",
-        "--all-verdicts",
-    ];
-    let create = scorer(&["topics", "--brokers", &kafka.brokers]);
-    assert_eq!(create.code, Some(0), "{}", create.stderr);
-    let running = start_scorer(&options);
-    kafka.send("purchases", &[good("7"), good("7")]);
-    let verdicts = kafka.read_until("anomalias_kmeans", |received| !received.is_empty());
-    assert_eq!((verdicts.len(), &verdicts[0].value["lines"]), (1, &json!(2)));
-    assert_eq!(running.terminate().0.code, Some(0));
 }
 
 #[test]

@@ -19,8 +19,8 @@ stop_timeout=20  # seconds, then SIGKILL
 
 usage() {
   cat <<'TEXT'
-kafka.sh start [--dir DIR] [--port PORT] [--brokers 1|3] [--property KEY=VALUE]...
-               starts a cluster and returns; prints bootstrap=ADDRESS[,..] and dir=DIR
+kafka.sh start [--dir DIR] [--port PORT] [--brokers 1|3] [--proxied PORT] [--property KEY=VALUE]...
+               starts a cluster and returns; prints bootstrap=ADDRESS[,..], dir=DIR and, with --proxied, behind=ADDRESS
 kafka.sh stop  --dir DIR
                stops it
 kafka.sh run   [the options of start]
@@ -31,6 +31,8 @@ kafka.sh fetch
   --dir DIR    where the data and the logs go: kept by `stop`, and `start` on it again starts the same
                cluster again, or those of its brokers that are down (default: a temporary folder, removed by `stop`)
   --port PORT  of the first broker; two others take the next two (default: free ports)
+  --proxied PORT  gives the one broker a second listener, at the ADDRESS that `behind` names. Clients that come there
+               are told that the broker is at PORT, where a proxy of the caller's passes them on to ADDRESS
 TEXT
 }
 
@@ -52,7 +54,7 @@ fetch() (
   mvn --batch-mode --quiet --no-transfer-progress --file "$here/pom.xml" \
     dependency:copy-dependencies -DoutputDirectory="$jars" >&2
   kafka_java=("${kafka_java[@]/SharedArchiveFile/ArchiveClassesAtExit}")
-  dir='' port='' brokers='' properties=()
+  dir='' port='' brokers='' proxied='' properties=()
   start_cluster >/dev/null
   stop
   cp "$here/pom.xml" "$target/fetched.xml"
@@ -81,7 +83,7 @@ random_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'xy' | cut -c 1-22; }
 
 # Writes server.properties of every node under $dir, and formats their storage.
 create_cluster() { # dir brokers port properties...
-  local dir=$1 brokers=$2 port=$3 node
+  local dir=$1 brokers=$2 port=$3 behind='' node
   shift 3
   local ports controller_ports quorum=() bootstrap=()
   mapfile -t controller_ports < <(free_ports "$brokers")
@@ -101,8 +103,9 @@ create_cluster() { # dir brokers port properties...
   mkdir -p "$dir/logs"
   for ((node = 1; node <= brokers; node++)); do
     mkdir -p "$dir/node-$node"
+    if [[ -n $proxied ]]; then behind=$(free_ports 1); fi
     server_properties "$dir/node-$node" "$node" "$brokers" \
-      "${ports[node - 1]}" "${controller_ports[node - 1]}" "$(join_by_comma "${bootstrap[@]}")" \
+      "${ports[node - 1]}" "${controller_ports[node - 1]}" "$(join_by_comma "${bootstrap[@]}")" "$behind" \
       >"$dir/node-$node/server.properties"
     printf '%s\n' "$@" >>"$dir/node-$node/server.properties" # a later line wins
   done
@@ -111,12 +114,17 @@ create_cluster() { # dir brokers port properties...
 
 join_by_comma() { local IFS=,; echo "$*"; }
 
-server_properties() { # node_dir node brokers port controller_port controllers
+server_properties() { # node_dir node brokers port controller_port controllers port_behind_the_proxy
   local replicas=$3 in_sync=$(($3 / 2 + 1)) # 1 of 1, 2 of 3
+  local listeners=PLAINTEXT://127.0.0.1:$4
+  local advertised=$listeners${7:+,PROXIED://127.0.0.1:$proxied}
+  listeners+=${7:+,PROXIED://127.0.0.1:$7}
   cat <<TEXT
 process.roles=broker,controller
 node.id=$2
-listeners=PLAINTEXT://127.0.0.1:$4,CONTROLLER://127.0.0.1:$5
+listeners=$listeners,CONTROLLER://127.0.0.1:$5
+advertised.listeners=$advertised
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=$6
 log.dirs=$1/data
@@ -230,20 +238,23 @@ start_cluster() {
   fi
   dir=$(realpath --canonicalize-missing "$dir")
   local formatted=$dir/node-1/data/meta.properties
-  if [[ -f $formatted && (-n $brokers$port || ${#properties[@]} -gt 0) ]]; then
-    die "$dir holds a cluster already: start it without --brokers, --port and --property"
+  if [[ -f $formatted && (-n $brokers$port$proxied || ${#properties[@]} -gt 0) ]]; then
+    die "$dir holds a cluster already: start it without --brokers, --port, --proxied and --property"
   fi
+  if [[ -n $proxied && ${brokers:-1} != 1 ]]; then die "--proxied is for a cluster of one broker"; fi
   trap stop EXIT # a start that fails or is interrupted leaves no broker behind
   if [[ ! -f $formatted ]]; then create_cluster "$dir" "${brokers:-1}" "$port" "${properties[@]}"; fi
   start_brokers "$dir"
   trap - EXIT
-  echo "bootstrap=$(bootstrap)"
+  echo "bootstrap=$(addresses PLAINTEXT)"
   echo "dir=$dir"
+  if [[ -n $proxied ]]; then echo "behind=$(addresses PROXIED)"; fi
 }
 
-bootstrap() {
+# Where the brokers listen under that name.
+addresses() { # name
   local addresses
-  mapfile -t addresses < <(sed -n 's|^listeners=PLAINTEXT://\([^,]*\),.*|\1|p' "$dir"/node-*/server.properties)
+  mapfile -t addresses < <(sed -n "s|^listeners=.*$1://\\([^,]*\\),.*|\\1|p" "$dir"/node-*/server.properties)
   join_by_comma "${addresses[@]}"
 }
 
@@ -259,10 +270,10 @@ run() {
   trap stop EXIT
   cat >&2 <<TEXT
 
-Apache Kafka listens on $(bootstrap); its data and logs are in $dir
+Apache Kafka listens on $(addresses PLAINTEXT); its data and logs are in $dir
 
-  cargo run -p scorer -- --brokers $(bootstrap)
-  java -cp '$jars/*' org.apache.kafka.tools.TopicCommand --bootstrap-server $(bootstrap) --list
+  cargo run -p scorer -- --brokers $(addresses PLAINTEXT)
+  java -cp '$jars/*' org.apache.kafka.tools.TopicCommand --bootstrap-server $(addresses PLAINTEXT) --list
 
 Ctrl-C stops it.
 TEXT
@@ -272,12 +283,13 @@ TEXT
 
 command=${1:-}
 shift || true
-dir='' port='' brokers='' properties=()
+dir='' port='' brokers='' proxied='' properties=()
 while (($# > 0)); do
   [[ $# -gt 1 ]] || die "$1 needs a value"
   case $1 in
     --dir) dir=$2 ;;
     --port) [[ $2 =~ ^[0-9]+$ ]] || die "--port takes a number, not $2"; port=$2 ;;
+    --proxied) [[ $2 =~ ^[0-9]+$ ]] || die "--proxied takes a port, not $2"; proxied=$2 ;;
     --brokers) [[ $2 =~ ^[13]$ ]] || die "--brokers takes 1 or 3, not $2"; brokers=$2 ;;
     --property) [[ $2 == *=* ]] || die "--property takes KEY=VALUE, not $2"; properties+=("$2") ;;
     *) die "unknown option $1" ;;

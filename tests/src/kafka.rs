@@ -1,25 +1,34 @@
-//! A real Apache Kafka for a test, and what a consumer sees of it.
+//! A real Apache Kafka for a test, what a consumer sees of it, and brokers that end and come back.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 
-use crate::repository;
+use crate::programs::signal;
+use crate::{Group, Producer, Proxy, repository, wait_for};
 
-/// A cluster of one broker, stopped when this is dropped.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// As kafka.sh sets offsets.topic.num.partitions.
+const OFFSETS_PARTITIONS: u32 = 3;
+
+/// A cluster on this machine, stopped when this is dropped.
 #[derive(Debug)]
 pub struct Kafka {
     folder: PathBuf,
-    /// `host:port`.
+    /// `host:port`, several with commas.
     pub brokers: String,
+    /// Where programs under test find it: the brokers, or the proxy before the broker.
+    pub reached_at: String,
 }
 
 /// A message as a consumer sees it.
@@ -34,12 +43,33 @@ pub struct Received {
 impl Kafka {
     /// Starts a broker on a free port with an empty log.
     pub fn start() -> Self {
-        let script = repository().join("tests/kafka/kafka.sh");
-        let output = Command::new(script).arg("start").stderr(Stdio::inherit()).output().unwrap();
+        Self::start_with(&[])
+    }
+
+    /// Starts three brokers; every topic is on all of them, and one of them may be away.
+    pub fn start_three() -> Self {
+        Self::start_with(&["--brokers", "3"])
+    }
+
+    /// Starts a broker that is reached through `proxy` by those who come to it there, and directly by others.
+    pub fn start_behind(proxy: &Proxy) -> Self {
+        let (mut kafka, text) = Self::run_script(&["--proxied", &proxy.port().to_string()]);
+        proxy.pass_on_to(&value_of(&text, "behind="));
+        kafka.reached_at = format!("127.0.0.1:{}", proxy.port());
+        kafka
+    }
+
+    /// Starts a cluster with options of kafka.sh.
+    pub fn start_with(options: &[&str]) -> Self {
+        Self::run_script(options).0
+    }
+
+    fn run_script(options: &[&str]) -> (Self, String) {
+        let output = script().arg("start").args(options).stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "Kafka starts; tests/kafka/README.md tells what it needs");
         let text = String::from_utf8(output.stdout).unwrap();
-        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
-        Self { folder: value("dir=").into(), brokers: value("bootstrap=") }
+        let brokers = value_of(&text, "bootstrap=");
+        (Self { folder: value_of(&text, "dir=").into(), reached_at: brokers.clone(), brokers }, text)
     }
 
     /// Creates a topic.
@@ -57,18 +87,25 @@ impl Kafka {
 
     /// Sends records without keys to partition 0 and waits for their acknowledgements.
     pub fn send(&self, topic: &str, payloads: &[Vec<u8>]) {
-        let producer: BaseProducer =
-            self.client().set("message.max.bytes", "30000000").set("compression.type", "lz4").create().unwrap();
-        for payload in payloads {
-            producer
-                .send(BaseRecord::<(), [u8]>::to(topic).partition(0).payload(payload))
-                .map_err(|error| error.0)
-                .unwrap();
-        }
-        producer.flush(Duration::from_secs(30)).unwrap();
+        let producer = Producer::new(&self.brokers);
+        payloads
+            .iter()
+            .for_each(|payload| producer.send(BaseRecord::to(topic).partition(0).payload(payload.as_slice())));
+        producer.flush();
     }
 
-    /// Everything in a topic up to its present end, read with `read_committed`.
+    /// Sends keys with their payloads, partitioned by key, and waits for their acknowledgements; how many there were.
+    pub fn send_keyed(&self, topic: &str, records: impl IntoIterator<Item = (String, String)>) -> u64 {
+        let (producer, mut sent) = (Producer::new(&self.brokers), 0);
+        for (key, payload) in records {
+            producer.send(BaseRecord::to(topic).key(key.as_bytes()).payload(payload.as_bytes()));
+            sent += 1;
+        }
+        producer.flush();
+        sent
+    }
+
+    /// Everything in all partitions of a topic up to their present ends, read with `read_committed`.
     pub fn read(&self, topic: &str) -> Vec<Received> {
         let consumer: BaseConsumer = self
             .client()
@@ -78,25 +115,27 @@ impl Kafka {
             .set("fetch.message.max.bytes", "40000000")
             .create()
             .unwrap();
-        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
-        let mut open = metadata.topics()[0].partitions().len();
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
+        let partitions = metadata.topics()[0].partitions();
+        assert!(!partitions.is_empty(), "topic `{topic}` exists");
         let mut assignment = TopicPartitionList::new();
-        for partition in metadata.topics()[0].partitions() {
+        for partition in partitions {
             assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
         }
         consumer.assign(&assignment).unwrap();
-        let mut received = Vec::new();
-        let start = Instant::now();
-        while open > 0 {
-            assert!(start.elapsed() < Duration::from_secs(60), "the broker answers");
+        let (mut received, mut ended, start) = (Vec::new(), BTreeSet::new(), Instant::now());
+        while ended.len() < partitions.len() {
+            assert!(start.elapsed() < TIMEOUT, "the broker answers");
             match consumer.poll(Duration::from_secs(1)) {
                 None => {}
                 Some(Ok(message)) => received.push(Received {
                     key: message.key().map(|key| String::from_utf8(key.to_vec()).unwrap()),
                     value: serde_json::from_slice(message.payload().unwrap()).unwrap(),
                 }),
-                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
-                Some(Err(error)) => panic!("{error}"),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    ended.insert(partition);
+                }
+                Some(Err(error)) => assert!(is_connection(&error), "{error}"),
             }
         }
         received
@@ -120,17 +159,52 @@ impl Kafka {
     }
 
     /// The offsets a group has committed, and the ends of the partitions.
-    pub fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<(Option<i64>, i64)> {
-        let consumer: BaseConsumer = self.client().set("group.id", group).create().unwrap();
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition_range(topic, 0, partitions - 1);
-        let committed = consumer.committed_offsets(asked, Duration::from_secs(10)).unwrap();
-        let of = |partition| {
-            let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)).unwrap();
-            let offset = committed.find_partition(topic, partition).and_then(|found| found.offset().to_raw());
-            (offset.filter(|offset| *offset >= 0), end)
-        };
-        (0..partitions).map(of).collect()
+    pub fn committed(&self, group: &str, topic: &str, partitions: u32) -> Vec<(Option<i64>, i64)> {
+        let group = Group::new(&self.brokers, group, topic, partitions);
+        group.committed().unwrap().into_iter().zip(group.ends().unwrap()).collect()
+    }
+
+    /// The broker that leads a partition.
+    pub fn leader(&self, topic: &str, partition: i32) -> u32 {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        wait_for(&format!("a leader of partition {partition} of `{topic}`"), TIMEOUT, || {
+            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
+            let partitions = metadata.topics().first()?.partitions();
+            let leader = partitions.iter().find(|found| found.id() == partition)?.leader();
+            u32::try_from(leader).ok()
+        })
+    }
+
+    /// The broker that coordinates a consumer group.
+    pub fn coordinator(&self, group: &str) -> u32 {
+        let partition = java_hash(group).unsigned_abs() % OFFSETS_PARTITIONS;
+        self.leader("__consumer_offsets", partition as i32)
+    }
+
+    /// Ends a broker with SIGKILL.
+    pub fn kill_broker(&self, node: u32) {
+        self.end_broker(node, "KILL");
+    }
+
+    /// Ends a broker with SIGTERM: it hands over what it leads first.
+    pub fn terminate_broker(&self, node: u32) {
+        self.end_broker(node, "TERM");
+    }
+
+    fn end_broker(&self, node: u32, name: &str) {
+        let path = self.folder.join(format!("node-{node}/pid"));
+        let process: u32 = std::fs::read_to_string(path).unwrap().trim().parse().unwrap();
+        signal(name, process);
+        // Nobody may have waited for it yet: what is left of it then has no command line.
+        let command_line = format!("/proc/{process}/cmdline");
+        wait_for("the broker's end", TIMEOUT, || {
+            std::fs::read(&command_line).map_or(true, |line| line.is_empty()).then_some(())
+        });
+    }
+
+    /// Starts those brokers again that have ended.
+    pub fn start_brokers(&self) {
+        assert!(script().args(["start", "--dir"]).arg(&self.folder).stdout(Stdio::null()).status().unwrap().success());
     }
 
     fn client(&self) -> ClientConfig {
@@ -142,7 +216,36 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        let script = repository().join("tests/kafka/kafka.sh");
-        let _ = Command::new(script).args(["stop", "--dir"]).arg(&self.folder).status();
+        let _ = script().args(["stop", "--dir"]).arg(&self.folder).status();
+    }
+}
+
+fn script() -> Command {
+    Command::new(repository().join("tests/kafka/kafka.sh"))
+}
+
+fn value_of(text: &str, name: &str) -> String {
+    text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
+}
+
+/// A broker that went away for a moment: the client connects again by itself.
+fn is_connection(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown))
+}
+
+/// Java's `String.hashCode`, of ASCII.
+fn java_hash(text: &str) -> i32 {
+    text.bytes().fold(0, |hash: i32, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::java_hash;
+
+    #[test]
+    fn the_hash_is_javas() {
+        assert_eq!(java_hash("hello"), 99_162_322);
+        assert_eq!(java_hash("exactly-once"), -286_864_670);
     }
 }

@@ -1,14 +1,34 @@
-//! What the acceptance tests stand on: a real Apache Kafka, the programs as processes, the real data.
+//! What the acceptance tests and the benchmarks stand on: a real Apache Kafka, the programs as processes, the real
+//! data.
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod compare;
+mod feed;
+mod group;
 mod kafka;
+pub mod kill;
+mod lines;
+pub mod measure;
+mod pipeline;
+mod producer;
 mod programs;
+mod proxy;
+mod trial;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+pub use compare::{Difference, TOPICS, compare};
+pub use feed::{Feed, Sender};
+pub use group::Group;
 pub use kafka::{Kafka, Received};
-pub use programs::{Run, Running, scorer, start_scorer, trainer};
+pub use lines::Lines;
+pub use pipeline::PipelineFile;
+pub use producer::Producer;
+pub use programs::{Run, Running, build_programs, logged, scorer, start_scorer, train, trainer};
+pub use proxy::Proxy;
+pub use trial::Trial;
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
@@ -23,4 +43,21 @@ pub fn real_data(name: &str) -> Option<PathBuf> {
     }
     eprintln!("skipped: the real data is absent ({})", path.display());
     None
+}
+
+/// A path as an argument of a program.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Looks again and again until there is something.
+pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < limit, "waited {} s in vain for {what}", limit.as_secs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -1,10 +1,17 @@
 //! The programs, run as processes of their own.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
-use crate::repository;
+use serde_json::Value;
+
+use crate::{repository, text, wait_for};
+
+/// How long a program may take to leave after SIGTERM, and to say what is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a program that ended had to say.
 #[derive(Debug)]
@@ -27,63 +34,147 @@ pub fn scorer(arguments: &[&str]) -> Run {
     run("scorer", arguments)
 }
 
-/// Starts `scorer` and lets it run.
-pub fn start_scorer(arguments: &[&str]) -> Running {
-    let mut command = Command::new(program("scorer"));
-    command.args(arguments).current_dir(repository()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Running(Some(command.spawn().unwrap()))
+/// Trains on the history in `file` into the folder `models`.
+pub fn train(file: &Path, models: &Path) {
+    let run = trainer(&["--input", text(file), "--models", text(models), "--device", "cpu", "--quiet"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{}", run.stderr);
 }
 
-/// A program that runs; it is killed when this is dropped.
+/// Starts `scorer` and lets it run.
+pub fn start_scorer(arguments: &[&str]) -> Running {
+    let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let mut command = Command::new(program("scorer"));
+    command.args(arguments).current_dir(repository());
+    command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+    Running { child: command.spawn().unwrap(), stdout, stderr }
+}
+
+/// Builds both programs, so that a program of this crate does not run stale ones: `cargo run` builds only its own.
+pub fn build_programs() {
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        assert!(Command::new(cargo).args(["build", "--quiet"]).current_dir(repository()).status().unwrap().success());
+    }
+}
+
+/// A program that runs; it is killed when this is dropped, and heard when a test fails.
 #[derive(Debug)]
-pub struct Running(Option<Child>);
+pub struct Running {
+    child: Child,
+    // Files, not pipes: a pipe that nobody reads stops the program once it is full.
+    stdout: File,
+    stderr: File,
+}
 
 impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal, named without SIG.
+    pub fn signal(&self, name: &str) {
+        signal(name, self.id());
+    }
+
     /// Sends SIGTERM and waits for the end, and how long that took.
     pub fn terminate(mut self) -> (Run, Duration) {
-        let child = self.0.take().unwrap();
         let start = Instant::now();
-        signal("TERM", child.id());
-        (outcome(child.wait_with_output().unwrap()), start.elapsed())
+        // One that has ended by itself is not there to be asked; its exit code tells.
+        if !self.has_ended() {
+            self.signal("TERM");
+        }
+        let status = wait_for("the end after SIGTERM", PATIENCE, || self.child.try_wait().unwrap());
+        (self.outcome(status), start.elapsed())
     }
 
     /// Sends SIGKILL and waits for the end.
     pub fn kill(mut self) {
-        let mut child = self.0.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for the end.
     pub fn wait(mut self) -> Run {
-        outcome(self.0.take().unwrap().wait_with_output().unwrap())
+        let status = self.child.wait().unwrap();
+        self.outcome(status)
+    }
+
+    /// Waits for the end, but not for ever.
+    pub fn wait_at_most(mut self, limit: Duration) -> Run {
+        let status = wait_for("the program's end", limit, || self.child.try_wait().unwrap());
+        self.outcome(status)
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Its standard error so far.
+    pub fn stderr(&self) -> String {
+        written(&self.stderr)
+    }
+
+    /// The fields of every JSON log line so far with this message.
+    pub fn log(&self, message: &str) -> Vec<Value> {
+        logged(&self.stderr(), message)
+    }
+
+    /// Waits for the first JSON log line with this message; its fields.
+    pub fn wait_for_log(&mut self, message: &str) -> Value {
+        wait_for(&format!("the log line `{message}`"), PATIENCE, || {
+            let ended = self.has_ended();
+            let found = self.log(message).into_iter().next();
+            assert!(found.is_some() || !ended, "it ended before it logged `{message}`");
+            found
+        })
+    }
+
+    fn outcome(&self, status: ExitStatus) -> Run {
+        Run { code: status.code(), stdout: written(&self.stdout), stderr: self.stderr() }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
+        if std::thread::panicking() {
+            eprintln!("process {} said at last:\n{}", self.id(), last_lines(&self.stderr()));
         }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-fn signal(name: &str, process: u32) {
+/// The fields of every JSON log line in `stderr` with this message.
+pub fn logged(stderr: &str, message: &str) -> Vec<Value> {
+    let lines = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let fields = lines.filter_map(|mut line| Some(line.get_mut("fields")?.take()));
+    fields.filter(|fields| fields["message"] == message).collect()
+}
+
+/// Sends a signal, named without SIG, to a process.
+pub(crate) fn signal(name: &str, process: u32) {
     let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().unwrap();
     assert!(status.success());
 }
 
-fn run(name: &str, arguments: &[&str]) -> Run {
-    outcome(Command::new(program(name)).args(arguments).current_dir(repository()).output().unwrap())
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
-fn outcome(output: Output) -> Run {
-    Run {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+/// Everything in a file that a program still writes to: its position, which the program shares, stays where it is.
+fn written(file: &File) -> String {
+    let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn run(name: &str, arguments: &[&str]) -> Run {
+    let Output { status, stdout, stderr } =
+        Command::new(program(name)).args(arguments).current_dir(repository()).output().unwrap();
+    let lossy = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Run { code: status.code(), stdout: lossy(stdout), stderr: lossy(stderr) }
 }
 
 /// The path of a program: `cargo test --workspace` builds them, because both have integration tests of their own.

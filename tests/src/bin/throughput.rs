@@ -1,42 +1,47 @@
-//! Lines a second through the scorer on a real Kafka, beside what a bare consumer of the same topic reaches.
+//! Lines a second through the scorer on a real Kafka in both deliveries, beside what a bare consumer of the same topic
+//! reaches.
 //!
-//! `cargo build && cargo run -p tests --bin throughput` simulates about a million lines, sends them, and lets both read them in turn,
-//! three times each; medians are printed.
+//! `cargo run -p tests --bin throughput` simulates about a million lines, sends them, and lets all three read them in
+//! turn, three times each; medians are printed.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use scorer::kafka::{EndWhen, KafkaSettings, Stream, StreamOptions};
-use scorer::scoring::Detectors;
-use shared::device::{DeviceRequest, choose};
-use shared::pipeline::Pipeline;
-use tests::{Kafka, repository, scorer};
+use tests::measure::{median, preload, read_to_the_end, simulated_lines};
+use tests::{Kafka, build_programs, text};
 
 const ROUNDS: usize = 3;
+const COMMIT_INTERVAL_MS: &str = "100";
 
 fn main() {
+    build_programs();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lines.csv");
-    let file = file.to_str().unwrap();
-    let simulated = scorer(&["simulate", "invoices", "--days", "3200", "--invoices-per-day", "45", "--output", file]);
-    assert_eq!(simulated.code, Some(0), "{}", simulated.stderr);
     let kafka = Kafka::start();
-    let replay = scorer(&["replay", file, "--brokers", &kafka.brokers]);
-    assert_eq!(replay.code, Some(0), "{}", replay.stderr);
-    println!("{}", replay.stderr.trim());
+    preload(&kafka, &simulated_lines(folder.path()), 1);
 
-    let (mut bare, mut scored) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    let (mut bare, mut at_least_once, mut exactly_once) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
         bare.push(consume(&kafka.brokers));
-        scored.push(score(&kafka.brokers, round));
-        println!("round {}: bare consumer {:.0} lines/s, scorer {:.0} lines/s", round + 1, bare[round], scored[round]);
+        at_least_once.push(score(&kafka, "at-least-once", round, folder.path()));
+        exactly_once.push(score(&kafka, "exactly-once", round, folder.path()));
+        println!(
+            "round {round}: bare consumer {:.0} lines/s, at least once {:.0}, exactly once {:.0}",
+            bare[round - 1],
+            at_least_once[round - 1],
+            exactly_once[round - 1]
+        );
     }
-    let (bare, scored) = (median(bare), median(scored));
-    println!("median: bare consumer={bare:.0} lines/s scorer={scored:.0} lines/s ratio={:.2}", scored / bare);
+    let (bare, at_least_once, exactly_once) = (median(&bare), median(&at_least_once), median(&exactly_once));
+    println!(
+        "median: bare consumer={bare:.0} lines/s at-least-once={at_least_once:.0} exactly-once={exactly_once:.0} \
+         at-least-once/bare={:.2} exactly-once/at-least-once={:.2} commit interval={COMMIT_INTERVAL_MS} ms",
+        at_least_once / bare,
+        exactly_once / at_least_once
+    );
 }
 
 /// Lines a second from the first to the last, by a consumer that does nothing with them.
@@ -67,40 +72,11 @@ fn consume(brokers: &str) -> f64 {
 }
 
 /// Lines a second from the first that was read to the last that was scored, published and committed.
-fn score(brokers: &str, round: usize) -> f64 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let settings = KafkaSettings { brokers: brokers.to_owned(), properties: Vec::new() };
-    let pipeline = Arc::new(Pipeline::load("invoices").unwrap().with_event_clock().unwrap());
-    let device = choose(DeviceRequest::Cpu).unwrap();
-    let detectors = Detectors::load(&repository().join("models"), &pipeline, &device).unwrap();
-    runtime
-        .block_on(scorer::kafka::ensure_topics(
-            &settings,
-            &pipeline,
-            Some(scorer::kafka::TopicSettings { partitions: 1, replication_factor: -1 }),
-        ))
-        .unwrap();
-    let options = StreamOptions {
-        group: format!("scorer-{round}"),
-        batch_records: 10_000,
-        batch_age: Duration::from_millis(20),
-        all_verdicts: false,
-        end_when: EndWhen::Reached(Arc::new(|_| true)),
-        max_erroneous_bytes: None,
-    };
-    let stream = runtime.block_on(Stream::start(&settings, pipeline, detectors, options, Arc::new(|_| {}))).unwrap();
-    let status = stream.status();
-    // Joining the group takes seconds and is not what is measured.
-    let mut first = Instant::now();
-    while status.get().counters.records == 0 {
-        first = Instant::now();
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    stream.join().unwrap();
-    status.get().counters.records as f64 / first.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn score(kafka: &Kafka, delivery: &str, round: usize, folder: &Path) -> f64 {
+    let group = format!("{delivery}-{round}");
+    let state = folder.join(&group);
+    let interval = ["--commit-interval-ms", COMMIT_INTERVAL_MS];
+    let options = [&["--delivery", delivery, "--state-dir", text(&state)][..], &interval].concat();
+    let ended = read_to_the_end(kafka, &group, &[options])[0];
+    ended.records / ended.seconds
 }

@@ -1,0 +1,59 @@
+//! Instances that come back after they were taken for dead, or that there are two of.
+
+use std::time::Duration;
+
+use tests::{Feed, Kafka, Running, Trial, wait_for};
+
+const PARTITIONS: u32 = 3;
+const LINES_A_SECOND: usize = 2_000;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn restored(instance: &Running) -> usize {
+    instance.log("restored").len()
+}
+
+/// One is stopped until its partitions are another's and goes on then: what it still holds is not published.
+#[test]
+fn an_instance_that_comes_back_from_the_dead_changes_nothing() {
+    let Some(trial) = Trial::start(Kafka::start(), PARTITIONS) else { return };
+    let feed = Feed::start(trial.sender(), LINES_A_SECOND);
+    let without_id = ["-X", "session.timeout.ms=6000"];
+    let mut stopped = trial.instance("stopped", &without_id);
+    trial.group.wait_until_all_move();
+    stopped.signal("STOP");
+    let heir = trial.instance("heir", &without_id);
+    wait_for("the heir to get every partition", PATIENCE, || (restored(&heir) >= PARTITIONS as usize).then_some(()));
+    trial.group.wait_until_all_move();
+
+    let before = restored(&stopped);
+    stopped.signal("CONT");
+    wait_for("the instance to see that it was given up", PATIENCE, || {
+        (stopped.has_ended() || restored(&stopped) > before).then_some(())
+    });
+    trial.group.wait_until_all_move();
+    let mut instances = vec![heir];
+    if stopped.has_ended() {
+        let run = stopped.wait();
+        assert_eq!(run.code, Some(1), "it says what happened: {}", run.stderr);
+    } else {
+        instances.push(stopped);
+    }
+    trial.assert_exact(feed.stop(), instances);
+}
+
+/// The second one that is started with an id is the one that goes on.
+#[test]
+fn of_two_instances_with_one_id_the_first_ends() {
+    let Some(trial) = Trial::start(Kafka::start(), PARTITIONS) else { return };
+    let feed = Feed::start(trial.sender(), LINES_A_SECOND);
+    let id = ["--instance-id", "twin"];
+    let first = trial.instance("first", &id);
+    trial.group.wait_until_all_move();
+    let second = trial.instance("second", &id);
+    let run = first.wait_at_most(PATIENCE);
+    let last_words = run.stderr.lines().last().unwrap_or_default();
+    assert_eq!(run.code, Some(1), "{last_words}");
+    assert!(last_words.starts_with("error: ") && last_words.contains("twin"), "{last_words}");
+    trial.group.wait_until_all_move();
+    trial.assert_exact(feed.stop(), vec![second]);
+}
