@@ -86,6 +86,9 @@ impl KillTest<'_> {
             }
             instances.insert(hit, start(trial, plan, hit));
         });
+        if plan.mutate {
+            return;
+        }
         wait_for("the group to commit further", PATIENCE, || {
             expect_alive(instances);
             trial.group.total().filter(|total| *total > before)
@@ -93,7 +96,7 @@ impl KillTest<'_> {
     }
 
     fn outcome(mut self) -> Outcome {
-        let differences = self.trial.conclude(&mut self.sender, self.instances);
+        let differences = self.trial.conclude(&mut self.sender, self.instances, !self.plan.mutate);
         differences.iter().for_each(|difference| println!("{difference}"));
         let lost = differences.iter().map(|difference| difference.lost.len()).sum();
         let duplicated = differences.iter().map(|difference| difference.duplicated.len()).sum();

@@ -73,15 +73,16 @@ impl Trial {
 
     /// Ends the feed and the instances and demands that every output is there just once.
     pub fn assert_exact(&self, mut sender: Sender, instances: Vec<Running>) {
-        for difference in self.conclude(&mut sender, instances) {
+        for difference in self.conclude(&mut sender, instances, true) {
             println!("{difference}");
             assert!(difference.is_none(), "{difference}");
         }
     }
 
     /// Sends the last records, waits until they are consumed, ends the instances, and compares each output topic with
-    /// what an undisturbed scorer makes of the input.
-    pub fn conclude(&self, sender: &mut Sender, instances: Vec<Running>) -> Vec<Difference> {
+    /// what an undisturbed scorer makes of the input. The committed offsets of a scorer that is not sound are nothing to
+    /// wait for.
+    pub fn conclude(&self, sender: &mut Sender, instances: Vec<Running>, is_sound: bool) -> Vec<Difference> {
         let last_date = sender.finish();
         let ends = self.group.ends().unwrap();
         assert_eq!(ends.iter().sum::<i64>() as u64, sender.sent(), "the topic holds what was sent");
@@ -91,7 +92,9 @@ impl Trial {
             sender.sent(),
             "each line is in one message of the reference"
         );
-        self.group.wait_until_consumed();
+        if is_sound {
+            self.group.wait_until_consumed();
+        }
         self.wait_until_published(&expected, &last_date);
         for instance in instances {
             let (run, _) = instance.terminate();

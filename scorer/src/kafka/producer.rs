@@ -64,7 +64,8 @@ impl Sender {
                 Ok(()) => return Ok(()),
                 Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.producer.poll(Duration::from_millis(5));
+                    self.producer.poll(Duration::ZERO);
+                    std::thread::sleep(Duration::from_micros(500));
                 }
                 Err((error, _)) => return Err(error),
             }
@@ -91,13 +92,18 @@ impl Sender {
     /// Waits until every queued message is acknowledged or has failed.
     pub(super) fn wait_for_acknowledgements(&self) -> Result<(), ClientError> {
         let start = Instant::now();
-        // The client's own wait looks only every 100 ms, which would be most of the time a batch takes.
-        while let Err(error) = self.producer.flush(Duration::ZERO) {
-            let is_waiting = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
-            if !is_waiting || start.elapsed() >= DELIVERY_TIMEOUT {
-                return Err(error);
+        let mut waiting = self.producer.in_flight_count();
+        while waiting > 0 {
+            // The client's own wait spends a core on the last millisecond and looks for the end only every 100.
+            self.producer.poll(Duration::ZERO);
+            let now = self.producer.in_flight_count();
+            if now == waiting {
+                std::thread::sleep(Duration::from_micros(500));
             }
-            self.producer.poll(Duration::from_millis(1));
+            waiting = now;
+            if start.elapsed() >= DELIVERY_TIMEOUT {
+                return Err(ClientError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use shared::pipeline::Pipeline;
 
 use super::settings::{KafkaError, KafkaSettings, MAX_MESSAGE_BYTES, QuietContext};
 
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How missing topics are created.
 #[derive(Debug, Clone, Copy)]

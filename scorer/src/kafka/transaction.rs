@@ -26,6 +26,9 @@ use crate::messages::Message;
 /// How long a call of a transaction may take before it counts as failed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(40);
 
+/// How long brokers are left alone before a call is made again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long after that it may still not return before the process ends.
 const WATCHDOG_SLACK: Duration = Duration::from_secs(40);
 
@@ -153,6 +156,7 @@ impl Transactions {
                 Ok(()) => self.sender = Some(sender),
                 Err(error) => {
                     tracing::warn!(error, waited_s = start.elapsed().as_secs(), "no transactional producer yet");
+                    self.pause();
                 }
             }
         }
@@ -187,7 +191,8 @@ impl Transactions {
         self.call(Step::Begin, "begin_transaction", || sender.producer.begin_transaction())?;
         let offsets = self.offsets(transaction)?;
         if self.offsets_outside && offsets.count() > 0 {
-            let _ = consumer.commit(&offsets, rdkafka::consumer::CommitMode::Sync);
+            let committed = consumer.commit(&offsets, rdkafka::consumer::CommitMode::Sync);
+            tracing::warn!(?committed, "offsets are committed on their own: a guarantee is broken on purpose");
         }
         self.send_all(sender, transaction)?;
         if offsets.count() > 0 && !self.offsets_outside {
@@ -281,6 +286,16 @@ impl Transactions {
             if !cause.is_retriable() || start.elapsed() >= CALL_TIMEOUT {
                 return Err(Failure::Rebuild(text));
             }
+            tracing::debug!(error = text, "trying again");
+            self.pause();
+        }
+    }
+
+    /// Gives brokers a moment before they are asked again; acknowledgements are let in meanwhile.
+    fn pause(&self) {
+        match &self.sender {
+            Some(sender) => sender.producer.poll(PAUSE),
+            None => std::thread::sleep(PAUSE),
         }
     }
 
