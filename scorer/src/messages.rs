@@ -54,6 +54,8 @@ pub struct Encoder {
     pipeline: Arc<Pipeline>,
     /// The topic or file that records come from, named in erroneous messages.
     source: String,
+    /// The topic that entities were assembled from.
+    entity_source: String,
     all_verdicts: bool,
     max_raw_bytes: usize,
     erroneous_topic: Arc<str>,
@@ -68,6 +70,7 @@ impl Encoder {
         let cancellations = pipeline.cancellations.as_ref().map_or("", |cancellations| &cancellations.topic);
         Self {
             source: source.to_owned(),
+            entity_source: source.to_owned(),
             all_verdicts,
             max_raw_bytes,
             erroneous_topic: pipeline.erroneous_topic.as_str().into(),
@@ -75,6 +78,11 @@ impl Encoder {
             reports_topic: "".into(),
             pipeline,
         }
+    }
+
+    /// Names `topic` for entities: that of the offsets of their lines.
+    pub fn with_entities_from(self, topic: &str) -> Self {
+        Self { entity_source: topic.to_owned(), ..self }
     }
 
     /// Sends reports of cancellations to `topic`.
@@ -136,7 +144,7 @@ impl Encoder {
                     "features": features,
                     "first_timestamp": format_timestamp(summary.first_timestamp),
                     "last_timestamp": format_timestamp(summary.last_timestamp),
-                    "source": { "topic": self.source, "partition": partition, "offsets": offsets },
+                    "source": { "topic": self.entity_source, "partition": partition, "offsets": offsets },
                 });
                 if summary.closed_early {
                     value["closed_early"] = true.into();

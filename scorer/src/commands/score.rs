@@ -29,7 +29,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let mut offset = 0;
     while let Some(line) = lines.next_line() {
         // A file has no timestamps of Kafka's; by the event clock they are not needed.
-        let record = Record { partition: 0, offset, timestamp: 0, payload: &line.record };
+        let record = Record::new(0, offset, 0, &line.record);
         core.apply(Input::Record(record), &mut outputs);
         offset += 1;
         if outputs.len() >= BATCH {

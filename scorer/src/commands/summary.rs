@@ -22,6 +22,7 @@ pub(super) fn table(status: &Status) -> Table {
         ("  published before", counters.already_published_lines),
         ("  given up to others", counters.given_up_lines),
         ("(came with state)", counters.taken_over_lines),
+        ("(not keyed by invoice)", counters.misplaced_lines),
     ];
     let mut results = vec![("invoices scored".to_owned(), counters.scored_entities)];
     results.extend(status.anomalies.iter().map(|(name, count)| (format!("anomalies by {name}"), *count)));
@@ -32,7 +33,7 @@ pub(super) fn table(status: &Status) -> Table {
     results.push(("cancelled invoices".to_owned(), counters.cancellations));
     results.push(("cancellation counts".to_owned(), status.windows));
     results.push(("messages published".to_owned(), status.published));
-    // The last three are of restarts and rebalances: a row of zeros would only raise questions.
+    // The last four are of restarts, rebalances and misplaced lines: a row of zeros would only raise questions.
     let records: Vec<(&str, u64)> = records
         .into_iter()
         .enumerate()

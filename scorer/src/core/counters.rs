@@ -25,6 +25,9 @@ pub struct Counters {
     pub given_up_lines: u64,
     /// Lines of entities that were open when their partition came with the state of an earlier owner.
     pub taken_over_lines: u64,
+    /// Lines whose key in Kafka is missing or is not their entity's, where that may part them from their entity: a
+    /// remark, not an outcome.
+    pub misplaced_lines: u64,
     /// Lines of entities that are open.
     pub open_lines: u64,
     /// Entities that are open.

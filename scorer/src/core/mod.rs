@@ -120,8 +120,19 @@ pub struct Record<'a> {
     pub offset: i64,
     /// The timestamp that Kafka keeps with it.
     pub timestamp: Timestamp,
+    /// The key that Kafka keeps with it.
+    pub key: Option<&'a [u8]>,
     /// Its bytes.
     pub payload: &'a [u8],
+    /// The partition and offset where it was first, named when it is erroneous.
+    pub source: (i32, i64),
+}
+
+impl<'a> Record<'a> {
+    /// A record without a key that is where it was first.
+    pub fn new(partition: i32, offset: i64, timestamp: Timestamp, payload: &'a [u8]) -> Self {
+        Self { partition, offset, timestamp, key: None, payload, source: (partition, offset) }
+    }
 }
 
 /// Something to be published.
@@ -203,6 +214,8 @@ pub struct Core {
     partitions: BTreeMap<i32, Partition>,
     windows: Option<Windows>,
     sharing: Option<Sharing>,
+    /// Whether a line's key decides who gets it: then each is looked at.
+    checks_keys: bool,
     counters: Counters,
     last_now: Option<Monotonic>,
 }
@@ -222,6 +235,7 @@ impl Core {
             windows: pipeline.cancellations.as_ref().map(Windows::new),
             partitions: BTreeMap::new(),
             sharing: None,
+            checks_keys: false,
             counters: Counters::default(),
             last_now: None,
             pipeline,
@@ -231,7 +245,9 @@ impl Core {
     /// A state machine that shares the partitions of `origin` with others: what it knows of cancellations goes out as
     /// [`Output::Report`], and comes back as [`Input::Report`] to the owner of partition 0.
     pub fn sharing(pipeline: Arc<Pipeline>, recovery: Recovery, origin: Origin) -> Self {
-        Self { windows: None, sharing: Some(Sharing { recovery, origin }), ..Self::new(pipeline) }
+        // What came through another topic than the pipeline's was sent there by its key.
+        let checks_keys = origin.partitions > 1 && origin.topic == pipeline.topic;
+        Self { windows: None, sharing: Some(Sharing { recovery, origin }), checks_keys, ..Self::new(pipeline) }
     }
 
     /// Takes one input and adds what follows from it to `out`.
@@ -255,6 +271,11 @@ impl Core {
             .map(Partition::open_size)
             .fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
         Counters { open_entities, open_lines, ..self.counters.clone() }
+    }
+
+    /// Lines so far whose key is missing or is not their entity's.
+    pub fn misplaced_lines(&self) -> u64 {
+        self.counters.misplaced_lines
     }
 
     /// What to commit for each partition once every output so far is published, where there is no changelog.
@@ -382,14 +403,14 @@ impl Core {
         if !self.partitions.contains_key(&record.partition) {
             self.assign(record.partition, Start::Fresh);
         }
-        let Self { pipeline, parser, partitions, counters, .. } = self;
+        let Self { pipeline, parser, partitions, counters, checks_keys, .. } = self;
         let Some(partition) = partitions.get_mut(&record.partition) else { return };
         // What is in the state already does not count twice, whoever reads it again.
         if partition.has_read(record.offset) {
             return;
         }
         counters.records += 1;
-        partition.record(pipeline, parser, &record, counters, out);
+        partition.record(pipeline, parser, &record, *checks_keys, counters, out);
         if self.sharing.is_none() {
             self.merge_own(Some(record.partition), out);
         }

@@ -245,6 +245,7 @@ impl Partition {
         pipeline: &Pipeline,
         parser: &mut LineParser,
         record: &Record<'_>,
+        checks_key: bool,
         counters: &mut Counters,
         out: &mut Vec<Output>,
     ) {
@@ -256,7 +257,7 @@ impl Partition {
         let rereading = self.rereading.resume.is_some();
         let sink = if rereading { &mut unpublished } else { out };
         let before = counters.clone_if(rereading);
-        self.take(pipeline, parser, record, counters, sink);
+        self.take(pipeline, parser, record, checks_key, counters, sink);
         self.next_offset = Some(record.offset + 1);
         self.changes.any = true;
         if let Some(before) = before {
@@ -269,10 +270,12 @@ impl Partition {
         pipeline: &Pipeline,
         parser: &mut LineParser,
         record: &Record<'_>,
+        checks_key: bool,
         counters: &mut Counters,
         out: &mut Vec<Output>,
     ) {
         let parsed = parser.parse(record.payload, |line| {
+            counters.misplaced_lines += u64::from(checks_key && is_misplaced(record, line[pipeline.entity.key]));
             let timestamp = match pipeline.entity.clock {
                 Clock::Record => Some(record.timestamp),
                 Clock::Column(column) => line[column].datetime(),
@@ -290,7 +293,7 @@ impl Partition {
             }
             Ok(Line::Late) => {
                 counters.late_lines += 1;
-                self.erroneous(vec![Reason::LateLine], record, counters, out);
+                erroneous(vec![Reason::LateLine], record, counters, out);
             }
             Err(reasons) => {
                 // Kafka's timestamp is good even where the line is not.
@@ -298,7 +301,7 @@ impl Partition {
                 self.clock.observe(timestamp);
                 self.close_due(pipeline, self.clock.watermark().unwrap_or(Timestamp::MIN), counters, out);
                 counters.malformed_lines += 1;
-                self.erroneous(reasons, record, counters, out);
+                erroneous(reasons, record, counters, out);
             }
         }
     }
@@ -347,12 +350,6 @@ impl Partition {
         }
         self.hold_limits(pipeline, counters, out);
         Line::Taken
-    }
-
-    fn erroneous(&self, reasons: Vec<Reason>, record: &Record<'_>, counters: &mut Counters, out: &mut Vec<Output>) {
-        counters.add_reasons(&reasons);
-        let source = (self.number, record.offset);
-        out.push(Output::Erroneous(Erroneous::Line { reasons, source, raw: record.payload.to_vec() }));
     }
 
     pub(super) fn caught_up(
@@ -478,6 +475,18 @@ impl Partition {
     fn is_open_since(&self, key: &str, offset: i64) -> bool {
         self.open.get(key).is_some_and(|open| open.entity.first_offset() == offset)
     }
+}
+
+fn erroneous(reasons: Vec<Reason>, record: &Record<'_>, counters: &mut Counters, out: &mut Vec<Output>) {
+    counters.add_reasons(&reasons);
+    let (source, raw) = (record.source, record.payload.to_vec());
+    out.push(Output::Erroneous(Erroneous::Line { reasons, source, raw }));
+}
+
+/// Whether the record's key is missing or is not its entity's.
+fn is_misplaced(record: &Record<'_>, entity: Value<'_>) -> bool {
+    let entity = entity.text().unwrap_or_default().as_bytes();
+    record.key.is_none_or(|key| key.trim_ascii() != entity)
 }
 
 fn open_bytes(key: &str, entity: &OpenEntity) -> usize {

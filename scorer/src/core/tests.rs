@@ -30,7 +30,7 @@ impl Driver {
 
     fn send(&mut self, partition: i32, milliseconds: i64, payload: &str) {
         let offset = self.offsets.entry(partition).or_default();
-        let record = Record { partition, offset: *offset, timestamp: milliseconds, payload: payload.as_bytes() };
+        let record = Record::new(partition, *offset, milliseconds, payload.as_bytes());
         *offset += 1;
         self.core.apply(Input::Record(record), &mut self.out);
     }
@@ -301,7 +301,7 @@ fn start(store: &Store, core: &mut Core, partition: i32, partitions: i32) -> i64
 
 fn feed(core: &mut Core, partition: i32, lines: &[(i64, String)], from: i64, out: &mut Vec<Output>) {
     for (offset, (timestamp, payload)) in lines.iter().enumerate().skip(from as usize) {
-        let record = Record { partition, offset: offset as i64, timestamp: *timestamp, payload: payload.as_bytes() };
+        let record = Record::new(partition, offset as i64, *timestamp, payload.as_bytes());
         core.apply(Input::Record(record), out);
         let counters = core.counters();
         assert_eq!(counters.accounted(), counters.outcomes(), "{counters:?}");
@@ -440,7 +440,7 @@ proptest! {
         let mut second = Driver::new();
         second.apply(Input::Assigned { partition: 0, start: Start::Reread(resume) });
         for (offset, (timestamp, payload)) in lines.iter().enumerate().skip(resume.offset as usize) {
-            let record = Record { partition: 0, offset: offset as i64, timestamp: *timestamp, payload: payload.as_bytes() };
+            let record = Record::new(0, offset as i64, *timestamp, payload.as_bytes());
             second.apply(Input::Record(record));
         }
         second.apply(Input::End);
@@ -540,7 +540,7 @@ proptest! {
         for (timestamp, payload) in &lines {
             let partition = payload.bytes().map(i32::from).sum::<i32>() % PARTITIONS;
             let offset = &mut offsets[partition as usize];
-            let record = Record { partition, offset: *offset, timestamp: *timestamp, payload: payload.as_bytes() };
+            let record = Record::new(partition, *offset, *timestamp, payload.as_bytes());
             alone.core.apply(Input::Record(record), &mut alone.out);
             *offset += 1;
         }
@@ -568,7 +568,7 @@ proptest! {
         let mut core = Core::new(pipeline());
         let mut out = Vec::new();
         for (offset, payload) in payloads.iter().enumerate() {
-            core.apply(Input::Record(Record { partition: 0, offset: offset as i64, timestamp: 0, payload }), &mut out);
+            core.apply(Input::Record(Record::new(0, offset as i64, 0, payload)), &mut out);
         }
         core.apply(Input::End, &mut out);
         prop_assert_eq!(core.counters().outcomes(), payloads.len() as u64);
