@@ -234,6 +234,8 @@ pub struct Restored {
     pub(super) windows: Option<Windows>,
     head: Option<Head>,
     origin: Origin,
+    /// Whether state of another topic is taken as well: by one who is about to delete it.
+    any_topic: bool,
     records: u64,
 }
 
@@ -252,8 +254,14 @@ impl Restored {
             windows: None,
             head: None,
             origin,
+            any_topic: false,
             records: 0,
         }
+    }
+
+    /// The same for state of whatever topic.
+    pub fn of_any_topic(self) -> Self {
+        Self { any_topic: true, ..self }
     }
 
     /// Takes in the next record.
@@ -325,7 +333,8 @@ impl Restored {
     }
 
     fn take_head(&mut self, head: Head) -> Result<(), StateError> {
-        if head.origin != self.origin {
+        let topic = if self.any_topic { &head.origin.topic } else { &self.origin.topic };
+        if head.origin != (Origin { topic: topic.clone(), ..self.origin.clone() }) {
             return Err(StateError::Foreign { found: head.origin.describe(), wanted: self.origin.describe() });
         }
         self.head = Some(head);

@@ -15,6 +15,7 @@ use shared::time::Timestamp;
 use super::group::{InputContext, Ownership};
 use super::producer::Ends;
 use super::publish::{Outcome, Progress, Ticket};
+use super::repartition::{RouterProgress, source_of};
 use super::reports::ReportReader;
 use super::restore::{Begin, Restorer};
 use super::settings::KafkaError;
@@ -64,6 +65,8 @@ pub(super) struct Inlet {
     pub restorer: Restorer,
     pub snapshots: Snapshots,
     pub watchdog: Watchdog,
+    /// How far those are who bring lines together first, where somebody does.
+    pub routing: Option<RouterProgress>,
     pub stop: StopHandle,
     pub status: StatusCell,
     pub next: SyncSender<Batch>,
@@ -92,6 +95,9 @@ pub(super) fn consume(inlet: Inlet, core: Core) -> Result<(), KafkaError> {
         published_reports: None,
         owned: BTreeSet::new(),
         caught_up: BTreeSet::new(),
+        next_offsets: BTreeMap::new(),
+        has_looked_again: false,
+        has_warned: false,
         inlet: &inlet,
     };
     let result = consumer_loop.run();
@@ -126,6 +132,12 @@ struct ConsumeLoop<'a> {
     owned: BTreeSet<i32>,
     /// Those of the owned partitions whose every record has been read.
     caught_up: BTreeSet<i32>,
+    /// Where reading goes on in each partition.
+    next_offsets: BTreeMap<i32, i64>,
+    /// Whether the end was looked for once more after the router had come to its own.
+    has_looked_again: bool,
+    /// Whether a misplaced line was mentioned.
+    has_warned: bool,
 }
 
 /// Milliseconds since the epoch that never go back while the process runs, so that readings of different runs compare.
@@ -160,7 +172,7 @@ impl<'a> ConsumeLoop<'a> {
             if self.is_batch_due() && !self.send_batch() {
                 return Ok(());
             }
-            if self.is_end() {
+            if self.is_end() && self.is_end_of_routing()? {
                 return self.end();
             }
         }
@@ -231,6 +243,7 @@ impl<'a> ConsumeLoop<'a> {
         for begin in begins {
             list.add_partition_offset(&self.inlet.topics.input, begin.partition, Offset::Offset(begin.offset))
                 .map_err(KafkaError::failed("taking partitions on"))?;
+            self.next_offsets.insert(begin.partition, begin.offset);
             self.assigned(begin.partition, begin.start)?;
         }
         consumer.incremental_assign(&list).map_err(KafkaError::failed("taking partitions on"))?;
@@ -368,14 +381,20 @@ impl<'a> ConsumeLoop<'a> {
         for Begin { partition, offset, start } in begins {
             list.add_partition_offset(&self.inlet.topics.input, partition, Offset::Offset(offset))
                 .map_err(KafkaError::failed("going back to the last commit"))?;
+            self.next_offsets.insert(partition, offset);
             let start = match start {
                 Start::Restored(restored) => Start::RolledBack(restored),
                 other => other,
             };
             self.assigned(partition, start)?;
         }
+        self.seek(list)
+    }
+
+    fn seek(&self, list: TopicPartitionList) -> Result<(), KafkaError> {
         let _watched = self.inlet.watchdog.watch("seeking", SEEK_TIMEOUT * 2);
-        let sought = consumer.seek_partitions(list, SEEK_TIMEOUT).map_err(KafkaError::failed("seeking"))?;
+        let sought =
+            self.inlet.consumer.seek_partitions(list, SEEK_TIMEOUT).map_err(KafkaError::failed("seeking"))?;
         match sought.elements().iter().find_map(|element| element.error().err()) {
             Some(error) => Err(KafkaError::failed("seeking")(error)),
             None => Ok(()),
@@ -407,13 +426,19 @@ impl<'a> ConsumeLoop<'a> {
                 self.batch_records += 1;
                 let payload = message.payload().unwrap_or_default();
                 self.batch_bytes += payload.len();
+                let (partition, offset) = (message.partition(), message.offset());
+                self.next_offsets.insert(partition, offset + 1);
+                let routed = self.inlet.routing.as_ref().and_then(|_| source_of(&message));
                 let record = Record {
-                    partition: message.partition(),
-                    offset: message.offset(),
+                    partition,
+                    offset,
                     timestamp: message.timestamp().to_millis().unwrap_or(0),
+                    key: message.key(),
                     payload,
+                    source: routed.unwrap_or((partition, offset)),
                 };
                 self.core.apply(Input::Record(record), &mut self.outputs);
+                self.warn_of_misplaced(partition, offset);
             }
             Event::CaughtUp(partition) if !self.owned.contains(&partition) => {}
             Event::CaughtUp(partition) => {
@@ -429,6 +454,18 @@ impl<'a> ConsumeLoop<'a> {
         }
         if !self.outputs.is_empty() || self.batch_records > 0 {
             self.batch_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn warn_of_misplaced(&mut self, partition: i32, offset: i64) {
+        if !self.has_warned && self.core.misplaced_lines() > 0 {
+            self.has_warned = true;
+            tracing::warn!(
+                partition,
+                offset,
+                "a line's key is missing or is not its invoice number: lines of one invoice may be in several partitions, \
+                 each of which makes an invoice of its own; `--repartition always` brings them together"
+            );
         }
     }
 
@@ -598,10 +635,34 @@ impl<'a> ConsumeLoop<'a> {
     fn report(&self) {
         let (counters, lag) = (self.core.counters(), self.inlet.consumer.context().lag());
         let lag = if self.all_caught_up() { Some(0) } else { lag };
+        let lag = match &self.inlet.routing {
+            Some(routing) => lag.zip(routing.lag()).map(|(ours, before)| ours + before),
+            None => lag,
+        };
         self.inlet.status.update(|status| {
             status.counters = counters;
             status.lag = lag;
         });
+    }
+
+    /// Whether what the router sent has been read too: its last lines may have come after the end that was seen, so
+    /// that the end is looked for once more.
+    fn is_end_of_routing(&mut self) -> Result<bool, KafkaError> {
+        match &self.inlet.routing {
+            None => return Ok(true),
+            Some(routing) if !routing.has_caught_up() => return Ok(false),
+            Some(_) if self.has_looked_again => return Ok(true),
+            Some(_) => {}
+        }
+        let mut list = TopicPartitionList::new();
+        for (&partition, &offset) in self.next_offsets.iter().filter(|(partition, _)| self.owned.contains(partition)) {
+            list.add_partition_offset(&self.inlet.topics.input, partition, Offset::Offset(offset))
+                .map_err(KafkaError::failed("looking for the end"))?;
+        }
+        self.seek(list)?;
+        self.caught_up.clear();
+        self.has_looked_again = true;
+        Ok(false)
     }
 
     fn all_caught_up(&self) -> bool {

@@ -5,13 +5,15 @@
 //! tokio worker. What became of a batch goes back to the first: after a failure it goes back to the last commit.
 //!
 //! `group`, `restore` and `snapshots` are about what is ours and how it got here; `transaction` and `producer` about
-//! what goes out; `reports` about the one number that all instances have in common.
+//! what goes out; `reports` about the one number that all instances have in common. `repartition`, on a fourth thread,
+//! brings lines together first where their producer did not.
 
 mod consume;
 mod group;
 mod identity;
 mod producer;
 mod publish;
+mod repartition;
 mod reports;
 mod reset;
 mod restore;
@@ -24,6 +26,7 @@ mod transaction;
 mod watchdog;
 
 pub use producer::Sender;
+pub use repartition::{Misplaced, find_misplaced};
 pub use reset::{PartitionState, ResetTo, reset, states};
 pub use settings::{KafkaError, KafkaSettings};
 pub use status::{Status, StatusCell};

@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
+use super::repartition::source_header;
 use super::settings::{KafkaError, KafkaSettings, log_client};
 
 /// How long the broker has to acknowledge a batch.
@@ -27,6 +28,17 @@ pub(super) struct Outgoing<'a> {
     pub partition: Option<i32>,
     pub key: Option<&'a [u8]>,
     pub payload: Option<&'a [u8]>,
+    /// Milliseconds since 1970; without it the time of sending.
+    pub timestamp: Option<i64>,
+    /// Of a copy: the partition and offset of the original, in a header.
+    pub source: Option<(i32, i64)>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A message with nothing in it, to a partition that the client chooses.
+    pub(super) fn to(topic: &'a str) -> Self {
+        Self { topic, partition: None, key: None, payload: None, timestamp: None, source: None }
+    }
 }
 
 impl Sender {
@@ -51,7 +63,7 @@ impl Sender {
     /// # Errors
     /// [`KafkaError::NotDelivered`] when the client refuses it, for example for its size.
     pub fn send(&self, topic: &str, key: Option<&[u8]>, payload: &[u8]) -> Result<(), KafkaError> {
-        let message = Outgoing { topic, partition: None, key, payload: Some(payload) };
+        let message = Outgoing { key, payload: Some(payload), ..Outgoing::to(topic) };
         self.queue(message)
             .map_err(|error| KafkaError::NotDelivered { topic: topic.to_owned(), cause: error.to_string() })
     }
@@ -59,6 +71,8 @@ impl Sender {
     pub(super) fn queue(&self, message: Outgoing<'_>) -> Result<(), ClientError> {
         let mut record = BaseRecord::<[u8], [u8]>::to(message.topic);
         (record.key, record.payload, record.partition) = (message.key, message.payload, message.partition);
+        record.timestamp = message.timestamp;
+        record.headers = message.source.map(source_header);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),

@@ -8,11 +8,11 @@ use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::consume::{InputConsumer, encode_resume};
-use super::producer::{Ends, Sender};
+use super::producer::{Ends, Outgoing, Sender};
 use super::settings::KafkaError;
 use super::status::StatusCell;
 use super::stream::{OnMessage, StopHandle, Topics};
-use super::transaction::{Failure, Transaction, Transactions};
+use super::transaction::{Failure, Tag, Transaction, Transactions};
 use crate::core::{PartitionChanges, Resume};
 use crate::messages::Message;
 
@@ -82,11 +82,12 @@ impl Publisher {
             if failed_epoch == Some(ticket.epoch) {
                 continue;
             }
+            let offset = |of: &PartitionChanges| (of.partition, of.head.next_offset, Tag::of(&of.head).encode());
+            let offsets: Vec<(i32, i64, String)> = changes.iter().map(offset).collect();
             let transaction = Transaction {
-                messages: &messages,
-                changes,
+                messages: &|send| self.send(&messages, changes, send),
                 topic: &self.topics.input,
-                state_topic: &self.topics.state,
+                offsets: &offsets,
                 group,
                 given_up: *given_up,
             };
@@ -97,6 +98,27 @@ impl Publisher {
                     failed_epoch = Some(ticket.epoch);
                     let _ = self.outcomes.send(Outcome::Failed { epoch: ticket.epoch, reason });
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Results, then changes of state.
+    fn send(
+        &self,
+        messages: &[Message],
+        changes: &[PartitionChanges],
+        send: &mut dyn FnMut(Outgoing<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for message in messages {
+            let payload = message.payload();
+            let key = message.key.as_deref().map(str::as_bytes);
+            send(Outgoing { key, payload: Some(&payload), ..Outgoing::to(&message.topic) })?;
+        }
+        for PartitionChanges { partition, records, .. } in changes {
+            for record in records {
+                let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
+                send(Outgoing { partition: Some(*partition), key, payload, ..Outgoing::to(&self.topics.state) })?;
             }
         }
         Ok(())

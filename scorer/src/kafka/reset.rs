@@ -67,7 +67,7 @@ struct Access {
 
 impl Access {
     fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
-        let topics = Topics::new(pipeline, group);
+        let topics = Topics::of_group(settings, pipeline, group)?;
         let partitions = settings.partitions_of(&topics.input)?;
         let context = InputContext::default();
         context.close();
@@ -79,7 +79,7 @@ impl Access {
         Ok(Self { settings, pipeline, topics, group, partitions, consumer })
     }
 
-    fn restorer(&self) -> Restorer {
+    fn restorer(&self, any_topic: bool) -> Restorer {
         Restorer {
             settings: self.settings.clone(),
             pipeline: self.pipeline.clone(),
@@ -94,6 +94,7 @@ impl Access {
             snapshots: None,
             watchdog: Watchdog::new(),
             trust_offsets: true,
+            any_topic,
         }
     }
 
@@ -102,9 +103,9 @@ impl Access {
     }
 
     /// The state at the end of each changelog.
-    fn restored(&self) -> Result<BTreeMap<i32, Restored>, KafkaError> {
+    fn restored(&self, any_topic: bool) -> Result<BTreeMap<i32, Restored>, KafkaError> {
         let wanted: Vec<_> = self.all().into_iter().map(|partition| (partition, None)).collect();
-        Ok(self.restorer().read(&wanted, &StopHandle::default())?.unwrap_or_default())
+        Ok(self.restorer(any_topic).read(&wanted, &StopHandle::default())?.unwrap_or_default())
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
@@ -124,7 +125,7 @@ pub fn states(
 ) -> Result<Vec<PartitionState>, KafkaError> {
     let access = Access::new(settings, pipeline, group)?;
     let mut states = Vec::new();
-    for (partition, restored) in access.restored()? {
+    for (partition, restored) in access.restored(false)? {
         let (low, high) = access.watermarks(&access.topics.input, partition)?;
         let (first, end) = access.watermarks(&access.topics.state, partition)?;
         let offset = restored.head().map(|head| head.next_offset);
@@ -155,7 +156,7 @@ pub fn reset(
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
     let access = Access::new(settings, pipeline, group)?;
     refuse_members(&access)?;
-    let restored = access.restored()?;
+    let restored = access.restored(true)?;
     let offsets = access.targets(to)?;
     let reports_from =
         if pipeline.cancellations.is_some() { access.watermarks(&access.topics.reports, 0)?.1 } else { 0 };
@@ -174,7 +175,8 @@ pub fn reset(
         }
         for record in &records {
             let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
-            let message = Outgoing { topic: &access.topics.state, partition: Some(partition), key, payload };
+            let message =
+                Outgoing { partition: Some(partition), key, payload, ..Outgoing::to(&access.topics.state) };
             sender.queue(message).map_err(&failed)?;
         }
     }

@@ -46,6 +46,8 @@ pub(super) struct Restorer {
     /// Takes a committed offset at its word, as a program would that commits offsets on their own: for the test that
     /// has to notice.
     pub trust_offsets: bool,
+    /// Reads state of another topic as well, to delete it.
+    pub any_topic: bool,
 }
 
 /// A partition and where its work begins.
@@ -98,31 +100,8 @@ impl Restorer {
         partitions: &[i32],
         stop: &StopHandle,
     ) -> Result<Option<Vec<(i32, Committed)>>, KafkaError> {
-        let start = Instant::now();
-        let committed = loop {
-            let mut asked = TopicPartitionList::new();
-            partitions.iter().for_each(|partition| {
-                asked.add_partition(&self.topics.input, *partition);
-            });
-            let watched = self.watchdog.watch("asking for committed offsets", CALL_TIMEOUT * 6);
-            let answer = consumer.committed_offsets(asked, CALL_TIMEOUT);
-            drop(watched);
-            let error = match answer {
-                Ok(committed) => match committed.elements().iter().find_map(|element| element.error().err()) {
-                    None => break committed,
-                    Some(error) => error,
-                },
-                Err(error) => error,
-            };
-            // The broker does not answer while a transaction of the old owner is open; brokers come and go.
-            tracing::info!(%error, "waiting for committed offsets");
-            if stop.is_requested() {
-                return Ok(None);
-            }
-            if start.elapsed() >= STABLE_TIMEOUT {
-                return Err(KafkaError::failed("asking for committed offsets")(error));
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        let Some(committed) = committed_offsets(consumer, &self.topics.input, partitions, &self.watchdog, stop)? else {
+            return Ok(None);
         };
         let of = |&partition: &i32| {
             let found = committed.find_partition(&self.topics.input, partition);
@@ -167,11 +146,7 @@ impl Restorer {
 
     /// Where a group begins that has read nothing yet.
     fn first_offset(&self, consumer: &InputConsumer, partition: i32) -> Result<i64, KafkaError> {
-        let _watched = self.watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
-        let (low, high) = consumer
-            .fetch_watermarks(&self.topics.input, partition, CALL_TIMEOUT)
-            .map_err(KafkaError::failed("asking for the ends of a partition"))?;
-        Ok(if self.settings.starts_at_latest() { high } else { low })
+        first_offset(consumer, &self.topics.input, partition, &self.settings, &self.watchdog)
     }
 
     /// Exactly once: the state as it was when the offset was committed.
@@ -305,6 +280,7 @@ impl Restorer {
             }
         }
         let restored = Restored::new(&self.pipeline, self.origin.clone());
+        let restored = if self.any_topic { restored.of_any_topic() } else { restored };
         let done = wanted.is_none() && low == high;
         Ok(Reading { restored, wanted, offset: low, source: "changelog", done })
     }
@@ -338,4 +314,56 @@ impl Restorer {
     fn changelog_consumer(&self) -> Result<BaseConsumer<QuietContext>, KafkaError> {
         self.settings.reader(&format!("{}-restore", self.group))
     }
+}
+
+/// What is committed for partitions of `topic`, once no transaction on it is open. `None` when a stop was asked for
+/// meanwhile.
+pub(super) fn committed_offsets(
+    consumer: &InputConsumer,
+    topic: &str,
+    partitions: &[i32],
+    watchdog: &Watchdog,
+    stop: &StopHandle,
+) -> Result<Option<TopicPartitionList>, KafkaError> {
+    let start = Instant::now();
+    loop {
+        let mut asked = TopicPartitionList::new();
+        partitions.iter().for_each(|partition| {
+            asked.add_partition(topic, *partition);
+        });
+        let watched = watchdog.watch("asking for committed offsets", CALL_TIMEOUT * 6);
+        let answer = consumer.committed_offsets(asked, CALL_TIMEOUT);
+        drop(watched);
+        let error = match answer {
+            Ok(committed) => match committed.elements().iter().find_map(|element| element.error().err()) {
+                None => return Ok(Some(committed)),
+                Some(error) => error,
+            },
+            Err(error) => error,
+        };
+        // The broker does not answer while a transaction of the old owner is open; brokers come and go.
+        tracing::info!(%error, "waiting for committed offsets");
+        if stop.is_requested() {
+            return Ok(None);
+        }
+        if start.elapsed() >= STABLE_TIMEOUT {
+            return Err(KafkaError::failed("asking for committed offsets")(error));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Where a group begins that has read nothing yet of a partition.
+pub(super) fn first_offset(
+    consumer: &InputConsumer,
+    topic: &str,
+    partition: i32,
+    settings: &KafkaSettings,
+    watchdog: &Watchdog,
+) -> Result<i64, KafkaError> {
+    let _watched = watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
+    let (low, high) = consumer
+        .fetch_watermarks(topic, partition, CALL_TIMEOUT)
+        .map_err(KafkaError::failed("asking for the ends of a partition"))?;
+    Ok(if settings.starts_at_latest() { high } else { low })
 }

@@ -16,6 +16,7 @@ use super::group::InputContext;
 use super::identity::Identity;
 use super::producer::Sender;
 use super::publish::{Publication, Publisher};
+use super::repartition::{Router, RouterSettings};
 use super::restore::Restorer;
 use super::settings::{KafkaError, KafkaSettings};
 use super::snapshots::Snapshots;
@@ -73,6 +74,8 @@ pub struct StreamOptions {
     pub group: String,
     /// What a crash can do to results.
     pub delivery: Delivery,
+    /// Lines are brought together by their key first, which needs exactly once.
+    pub repartition: bool,
     /// The instance's name; without one it takes a free slot of its machine.
     pub instance_id: Option<String>,
     /// Where local snapshots are kept.
@@ -98,6 +101,7 @@ impl fmt::Debug for StreamOptions {
         f.debug_struct("StreamOptions")
             .field("group", &self.group)
             .field("delivery", &self.delivery)
+            .field("repartition", &self.repartition)
             .field("instance_id", &self.instance_id)
             .finish_non_exhaustive()
     }
@@ -142,7 +146,10 @@ impl Stream {
         options: StreamOptions,
         on_message: OnMessage,
     ) -> Result<Self, KafkaError> {
-        let topics = Topics::new(&pipeline, &options.group);
+        let topics = match options.repartition {
+            true => Topics::repartitioned(&pipeline, &options.group),
+            false => Topics::new(&pipeline, &options.group),
+        };
         let asked = (settings.clone(), topics.input.clone());
         let partitions = tokio::task::spawn_blocking(move || asked.0.partitions_of(&asked.1))
             .await
@@ -152,20 +159,40 @@ impl Stream {
             Some(bytes) => bytes,
             None => max_message_bytes(settings, &pipeline.erroneous_topic).await?,
         };
-        let encoder = Encoder::new(pipeline.clone(), &pipeline.topic, options.all_verdicts, max_bytes / 2)
+        let encoder = Encoder::new(pipeline.clone(), &topics.source, options.all_verdicts, max_bytes / 2)
+            .with_entities_from(&topics.input)
             .with_reports_to(&topics.reports);
         let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
         let name = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
         let exactly_once = options.delivery == Delivery::ExactlyOnce;
         let state_dir = options.state_dir.as_deref().filter(|_| exactly_once);
-        let identity = Identity::claim(name.as_deref(), &topics.state, state_dir)?;
+        let identity = Arc::new(Identity::claim(name.as_deref(), &topics.state, state_dir)?);
+        let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
+        let router = match options.repartition {
+            true => {
+                let with = RouterSettings {
+                    settings: settings.clone(),
+                    pipeline: pipeline.clone(),
+                    topics: topics.clone(),
+                    group: options.group.clone(),
+                    name: name.clone(),
+                    id: format!("{}-{}-repartition", topics.state, identity.name),
+                    batch_records: options.batch_records,
+                    commit_interval: options.commit_interval,
+                    watchdog: watchdog.clone(),
+                    stop: stop.clone(),
+                };
+                Some(start_router(with).await?)
+            }
+            false => None,
+        };
+        let routing = router.as_ref().map(Router::progress);
         let consumer: InputConsumer = settings
             .consumer(&options.group, name.as_deref())
             .create_with_context(InputContext::default())
             .map_err(|error| KafkaError::Settings(error.to_string()))?;
         consumer.subscribe(&[&topics.input]).map_err(KafkaError::failed("subscribing"))?;
         let consumer = Arc::new(consumer);
-        let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
         status.update(|status| status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect());
 
         // One batch a stage may wait: a slow stage holds the one before it back.
@@ -186,6 +213,7 @@ impl Stream {
                 snapshots: identity.folder.clone(),
                 watchdog: watchdog.clone(),
                 trust_offsets: outsider,
+                any_topic: false,
             };
             let inlet = Inlet {
                 consumer: consumer.clone(),
@@ -193,13 +221,22 @@ impl Stream {
                 snapshots: Snapshots::new(identity.folder.clone(), topics.clone()),
                 restorer,
                 watchdog: watchdog.clone(),
+                routing,
                 stop: stop.clone(),
                 status: status.clone(),
                 next: to_score,
                 outcomes: heard,
                 options: options.clone(),
             };
-            spawn("consume", move || consume(inlet, core))
+            let (stop, has_router) = (stop.clone(), router.is_some());
+            spawn("consume", move || {
+                let result = consume(inlet, core);
+                // Lines that nobody assembles need not be sent on.
+                if has_router {
+                    stop.request();
+                }
+                result
+            })
         };
         let scoring = spawn("score", move || {
             score(&batches, &encoder, &detectors, &to_publish);
@@ -211,7 +248,7 @@ impl Stream {
             let mut transactions = Transactions::new(settings, &id, followed.clone(), watchdog, options.faults.clone());
             transactions.offsets_outside = outsider;
             let sender = if exactly_once { None } else { Some(Sender::create(&settings.producer(), followed)?) };
-            let (status, stop) = (status.clone(), stop.clone());
+            let (status, stop, identity) = (status.clone(), stop.clone(), identity.clone());
             let publisher = Publisher { consumer, topics, status, stop, on_message, outcomes };
             spawn("publish", move || {
                 // The name is ours until the last transaction is over.
@@ -222,7 +259,14 @@ impl Stream {
                 }
             })
         };
-        Ok(Self { stop, status, threads: vec![consuming, scoring, publishing] })
+        let mut threads = vec![consuming, scoring, publishing];
+        threads.extend(router.map(|router| {
+            spawn("route", move || {
+                let _identity = identity;
+                router.run()
+            })
+        }));
+        Ok(Self { stop, status, threads })
     }
 
     /// Asks this stream to stop.
@@ -255,6 +299,13 @@ impl Stream {
         }
         result
     }
+}
+
+/// A router, and whatever its former self had under way is over: what that committed can be read then.
+async fn start_router(with: RouterSettings) -> Result<Router, KafkaError> {
+    tokio::task::spawn_blocking(move || Router::new(with))
+        .await
+        .map_err(|error| KafkaError::Failed { action: "starting to send lines on", cause: error.to_string() })?
 }
 
 /// The middle stage: outputs in, messages out, until either side is gone.

@@ -1,6 +1,7 @@
 //! The topics of a pipeline: looked for, created where they are missing, and checked.
 //!
-//! Two are internal: the changelog, with a partition for each of the input's, and the reports of cancellations.
+//! Two are internal: the changelog, with a partition for each of the input's, and the reports of cancellations; and a
+//! third where lines have to be brought together first, see `repartition`.
 
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ pub struct TopicSettings {
 /// The names of the topics that a stream reads and writes for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
-    /// Where records come from.
+    /// Where records come from: the pipeline's topic.
+    pub source: String,
+    /// Where entities are assembled from: the same, or the topic in which their lines have been brought together.
     pub input: String,
     /// The changelog of a group's state.
     pub state: String,
@@ -35,8 +38,30 @@ pub struct Topics {
 impl Topics {
     /// The topics of `pipeline` as `group` runs it.
     pub fn new(pipeline: &Pipeline, group: &str) -> Self {
-        let internal = |what: &str| format!("{group}-{}-{what}", pipeline.name);
-        Self { input: pipeline.topic.clone(), state: internal("state"), reports: internal("cancellations") }
+        let internal = |what: &str| internal_name(pipeline, group, what);
+        let source = pipeline.topic.clone();
+        Self { input: source.clone(), source, state: internal("state"), reports: internal("cancellations") }
+    }
+
+    /// The same with lines that are brought together first.
+    pub fn repartitioned(pipeline: &Pipeline, group: &str) -> Self {
+        Self { input: internal_name(pipeline, group, "repartition"), ..Self::new(pipeline, group) }
+    }
+
+    /// The topics as `group` has run it so far: the topic of lines that are brought together is there only where that
+    /// was chosen. Blocks.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unreachable`] when no broker answers.
+    pub fn of_group(settings: &KafkaSettings, pipeline: &Pipeline, group: &str) -> Result<Self, KafkaError> {
+        let repartitioned = Self::repartitioned(pipeline, group);
+        let exists = settings.connect()?.iter().any(|(name, _)| *name == repartitioned.input);
+        Ok(if exists { repartitioned } else { Self::new(pipeline, group) })
+    }
+
+    /// Whether lines are brought together first.
+    pub fn is_repartitioned(&self) -> bool {
+        self.input != self.source
     }
 }
 
@@ -51,23 +76,27 @@ pub struct TopicState {
     pub cleanup: Option<String>,
 }
 
-/// The topics of `pipeline` and of its `group`, the input first, as the broker has them.
+fn internal_name(pipeline: &Pipeline, group: &str, what: &str) -> String {
+    format!("{group}-{}-{what}", pipeline.name)
+}
+
+/// The topics of `pipeline` and the internal ones of `topics`, the source first, as the broker has them.
 ///
 /// # Errors
 /// [`KafkaError::Unreachable`] when no broker answers.
 pub async fn check_topics(
     settings: &KafkaSettings,
     pipeline: &Pipeline,
-    group: &str,
+    topics: &Topics,
 ) -> Result<Vec<TopicState>, KafkaError> {
     // Waiting for a broker blocks.
     let asked = settings.clone();
     let existing = tokio::task::spawn_blocking(move || asked.connect())
         .await
         .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
-    let topics = Topics::new(pipeline, group);
-    let mut names: Vec<String> = std::iter::once(topics.input.clone()).chain(own(pipeline.output_topics())).collect();
-    names.push(topics.state);
+    let mut names: Vec<String> = std::iter::once(topics.source.clone()).chain(own(pipeline.output_topics())).collect();
+    names.extend(topics.is_repartitioned().then(|| topics.input.clone()));
+    names.push(topics.state.clone());
     names.extend(pipeline.cancellations.iter().map(|_| topics.reports.clone()));
     let mut states = Vec::new();
     for name in names {
@@ -92,12 +121,13 @@ pub async fn ensure_topics(
     settings: &KafkaSettings,
     pipeline: &Pipeline,
     group: &str,
+    topics: &Topics,
     create: Option<TopicSettings>,
 ) -> Result<Vec<String>, KafkaError> {
-    let states = check_topics(settings, pipeline, group).await?;
-    let topics = Topics::new(pipeline, group);
-    let input = states.iter().find(|state| state.name == topics.input).and_then(|state| state.partitions);
-    check_fit(&states, &topics, input, pipeline, group)?;
+    let states = check_topics(settings, pipeline, topics).await?;
+    let partitions = |name: &str| states.iter().find(|state| state.name == name).and_then(|state| state.partitions);
+    let input = partitions(&topics.input).or_else(|| partitions(&topics.source));
+    check_fit(&states, topics, input, group)?;
     let missing: Vec<String> =
         states.into_iter().filter(|state| state.partitions.is_none()).map(|state| state.name).collect();
     match (missing.first(), create) {
@@ -105,7 +135,7 @@ pub async fn ensure_topics(
         (Some(topic), None) => Err(KafkaError::MissingTopic(topic.clone())),
         (Some(_), Some(create_as)) => {
             let input = input.and_then(|count| i32::try_from(count).ok()).unwrap_or(create_as.partitions);
-            create_topics(settings, &missing, pipeline, &topics, input, create_as).await?;
+            create_topics(settings, &missing, pipeline, topics, input, create_as).await?;
             Ok(missing)
         }
     }
@@ -115,7 +145,6 @@ fn check_fit(
     states: &[TopicState],
     topics: &Topics,
     input: Option<usize>,
-    pipeline: &Pipeline,
     group: &str,
 ) -> Result<(), KafkaError> {
     let unfit = |topic: &str, problem: String| Err(KafkaError::UnfitTopic { topic: topic.to_owned(), problem });
@@ -129,7 +158,7 @@ fn check_fit(
         }
         if let Some(input) = input.filter(|input| *input != partitions) {
             return Err(KafkaError::PartitionsChanged {
-                topic: pipeline.topic.clone(),
+                topic: topics.input.clone(),
                 before: i32::try_from(partitions).unwrap_or(i32::MAX),
                 now: i32::try_from(input).unwrap_or(i32::MAX),
                 group: group.to_owned(),
@@ -155,6 +184,7 @@ async fn create_topics(
 ) -> Result<(), KafkaError> {
     let admin = admin(settings)?;
     let max_bytes = MAX_MESSAGE_BYTES.to_string();
+    let retention = repartition_retention(settings, internal).await?;
     let replication = || TopicReplication::Fixed(create_as.replication_factor);
     let topic = |name| {
         if name == internal.state {
@@ -172,6 +202,12 @@ async fn create_topics(
                 .set("retention.ms", "86400000")
                 .set("segment.bytes", "67108864");
         }
+        if name == internal.input && internal.is_repartitioned() {
+            return NewTopic::new(name, input_partitions, replication())
+                .set("retention.ms", &retention)
+                .set("message.timestamp.type", "CreateTime")
+                .set("max.message.bytes", &max_bytes);
+        }
         let topic = NewTopic::new(name, create_as.partitions, replication());
         // Erroneous lines carry their raw bytes, however many these are.
         if name == pipeline.erroneous_topic { topic.set("max.message.bytes", &max_bytes) } else { topic }
@@ -187,6 +223,18 @@ async fn create_topics(
         }
     }
     Ok(())
+}
+
+/// How long lines are kept on their way, in milliseconds: a week, or as long as the source keeps them. They carry its
+/// timestamps: with less than its time, old ones would be gone before they are read.
+async fn repartition_retention(settings: &KafkaSettings, topics: &Topics) -> Result<String, KafkaError> {
+    const WEEK: i64 = 7 * 24 * 60 * 60 * 1000;
+    if !topics.is_repartitioned() {
+        return Ok(WEEK.to_string());
+    }
+    let of_source = topic_setting(settings, &topics.source, "retention.ms").await.unwrap_or_default();
+    let of_source = of_source.and_then(|value| value.parse::<i64>().ok()).unwrap_or(WEEK);
+    Ok(if of_source < 0 { -1 } else { of_source.max(WEEK) }.to_string())
 }
 
 /// The largest message that `topic` takes, in bytes.

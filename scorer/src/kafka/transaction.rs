@@ -20,8 +20,7 @@ use super::producer::{Ends, Outgoing, Sender};
 use super::settings::{KafkaError, KafkaSettings};
 use super::stream::StopHandle;
 use super::watchdog::Watchdog;
-use crate::core::{Head, PartitionChanges};
-use crate::messages::Message;
+use crate::core::Head;
 
 /// How long a call of a transaction may take before it counts as failed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(40);
@@ -74,12 +73,16 @@ pub(super) enum Failure {
     Hopeless(KafkaError),
 }
 
+/// Hands messages to whoever sends them, one by one, until one is refused.
+pub(super) type Messages<'a> = dyn Fn(&mut dyn FnMut(Outgoing<'_>) -> Result<(), Failure>) -> Result<(), Failure> + 'a;
+
 /// What a batch commits together.
 pub(super) struct Transaction<'a> {
-    pub messages: &'a [Message],
-    pub changes: &'a [PartitionChanges],
+    pub messages: &'a Messages<'a>,
+    /// The topic whose offsets are committed.
     pub topic: &'a str,
-    pub state_topic: &'a str,
+    /// Partitions, the next offset of each, and what stands beside it.
+    pub offsets: &'a [(i32, i64, String)],
     pub group: &'a ConsumerGroupMetadata,
     /// How often partitions had been given up when the batch was made.
     pub given_up: u64,
@@ -216,14 +219,14 @@ impl Transactions {
 
     fn offsets(&self, transaction: &Transaction<'_>) -> Result<TopicPartitionList, Failure> {
         let mut offsets = TopicPartitionList::new();
-        for PartitionChanges { partition, head, .. } in transaction.changes {
+        for (partition, next, metadata) in transaction.offsets {
             offsets
-                .add_partition_offset(transaction.topic, *partition, Offset::Offset(head.next_offset))
+                .add_partition_offset(transaction.topic, *partition, Offset::Offset(*next))
                 .map_err(|error| Failure::Abort(error.to_string()))?;
             if let Some(mut element) = offsets.find_partition(transaction.topic, *partition)
                 && !self.offsets_outside
             {
-                element.set_metadata(Tag::of(head).encode());
+                element.set_metadata(metadata);
             }
         }
         Ok(offsets)
@@ -233,26 +236,14 @@ impl Transactions {
         if let Some(failure) = self.injected(Step::Send) {
             return Err(failure);
         }
-        let send = |message: Outgoing<'_>| {
+        let mut send = |message: Outgoing<'_>| {
             sender.queue(message).map_err(|error| match error.rdkafka_error_code() {
                 _ if sender.producer.client().fatal_error().is_some() => Failure::Rebuild(error.to_string()),
                 Some(code) => undelivered(message.topic.to_owned(), code),
                 None => Failure::Abort(error.to_string()),
             })
         };
-        for message in transaction.messages {
-            let payload = message.payload();
-            let key = message.key.as_deref().map(str::as_bytes);
-            send(Outgoing { topic: &message.topic, partition: None, key, payload: Some(&payload) })?;
-        }
-        for PartitionChanges { partition, records, .. } in transaction.changes {
-            for record in records {
-                let payload = record.value.as_deref();
-                let (partition, key) = (Some(*partition), Some(record.key.as_slice()));
-                send(Outgoing { topic: transaction.state_topic, partition, key, payload })?;
-            }
-        }
-        Ok(())
+        (transaction.messages)(&mut send)
     }
 
     /// Makes a call, again and again while it may be retried and there is time.

@@ -1,0 +1,548 @@
+//! Lines on their way to the right partition.
+//!
+//! Lines of one entity meet only in one partition. Where a producer did not see to that, a router reads the pipeline's
+//! topic and copies each line, keyed by its entity, to a topic of the group's own, from which entities are assembled.
+//! Copies and the offsets of their originals are committed in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use shared::line::LineParser;
+use shared::pipeline::Pipeline;
+
+use super::consume::InputConsumer;
+use super::group::{InputContext, Ownership};
+use super::producer::Outgoing;
+use super::restore::{committed_offsets, first_offset};
+use super::settings::{KafkaError, KafkaSettings, QuietContext};
+use super::stream::{StopHandle, Topics};
+use super::transaction::{Failure, Transaction, Transactions};
+use super::watchdog::Watchdog;
+
+/// Records of each partition that are looked at: the newest.
+const LOOKED_AT: i64 = 100;
+
+/// How long to wait for records that are to be looked at.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest wait for a record: how soon a request to stop is seen.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// A batch is closed when its records have so many bytes.
+const MAX_BATCH_BYTES: usize = 16 << 20;
+
+/// The header that names the original's partition and offset.
+const SOURCE: &str = "source";
+
+/// The header of a copy.
+pub(super) fn source_header((partition, offset): (i32, i64)) -> OwnedHeaders {
+    let value = format!("{partition}:{offset}");
+    OwnedHeaders::new_with_capacity(1).insert(Header { key: SOURCE, value: Some(&value) })
+}
+
+/// The partition and offset of a copy's original.
+pub(super) fn source_of(message: &BorrowedMessage<'_>) -> Option<(i32, i64)> {
+    let headers = message.headers()?;
+    let header = headers.iter().find(|header| header.key == SOURCE)?;
+    decode_source(header.value?)
+}
+
+fn decode_source(value: &[u8]) -> Option<(i32, i64)> {
+    let (partition, offset) = std::str::from_utf8(value).ok()?.split_once(':')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
+
+/// The key that a line's record is to have: its entity's; `None` where the line cannot be parsed.
+fn entity_key(parser: &mut LineParser, pipeline: &Pipeline, payload: &[u8]) -> Option<String> {
+    let key = parser.parse(payload, |line| line[pipeline.entity.key].text().map(str::to_owned));
+    key.ok().flatten()
+}
+
+/// A record whose key may part it from its entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misplaced {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<String>,
+    /// The key of its entity.
+    pub entity: String,
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { partition, offset, key, entity } = self;
+        write!(f, "the line of `{entity}` at partition {partition}, offset {offset} has ")?;
+        match key {
+            None => f.write_str("no key"),
+            Some(key) => write!(f, "the key `{key}`"),
+        }
+    }
+}
+
+/// The first of the newest records of each partition whose key is not its entity's. With one partition no key can part
+/// lines; a topic that is not there yet has none. Blocks.
+///
+/// # Errors
+/// [`KafkaError`] when no broker answers.
+pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Option<Misplaced>, KafkaError> {
+    let partitions = match settings.partitions_of(&pipeline.topic) {
+        Ok(partitions) if partitions > 1 => partitions,
+        Ok(_) | Err(KafkaError::MissingTopic(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let failed = KafkaError::failed("looking at the newest records");
+    let consumer = settings.reader(&format!("{}-look", pipeline.topic))?;
+    let (mut assignment, mut unread) = (TopicPartitionList::new(), BTreeSet::new());
+    for partition in 0..partitions {
+        let (low, high) = consumer.fetch_watermarks(&pipeline.topic, partition, CALL_TIMEOUT).map_err(&failed)?;
+        if low < high {
+            let from = Offset::Offset(low.max(high - LOOKED_AT));
+            assignment.add_partition_offset(&pipeline.topic, partition, from).map_err(&failed)?;
+            unread.insert(partition);
+        }
+    }
+    consumer.assign(&assignment).map_err(&failed)?;
+    let mut parser = LineParser::new(pipeline.clone());
+    let mut heard = Instant::now();
+    while !unread.is_empty() && heard.elapsed() < SILENCE {
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Ok(message)) => {
+                heard = Instant::now();
+                let found = misplaced(&mut parser, pipeline, &message);
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+            Some(Err(ClientError::PartitionEOF(partition))) => {
+                unread.remove(&partition);
+            }
+            Some(Err(error)) => tracing::debug!(%error, "looking at the newest records"),
+        }
+    }
+    Ok(None)
+}
+
+fn misplaced(parser: &mut LineParser, pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Option<Misplaced> {
+    let entity = entity_key(parser, pipeline, message.payload().unwrap_or_default())?;
+    let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
+    let is_in_place = key.as_ref().is_some_and(|key| key.trim() == entity);
+    let (partition, offset) = (message.partition(), message.offset());
+    (!is_in_place).then_some(Misplaced { partition, offset, key, entity })
+}
+
+/// How far a router has come: for those who assemble what it copies.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RouterProgress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    has_caught_up: AtomicBool,
+    lag: AtomicI64,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { has_caught_up: AtomicBool::new(false), lag: AtomicI64::new(-1) }
+    }
+}
+
+impl RouterProgress {
+    /// Whether everything that the source had at some moment can be read from the topic of copies.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.0.has_caught_up.load(Ordering::Acquire)
+    }
+
+    /// The source's records that were not read yet, as far as is known.
+    pub(super) fn lag(&self) -> Option<i64> {
+        Some(self.0.lag.load(Ordering::Relaxed)).filter(|lag| *lag >= 0)
+    }
+}
+
+/// What a router works with.
+pub(super) struct RouterSettings {
+    pub settings: KafkaSettings,
+    pub pipeline: Arc<Pipeline>,
+    pub topics: Topics,
+    pub group: String,
+    /// The instance's name in the group, where it was given one.
+    pub name: Option<String>,
+    /// The transactional id.
+    pub id: String,
+    pub batch_records: usize,
+    pub commit_interval: Duration,
+    pub watchdog: Watchdog,
+    pub stop: StopHandle,
+}
+
+/// Copies lines to the topic in which they meet.
+pub(super) struct Router {
+    with: RouterSettings,
+    consumer: InputConsumer,
+    transactions: Transactions,
+    parser: LineParser,
+    progress: RouterProgress,
+    owned: BTreeSet<i32>,
+    /// Those of the owned partitions whose every record has been read.
+    caught_up: BTreeSet<i32>,
+    batch: Vec<Routed>,
+    batch_bytes: usize,
+    batch_since: Option<Instant>,
+    /// Counts the times that reading went back: what had been read before is not the next record.
+    epoch: u64,
+}
+
+/// A line to be sent on.
+#[derive(Debug)]
+struct Routed {
+    source: (i32, i64),
+    timestamp: Option<i64>,
+    key: Option<String>,
+    payload: Option<Vec<u8>>,
+}
+
+impl Router {
+    /// A member of the group `<group>-repartition`. Whatever transaction its former self left behind is over then.
+    /// Blocks.
+    pub(super) fn new(with: RouterSettings) -> Result<Self, KafkaError> {
+        let mut transactions = Transactions::new(&with.settings, &with.id, Vec::new(), with.watchdog.clone(), None);
+        transactions.start(&with.stop)?;
+        let consumer: InputConsumer = with
+            .settings
+            .consumer(&router_group(&with.group), with.name.as_deref())
+            .create_with_context(InputContext::default())
+            .map_err(|error| KafkaError::Settings(error.to_string()))?;
+        consumer.subscribe(&[&with.topics.source]).map_err(KafkaError::failed("subscribing"))?;
+        Ok(Self {
+            parser: LineParser::new(with.pipeline.clone()),
+            with,
+            consumer,
+            transactions,
+            progress: RouterProgress::default(),
+            owned: BTreeSet::new(),
+            caught_up: BTreeSet::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            batch_since: None,
+            epoch: 0,
+        })
+    }
+
+    /// How far this router has come.
+    pub(super) fn progress(&self) -> RouterProgress {
+        self.progress.clone()
+    }
+
+    /// Runs until a stop is asked for or Kafka fails for good; either way the stream stops.
+    pub(super) fn run(mut self) -> Result<(), KafkaError> {
+        let result = self.route();
+        // Nobody will poll and answer any more: whatever the group still wants is answered at once.
+        self.consumer.context().close();
+        self.with.stop.request();
+        result
+    }
+
+    fn route(&mut self) -> Result<(), KafkaError> {
+        while !self.with.stop.is_requested() {
+            self.step()?;
+            if self.is_due() {
+                self.commit()?;
+            }
+            self.report()?;
+        }
+        self.commit()
+    }
+
+    /// Takes one record, or waits for one.
+    fn step(&mut self) -> Result<(), KafkaError> {
+        let epoch = self.epoch;
+        let polled = match self.consumer.poll(Duration::ZERO).or_else(|| self.consumer.poll(self.wait())) {
+            None => None,
+            Some(Ok(message)) => Some(copy(&mut self.parser, &self.with.pipeline, &message)),
+            Some(Err(ClientError::PartitionEOF(partition))) => {
+                if self.owned.contains(&partition) {
+                    self.caught_up.insert(partition);
+                }
+                None
+            }
+            Some(Err(error)) => {
+                self.heed(&error)?;
+                None
+            }
+        };
+        // What is ours may have changed while we waited: that comes before any record.
+        self.follow_ownership()?;
+        if let Some(copy) = polled.filter(|copy| self.epoch == epoch && self.owned.contains(&copy.source.0)) {
+            self.caught_up.remove(&copy.source.0);
+            self.batch_bytes += copy.payload.as_ref().map_or(0, Vec::len);
+            self.batch_since.get_or_insert_with(Instant::now);
+            self.batch.push(copy);
+        }
+        Ok(())
+    }
+
+    fn heed(&self, error: &ClientError) -> Result<(), KafkaError> {
+        if matches!(error, ClientError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)) {
+            return Err(KafkaError::MissingTopic(self.with.topics.source.clone()));
+        }
+        match self.consumer.client().fatal_error() {
+            Some((RDKafkaErrorCode::FencedInstanceId, _)) => Err(KafkaError::Fenced {
+                group: router_group(&self.with.group),
+                name: self.with.name.clone().unwrap_or_default(),
+            }),
+            Some((_, cause)) => Err(KafkaError::Failed { action: "reading records", cause }),
+            // librdkafka goes on by itself after anything else, such as a broker that went away.
+            None => {
+                tracing::warn!(%error, "reading records");
+                Ok(())
+            }
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        let left = self.batch_since.map(|since| (since + self.interval()).saturating_duration_since(Instant::now()));
+        // Below a millisecond the client would not wait at all, and a core would be spent on asking.
+        left.unwrap_or(LONGEST_WAIT).clamp(Duration::from_millis(1), LONGEST_WAIT)
+    }
+
+    /// How long lines may wait for company: not at all while no more come.
+    fn interval(&self) -> Duration {
+        if self.all_caught_up() { Duration::ZERO } else { self.with.commit_interval }
+    }
+
+    fn all_caught_up(&self) -> bool {
+        !self.owned.is_empty() && self.caught_up.len() == self.owned.len()
+    }
+
+    fn is_due(&self) -> bool {
+        self.batch.len() >= self.with.batch_records
+            || self.batch_bytes >= MAX_BATCH_BYTES
+            || self.batch_since.is_some_and(|since| since.elapsed() >= self.interval())
+    }
+
+    /// Sends the copies and commits the offsets of their originals; after a failure, reads again from the last commit.
+    fn commit(&mut self) -> Result<(), KafkaError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        // Without membership there is nothing to commit for.
+        let Some(group) = self.consumer.group_metadata() else { return Ok(()) };
+        let next = self.batch.iter().map(|copy| (copy.source.0, copy.source.1 + 1));
+        let next: BTreeMap<i32, i64> = next.collect();
+        let offsets: Vec<(i32, i64, String)> =
+            next.into_iter().map(|(partition, next)| (partition, next, String::new())).collect();
+        let (batch, topic) = (&self.batch, &self.with.topics.input);
+        let transaction = Transaction {
+            messages: &|send| batch.iter().try_for_each(|copy| send(copy.outgoing(topic))),
+            topic: &self.with.topics.source,
+            offsets: &offsets,
+            group: &group,
+            given_up: self.consumer.context().times_given_up(),
+        };
+        match self.transactions.commit(&transaction, &self.consumer, &self.with.stop) {
+            Ok(_) => {
+                self.forget_batch();
+                Ok(())
+            }
+            Err(Failure::Hopeless(error)) => Err(error),
+            Err(Failure::Abort(reason) | Failure::Rebuild(reason)) => {
+                tracing::warn!(reason, "lines were not sent on: going back to the last commit");
+                self.go_back()
+            }
+        }
+    }
+
+    fn forget_batch(&mut self) {
+        self.batch.clear();
+        self.batch_bytes = 0;
+        self.batch_since = None;
+    }
+
+    /// Reads again from the last commit.
+    fn go_back(&mut self) -> Result<(), KafkaError> {
+        self.forget_batch();
+        self.epoch += 1;
+        self.caught_up.clear();
+        let owned = Vec::from_iter(self.owned.iter().copied());
+        // A consumer whose session is over will hear of it when it is polled, and then begins anew.
+        if owned.is_empty() || self.consumer.assignment_lost() {
+            return Ok(());
+        }
+        let Some(list) = self.begins(&owned)? else { return Ok(()) };
+        let _watched = self.with.watchdog.watch("seeking", CALL_TIMEOUT * 2);
+        let sought = self.consumer.seek_partitions(list, CALL_TIMEOUT).map_err(KafkaError::failed("seeking"))?;
+        match sought.elements().iter().find_map(|element| element.error().err()) {
+            Some(error) => Err(KafkaError::failed("seeking")(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Where partitions go on. `None` when a stop was asked for meanwhile.
+    fn begins(&self, partitions: &[i32]) -> Result<Option<TopicPartitionList>, KafkaError> {
+        let RouterSettings { settings, topics, watchdog, stop, .. } = &self.with;
+        let Some(committed) = committed_offsets(&self.consumer, &topics.source, partitions, watchdog, stop)? else {
+            return Ok(None);
+        };
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            let offset = match committed.find_partition(&topics.source, partition).map(|found| found.offset()) {
+                Some(Offset::Offset(offset)) => offset,
+                _ => first_offset(&self.consumer, &topics.source, partition, settings, watchdog)?,
+            };
+            list.add_partition_offset(&topics.source, partition, Offset::Offset(offset))
+                .map_err(KafkaError::failed("taking partitions on"))?;
+        }
+        Ok(Some(list))
+    }
+
+    // --- the group's wishes ---------------------------------------------------------------------------------------
+
+    fn follow_ownership(&mut self) -> Result<(), KafkaError> {
+        for change in self.consumer.context().take_changes() {
+            match change {
+                Ownership::Assigned(partitions) => self.take_on(&partitions)?,
+                Ownership::Revoked { partitions, lost } => self.give_up(&partitions, lost)?,
+                Ownership::Failed(code) => tracing::warn!(%code, "the consumer group could not share out partitions"),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_on(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        let Some(list) = self.begins(partitions)? else { return Ok(()) };
+        self.consumer.incremental_assign(&list).map_err(KafkaError::failed("taking partitions on"))?;
+        self.consumer.context().take_on(partitions);
+        self.owned.extend(partitions);
+        tracing::info!(?partitions, "sending lines on");
+        Ok(())
+    }
+
+    fn give_up(&mut self, partitions: &[i32], lost: bool) -> Result<(), KafkaError> {
+        if lost || self.consumer.assignment_lost() {
+            // All of them are lost together: what was not committed is the new owners' to do.
+            self.forget_batch();
+            self.epoch += 1;
+        } else {
+            self.commit()?;
+        }
+        self.consumer.context().give_up(partitions);
+        self.owned.retain(|owned| !partitions.contains(owned));
+        self.caught_up.retain(|caught_up| !partitions.contains(caught_up));
+        self.batch.retain(|copy| !partitions.contains(&copy.source.0));
+        let mut list = TopicPartitionList::new();
+        partitions.iter().for_each(|partition| {
+            list.add_partition(&self.with.topics.source, *partition);
+        });
+        if let Err(error) = self.consumer.incremental_unassign(&list) {
+            // A session that is over has nothing assigned any more.
+            tracing::debug!(%error, "giving partitions up");
+        }
+        Ok(())
+    }
+
+    // --- progress -------------------------------------------------------------------------------------------------
+
+    /// Says how far this router has come.
+    fn report(&self) -> Result<(), KafkaError> {
+        let is_done = self.all_caught_up() && self.batch.is_empty();
+        let lag = if is_done { Some(0) } else { self.consumer.context().lag() };
+        self.progress.0.lag.store(lag.unwrap_or(-1), Ordering::Relaxed);
+        if is_done && !self.progress.has_caught_up() && self.are_copies_readable()? {
+            self.progress.0.has_caught_up.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether everything in the topic of copies is of transactions that are over: a broker says that one is committed
+    /// before it can be read everywhere. `false` when a stop was asked for meanwhile.
+    fn are_copies_readable(&self) -> Result<bool, KafkaError> {
+        let RouterSettings { settings, topics, watchdog, stop, .. } = &self.with;
+        let uncommitted: BaseConsumer<QuietContext> = settings
+            .client(&[("isolation.level", "read_uncommitted")])
+            .create_with_context(QuietContext)
+            .map_err(|error| KafkaError::Settings(error.to_string()))?;
+        let failed = KafkaError::failed("asking for the ends of a partition");
+        for partition in 0..settings.partitions_of(&topics.input)? {
+            let _watched = watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
+            let end = uncommitted.fetch_watermarks(&topics.input, partition, CALL_TIMEOUT).map_err(&failed)?.1;
+            let start = Instant::now();
+            // Asked by one who reads what is committed, the broker tells how far that is.
+            while self.consumer.fetch_watermarks(&topics.input, partition, CALL_TIMEOUT).map_err(&failed)?.1 < end {
+                if stop.is_requested() || start.elapsed() >= CALL_TIMEOUT * 2 {
+                    return Ok(false);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The consumer group of routers.
+pub(super) fn router_group(group: &str) -> String {
+    format!("{group}-repartition")
+}
+
+fn copy(parser: &mut LineParser, pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Routed {
+    Routed {
+        source: (message.partition(), message.offset()),
+        timestamp: message.timestamp().to_millis(),
+        key: entity_key(parser, pipeline, message.payload().unwrap_or_default()),
+        payload: message.payload().map(<[u8]>::to_vec),
+    }
+}
+
+impl Routed {
+    fn outgoing<'a>(&'a self, topic: &'a str) -> Outgoing<'a> {
+        Outgoing {
+            key: self.key.as_deref().map(str::as_bytes),
+            payload: self.payload.as_deref(),
+            timestamp: self.timestamp,
+            source: Some(self.source),
+            ..Outgoing::to(topic)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misplaced_line_is_described_in_one_sentence() {
+        let mut found = Misplaced { partition: 2, offset: 17, key: None, entity: "536365".to_owned() };
+        insta::assert_snapshot!(found, @"the line of `536365` at partition 2, offset 17 has no key");
+        found.key = Some("12345".to_owned());
+        insta::assert_snapshot!(found, @"the line of `536365` at partition 2, offset 17 has the key `12345`");
+    }
+
+    #[test]
+    fn a_copy_names_its_original() {
+        let headers = source_header((3, 1 << 40));
+        let header = headers.get(0);
+        assert_eq!((header.key, header.value.and_then(decode_source)), (SOURCE, Some((3, 1 << 40))));
+        assert_eq!(decode_source(b"somebody else's"), None);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_parsed_has_no_key() {
+        let pipeline = Arc::new(Pipeline::load("invoices").unwrap());
+        let mut parser = LineParser::new(pipeline.clone());
+        let mut key = |line: &str| entity_key(&mut parser, &pipeline, line.as_bytes());
+        assert_eq!(key(" 536365 ,22143,MUG,2,9/1/2010 9:22,1.5,12345,France"), Some("536365".to_owned()));
+        assert_eq!(key("536365,22143"), None);
+    }
+}
