@@ -123,6 +123,17 @@ pub enum DeliveryArg {
     AtLeastOnce,
 }
 
+/// Whether lines are brought together by their key before invoices are assembled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RepartitionArg {
+    /// Where lines are found whose key is not their invoice number, and from then on.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
 /// A guarantee to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MutationArg {
@@ -157,6 +168,10 @@ pub struct RunArgs {
     /// What a crash can do to results: `exactly-once` nothing, `at-least-once` may publish the last ones twice.
     #[arg(long, value_name = "GUARANTEE", value_enum, default_value_t = DeliveryArg::ExactlyOnce)]
     pub delivery: DeliveryArg,
+    /// Send lines through an internal topic in which those of one invoice meet: `auto` where the topic has more than
+    /// one partition and its lines are not keyed by invoice number.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = RepartitionArg::Auto)]
+    pub repartition: RepartitionArg,
     /// Commit results this often under load, in milliseconds; when there is nothing else to do, at once.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub commit_interval_ms: u64,

@@ -87,6 +87,7 @@ fn options(lines_sent: Arc<AtomicU64>) -> StreamOptions {
         group: GROUP.to_owned(),
         // The mock takes transactions and does not hold them.
         delivery: Delivery::AtLeastOnce,
+        repartition: false,
         instance_id: None,
         state_dir: None,
         batch_records: 10_000,

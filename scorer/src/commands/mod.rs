@@ -18,6 +18,7 @@ use shared::device::{self, ChosenDevice};
 use shared::pipeline::Pipeline;
 
 use crate::args::{Cli, ClockArg, Command, PipelineArgs, Simulation};
+use crate::kafka::{KafkaSettings, Topics};
 use crate::scoring::Detectors;
 use crate::simulate;
 
@@ -61,6 +62,13 @@ fn with_clock(pipeline: Pipeline, clock: Option<ClockArg>) -> Result<Pipeline> {
         Some(ClockArg::Record) => Ok(pipeline.with_record_clock()),
         None => Ok(pipeline),
     }
+}
+
+/// The topics as a group has run the pipeline so far.
+async fn topics_of(settings: &KafkaSettings, pipeline: &Pipeline, group: &str) -> Result<Topics> {
+    let (settings, pipeline, group) = (settings.clone(), pipeline.clone(), group.to_owned());
+    // Waiting for a broker blocks.
+    Ok(tokio::task::spawn_blocking(move || Topics::of_group(&settings, &pipeline, &group)).await??)
 }
 
 /// A pipeline, its detectors on a device, and the device.

@@ -10,6 +10,7 @@ use shared::time::{DatetimeParser, Timestamp};
 
 use super::live::init_logs;
 use super::run::topic_settings;
+use super::topics_of;
 use crate::args::ReplayArgs;
 use crate::file::{FileLine, FileLines, read_file};
 use crate::kafka::{KafkaSettings, Sender, ensure_topics};
@@ -32,7 +33,8 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     // The file is checked before anything is made on the broker.
     FileLines::new(&bytes, &args.input, &pipeline)?;
     let settings = args.brokers.settings();
-    ensure_topics(&settings, &pipeline, &args.group, topic_settings(&args.create)).await?;
+    let topics = topics_of(&settings, &pipeline, &args.group).await?;
+    ensure_topics(&settings, &pipeline, &args.group, &topics, topic_settings(&args.create)).await?;
     let pace = match (args.rate, args.speed) {
         (Some(rate), _) => Pace::Rate(rate),
         (None, Some(speed)) => Pace::Speed(speed),

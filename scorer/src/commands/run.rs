@@ -3,18 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use shared::pipeline::Pipeline;
 
 use super::live::{StatusLine, accompany, init_logs};
-use super::{load, summary, with_clock};
-use crate::args::{CreateArgs, DeliveryArg, MutationArg, RunArgs};
-use crate::kafka::{Delivery, EndWhen, Mutation, Stream, StreamOptions, TopicSettings, ensure_topics};
+use super::{load, summary, topics_of, with_clock};
+use crate::args::{CreateArgs, DeliveryArg, MutationArg, RepartitionArg, RunArgs};
+use crate::kafka::{
+    Delivery, EndWhen, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics, ensure_topics,
+    find_misplaced,
+};
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
     let loaded = load(&args.pipeline, |pipeline| with_clock(pipeline, args.clock))?;
     let settings = args.brokers.settings();
-    let created = ensure_topics(&settings, &loaded.pipeline, &args.group, topic_settings(&args.create)).await?;
+    let topics = choose_topics(&args, &settings, &loaded.pipeline).await?;
+    let create = topic_settings(&args.create);
+    let created = ensure_topics(&settings, &loaded.pipeline, &args.group, &topics, create).await?;
     announce(&args, &loaded, &created);
     let options = StreamOptions {
         group: args.group.clone(),
@@ -22,6 +28,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
             DeliveryArg::ExactlyOnce => Delivery::ExactlyOnce,
             DeliveryArg::AtLeastOnce => Delivery::AtLeastOnce,
         },
+        repartition: topics.is_repartitioned(),
         instance_id: args.instance_id.clone(),
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
@@ -41,6 +48,46 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         println!("{}", summary::table(&status.get()));
     }
     Ok(())
+}
+
+/// Whether lines have to be brought together first, said in one line where they do or would.
+async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Topics> {
+    let direct = Topics::new(pipeline, &args.group);
+    let repartitioned = Topics::repartitioned(pipeline, &args.group);
+    let (source, input) = (&direct.source, &repartitioned.input);
+    let is_chosen = args.repartition == RepartitionArg::Always
+        || (args.repartition == RepartitionArg::Auto
+            && topics_of(settings, pipeline, &args.group).await?.is_repartitioned());
+    let why = if is_chosen {
+        format!("lines of `{source}` go through `{input}`, where those of one invoice meet")
+    } else {
+        let asked = (settings.clone(), pipeline.clone());
+        match tokio::task::spawn_blocking(move || find_misplaced(&asked.0, &asked.1)).await?? {
+            None => return Ok(direct),
+            Some(found) if args.repartition == RepartitionArg::Never => {
+                say(args, &format!("`{source}` is not keyed by invoice number ({found}): invoices may be split"));
+                return Ok(direct);
+            }
+            Some(found) => format!(
+                "`{source}` is not keyed by invoice number ({found}): its lines go through `{input}`, where those of one \
+                 invoice meet; --repartition never leaves them where they are"
+            ),
+        }
+    };
+    ensure!(
+        args.delivery == DeliveryArg::ExactlyOnce,
+        "{why}; that needs --delivery exactly-once, or --repartition never"
+    );
+    say(args, &why);
+    Ok(repartitioned)
+}
+
+fn say(args: &RunArgs, text: &str) {
+    if args.json_logs {
+        tracing::info!(how = text, "repartition");
+    } else {
+        eprintln!("{text}");
+    }
 }
 
 /// How to create topics, or `None` when they must be there.

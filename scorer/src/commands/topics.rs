@@ -7,6 +7,7 @@ use shared::pipeline::Pipeline;
 
 use super::live::init_logs;
 use super::run::topic_settings;
+use super::topics_of;
 use crate::args::TopicsArgs;
 use crate::kafka::{Topics, check_topics, ensure_topics};
 
@@ -14,12 +15,12 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
     init_logs(false);
     let pipeline = Pipeline::load(&args.pipeline)?;
     let settings = args.brokers.settings();
+    let internal = topics_of(&settings, &pipeline, &args.group).await?;
     let created = match topic_settings(&args.create) {
-        Some(create) => ensure_topics(&settings, &pipeline, &args.group, Some(create)).await?,
+        Some(create) => ensure_topics(&settings, &pipeline, &args.group, &internal, Some(create)).await?,
         None => Vec::new(),
     };
-    let states = check_topics(&settings, &pipeline, &args.group).await?;
-    let internal = Topics::new(&pipeline, &args.group);
+    let states = check_topics(&settings, &pipeline, &internal).await?;
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
     table.set_header(["topic", "what for", "partitions", "cleanup", ""]);
@@ -56,6 +57,9 @@ fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
     }
     if topic == pipeline.topic {
         return "input".to_owned();
+    }
+    if topic == internal.input {
+        return "internal: lines on their way to the right partition".to_owned();
     }
     if topic == pipeline.erroneous_topic {
         return "erroneous lines and invoices".to_owned();

@@ -393,8 +393,7 @@ impl<'a> ConsumeLoop<'a> {
 
     fn seek(&self, list: TopicPartitionList) -> Result<(), KafkaError> {
         let _watched = self.inlet.watchdog.watch("seeking", SEEK_TIMEOUT * 2);
-        let sought =
-            self.inlet.consumer.seek_partitions(list, SEEK_TIMEOUT).map_err(KafkaError::failed("seeking"))?;
+        let sought = self.inlet.consumer.seek_partitions(list, SEEK_TIMEOUT).map_err(KafkaError::failed("seeking"))?;
         match sought.elements().iter().find_map(|element| element.error().err()) {
             Some(error) => Err(KafkaError::failed("seeking")(error)),
             None => Ok(()),
@@ -427,15 +426,18 @@ impl<'a> ConsumeLoop<'a> {
                 let payload = message.payload().unwrap_or_default();
                 self.batch_bytes += payload.len();
                 let (partition, offset) = (message.partition(), message.offset());
-                self.next_offsets.insert(partition, offset + 1);
-                let routed = self.inlet.routing.as_ref().and_then(|_| source_of(&message));
+                let mut source = (partition, offset);
+                if self.inlet.routing.is_some() {
+                    self.next_offsets.insert(partition, offset + 1);
+                    source = source_of(&message).unwrap_or(source);
+                }
                 let record = Record {
                     partition,
                     offset,
                     timestamp: message.timestamp().to_millis().unwrap_or(0),
                     key: message.key(),
                     payload,
-                    source: routed.unwrap_or((partition, offset)),
+                    source,
                 };
                 self.core.apply(Input::Record(record), &mut self.outputs);
                 self.warn_of_misplaced(partition, offset);

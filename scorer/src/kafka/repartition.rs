@@ -261,15 +261,17 @@ impl Router {
             if self.is_due() {
                 self.commit()?;
             }
-            self.report()?;
+            if self.batch.is_empty() {
+                self.report();
+            }
         }
         self.commit()
     }
 
     /// Takes one record, or waits for one.
     fn step(&mut self) -> Result<(), KafkaError> {
-        let epoch = self.epoch;
-        let polled = match self.consumer.poll(Duration::ZERO).or_else(|| self.consumer.poll(self.wait())) {
+        let (epoch, wait, consumer) = (self.epoch, self.wait(), &self.consumer);
+        let polled = match consumer.poll(Duration::ZERO).or_else(|| consumer.poll(wait)) {
             None => None,
             Some(Ok(message)) => Some(copy(&mut self.parser, &self.with.pipeline, &message)),
             Some(Err(ClientError::PartitionEOF(partition))) => {
@@ -456,14 +458,18 @@ impl Router {
     // --- progress -------------------------------------------------------------------------------------------------
 
     /// Says how far this router has come.
-    fn report(&self) -> Result<(), KafkaError> {
-        let is_done = self.all_caught_up() && self.batch.is_empty();
+    fn report(&self) {
+        let is_done = self.all_caught_up();
         let lag = if is_done { Some(0) } else { self.consumer.context().lag() };
         self.progress.0.lag.store(lag.unwrap_or(-1), Ordering::Relaxed);
-        if is_done && !self.progress.has_caught_up() && self.are_copies_readable()? {
-            self.progress.0.has_caught_up.store(true, Ordering::Release);
+        if !is_done || self.progress.has_caught_up() {
+            return;
         }
-        Ok(())
+        match self.are_copies_readable() {
+            Ok(readable) => self.progress.0.has_caught_up.store(readable, Ordering::Release),
+            // A broker that is away for a moment is asked again.
+            Err(error) => tracing::debug!(%error, "looking for the end of what was sent on"),
+        }
     }
 
     /// Whether everything in the topic of copies is of transactions that are over: a broker says that one is committed

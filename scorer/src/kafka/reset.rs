@@ -13,6 +13,7 @@ use shared::time::Timestamp;
 use super::consume::InputConsumer;
 use super::group::InputContext;
 use super::producer::{Outgoing, Sender};
+use super::repartition::router_group;
 use super::restore::Restorer;
 use super::settings::{KafkaError, KafkaSettings};
 use super::stream::{Delivery, StopHandle, Topics};
@@ -69,12 +70,7 @@ impl Access {
     fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
         let topics = Topics::of_group(settings, pipeline, group)?;
         let partitions = settings.partitions_of(&topics.input)?;
-        let context = InputContext::default();
-        context.close();
-        let consumer = settings
-            .consumer(group, None)
-            .create_with_context(context)
-            .map_err(|error| KafkaError::Settings(error.to_string()))?;
+        let consumer = consumer_of(settings, group)?;
         let (settings, pipeline, group) = (settings.clone(), pipeline.clone(), group.to_owned());
         Ok(Self { settings, pipeline, topics, group, partitions, consumer })
     }
@@ -155,9 +151,11 @@ pub fn reset(
     to: ResetTo,
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
     let access = Access::new(settings, pipeline, group)?;
-    refuse_members(&access)?;
+    refuse_members(&access, group)?;
     let restored = access.restored(true)?;
-    let offsets = access.targets(to)?;
+    let targets = access.targets(to)?;
+    // Lines that were sent on before are not assembled any more: those from the target on are sent on again.
+    let offsets = if access.topics.is_repartitioned() { access.ends()? } else { targets.clone() };
     let reports_from =
         if pipeline.cancellations.is_some() { access.watermarks(&access.topics.reports, 0)?.1 } else { 0 };
     let id = format!("{}-reset", access.topics.state);
@@ -175,57 +173,87 @@ pub fn reset(
         }
         for record in &records {
             let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
-            let message =
-                Outgoing { partition: Some(partition), key, payload, ..Outgoing::to(&access.topics.state) };
+            let message = Outgoing { partition: Some(partition), key, payload, ..Outgoing::to(&access.topics.state) };
             sender.queue(message).map_err(&failed)?;
         }
     }
     // A group without members has no generation: the broker takes the offsets from anybody.
-    let metadata = access
-        .consumer
-        .group_metadata()
-        .ok_or_else(|| KafkaError::Failed { action: "resetting", cause: "the client knows no group".to_owned() })?;
+    let metadata = access.consumer.group_metadata().ok_or_else(no_group)?;
     sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
+    if access.topics.is_repartitioned() {
+        move_router(&access, &sender, &targets)?;
+    }
     sender.flush()?;
     sender.producer.commit_transaction(TIMEOUT).map_err(&failed)?;
-    Ok(offsets)
+    Ok(targets)
+}
+
+/// Moves the offsets of those who send lines on, in the sender's transaction.
+fn move_router(access: &Access, sender: &Sender, targets: &[(i32, i64)]) -> Result<(), KafkaError> {
+    let failed = KafkaError::failed("resetting");
+    let group = router_group(&access.group);
+    refuse_members(access, &group)?;
+    let consumer = consumer_of(&access.settings, &group)?;
+    let mut list = TopicPartitionList::new();
+    for &(partition, offset) in targets {
+        list.add_partition_offset(&access.topics.source, partition, Offset::Offset(offset)).map_err(&failed)?;
+    }
+    let metadata = consumer.group_metadata().ok_or_else(no_group)?;
+    sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)
+}
+
+fn no_group() -> KafkaError {
+    KafkaError::Failed { action: "resetting", cause: "the client knows no group".to_owned() }
+}
+
+fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<InputConsumer, KafkaError> {
+    let context = InputContext::default();
+    context.close();
+    settings.consumer(group, None).create_with_context(context).map_err(|error| KafkaError::Settings(error.to_string()))
 }
 
 impl Access {
+    /// The ends of the topic that entities are assembled from.
+    fn ends(&self) -> Result<Vec<(i32, i64)>, KafkaError> {
+        self.all().into_iter().map(|p| Ok((p, self.watermarks(&self.topics.input, p)?.1))).collect()
+    }
+
+    /// Where each partition of the pipeline's topic is to begin.
     fn targets(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
-        let ends = |partition| self.watermarks(&self.topics.input, partition);
+        let topic = &self.topics.source;
+        let all: Vec<i32> = (0..self.settings.partitions_of(topic)?).collect();
+        let ends = |partition| self.watermarks(topic, partition);
         match to {
-            ResetTo::Earliest => self.all().into_iter().map(|p| Ok((p, ends(p)?.0))).collect(),
-            ResetTo::Latest => self.all().into_iter().map(|p| Ok((p, ends(p)?.1))).collect(),
+            ResetTo::Earliest => all.into_iter().map(|p| Ok((p, ends(p)?.0))).collect(),
+            ResetTo::Latest => all.into_iter().map(|p| Ok((p, ends(p)?.1))).collect(),
             ResetTo::Time(time) => {
                 let mut asked = TopicPartitionList::new();
-                for partition in self.all() {
+                for &partition in &all {
                     asked
-                        .add_partition_offset(&self.topics.input, partition, Offset::Offset(time))
+                        .add_partition_offset(topic, partition, Offset::Offset(time))
                         .map_err(KafkaError::failed("looking for a time"))?;
                 }
                 let found = self
                     .consumer
                     .offsets_for_times(asked, TIMEOUT)
                     .map_err(KafkaError::failed("looking for a time"))?;
-                let of = |partition| match found.find_partition(&self.topics.input, partition).map(|e| e.offset()) {
+                let of = |partition| match found.find_partition(topic, partition).map(|e| e.offset()) {
                     Some(Offset::Offset(offset)) => Ok((partition, offset)),
                     // No record is that late.
                     _ => Ok((partition, ends(partition)?.1)),
                 };
-                self.all().into_iter().map(of).collect()
+                all.into_iter().map(of).collect()
             }
         }
     }
 }
 
-fn refuse_members(access: &Access) -> Result<(), KafkaError> {
+fn refuse_members(access: &Access, group: &str) -> Result<(), KafkaError> {
     let consumer: &BaseConsumer<InputContext> = &access.consumer;
-    let groups =
-        consumer.fetch_group_list(Some(&access.group), TIMEOUT).map_err(KafkaError::failed("looking at the group"))?;
+    let groups = consumer.fetch_group_list(Some(group), TIMEOUT).map_err(KafkaError::failed("looking at the group"))?;
     let members: usize = groups.groups().iter().map(|group| group.members().len()).sum();
     if members > 0 {
-        return Err(KafkaError::GroupInUse { group: access.group.clone(), members });
+        return Err(KafkaError::GroupInUse { group: group.to_owned(), members });
     }
     Ok(())
 }

@@ -141,12 +141,7 @@ pub async fn ensure_topics(
     }
 }
 
-fn check_fit(
-    states: &[TopicState],
-    topics: &Topics,
-    input: Option<usize>,
-    group: &str,
-) -> Result<(), KafkaError> {
+fn check_fit(states: &[TopicState], topics: &Topics, input: Option<usize>, group: &str) -> Result<(), KafkaError> {
     let unfit = |topic: &str, problem: String| Err(KafkaError::UnfitTopic { topic: topic.to_owned(), problem });
     for state in states.iter().filter(|state| state.name == topics.state || state.name == topics.reports) {
         let Some(partitions) = state.partitions else { continue };
