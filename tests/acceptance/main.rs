@@ -6,6 +6,7 @@ mod clock;
 mod exactly_once;
 mod expected;
 mod rebalance;
+mod repartition;
 mod stream;
 mod trouble;
 mod zombie;

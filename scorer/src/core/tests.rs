@@ -577,7 +577,7 @@ proptest! {
 
 /// Lines without a key, with their invoice's, with that of a customer, and one that cannot be parsed.
 fn misplaced_lines(mut core: Core) -> u64 {
-    let keys = [None, Some(&b"1"[..]), Some(b" 1 "), Some(b"12345")];
+    let keys: [Option<&[u8]>; 4] = [None, Some(b"1"), Some(b" 1 "), Some(b"12345")];
     for (offset, key) in keys.into_iter().enumerate() {
         let payload = line("1");
         let record = Record { key, ..Record::new(0, offset as i64, 0, payload.as_bytes()) };

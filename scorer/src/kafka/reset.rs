@@ -152,6 +152,7 @@ pub fn reset(
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
     let access = Access::new(settings, pipeline, group)?;
     refuse_members(&access, group)?;
+    refuse_members(&access, &router_group(group))?;
     let restored = access.restored(true)?;
     let targets = access.targets(to)?;
     // Lines that were sent on before are not assembled any more: those from the target on are sent on again.
@@ -192,7 +193,6 @@ pub fn reset(
 fn move_router(access: &Access, sender: &Sender, targets: &[(i32, i64)]) -> Result<(), KafkaError> {
     let failed = KafkaError::failed("resetting");
     let group = router_group(&access.group);
-    refuse_members(access, &group)?;
     let consumer = consumer_of(&access.settings, &group)?;
     let mut list = TopicPartitionList::new();
     for &(partition, offset) in targets {
