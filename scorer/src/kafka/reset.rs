@@ -2,23 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::message::Message as _;
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
-use super::consume::InputConsumer;
+use super::consume::{InputConsumer, now_since_epoch};
 use super::group::InputContext;
 use super::producer::{Outgoing, Sender};
 use super::restore::Restorer;
 use super::settings::{KafkaError, KafkaSettings};
 use super::stream::{Delivery, StopHandle, Topics};
+use super::topics::extend_topic;
 use super::transaction::Tag;
 use super::watchdog::Watchdog;
-use crate::core::{Origin, Restored, StateRecord};
+use crate::core::{LiveKeys, Origin, Restored, StateRecord};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -143,50 +146,101 @@ pub fn states(
     Ok(states)
 }
 
-/// Begins anew: deletes the state of `group` and moves its offsets, in one transaction. Returns the new offsets.
+/// Begins anew: deletes the state of `group`, whatever wrote it, and moves its offsets, in one transaction. Returns the
+/// new offsets. A changelog with fewer partitions than the input gets as many.
 ///
 /// # Errors
-/// [`KafkaError`] when the group has members, or Kafka refuses: then nothing has changed.
-pub fn reset(
+/// [`KafkaError`] when the group has members, or Kafka refuses: then offsets and state are as they were.
+pub async fn reset(
     settings: &KafkaSettings,
     pipeline: &Arc<Pipeline>,
     group: &str,
     to: ResetTo,
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
-    let access = Access::new(settings, pipeline, group)?;
-    refuse_members(&access)?;
-    let restored = access.restored()?;
-    let offsets = access.targets(to)?;
-    let reports_from =
-        if pipeline.cancellations.is_some() { access.watermarks(&access.topics.reports, 0)?.1 } else { 0 };
-    let id = format!("{}-reset", access.topics.state);
-    let sender = Sender::create(&settings.transactional_producer(&id), Vec::new())?;
-    let failed = KafkaError::failed("resetting");
-    sender.producer.init_transactions(TIMEOUT).map_err(&failed)?;
-    sender.producer.begin_transaction().map_err(&failed)?;
-    let mut list = TopicPartitionList::new();
-    for &(partition, offset) in &offsets {
-        let Some(state) = restored.get(&partition) else { continue };
-        let (records, head) = state.reset(offset, reports_from, pipeline);
-        list.add_partition_offset(&access.topics.input, partition, Offset::Offset(offset)).map_err(&failed)?;
-        if let Some(mut element) = list.find_partition(&access.topics.input, partition) {
-            element.set_metadata(Tag::of(&head).encode());
+    let (asked, of, name) = (settings.clone(), pipeline.clone(), group.to_owned());
+    let access = blocking(move || {
+        let access = Access::new(&asked, &of, &name)?;
+        refuse_members(&access)?;
+        Ok(access)
+    })
+    .await?;
+    extend_topic(settings, &access.topics.state, access.partitions).await?;
+    blocking(move || access.begin_anew(to)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, KafkaError> {
+    let failed = |error: tokio::task::JoinError| KafkaError::Failed { action: "resetting", cause: error.to_string() };
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
+}
+
+impl Access {
+    fn begin_anew(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let failed = KafkaError::failed("resetting");
+        let offsets = self.targets(to)?;
+        let reports_from = match &self.pipeline.cancellations {
+            Some(_) => Some(self.watermarks(&self.topics.reports, 0)?.1),
+            None => None,
+        };
+        let id = format!("{}-reset", self.topics.state);
+        let sender = Sender::create(&self.settings.transactional_producer(&id), Vec::new())?;
+        sender.producer.init_transactions(TIMEOUT).map_err(&failed)?;
+        sender.producer.begin_transaction().map_err(&failed)?;
+        let mut list = TopicPartitionList::new();
+        let origin = self.restorer().origin;
+        for &(partition, offset) in &offsets {
+            let reports_from = reports_from.filter(|_| partition == 0);
+            let live = self.live_keys(partition)?;
+            let (records, head) = live.reset(&self.pipeline, origin.clone(), now_since_epoch(), offset, reports_from);
+            list.add_partition_offset(&self.topics.input, partition, Offset::Offset(offset)).map_err(&failed)?;
+            if let Some(mut element) = list.find_partition(&self.topics.input, partition) {
+                element.set_metadata(Tag::of(&head).encode());
+            }
+            for record in &records {
+                let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
+                let message = Outgoing { topic: &self.topics.state, partition: Some(partition), key, payload };
+                sender.queue(message).map_err(&failed)?;
+            }
         }
-        for record in &records {
-            let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
-            let message = Outgoing { topic: &access.topics.state, partition: Some(partition), key, payload };
-            sender.queue(message).map_err(&failed)?;
+        // A group without members has no generation: the broker takes the offsets from anybody.
+        let metadata = self
+            .consumer
+            .group_metadata()
+            .ok_or_else(|| KafkaError::Failed { action: "resetting", cause: "the client knows no group".to_owned() })?;
+        sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
+        sender.flush()?;
+        sender.producer.commit_transaction(TIMEOUT).map_err(&failed)?;
+        Ok(offsets)
+    }
+
+    /// The keys that a changelog holds, read without looking into its records.
+    fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
+        let failed = KafkaError::failed("reading state");
+        let consumer = self.settings.reader(&format!("{}-reset", self.group))?;
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(&self.topics.state, partition, Offset::Beginning)
+            .and_then(|()| consumer.assign(&assignment))
+            .map_err(&failed)?;
+        let mut keys = LiveKeys::default();
+        let mut heard = Instant::now();
+        loop {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    keys.take(message.key().unwrap_or_default(), message.payload());
+                }
+                Some(Err(ClientError::PartitionEOF(_))) => return Ok(keys),
+                Some(Err(error)) if heard.elapsed() >= TIMEOUT => return Err(failed(error)),
+                None if heard.elapsed() >= TIMEOUT => {
+                    let cause = format!("`{}` says nothing", self.topics.state);
+                    return Err(KafkaError::Failed { action: "reading state", cause });
+                }
+                Some(Err(_)) | None => {}
+            }
         }
     }
-    // A group without members has no generation: the broker takes the offsets from anybody.
-    let metadata = access
-        .consumer
-        .group_metadata()
-        .ok_or_else(|| KafkaError::Failed { action: "resetting", cause: "the client knows no group".to_owned() })?;
-    sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
-    sender.flush()?;
-    sender.producer.commit_transaction(TIMEOUT).map_err(&failed)?;
-    Ok(offsets)
 }
 
 impl Access {

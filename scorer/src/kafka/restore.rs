@@ -167,10 +167,7 @@ impl Restorer {
 
     /// Where a group begins that has read nothing yet.
     fn first_offset(&self, consumer: &InputConsumer, partition: i32) -> Result<i64, KafkaError> {
-        let _watched = self.watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
-        let (low, high) = consumer
-            .fetch_watermarks(&self.topics.input, partition, CALL_TIMEOUT)
-            .map_err(KafkaError::failed("asking for the ends of a partition"))?;
+        let (low, high) = self.ends(consumer, partition)?;
         Ok(if self.settings.starts_at_latest() { high } else { low })
     }
 
@@ -192,7 +189,11 @@ impl Restorer {
         let begin = |(partition, committed): (i32, Committed)| {
             let restored = restored.remove(&partition).filter(|restored| restored.head().is_some());
             match (restored, committed) {
-                (Some(restored), committed) => self.with_state(partition, restored, committed),
+                (Some(restored), committed) => {
+                    let begin = self.with_state(partition, restored, committed)?;
+                    self.refuse_shorter_topic(consumer, &begin)?;
+                    Ok(begin)
+                }
                 (None, Committed::Tagged(..)) => Err(self.torn(partition, "there is no state")),
                 (None, committed) => self.without_state(consumer, partition, committed),
             }
@@ -213,6 +214,23 @@ impl Restorer {
             Committed::Resume(_) => return Err(KafkaError::OtherDelivery { group: self.group.clone() }),
         };
         Ok(Begin { partition, offset, start: Start::Restored(Box::new(restored)) })
+    }
+
+    /// A topic that ends before the state is not the one that the state is of.
+    fn refuse_shorter_topic(&self, consumer: &InputConsumer, begin: &Begin) -> Result<(), KafkaError> {
+        let (_, high) = self.ends(consumer, begin.partition)?;
+        if begin.offset > high {
+            let how = format!("the state is at offset {}, the topic ends at {high}: it was made anew", begin.offset);
+            return Err(self.torn(begin.partition, &how));
+        }
+        Ok(())
+    }
+
+    fn ends(&self, consumer: &InputConsumer, partition: i32) -> Result<(i64, i64), KafkaError> {
+        let _watched = self.watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
+        consumer
+            .fetch_watermarks(&self.topics.input, partition, CALL_TIMEOUT)
+            .map_err(KafkaError::failed("asking for the ends of a partition"))
     }
 
     fn torn(&self, partition: i32, how: &str) -> KafkaError {
