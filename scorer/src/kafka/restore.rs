@@ -331,10 +331,12 @@ impl Restorer {
         reading.restored.take(&self.pipeline, key, value).map_err(|error| self.unusable(partition, error))?;
         let (Some(wanted), Some(head)) = (reading.wanted, reading.restored.head()) else { return Ok(()) };
         if key == Restored::HEAD_KEY {
-            if head.birth != wanted.birth || head.sequence > wanted.sequence {
-                return Err(self.torn(partition, "the state is of another change than the offset"));
+            // Heads of another birth are of before a reset.
+            let is_of_this_life = head.birth == wanted.birth;
+            if is_of_this_life && head.sequence > wanted.sequence {
+                return Err(self.torn(partition, "the state is of a later change than the offset"));
             }
-            reading.done = head.sequence == wanted.sequence;
+            reading.done = is_of_this_life && head.sequence == wanted.sequence;
         }
         Ok(())
     }
