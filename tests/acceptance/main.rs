@@ -1,10 +1,12 @@
 //! Acceptance tests: the programs as a user runs them, on the real history and a real Apache Kafka.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod abort;
 mod broker;
 mod clock;
 mod exactly_once;
 mod expected;
+mod operations;
 mod rebalance;
 mod repartition;
 mod stream;

@@ -1,7 +1,7 @@
 //! A trial of the guarantee: real lines into a real Kafka, whatever befalls those who score them, and what came out
 //! beside what an undisturbed scorer makes of the same topic.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -51,6 +51,21 @@ impl Trial {
     /// The group's name.
     pub fn group_name(&self) -> &str {
         GROUP
+    }
+
+    /// The folder for all that instances keep.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of the models.
+    pub fn models(&self) -> PathBuf {
+        self.path("models")
+    }
+
+    /// The group's pipeline file.
+    pub fn pipeline_file(&self) -> PathBuf {
+        self.pipeline(GROUP)
     }
 
     /// Sends real lines to the input topic.

@@ -28,19 +28,23 @@ use crate::simulate;
 /// One sentence: what, where, and what would be right.
 pub fn execute(cli: Cli) -> Result<()> {
     match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(args) => runtime()?.block_on(run::run(args)),
-        Command::Demo(args) => runtime()?.block_on(demo::demo(args)),
+        Command::Run(args) => block_on(run::run(args)),
+        Command::Demo(args) => block_on(demo::demo(args)),
         Command::Score(args) => score::score(&args),
-        Command::Replay(args) => runtime()?.block_on(replay::replay(args)),
+        Command::Replay(args) => block_on(replay::replay(args)),
         Command::Simulate(Simulation::Invoices(args)) => simulate_invoices(args),
-        Command::Topics(args) => runtime()?.block_on(topics::topics(args)),
+        Command::Topics(args) => block_on(topics::topics(args)),
         Command::State(args) => state::state(&args),
-        Command::Reset(args) => reset::reset(&args),
+        Command::Reset(args) => block_on(reset::reset(&args)),
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A call that blocks for ever, which is what an error may be about, must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 fn simulate_invoices(args: simulate::invoices::InvoicesArgs) -> Result<()> {

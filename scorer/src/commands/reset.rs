@@ -11,14 +11,14 @@ use super::with_clock;
 use crate::args::ResetArgs;
 use crate::kafka;
 
-pub(super) fn reset(args: &ResetArgs) -> Result<()> {
+pub(super) async fn reset(args: &ResetArgs) -> Result<()> {
     init_logs(false);
     let pipeline = Arc::new(with_clock(Pipeline::load(&args.of.pipeline)?, args.of.clock)?);
     let group = &args.of.group;
     if !args.yes && !confirm(group, &pipeline.topic)? {
         bail!("nothing was changed");
     }
-    for (partition, offset) in kafka::reset(&args.of.brokers.settings(), &pipeline, group, args.to)? {
+    for (partition, offset) in kafka::reset(&args.of.brokers.settings(), &pipeline, group, args.to).await? {
         println!("`{}` partition {partition}: begins at offset {offset}", pipeline.topic);
     }
     Ok(())

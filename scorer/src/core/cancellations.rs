@@ -28,6 +28,7 @@ pub(super) struct Cancelled {
     /// Keys since the last [`Cancelled::take_added`].
     added: usize,
     reported: Option<Reported>,
+    reported_at: Option<Monotonic>,
     changed: BTreeSet<Timestamp>,
 }
 
@@ -37,6 +38,9 @@ struct Reported {
     minute: Option<Timestamp>,
     idle: bool,
 }
+
+/// How often a partition says again that it is idle: an owner of the windows that has just begun waits to hear it.
+const REPEAT: Millis = 10_000;
 
 /// What one partition tells the windows. Its numbers are absolute: to hear it twice changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,18 +103,14 @@ impl Cancelled {
             panes: BTreeMap::new(),
             added: 0,
             reported: None,
+            reported_at: None,
             changed: BTreeSet::new(),
         }
     }
 
     /// Notes a cancelled key when the partition's clock shows `now`; whether it is new.
     pub(super) fn add(&mut self, key: &str, now: Timestamp) -> bool {
-        while self.order.front().is_some_and(|(first, _)| first.saturating_add(self.remember) <= now) {
-            if let Some((_, key)) = self.order.pop_front() {
-                self.seen.remove(&key);
-                self.added = self.added.min(self.order.len());
-            }
-        }
+        self.forget_before(now);
         if self.seen.contains(key) {
             return false;
         }
@@ -122,6 +122,25 @@ impl Cancelled {
         *self.panes.entry(pane).or_default() += 1;
         self.changed.insert(pane);
         true
+    }
+
+    /// Forgets keys that were remembered for long enough when the clock shows `now`.
+    pub(super) fn forget_before(&mut self, now: Timestamp) {
+        while self.order.front().is_some_and(|(first, _)| first.saturating_add(self.remember) <= now) {
+            if let Some((_, key)) = self.order.pop_front() {
+                self.seen.remove(&key);
+                self.added = self.added.min(self.order.len());
+            }
+        }
+    }
+
+    /// Forgets every key and its pane.
+    pub(super) fn forget_all(&mut self) {
+        self.seen.clear();
+        self.order.clear();
+        self.panes.clear();
+        self.changed.clear();
+        self.added = 0;
     }
 
     /// How long after its time a key is remembered.
@@ -152,10 +171,12 @@ impl Cancelled {
         let idle_since = clock.idle_since().filter(|_| idle_for.is_some_and(|idle| idle >= self.idle_timeout));
         let saying =
             Reported { minute: watermark.map(|watermark| floor(watermark, self.slide)), idle: idle_since.is_some() };
-        if self.changed.is_empty() && self.reported == Some(saying) {
+        let is_stale = saying.idle && self.reported_at.zip(now).is_some_and(|(at, now)| now - at >= REPEAT);
+        if self.changed.is_empty() && self.reported == Some(saying) && !is_stale {
             return None;
         }
         self.reported = Some(saying);
+        self.reported_at = now;
         let recent = watermark.unwrap_or(Timestamp::MIN).saturating_sub(self.window + self.slide);
         let changed = std::mem::take(&mut self.changed);
         let told = |start: &Timestamp| *start >= recent || changed.contains(start);

@@ -26,7 +26,7 @@ use shared::verdict::EntitySummary;
 pub use cancellations::Report;
 pub use codec::Damaged;
 pub use counters::Counters;
-pub use state::{Head, Origin, Restored, StateError, StateRecord};
+pub use state::{Head, LiveKeys, Origin, Restored, StateError, StateRecord};
 pub use windows::CancellationCount;
 
 use partition::Partition;
@@ -373,6 +373,7 @@ impl Core {
                 return;
             }
             let mut windows = windows.unwrap_or_else(|| Windows::new(settings));
+            windows.expect_anew();
             (0..sharing.origin.partitions).for_each(|partition| windows.expect(partition));
             self.windows = Some(windows);
         }

@@ -5,7 +5,7 @@
 //! `x` + number: cancelled keys, with the time of their first line; `w`: the windows; `h`: the head, which is the last
 //! record of every change. A record without a value deletes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
@@ -28,8 +28,8 @@ const CANCELLED: u8 = b'x';
 const WINDOWS: u8 = b'w';
 const HEAD: u8 = b'h';
 
-/// Keys a record; a longer list takes several.
-const KEYS_PER_RECORD: usize = 4096;
+/// Bytes of keys a record; a longer list takes several.
+const LIST_BYTES: usize = 256 << 10;
 
 /// A record of a changelog.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +157,10 @@ impl Lists {
 
     /// Writes down new keys.
     pub(super) fn add(&mut self, keys: &[(Timestamp, impl AsRef<str>)], next: &mut u64, out: &mut Vec<StateRecord>) {
-        for chunk in keys.chunks(KEYS_PER_RECORD) {
+        let mut rest = keys;
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(fitting(rest));
+            rest = after;
             let (last, value) = encode_keys(chunk.iter().map(|(time, key)| (*time, key.as_ref())));
             out.push(StateRecord { key: self.key(*next), value: Some(value) });
             self.live.push_back((*next, last));
@@ -198,6 +201,17 @@ impl Lists {
     }
 }
 
+/// How many of the first keys go into one record: at least one.
+fn fitting(keys: &[(Timestamp, impl AsRef<str>)]) -> usize {
+    let mut bytes = 0;
+    let fits = |(_, key): &&(Timestamp, _)| {
+        let key: &str = AsRef::<str>::as_ref(key);
+        bytes += key.len() + size_of::<Timestamp>();
+        bytes <= LIST_BYTES
+    };
+    keys.iter().take_while(fits).count().max(1)
+}
+
 pub(super) fn windows_record(value: Vec<u8>) -> StateRecord {
     StateRecord { key: vec![WINDOWS], value: Some(value) }
 }
@@ -234,8 +248,6 @@ pub struct Restored {
     pub(super) windows: Option<Windows>,
     head: Option<Head>,
     origin: Origin,
-    /// Whether state of another topic is taken as well: by one who is about to delete it.
-    any_topic: bool,
     records: u64,
 }
 
@@ -254,14 +266,8 @@ impl Restored {
             windows: None,
             head: None,
             origin,
-            any_topic: false,
             records: 0,
         }
-    }
-
-    /// The same for state of whatever topic.
-    pub fn of_any_topic(self) -> Self {
-        Self { any_topic: true, ..self }
     }
 
     /// Takes in the next record.
@@ -333,12 +339,25 @@ impl Restored {
     }
 
     fn take_head(&mut self, head: Head) -> Result<(), StateError> {
-        let topic = if self.any_topic { &head.origin.topic } else { &self.origin.topic };
-        if head.origin != (Origin { topic: topic.clone(), ..self.origin.clone() }) {
+        if head.origin != self.origin {
             return Err(StateError::Foreign { found: head.origin.describe(), wanted: self.origin.describe() });
         }
+        self.forget_expired(head.watermark);
         self.head = Some(head);
         Ok(())
+    }
+
+    /// Drops keys that are no longer remembered: those whose time has passed, and all once no list holds any.
+    fn forget_expired(&mut self, clock: Option<Timestamp>) {
+        let now = clock.unwrap_or(Timestamp::MIN);
+        while self.closed.pop_expired(now).is_some() {}
+        self.cancelled.forget_before(now);
+        if self.closed_lists.live.is_empty() {
+            self.closed = ExpiryMap::default();
+        }
+        if self.cancelled_lists.live.is_empty() {
+            self.cancelled.forget_all();
+        }
     }
 
     /// The last head that was read: the state is whole only there.
@@ -396,25 +415,48 @@ impl Restored {
         self.head.iter().for_each(|head| put(head.record()));
         out
     }
+}
 
-    /// The records that delete all of this state and begin anew at `next_offset` of the input.
-    pub fn reset(&self, next_offset: i64, reports_from: i64, pipeline: &Pipeline) -> (Vec<StateRecord>, Head) {
-        let mut out: Vec<StateRecord> = self.open.iter().map(|(key, _, _)| entity_gone(key)).collect();
-        self.closed_lists.clone().forget(Timestamp::MAX, &mut out);
-        self.cancelled_lists.clone().forget(Timestamp::MAX, &mut out);
-        if let (Some(_), Some(settings)) = (&self.windows, &pipeline.cancellations) {
-            out.push(windows_record(Windows::starting_at(settings, reports_from).encode()));
+/// What the keys of a changelog are, whatever wrote it: enough to delete its state.
+#[derive(Debug, Default)]
+pub struct LiveKeys {
+    keys: BTreeSet<Vec<u8>>,
+}
+
+impl LiveKeys {
+    /// Takes in the next record.
+    pub fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match value {
+            Some(_) => self.keys.insert(key.to_vec()),
+            None => self.keys.remove(key),
+        };
+    }
+
+    /// The records that delete everything and begin a new life at `next_offset` of the input; where the windows are of
+    /// this partition, with the reports from `reports_from` on.
+    pub fn reset(
+        &self,
+        pipeline: &Pipeline,
+        origin: Origin,
+        birth: i64,
+        next_offset: i64,
+        reports_from: Option<i64>,
+    ) -> (Vec<StateRecord>, Head) {
+        let is_kept = |key: &&Vec<u8>| **key == [HEAD] || (**key == [WINDOWS] && reports_from.is_some());
+        let gone = self.keys.iter().filter(|key| !is_kept(key));
+        let mut out: Vec<StateRecord> = gone.map(|key| StateRecord { key: key.clone(), value: None }).collect();
+        if let (Some(position), Some(settings)) = (reports_from, &pipeline.cancellations) {
+            out.push(windows_record(Windows::starting_at(settings, position).encode()));
         }
-        let before = self.head.as_ref();
         let head = Head {
-            origin: self.origin.clone(),
-            birth: before.map_or(0, |head| head.birth),
-            sequence: before.map_or(0, |head| head.sequence) + 1,
+            origin,
+            birth,
+            sequence: 1,
             next_offset,
             watermark: None,
             idle_since: None,
             closed_through: Timestamp::MIN,
-            next_list: before.map_or(0, |head| head.next_list),
+            next_list: 0,
         };
         out.push(head.record());
         (out, head)

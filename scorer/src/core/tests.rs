@@ -365,6 +365,37 @@ fn state_of_another_topic_or_pipeline_is_refused() {
 }
 
 #[test]
+fn a_reset_leaves_nothing_behind() {
+    let mut store = Store::default();
+    let mut core = sharing(1);
+    start(&store, &mut core, 0, 1);
+    let lines: Vec<(i64, String)> =
+        [(0, "1"), (60, "2"), (61, "C3")].map(|(at, invoice)| (at * 1000, line(invoice))).into();
+    let mut out = Vec::new();
+    feed(&mut core, 0, &lines, 0, &mut out);
+    store.commit(&mut core, out);
+    let mut keys = LiveKeys::default();
+    store.changelogs[&0].iter().for_each(|record| keys.take(&record.key, record.value.as_deref()));
+    let (records, head) = keys.reset(&pipeline(), origin(1), 99, 0, Some(7));
+    store.changelogs.get_mut(&0).unwrap().extend(records);
+
+    // With the deletions and without them, as compaction leaves it.
+    let compacted: Vec<StateRecord> = store.compacted(0).into_iter().filter(|record| record.value.is_some()).collect();
+    for records in [store.compacted(0), store.changelogs[&0].clone(), compacted] {
+        let restored = restored(&records, 1).unwrap();
+        assert_eq!(restored.head(), Some(&head));
+        assert_eq!((restored.open_entities(), restored.closed_keys(), restored.cancelled_keys()), (0, 0, 0));
+    }
+    // Read again, the same comes out again.
+    let mut again = sharing(1);
+    assert_eq!(start(&store, &mut again, 0, 1), 0);
+    assert_eq!(again.reports_from(), Some(7));
+    let mut out = Vec::new();
+    feed(&mut again, 0, &lines, 0, &mut out);
+    assert_eq!(sorted(&out), sorted(&store.out));
+}
+
+#[test]
 fn at_a_limit_the_oldest_closes_early_and_says_so() {
     let mut limited = Pipeline::load("invoices").unwrap();
     (limited.entity.max_open, limited.entity.max_lines) = (2, 3);

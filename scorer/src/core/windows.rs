@@ -71,6 +71,11 @@ impl Windows {
         self.partitions.entry(partition).or_default();
     }
 
+    /// Takes nobody at his word of before that he has nothing to read: there may be a backlog since.
+    pub(super) fn expect_anew(&mut self) {
+        self.partitions.values_mut().for_each(|told| told.idle_since = None);
+    }
+
     pub(super) fn forget(&mut self, partition: i32) {
         self.partitions.remove(&partition);
     }

@@ -153,7 +153,7 @@ impl WallClock {
     }
 }
 
-fn now_since_epoch() -> Monotonic {
+pub(super) fn now_since_epoch() -> Monotonic {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Monotonic)
 }
 

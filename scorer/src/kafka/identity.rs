@@ -40,9 +40,9 @@ impl Identity {
             return Ok(Self { name: name.to_owned(), folder, _lock: lock });
         }
         for slot in 0..MAX_SLOTS {
-            let name = format!("{}-{slot}", machine());
-            let folder = folder_of(&name);
+            let folder = folder_of(&format!("{}-{slot}", machine()));
             if let Some(lock) = lock(&folder)? {
+                let name = format!("{}-{slot}-{}", machine(), token(&folder)?);
                 return Ok(Self { name, folder: Some(folder), _lock: Some(lock) });
             }
         }
@@ -60,6 +60,21 @@ fn lock(folder: &Path) -> Result<Option<File>, KafkaError> {
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// What tells this folder from all others, on machines of the same name too: chosen once, and kept in it.
+fn token(folder: &Path) -> Result<String, KafkaError> {
+    let path = folder.join("id");
+    let failed = |error: std::io::Error| KafkaError::StateFolder { path: path.clone(), cause: error.to_string() };
+    match fs::read_to_string(&path) {
+        Ok(token) if token.len() == 16 => return Ok(token),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let token = format!("{:016x}", rand::random::<u64>());
+    fs::write(&path, &token).map_err(failed)?;
+    Ok(token)
 }
 
 fn machine() -> String {
@@ -86,6 +101,8 @@ mod tests {
         let name = first.name.clone();
         drop(first);
         assert_eq!(claim().name, name);
+        let elsewhere = tempfile::tempdir().unwrap();
+        assert_ne!(Identity::claim(None, "g", Some(elsewhere.path())).unwrap().name, name, "another folder");
     }
 
     #[test]

@@ -96,6 +96,8 @@ impl Publisher {
                 Err(Failure::Hopeless(error)) => return Err(error),
                 Err(Failure::Abort(reason) | Failure::Rebuild(reason)) => {
                     failed_epoch = Some(ticket.epoch);
+                    // A new producer ends what the old one left open: offsets are known only then.
+                    transactions.start(&self.stop)?;
                     let _ = self.outcomes.send(Outcome::Failed { epoch: ticket.epoch, reason });
                 }
             }

@@ -7,6 +7,7 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::consume::now_since_epoch;
 use super::settings::{KafkaError, KafkaSettings, QuietContext};
 use super::stream::Topics;
 use crate::core::Report;
@@ -14,6 +15,8 @@ use crate::core::Report;
 /// Reads the topic of reports.
 pub(super) struct ReportReader {
     consumer: BaseConsumer<QuietContext>,
+    /// When reading began, in milliseconds since the epoch.
+    start: i64,
 }
 
 impl ReportReader {
@@ -25,7 +28,7 @@ impl ReportReader {
             .add_partition_offset(&topics.reports, 0, Offset::Offset(position))
             .and_then(|()| consumer.assign(&assignment))
             .map_err(KafkaError::failed("reading the reports of cancellations"))?;
-        Ok(Self { consumer })
+        Ok(Self { consumer, start: now_since_epoch() })
     }
 
     /// Takes what has come, with its offset.
@@ -33,7 +36,13 @@ impl ReportReader {
         while let Some(polled) = self.consumer.poll(Duration::ZERO) {
             match polled {
                 Ok(message) => match Report::decode(message.payload().unwrap_or_default()) {
-                    Ok(report) => take(report, message.offset()),
+                    Ok(mut report) => {
+                        // Whoever had nothing to read before this began may have a backlog by now: he will say so again.
+                        if message.timestamp().to_millis().is_none_or(|at| at < self.start) {
+                            report.idle_since = None;
+                        }
+                        take(report, message.offset());
+                    }
                     Err(error) => tracing::warn!(%error, offset = message.offset(), "a report of cancellations"),
                 },
                 Err(ClientError::PartitionEOF(_)) => {}

@@ -2,24 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::message::Message as _;
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
-use super::consume::InputConsumer;
+use super::consume::{InputConsumer, now_since_epoch};
 use super::group::InputContext;
 use super::producer::{Outgoing, Sender};
 use super::repartition::router_group;
 use super::restore::Restorer;
 use super::settings::{KafkaError, KafkaSettings};
 use super::stream::{Delivery, StopHandle, Topics};
+use super::topics::extend_topic;
 use super::transaction::Tag;
 use super::watchdog::Watchdog;
-use crate::core::{Origin, Restored, StateRecord};
+use crate::core::{LiveKeys, Origin, Restored, StateRecord};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -75,7 +78,7 @@ impl Access {
         Ok(Self { settings, pipeline, topics, group, partitions, consumer })
     }
 
-    fn restorer(&self, any_topic: bool) -> Restorer {
+    fn restorer(&self) -> Restorer {
         Restorer {
             settings: self.settings.clone(),
             pipeline: self.pipeline.clone(),
@@ -90,7 +93,6 @@ impl Access {
             snapshots: None,
             watchdog: Watchdog::new(),
             trust_offsets: true,
-            any_topic,
         }
     }
 
@@ -99,9 +101,9 @@ impl Access {
     }
 
     /// The state at the end of each changelog.
-    fn restored(&self, any_topic: bool) -> Result<BTreeMap<i32, Restored>, KafkaError> {
+    fn restored(&self) -> Result<BTreeMap<i32, Restored>, KafkaError> {
         let wanted: Vec<_> = self.all().into_iter().map(|partition| (partition, None)).collect();
-        Ok(self.restorer(any_topic).read(&wanted, &StopHandle::default())?.unwrap_or_default())
+        Ok(self.restorer().read(&wanted, &StopHandle::default())?.unwrap_or_default())
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
@@ -121,7 +123,7 @@ pub fn states(
 ) -> Result<Vec<PartitionState>, KafkaError> {
     let access = Access::new(settings, pipeline, group)?;
     let mut states = Vec::new();
-    for (partition, restored) in access.restored(false)? {
+    for (partition, restored) in access.restored()? {
         let (low, high) = access.watermarks(&access.topics.input, partition)?;
         let (first, end) = access.watermarks(&access.topics.state, partition)?;
         let offset = restored.head().map(|head| head.next_offset);
@@ -140,76 +142,116 @@ pub fn states(
     Ok(states)
 }
 
-/// Begins anew: deletes the state of `group` and moves its offsets, in one transaction. Returns the new offsets.
+/// Begins anew: deletes the state of `group`, whatever wrote it, and moves its offsets, in one transaction. Returns the
+/// new offsets. A changelog with fewer partitions than the input gets as many.
 ///
 /// # Errors
-/// [`KafkaError`] when the group has members, or Kafka refuses: then nothing has changed.
-pub fn reset(
+/// [`KafkaError`] when the group has members, or Kafka refuses: then offsets and state are as they were.
+pub async fn reset(
     settings: &KafkaSettings,
     pipeline: &Arc<Pipeline>,
     group: &str,
     to: ResetTo,
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
-    let access = Access::new(settings, pipeline, group)?;
-    refuse_members(&access, group)?;
-    refuse_members(&access, &router_group(group))?;
-    let restored = access.restored(true)?;
-    let targets = access.targets(to)?;
-    // Lines that were sent on before are not assembled any more: those from the target on are sent on again.
-    let offsets = if access.topics.is_repartitioned() { access.ends()? } else { targets.clone() };
-    let reports_from =
-        if pipeline.cancellations.is_some() { access.watermarks(&access.topics.reports, 0)?.1 } else { 0 };
-    let id = format!("{}-reset", access.topics.state);
-    let sender = Sender::create(&settings.transactional_producer(&id), Vec::new())?;
-    let failed = KafkaError::failed("resetting");
-    sender.producer.init_transactions(TIMEOUT).map_err(&failed)?;
-    sender.producer.begin_transaction().map_err(&failed)?;
-    let mut list = TopicPartitionList::new();
-    for &(partition, offset) in &offsets {
-        let Some(state) = restored.get(&partition) else { continue };
-        let (records, head) = state.reset(offset, reports_from, pipeline);
-        list.add_partition_offset(&access.topics.input, partition, Offset::Offset(offset)).map_err(&failed)?;
-        if let Some(mut element) = list.find_partition(&access.topics.input, partition) {
-            element.set_metadata(Tag::of(&head).encode());
+    let (asked, of, name) = (settings.clone(), pipeline.clone(), group.to_owned());
+    let access = blocking(move || {
+        let access = Access::new(&asked, &of, &name)?;
+        refuse_members(&access, &name)?;
+        refuse_members(&access, &router_group(&name))?;
+        Ok(access)
+    })
+    .await?;
+    extend_topic(settings, &access.topics.state, access.partitions).await?;
+    blocking(move || access.begin_anew(to)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, KafkaError> {
+    let failed = |error: tokio::task::JoinError| KafkaError::Failed { action: "resetting", cause: error.to_string() };
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
+}
+
+impl Access {
+    fn begin_anew(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let failed = KafkaError::failed("resetting");
+        let targets = self.targets(to)?;
+        // Lines that were sent on before are not assembled any more: those from the target on are sent on again.
+        let offsets = if self.topics.is_repartitioned() { self.ends()? } else { targets.clone() };
+        let reports_from = match &self.pipeline.cancellations {
+            Some(_) => Some(self.watermarks(&self.topics.reports, 0)?.1),
+            None => None,
+        };
+        let id = format!("{}-reset", self.topics.state);
+        let sender = Sender::create(&self.settings.transactional_producer(&id), Vec::new())?;
+        sender.producer.init_transactions(TIMEOUT).map_err(&failed)?;
+        sender.producer.begin_transaction().map_err(&failed)?;
+        let mut list = TopicPartitionList::new();
+        let origin = self.restorer().origin;
+        for &(partition, offset) in &offsets {
+            let reports_from = reports_from.filter(|_| partition == 0);
+            let live = self.live_keys(partition)?;
+            let (records, head) = live.reset(&self.pipeline, origin.clone(), now_since_epoch(), offset, reports_from);
+            list.add_partition_offset(&self.topics.input, partition, Offset::Offset(offset)).map_err(&failed)?;
+            if let Some(mut element) = list.find_partition(&self.topics.input, partition) {
+                element.set_metadata(Tag::of(&head).encode());
+            }
+            for record in &records {
+                let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
+                let message = Outgoing { partition: Some(partition), key, payload, ..Outgoing::to(&self.topics.state) };
+                sender.queue(message).map_err(&failed)?;
+            }
         }
-        for record in &records {
-            let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
-            let message = Outgoing { partition: Some(partition), key, payload, ..Outgoing::to(&access.topics.state) };
-            sender.queue(message).map_err(&failed)?;
+        // A group without members has no generation: the broker takes the offsets from anybody.
+        let metadata = self.consumer.group_metadata().ok_or_else(no_group)?;
+        sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
+        if self.topics.is_repartitioned() {
+            self.move_router(&sender, &targets)?;
+        }
+        sender.flush()?;
+        sender.producer.commit_transaction(TIMEOUT).map_err(&failed)?;
+        Ok(targets)
+    }
+
+    /// Moves the offsets of those who send lines on, in the sender's transaction.
+    fn move_router(&self, sender: &Sender, targets: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let failed = KafkaError::failed("resetting");
+        let consumer = consumer_of(&self.settings, &router_group(&self.group))?;
+        let mut list = TopicPartitionList::new();
+        for &(partition, offset) in targets {
+            list.add_partition_offset(&self.topics.source, partition, Offset::Offset(offset)).map_err(&failed)?;
+        }
+        let metadata = consumer.group_metadata().ok_or_else(no_group)?;
+        sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(failed)
+    }
+
+    /// The keys that a changelog holds, read without looking into its records.
+    fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
+        let failed = KafkaError::failed("reading state");
+        let consumer = self.settings.reader(&format!("{}-reset", self.group))?;
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(&self.topics.state, partition, Offset::Beginning)
+            .and_then(|()| consumer.assign(&assignment))
+            .map_err(&failed)?;
+        let mut keys = LiveKeys::default();
+        let mut heard = Instant::now();
+        loop {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    keys.take(message.key().unwrap_or_default(), message.payload());
+                }
+                Some(Err(ClientError::PartitionEOF(_))) => return Ok(keys),
+                Some(Err(error)) if heard.elapsed() >= TIMEOUT => return Err(failed(error)),
+                None if heard.elapsed() >= TIMEOUT => {
+                    let cause = format!("`{}` says nothing", self.topics.state);
+                    return Err(KafkaError::Failed { action: "reading state", cause });
+                }
+                Some(Err(_)) | None => {}
+            }
         }
     }
-    // A group without members has no generation: the broker takes the offsets from anybody.
-    let metadata = access.consumer.group_metadata().ok_or_else(no_group)?;
-    sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
-    if access.topics.is_repartitioned() {
-        move_router(&access, &sender, &targets)?;
-    }
-    sender.flush()?;
-    sender.producer.commit_transaction(TIMEOUT).map_err(&failed)?;
-    Ok(targets)
-}
-
-/// Moves the offsets of those who send lines on, in the sender's transaction.
-fn move_router(access: &Access, sender: &Sender, targets: &[(i32, i64)]) -> Result<(), KafkaError> {
-    let failed = KafkaError::failed("resetting");
-    let group = router_group(&access.group);
-    let consumer = consumer_of(&access.settings, &group)?;
-    let mut list = TopicPartitionList::new();
-    for &(partition, offset) in targets {
-        list.add_partition_offset(&access.topics.source, partition, Offset::Offset(offset)).map_err(&failed)?;
-    }
-    let metadata = consumer.group_metadata().ok_or_else(no_group)?;
-    sender.producer.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)
-}
-
-fn no_group() -> KafkaError {
-    KafkaError::Failed { action: "resetting", cause: "the client knows no group".to_owned() }
-}
-
-fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<InputConsumer, KafkaError> {
-    let context = InputContext::default();
-    context.close();
-    settings.consumer(group, None).create_with_context(context).map_err(|error| KafkaError::Settings(error.to_string()))
 }
 
 impl Access {
@@ -246,6 +288,16 @@ impl Access {
             }
         }
     }
+}
+
+fn no_group() -> KafkaError {
+    KafkaError::Failed { action: "resetting", cause: "the client knows no group".to_owned() }
+}
+
+fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<InputConsumer, KafkaError> {
+    let context = InputContext::default();
+    context.close();
+    settings.consumer(group, None).create_with_context(context).map_err(|error| KafkaError::Settings(error.to_string()))
 }
 
 fn refuse_members(access: &Access, group: &str) -> Result<(), KafkaError> {

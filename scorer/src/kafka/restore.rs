@@ -46,8 +46,6 @@ pub(super) struct Restorer {
     /// Takes a committed offset at its word, as a program would that commits offsets on their own: for the test that
     /// has to notice.
     pub trust_offsets: bool,
-    /// Reads state of another topic as well, to delete it.
-    pub any_topic: bool,
 }
 
 /// A partition and where its work begins.
@@ -167,7 +165,11 @@ impl Restorer {
         let begin = |(partition, committed): (i32, Committed)| {
             let restored = restored.remove(&partition).filter(|restored| restored.head().is_some());
             match (restored, committed) {
-                (Some(restored), committed) => self.with_state(partition, restored, committed),
+                (Some(restored), committed) => {
+                    let begin = self.with_state(partition, restored, committed)?;
+                    self.refuse_shorter_topic(consumer, &begin)?;
+                    Ok(begin)
+                }
                 (None, Committed::Tagged(..)) => Err(self.torn(partition, "there is no state")),
                 (None, committed) => self.without_state(consumer, partition, committed),
             }
@@ -188,6 +190,23 @@ impl Restorer {
             Committed::Resume(_) => return Err(KafkaError::OtherDelivery { group: self.group.clone() }),
         };
         Ok(Begin { partition, offset, start: Start::Restored(Box::new(restored)) })
+    }
+
+    /// A topic that ends before the state is not the one that the state is of.
+    fn refuse_shorter_topic(&self, consumer: &InputConsumer, begin: &Begin) -> Result<(), KafkaError> {
+        let (_, high) = self.ends(consumer, begin.partition)?;
+        if begin.offset > high {
+            let how = format!("the state is at offset {}, the topic ends at {high}: it was made anew", begin.offset);
+            return Err(self.torn(begin.partition, &how));
+        }
+        Ok(())
+    }
+
+    fn ends(&self, consumer: &InputConsumer, partition: i32) -> Result<(i64, i64), KafkaError> {
+        let _watched = self.watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
+        consumer
+            .fetch_watermarks(&self.topics.input, partition, CALL_TIMEOUT)
+            .map_err(KafkaError::failed("asking for the ends of a partition"))
     }
 
     fn torn(&self, partition: i32, how: &str) -> KafkaError {
@@ -280,7 +299,6 @@ impl Restorer {
             }
         }
         let restored = Restored::new(&self.pipeline, self.origin.clone());
-        let restored = if self.any_topic { restored.of_any_topic() } else { restored };
         let done = wanted.is_none() && low == high;
         Ok(Reading { restored, wanted, offset: low, source: "changelog", done })
     }
@@ -289,10 +307,12 @@ impl Restorer {
         reading.restored.take(&self.pipeline, key, value).map_err(|error| self.unusable(partition, error))?;
         let (Some(wanted), Some(head)) = (reading.wanted, reading.restored.head()) else { return Ok(()) };
         if key == Restored::HEAD_KEY {
-            if head.birth != wanted.birth || head.sequence > wanted.sequence {
-                return Err(self.torn(partition, "the state is of another change than the offset"));
+            // Heads of another birth are of before a reset.
+            let is_of_this_life = head.birth == wanted.birth;
+            if is_of_this_life && head.sequence > wanted.sequence {
+                return Err(self.torn(partition, "the state is of a later change than the offset"));
             }
-            reading.done = head.sequence == wanted.sequence;
+            reading.done = is_of_this_life && head.sequence == wanted.sequence;
         }
         Ok(())
     }

@@ -70,8 +70,8 @@ pub enum KafkaError {
     },
     /// The group's offsets are of the other kind of delivery.
     #[error(
-        "group `{group}` has run with the other --delivery, whose offsets mean something else: use that one, another \
-         --group, or begin anew with `scorer reset --group {group} --to earliest` (or latest, or a time)"
+        "group `{group}` has run with the other --delivery, whose offsets mean something else: use that one, \
+         or another --group, which begins at the start of the topic"
     )]
     OtherDelivery {
         /// The consumer group.
@@ -79,9 +79,8 @@ pub enum KafkaError {
     },
     /// Keys would go to other partitions than before.
     #[error(
-        "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go elsewhere. Let the scorer \
-         finish what was sent before the change by restoring the old count, or begin anew with \
-         `scorer reset --group {group} --to latest`"
+        "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go elsewhere, and would be split. \
+         Begin anew with `scorer reset --group {group} --to latest` (or a time before the change)"
     )]
     PartitionsChanged {
         /// The input topic.
@@ -197,6 +196,10 @@ impl KafkaSettings {
             ("transactional.id", id),
             // Readers wait for the transaction of an instance that died: not for long.
             ("transaction.timeout.ms", "30000"),
+            // When the group's coordinator is gone for good, the client waits for it until any connection changes
+            // (librdkafka issue 5511): idle connections are closed soon, and what it remembers of coordinators ages.
+            ("connections.max.idle.ms", "15000"),
+            ("metadata.max.age.ms", "10000"),
             // The last messages of a batch need not wait for company: the commit does.
             ("linger.ms", "1"),
         ];

@@ -213,7 +213,6 @@ impl Stream {
                 snapshots: identity.folder.clone(),
                 watchdog: watchdog.clone(),
                 trust_offsets: outsider,
-                any_topic: false,
             };
             let inlet = Inlet {
                 consumer: consumer.clone(),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 use shared::pipeline::Pipeline;
 
@@ -230,6 +230,27 @@ async fn repartition_retention(settings: &KafkaSettings, topics: &Topics) -> Res
     let of_source = topic_setting(settings, &topics.source, "retention.ms").await.unwrap_or_default();
     let of_source = of_source.and_then(|value| value.parse::<i64>().ok()).unwrap_or(WEEK);
     Ok(if of_source < 0 { -1 } else { of_source.max(WEEK) }.to_string())
+}
+
+/// Gives `topic` at least so many partitions.
+pub(super) async fn extend_topic(settings: &KafkaSettings, topic: &str, partitions: i32) -> Result<(), KafkaError> {
+    let asked = (settings.clone(), topic.to_owned());
+    let now = tokio::task::spawn_blocking(move || asked.0.partitions_of(&asked.1))
+        .await
+        .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
+    if now >= partitions {
+        return Ok(());
+    }
+    let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
+    let wanted = NewPartitions::new(topic, partitions as usize);
+    let results = admin(settings)?
+        .create_partitions([&wanted], &options)
+        .await
+        .map_err(KafkaError::failed("adding partitions to a topic"))?;
+    match results.into_iter().next() {
+        Some(Err((topic, code))) => Err(KafkaError::CreateTopic { topic, cause: code.to_string() }),
+        _ => Ok(()),
+    }
 }
 
 /// The largest message that `topic` takes, in bytes.

@@ -151,14 +151,20 @@ impl Transactions {
             let sender = Sender::create(&self.settings.transactional_producer(&self.id), self.followed.clone())?;
             let watched = self.watchdog.watch("init_transactions", CALL_TIMEOUT + WATCHDOG_SLACK);
             let result = match self.fault(Step::Init) {
-                Some(_) => Err("injected".to_owned()),
-                None => sender.producer.init_transactions(CALL_TIMEOUT).map_err(|error| error.to_string()),
+                Some(_) => Err(ClientError::Canceled),
+                None => sender.producer.init_transactions(CALL_TIMEOUT),
             };
             drop(watched);
             match result {
                 Ok(()) => self.sender = Some(sender),
                 Err(error) => {
-                    tracing::warn!(error, waited_s = start.elapsed().as_secs(), "no transactional producer yet");
+                    if let ClientError::Transaction(cause) = &error
+                        && !cause.is_retriable()
+                        && !cause.is_fatal()
+                    {
+                        return Err(KafkaError::failed("starting a transactional producer")(error));
+                    }
+                    tracing::warn!(%error, waited_s = start.elapsed().as_secs(), "no transactional producer yet");
                     self.pause();
                 }
             }

@@ -1,0 +1,145 @@
+//! Failures at each call of a transaction: what was not committed never happened, in memory as on the broker.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use scorer::core::{Head, StateRecord};
+use scorer::kafka::{Delivery, EndWhen, Fault, Faults, KafkaSettings, Step, Stream, StreamOptions, Topics, states};
+use scorer::scoring::Detectors;
+use scorer::snapshot::SnapshotFile;
+use shared::device::{DeviceRequest, choose};
+use shared::pipeline::Pipeline;
+use tests::{Feed, Kafka, Trial, text, wait_for};
+
+const PARTITIONS: u32 = 3;
+
+/// Every call, each in the ways it can fail. A start follows on a lost producer, an abort on an aborted commit.
+const FAILURES: [(Step, Fault); 15] = [
+    (Step::Begin, Fault::Abort),
+    (Step::Begin, Fault::Rebuild),
+    (Step::Init, Fault::Abort),
+    (Step::Send, Fault::Abort),
+    (Step::Send, Fault::Rebuild),
+    (Step::Offsets, Fault::Abort),
+    (Step::Offsets, Fault::Rebuild),
+    (Step::Offsets, Fault::LostAnswer),
+    (Step::Commit, Fault::Abort),
+    (Step::Abort, Fault::Abort),
+    (Step::Commit, Fault::Rebuild),
+    (Step::Commit, Fault::LostAnswer),
+    (Step::Commit, Fault::Abort),
+    (Step::Abort, Fault::LostAnswer),
+    (Step::Commit, Fault::LostAnswer),
+];
+
+/// Commits between two failures, so that each hits a stream at work.
+const COMMITS_BETWEEN: u32 = 2;
+
+#[test]
+fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
+    let Some(trial) = Trial::start(Kafka::start(), PARTITIONS) else { return };
+    let (faults, left) = in_turn();
+    let settings = KafkaSettings { brokers: trial.kafka.brokers.clone(), properties: Vec::new() };
+    let pipeline = Pipeline::load(text(&trial.pipeline_file())).unwrap().with_event_clock().unwrap();
+    let pipeline = Arc::new(pipeline);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+
+    let feed = Feed::start(trial.sender(), 2_000);
+    let state_dir = trial.folder().join("state-of-failing");
+    let stream = runtime
+        .block_on(Stream::start(
+            &settings,
+            pipeline.clone(),
+            detectors(&trial.models(), &pipeline),
+            options(&trial, &state_dir, faults),
+            Arc::new(|_| {}),
+        ))
+        .unwrap();
+    wait_for("every failure", Duration::from_secs(180), || {
+        assert!(!stream.is_finished(), "the stream goes on");
+        left.lock().unwrap().is_empty().then_some(())
+    });
+    trial.group.wait_until_all_move();
+    let sender = feed.stop();
+    stream.stop_handle().request();
+    stream.join().unwrap();
+
+    // What the stream left on disk is its memory; what a fresh start would read is the changelog.
+    let folder = state_dir.join(Topics::new(&pipeline, trial.group_name()).state).join("failing");
+    let mut open = 0;
+    for fresh in states(&settings, &pipeline, trial.group_name()).unwrap() {
+        let memory = records(&folder, fresh.partition);
+        open += fresh.open;
+        assert_eq!(position(&memory), position(&fresh.snapshot), "partition {}", fresh.partition);
+        assert_eq!(by_key(&memory), by_key(&fresh.snapshot), "partition {}", fresh.partition);
+    }
+    assert!(open > 0, "there were open invoices to compare");
+    trial.assert_exact(sender, vec![trial.instance("sound", &[])]);
+}
+
+/// Failures one after the other, and those that are still to come.
+fn in_turn() -> (Faults, Arc<Mutex<Vec<(Step, Fault)>>>) {
+    let left = Arc::new(Mutex::new(FAILURES.iter().rev().copied().collect::<Vec<_>>()));
+    let (plan, commits) = (left.clone(), AtomicU32::new(0));
+    let faults = move |step: Step| {
+        if step == Step::Commit {
+            commits.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut plan = plan.lock().unwrap();
+        let (next, fault) = plan.last().copied()?;
+        // These two follow on another failure; the rest wait until the stream is at work again.
+        let follows = matches!(step, Step::Abort | Step::Init);
+        if next != step || (!follows && commits.load(Ordering::Relaxed) <= COMMITS_BETWEEN) {
+            return None;
+        }
+        plan.pop();
+        commits.store(0, Ordering::Relaxed);
+        Some(fault)
+    };
+    (Arc::new(faults), left)
+}
+
+fn options(trial: &Trial, state_dir: &Path, faults: Faults) -> StreamOptions {
+    StreamOptions {
+        group: trial.group_name().to_owned(),
+        delivery: Delivery::ExactlyOnce,
+        instance_id: Some("failing".to_owned()),
+        state_dir: Some(state_dir.to_owned()),
+        batch_records: 10_000,
+        commit_interval: Duration::from_millis(50),
+        all_verdicts: true,
+        end_when: EndWhen::Never,
+        max_erroneous_bytes: None,
+        mutation: None,
+        faults: Some(faults),
+    }
+}
+
+fn detectors(models: &Path, pipeline: &Pipeline) -> Detectors {
+    Detectors::load(models, pipeline, &choose(DeviceRequest::Cpu).unwrap()).unwrap()
+}
+
+fn records(folder: &Path, partition: i32) -> Vec<StateRecord> {
+    let mut records = Vec::new();
+    let stamp = SnapshotFile::new(folder, partition).read(|key, value| {
+        records.push(StateRecord { key: key.to_vec(), value: Some(value.to_vec()) });
+        true
+    });
+    assert!(stamp.is_some(), "partition {partition} has a snapshot in {}", folder.display());
+    records
+}
+
+/// Everything but the head, in which the clock goes on.
+fn by_key(records: &[StateRecord]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let of = |record: &StateRecord| (record.key.clone(), record.value.clone().unwrap());
+    records.iter().filter(|record| record.key != b"h").map(of).collect()
+}
+
+/// The number of the last change, and how far it had read.
+fn position(records: &[StateRecord]) -> (u64, i64) {
+    let head = |record: &StateRecord| Head::decode(&record.key, record.value.as_deref()?).unwrap();
+    records.iter().find_map(head).map(|head| (head.sequence, head.next_offset)).unwrap()
+}
