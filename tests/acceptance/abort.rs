@@ -106,6 +106,7 @@ fn options(trial: &Trial, state_dir: &Path, faults: Faults) -> StreamOptions {
     StreamOptions {
         group: trial.group_name().to_owned(),
         delivery: Delivery::ExactlyOnce,
+        repartition: false,
         instance_id: Some("failing".to_owned()),
         state_dir: Some(state_dir.to_owned()),
         batch_records: 10_000,

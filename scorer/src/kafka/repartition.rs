@@ -362,6 +362,8 @@ impl Router {
             Err(Failure::Hopeless(error)) => Err(error),
             Err(Failure::Abort(reason) | Failure::Rebuild(reason)) => {
                 tracing::warn!(reason, "lines were not sent on: going back to the last commit");
+                // A new producer ends what the old one left open: offsets are known only then.
+                self.transactions.start(&self.with.stop)?;
                 self.go_back()
             }
         }
