@@ -94,13 +94,11 @@ impl Encoder {
     pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Vec<Message> {
         let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
         let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
-        let mut verdicts = detectors.verdicts(&entities).into_iter();
+        let mut verdicts = detectors.verdicts(&entities, self.all_verdicts).into_iter();
         let mut messages = Vec::new();
         for output in outputs {
             match output {
-                Output::Closed(_) => {
-                    messages.extend(verdicts.next().into_iter().flatten().filter_map(|v| self.verdict(v)))
-                }
+                Output::Closed(_) => messages.extend(verdicts.next().into_iter().flatten().map(verdict)),
                 Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
                 Output::Cancellations(count) => messages.push(self.cancellations(count)),
                 Output::Report(report) => messages.push(Message {
@@ -111,11 +109,6 @@ impl Encoder {
             }
         }
         messages
-    }
-
-    fn verdict(&self, (topic, verdict): (Arc<str>, Verdict)) -> Option<Message> {
-        let wanted = verdict.anomalous || self.all_verdicts;
-        wanted.then(|| Message { topic, key: Some(verdict.key.clone()), content: Content::Verdict(Box::new(verdict)) })
     }
 
     fn erroneous(&self, erroneous: Erroneous) -> Message {
@@ -178,6 +171,10 @@ impl Encoder {
         let topic = self.cancellations_topic.clone();
         Message { topic, key: Some(self.pipeline.name.clone()), content: Content::Cancellations(value) }
     }
+}
+
+fn verdict((topic, verdict): (Arc<str>, Verdict)) -> Message {
+    Message { topic, key: Some(verdict.key.clone()), content: Content::Verdict(Box::new(verdict)) }
 }
 
 #[cfg(test)]

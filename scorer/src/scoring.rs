@@ -38,13 +38,17 @@ impl Detectors {
         self.detectors.iter().map(|(detector, _)| detector.model().detector.as_str())
     }
 
-    /// The verdicts on each entity, one a detector, with the topic each goes to.
-    pub fn verdicts(&self, entities: &[ClosedEntity]) -> Vec<Vec<(Arc<str>, Verdict)>> {
+    /// The verdicts on each entity, one a detector, with the topic each goes to; on normal entities only where `all` are
+    /// asked for, because nearly all are normal.
+    pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Vec<Vec<(Arc<str>, Verdict)>> {
         let mut features = FeatureMatrix::new(self.n_features);
         entities.iter().for_each(|entity| features.push(&entity.features));
         let mut verdicts: Vec<Vec<(Arc<str>, Verdict)>> = entities.iter().map(|_| Vec::new()).collect();
         for (detector, topic) in &self.detectors {
             for ((entity, score), verdicts) in entities.iter().zip(detector.score(&features)).zip(&mut verdicts) {
+                if !all && !detector.model().threshold.is_exceeded(score.score) {
+                    continue;
+                }
                 let verdict = Verdict::new(detector, &entity.summary, &entity.features, &score);
                 verdicts.push((topic.clone(), verdict));
             }

@@ -64,7 +64,7 @@ pub enum Input<'a> {
     CaughtUp {
         /// The partition.
         partition: i32,
-        /// When this was seen.
+        /// Since when that is so.
         now: Monotonic,
     },
     /// Time has passed.
@@ -201,7 +201,7 @@ pub struct Resume {
 
 /// How long after its deadline an entity is closed while a partition is quiet: a line stamped in time may still be on
 /// its way.
-const GRACE: Millis = 50;
+const GRACE: Millis = 25;
 
 /// The partition whose owner merges the cancellations of all.
 const WINDOWS_PARTITION: i32 = 0;
@@ -424,7 +424,7 @@ impl Core {
     }
 
     fn caught_up(&mut self, partition: i32, now: Monotonic, out: &mut Vec<Output>) {
-        self.last_now = Some(now);
+        self.last_now = self.last_now.max(Some(now));
         if let Some(partition) = self.partitions.get_mut(&partition) {
             partition.caught_up(&self.pipeline, now, &mut self.counters, out);
         }

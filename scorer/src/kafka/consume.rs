@@ -87,6 +87,7 @@ pub(super) fn consume(inlet: Inlet, core: Core) -> Result<(), KafkaError> {
         batch_bytes: 0,
         last_time: clock.start,
         first_record: None,
+        drained: None,
         waiting: None,
         number: 0,
         epoch: 0,
@@ -119,6 +120,8 @@ struct ConsumeLoop<'a> {
     batch_bytes: usize,
     last_time: Instant,
     first_record: Option<Instant>,
+    /// Since when there has been nothing in the client's queue.
+    drained: Option<Monotonic>,
     /// A batch that the next stage had no room for.
     waiting: Option<Batch>,
     number: u64,
@@ -180,9 +183,12 @@ impl<'a> ConsumeLoop<'a> {
     }
 
     /// Takes what is there at once, and waits only when there is nothing.
-    fn next_event(&self) -> Result<Event<'a>, KafkaError> {
+    fn next_event(&mut self) -> Result<Event<'a>, KafkaError> {
         let consumer = &*self.inlet.consumer;
-        let polled = consumer.poll(Duration::ZERO).or_else(|| consumer.poll(self.wait()));
+        let polled = consumer.poll(Duration::ZERO).or_else(|| {
+            self.drained.get_or_insert(self.clock.now());
+            consumer.poll(self.wait())
+        });
         match polled {
             None => Ok(Event::Nothing),
             Some(Ok(message)) => Ok(Event::Message(message)),
@@ -421,6 +427,7 @@ impl<'a> ConsumeLoop<'a> {
                     return;
                 }
                 self.caught_up.remove(&message.partition());
+                self.drained = None;
                 self.first_record.get_or_insert_with(Instant::now);
                 self.batch_records += 1;
                 let payload = message.payload().unwrap_or_default();
@@ -445,7 +452,8 @@ impl<'a> ConsumeLoop<'a> {
             Event::CaughtUp(partition) if !self.owned.contains(&partition) => {}
             Event::CaughtUp(partition) => {
                 self.caught_up.insert(partition);
-                let now = self.clock.now();
+                // The broker says late that there is nothing more; it has been so since the last record was read.
+                let now = self.drained.unwrap_or_else(|| self.clock.now());
                 self.core.apply(Input::CaughtUp { partition, now }, &mut self.outputs);
             }
             Event::Nothing => self.pass_time(),
