@@ -10,8 +10,8 @@ use super::live::{StatusLine, accompany, init_logs};
 use super::{load, summary, topics_of, with_clock};
 use crate::args::{CreateArgs, DeliveryArg, MutationArg, RepartitionArg, RunArgs};
 use crate::kafka::{
-    Delivery, EndWhen, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics, ensure_topics,
-    find_misplaced,
+    Delivery, EndWhen, KafkaError, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics, ensure_topics,
+    find_misplaced, has_direct_state,
 };
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
@@ -61,9 +61,22 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
     let why = if is_chosen {
         format!("lines of `{source}` go through `{input}`, where those of one invoice meet")
     } else {
-        let asked = (settings.clone(), pipeline.clone());
-        match tokio::task::spawn_blocking(move || find_misplaced(&asked.0, &asked.1)).await?? {
+        let (asked, of, group) = (settings.clone(), pipeline.clone(), args.group.clone());
+        let look = move || Ok::<_, KafkaError>((find_misplaced(&asked, &of)?, has_direct_state(&asked, &of, &group)?));
+        let (found, has_state) = tokio::task::spawn_blocking(look).await??;
+        match found {
             None => return Ok(direct),
+            // Open invoices would be parted from the lines that are still to come.
+            Some(found) if has_state && args.repartition == RepartitionArg::Auto => {
+                say(
+                    args,
+                    &format!(
+                        "`{source}` is not keyed by invoice number ({found}): invoices may be split; to bring their lines \
+                         together, `scorer reset` and run with --repartition always"
+                    ),
+                );
+                return Ok(direct);
+            }
             Some(found) if args.repartition == RepartitionArg::Never => {
                 say(args, &format!("`{source}` is not keyed by invoice number ({found}): invoices may be split"));
                 return Ok(direct);

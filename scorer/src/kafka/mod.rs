@@ -26,7 +26,7 @@ mod transaction;
 mod watchdog;
 
 pub use producer::Sender;
-pub use repartition::{Misplaced, find_misplaced};
+pub use repartition::{Misplaced, find_misplaced, has_direct_state};
 pub use reset::{PartitionState, ResetTo, reset, states};
 pub use settings::{KafkaError, KafkaSettings};
 pub use status::{Status, StatusCell};

@@ -136,6 +136,29 @@ pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Res
     Ok(None)
 }
 
+/// Whether `group` has state of lines that were taken as they lie. Blocks.
+///
+/// # Errors
+/// [`KafkaError`] when no broker answers.
+pub fn has_direct_state(settings: &KafkaSettings, pipeline: &Pipeline, group: &str) -> Result<bool, KafkaError> {
+    let topics = Topics::of_group(settings, pipeline, group)?;
+    let partitions = match settings.partitions_of(&topics.state) {
+        Ok(partitions) if !topics.is_repartitioned() => partitions,
+        Ok(_) | Err(KafkaError::MissingTopic(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let consumer = settings.reader(&format!("{}-look", topics.state))?;
+    for partition in 0..partitions {
+        let (low, high) = consumer
+            .fetch_watermarks(&topics.state, partition, CALL_TIMEOUT)
+            .map_err(KafkaError::failed("looking for state"))?;
+        if low < high {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn misplaced(parser: &mut LineParser, pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Option<Misplaced> {
     let entity = entity_key(parser, pipeline, message.payload().unwrap_or_default())?;
     let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
