@@ -10,8 +10,8 @@ use super::live::{StatusLine, accompany, init_logs};
 use super::{load, summary, topics_of, with_clock};
 use crate::args::{CreateArgs, DeliveryArg, MutationArg, RepartitionArg, RunArgs};
 use crate::kafka::{
-    Delivery, EndWhen, KafkaError, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics, ensure_topics,
-    find_misplaced, has_direct_state,
+    Delivery, EndWhen, KafkaError, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics,
+    ensure_topics, find_misplaced, has_direct_state,
 };
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {

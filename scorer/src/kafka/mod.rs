@@ -11,12 +11,14 @@
 mod consume;
 mod group;
 mod identity;
+mod misplaced;
 mod producer;
 mod publish;
 mod repartition;
 mod reports;
 mod reset;
 mod restore;
+mod resume;
 mod settings;
 mod snapshots;
 mod status;
@@ -25,8 +27,8 @@ mod topics;
 mod transaction;
 mod watchdog;
 
+pub use misplaced::{Misplaced, find_misplaced, has_direct_state};
 pub use producer::Sender;
-pub use repartition::{Misplaced, find_misplaced, has_direct_state};
 pub use reset::{PartitionState, ResetTo, reset, states};
 pub use settings::{KafkaError, KafkaSettings};
 pub use status::{Status, StatusCell};

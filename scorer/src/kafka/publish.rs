@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, Sender as Channel};
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::consume::{InputConsumer, encode_resume};
+use super::consume::InputConsumer;
 use super::producer::{Ends, Outgoing, Sender};
+use super::resume::encode_resume;
 use super::settings::KafkaError;
 use super::status::StatusCell;
 use super::stream::{OnMessage, StopHandle, Topics};

@@ -16,7 +16,8 @@ use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use shared::pipeline::Pipeline;
 
-use super::consume::{InputConsumer, decode_resume};
+use super::consume::InputConsumer;
+use super::resume::decode_resume;
 use super::settings::{KafkaError, KafkaSettings, QuietContext};
 use super::stream::{Delivery, StopHandle, Topics};
 use super::transaction::Tag;
