@@ -35,6 +35,9 @@ const FAILURES: [(Step, Fault); 15] = [
     (Step::Commit, Fault::LostAnswer),
 ];
 
+/// Failures that are still to come, the next one last.
+type Failures = Arc<Mutex<Vec<(Step, Fault)>>>;
+
 /// Commits between two failures, so that each hits a stream at work.
 const COMMITS_BETWEEN: u32 = 2;
 
@@ -81,7 +84,7 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
 }
 
 /// Failures one after the other, and those that are still to come.
-fn in_turn() -> (Faults, Arc<Mutex<Vec<(Step, Fault)>>>) {
+fn in_turn() -> (Faults, Failures) {
     let left = Arc::new(Mutex::new(FAILURES.iter().rev().copied().collect::<Vec<_>>()));
     let (plan, commits) = (left.clone(), AtomicU32::new(0));
     let faults = move |step: Step| {
