@@ -78,11 +78,11 @@ pub enum StateError {
     #[error("records of the state are out of order")]
     Disordered,
     /// State of another topic, partition count or pipeline.
-    #[error("the state belongs to {found}, not to {wanted}")]
+    #[error("the state was made with {found}; here it is {wanted}")]
     Foreign {
-        /// What it was written for.
+        /// What of its origin is different.
         found: String,
-        /// What it is wanted for.
+        /// What that is where it is wanted.
         wanted: String,
     },
 }
@@ -133,8 +133,16 @@ impl Head {
 }
 
 impl Origin {
-    fn describe(&self) -> String {
-        format!("topic `{}` with {} partitions and the pipeline {}", self.topic, self.partitions, self.layout)
+    /// What is different from `other`, on one line.
+    fn beside(&self, other: &Self) -> String {
+        let other = other.parts();
+        let different: Vec<String> = self.parts().into_iter().filter(|part| !other.contains(part)).collect();
+        if different.is_empty() { "less than that".to_owned() } else { different.join(", ") }
+    }
+
+    fn parts(&self) -> Vec<String> {
+        let topic = [format!("topic `{}`", self.topic), format!("{} partitions", self.partitions)];
+        topic.into_iter().chain(self.layout.lines().map(|line| format!("`{line}`"))).collect()
     }
 }
 
@@ -340,7 +348,10 @@ impl Restored {
 
     fn take_head(&mut self, head: Head) -> Result<(), StateError> {
         if head.origin != self.origin {
-            return Err(StateError::Foreign { found: head.origin.describe(), wanted: self.origin.describe() });
+            return Err(StateError::Foreign {
+                found: head.origin.beside(&self.origin),
+                wanted: self.origin.beside(&head.origin),
+            });
         }
         self.forget_expired(head.watermark);
         self.head = Some(head);

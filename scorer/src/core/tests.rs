@@ -361,7 +361,11 @@ fn state_of_another_topic_or_pipeline_is_refused() {
     let mut other = Restored::new(&pipeline(), origin(2));
     let head = store.compacted(0).pop().unwrap();
     let error = other.take(&pipeline(), &head.key, head.value.as_deref()).unwrap_err().to_string();
-    assert!(error.starts_with("the state belongs to topic `purchases` with 1 partitions"), "{error}");
+    assert_eq!(error, "the state was made with 1 partitions; here it is 2 partitions");
+    let recorded = Pipeline::load("invoices").unwrap().with_event_clock().unwrap();
+    let event = Origin { layout: recorded.state_layout(), ..origin(1) };
+    let error = Restored::new(&pipeline(), event).take(&pipeline(), &head.key, head.value.as_deref()).unwrap_err();
+    insta::assert_snapshot!(error, @"the state was made with `clock record`; here it is `clock column InvoiceDate`");
 }
 
 #[test]

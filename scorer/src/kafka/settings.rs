@@ -104,7 +104,7 @@ pub enum KafkaError {
     },
     /// A group that cannot be reset while it works.
     #[error(
-        "group `{group}` has {members} members: stop its scorers first (one that died is forgotten after its session timeout)"
+        "group `{group}` is in use ({members} running): stop its scorers first; one that died is forgotten after its session timeout"
     )]
     GroupInUse {
         /// The consumer group.
