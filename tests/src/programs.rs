@@ -51,9 +51,18 @@ pub fn start_scorer(arguments: &[&str]) -> Running {
 
 /// Builds both programs, so that a program of this crate does not run stale ones: `cargo run` builds only its own.
 pub fn build_programs() {
-    if let Some(cargo) = std::env::var_os("CARGO") {
-        assert!(Command::new(cargo).args(["build", "--quiet"]).current_dir(repository()).status().unwrap().success());
+    let Some(cargo) = std::env::var_os("CARGO") else { return };
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet"]).current_dir(repository());
+    // What `cargo run` says of this program is not for the build: build scripts that look at it would run again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let is_of_cargo = text.starts_with("CARGO") && text != "CARGO_HOME" && text != "CARGO_TARGET_DIR";
+        if is_of_cargo || text == "LD_LIBRARY_PATH" {
+            build.env_remove(&name);
+        }
     }
+    assert!(build.status().unwrap().success());
 }
 
 /// A program that runs; it is killed when this is dropped, and heard when a test fails.
