@@ -50,23 +50,18 @@ fn one_run(points: &Points, start: Start<'_>, limits: Limits) -> Result<Run, KMe
             break;
         }
     }
-    Ok(Run { centroids, n_iter })
+    let clusters = evaluate(points, &centroids, start.members)?;
+    Ok(Run { centroids, n_iter, clusters })
 }
 
-/// As [`super::lloyd::evaluate`].
-pub(super) fn evaluate(
-    points: &Points,
-    centroids: &[(&Matrix, Option<&Members>)],
-) -> Result<Vec<Evaluation>, KMeansError> {
-    let one = |&(centroids, members): &(&Matrix, Option<&Members>)| {
-        let mut evaluation = Evaluation::empty(centroids.n_samples());
-        each_nearest(points, centroids, members, |index, label, distance| {
-            evaluation.add(index, label, distance);
-            Ok(())
-        })?;
-        Ok(evaluation)
-    };
-    centroids.iter().map(one).collect()
+/// What the clusters are like.
+fn evaluate(points: &Points, centroids: &Matrix, members: Option<&Members>) -> Result<Evaluation, KMeansError> {
+    let mut evaluation = Evaluation::empty(centroids.n_samples());
+    each_nearest(points, centroids, members, |index, label, distance| {
+        evaluation.add(index, label, distance);
+        Ok(())
+    })?;
+    Ok(evaluation)
 }
 
 /// As [`super::lloyd::labels`].

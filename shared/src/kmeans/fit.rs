@@ -1,7 +1,7 @@
 //! Clusters as they come out of a run.
 
-use super::lloyd::{Limits, Start, evaluate, lloyd};
-use super::{KMeansError, KMeansParams, Members, Points};
+use super::lloyd::{Limits, Run, Start, lloyd};
+use super::{KMeansError, KMeansParams, Points};
 use crate::matrix::Matrix;
 use crate::ops;
 
@@ -46,19 +46,15 @@ pub(super) fn fits(
     on_run: &(dyn Fn() + Sync),
 ) -> Result<Vec<KMeansFit>, KMeansError> {
     let limits = Limits { max_iter: params.max_iter, max_state_bytes: params.max_state_bytes };
-    let members: Vec<Option<&Members>> = starts.iter().map(|start| start.members).collect();
-    let runs = lloyd(points, starts, limits, on_run)?;
-    let clusters: Vec<_> = runs.iter().map(|run| &run.centroids).zip(members).collect();
-    let evaluations = evaluate(points, &clusters)?;
-    let fit = |(run, evaluation): (super::lloyd::Run, ops::cpu::Evaluation)| KMeansFit {
-        centroids: run.centroids,
-        counts: evaluation.counts,
-        inertia: evaluation.inertia.iter().sum(),
-        cluster_inertia: evaluation.inertia,
-        farthest: evaluation.farthest.into_iter().map(|(index, _)| index).collect(),
-        n_iter: run.n_iter,
+    let fit = |Run { centroids, n_iter, clusters }| KMeansFit {
+        centroids,
+        counts: clusters.counts,
+        inertia: clusters.inertia.iter().sum(),
+        cluster_inertia: clusters.inertia,
+        farthest: clusters.farthest.into_iter().map(|(index, _)| index).collect(),
+        n_iter,
     };
-    Ok(runs.into_iter().zip(evaluations).map(fit).collect())
+    Ok(lloyd(points, starts, limits, on_run)?.into_iter().map(fit).collect())
 }
 
 /// One run of Lloyd's algorithm over all points from `start` `(n_clusters, n_features)`.
