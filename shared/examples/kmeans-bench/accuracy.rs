@@ -30,25 +30,23 @@ pub fn run(options: &Options, device: &Device) -> Result<bool, Failure> {
     println!("{n_samples} rows of {n_features} features, {n_clusters} clusters, seed {seed}");
     let matrix = overlapping(n_samples, n_features, seed);
     let start = first_rows(&matrix, n_clusters);
-    let points = Points::new(matrix, n_clusters, device)?;
-    let pass_agrees =
-        agree("one pass", &pass(&points, &start, device), &reference_pass(&points.matrix, &widen(&start)));
-    let fit = fit(&points, &start, max_iter);
-    let fit_agrees =
-        agree(&format!("a fit of {max_iter} iterations"), &fit, &reference_fit(&points.matrix, &start, max_iter));
-    Ok(pass_agrees && fit_agrees)
+    let pass_agrees = agree("one pass", &pass(&matrix, &start, device), &reference_pass(&matrix, &widen(&start)));
+    let fitted = fit(&matrix, &start, max_iter, device)?;
+    let what = format!("a fit of {max_iter} iterations");
+    Ok(agree(&what, &fitted, &reference_fit(&matrix, &start, max_iter)) && pass_agrees)
 }
 
 /// One pass over the points: the means of the clusters that `start` makes, and the inertia of `start`.
-fn pass(points: &Points, start: &Matrix, device: &Device) -> Outcome {
-    let assignment = ops::assign_and_accumulate(&points.tensor, &start.to_tensor(device));
+fn pass(matrix: &Matrix, start: &Matrix, device: &Device) -> Outcome {
+    let assignment = ops::assign_and_accumulate(&matrix.to_tensor(device), &start.to_tensor(device));
     Outcome { centroids: means(&assignment.sums, &assignment.counts, &widen(start)), inertia: assignment.inertia }
 }
 
-fn fit(points: &Points, start: &Matrix, max_iter: usize) -> Outcome {
-    let params = KMeansParams { n_init: 1, max_iter, tol: 0.0, seed: 0 };
-    let fit = fit_from(points, start.clone(), &params);
-    Outcome { centroids: widen(&fit.centroids), inertia: fit.inertia }
+fn fit(matrix: &Matrix, start: &Matrix, max_iter: usize, device: &Device) -> Result<Outcome, Failure> {
+    let points = Points::new(matrix.clone(), start.n_samples(), device)?;
+    let params = KMeansParams { n_init: 1, max_iter, tol: 0.0, seed: 0, max_state_bytes: None };
+    let fit = fit_from(&points, start.clone(), &params)?;
+    Ok(Outcome { centroids: widen(&fit.centroids), inertia: fit.inertia })
 }
 
 fn reference_fit(matrix: &Matrix, start: &Matrix, max_iter: usize) -> Outcome {
