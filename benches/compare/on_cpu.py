@@ -38,6 +38,8 @@ PASSES: list[Size] = [(1_000, 8, 20), (100_000, 8, 20), HEADLINE]
 
 # Seconds after the start at which the sizes of a quick run have to be done; the passes take a few more.
 QUICK_SECONDS = 40.0
+# What they get in any case, should installing or building have taken long.
+LEAST_SECONDS = 20.0
 # Seconds that one size may take when it has had its least number of rounds.
 SECONDS_A_SIZE = {True: 3.0, False: 15.0}
 SECONDS_OF_HEADLINE = 10.0
@@ -88,7 +90,7 @@ def compare(options: argparse.Namespace, started: float) -> int:
     program = Program(build(KMEANS_BENCH, options.features), options.threads)
     contenders: list[Contender] = [Atalaya(program), ScikitLearn(options.threads), Faiss(options.threads)]
     introduce(options)
-    end = started + QUICK_SECONDS if options.quick else float("inf")
+    end = max(started + QUICK_SECONDS, monotonic() + LEAST_SECONDS) if options.quick else float("inf")
     budget = Budget(end, SECONDS_A_SIZE[options.quick])
     fits = list(fit_table(contenders, options, budget))
     pass_table(contenders, options.data)

@@ -12,6 +12,7 @@ mod accuracy;
 mod data;
 mod memory;
 mod options;
+mod reference;
 mod serve;
 
 use std::process::ExitCode;
