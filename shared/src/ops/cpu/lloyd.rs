@@ -220,7 +220,14 @@ unsafe fn inspect_body<V: Lanes>(
             let Some(center) = centers.next::<V>() else { return };
             let distances = scan::between::<V>(blocks.tile(), centers.tile());
             for lane in 0..block.len {
-                evaluation.add(block.rows[lane], center.rows[lane], distances[lane]);
+                // A label is a row of `centroids`, for which the evaluation has room: `Blocks` looked.
+                let (label, distance) = (center.rows[lane], distances[lane]);
+                *evaluation.counts.get_unchecked_mut(label) += 1;
+                *evaluation.inertia.get_unchecked_mut(label) += f64::from(distance);
+                let farthest = evaluation.farthest.get_unchecked_mut(label);
+                if distance > farthest.1 {
+                    *farthest = (block.rows[lane], distance);
+                }
             }
         }
     }
