@@ -19,7 +19,7 @@ fn fifty_million_rows_fit_as_in_float64() {
     let expected = reference::fit(&matrix, &widen(&start), max_iter);
     let points = Points::new(matrix, n_clusters, &Device::flex()).unwrap();
     let params = KMeansParams { n_init: 1, max_iter, tol: 0.0, seed: 0, max_state_bytes: None };
-    let fit = fit_from(&points, start, &params).unwrap();
+    let (fit, _labels) = fit_from(&points, start, &params).unwrap();
     let ours = Outcome { centroids: widen(&fit.centroids), inertia: fit.inertia };
     let (centroids, inertia) = ours.differences(&expected);
     assert!(centroids <= 1e-5 && inertia <= 1e-6, "centroids differ by {centroids:e}, inertia by {inertia:e}");

@@ -38,7 +38,7 @@ fn pass(matrix: &Matrix, start: &Matrix, device: &Device) -> Outcome {
 fn fit(matrix: Matrix, start: Matrix, max_iter: usize, device: &Device) -> Result<Outcome, Failure> {
     let points = Points::new(matrix, start.n_samples(), device)?;
     let params = KMeansParams { n_init: 1, max_iter, tol: 0.0, seed: 0, max_state_bytes: None };
-    let fit = fit_from(&points, start, &params)?;
+    let (fit, _labels) = fit_from(&points, start, &params)?;
     Ok(Outcome { centroids: widen(&fit.centroids), inertia: fit.inertia })
 }
 

@@ -20,7 +20,7 @@ pub fn run(options: &Options, device: &Device) -> Result<bool, Failure> {
     let before = peak_bytes()?;
     let points = Points::new(matrix, n_clusters, device)?;
     let params = KMeansParams { n_init: 1, max_iter, tol: 0.0, seed, max_state_bytes: None };
-    let fit = fit_from(&points, start, &params)?;
+    let (fit, _labels) = fit_from(&points, start, &params)?;
     let (peak, mebibyte) = (peak_bytes()?, f64::from(1 << 20));
     println!("{n_samples} rows of {n_features} features, {n_clusters} clusters, {} iterations", fit.n_iter);
     println!(

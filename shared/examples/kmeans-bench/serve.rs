@@ -74,7 +74,7 @@ impl Session<'_> {
         let (matrix, start) = (self.matrix()?, start.clone());
         let clock = Instant::now();
         let points = Points::new(matrix, start.n_samples(), &self.device.device)?;
-        let fit = fit_from(&points, start, &params(max_iter))?;
+        let (fit, _labels) = fit_from(&points, start, &params(max_iter))?;
         Ok(fitted(clock, &fit))
     }
 
@@ -85,7 +85,7 @@ impl Session<'_> {
         };
         let points = self.points.insert(points);
         let clock = Instant::now();
-        let fit = fit_from(points, start, &params(max_iter))?;
+        let (fit, _labels) = fit_from(points, start, &params(max_iter))?;
         Ok(fitted(clock, &fit))
     }
 

@@ -103,6 +103,9 @@ struct Running<'a> {
     phase: Phase,
     /// What the clusters are like in the end.
     clusters: Evaluation,
+    keep_labels: bool,
+    /// The labels in the end, chunk by chunk, when they are wanted.
+    labels: Vec<Vec<u16>>,
 }
 
 /// How far a run is.
@@ -131,6 +134,8 @@ impl<'a> Running<'a> {
             drift: Vec::new(),
             totals: Totals::zeros(&start.centroids),
             clusters: Evaluation::empty(start.centroids.n_samples()),
+            keep_labels: start.keep_labels,
+            labels: Vec::new(),
             centroids: start.centroids,
             members: start.members,
             tolerance: start.tolerance,
@@ -207,7 +212,8 @@ impl<'a> Batch<'a> {
         loop {
             let active: Vec<usize> = (0..self.runs.len()).filter(|&run| self.runs[run].phase != Phase::Done).collect();
             if active.is_empty() {
-                let run = |Running { centroids, n_iter, clusters, .. }| Run { centroids, n_iter, clusters };
+                let run =
+                    |Running { centroids, n_iter, clusters, labels, .. }| Run { centroids, n_iter, clusters, labels };
                 return Ok(self.runs.into_iter().map(run).collect());
             }
             self.pass(&active)?;
@@ -217,10 +223,19 @@ impl<'a> Batch<'a> {
                     self.runs[run].advance(&totals, self.max_iter);
                 } else {
                     self.runs[run].phase = Phase::Done;
-                    // A run that is over needs no memory.
-                    self.states.iter_mut().for_each(|states| states[run] = None);
+                    self.forget(run);
                     on_run();
                 }
+            }
+        }
+    }
+
+    /// Drops what was remembered for a run that is over, but for the labels when they are wanted.
+    fn forget(&mut self, run: usize) {
+        let running = &mut self.runs[run];
+        for state in self.states.iter_mut().filter_map(|states| states[run].take()) {
+            if running.keep_labels {
+                running.labels.push(state.into_labels());
             }
         }
     }

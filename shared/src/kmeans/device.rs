@@ -51,7 +51,12 @@ fn one_run(points: &Points, start: Start<'_>, limits: Limits) -> Result<Run, KMe
         }
     }
     let clusters = evaluate(points, &centroids, start.members)?;
-    Ok(Run { centroids, n_iter, clusters })
+    let labels = match start.members {
+        _ if !start.keep_labels => Vec::new(),
+        Some(members) => labels(points, &centroids, members)?,
+        None => labels(points, &centroids, &Members::all(points))?,
+    };
+    Ok(Run { centroids, n_iter, clusters, labels })
 }
 
 /// What the clusters are like.

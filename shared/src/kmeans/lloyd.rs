@@ -21,6 +21,8 @@ pub(super) struct Start<'a> {
     pub members: Option<&'a Members>,
     /// The squared shift of all centroids at which the run has converged.
     pub tolerance: f64,
+    /// Whether the labels are wanted in the end.
+    pub keep_labels: bool,
 }
 
 /// A run that has stopped.
@@ -32,6 +34,8 @@ pub(super) struct Run {
     pub n_iter: usize,
     /// What its clusters are like.
     pub clusters: Evaluation,
+    /// The label of each of its points, chunk by chunk, when they were wanted.
+    pub labels: Vec<Vec<u16>>,
 }
 
 /// How runs are made.

@@ -55,6 +55,11 @@ impl LloydChunk {
         &self.labels
     }
 
+    /// The labels, without the rest.
+    pub(crate) fn into_labels(self) -> Vec<u16> {
+        self.labels
+    }
+
     /// The first round: every point is scanned, and all of them are the change. `members` names rows of `x`; without,
     /// it is all of them.
     pub(crate) fn start(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed) -> (Self, Moved) {
