@@ -2,7 +2,8 @@
 //! features, scaling, the clustering kernels, thresholds, model files and verdicts.
 //!
 //! This crate does no network I/O, reads no clock and draws no randomness that was not passed in as a seed.
-//! It touches files in two places only: [`pipeline::Pipeline::load`] and [`model`].
+//! It touches files in three places only: [`pipeline::Pipeline::load`], [`model`], and [`rows`], which keeps what does not
+//! fit in memory in a temporary file.
 
 pub mod detector;
 pub mod device;
