@@ -181,13 +181,27 @@ impl Accumulators {
 
     /// The features' values; NaN for one whose column no line had.
     pub fn values(&self, features: &[Feature]) -> Vec<f64> {
-        let mut rest = &*self.state;
-        let value = |feature: &Feature| {
-            let state;
-            (state, rest) = rest.split_at(feature.aggregate.empty().len());
-            feature.aggregate.finish(state)
-        };
-        features.iter().map(value).collect()
+        values_of(features, &self.state).collect()
+    }
+}
+
+/// The values of `features` whose running state is `state`, `(state_len)`; NaN for one whose column no line had.
+pub fn values_of<'a>(features: &'a [Feature], mut state: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
+    features.iter().map(move |feature| {
+        let (mine, rest) = state.split_at(feature.aggregate.empty().len());
+        state = rest;
+        feature.aggregate.finish(mine)
+    })
+}
+
+/// Adds to `state`, `(state_len)`, what later lines of the same entity made of theirs: the state of all of them, in order.
+/// A sum may be another in its last bits than if the lines had been added one by one.
+pub fn merge(features: &[Feature], mut state: &mut [f64], mut later: &[f64]) {
+    for feature in features {
+        let len = feature.aggregate.empty().len();
+        let (mine, rest) = state.split_at_mut(len);
+        feature.aggregate.merge(mine, &later[..len]);
+        (state, later) = (rest, &later[len..]);
     }
 }
 
@@ -243,6 +257,19 @@ impl Aggregate {
         }
     }
 
+    fn merge(self, state: &mut [f64], later: &[f64]) {
+        match self {
+            Self::Mean => {
+                state[0] = added(state[0], later[0]);
+                state[1] += later[1];
+            }
+            Self::Count => state[0] += later[0],
+            _ if later[0].is_nan() => {}
+            Self::Sum if !state[0].is_nan() => state[0] = added(state[0], later[0]),
+            _ => self.add(state, later[0]),
+        }
+    }
+
     fn finish(self, state: &[f64]) -> f64 {
         match self {
             // The constant, because the sign of 0 / 0 is the processor's choice.
@@ -251,6 +278,13 @@ impl Aggregate {
             _ => state[0],
         }
     }
+}
+
+/// A sum that has left float64 stays where it is, as it does value by value: infinities that meet are no number, and
+/// would be taken for no value.
+fn added(sum: f64, later: f64) -> f64 {
+    let both = sum + later;
+    if both.is_nan() { sum } else { both }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use shared::device::DeviceRequest;
 use shared::pipeline::Scaling;
 
+use crate::memory::Size;
 use crate::overrides::Overrides;
 
 const ABOUT: &str = "Learns from history what normal looks like, for the scorer to find what is not";
@@ -129,6 +130,14 @@ pub struct FitArgs {
     /// Seed of all randomness
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
+
+    /// Most memory to take, such as 512MiB or 2GiB; without it, three quarters of the machine's
+    ///
+    /// Lines pass through in chunks, so memory grows with the number of invoices. Within the limit, scaled features go to a
+    /// temporary file (in $TMPDIR) and runs of k-means wait for each other; the models are the same. What does not fit even
+    /// so is an error that names the smallest size that does. The closing table shows the peak.
+    #[arg(long, value_name = "SIZE", value_parser = Size::from_str)]
+    pub max_memory: Option<Size>,
 
     /// Print nothing but errors
     #[arg(long)]
@@ -271,6 +280,7 @@ mod tests {
             &["--device", "tpu"],
             &["--tol=-1"],
             &["--seed=-1"],
+            &["--max-memory", "lots"],
             &["train"],
         ] {
             assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad:?}");

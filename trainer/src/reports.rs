@@ -11,7 +11,7 @@ use shared::pipeline::Pipeline;
 use shared::time::{Timestamp, format_timestamp};
 
 use crate::entities::Entities;
-use crate::fit::Trained;
+use crate::fit::{Trained, TrainingScore};
 use crate::load::Loaded;
 use crate::output::Output;
 use crate::timings::Timings;
@@ -43,7 +43,7 @@ impl Findings<'_> {
     /// One row an entity: key, features, and every detector's score, threshold, verdict and cluster.
     fn scores(self) -> PolarsResult<DataFrame> {
         let features = &self.entities.features;
-        let mut columns = vec![Column::new("key".into(), &self.entities.keys)];
+        let mut columns = vec![Column::new("key".into(), self.entities.keys.iter().collect::<Vec<&str>>())];
         for (index, feature) in self.pipeline.features.iter().enumerate() {
             columns.push(Column::new(feature.name.as_str().into(), features.column(index).collect::<Vec<f64>>()));
         }
@@ -111,7 +111,7 @@ fn parquet(mut frame: DataFrame) -> PolarsResult<Vec<u8>> {
     Ok(bytes)
 }
 
-fn anomalous(model: &Model, scores: &[shared::detector::Score]) -> Vec<bool> {
+fn anomalous(model: &Model, scores: &[TrainingScore]) -> Vec<bool> {
     scores.iter().map(|score| model.threshold.is_exceeded(score.score)).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest};
@@ -13,9 +13,10 @@ use shared::time::Timestamp;
 
 use crate::args::FitArgs;
 use crate::console;
-use crate::entities::{self, Entities};
+use crate::entities::{Entities, Grouping};
 use crate::fit::{Trained, TrainingSet, n_steps};
 use crate::load::{self, Loaded};
+use crate::memory::{Budget, Shape};
 use crate::output::Output;
 use crate::overrides::Overrides;
 use crate::progress::Progress;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub device: DeviceRequest,
     /// Seed of all randomness.
     pub seed: u64,
+    /// How much memory may be taken.
+    pub budget: Budget,
     /// Whether nothing but errors is printed.
     pub quiet: bool,
 }
@@ -69,6 +72,7 @@ impl Settings {
             models: args.models.clone(),
             device: args.device,
             seed: args.seed,
+            budget: Budget::new(args.max_memory),
             quiet: args.quiet,
         })
     }
@@ -98,17 +102,44 @@ pub fn train(settings: &Settings) -> anyhow::Result<Training> {
     // Asking for GPUs takes a while, in which the files can be read.
     let request = settings.device;
     let device = thread::spawn(move || device::choose(request));
-    let mut loaded = timings.measure("load", || load::load(&settings.pipeline, &settings.files, progress))?;
-    let lines = std::mem::take(&mut loaded.lines);
-    let entities = timings.measure("group", || entities::group(&settings.pipeline, lines))?;
+    let (loaded, entities) = read(settings, progress, &mut timings)?;
+    let plan = settings.budget.plan(shape(&settings.pipeline, entities.keys.len(), entities.keys.memory()))?;
     let device = timings.measure("device", || join(device))?;
     if !settings.quiet {
         console::print(&format!("device: {device}\n"))?;
     }
-    let set = TrainingSet::new(&settings.pipeline, &entities.features, &device, settings.seed);
+    let set = TrainingSet::new(&settings.pipeline, &entities.features, &device, settings.seed, plan);
     let trained = settings.pipeline.detectors.iter().map(|spec| train_detector(&set, spec, progress, &mut timings));
     let trained = trained.collect::<anyhow::Result<Vec<Trained>>>()?;
     Ok(Training { loaded, entities, trained, device, timings })
+}
+
+/// The history, put together into entities as it is read.
+fn read(settings: &Settings, progress: Progress, timings: &mut Timings) -> anyhow::Result<(Loaded, Entities)> {
+    let pipeline = &settings.pipeline;
+    let (mut grouping, mut seconds) = (Grouping::new(pipeline), 0.0);
+    let start = Instant::now();
+    let loaded = load::load(pipeline, &settings.files, progress, &mut |lines, share| {
+        let start = Instant::now();
+        grouping.add(lines)?;
+        seconds += start.elapsed().as_secs_f64();
+        let shape = shape(pipeline, grouping.n_entities(), grouping.key_bytes());
+        Ok(settings.budget.check_reading(shape, grouping.memory(), share)?)
+    })?;
+    timings.add("load", start.elapsed().as_secs_f64() - seconds);
+    let start = Instant::now();
+    let entities = grouping.finish()?;
+    timings.add("group", seconds + start.elapsed().as_secs_f64());
+    Ok((loaded, entities))
+}
+
+fn shape(pipeline: &Pipeline, n_entities: usize, key_bytes: usize) -> Shape {
+    Shape {
+        n_entities: n_entities as u64,
+        key_bytes: key_bytes as u64,
+        n_features: pipeline.features.len() as u64,
+        n_detectors: pipeline.detectors.len() as u64,
+    }
 }
 
 fn join(device: thread::JoinHandle<Result<ChosenDevice, DeviceError>>) -> anyhow::Result<ChosenDevice> {
