@@ -373,6 +373,11 @@ mod tests {
         accumulators
     }
 
+    /// The sum of the sizes of a feature's values.
+    fn added_up(feature: &Feature, lines: &[[Value<'_>; 2]]) -> f64 {
+        lines.iter().filter_map(|line| feature.operand.value(line)).map(f64::abs).sum()
+    }
+
     fn bits(numbers: &[f64]) -> Vec<u64> {
         numbers.iter().map(|number| number.to_bits()).collect()
     }
@@ -401,6 +406,21 @@ mod tests {
             let values = fold(Accumulators::new(&features), &lines).values(&features);
             let expected: Vec<f64> = features.iter().map(|feature| defined(feature, &lines)).collect();
             prop_assert_eq!(bits(&values), bits(&expected), "{:?} should be {:?}", values, expected);
+        }
+
+        #[test]
+        fn merged_states_are_those_of_all_lines(lines in lines(), more in lines()) {
+            let features = every_feature();
+            let mut merged = fold(Accumulators::new(&features), &lines).state().to_vec();
+            merge(&features, &mut merged, fold(Accumulators::new(&features), &more).state());
+            let whole: Vec<f64> = fold(fold(Accumulators::new(&features), &lines), &more).values(&features);
+            for ((merged, whole), feature) in values_of(&features, &merged).zip(&whole).zip(&features) {
+                let is_sum = matches!(feature.aggregate, Aggregate::Sum | Aggregate::Mean);
+                // Sums of another order may differ in their last bits, relative to what was added.
+                let size = added_up(feature, &lines) + added_up(feature, &more);
+                let close = is_sum && (size == f64::INFINITY || (merged - whole).abs() <= 1e-12 * size);
+                prop_assert!(merged.to_bits() == whole.to_bits() || close, "{}: {merged} and {whole}", feature.name);
+            }
         }
 
         #[test]

@@ -12,7 +12,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// What the program takes by itself, with a chunk of lines and what Polars makes of it, and the buffers of files.
-const PROGRAM: u64 = 160 * MIB;
+const PROGRAM: u64 = 128 * MIB;
 
 /// What reading rows from a file takes: three blocks, see [`shared::rows::RowStore::memory`].
 const READING_ROWS: u64 = 12 * MIB;
@@ -269,7 +269,7 @@ mod tests {
         let part = Shape { n_entities: 5_000_000, key_bytes: 30_000_000, ..SHAPE };
         assert_eq!(budget.check_reading(part, 800 << 20, 0.5), Ok(()));
         let error = budget.check_reading(part, 900 << 20, 0.5).unwrap_err().to_string();
-        assert!(error.contains("whose first 50% have 5000000 entities: all of it needs about 1960 MiB"), "{error}");
+        assert!(error.contains("whose first 50% have 5000000 entities: all of it needs about 1928 MiB"), "{error}");
     }
 
     proptest! {

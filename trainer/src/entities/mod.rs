@@ -286,6 +286,7 @@ fn problem(pipeline: &Pipeline, key: &str, present: &[bool], features: &[f64]) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const PIPELINE: &str = r#"
         name = "small"
@@ -332,6 +333,34 @@ mod tests {
         assert_eq!(rows[0], [2.0, 6.0, 3.0, 6.0, 23.0, 29.0, 1.0, 3.0]);
         assert_eq!(rows[1], [5.0, 5.0, 1.0, 7.0, 7.0, 7.0, 5.0, 5.0]);
         assert!(entities.left_out.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_of_lines_are_one_history(
+            rows in proptest::collection::vec((0..5usize, -9..9i32, proptest::option::of(-50..50i64), any::<bool>()), 1..60),
+            cuts in proptest::collection::vec(0..60usize, 0..4),
+        ) {
+            let keys = ["a", "b", "C1", "d", "e"];
+            // Whole numbers, whose sums are exact in any order.
+            let rows: Vec<_> = rows.iter().map(|row| (keys[row.0], f64::from(row.1), row.2, row.3)).collect();
+            let pipeline = Pipeline::parse(PIPELINE, "small.toml").unwrap();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(rows.len())).chain([0, rows.len()]).collect();
+            cuts.sort_unstable();
+            let mut grouping = Grouping::new(&pipeline);
+            for cut in cuts.windows(2).filter(|cut| cut[0] < cut[1]) {
+                grouping.add(lines(&rows[cut[0]..cut[1]])).unwrap();
+            }
+            match (grouping.finish(), group(&pipeline, lines(&rows))) {
+                (Ok(chunks), Ok(whole)) => {
+                    prop_assert_eq!(chunks.keys.iter().collect::<Vec<_>>(), whole.keys.iter().collect::<Vec<_>>());
+                    prop_assert_eq!(&chunks.features, &whole.features);
+                    prop_assert_eq!(&chunks.left_out, &whole.left_out);
+                }
+                (Err(chunks), Err(whole)) => prop_assert_eq!(chunks.to_string(), whole.to_string()),
+                (chunks, whole) => prop_assert!(false, "{chunks:?} and {whole:?}"),
+            }
+        }
     }
 
     #[test]

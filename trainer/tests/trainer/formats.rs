@@ -100,6 +100,33 @@ fn parquet_values_are_under_the_rules_of_the_pipeline() {
 }
 
 #[test]
+fn rows_of_a_parquet_file_are_counted_through_its_row_groups() {
+    let workplace = Workplace::new();
+    let numbers: Vec<Option<i64>> = (0..1000).map(|row| (row % 100 != 99).then_some(row)).collect();
+    let mut frame = DataFrame::new_infer_height(vec![
+        Column::new("InvoiceNo".into(), numbers),
+        Column::new("Quantity".into(), vec![1i64; 1000]),
+        Column::new("UnitPrice".into(), vec![1.0; 1000]),
+        Column::new("InvoiceDate".into(), vec!["3/1/2010 8:00"; 1000]),
+        Column::new("CustomerID".into(), vec!["c"; 1000]),
+        Column::new("Country".into(), (0..1000).map(|row| if row < 500 { "UK" } else { "FR" }).collect::<Vec<_>>()),
+    ])
+    .unwrap();
+    let file = std::fs::File::create(workplace.path("groups.parquet")).unwrap();
+    ParquetWriter::new(file).with_row_group_size(Some(64)).finish(&mut frame).unwrap();
+    let pipeline = Arc::new(Pipeline::load("invoices").unwrap());
+    let mut keys = Vec::new();
+    let loaded = load(&pipeline, &[workplace.path("groups.parquet")], Progress { quiet: true }, &mut |lines, _| {
+        let column = lines.column("InvoiceNo")?.str()?.clone();
+        keys.extend(column.iter().map(|key| key.unwrap().parse::<i64>().unwrap()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((loaded.rows_read, bad_rows(&loaded)), (1000, vec!["missing_value:InvoiceNo 10 100".to_owned()]));
+    assert_eq!(keys, (0..1000).filter(|row| row % 100 != 99).collect::<Vec<i64>>());
+}
+
+#[test]
 fn a_parquet_column_of_another_type_is_named() {
     let workplace = Workplace::new();
     let mut wrong = frame(10);
