@@ -203,6 +203,21 @@ fn in_memory(rows: RowStore) -> io::Result<Matrix> {
     Ok(Matrix::from_values(rows.n_features(), values))
 }
 
+/// About how many passes over the rows a fit takes, and how many clusters are in all of them.
+pub fn passes(spec: &DetectorSpec) -> (f64, f64) {
+    /// Rounds until a run has converged, as is usual.
+    const ROUNDS: f64 = 15.0;
+    let (n_init, max_k) = (spec.n_init as f64, largest_k(spec.k) as f64);
+    match spec.algorithm {
+        Algorithm::KMeans => (ROUNDS * n_init * max_k, ROUNDS * n_init * max_k * (max_k + 1.0) / 2.0),
+        // Each level of the tree splits all rows in two.
+        Algorithm::BisectingKmeans => {
+            let levels = max_k.log2().ceil().max(1.0);
+            (ROUNDS * n_init * levels, ROUNDS * n_init * levels * 2.0)
+        }
+    }
+}
+
 /// How often [`TrainingSet::fit`] calls back: once a run of k-means, or once a split.
 pub fn n_steps(spec: &DetectorSpec) -> u64 {
     let steps = match spec.algorithm {
