@@ -108,12 +108,12 @@ impl<'a> TrainingSet<'a> {
     pub fn fit(&self, spec: &DetectorSpec, on_step: &(dyn Fn() + Sync)) -> Result<Fitted, FitError> {
         let failed = |source| FitError::Rows { detector: spec.name.clone(), source };
         let (scaler, rows) = self.scale(spec.scaling).map_err(failed)?;
-        let points = Points::new(in_memory(rows).map_err(failed)?, largest_k(spec.k), &self.device.device)
+        let points = Points::new(in_memory(rows).map_err(failed)?, spec.k.largest(), &self.device.device)
             .map_err(|source| FitError::Clusters { detector: spec.name.clone(), source })?;
         let params = KMeansParams { n_init: spec.n_init, max_iter: spec.max_iter, tol: spec.tol, seed: self.seed };
         let mut candidates = match spec.algorithm {
-            Algorithm::KMeans => Candidates::Sweep(fit_sweep(&points, largest_k(spec.k), &params, on_step)),
-            Algorithm::BisectingKmeans => Candidates::Tree(fit_tree(&points, largest_k(spec.k), &params, on_step)),
+            Algorithm::KMeans => Candidates::Sweep(fit_sweep(&points, spec.k.largest(), &params, on_step)),
+            Algorithm::BisectingKmeans => Candidates::Tree(fit_tree(&points, spec.k.largest(), &params, on_step)),
         };
         let inertia = candidates.inertia_by_k();
         let chosen_k = match spec.k {
@@ -207,7 +207,7 @@ fn in_memory(rows: RowStore) -> io::Result<Matrix> {
 pub fn passes(spec: &DetectorSpec) -> (f64, f64) {
     /// Rounds until a run has converged, as is usual.
     const ROUNDS: f64 = 15.0;
-    let (n_init, max_k) = (spec.n_init as f64, largest_k(spec.k) as f64);
+    let (n_init, max_k) = (spec.n_init as f64, spec.k.largest() as f64);
     match spec.algorithm {
         Algorithm::KMeans => (ROUNDS * n_init * max_k, ROUNDS * n_init * max_k * (max_k + 1.0) / 2.0),
         // Each level of the tree splits all rows in two.
@@ -221,17 +221,10 @@ pub fn passes(spec: &DetectorSpec) -> (f64, f64) {
 /// How often [`TrainingSet::fit`] calls back: once a run of k-means, or once a split.
 pub fn n_steps(spec: &DetectorSpec) -> u64 {
     let steps = match spec.algorithm {
-        Algorithm::KMeans => 1 + spec.n_init * (largest_k(spec.k) - 1),
-        Algorithm::BisectingKmeans => largest_k(spec.k) - 1,
+        Algorithm::KMeans => 1 + spec.n_init * (spec.k.largest() - 1),
+        Algorithm::BisectingKmeans => spec.k.largest() - 1,
     };
     steps as u64
-}
-
-fn largest_k(selection: KSelection) -> usize {
-    match selection {
-        KSelection::Fixed(k) => k,
-        KSelection::Elbow { max, .. } => max,
-    }
 }
 
 /// The clusters for every k.

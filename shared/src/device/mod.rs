@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use burn::backend::DispatchDevice;
-use burn::tensor::{Device, DeviceKind, Tensor};
+pub use burn::tensor::Device;
+use burn::tensor::{DeviceKind, Tensor};
 use thiserror::Error;
 
 pub use calibration::cache_folder;
@@ -41,7 +42,7 @@ pub enum DeviceRequest {
 pub const DEVICE_NAMES: &str = "auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N";
 
 /// Why a device cannot be used.
-#[derive(Debug, Error, PartialEq)]
+#[derive(Debug, Clone, Error, PartialEq)]
 pub enum DeviceError {
     /// No such name.
     #[error("unknown device `{0}`: use {DEVICE_NAMES}")]
