@@ -21,7 +21,8 @@ every detector of the pipeline: k-means and bisecting k-means for k = 1, 2, 3 ..
 one. The threshold is then set on the scores of the training invoices themselves.
 
 A row that cannot be read is counted by its reason and passed over; the closing table tells how many there were. \
-The same files, seed and device give the same models, byte for byte.";
+The same files, seed and device give the same models, byte for byte. \
+Memory grows with the number of invoices, not of lines.";
 
 const AFTER_LONG_HELP: &str = "\
 EXAMPLES
@@ -121,7 +122,8 @@ pub struct FitArgs {
 
     /// What computes: auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N
     ///
-    /// `auto` takes a real GPU when there is one and otherwise the CPU; the line `device:` tells which, and why.
+    /// `auto` takes the CPU or, where there is a real GPU on which the fit is predicted to be done sooner, that; the line
+    /// `device:` tells which, and why. A GPU that `auto` took and that fails is replaced by the CPU.
     /// `software` is the GPU's code on a software adapter, for tests. `vulkan` and `cuda` must be built in with
     /// `--features`.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceRequest::from_str)]
