@@ -6,7 +6,7 @@ use std::io;
 use shared::detector::Detector;
 use shared::device::ChosenDevice;
 use shared::kmeans::{BisectingTree, KMeansError, KMeansFit, KMeansParams, Points, elbow, fit_sweep, fit_tree};
-use shared::matrix::{FeatureMatrix, Matrix};
+use shared::matrix::FeatureMatrix;
 use shared::model::{
     Cluster, Clusters, FORMAT_VERSION, Model, Parameters, TrainingSummary, fingerprint_of_numbers, storable,
 };
@@ -106,14 +106,23 @@ impl<'a> TrainingSet<'a> {
     /// # Errors
     /// [`FitError::Clusters`] when there are too few entities or all are equal.
     pub fn fit(&self, spec: &DetectorSpec, on_step: &(dyn Fn() + Sync)) -> Result<Fitted, FitError> {
-        let failed = |source| FitError::Rows { detector: spec.name.clone(), source };
-        let (scaler, rows) = self.scale(spec.scaling).map_err(failed)?;
-        let points = Points::new(in_memory(rows).map_err(failed)?, spec.k.largest(), &self.device.device)
-            .map_err(|source| FitError::Clusters { detector: spec.name.clone(), source })?;
-        let params = KMeansParams { n_init: spec.n_init, max_iter: spec.max_iter, tol: spec.tol, seed: self.seed };
+        let (scaler, rows) =
+            self.scale(spec.scaling).map_err(|source| FitError::Rows { detector: spec.name.clone(), source })?;
+        let clusters = |source| FitError::Clusters { detector: spec.name.clone(), source };
+        let max_k = spec.k.largest();
+        let points = Points::from_rows(rows, max_k, &self.device.device).map_err(clusters)?;
+        let params = KMeansParams {
+            n_init: spec.n_init,
+            max_iter: spec.max_iter,
+            tol: spec.tol,
+            seed: self.seed,
+            max_state_bytes: self.plan.state_bytes,
+        };
         let mut candidates = match spec.algorithm {
-            Algorithm::KMeans => Candidates::Sweep(fit_sweep(&points, spec.k.largest(), &params, on_step)),
-            Algorithm::BisectingKmeans => Candidates::Tree(fit_tree(&points, spec.k.largest(), &params, on_step)),
+            Algorithm::KMeans => Candidates::Sweep(fit_sweep(&points, max_k, &params, on_step).map_err(clusters)?),
+            Algorithm::BisectingKmeans => {
+                Candidates::Tree(fit_tree(&points, max_k, &params, on_step).map_err(clusters)?)
+            }
         };
         let inertia = candidates.inertia_by_k();
         let chosen_k = match spec.k {
@@ -192,15 +201,6 @@ impl<'a> TrainingSet<'a> {
             },
         }
     }
-}
-
-fn in_memory(rows: RowStore) -> io::Result<Matrix> {
-    let mut values = Vec::with_capacity(rows.n_samples() * rows.n_features());
-    rows.for_each_block(|_, block| {
-        values.extend_from_slice(block);
-        Ok::<_, io::Error>(())
-    })?;
-    Ok(Matrix::from_values(rows.n_features(), values))
 }
 
 /// About how many passes over the rows a fit takes, and how many clusters are in all of them.

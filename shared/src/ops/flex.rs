@@ -4,7 +4,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
-use super::simd::{self, Rows};
+use super::cpu::{self, Rows};
 use super::{Assignment, CandidateDistances, Descent, TreeLinks};
 
 /// Tensors of an [`Assignment`]; sums, counts and inertia are float64.
@@ -28,6 +28,9 @@ pub trait ClusterOps: Backend {
     /// See [`super::assign_and_accumulate`].
     fn cluster_assign(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> AssignmentTensors<Self>;
 
+    /// See [`super::nearest`]: labels `(n_samples)` and squared distances `(n_samples)`.
+    fn cluster_nearest(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>);
+
     /// See [`super::candidate_distances`]: distances `(n_candidates, n_samples)` and potentials `(n_candidates)`.
     fn cluster_candidates(
         x: FloatTensor<Self>,
@@ -46,7 +49,7 @@ pub trait ClusterOps: Backend {
 impl ClusterOps for Flex {
     fn cluster_assign(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> AssignmentTensors<Self> {
         let (x, centroids) = (x.to_contiguous(), centroids.to_contiguous());
-        let output = simd::assign(rows(&x), rows(&centroids));
+        let output = cpu::assign(rows(&x), rows(&centroids));
         let n_clusters = output.counts.len();
         let n_features = output.sums.len() / n_clusters.max(1);
         AssignmentTensors {
@@ -58,13 +61,19 @@ impl ClusterOps for Flex {
         }
     }
 
+    fn cluster_nearest(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let (x, centroids) = (x.to_contiguous(), centroids.to_contiguous());
+        let (labels, distances) = cpu::nearest(rows(&x), rows(&centroids));
+        (from_vec(labels), from_vec(distances))
+    }
+
     fn cluster_candidates(
         x: FloatTensor<Self>,
         closest: FloatTensor<Self>,
         candidates: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (x, closest, candidates) = (x.to_contiguous(), closest.to_contiguous(), candidates.to_contiguous());
-        let (distances, potentials) = simd::candidates(rows(&x), floats(&closest), rows(&candidates));
+        let (distances, potentials) = cpu::candidates(rows(&x), floats(&closest), rows(&candidates));
         let shape = [potentials.len(), x.shape()[0]];
         (FloatTensor::<Self>::from_data(TensorData::new(distances, shape)), from_vec(potentials))
     }
@@ -75,7 +84,7 @@ impl ClusterOps for Flex {
         links: TreeLinks,
     ) -> (IntTensor<Self>, FloatTensor<Self>) {
         let (x, centers) = (x.to_contiguous(), centers.to_contiguous());
-        let (nodes, distances) = simd::descend(rows(&x), rows(&centers), &links.left, &links.right);
+        let (nodes, distances) = cpu::descend(rows(&x), rows(&centers), &links.left, &links.right);
         (from_vec(nodes), from_vec(distances))
     }
 }
@@ -89,6 +98,11 @@ pub(super) fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Ass
         counts: host(Tensor::<1>::from_dispatch(output.counts)),
         inertia: host(Tensor::<1>::from_dispatch(output.inertia)).iter().sum(),
     }
+}
+
+pub(super) fn nearest(x: &Tensor<2>, centroids: &Tensor<2>) -> (Tensor<1, Int>, Tensor<1>) {
+    let (labels, distances) = Dispatch::cluster_nearest(x.clone().into_dispatch(), centroids.clone().into_dispatch());
+    (Tensor::from_dispatch(labels), Tensor::from_dispatch(distances))
 }
 
 pub(super) fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {

@@ -3,9 +3,9 @@
 //! Each operation has a plain reference in tensor operations, which runs on every device, and on the CPU
 //! backend a fused kernel that reads the points once. Tests hold the two together.
 
+pub(crate) mod cpu;
 mod flex;
 pub mod reference;
-pub(crate) mod simd;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Int, Tensor};
@@ -59,6 +59,17 @@ pub struct TreeLinks {
 /// `x` is `(n_samples, n_features)`, `centroids` `(n_clusters, n_features)`, both finite float32 on one device.
 pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
     if is_flex(x) { flex::assign_and_accumulate(x, centroids) } else { reference::assign_and_accumulate(x, centroids) }
+}
+
+/// Each point's nearest centroid: its index, the lowest on a tie, and the squared distance to it; both `(n_samples)`.
+///
+/// As [`assign_and_accumulate`], without the sums.
+pub fn nearest(x: &Tensor<2>, centroids: &Tensor<2>) -> (Tensor<1, Int>, Tensor<1>) {
+    if is_flex(x) {
+        return flex::nearest(x, centroids);
+    }
+    let assignment = assign_and_accumulate(x, centroids);
+    (assignment.labels, assignment.squared_distances)
 }
 
 /// What each of `candidates` `(n_candidates, n_features)` would leave of `closest` `(n_samples)`.
