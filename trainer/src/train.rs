@@ -103,7 +103,7 @@ pub fn train(settings: &Settings) -> anyhow::Result<Training> {
     let request = settings.device;
     let devices = thread::spawn(move || Devices::find(request, cache_folder()));
     let (loaded, entities) = read(settings, progress, &mut timings)?;
-    let plan = settings.budget.plan(shape(&settings.pipeline, entities.keys.len(), entities.keys.memory()))?;
+    let plan = settings.budget.plan(shape(&settings.pipeline, entities.keys.len(), entities.keys.text_bytes()))?;
     let devices = timings.measure("device", || join(devices))?;
     let device = devices.for_job(&job(&settings.pipeline, &entities));
     if !settings.quiet {

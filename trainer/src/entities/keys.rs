@@ -36,9 +36,9 @@ impl Keys {
         (0..self.len()).map(|index| self.get(index))
     }
 
-    /// Bytes of memory that they take.
-    pub fn memory(&self) -> usize {
-        self.text.capacity() + self.ends.capacity() * size_of::<usize>()
+    /// Bytes of all texts.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
     }
 
     fn bytes(&self, index: usize) -> &[u8] {
@@ -93,7 +93,12 @@ impl KeyTable {
 
     /// Bytes of memory that the table takes.
     pub(super) fn memory(&self) -> usize {
-        self.keys.memory() + self.numbers.allocation_size()
+        self.keys.text_bytes() + size_of_val(&self.keys.ends[..]) + self.numbers.allocation_size()
+    }
+
+    /// The keys alone.
+    pub(super) fn into_keys(self) -> Keys {
+        self.keys
     }
 }
 

@@ -99,12 +99,12 @@ impl<'a> Grouping<'a> {
 
     /// Bytes that are held of them.
     pub fn memory(&self) -> u64 {
-        (self.table.memory() + self.states.capacity() * size_of::<f64>() + self.present.capacity()) as u64
+        (self.table.memory() + size_of_val(&self.states[..]) + self.present.len()) as u64
     }
 
-    /// Bytes of their keys.
+    /// Bytes of their keys' texts.
     pub fn key_bytes(&self) -> usize {
-        self.table.keys.memory()
+        self.table.keys.text_bytes()
     }
 
     /// Adds lines that come after all that were added before; their columns are called as in the pipeline.
@@ -136,7 +136,7 @@ impl<'a> Grouping<'a> {
     /// [`EntityError`] when none is left.
     pub fn finish(self) -> Result<Entities, EntityError> {
         let Self { pipeline, table, mut states, state_len, present } = self;
-        let (mut keys, n_entities) = (table.keys, states.len() / state_len);
+        let (mut keys, n_entities) = (table.into_keys(), states.len() / state_len);
         let (n_features, n_required) = (pipeline.features.len(), pipeline.entity.required.len());
         let mut left_out = Vec::new();
         let mut features = vec![0.0; n_features];
