@@ -40,7 +40,7 @@ impl Detectors {
             device: device.clone(),
             on_device: OnceLock::new(),
             has_failed: AtomicBool::new(false),
-            n_features: pipeline.features.len(),
+            n_features: pipeline.n_features(),
         })
     }
 

@@ -310,7 +310,8 @@ mod tests {
 
     #[test]
     fn accumulators_hold_the_features_of_an_invoice() {
-        let features = Pipeline::load("invoices").unwrap().features;
+        let pipeline = Pipeline::load("invoices").unwrap();
+        let features = pipeline.session_features();
         let line = |quantity, price, hour: i64| {
             let mut line = [Value::Missing; 8];
             line[3] = Value::Integer(quantity);
@@ -318,27 +319,29 @@ mod tests {
             line[5] = Value::Float(price);
             line
         };
-        let mut state = Accumulators::new(&features);
-        state.add(&features, &line(74_215, 0.04, 9));
-        state.add(&features, &line(-1, 2.04, 10));
-        assert_eq!(state.values(&features), [1.04, 0.04, 2.04, 9.0, 74_214.0]);
+        let mut state = Accumulators::new(features);
+        state.add(features, &line(74_215, 0.04, 9));
+        state.add(features, &line(-1, 2.04, 10));
+        assert_eq!(state.values(features), [1.04, 0.04, 2.04, 9.0, 74_214.0]);
     }
 
     #[test]
     fn a_feature_without_values_is_not_a_number() {
-        let features = Pipeline::load("invoices").unwrap().features;
-        assert!(Accumulators::new(&features).values(&features).iter().all(|value| value.is_nan()));
+        let pipeline = Pipeline::load("invoices").unwrap();
+        let features = pipeline.session_features();
+        assert!(Accumulators::new(features).values(features).iter().all(|value| value.is_nan()));
     }
 
     #[test]
     fn the_state_of_an_invoice_is_six_numbers() {
-        let features = Pipeline::load("invoices").unwrap().features;
-        let state = Accumulators::new(&features).state().to_vec();
-        assert_eq!((state.len(), Accumulators::state_len(&features)), (6, 6), "five features, and the mean's count");
+        let pipeline = Pipeline::load("invoices").unwrap();
+        let features = pipeline.session_features();
+        let state = Accumulators::new(features).state().to_vec();
+        assert_eq!((state.len(), Accumulators::state_len(features)), (6, 6), "five features, and the mean's count");
         for len in [0, 5, 7] {
-            assert_eq!(Accumulators::from_state(&features, vec![0.0; len].into()), None);
+            assert_eq!(Accumulators::from_state(features, vec![0.0; len].into()), None);
         }
-        assert_eq!(Accumulators::from_state(&features, state.into()), Some(Accumulators::new(&features)));
+        assert_eq!(Accumulators::from_state(features, state.into()), Some(Accumulators::new(features)));
     }
 
     /// Every aggregate of a number column and of an hour, and `count()` between them.

@@ -6,9 +6,12 @@
 //! only: [`pipeline::Pipeline::load`], [`model`], [`rows`], which keeps what does not fit in memory in a temporary file,
 //! and [`device`], which remembers what it measured.
 
+pub mod codec;
 pub mod detector;
 pub mod device;
+pub mod expiry;
 pub mod features;
+pub mod history;
 pub mod kmeans;
 pub mod line;
 pub mod matrix;

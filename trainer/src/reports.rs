@@ -64,9 +64,9 @@ impl<'a> Findings<'a> {
         let Entities { keys, features, .. } = self.entities;
         let mut columns =
             vec![Column::new("key".into(), of.clone().map(|index| keys.get(index)).collect::<Vec<&str>>())];
-        for (index, feature) in self.pipeline.features.iter().enumerate() {
+        for (index, feature) in self.pipeline.feature_names().into_iter().enumerate() {
             let values: Vec<f64> = features.column(index).skip(of.start).take(of.len()).collect();
-            columns.push(Column::new(feature.name.as_str().into(), values));
+            columns.push(Column::new(feature.into(), values));
         }
         for Trained { model, scores } in self.trained {
             let named = |what: &str| PlSmallStr::from_string(format!("{}_{what}", model.detector));
@@ -103,9 +103,9 @@ impl<'a> Findings<'a> {
             Column::new("cluster".into(), clusters.iter().map(|row| row.1 as i32).collect::<Vec<_>>()),
             Column::new("size".into(), clusters.iter().map(|row| row.2.size).collect::<Vec<_>>()),
         ];
-        for (index, feature) in self.pipeline.features.iter().enumerate() {
+        for (index, feature) in self.pipeline.feature_names().into_iter().enumerate() {
             let values: Vec<f64> = clusters.iter().map(|row| row.2.center[index]).collect();
-            columns.push(Column::new(feature.name.as_str().into(), values));
+            columns.push(Column::new(feature.into(), values));
         }
         DataFrame::new_infer_height(columns)
     }

@@ -139,7 +139,7 @@ fn job(pipeline: &Pipeline, entities: &Entities) -> Job {
     let of = |spec: &DetectorSpec| passes(spec);
     let passes: f64 = pipeline.detectors.iter().map(|spec| of(spec).0).sum();
     let clusters: f64 = pipeline.detectors.iter().map(|spec| of(spec).1).sum();
-    Job::fit(entities.keys.len(), pipeline.features.len(), clusters / passes.max(1.0), passes)
+    Job::fit(entities.keys.len(), pipeline.n_features(), clusters / passes.max(1.0), passes)
 }
 
 /// The history, put together into entities as it is read.
@@ -165,7 +165,7 @@ fn shape(pipeline: &Pipeline, n_entities: usize, key_bytes: usize) -> Shape {
     Shape {
         n_entities: n_entities as u64,
         key_bytes: key_bytes as u64,
-        n_features: pipeline.features.len() as u64,
+        n_features: pipeline.n_features() as u64,
         n_detectors: pipeline.detectors.len() as u64,
     }
 }

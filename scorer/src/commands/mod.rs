@@ -89,7 +89,7 @@ const LIVE_BATCH: usize = 2048;
 fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Result<Pipeline>) -> Result<Loaded> {
     let pipeline = Arc::new(change(Pipeline::load(&args.pipeline)?)?);
     let n_clusters = pipeline.detectors.iter().map(|spec| spec.k.largest()).sum();
-    let job = Job::batch(batch, pipeline.features.len(), n_clusters);
+    let job = Job::batch(batch, pipeline.n_features(), n_clusters);
     let device = Devices::find(args.device, cache_folder())?.for_job(&job);
     let detectors = Detectors::load(&args.models, &pipeline, &device)?;
     Ok(Loaded { pipeline, detectors, device })

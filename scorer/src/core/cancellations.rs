@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
+use shared::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
 use shared::pipeline::Pipeline;
 use shared::time::{Millis, Timestamp};
 
 use super::Monotonic;
 use super::clock::PartitionClock;
-use super::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
 
 /// The cancelled keys of one partition.
 #[derive(Debug, Clone)]

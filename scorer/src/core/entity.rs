@@ -1,5 +1,6 @@
 //! An open entity: what its lines so far add up to, in few bytes, for there may be a million.
 
+use shared::codec::{Damaged, Reader, put_bytes, put_signed, put_unsigned};
 use shared::features::Accumulators;
 use shared::line::Value;
 use shared::pipeline::Pipeline;
@@ -7,7 +8,6 @@ use shared::reason::Reason;
 use shared::time::{Timestamp, format_timestamp};
 use shared::verdict::EntitySummary;
 
-use super::codec::{Damaged, Reader, put_bytes, put_signed, put_unsigned};
 use super::{ClosedEntity, Erroneous, Output};
 
 /// An entity that may still get lines. Of the lines themselves only runs of offsets are kept.
@@ -24,7 +24,7 @@ pub(super) struct OpenEntity {
 impl OpenEntity {
     pub(super) fn new(pipeline: &Pipeline, timestamp: Timestamp, offset: i64) -> Self {
         Self {
-            features: Accumulators::new(&pipeline.features),
+            features: Accumulators::new(pipeline.session_features()),
             known: Known::default(),
             lines: 0,
             first_timestamp: timestamp,
@@ -34,7 +34,7 @@ impl OpenEntity {
     }
 
     pub(super) fn add(&mut self, pipeline: &Pipeline, line: &[Value<'_>], timestamp: Timestamp, offset: i64) {
-        self.features.add(&pipeline.features, line);
+        self.features.add(pipeline.session_features(), line);
         self.known.add(pipeline, line);
         self.lines += 1;
         self.first_timestamp = self.first_timestamp.min(timestamp);
@@ -58,7 +58,7 @@ impl OpenEntity {
 
     /// The complete entity, valid or with every rule it breaks. `early` when it may have been closed before its time.
     pub(super) fn close(self, pipeline: &Pipeline, key: &str, partition: i32, early: bool) -> Output {
-        let features = self.features.values(&pipeline.features);
+        let features = self.features.values(pipeline.session_features());
         let known = self.known.texts(pipeline);
         let reasons = broken_rules(pipeline, &features, &known);
         let customer = pipeline.entity.customer.and_then(|customer| {
@@ -103,8 +103,8 @@ impl OpenEntity {
         let first_timestamp = reader.signed()?;
         let last_timestamp = first_timestamp.wrapping_add(reader.unsigned()? as i64);
         let state: Result<Box<[f64]>, Damaged> =
-            (0..Accumulators::state_len(&pipeline.features)).map(|_| reader.float()).collect();
-        let features = Accumulators::from_state(&pipeline.features, state?).ok_or(Damaged)?;
+            (0..Accumulators::state_len(pipeline.session_features())).map(|_| reader.float()).collect();
+        let features = Accumulators::from_state(pipeline.session_features(), state?).ok_or(Damaged)?;
         let complete = reader.byte()? == 1;
         let known = Known { complete, values: reader.bytes()?.into() };
         known.check(pipeline)?;
@@ -120,7 +120,7 @@ fn broken_rules(pipeline: &Pipeline, features: &[f64], known: &[Option<&str>]) -
         .filter(|(_, value)| value.is_none())
         .map(|(&column, _)| Reason::MissingRequired(name(column)))
         .collect();
-    let numbers = pipeline.features.iter().zip(features).filter(|(_, value)| !value.is_finite());
+    let numbers = pipeline.session_features().iter().zip(features).filter(|(_, value)| !value.is_finite());
     // A missing date leaves its hour without a value: the missing date is the reason then.
     if reasons.is_empty() {
         reasons.extend(numbers.map(|(feature, _)| Reason::NotFinite(feature.name.clone())));

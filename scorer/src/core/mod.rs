@@ -6,10 +6,8 @@
 
 mod cancellations;
 mod clock;
-mod codec;
 mod counters;
 mod entity;
-mod expiry;
 mod partition;
 mod state;
 mod windows;
@@ -24,8 +22,8 @@ use shared::time::{Millis, Timestamp};
 use shared::verdict::EntitySummary;
 
 pub use cancellations::Report;
-pub use codec::Damaged;
 pub use counters::Counters;
+pub use shared::codec::Damaged;
 pub use state::{Head, LiveKeys, Origin, Restored, StateError, StateRecord};
 pub use windows::CancellationCount;
 

@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 
+use shared::expiry::ExpiryMap;
 use shared::line::{LineParser, Value};
-use shared::pipeline::{Clock, Pipeline};
+use shared::pipeline::{Clock, Pipeline, Scored, Sessions};
 use shared::reason::Reason;
 use shared::time::Timestamp;
 
 use super::cancellations::{Cancelled, Report};
 use super::clock::PartitionClock;
 use super::entity::OpenEntity;
-use super::expiry::ExpiryMap;
 use super::state::{Head, Lists, Origin, Restored, StateRecord, entity_gone, entity_record};
 use super::{Counters, Erroneous, GRACE, Monotonic, Output, Record, Recovery, Resume};
 
@@ -322,14 +322,15 @@ impl Partition {
             // By the partition's clock, which never goes back: a pane that was reported as complete stays as it is.
             return Line::Cancellation { is_new: self.cancelled.add(key, self.clock.watermark().unwrap_or(timestamp)) };
         }
-        let deadline = clock.saturating_add(pipeline.entity.session_gap);
+        let Scored::Sessions(Sessions { gap, max_lines, .. }) = &pipeline.scored else { return Line::Taken };
+        let deadline = clock.saturating_add(*gap);
         if let Some(open) = self.open.touch(key, deadline) {
             let before = open.entity.heap_bytes();
             open.entity.add(pipeline, line, timestamp, offset);
             open.has_changed = true;
             self.open_bytes = self.open_bytes + open.entity.heap_bytes() - before;
             self.open_lines += 1;
-            if open.entity.lines() >= pipeline.entity.max_lines
+            if open.entity.lines() >= *max_lines
                 && let Some((key, _, open)) = self.open.remove(key)
             {
                 self.close_early(pipeline, key, open, counters, out);
@@ -402,8 +403,9 @@ impl Partition {
 
     /// Closes the oldest entities while there are more than the pipeline allows.
     fn hold_limits(&mut self, pipeline: &Pipeline, counters: &mut Counters, out: &mut Vec<Output>) {
-        let entity = &pipeline.entity;
-        while self.open.len() > entity.max_open || (self.open_bytes > entity.max_state_bytes && self.open.len() > 1) {
+        let Scored::Sessions(Sessions { max_open, .. }) = &pipeline.scored else { return };
+        let max_bytes = pipeline.entity.max_state_bytes;
+        while self.open.len() > *max_open || (self.open_bytes > max_bytes && self.open.len() > 1) {
             let Some((key, _, open)) = self.open.pop_oldest() else { return };
             self.close_early(pipeline, key, open, counters, out);
         }

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use shared::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
+use shared::expiry::ExpiryMap;
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 use thiserror::Error;
@@ -14,9 +16,7 @@ use thiserror::Error;
 use super::Monotonic;
 use super::cancellations::{Cancelled, decode_keys, encode_keys};
 use super::clock::PartitionClock;
-use super::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
 use super::entity::OpenEntity;
-use super::expiry::ExpiryMap;
 use super::partition::Open;
 use super::windows::Windows;
 

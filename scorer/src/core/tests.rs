@@ -402,7 +402,8 @@ fn a_reset_leaves_nothing_behind() {
 #[test]
 fn at_a_limit_the_oldest_closes_early_and_says_so() {
     let mut limited = Pipeline::load("invoices").unwrap();
-    (limited.entity.max_open, limited.entity.max_lines) = (2, 3);
+    let Scored::Sessions(sessions) = &mut limited.scored else { panic!("invoices have lines") };
+    (sessions.max_open, sessions.max_lines) = (2, 3);
     let mut driver = Driver { core: Core::new(Arc::new(limited)), ..Driver::new() };
     for invoice in ["1", "2", "3", "2", "2"] {
         driver.line(0, invoice);

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use shared::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
 use shared::pipeline::Cancellations;
 use shared::time::{Millis, Timestamp};
 
 use super::cancellations::{Report, floor};
-use super::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
 use super::{Monotonic, Output};
 
 /// A published count.

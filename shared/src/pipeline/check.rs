@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::file::{self, CancellationsSection, DetectorSection, EntitySection, InputSection, PipelineFile};
+use super::file::{
+    self, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile,
+};
 use super::{
-    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, KSelection, Pipeline, PipelineError, Scaling,
-    ThresholdPolicy,
+    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, KSelection, Pipeline, PipelineError, Records,
+    Scaling, Scored, Sessions, ThresholdPolicy,
 };
 use crate::features::Feature;
+use crate::history::RecordFeatures;
 use crate::time::{self, Millis};
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -15,6 +18,8 @@ const DEFAULT_REMEMBER: &str = "10m";
 const DEFAULT_MAX_OPEN: usize = 1_000_000;
 const DEFAULT_MAX_LINES: u64 = 100_000;
 const DEFAULT_MAX_STATE_BYTES: usize = 1 << 30;
+const DEFAULT_MEMORY: Millis = 30 * 86_400_000;
+const DEFAULT_AHEAD: Millis = 5 * 60_000;
 const DEFAULT_IDLE_TIMEOUT: &str = "1s";
 const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
 const DEFAULT_K: KSelection = KSelection::Elbow { elbow: 0.7, max: 20 };
@@ -26,14 +31,9 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let checker = Checker { origin };
     checker.name("name", &file.name)?;
     let mut columns = checker.columns(&file.input)?;
-    let features = checker.features(&file.features, &columns)?;
     let entity = checker.entity(&file.entity, &columns)?;
-    for feature in &features {
-        if let Some(index) = feature.number_column(&columns) {
-            columns[index].needed = true;
-        }
-    }
-    columns[entity.key].needed = true;
+    let scored = checker.scored(&file, &entity, &columns)?;
+    needed_columns(&scored, &columns).into_iter().chain([entity.key]).for_each(|index| columns[index].needed = true);
     let cancellations = match &file.cancellations {
         Some(section) => Some(checker.cancellations(section)?),
         None => None,
@@ -52,10 +52,20 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         columns,
         entity,
         cancellations,
-        features,
+        scored,
     };
     checker.topics_differ(&pipeline)?;
     Ok(pipeline)
+}
+
+/// The columns without which a line has no place in its entity's features.
+fn needed_columns(scored: &Scored, columns: &[Column]) -> Vec<usize> {
+    match scored {
+        Scored::Sessions(sessions) => {
+            sessions.features.iter().filter_map(|feature| feature.number_column(columns)).collect()
+        }
+        Scored::Records(records) => records.features.columns(),
+    }
 }
 
 struct Checker<'a> {
@@ -168,10 +178,70 @@ impl Checker<'_> {
         }
     }
 
-    fn features(&self, declared: &[(String, String)], columns: &[Column]) -> Result<Vec<Feature>, PipelineError> {
-        if declared.is_empty() {
+    /// Sessions where there is a gap that ends them, else records.
+    fn scored(&self, file: &PipelineFile, entity: &Entity, columns: &[Column]) -> Result<Scored, PipelineError> {
+        if file.features.is_empty() {
             return self.error("[features]", "at least one feature is needed");
         }
+        let section = &file.entity;
+        match (&section.session_gap, &file.history) {
+            (Some(_), Some(_)) => {
+                self.error("[history]", "is for records that are scored one by one: remove it, or [entity] session_gap")
+            }
+            (Some(gap), None) => Ok(Scored::Sessions(Sessions {
+                gap: self.span("[entity] session_gap", gap)?,
+                max_open: self.limit("[entity] max_open", section.max_open, DEFAULT_MAX_OPEN)?,
+                max_lines: self.limit("[entity] max_lines", section.max_lines, DEFAULT_MAX_LINES)?,
+                features: self.features(&file.features, columns)?,
+            })),
+            (None, history) => {
+                let of_sessions = [
+                    ("max_open", section.max_open.is_some()),
+                    ("max_lines", section.max_lines.is_some()),
+                    ("required", !section.required.is_empty()),
+                ];
+                if let Some((key, _)) = of_sessions.iter().find(|(_, is_there)| *is_there) {
+                    let place = format!("[entity] {key}");
+                    return self.error(&place, "is for entities of several lines, which end by a session_gap");
+                }
+                if file.cancellations.is_some() {
+                    return self
+                        .error("[cancellations]", "are of entities of several lines, which end by a session_gap");
+                }
+                self.records(&file.features, history.as_ref(), entity, columns)
+            }
+        }
+    }
+
+    fn records(
+        &self,
+        declared: &[(String, String)],
+        history: Option<&HistorySection>,
+        entity: &Entity,
+        columns: &[Column],
+    ) -> Result<Scored, PipelineError> {
+        let Some(time) = entity.event_time else {
+            let problem = "a column of type datetime is needed: a record has its place in the past of its keys";
+            return self.error("[input] columns", problem);
+        };
+        let span = |key: &str, text: Option<&String>, default: Millis| {
+            text.map_or(Ok(default), |text| self.span(&format!("[history] {key}"), text))
+        };
+        let memory = span("memory", history.and_then(|section| section.memory.as_ref()), DEFAULT_MEMORY)?;
+        let lateness = span("lateness", history.and_then(|section| section.lateness.as_ref()), 0)?;
+        let ahead = span("ahead", history.and_then(|section| section.ahead.as_ref()), DEFAULT_AHEAD)?;
+        let place = |name: &str| format!("[features] {name}");
+        let problem = |name: &str, problem: String| PipelineError::Invalid {
+            origin: self.origin.to_owned(),
+            place: place(name),
+            problem,
+        };
+        let resolve = |name: &str, column: &str| self.resolve(&place(name), column, columns);
+        let features = RecordFeatures::read(declared, columns, (time, memory, lateness), &resolve, &problem)?;
+        Ok(Scored::Records(Records { features, ahead }))
+    }
+
+    fn features(&self, declared: &[(String, String)], columns: &[Column]) -> Result<Vec<Feature>, PipelineError> {
         let read = |(name, expression): &(String, String)| {
             let place = format!("[features] {name}");
             let parsed = match Feature::parse(name, expression) {
@@ -200,7 +270,6 @@ impl Checker<'_> {
         let required = |name: &String| self.resolve("[entity] required", name, columns);
         Ok(Entity {
             key,
-            session_gap: self.span("[entity] session_gap", &section.session_gap)?,
             remember: self.span("[entity] remember", section.remember.as_deref().unwrap_or(DEFAULT_REMEMBER))?,
             event_time: if let Clock::Column(column) = clock { Some(column) } else { event_time },
             clock,
@@ -209,8 +278,6 @@ impl Checker<'_> {
                 Some(name) => Some(self.resolve("[entity] customer", name, columns)?),
                 None => None,
             },
-            max_open: self.limit("[entity] max_open", section.max_open, DEFAULT_MAX_OPEN)?,
-            max_lines: self.limit("[entity] max_lines", section.max_lines, DEFAULT_MAX_LINES)?,
             max_state_bytes: self.limit(
                 "[entity] max_state_bytes",
                 section.max_state_bytes,

@@ -94,7 +94,7 @@ pub(super) struct RangeEntry {
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct EntitySection {
     pub key: String,
-    pub session_gap: String,
+    pub session_gap: Option<String>,
     pub remember: Option<String>,
     pub clock: Option<String>,
     #[serde(default)]
@@ -103,6 +103,14 @@ pub(super) struct EntitySection {
     pub max_open: Option<usize>,
     pub max_lines: Option<u64>,
     pub max_state_bytes: Option<usize>,
+}
+
+/// `[history]`.
+#[derive(Debug, Default, serde::Deserialize)]
+pub(super) struct HistorySection {
+    pub memory: Option<String>,
+    pub lateness: Option<String>,
+    pub ahead: Option<String>,
 }
 
 /// `[cancellations]`.
@@ -141,6 +149,7 @@ pub(super) struct PipelineFile {
     pub name: String,
     pub input: InputSection,
     pub entity: EntitySection,
+    pub history: Option<HistorySection>,
     pub cancellations: Option<CancellationsSection>,
     pub features: Vec<(String, String)>,
     pub detectors: Vec<DetectorSection>,
@@ -156,6 +165,8 @@ struct TopLevel {
     _input: de::IgnoredAny,
     #[serde(rename = "entity")]
     _entity: de::IgnoredAny,
+    #[serde(rename = "history")]
+    _history: Option<de::IgnoredAny>,
     #[serde(rename = "cancellations")]
     _cancellations: Option<de::IgnoredAny>,
     #[serde(rename = "features")]
@@ -181,10 +192,8 @@ pub(super) fn read(text: &str, origin: &str) -> Result<PipelineFile, PipelineErr
         name,
         input: reader.required(&mut top, "input")?,
         entity: reader.required(&mut top, "entity")?,
-        cancellations: match top.remove("cancellations") {
-            Some(value) => Some(reader.section(value, "[cancellations]")?),
-            None => None,
-        },
+        history: reader.optional(&mut top, "history")?,
+        cancellations: reader.optional(&mut top, "cancellations")?,
         features: reader.features(&mut top)?,
         detectors: reader.detectors(&mut top)?,
         outputs: reader.required(&mut top, "outputs")?,
@@ -199,6 +208,10 @@ impl SectionReader<'_> {
     fn required<T: DeserializeOwned>(&self, top: &mut Table, name: &str) -> Result<T, PipelineError> {
         let value = top.remove(name).ok_or_else(|| self.invalid(&format!("[{name}]"), "this section is missing"))?;
         self.section(value, &format!("[{name}]"))
+    }
+
+    fn optional<T: DeserializeOwned>(&self, top: &mut Table, name: &str) -> Result<Option<T>, PipelineError> {
+        top.remove(name).map(|value| self.section(value, &format!("[{name}]"))).transpose()
     }
 
     fn section<T: DeserializeOwned>(&self, value: Value, place: &str) -> Result<T, PipelineError> {

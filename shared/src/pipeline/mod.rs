@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::features::Feature;
+use crate::history::RecordFeatures;
 use crate::time::Millis;
 
 pub use file::{Algorithm, KSelection, Scaling, ThresholdPolicy};
@@ -120,14 +121,43 @@ pub enum Clock {
     Column(usize),
 }
 
-/// What is scored: lines of one key until none came for `session_gap`.
+/// What makes an entity, and what is made of it.
+#[derive(Debug, Clone)]
+pub enum Scored {
+    /// The lines of one key, until none came for a while.
+    Sessions(Sessions),
+    /// Each record by itself.
+    Records(Records),
+}
+
+/// Entities of several lines.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    /// An entity is complete when no line came for this long.
+    pub gap: Millis,
+    /// Open entities of one partition; beyond it the one with the earliest deadline closes early.
+    pub max_open: usize,
+    /// Lines of one entity; an entity with so many closes early.
+    pub max_lines: u64,
+    /// The features, in order.
+    pub features: Vec<Feature>,
+}
+
+/// Entities of one record.
+#[derive(Debug, Clone)]
+pub struct Records {
+    /// The features, in order, and what is remembered for them.
+    pub features: RecordFeatures,
+    /// How far ahead of Kafka's timestamp a record's own may be.
+    pub ahead: Millis,
+}
+
+/// What is scored.
 #[derive(Debug, Clone)]
 pub struct Entity {
-    /// Index of the column whose value the lines of one entity share.
+    /// Index of the column whose value the lines of one entity share, or names a record.
     pub key: usize,
-    /// An entity is complete when no line came for this long.
-    pub session_gap: Millis,
-    /// How long a closed key is remembered, to tell a late line from a new entity.
+    /// How long a key that was scored is remembered, to tell what comes late or twice.
     pub remember: Millis,
     /// What time it is.
     pub clock: Clock,
@@ -137,11 +167,8 @@ pub struct Entity {
     pub required: Vec<usize>,
     /// Column whose value names the customer in a verdict.
     pub customer: Option<usize>,
-    /// Open entities of one partition; beyond it the one with the earliest deadline closes early.
-    pub max_open: usize,
-    /// Lines of one entity; an entity with so many closes early.
-    pub max_lines: u64,
-    /// Bytes of the open entities of one partition; beyond it the one with the earliest deadline closes early.
+    /// Bytes of what is kept of one partition: of its open entities, of which the one with the earliest deadline closes
+    /// early, or of its keys' past, of which the one that was met the longest ago is forgotten.
     pub max_state_bytes: usize,
 }
 
@@ -200,8 +227,8 @@ pub struct Pipeline {
     pub entity: Entity,
     /// Cancellations, when they are counted.
     pub cancellations: Option<Cancellations>,
-    /// The features, in order.
-    pub features: Vec<Feature>,
+    /// What makes an entity, and its features.
+    pub scored: Scored,
     /// The detectors, in order.
     pub detectors: Vec<DetectorSpec>,
     /// Where erroneous lines and entities go.
@@ -238,7 +265,26 @@ impl Pipeline {
 
     /// The names of the features, in order.
     pub fn feature_names(&self) -> Vec<String> {
-        self.features.iter().map(|feature| feature.name.clone()).collect()
+        match &self.scored {
+            Scored::Sessions(sessions) => sessions.features.iter().map(|feature| feature.name.clone()).collect(),
+            Scored::Records(records) => records.features.features().iter().map(|it| it.name.clone()).collect(),
+        }
+    }
+
+    /// How many features an entity has.
+    pub fn n_features(&self) -> usize {
+        match &self.scored {
+            Scored::Sessions(sessions) => sessions.features.len(),
+            Scored::Records(records) => records.features.features().len(),
+        }
+    }
+
+    /// The features of entities of several lines; none where each record is scored by itself.
+    pub fn session_features(&self) -> &[Feature] {
+        match &self.scored {
+            Scored::Sessions(sessions) => &sessions.features,
+            Scored::Records(_) => &[],
+        }
     }
 
     /// The index of the column called `name`.
@@ -255,21 +301,28 @@ impl Pipeline {
     ///
     /// State written under one layout must not be read under another: its numbers would mean something else.
     pub fn state_layout(&self) -> String {
-        let Entity { key, session_gap, remember, required, customer, .. } = &self.entity;
+        let Entity { key, remember, required, customer, .. } = &self.entity;
         let name = |column: usize| &self.columns[column].name;
         // Deadlines are moments of this clock.
         let clock = match self.entity.clock {
             Clock::Record => "record".to_owned(),
             Clock::Column(column) => format!("column {}", name(column)),
         };
-        let mut facts = vec![
-            format!("key {}", name(*key)),
-            format!("clock {clock}"),
-            format!("session_gap {session_gap} ms"),
-            format!("remember {remember} ms"),
-        ];
-        let feature = |feature: &Feature| format!("feature {}={}", feature.name, feature.expression(&self.columns));
-        facts.extend(self.features.iter().map(feature));
+        let mut facts = vec![format!("key {}", name(*key)), format!("clock {clock}")];
+        facts.extend(match &self.scored {
+            Scored::Sessions(sessions) => Some(format!("session_gap {} ms", sessions.gap)),
+            Scored::Records(_) => None,
+        });
+        facts.push(format!("remember {remember} ms"));
+        match &self.scored {
+            Scored::Sessions(sessions) => facts.extend(
+                sessions
+                    .features
+                    .iter()
+                    .map(|feature| format!("feature {}={}", feature.name, feature.expression(&self.columns))),
+            ),
+            Scored::Records(records) => facts.extend(records.features.layout()),
+        }
         facts.extend(required.iter().map(|&column| format!("required {}", name(column))));
         facts.extend(customer.iter().map(|&column| format!("customer {}", name(column))));
         facts.extend(self.cancellations.iter().map(|Cancellations { key_prefix, window, slide, .. }| {

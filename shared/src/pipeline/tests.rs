@@ -101,9 +101,11 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
 #[test]
 fn a_limit_that_is_not_set_has_the_value_that_ships() {
     let limits = |text: &str| {
-        let Pipeline { entity, cancellations, max_record_bytes, .. } = Pipeline::parse(text, "test.toml").unwrap();
+        let Pipeline { entity, scored, cancellations, max_record_bytes, .. } =
+            Pipeline::parse(text, "test.toml").unwrap();
+        let Scored::Sessions(sessions) = scored else { panic!("invoices have lines") };
         let idle_timeout = cancellations.unwrap().idle_timeout;
-        (max_record_bytes, entity.max_open, entity.max_lines, entity.max_state_bytes, idle_timeout)
+        (max_record_bytes, sessions.max_open, sessions.max_lines, entity.max_state_bytes, idle_timeout)
     };
     assert_eq!(limits(INVOICES), (1_048_576, 1_000_000, 100_000, 1_073_741_824, 1_000));
     let is_no_limit = |line: &&str| !line.starts_with("max_") && !line.starts_with("idle_timeout");

@@ -88,7 +88,7 @@ pub struct Grouping<'a> {
 impl<'a> Grouping<'a> {
     /// No line yet.
     pub fn new(pipeline: &'a Pipeline) -> Self {
-        let state_len = Accumulators::state_len(&pipeline.features);
+        let state_len = Accumulators::state_len(pipeline.session_features());
         Self { pipeline, table: KeyTable::default(), states: Vec::new(), state_len, present: Vec::new() }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Grouping<'a> {
                 self.present.extend(chunk.present.iter().map(|column| column[row]));
                 continue;
             }
-            merge(&self.pipeline.features, &mut self.states[entity * state_len..][..state_len], &state);
+            merge(self.pipeline.session_features(), &mut self.states[entity * state_len..][..state_len], &state);
             let present = &mut self.present[entity * n_required..][..n_required];
             present.iter_mut().zip(&chunk.present).for_each(|(present, column)| *present |= column[row]);
         }
@@ -137,14 +137,14 @@ impl<'a> Grouping<'a> {
     pub fn finish(self) -> Result<Entities, EntityError> {
         let Self { pipeline, table, mut states, state_len, present } = self;
         let (mut keys, n_entities) = (table.into_keys(), states.len() / state_len);
-        let (n_features, n_required) = (pipeline.features.len(), pipeline.entity.required.len());
+        let (n_features, n_required) = (pipeline.session_features().len(), pipeline.entity.required.len());
         let mut left_out = Vec::new();
         let mut features = vec![0.0; n_features];
         let mut kept = 0;
         // In place: features take no more room than the state that they are made of.
         for entity in 0..n_entities {
             let state = &states[entity * state_len..][..state_len];
-            features.iter_mut().zip(values_of(&pipeline.features, state)).for_each(|(to, value)| *to = value);
+            features.iter_mut().zip(values_of(pipeline.session_features(), state)).for_each(|(to, value)| *to = value);
             let present = &present[entity * n_required..][..n_required];
             match problem(pipeline, keys.get(entity), present, &features) {
                 Some(reason) => count(&mut left_out, reason),
@@ -195,7 +195,7 @@ const KEY: &str = "key";
 fn aggregate(pipeline: &Pipeline, lines: DataFrame) -> PolarsResult<DataFrame> {
     let columns = &pipeline.columns;
     let name = |index: usize| columns[index].name.as_str();
-    let states = pipeline.features.iter().flat_map(|feature| state_of(feature, name));
+    let states = pipeline.session_features().iter().flat_map(|feature| state_of(feature, name));
     let states = states.enumerate().map(|(index, expression)| expression.alias(state_name(index)));
     let required = &pipeline.entity.required;
     let required = required.iter().map(|&index| col(name(index)).count().alias(required_name(name(index))));
@@ -256,7 +256,9 @@ impl Aggregated {
         };
         Ok(Self {
             keys: frame.column(KEY)?.str()?.rechunk().into_owned(),
-            states: (0..Accumulators::state_len(&pipeline.features)).map(state).collect::<PolarsResult<_>>()?,
+            states: (0..Accumulators::state_len(pipeline.session_features()))
+                .map(state)
+                .collect::<PolarsResult<_>>()?,
             present: pipeline.entity.required.iter().map(present).collect::<PolarsResult<_>>()?,
         })
     }
@@ -278,7 +280,7 @@ fn problem(pipeline: &Pipeline, key: &str, present: &[bool], features: &[f64]) -
     let missing = missing.map(|(&column, _)| Reason::MissingRequired(pipeline.columns[column].name.clone()));
     let not_finite = || {
         let feature = features.iter().position(|value| !value.is_finite())?;
-        Some(Reason::NotFinite(pipeline.features[feature].name.clone()))
+        Some(Reason::NotFinite(pipeline.session_features()[feature].name.clone()))
     };
     missing.or_else(not_finite).map(LeftOut::Broken)
 }

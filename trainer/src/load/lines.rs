@@ -115,7 +115,7 @@ fn builders(pipeline: &Pipeline) -> Vec<(usize, Builder)> {
 
 /// The key, what features read, and what rules ask for: the other columns are checked and not kept.
 pub(super) fn used_columns(pipeline: &Pipeline) -> Vec<usize> {
-    let read = pipeline.features.iter().filter_map(|feature| match feature.operand {
+    let read = pipeline.session_features().iter().filter_map(|feature| match feature.operand {
         Operand::Number(index) | Operand::Hour(index) => Some(index),
         Operand::Lines => None,
     });

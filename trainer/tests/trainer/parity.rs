@@ -49,10 +49,12 @@ fn streamed(pipeline: &Arc<Pipeline>, bytes: &[u8]) -> HashMap<String, Vec<f64>>
     while let Some(record) = records.next_record().unwrap() {
         let _ = parser.parse_fields(record.len, record.fields, &Order::Same, |line| {
             let key = line[pipeline.entity.key].text().expect("a key").to_owned();
-            open.entry(key).or_insert_with(|| Accumulators::new(&pipeline.features)).add(&pipeline.features, line);
+            open.entry(key)
+                .or_insert_with(|| Accumulators::new(pipeline.session_features()))
+                .add(pipeline.session_features(), line);
         });
     }
-    open.into_iter().map(|(key, state)| (key, state.values(&pipeline.features))).collect()
+    open.into_iter().map(|(key, state)| (key, state.values(pipeline.session_features()))).collect()
 }
 
 fn assert_parity(pipeline: Pipeline, bytes: &[u8], file: &std::path::Path) -> usize {
@@ -63,7 +65,7 @@ fn assert_parity(pipeline: Pipeline, bytes: &[u8], file: &std::path::Path) -> us
     let entities = grouping.finish().unwrap();
     assert_eq!(entities.total(), streamed.len());
     for (key, row) in entities.keys.iter().zip(entities.features.rows()) {
-        for ((a, b), feature) in row.iter().zip(&streamed[key]).zip(&pipeline.features) {
+        for ((a, b), feature) in row.iter().zip(&streamed[key]).zip(pipeline.session_features()) {
             let close = (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
             assert!(close, "{} of {key}: {a} in training, {b} on the stream", feature.name);
         }

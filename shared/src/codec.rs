@@ -9,7 +9,8 @@ use thiserror::Error;
 #[error("the bytes are damaged or of another version")]
 pub struct Damaged;
 
-pub(super) fn put_unsigned(out: &mut Vec<u8>, mut value: u64) {
+/// Writes a whole number that is not negative.
+pub fn put_unsigned(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -17,34 +18,45 @@ pub(super) fn put_unsigned(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
+/// Writes a whole number.
+pub fn put_signed(out: &mut Vec<u8>, value: i64) {
     put_unsigned(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
-pub(super) fn put_optional(out: &mut Vec<u8>, value: Option<i64>) {
+/// Writes a number, or that there is none.
+pub fn put_optional(out: &mut Vec<u8>, value: Option<i64>) {
     out.push(u8::from(value.is_some()));
     if let Some(value) = value {
         put_signed(out, value);
     }
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Writes bytes and how many they are.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_unsigned(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Takes values off the front of what was written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a>(pub &'a [u8]);
+pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn byte(&mut self) -> Result<u8, Damaged> {
+    /// One byte.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they are not there.
+    pub fn byte(&mut self) -> Result<u8, Damaged> {
         let (first, rest) = self.0.split_first().ok_or(Damaged)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    pub(super) fn unsigned(&mut self) -> Result<u64, Damaged> {
+    /// A whole number that is not negative.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they are not there.
+    pub fn unsigned(&mut self) -> Result<u64, Damaged> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -60,12 +72,20 @@ impl<'a> Reader<'a> {
         Err(Damaged)
     }
 
-    pub(super) fn signed(&mut self) -> Result<i64, Damaged> {
+    /// A whole number.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they are not there.
+    pub fn signed(&mut self) -> Result<i64, Damaged> {
         let value = self.unsigned()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    pub(super) fn optional(&mut self) -> Result<Option<i64>, Damaged> {
+    /// A number, or none.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they are not there.
+    pub fn optional(&mut self) -> Result<Option<i64>, Damaged> {
         match self.byte()? {
             0 => Ok(None),
             1 => self.signed().map(Some),
@@ -74,30 +94,48 @@ impl<'a> Reader<'a> {
     }
 
     /// A count of things that take at least one byte each, so that damaged bytes cannot ask for all memory.
-    pub(super) fn count(&mut self) -> Result<usize, Damaged> {
+    ///
+    /// # Errors
+    /// [`Damaged`] when it is larger than what is left.
+    pub fn count(&mut self) -> Result<usize, Damaged> {
         let count = self.unsigned()?;
         if count > self.0.len() as u64 { Err(Damaged) } else { Ok(count as usize) }
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Damaged> {
+    /// Bytes with their length before them.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they are not there.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Damaged> {
         let length = self.count()?;
         let (bytes, rest) = self.0.split_at(length);
         self.0 = rest;
         Ok(bytes)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Damaged> {
+    /// As [`Reader::bytes`], but text.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they are not there.
+    pub fn text(&mut self) -> Result<&'a str, Damaged> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
     }
 
-    pub(super) fn float(&mut self) -> Result<f64, Damaged> {
+    /// A float, by its bits.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they are not there.
+    pub fn float(&mut self) -> Result<f64, Damaged> {
         let (bytes, rest) = self.0.split_first_chunk::<8>().ok_or(Damaged)?;
         self.0 = rest;
         Ok(f64::from_bits(u64::from_le_bytes(*bytes)))
     }
 
     /// That nothing is left.
-    pub(super) fn end(self) -> Result<(), Damaged> {
+    ///
+    /// # Errors
+    /// [`Damaged`] when something is.
+    pub fn end(self) -> Result<(), Damaged> {
         if self.0.is_empty() { Ok(()) } else { Err(Damaged) }
     }
 }

@@ -8,13 +8,14 @@ use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::hash_table::{Entry as Slot, HashTable};
-use shared::time::Timestamp;
+
+use crate::time::Timestamp;
 
 const NONE: u32 = u32::MAX;
 
 /// Values by key, ordered by deadline.
 #[derive(Debug, Clone)]
-pub(super) struct ExpiryMap<V> {
+pub struct ExpiryMap<V> {
     hasher: DefaultHashBuilder,
     slots: HashTable<u32>,
     entries: Vec<Entry<V>>,
@@ -47,14 +48,20 @@ impl<V> Default for ExpiryMap<V> {
 
 impl<V> ExpiryMap<V> {
     /// Bytes of an entry beside its key and what its value points to.
-    pub(super) const ENTRY_BYTES: usize = size_of::<Entry<V>>() + 2 * size_of::<u32>();
+    pub const ENTRY_BYTES: usize = size_of::<Entry<V>>() + 2 * size_of::<u32>();
 
-    pub(super) fn len(&self) -> usize {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
         self.slots.len()
     }
 
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// The value at `key`, after moving its deadline to `deadline`, which is not before any other's.
-    pub(super) fn touch(&mut self, key: &str, deadline: Timestamp) -> Option<&mut V> {
+    pub fn touch(&mut self, key: &str, deadline: Timestamp) -> Option<&mut V> {
         let slot = self.find(key)?;
         self.unlink(slot);
         self.entries[slot as usize].deadline = deadline;
@@ -62,12 +69,13 @@ impl<V> ExpiryMap<V> {
         self.entries[slot as usize].value.as_mut()
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&V> {
+    /// The value at `key`.
+    pub fn get(&self, key: &str) -> Option<&V> {
         self.entries[self.find(key)? as usize].value.as_ref()
     }
 
     /// Sets the value at `key`, with a deadline that is not before any other's.
-    pub(super) fn insert(&mut self, key: &str, deadline: Timestamp, value: V) {
+    pub fn insert(&mut self, key: &str, deadline: Timestamp, value: V) {
         if let Some(existing) = self.touch(key, deadline) {
             *existing = value;
             return;
@@ -90,43 +98,43 @@ impl<V> ExpiryMap<V> {
     }
 
     /// The earliest deadline.
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+    pub fn next_deadline(&self) -> Option<Timestamp> {
         (self.oldest != NONE).then(|| self.entries[self.oldest as usize].deadline)
     }
 
     /// The latest deadline: a new one may not be before it.
-    pub(super) fn last_deadline(&self) -> Option<Timestamp> {
+    pub fn last_deadline(&self) -> Option<Timestamp> {
         (self.newest != NONE).then(|| self.entries[self.newest as usize].deadline)
     }
 
     /// Takes out the entry with the earliest deadline if that is not after `clock`.
-    pub(super) fn pop_expired(&mut self, clock: Timestamp) -> Option<(Box<str>, Timestamp, V)> {
+    pub fn pop_expired(&mut self, clock: Timestamp) -> Option<(Box<str>, Timestamp, V)> {
         let due = self.next_deadline().is_some_and(|deadline| deadline <= clock);
         if due { self.take(self.oldest) } else { None }
     }
 
     /// Takes out the entry with the earliest deadline.
-    pub(super) fn pop_oldest(&mut self) -> Option<(Box<str>, Timestamp, V)> {
+    pub fn pop_oldest(&mut self) -> Option<(Box<str>, Timestamp, V)> {
         if self.oldest == NONE { None } else { self.take(self.oldest) }
     }
 
     /// Takes out the entry at `key`.
-    pub(super) fn remove(&mut self, key: &str) -> Option<(Box<str>, Timestamp, V)> {
+    pub fn remove(&mut self, key: &str) -> Option<(Box<str>, Timestamp, V)> {
         self.take(self.find(key)?)
     }
 
     /// Every entry, the earliest deadline first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Timestamp, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Timestamp, &V)> {
         self.chain(self.oldest, |entry| entry.newer)
     }
 
     /// Every entry, the latest deadline first.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = (&str, Timestamp, &V)> {
+    pub fn newest_first(&self) -> impl Iterator<Item = (&str, Timestamp, &V)> {
         self.chain(self.newest, |entry| entry.older)
     }
 
     /// Changes values, those of the latest deadline first, until `change` says that it has enough.
-    pub(super) fn change_newest(&mut self, mut change: impl FnMut(&mut V) -> bool) {
+    pub fn change_newest(&mut self, mut change: impl FnMut(&mut V) -> bool) {
         let mut slot = self.newest;
         while slot != NONE {
             let entry = &mut self.entries[slot as usize];
@@ -134,6 +142,18 @@ impl<V> ExpiryMap<V> {
                 return;
             }
             slot = entry.older;
+        }
+    }
+
+    /// As [`ExpiryMap::change_newest`], with keys and deadlines.
+    pub fn change_newest_entries(&mut self, mut change: impl FnMut(&str, Timestamp, &mut V) -> bool) {
+        let mut slot = self.newest;
+        while slot != NONE {
+            let Entry { key, deadline, older, value, .. } = &mut self.entries[slot as usize];
+            if !value.as_mut().is_some_and(|value| change(key, *deadline, value)) {
+                return;
+            }
+            slot = *older;
         }
     }
 
