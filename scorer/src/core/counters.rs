@@ -67,6 +67,16 @@ impl Counters {
         self.malformed_lines + self.late_lines + self.erroneous_entities
     }
 
+    /// Counts a record that is erroneous by itself, for these reasons.
+    pub(super) fn add_refused(&mut self, reasons: &[Reason]) {
+        let outcome = match reasons {
+            [Reason::LateLine] => &mut self.late_lines,
+            _ => &mut self.malformed_lines,
+        };
+        *outcome += 1;
+        self.add_reasons(reasons);
+    }
+
     pub(super) fn add_reasons(&mut self, reasons: &[Reason]) {
         for reason in reasons {
             *self.reasons.entry(reason.clone()).or_default() += 1;

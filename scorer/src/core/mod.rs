@@ -8,7 +8,11 @@ mod cancellations;
 mod clock;
 mod counters;
 mod entity;
+mod lists;
 mod partition;
+mod remembered;
+mod restored;
+mod sessions;
 mod state;
 mod windows;
 
@@ -23,8 +27,9 @@ use shared::verdict::EntitySummary;
 
 pub use cancellations::Report;
 pub use counters::Counters;
+pub use restored::Restored;
 pub use shared::codec::Damaged;
-pub use state::{Head, LiveKeys, Origin, Restored, StateError, StateRecord};
+pub use state::{Head, LiveKeys, Origin, StateError, StateRecord};
 pub use windows::CancellationCount;
 
 use partition::Partition;
@@ -203,6 +208,13 @@ const GRACE: Millis = 25;
 
 /// The partition whose owner merges the cancellations of all.
 const WINDOWS_PARTITION: i32 = 0;
+
+/// What every step of a partition reads and writes beside the partition.
+struct Step<'a> {
+    pipeline: &'a Pipeline,
+    counters: &'a mut Counters,
+    out: &'a mut Vec<Output>,
+}
 
 /// The state machine.
 #[derive(Debug)]
@@ -409,7 +421,7 @@ impl Core {
             return;
         }
         counters.records += 1;
-        partition.record(pipeline, parser, &record, *checks_keys, counters, out);
+        partition.record(parser, &record, *checks_keys, &mut Step { pipeline, counters, out });
         if self.sharing.is_none() {
             self.merge_own(Some(record.partition), out);
         }
@@ -423,16 +435,16 @@ impl Core {
 
     fn caught_up(&mut self, partition: i32, now: Monotonic, out: &mut Vec<Output>) {
         self.last_now = self.last_now.max(Some(now));
-        if let Some(partition) = self.partitions.get_mut(&partition) {
-            partition.caught_up(&self.pipeline, now, &mut self.counters, out);
+        let Self { pipeline, counters, partitions, .. } = self;
+        if let Some(partition) = partitions.get_mut(&partition) {
+            partition.caught_up(now, &mut Step { pipeline, counters, out });
         }
     }
 
     fn time(&mut self, now: Monotonic, out: &mut Vec<Output>) {
         self.last_now = Some(now);
-        for partition in self.partitions.values_mut() {
-            partition.time(&self.pipeline, now, &mut self.counters, out);
-        }
+        let Self { pipeline, counters, partitions, .. } = self;
+        partitions.values_mut().for_each(|partition| partition.time(now, &mut Step { pipeline, counters, out }));
         if self.sharing.is_some() {
             self.report(out);
             self.advance_windows(out);
@@ -442,9 +454,8 @@ impl Core {
     }
 
     fn end(&mut self, out: &mut Vec<Output>) {
-        for partition in self.partitions.values_mut() {
-            partition.end(&self.pipeline, &mut self.counters, out);
-        }
+        let Self { pipeline, counters, partitions, .. } = self;
+        partitions.values_mut().for_each(|partition| partition.end(&mut Step { pipeline, counters, out }));
         if self.sharing.is_none() {
             self.merge_own(None, out);
             self.finish_windows(out);
