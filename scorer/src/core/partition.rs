@@ -11,14 +11,14 @@ use super::clock::PartitionClock;
 use super::lists::Lists;
 use super::remembered::Remembered;
 use super::restored::Restored;
-use super::sessions::OpenSessions;
 use super::state::{Head, Origin, StateRecord};
-use super::{Counters, Erroneous, GRACE, Monotonic, Output, Record, Recovery, Resume, Step};
+use super::work::Work;
+use super::{Checks, Counters, Erroneous, GRACE, Monotonic, Output, Record, Recovery, Resume, Step};
 
 #[derive(Debug)]
 pub(super) struct Partition {
     standing: Standing,
-    sessions: OpenSessions,
+    work: Work,
     cancelled: Cancelled,
     next_offset: Option<i64>,
     changelog: Changelog,
@@ -78,7 +78,7 @@ impl Partition {
                 remembered,
                 has_changed: false,
             },
-            sessions: OpenSessions::new(pipeline, Default::default(), recovery == Recovery::Reread),
+            work: Work::new(pipeline, recovery == Recovery::Reread),
             cancelled: Cancelled::new(pipeline),
             next_offset: resume.map(|resume| resume.offset),
             changelog: Changelog { cancelled_lists: Lists::cancelled(), next_list: 0, sequence: 0, birth: 0 },
@@ -92,7 +92,7 @@ impl Partition {
     }
 
     /// The partition as its changelog has it.
-    pub(super) fn restored(pipeline: &Pipeline, number: i32, restored: Restored) -> Self {
+    pub(super) fn restored(pipeline: &Pipeline, number: i32, mut restored: Restored) -> Self {
         let mut partition = Self::new(pipeline, number, Recovery::Changelog, None);
         partition.standing.clock = restored.clock();
         if let Some(head) = restored.head() {
@@ -101,7 +101,7 @@ impl Partition {
             let Changelog { next_list, sequence, birth, .. } = &mut partition.changelog;
             (*next_list, *sequence, *birth) = (head.next_list, head.sequence, head.birth);
         }
-        partition.sessions = OpenSessions::new(pipeline, restored.open, false);
+        partition.work = Work::restored(pipeline, &mut restored);
         partition.standing.remembered = Remembered::restored(restored.closed, restored.closed_lists);
         partition.cancelled = restored.cancelled;
         partition.changelog.cancelled_lists = restored.cancelled_lists;
@@ -113,9 +113,14 @@ impl Partition {
         self.next_offset.is_some_and(|next| offset < next)
     }
 
-    /// Open entities and their lines.
+    /// Open entities and their lines; of records, those that wait.
     pub(super) fn open_size(&self) -> (u64, u64) {
-        self.sessions.size()
+        self.work.size()
+    }
+
+    /// How many records the changelog holds, about.
+    pub(super) fn state_records(&self) -> u64 {
+        self.work.state_records()
     }
 
     /// What to tell the windows, when there is news.
@@ -132,12 +137,12 @@ impl Partition {
         let resume = self.rereading;
         let published_to = resume.map_or(next, |resume| resume.published_to.max(next));
         let closed_through = resume.map_or(self.standing.closed_through, |resume| resume.closed_through);
-        let offset = self.sessions.oldest_offset().unwrap_or(next);
+        let offset = self.work.oldest_offset().unwrap_or(next);
         Some(Resume { offset, published_to, closed_through, windows_through })
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        self.standing.clock.when(self.sessions.next_deadline()?.saturating_add(GRACE))
+        self.standing.clock.when(self.work.next_deadline()?.saturating_add(GRACE))
     }
 
     /// The records that bring the changelog to this moment, the head last; nothing when nothing changed.
@@ -151,7 +156,7 @@ impl Partition {
             return None;
         }
         let mut out = Vec::new();
-        self.sessions.take_changes(&mut out);
+        self.work.take_changes(&mut out);
         let Changelog { cancelled_lists, next_list, .. } = &mut self.changelog;
         let watermark = self.standing.clock.watermark();
         self.standing.remembered.take_changes(watermark, next_list, &mut out);
@@ -172,7 +177,7 @@ impl Partition {
     /// The whole state as records, the head last, as the changelog has it after [`Partition::take_changes`].
     pub(super) fn snapshot(&self, origin: &Origin, windows: Option<StateRecord>, mut put: impl FnMut(StateRecord)) {
         let clock = self.standing.now();
-        self.sessions.snapshot(&mut put);
+        self.work.snapshot(&mut put);
         self.standing.remembered.snapshot(clock, &mut put);
         let live = |first: Timestamp| first.saturating_add(self.cancelled.remember()) > clock;
         let cancelled = self.cancelled.iter().filter(|(first, _)| live(*first));
@@ -194,13 +199,7 @@ impl Partition {
         }
     }
 
-    pub(super) fn record(
-        &mut self,
-        parser: &mut LineParser,
-        record: &Record<'_>,
-        checks_key: bool,
-        step: &mut Step<'_>,
-    ) {
+    pub(super) fn record(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
         if self.rereading.is_some_and(|resume| record.offset >= resume.published_to) {
             self.finish_rereading(step);
         }
@@ -209,17 +208,17 @@ impl Partition {
             let before = step.counters.clone();
             let mut unpublished = Vec::new();
             let step = &mut Step { pipeline: step.pipeline, counters: step.counters, out: &mut unpublished };
-            self.take(parser, record, checks_key, step);
+            self.take(parser, record, checks, step);
             step.counters.count_as_published(before);
         } else {
-            self.take(parser, record, checks_key, step);
+            self.take(parser, record, checks, step);
         }
         self.next_offset = Some(record.offset + 1);
         self.standing.has_changed = true;
     }
 
-    fn take(&mut self, parser: &mut LineParser, record: &Record<'_>, checks_key: bool, step: &mut Step<'_>) {
-        match parser.parse(record.payload, |line| self.line(line, record, checks_key, step)) {
+    fn take(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
+        match parser.parse(record.payload, |line| self.line(line, record, checks, step)) {
             Ok(Line::Taken) => {}
             Ok(Line::Cancellation { is_new }) => {
                 step.counters.cancellation_lines += 1;
@@ -227,30 +226,45 @@ impl Partition {
             }
             Ok(Line::Refused(reason)) => erroneous(vec![reason], record, step),
             Err(reasons) => {
-                // Kafka's timestamp is good even where the line is not.
-                let timestamp = (step.pipeline.entity.clock == Clock::Record).then_some(record.timestamp);
-                self.observe(timestamp, step);
+                self.observe_kafkas(record, step);
                 erroneous(reasons, record, step);
             }
         }
     }
 
-    fn line(&mut self, line: &[Value<'_>], record: &Record<'_>, checks_key: bool, step: &mut Step<'_>) -> Line {
-        let entity = &step.pipeline.entity;
-        step.counters.misplaced_lines += u64::from(checks_key && is_misplaced(record, line[entity.key]));
-        let timestamp = match entity.clock {
+    fn line(&mut self, line: &[Value<'_>], record: &Record<'_>, checks: Checks, step: &mut Step<'_>) -> Line {
+        let is_misplaced = checks.key.is_some_and(|column| is_misplaced(record, line[column]));
+        step.counters.misplaced_lines += u64::from(is_misplaced);
+        if checks.ahead
+            && let Work::Records(judging) = &self.work
+            && let Some(reason) = judging.from_the_future(line, record, step.pipeline)
+        {
+            // It must not set a clock that goes by the records' own times.
+            self.observe_kafkas(record, step);
+            return Line::Refused(reason);
+        }
+        let timestamp = match step.pipeline.entity.clock {
             Clock::Record => Some(record.timestamp),
             Clock::Column(column) => line[column].datetime(),
         };
         self.observe(timestamp, step);
         let timestamp = timestamp.or(self.standing.clock.watermark()).unwrap_or(record.timestamp);
-        let key = line[entity.key].text().unwrap_or_default();
+        let key = line[step.pipeline.entity.key].text().unwrap_or_default();
         if step.pipeline.is_cancellation(key) {
             // By the partition's clock, which never goes back: a pane that was reported as complete stays as it is.
             let now = self.standing.clock.watermark().unwrap_or(timestamp);
             return Line::Cancellation { is_new: self.cancelled.add(key, now) };
         }
-        self.sessions.line(key, line, (timestamp, record.offset), &mut self.standing, step)
+        match &mut self.work {
+            Work::Sessions(open) => open.line(key, line, (timestamp, record.offset), &mut self.standing, step),
+            Work::Records(judging) => judging.line(key, line, record, &mut self.standing, step),
+        }
+    }
+
+    /// A record came of which nothing but Kafka's timestamp is good.
+    fn observe_kafkas(&mut self, record: &Record<'_>, step: &mut Step<'_>) {
+        let timestamp = (step.pipeline.entity.clock == Clock::Record).then_some(record.timestamp);
+        self.observe(timestamp, step);
     }
 
     /// A record came, with a timestamp unless it has none: what was due before it is done first.
@@ -297,7 +311,7 @@ impl Partition {
 
     fn close_due(&mut self, clock: Timestamp, step: &mut Step<'_>) {
         self.standing.closed_through = self.standing.closed_through.max(clock);
-        self.sessions.close_due(clock, &mut self.standing, step);
+        self.work.close_due(clock, &mut self.standing, step);
     }
 }
 

@@ -1,22 +1,27 @@
 //! A partition's state, read back from the records of its changelog or of a snapshot.
 
+use std::collections::HashMap;
+
 use shared::codec::Reader;
 use shared::expiry::ExpiryMap;
-use shared::pipeline::Pipeline;
+use shared::history::{History, Restoring};
+use shared::pipeline::{Pipeline, Records, Scored};
 use shared::time::Timestamp;
 
 use super::cancellations::Cancelled;
 use super::clock::PartitionClock;
 use super::entity::OpenEntity;
+use super::held::Held;
+use super::judging::kept_columns;
 use super::lists::{Lists, decode_keys};
 use super::sessions::Open;
 use super::state::{
-    CANCELLED, CLOSED, ENTITY, HEAD, Head, Origin, StateError, StateRecord, VERSION, WINDOWS, entity_record,
-    windows_record,
+    CANCELLED, CLOSED, ENTITY, HEAD, HELD, Head, Origin, PAST, PAST_CLOCK, StateError, StateRecord, VERSION, WINDOWS,
+    entity_record, past_clock_record, past_record, windows_record,
 };
 use super::windows::Windows;
 
-/// A partition's state, as far as its records have been read.
+/// A partition's state.
 #[derive(Debug)]
 pub struct Restored {
     pub(super) open: ExpiryMap<Open>,
@@ -25,27 +30,49 @@ pub struct Restored {
     pub(super) cancelled: Cancelled,
     pub(super) cancelled_lists: Lists,
     pub(super) windows: Option<Windows>,
+    /// What is remembered of records and those that wait, where each is scored by itself.
+    pub(super) past: Option<(History, Held)>,
     head: Option<Head>,
-    origin: Origin,
     records: u64,
 }
 
-impl Restored {
+/// A partition's state, as far as its records have been read.
+#[derive(Debug)]
+pub struct StateReader {
+    restored: Restored,
+    held: Held,
+    /// Parts of the past by their keys: they fit together only once all are there.
+    parts: HashMap<Box<[u8]>, Box<[u8]>>,
+    past_clock: Option<Timestamp>,
+    origin: Origin,
+}
+
+impl StateReader {
     /// The key of heads: after one, the state is whole.
     pub const HEAD_KEY: &'static [u8] = &[HEAD];
 
     /// Nothing read yet.
     pub fn new(pipeline: &Pipeline, origin: Origin) -> Self {
+        let kept = match &pipeline.scored {
+            Scored::Sessions(_) => Vec::new(),
+            Scored::Records(records) => kept_columns(pipeline, records),
+        };
         Self {
-            open: ExpiryMap::default(),
-            closed: ExpiryMap::default(),
-            closed_lists: Lists::closed(),
-            cancelled: Cancelled::new(pipeline),
-            cancelled_lists: Lists::cancelled(),
-            windows: None,
-            head: None,
+            restored: Restored {
+                open: ExpiryMap::default(),
+                closed: ExpiryMap::default(),
+                closed_lists: Lists::closed(),
+                cancelled: Cancelled::new(pipeline),
+                cancelled_lists: Lists::cancelled(),
+                windows: None,
+                past: None,
+                head: None,
+                records: 0,
+            },
+            held: Held::new(kept, false),
+            parts: HashMap::new(),
+            past_clock: None,
             origin,
-            records: 0,
         }
     }
 
@@ -54,48 +81,64 @@ impl Restored {
     /// # Errors
     /// [`StateError`]: nothing of the state may be used then.
     pub fn take(&mut self, pipeline: &Pipeline, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
-        self.records += 1;
+        self.restored.records += 1;
         let (&kind, rest) = key.split_first().ok_or(StateError::Damaged)?;
         match (kind, value) {
             (ENTITY, Some(value)) => self.take_entity(pipeline, rest, value),
             (ENTITY, None) => {
-                self.open.remove(text(rest)?);
+                self.restored.open.remove(text(rest)?);
                 Ok(())
             }
             (CLOSED, Some(value)) => {
-                let (closed, mut ordered) = (&mut self.closed, true);
+                let (closed, mut ordered) = (&mut self.restored.closed, true);
                 let last = decode_keys(value, |until, key| {
                     ordered &= closed.last_deadline().is_none_or(|last| last <= until);
                     closed.insert(key, until, ());
                 })?;
-                self.closed_lists.note(number(rest)?, last);
+                self.restored.closed_lists.note(number(rest)?, last);
                 if ordered { Ok(()) } else { Err(StateError::Disordered) }
             }
             (CANCELLED, Some(value)) => {
                 let last = decode_keys(value, |first, key| {
-                    self.cancelled.add(key, first);
+                    self.restored.cancelled.add(key, first);
                 })?;
-                self.cancelled.forget_added();
-                self.cancelled_lists.note(number(rest)?, last);
+                self.restored.cancelled.forget_added();
+                self.restored.cancelled_lists.note(number(rest)?, last);
                 Ok(())
             }
             // Keys are forgotten by their times: a list that is gone held none that counts.
             (CLOSED, None) => {
                 let gone = number(rest)?;
-                self.closed_lists.drop_list(gone);
+                self.restored.closed_lists.drop_list(gone);
                 Ok(())
             }
             (CANCELLED, None) => {
                 let gone = number(rest)?;
-                self.cancelled_lists.drop_list(gone);
+                self.restored.cancelled_lists.drop_list(gone);
                 Ok(())
             }
             (WINDOWS, Some(value)) => {
                 if let Some(settings) = &pipeline.cancellations {
-                    self.windows = Some(Windows::decode(settings, value)?);
+                    self.restored.windows = Some(Windows::decode(settings, value)?);
                 }
                 Ok(())
             }
+            (PAST, value) => {
+                match value {
+                    Some(value) => self.parts.insert(rest.into(), value.into()),
+                    None => self.parts.remove(rest),
+                };
+                Ok(())
+            }
+            (PAST_CLOCK, Some(value)) => {
+                let mut reader = Reader(value);
+                if reader.byte()? != VERSION {
+                    return Err(StateError::Damaged);
+                }
+                self.past_clock = Some(reader.signed()?);
+                Ok(reader.end()?)
+            }
+            (HELD, value) => Ok(self.held.restore(rest, value)?),
             (HEAD, Some(value)) => self.take_head(Head::decode(key, value)?.ok_or(StateError::Damaged)?),
             _ => Err(StateError::Damaged),
         }
@@ -110,10 +153,10 @@ impl Restored {
         let deadline = reader.signed()?;
         let entity = OpenEntity::decode(pipeline, &mut reader)?;
         reader.end()?;
-        if self.open.last_deadline().is_some_and(|last| last > deadline) {
+        if self.restored.open.last_deadline().is_some_and(|last| last > deadline) {
             return Err(StateError::Disordered);
         }
-        self.open.insert(key, deadline, Open::written_down(entity));
+        self.restored.open.insert(key, deadline, Open::written_down(entity));
         Ok(())
     }
 
@@ -125,31 +168,61 @@ impl Restored {
             });
         }
         self.forget_expired(head.watermark);
-        self.head = Some(head);
+        self.restored.head = Some(head);
         Ok(())
     }
 
     /// Drops keys that are no longer remembered: those whose time has passed, and all once no list holds any.
     fn forget_expired(&mut self, clock: Option<Timestamp>) {
         let now = clock.unwrap_or(Timestamp::MIN);
-        while self.closed.pop_expired(now).is_some() {}
-        self.cancelled.forget_before(now);
-        if self.closed_lists.is_empty() {
-            self.closed = ExpiryMap::default();
+        while self.restored.closed.pop_expired(now).is_some() {}
+        self.restored.cancelled.forget_before(now);
+        if self.restored.closed_lists.is_empty() {
+            self.restored.closed = ExpiryMap::default();
         }
-        if self.cancelled_lists.is_empty() {
-            self.cancelled.forget_all();
+        if self.restored.cancelled_lists.is_empty() {
+            self.restored.cancelled.forget_all();
         }
     }
 
     /// The last head that was read: the state is whole only there.
     pub fn head(&self) -> Option<&Head> {
-        self.head.as_ref()
+        self.restored.head()
     }
 
-    /// What the state belongs to.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
+    /// The state, all of whose records have been read.
+    ///
+    /// # Errors
+    /// [`StateError`] when parts do not fit together.
+    pub fn finish(self, pipeline: &Pipeline) -> Result<Restored, StateError> {
+        let Self { mut restored, held, parts, past_clock, .. } = self;
+        if let (Scored::Records(records), Some(_)) = (&pipeline.scored, &restored.head) {
+            restored.past = Some((past(records, parts, past_clock)?, held));
+        }
+        Ok(restored)
+    }
+}
+
+/// What is remembered, put together from its parts.
+fn past(
+    records: &Records,
+    parts: HashMap<Box<[u8]>, Box<[u8]>>,
+    clock: Option<Timestamp>,
+) -> Result<History, StateError> {
+    if clock.is_none() && !parts.is_empty() {
+        return Err(StateError::Damaged);
+    }
+    let mut restoring = Restoring::default();
+    for (key, value) in parts {
+        restoring.add(&records.features, &key, &value)?;
+    }
+    Ok(restoring.finish(&records.features, clock, true)?)
+}
+
+impl Restored {
+    /// The last head that was read: the state is whole only there.
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
     }
 
     /// Records taken in.
@@ -157,9 +230,14 @@ impl Restored {
         self.records
     }
 
-    /// Open entities.
+    /// Open entities, and records that wait.
     pub fn open_entities(&self) -> usize {
-        self.open.len()
+        self.open.len() + self.past.as_ref().map_or(0, |(_, held)| held.len() as usize)
+    }
+
+    /// Keys whose past is remembered.
+    pub fn keys_with_a_past(&self) -> usize {
+        self.past.as_ref().map_or(0, |(history, _)| history.len())
     }
 
     /// Closed keys that are remembered.
@@ -184,11 +262,16 @@ impl Restored {
     }
 
     /// The state as records: what the changelog would hold if it held each key once.
-    pub fn snapshot(&self) -> Vec<StateRecord> {
+    pub fn snapshot(&self, pipeline: &Pipeline) -> Vec<StateRecord> {
         let clock = self.clock().watermark().unwrap_or(Timestamp::MIN);
         let mut out = Vec::new();
         let mut put = |record| out.push(record);
         self.open.iter().for_each(|(key, deadline, open)| put(entity_record(key, deadline, open.entity())));
+        if let (Scored::Records(records), Some((history, held))) = (&pipeline.scored, &self.past) {
+            held.snapshot(&mut put);
+            history.parts(&records.features, |part| put(past_record(part)));
+            history.clock().map(past_clock_record).into_iter().for_each(&mut put);
+        }
         let closed = self.closed.iter().map(|(key, until, ())| (until, key)).filter(|(until, _)| *until > clock);
         self.closed_lists.snapshot(closed, &mut put);
         let live = |first: Timestamp| first.saturating_add(self.cancelled.remember()) > clock;

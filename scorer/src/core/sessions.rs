@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use shared::expiry::ExpiryMap;
 use shared::line::Value;
-use shared::pipeline::{Pipeline, Scored};
+use shared::pipeline::{Pipeline, Sessions};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 
@@ -59,14 +59,9 @@ impl Open {
 
 impl OpenSessions {
     /// The open entities `open`, none to begin with. `is_reread` says whether a restart reads their lines again.
-    pub(super) fn new(pipeline: &Pipeline, open: ExpiryMap<Open>, is_reread: bool) -> Self {
-        let max_bytes = pipeline.entity.max_state_bytes;
-        let limits = match &pipeline.scored {
-            Scored::Sessions(sessions) => {
-                Limits { gap: sessions.gap, max_open: sessions.max_open, max_lines: sessions.max_lines, max_bytes }
-            }
-            Scored::Records(_) => Limits { gap: 0, max_open: 0, max_lines: 1, max_bytes },
-        };
+    pub(super) fn new(pipeline: &Pipeline, sessions: &Sessions, open: ExpiryMap<Open>, is_reread: bool) -> Self {
+        let Sessions { gap, max_open, max_lines, .. } = *sessions;
+        let limits = Limits { gap, max_open, max_lines, max_bytes: pipeline.entity.max_state_bytes };
         let sizes = |(lines, bytes), (key, _, open): (&str, Timestamp, &Open)| {
             (lines + open.entity.lines(), bytes + open_bytes(key, &open.entity))
         };

@@ -2,12 +2,14 @@
 //!
 //! Keys begin with a byte that says what they are of:
 //! `e` + key: an open entity; `c` + number: keys that closed, with the time until which they are remembered;
-//! `x` + number: cancelled keys, with the time of their first line; `w`: the windows; `h`: the head, which is the last
-//! record of every change. A record without a value deletes.
+//! `x` + number: cancelled keys, with the time of their first line; `w`: the windows; `p` + part: a part of the past of a
+//! key; `t`: the largest time in that past; `r` + time + key: a record that waits; `h`: the head, which is the last record
+//! of every change. A record without a value deletes.
 
 use std::collections::BTreeSet;
 
 use shared::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
+use shared::history::{Part, PartError};
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 use thiserror::Error;
@@ -22,6 +24,9 @@ pub(super) const ENTITY: u8 = b'e';
 pub(super) const CLOSED: u8 = b'c';
 pub(super) const CANCELLED: u8 = b'x';
 pub(super) const WINDOWS: u8 = b'w';
+pub(super) const PAST: u8 = b'p';
+pub(super) const PAST_CLOCK: u8 = b't';
+pub(super) const HELD: u8 = b'r';
 pub(super) const HEAD: u8 = b'h';
 
 /// A record of a changelog.
@@ -86,6 +91,12 @@ impl From<Damaged> for StateError {
     }
 }
 
+impl From<PartError> for StateError {
+    fn from(_: PartError) -> Self {
+        Self::Damaged
+    }
+}
+
 impl Head {
     pub(super) fn record(&self) -> StateRecord {
         let mut out = vec![VERSION];
@@ -141,6 +152,20 @@ impl Origin {
 
 pub(super) fn windows_record(value: Vec<u8>) -> StateRecord {
     StateRecord { key: vec![WINDOWS], value: Some(value) }
+}
+
+/// A part of what is remembered as a record.
+pub(super) fn past_record(part: Part) -> StateRecord {
+    let mut key = part.key;
+    key.insert(0, PAST);
+    StateRecord { key, value: part.value }
+}
+
+/// The largest time in what is remembered as a record.
+pub(super) fn past_clock_record(clock: Timestamp) -> StateRecord {
+    let mut value = vec![VERSION];
+    put_signed(&mut value, clock);
+    StateRecord { key: vec![PAST_CLOCK], value: Some(value) }
 }
 
 fn entity_key(key: &str) -> Vec<u8> {
