@@ -49,8 +49,9 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     );
 
     let lines_sent = Arc::new(AtomicU64::new(UNKNOWN));
-    let line = StatusLine::new(true);
+    let line = StatusLine::new(true, &pipeline);
     let printer = Printer { bar: line.bar(), start };
+    let of = pipeline.clone();
     let stream = Stream::start(
         &settings,
         pipeline.clone(),
@@ -70,7 +71,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         sent
     });
     accompany(stream, &line).await?;
-    println!("\n{}", summary::table(&status.get()));
+    println!("\n{}", summary::table(&status.get(), &of));
     println!(
         "{:.1} s. Next: `cargo run -p scorer -- --help`, or README.md for a real Kafka.",
         start.elapsed().as_secs_f64()

@@ -42,7 +42,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let status = Status { counters: core.counters(), ..results.status };
     file.finish()?;
     eprintln!("device: {}", loaded.device);
-    eprintln!("{}", summary::table(&status));
+    eprintln!("{}", summary::table(&status, &loaded.pipeline));
     eprintln!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -5,6 +5,8 @@ use shared::pipeline::Scored;
 
 use super::*;
 
+mod records;
+
 const MINUTE: i64 = 60_000;
 
 fn pipeline() -> Arc<Pipeline> {
