@@ -9,6 +9,8 @@
 pub mod detector;
 pub mod device;
 pub mod features;
+mod json;
+pub mod json_lines;
 pub mod kmeans;
 pub mod line;
 pub mod matrix;

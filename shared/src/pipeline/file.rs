@@ -87,7 +87,26 @@ pub(super) struct InputSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct RangeEntry {
     pub min: Option<f64>,
+    pub above: Option<f64>,
     pub max: Option<f64>,
+}
+
+/// `[currency]`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct CurrencySection {
+    pub column: String,
+    pub amount: String,
+    pub base: String,
+    #[serde(default)]
+    pub rates: BTreeMap<String, f64>,
+}
+
+/// `[label]`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct LabelSection {
+    pub column: Option<String>,
+    pub header: Option<String>,
+    pub normal: Option<Vec<String>>,
 }
 
 /// `[entity]`.
@@ -140,6 +159,8 @@ pub(super) struct OutputsSection {
 pub(super) struct PipelineFile {
     pub name: String,
     pub input: InputSection,
+    pub currency: Option<CurrencySection>,
+    pub label: Option<LabelSection>,
     pub entity: EntitySection,
     pub cancellations: Option<CancellationsSection>,
     pub features: Vec<(String, String)>,
@@ -154,6 +175,10 @@ struct TopLevel {
     _name: de::IgnoredAny,
     #[serde(rename = "input")]
     _input: de::IgnoredAny,
+    #[serde(rename = "currency")]
+    _currency: Option<de::IgnoredAny>,
+    #[serde(rename = "label")]
+    _label: Option<de::IgnoredAny>,
     #[serde(rename = "entity")]
     _entity: de::IgnoredAny,
     #[serde(rename = "cancellations")]
@@ -180,11 +205,10 @@ pub(super) fn read(text: &str, origin: &str) -> Result<PipelineFile, PipelineErr
     Ok(PipelineFile {
         name,
         input: reader.required(&mut top, "input")?,
+        currency: reader.optional(&mut top, "currency")?,
+        label: reader.optional(&mut top, "label")?,
         entity: reader.required(&mut top, "entity")?,
-        cancellations: match top.remove("cancellations") {
-            Some(value) => Some(reader.section(value, "[cancellations]")?),
-            None => None,
-        },
+        cancellations: reader.optional(&mut top, "cancellations")?,
         features: reader.features(&mut top)?,
         detectors: reader.detectors(&mut top)?,
         outputs: reader.required(&mut top, "outputs")?,
@@ -199,6 +223,10 @@ impl SectionReader<'_> {
     fn required<T: DeserializeOwned>(&self, top: &mut Table, name: &str) -> Result<T, PipelineError> {
         let value = top.remove(name).ok_or_else(|| self.invalid(&format!("[{name}]"), "this section is missing"))?;
         self.section(value, &format!("[{name}]"))
+    }
+
+    fn optional<T: DeserializeOwned>(&self, top: &mut Table, name: &str) -> Result<Option<T>, PipelineError> {
+        top.remove(name).map(|value| self.section(value, &format!("[{name}]"))).transpose()
     }
 
     fn section<T: DeserializeOwned>(&self, value: Value, place: &str) -> Result<T, PipelineError> {
