@@ -339,3 +339,6 @@ impl<'a> Visitor<'a> for Ignored {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,3 +85,76 @@ fn content(raw: &[u8]) -> usize {
     let line = raw.strip_suffix(b"\n").unwrap_or(raw);
     line.strip_suffix(b"\r").unwrap_or(line).len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A source that gives a few bytes at a time, as a slow pipe does.
+    struct Dribble<'a>(&'a [u8], usize);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let size = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..size])
+        }
+    }
+
+    /// Number, length and bytes of every line.
+    fn lines(source: impl Read, max_record_bytes: usize) -> Vec<(u64, usize, Vec<u8>)> {
+        let mut lines = JsonLines::new(source, max_record_bytes);
+        let mut seen = Vec::new();
+        while let Some(JsonLine { line, len, raw }) = lines.next_line().unwrap() {
+            seen.push((line, len, raw.to_vec()));
+        }
+        seen
+    }
+
+    #[test]
+    fn empty_lines_are_passed_over_and_the_last_needs_no_break() {
+        let bytes = b"\xEF\xBB\xBF{}\r\n\r\n \t\n{ }\n\n\xEF\xBB\xBF\n{\"a\":1}";
+        for step in [1, 2, 100] {
+            let seen = lines(Dribble(bytes, step), 100);
+            let seen: Vec<(u64, &[u8])> = seen.iter().map(|(line, _, raw)| (*line, raw.as_slice())).collect();
+            assert_eq!(seen, [(1, &b"{}"[..]), (4, b"{ }"), (6, BYTE_ORDER_MARK), (7, b"{\"a\":1}")]);
+        }
+        assert!(lines(&b""[..], 100).is_empty() && lines(&b"\xEF\xBB\xBF\n\n"[..], 100).is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_too_large_has_no_bytes_and_the_next_one_is_whole() {
+        let seen = lines(&b"\xEF\xBB\xBF12345\r\n123456\n12345\n1234567890123\r\n\n123456"[..], 5);
+        let seen: Vec<(u64, bool, usize)> = seen.iter().map(|(line, len, raw)| (*line, *len > 5, raw.len())).collect();
+        assert_eq!(seen, [(1, false, 5), (2, true, 0), (3, false, 5), (4, true, 0), (6, true, 0)]);
+    }
+
+    #[test]
+    fn a_file_without_line_breaks_takes_no_more_memory_than_the_largest_line() {
+        let bytes = vec![b'x'; 4 << 20];
+        let mut lines = JsonLines::new(bytes.as_slice(), 1000);
+        assert!(lines.next_line().unwrap().is_some_and(|line| line.len > 1000 && line.raw.is_empty()));
+        assert!(lines.next_line().unwrap().is_none());
+        assert!(lines.raw.capacity() <= 4096, "{}", lines.raw.capacity());
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_those_of_the_text(
+            texts in proptest::collection::vec("[ a\r]{0,9}", 0..20),
+            step in 1..9usize,
+            max in 0..12usize,
+            ends in any::<bool>(),
+        ) {
+            let text = texts.join("\n") + if ends { "\n" } else { "" };
+            let expected: Vec<(u64, Option<&str>)> = (1..).zip(text.split('\n'))
+                .map(|(number, line)| (number, line.strip_suffix('\r').unwrap_or(line)))
+                .filter(|(_, line)| line.len() > max || !line.trim_ascii().is_empty())
+                .map(|(number, line)| (number, (line.len() <= max).then_some(line))).collect();
+            let seen = lines(Dribble(text.as_bytes(), step), max);
+            let seen: Vec<(u64, Option<&str>)> = seen.iter()
+                .map(|(line, len, raw)| (*line, (*len <= max).then(|| std::str::from_utf8(raw).unwrap()))).collect();
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}

@@ -425,6 +425,38 @@ mod tests {
         assert_eq!(missing[0], "StockCode");
     }
 
+    #[test]
+    fn an_optional_column_may_be_absent_from_a_header() {
+        let text = include_str!("../../resources/pipelines/invoices.toml");
+        let text = text.replace("\"Description\"", "\"Description?\"").replace("UnitPrice:float", "UnitPrice:float?");
+        let pipeline = Arc::new(Pipeline::parse(&text, "test.toml").unwrap());
+        let order = |header: &str| Order::from_header(&header.split(',').collect::<Vec<_>>(), &pipeline.columns);
+        let parse = |order: &Order, record: &[u8]| {
+            let (mut splitter, mut parser) = (Splitter::new(), LineParser::new(Arc::clone(&pipeline)));
+            let fields = splitter.split_one(record).unwrap();
+            parser.parse_fields(record.len(), fields, order, |line| {
+                (line[1].text().map(str::to_owned), line[2].is_missing())
+            })
+        };
+        let header = "Price,InvoiceNo,StockCode,Quantity,InvoiceDate,CustomerID,Country";
+        let short = order(header).unwrap();
+        assert_eq!(parse(&short, b"1.5,1,s,2,,,"), Ok((Some("s".to_owned()), true)));
+        assert_eq!(parse(&short, header.as_bytes()), Err(vec![Reason::HeaderLine]));
+        assert_eq!(parse(&short, b"1.5,1,s,2,,,,"), Err(vec![Reason::TooManyFields]));
+        // A feature reads the price, so a file without it has no valid line.
+        let priceless = order(&header[6..]).unwrap();
+        assert_eq!(parse(&priceless, b"1,s,2,,,"), Err(vec![Reason::MissingValue("UnitPrice".into())]));
+        assert_eq!(
+            order("InvoiceNo,Price").unwrap_err(),
+            ["StockCode", "Quantity", "InvoiceDate", "CustomerID", "Country"]
+        );
+        // A message has no header: its fields are as declared.
+        assert_eq!(
+            LineParser::new(Arc::clone(&pipeline)).parse(b"1,s,2,,1.5,,", |_| ()),
+            Err(vec![Reason::TooFewFields])
+        );
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
