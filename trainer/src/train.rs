@@ -13,7 +13,7 @@ use shared::time::Timestamp;
 
 use crate::args::FitArgs;
 use crate::console;
-use crate::entities::{Entities, Grouping};
+use crate::entities::{Entities, Gathering};
 use crate::fit::{Trained, TrainingSet, n_steps, passes};
 use crate::load::{self, Loaded};
 use crate::memory::{Budget, Shape};
@@ -145,7 +145,7 @@ fn job(pipeline: &Pipeline, entities: &Entities) -> Job {
 /// The history, put together into entities as it is read.
 fn read(settings: &Settings, progress: Progress, timings: &mut Timings) -> anyhow::Result<(Loaded, Entities)> {
     let pipeline = &settings.pipeline;
-    let (mut grouping, mut seconds) = (Grouping::new(pipeline), 0.0);
+    let (mut grouping, mut seconds) = (Gathering::new(pipeline), 0.0);
     let start = Instant::now();
     let loaded = load::load(pipeline, &settings.files, progress, &mut |lines, share| {
         let start = Instant::now();

@@ -1,9 +1,12 @@
-//! From lines to entities: the lines of one key together, their features as Polars expressions.
+//! From lines to entities: the lines of one key together, their features as Polars expressions; or, in [`Judging`], each
+//! record by itself.
 //!
 //! The scorer computes the same features line by line, with [`shared::features::Accumulators`]; a test holds the two
 //! together on real data. Between chunks of lines, what Polars computed is in the form of those accumulators, and they say
 //! how it is merged and what it comes to.
 
+mod gathering;
+mod judging;
 mod keys;
 
 use polars::prelude::*;
@@ -13,6 +16,8 @@ use shared::pipeline::Pipeline;
 use shared::reason::Reason;
 use thiserror::Error;
 
+pub use gathering::Gathering;
+pub use judging::Judging;
 pub use keys::Keys;
 
 use keys::KeyTable;
@@ -38,6 +43,8 @@ pub enum EntityError {
 pub enum LeftOut {
     /// It is a cancellation.
     Cancellation,
+    /// Its key stood before.
+    Duplicate,
     /// It breaks a rule.
     Broken(Reason),
 }
@@ -46,6 +53,7 @@ impl std::fmt::Display for LeftOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Cancellation => f.write_str("cancellation"),
+            Self::Duplicate => f.write_str("duplicate_key"),
             Self::Broken(reason) => reason.fmt(f),
         }
     }
