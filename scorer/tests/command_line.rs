@@ -94,7 +94,7 @@ fn json_lines(csv: &Path, numbers: &[&str]) -> String {
         let value = |(name, text): (&String, String)| {
             let number =
                 serde_json::from_str::<serde_json::Number>(&text).ok().filter(|_| numbers.contains(&name.as_str()));
-            format!("{name:?}:{}", number.map_or_else(|| serde_json::json!(text).to_string(), |_| text))
+            format!("{name:?}:{}", if number.is_some() { text } else { serde_json::json!(text).to_string() })
         };
         let entries: Vec<String> = header.iter().zip(texts(record.fields)).map(value).collect();
         lines += &format!("{{{}}}\n", entries.join(","));
