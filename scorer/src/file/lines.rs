@@ -133,7 +133,7 @@ pub struct FileLines<'a> {
 
 #[derive(Debug)]
 enum Source<'a> {
-    Csv { records: FileRecords<&'a [u8]>, order: Order },
+    Csv { records: Box<FileRecords<&'a [u8]>>, order: Order },
     Json(JsonLines<&'a [u8]>),
 }
 
@@ -209,7 +209,7 @@ fn csv<'a>(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Source<'
         missing: missing.join(", "),
         found: names.join(", "),
     })?;
-    Ok(Source::Csv { records, order })
+    Ok(Source::Csv { records: Box::new(records), order })
 }
 
 /// The fields in the order of the pipeline's columns; a column that the file lacks is empty.
