@@ -46,7 +46,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Score a file without Kafka: backtests, and the reference for the stream.
     Score(ScoreArgs),
-    /// Send a CSV file to the pipeline's topic, as a producer would, keyed by invoice number.
+    /// Send a file to the pipeline's topic, as a producer would, keyed by invoice number.
     Replay(ReplayArgs),
     /// Write sample data from a seed.
     #[command(subcommand)]
@@ -211,7 +211,7 @@ pub struct DemoArgs {
 /// Options of `score`.
 #[derive(Debug, Clone, Args)]
 pub struct ScoreArgs {
-    /// CSV file (or .csv.gz) to score; `-` is standard input.
+    /// File to score: .csv or .jsonl, or either as .gz; `-` is standard input.
     #[arg(value_name = "FILE")]
     pub input: PathBuf,
     /// Pipeline, models, device.
@@ -228,7 +228,7 @@ pub struct ScoreArgs {
 /// Options of `replay`.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
-    /// CSV file (or .csv.gz) to send; `-` is standard input.
+    /// File to send: .csv or .jsonl, as the topic takes it, or either as .gz; `-` is standard input.
     #[arg(value_name = "FILE")]
     pub input: PathBuf,
     /// Pipeline that ships with the program, or a pipeline file: it names the topic and the columns.

@@ -80,3 +80,54 @@ fn the_demo_finds_the_simulated_anomalies() {
     let found = labelled.iter().filter(|invoice| run.stdout.contains(&format!("invoice {invoice}  kmeans"))).count();
     assert!(labelled.len() >= 30 && found * 10 >= labelled.len() * 9, "{found} of {} found", labelled.len());
 }
+
+/// A CSV file as JSON lines: numbers as numbers where they are some.
+fn json_lines(csv: &Path, numbers: &[&str]) -> String {
+    let bytes = std::fs::read(csv).unwrap();
+    let mut records = shared::records::FileRecords::new(bytes.as_slice(), usize::MAX).unwrap();
+    let texts = |fields: &shared::records::Fields| -> Vec<String> {
+        fields.iter().map(|field| std::str::from_utf8(field).unwrap().to_owned()).collect()
+    };
+    let header = texts(records.next_record().unwrap().unwrap().fields);
+    let mut lines = String::new();
+    while let Some(record) = records.next_record().unwrap() {
+        let value = |(name, text): (&String, String)| {
+            let number =
+                serde_json::from_str::<serde_json::Number>(&text).ok().filter(|_| numbers.contains(&name.as_str()));
+            format!("{name:?}:{}", if number.is_some() { text } else { serde_json::json!(text).to_string() })
+        };
+        let entries: Vec<String> = header.iter().zip(texts(record.fields)).map(value).collect();
+        lines += &format!("{{{}}}\n", entries.join(","));
+    }
+    lines
+}
+
+#[test]
+fn a_file_has_the_same_verdicts_however_it_and_the_stream_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let production = repository().join("resources/production.csv");
+    std::fs::write(path("production.jsonl"), json_lines(&production, &["Quantity", "UnitPrice"])).unwrap();
+    let pipeline = std::fs::read_to_string(repository().join("resources/pipelines/invoices.toml")).unwrap();
+    std::fs::write(path("json.toml"), pipeline.replace("format = \"csv\"", "format = \"json\"")).unwrap();
+    let production = production.to_str().unwrap().to_owned();
+    let verdicts = |input: &str, pipeline: &str| -> (Vec<String>, usize) {
+        let output = path("verdicts.jsonl");
+        let run = scorer(&["score", input, "--pipeline", pipeline, "--output", &output, "--device", "cpu"]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let text = std::fs::read_to_string(output).unwrap();
+        let (erroneous, verdicts): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.starts_with("{\"topic\":\"facturas_erroneas\""));
+        (verdicts.into_iter().map(str::to_owned).collect(), erroneous.len())
+    };
+    let expected = verdicts(&production, "invoices");
+    assert!(expected.0.len() > 1000 && expected.1 > 0, "{} and {}", expected.0.len(), expected.1);
+    for (input, pipeline) in [
+        (path("production.jsonl"), "invoices".to_owned()),
+        (path("production.jsonl"), path("json.toml")),
+        (production.clone(), path("json.toml")),
+    ] {
+        let found = verdicts(&input, &pipeline);
+        assert!(found == expected, "{input} for {pipeline}: {} and {}", found.0.len(), found.1);
+    }
+}

@@ -15,7 +15,7 @@ const ABOUT: &str = "Learns from history what normal looks like, for the scorer 
 const LONG_ABOUT: &str = "\
 Learns from history what normal looks like, for the scorer to find what is not.
 
-The trainer reads lines from CSV or Parquet files, puts the lines of each invoice together, leaves out \
+The trainer reads lines from CSV, JSON or Parquet files, puts the lines of each invoice together, leaves out \
 cancellations and invoices that break a rule, computes the features that the pipeline file declares, and fits \
 every detector of the pipeline: k-means and bisecting k-means for k = 1, 2, 3 ..., of which the elbow rule takes \
 one. The threshold is then set on the scores of the training invoices themselves.
@@ -108,10 +108,11 @@ pub struct FitArgs {
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
 
-    /// History to learn from: .csv, .csv.gz or .parquet files, or patterns such as 'history/*.csv'
+    /// History to learn from: .csv, .jsonl or .parquet files, or patterns such as 'history/*.csv'
     ///
     /// A CSV file starts with a header; its columns may stand in any order and be called by the aliases of the
-    /// pipeline file, and there may be more of them. In Parquet, dates may be dates or texts in the formats of the
+    /// pipeline file, and there may be more of them. A JSON file (.jsonl, .ndjson, .json) has an object a line. Both may
+    /// be compressed (.gz). In Parquet, dates may be dates or texts in the formats of the
     /// pipeline file. Several files are read one after the other, as if they were one.
     #[arg(long, value_name = "FILE", num_args = 1.., default_value = "resources/training.csv")]
     pub input: Vec<String>,

@@ -33,7 +33,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     let start = Instant::now();
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
     let bytes = read_file(&input)?;
-    FileLines::new(&bytes, &input, &loaded.pipeline)?;
+    FileLines::for_topic(&bytes, &input, &loaded.pipeline)?;
     let pipeline = loaded.pipeline;
     let cluster = MockCluster::new(1).context("the in-process Kafka did not start")?;
     let reports = Topics::new(&pipeline, GROUP).reports;
