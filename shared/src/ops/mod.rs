@@ -1,14 +1,17 @@
 //! The tensor operations that clustering is made of.
 //!
-//! Each operation has a plain reference in tensor operations, which runs on every device, and on the CPU
-//! backend a fused kernel that reads the points once. Tests hold the two together.
+//! Each operation has a plain reference in tensor operations, which runs on every device, and fused kernels that
+//! read the points once: one for the CPU and one for GPUs. Tests hold them together.
 
+pub(crate) mod cube;
+mod extension;
 mod flex;
 pub mod reference;
 pub(crate) mod simd;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Int, Tensor};
+use burn_cubecl::CubeDevice;
 
 /// Each point's nearest centroid, and what the next centroids are made of.
 #[derive(Debug)]
@@ -58,13 +61,17 @@ pub struct TreeLinks {
 ///
 /// `x` is `(n_samples, n_features)`, `centroids` `(n_clusters, n_features)`, both finite float32 on one device.
 pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
-    if is_flex(x) { flex::assign_and_accumulate(x, centroids) } else { reference::assign_and_accumulate(x, centroids) }
+    if has_kernel(x, centroids, cube::can_assign) {
+        extension::assign_and_accumulate(x, centroids)
+    } else {
+        reference::assign_and_accumulate(x, centroids)
+    }
 }
 
 /// What each of `candidates` `(n_candidates, n_features)` would leave of `closest` `(n_samples)`.
 pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {
-    if is_flex(x) {
-        flex::candidate_distances(x, closest, candidates)
+    if has_kernel(x, candidates, cube::can_weigh) {
+        extension::candidate_distances(x, closest, candidates)
     } else {
         reference::candidate_distances(x, closest, candidates)
     }
@@ -72,11 +79,21 @@ pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tens
 
 /// Leads each point of `x` down the tree whose nodes have `centers` `(n_nodes, n_features)`.
 pub fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> Descent {
-    if is_flex(x) { flex::descend(x, centers, links) } else { reference::descend(x, centers, links) }
+    if has_kernel(x, centers, cube::can_descend) {
+        extension::descend(x, centers, links)
+    } else {
+        reference::descend(x, centers, links)
+    }
 }
 
-fn is_flex(x: &Tensor<2>) -> bool {
-    matches!(x.device().as_dispatch(), DispatchDevice::Flex(_))
+/// Whether the device of `x` has a fused kernel; a GPU says by its limits whether it can run it.
+fn has_kernel(x: &Tensor<2>, centers: &Tensor<2>, on_gpu: fn(&CubeDevice, [usize; 2], usize) -> bool) -> bool {
+    match x.device().as_dispatch() {
+        DispatchDevice::Flex(_) => true,
+        DispatchDevice::Cube(device) => on_gpu(device, x.dims(), centers.dims()[0]),
+        #[allow(unreachable_patterns)]
+        _ => false,
+    }
 }
 
 #[cfg(test)]
