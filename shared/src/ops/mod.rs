@@ -11,7 +11,6 @@ pub(crate) mod simd;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Int, Tensor};
-use burn_cubecl::CubeDevice;
 
 /// Each point's nearest centroid, and what the next centroids are made of.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ pub struct TreeLinks {
 ///
 /// `x` is `(n_samples, n_features)`, `centroids` `(n_clusters, n_features)`, both finite float32 on one device.
 pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
-    if has_kernel(x, centroids, cube::can_assign) {
+    if has_kernel(x, centroids) {
         extension::assign_and_accumulate(x, centroids)
     } else {
         reference::assign_and_accumulate(x, centroids)
@@ -70,7 +69,7 @@ pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment
 
 /// What each of `candidates` `(n_candidates, n_features)` would leave of `closest` `(n_samples)`.
 pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {
-    if has_kernel(x, candidates, cube::can_weigh) {
+    if has_kernel(x, candidates) {
         extension::candidate_distances(x, closest, candidates)
     } else {
         reference::candidate_distances(x, closest, candidates)
@@ -79,18 +78,14 @@ pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tens
 
 /// Leads each point of `x` down the tree whose nodes have `centers` `(n_nodes, n_features)`.
 pub fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> Descent {
-    if has_kernel(x, centers, cube::can_descend) {
-        extension::descend(x, centers, links)
-    } else {
-        reference::descend(x, centers, links)
-    }
+    if has_kernel(x, centers) { extension::descend(x, centers, links) } else { reference::descend(x, centers, links) }
 }
 
 /// Whether the device of `x` has a fused kernel; a GPU says by its limits whether it can run it.
-fn has_kernel(x: &Tensor<2>, centers: &Tensor<2>, on_gpu: fn(&CubeDevice, [usize; 2], usize) -> bool) -> bool {
+fn has_kernel(x: &Tensor<2>, centers: &Tensor<2>) -> bool {
     match x.device().as_dispatch() {
         DispatchDevice::Flex(_) => true,
-        DispatchDevice::Cube(device) => on_gpu(device, x.dims(), centers.dims()[0]),
+        DispatchDevice::Cube(device) => cube::can_run(device, x.dims(), centers.dims()[0]),
         #[allow(unreachable_patterns)]
         _ => false,
     }

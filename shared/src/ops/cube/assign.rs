@@ -4,7 +4,7 @@
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
-use super::compensated::{One, Total};
+use super::compensated::{One, Total, merge_units};
 use super::merge::{Merged, Partial};
 use super::nearest::{Search, load_block};
 use super::shape::{LONGEST_CHAIN, TileShape};
@@ -101,31 +101,12 @@ fn assign_kernel<N: Size>(
     if !shape.spilled {
         running.flush(sums, counts, &place, &clusters, begin, zero, shape);
     }
-    write_inertia(inertia, row, &mut cube_inertia, zero, shape);
-}
-
-/// Adds up the units' inertia and writes it as the cube's.
-#[cube]
-fn write_inertia(inertia: &mut [f32], row: usize, mine: &mut Total<One>, zero: u32, #[comptime] shape: TileShape) {
     let mut hi = Shared::<[Vector<f32, One>]>::new_slice(shape.units);
     let mut lo = Shared::<[Vector<f32, One>]>::new_slice(shape.units);
-    let unit = UNIT_POS as usize;
-    hi[unit] = mine.hi;
-    lo[unit] = mine.lo;
-    sync_cube();
-    let mut half = comptime!(shape.units / 2).runtime();
-    while half > 0 {
-        if unit < half {
-            mine.merge(hi[unit + half], lo[unit + half], zero);
-            hi[unit] = mine.hi;
-            lo[unit] = mine.lo;
-        }
-        half /= 2;
-        sync_cube();
-    }
-    if unit == 0 {
-        inertia[2 * row] = mine.hi.extract(0usize);
-        inertia[2 * row + 1] = mine.lo.extract(0usize);
+    merge_units(&mut cube_inertia, &mut hi, &mut lo, zero, shape.units);
+    if UNIT_POS == 0 {
+        inertia[2 * row] = cube_inertia.hi.extract(0usize);
+        inertia[2 * row + 1] = cube_inertia.lo.extract(0usize);
     }
 }
 

@@ -34,6 +34,31 @@ impl<N: Size> Total<N> {
     }
 }
 
+/// Adds up the totals of a cube's units, pairwise; the first unit's is the result.
+#[cube]
+pub(super) fn merge_units(
+    total: &mut Total<One>,
+    hi: &mut Shared<[Vector<f32, One>]>,
+    lo: &mut Shared<[Vector<f32, One>]>,
+    zero: u32,
+    #[comptime] units: usize,
+) {
+    let unit = UNIT_POS as usize;
+    hi[unit] = total.hi;
+    lo[unit] = total.lo;
+    sync_cube();
+    let mut half = comptime!(units / 2).runtime();
+    while half > 0 {
+        if unit < half {
+            total.merge(hi[unit + half], lo[unit + half], zero);
+            hi[unit] = total.hi;
+            lo[unit] = total.lo;
+        }
+        half /= 2;
+        sync_cube();
+    }
+}
+
 /// `value` itself, which the compiler cannot know: `zero` is 0, but only at run time. Shader compilers take the
 /// right to simplify `(a + b) - a` to `b`, which would make every rounding error 0.
 #[cube]

@@ -6,7 +6,9 @@
 //! device.
 
 mod assign;
+mod candidates;
 mod compensated;
+mod descend;
 mod merge;
 mod nearest;
 pub(crate) mod shape;
@@ -26,27 +28,16 @@ use self::shape::TileShape;
 use super::TreeLinks;
 use super::extension::{AssignmentTensors, ClusterOps};
 
-/// Whether the kernels can run `n_clusters` clusters of points `(n_samples, n_features)` on `device`.
-pub(super) fn can_assign(device: &CubeDevice, [n_samples, n_features]: [usize; 2], n_clusters: usize) -> bool {
-    n_samples > 0 && TileShape::new(&device.client(), n_samples, n_features, n_clusters).is_some()
-}
-
-/// Whether [`ClusterOps::cluster_candidates`] can run.
-pub(super) fn can_weigh(_: &CubeDevice, _: [usize; 2], _: usize) -> bool {
-    false
-}
-
-/// Whether [`ClusterOps::cluster_descend`] can run.
-pub(super) fn can_descend(_: &CubeDevice, _: [usize; 2], _: usize) -> bool {
-    false
+/// Whether the kernels can run on points `(n_samples, n_features)` and `n_centers` on `device`.
+pub(super) fn can_run(device: &CubeDevice, [n_samples, n_features]: [usize; 2], n_centers: usize) -> bool {
+    n_samples > 0 && TileShape::new(&device.client(), n_samples, n_features, n_centers).is_some()
 }
 
 impl ClusterOps for CubeBackend {
     fn cluster_assign(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> AssignmentTensors<Self> {
         let (x, centroids) = (into_contiguous(x), into_contiguous(centroids));
         let ([n_samples, n_features], [n_clusters, _]) = (x.shape().dims(), centroids.shape().dims());
-        let shape = TileShape::new(&x.client, n_samples, n_features, n_clusters)
-            .expect("operations are only sent to devices that can run them");
+        let shape = shape_for(&x, n_clusters);
         let (sample_shape, at) = (Shape::new([n_samples]), Place::of(&x));
         let dims = [n_samples, n_features, n_clusters];
         let output = assign::assign(&at.client, shape, x.handle, centroids.handle, dims);
@@ -60,20 +51,42 @@ impl ClusterOps for CubeBackend {
     }
 
     fn cluster_candidates(
-        _x: FloatTensor<Self>,
-        _closest: FloatTensor<Self>,
-        _candidates: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        closest: FloatTensor<Self>,
+        candidates: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        unreachable!()
+        let (x, closest, candidates) = (into_contiguous(x), into_contiguous(closest), into_contiguous(candidates));
+        let ([n_samples, n_features], [n_candidates, _]) = (x.shape().dims(), candidates.shape().dims());
+        let (shape, at) = (shape_for(&x, n_candidates), Place::of(&x));
+        let handles = [x.handle, closest.handle, candidates.handle];
+        let (distances, potentials) =
+            candidates::weigh(&at.client, shape, handles, [n_samples, n_features, n_candidates]);
+        (
+            at.tensor(distances, Shape::new([n_candidates, n_samples]), DType::F32),
+            at.tensor(potentials, Shape::new([2, n_candidates]), DType::F32),
+        )
     }
 
     fn cluster_descend(
-        _x: FloatTensor<Self>,
-        _centers: FloatTensor<Self>,
-        _links: TreeLinks,
+        x: FloatTensor<Self>,
+        centers: FloatTensor<Self>,
+        links: TreeLinks,
     ) -> (IntTensor<Self>, FloatTensor<Self>) {
-        unreachable!()
+        let (x, centers) = (into_contiguous(x), into_contiguous(centers));
+        let [n_samples, n_features] = x.shape().dims();
+        let (shape, at) = (shape_for(&x, links.left.len()), Place::of(&x));
+        let (nodes, distances) =
+            descend::descend(&at.client, shape, [x.handle, centers.handle], &links, [n_samples, n_features]);
+        let shape = Shape::new([n_samples]);
+        (at.tensor(nodes, shape.clone(), DType::I32), at.tensor(distances, shape, DType::F32))
     }
+}
+
+/// The shape for points `x`; [`can_run`] has said that there is one.
+fn shape_for(x: &CubeTensor, n_centers: usize) -> TileShape {
+    let [n_samples, n_features] = x.shape().dims();
+    TileShape::new(&x.client, n_samples, n_features, n_centers)
+        .expect("operations are only sent to devices that can run them")
 }
 
 /// Where a tensor lies.

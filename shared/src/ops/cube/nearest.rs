@@ -42,6 +42,21 @@ impl<N: Size> Search<N> {
         }
     }
 
+    /// Squared distance of the unit's first point to row `center` of `centers`, from the first feature to the last.
+    pub fn squared_distance(&self, centers: &[Vector<f32, N>], center: usize, #[comptime] shape: TileShape) -> f32 {
+        let mut distance = 0.0f32;
+        #[unroll(shape.unrolled)]
+        for v in 0..shape.vectors {
+            let difference = self.rows[v] - centers[center * shape.vectors + v];
+            #[unroll]
+            for lane in 0..shape.vector_size {
+                let part = difference.extract(lane);
+                distance = fma(part, part, distance);
+            }
+        }
+        distance
+    }
+
     /// Compares with the `count` centroids of `block`, of which the first has the index `first`.
     ///
     /// Distances are summed from the first feature to the last, and a tie leaves the lowest index.

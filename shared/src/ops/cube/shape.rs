@@ -84,6 +84,11 @@ impl TileShape {
         (block > 0 && units > 0 && shape.vectors <= units).then_some(shape)
     }
 
+    /// The same with one point a unit, for kernels that hold other things in registers.
+    pub fn one_point(self) -> Self {
+        Self { points: 1, ..self }
+    }
+
     /// Points in a tile.
     pub fn tile(&self) -> usize {
         self.units * self.points

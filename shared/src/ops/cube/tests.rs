@@ -1,10 +1,10 @@
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::can_assign;
+use super::can_run;
 use crate::device::{DeviceRequest, choose};
 use crate::matrix::Matrix;
-use crate::ops::{Assignment, assign_and_accumulate, reference};
+use crate::ops::{Assignment, TreeLinks, assign_and_accumulate, candidate_distances, descend, reference};
 
 /// A GPU, or the software adapter, or nothing.
 fn gpu() -> Option<Device> {
@@ -52,7 +52,7 @@ fn plain(x: &Matrix, c: &Matrix) -> Assignment {
 /// The kernel for points of this shape, and not the fallback, is what a test is about.
 fn has_kernel(device: &Device, [n, d]: [usize; 2], k: usize) -> bool {
     let DispatchDevice::Cube(device) = device.as_dispatch() else { return false };
-    can_assign(device, [n, d], k)
+    can_run(device, [n, d], k)
 }
 
 #[test]
@@ -169,4 +169,42 @@ fn what_the_device_cannot_hold_takes_the_reference() {
     let (x, c) = (whole_numbers(3, 5000, 1), whole_numbers(2, 5000, 2));
     assert!(!has_kernel(&device, [3, 5000], 2));
     same(&on(&device, &x, &c), &plain(&x, &c));
+}
+
+#[test]
+fn candidates_are_weighed_as_by_the_reference() {
+    let Some(device) = gpu() else { return };
+    for (n, d, m) in [(1, 1, 1), (300, 5, 4), (5003, 8, 7), (999, 33, 3), (270_000, 3, 11)] {
+        let (x, c) = (whole_numbers(n, d, 1), whole_numbers(m, d, 2));
+        assert!(has_kernel(&device, [n, d], m));
+        let closest = whole_numbers(n, 1, 5).values().iter().map(|value| value * value * d as f32).collect();
+        let closest =
+            |device: &Device| Matrix::from_values(1, Vec::clone(&closest)).to_tensor(device).squeeze_dim::<1>(1);
+        let kernel = candidate_distances(&x.to_tensor(&device), &closest(&device), &c.to_tensor(&device));
+        let cpu = Device::flex();
+        let plain = reference::candidate_distances(&x.to_tensor(&cpu), &closest(&cpu), &c.to_tensor(&cpu));
+        assert_eq!(floats(&kernel.closest), floats(&plain.closest));
+        assert_eq!(kernel.potentials, plain.potentials);
+    }
+}
+
+#[test]
+fn points_descend_as_by_the_reference() {
+    let Some(device) = gpu() else { return };
+    let root = TreeLinks { left: vec![0], right: vec![0], depth: 0 };
+    // 0 -> (1, 2), 2 -> (3, 4): three leaves.
+    let small = TreeLinks { left: vec![1, 1, 3, 3, 4], right: vec![2, 1, 4, 3, 4], depth: 2 };
+    // Every right child has children, and there are more nodes than shared memory holds at 20 features.
+    let n_nodes = 301;
+    let child = |side: i32| (0..n_nodes).map(|i| if i % 2 == 0 && i + 2 < n_nodes { i + side } else { i }).collect();
+    let deep = TreeLinks { left: child(1), right: child(2), depth: 150 };
+    for (n, d, links) in [(10, 2, &root), (1000, 5, &small), (2001, 20, &deep), (500, 40, &small)] {
+        let (x, centers) = (whole_numbers(n, d, 1), whole_numbers(links.left.len(), d, 2));
+        assert!(has_kernel(&device, [n, d], links.left.len()));
+        let kernel = descend(&x.to_tensor(&device), &centers.to_tensor(&device), links);
+        let cpu = Device::flex();
+        let plain = reference::descend(&x.to_tensor(&cpu), &centers.to_tensor(&cpu), links);
+        assert_eq!(ints(&kernel.nodes), ints(&plain.nodes));
+        assert_eq!(floats(&kernel.squared_distances), floats(&plain.squared_distances));
+    }
 }
