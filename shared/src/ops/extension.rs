@@ -23,6 +23,8 @@ pub struct AssignmentTensors<B: Backend> {
     pub counts: FloatTensor<B>,
     /// `(n_parts)`
     pub inertia: FloatTensor<B>,
+    /// Whether `sums` are those of the points' differences to their centroids.
+    pub centered: bool,
 }
 
 /// The operations of this module, on the backend's own tensors.
@@ -50,11 +52,16 @@ pub trait ClusterOps: Backend {
 pub(super) fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
     let output = Dispatch::cluster_assign(x.clone().into_dispatch(), centroids.clone().into_dispatch());
     let [n_clusters, n_features] = centroids.dims();
+    let mut sums = totals(Tensor::<3>::from_dispatch(output.sums), n_clusters * n_features);
+    let counts = totals(Tensor::<2>::from_dispatch(output.counts), n_clusters);
+    if output.centered {
+        add_centroids(&mut sums, &counts, centroids);
+    }
     Assignment {
         labels: Tensor::<1, Int>::from_dispatch(output.labels),
         squared_distances: Tensor::<1>::from_dispatch(output.squared_distances),
-        sums: totals(Tensor::<3>::from_dispatch(output.sums), n_clusters * n_features),
-        counts: totals(Tensor::<2>::from_dispatch(output.counts), n_clusters),
+        sums,
+        counts,
         inertia: totals(Tensor::<1>::from_dispatch(output.inertia), 1)[0],
     }
 }
@@ -75,6 +82,14 @@ pub(super) fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> 
     let (nodes, distances) =
         Dispatch::cluster_descend(x.clone().into_dispatch(), centers.clone().into_dispatch(), links.clone());
     Descent { nodes: Tensor::from_dispatch(nodes), squared_distances: Tensor::from_dispatch(distances) }
+}
+
+/// Makes sums of points out of sums of their differences to the centroids.
+fn add_centroids(sums: &mut [f64], counts: &[f64], centroids: &Tensor<2>) {
+    let [_, n_features] = centroids.dims();
+    for (index, (sum, center)) in sums.iter_mut().zip(centroids.to_data().iter::<f64>()).enumerate() {
+        *sum += counts[index / n_features] * center;
+    }
 }
 
 /// The parts of `len` totals, added up.

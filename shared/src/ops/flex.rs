@@ -20,6 +20,7 @@ impl ClusterOps for Flex {
             sums: FloatTensor::<Self>::from_data(TensorData::new(output.sums, [1, n_clusters, n_features])),
             counts: one_part(output.counts),
             inertia: from_vec(vec![output.inertia]),
+            centered: false,
         }
     }
 

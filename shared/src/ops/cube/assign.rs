@@ -6,9 +6,9 @@ use cubecl::server::Handle;
 
 use super::compensated::{One, Total, merge_units};
 use super::merge::{Merged, Partial};
-use super::nearest::{Search, load_block};
-use super::shape::{LONGEST_CHAIN, TileShape};
-use super::sums::{Clusters, NO_CLUSTER, Place, add_to_row, clear_row, longest_run, running};
+use super::nearest::{Blocks, Search};
+use super::shape::TileShape;
+use super::sums::{Clusters, NO_CLUSTER, Running, place};
 use super::{buffer, floats};
 
 /// Cubes walk over tiles; each writes its row of the partial sums, which [`super::merge`] adds up.
@@ -28,46 +28,21 @@ fn assign_kernel<N: Size>(
     zero: u32,
     #[comptime] shape: TileShape,
 ) {
-    let clusters = Clusters { n_clusters, slots, owners };
     let row = CUBE_POS_X as usize;
-    let place = Place {
-        hi: 2 * row * n_clusters * shape.vectors,
-        lo: (2 * row + 1) * n_clusters * shape.vectors,
-        counts: row * n_clusters,
-    };
-    let mut block = Shared::<[Vector<f32, N>]>::new_slice(comptime!(shape.block * shape.vectors));
+    let clusters = Clusters { first: 0usize.runtime(), n_clusters, slots, owners };
+    let mut blocks = Blocks::<N>::new(0usize.runtime(), n_clusters, shape);
     let mut tile_labels = Shared::<[u32]>::new_slice(comptime!(shape.tile()));
     let mut search = Search::<N>::new(shape);
-    let mut running = running::<N>(shape);
-    if shape.spilled {
-        clear_row::<N>(sums, counts, &place, &clusters, shape);
-    } else {
-        running.clear(&clusters, shape);
-    }
+    let place = place(row, n_clusters, 0usize.runtime(), shape);
+    let mut running = Running::<N>::new(clusters, place, true.runtime(), shape);
     let mut cube_inertia = Total::<One>::new();
-    let mut begin = true;
-    let mut pending = 0usize;
-    let one_block = n_clusters <= shape.block;
-    if one_block {
-        load_block::<N>(&mut block, centroids, 0, n_clusters, shape);
-    }
-    sync_cube();
+    running.start(sums, counts, shape);
+    blocks.start(centroids, shape);
 
     let mut tile = row * comptime!(shape.tile());
     while tile < n_samples {
         search.load(x, tile, n_samples, shape);
-        if one_block {
-            search.compare(&block, 0, n_clusters, shape);
-        } else {
-            for first in range_stepped(0, n_clusters, shape.block) {
-                let left = n_clusters - first;
-                let count = select(left < shape.block, left, shape.block);
-                load_block::<N>(&mut block, centroids, first, count, shape);
-                sync_cube();
-                search.compare(&block, first, count, shape);
-                sync_cube();
-            }
-        }
+        blocks.search(&mut search, centroids, true, shape);
         #[unroll]
         for i in 0..shape.points {
             let at = UNIT_POS as usize + i * shape.units;
@@ -81,26 +56,11 @@ fn assign_kernel<N: Size>(
             tile_labels[at] = label;
         }
         sync_cube();
-        if shape.spilled {
-            add_to_row::<N>(x, &tile_labels, tile, sums, counts, &place, &clusters, zero, shape);
-        } else {
-            let run = longest_run(&clusters, shape);
-            for from in range_stepped(0, comptime!(shape.tile()), run) {
-                if pending + run > clusters.slots * LONGEST_CHAIN {
-                    running.flush(sums, counts, &place, &clusters, begin, zero, shape);
-                    begin = false;
-                    pending = 0usize;
-                }
-                running.add(x, &tile_labels, tile, from, from + run, &clusters, shape);
-                pending += run;
-            }
-        }
+        running.add_tile(x, centroids, &tile_labels, tile, sums, counts, zero, shape);
         sync_cube();
         tile += CUBE_COUNT_X as usize * comptime!(shape.tile());
     }
-    if !shape.spilled {
-        running.flush(sums, counts, &place, &clusters, begin, zero, shape);
-    }
+    running.finish(sums, counts, zero, shape);
     let mut hi = Shared::<[Vector<f32, One>]>::new_slice(shape.units);
     let mut lo = Shared::<[Vector<f32, One>]>::new_slice(shape.units);
     merge_units(&mut cube_inertia, &mut hi, &mut lo, zero, shape.units);
@@ -130,7 +90,7 @@ pub(super) fn assign(
     [n_samples, n_features, n_clusters]: [usize; 3],
 ) -> Assigned {
     let lanes = shape.lanes(n_clusters);
-    let n_rows = shape.rows(n_samples);
+    let n_rows = shape.rows(n_samples, n_clusters);
     let partial = Partial::new(client, n_rows, n_clusters * n_features, n_clusters);
     let (labels, squared_distances) = (floats(client, n_samples), floats(client, n_samples));
     // SAFETY: the lengths are those of the buffers, and the kernel stays within them: rows are those of the grid,

@@ -84,7 +84,7 @@ pub(super) fn weigh(
     [n_samples, n_features, n_candidates]: [usize; 3],
 ) -> (Handle, Handle) {
     let shape = shape.one_point();
-    let n_rows = shape.rows(n_samples);
+    let n_rows = shape.rows(n_samples, 1);
     let output = floats(client, n_candidates * n_samples);
     let partial = floats(client, 2 * n_rows * n_candidates);
     let at_once = MOST_CANDIDATES.min(shape.block);

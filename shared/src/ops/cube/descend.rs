@@ -89,7 +89,7 @@ pub(super) fn descend(
     unsafe {
         descend_kernel::launch_unchecked(
             client,
-            CubeCount::new_1d(shape.rows(n_samples) as u32),
+            CubeCount::new_1d(shape.rows(n_samples, 1) as u32),
             shape.cube_dim(),
             AddressType::from_len(n_samples * n_features),
             shape.vector_size,

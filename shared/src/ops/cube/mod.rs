@@ -47,6 +47,7 @@ impl ClusterOps for CubeBackend {
             sums: at.tensor(output.merged.sums, Shape::new([2, n_clusters, n_features]), DType::F32),
             counts: at.tensor(output.merged.counts, Shape::new([2, n_clusters]), DType::F32),
             inertia: at.tensor(output.merged.inertia, Shape::new([2]), DType::F32),
+            centered: true,
         }
     }
 

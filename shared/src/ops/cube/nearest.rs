@@ -106,6 +106,56 @@ impl<N: Size> Search<N> {
     }
 }
 
+/// Centroids of one model in shared memory: all of them, or block after block.
+#[derive(CubeType)]
+pub(super) struct Blocks<N: Size> {
+    shared: Shared<[Vector<f32, N>]>,
+    first: usize,
+    n_clusters: usize,
+}
+
+#[cube]
+impl<N: Size> Blocks<N> {
+    /// The `n_clusters` centroids from index `first` on.
+    pub fn new(first: usize, n_clusters: usize, #[comptime] shape: TileShape) -> Self {
+        Blocks::<N> { shared: Shared::new_slice(comptime!(shape.block * shape.vectors)), first, n_clusters }
+    }
+
+    /// Loads the centroids if one block holds them. All units must come here.
+    pub fn start(&mut self, centroids: &[Vector<f32, N>], #[comptime] shape: TileShape) {
+        if self.n_clusters <= shape.block {
+            load_block::<N>(&mut self.shared, centroids, self.first, self.n_clusters, shape);
+        }
+        sync_cube();
+    }
+
+    /// Finds the nearest centroids of the points of `search`, where they are `wanted`. All units must come here.
+    pub fn search(
+        &mut self,
+        search: &mut Search<N>,
+        centroids: &[Vector<f32, N>],
+        wanted: bool,
+        #[comptime] shape: TileShape,
+    ) {
+        if self.n_clusters <= shape.block {
+            if wanted {
+                search.compare(&self.shared, 0, self.n_clusters, shape);
+            }
+        } else {
+            for done in range_stepped(0, self.n_clusters, shape.block) {
+                let left = self.n_clusters - done;
+                let count = select(left < shape.block, left, shape.block);
+                load_block::<N>(&mut self.shared, centroids, self.first + done, count, shape);
+                sync_cube();
+                if wanted {
+                    search.compare(&self.shared, done, count, shape);
+                }
+                sync_cube();
+            }
+        }
+    }
+}
+
 /// Copies `count` centroids, from index `first` on, into shared memory.
 #[cube]
 pub(super) fn load_block<N: Size>(

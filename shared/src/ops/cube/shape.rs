@@ -16,6 +16,9 @@ const MANY_POINTS: usize = 1 << 18;
 /// Most cubes along the points: enough to fill the largest GPUs at once, few enough for the second reduction.
 const MOST_ROWS: usize = 512;
 
+/// Bytes of partial sums, which every adapter's limit on a binding allows: WebGPU guarantees twice as many.
+pub(super) const PARTIAL_BYTES: usize = 64 << 20;
+
 /// Floats of shared memory for centroids and for sums where there is plenty: more would keep cubes from sharing a
 /// multiprocessor.
 const CENTROID_FLOATS: usize = 2048;
@@ -99,10 +102,12 @@ impl TileShape {
         self.sum_vectors / self.vectors
     }
 
-    /// Cubes along `n_samples` points. It depends on nothing else, so that a model's sums do not depend on what
-    /// else runs beside it.
-    pub fn rows(&self, n_samples: usize) -> usize {
-        n_samples.div_ceil(self.tile()).clamp(1, MOST_ROWS)
+    /// Cubes along `n_samples` points, so many that their partial sums of `n_clusters` fit into a buffer. It depends on
+    /// nothing else, so that a model's sums do not depend on what runs beside it.
+    pub fn rows(&self, n_samples: usize, n_clusters: usize) -> usize {
+        let a_row = 2 * size_of::<f32>() * n_clusters * self.vectors * self.vector_size;
+        let most = (PARTIAL_BYTES / a_row).min(MOST_ROWS);
+        n_samples.div_ceil(self.tile()).min(most).max(1)
     }
 
     /// The units of a cube, as a launch wants them.
