@@ -1,6 +1,7 @@
 //! k-means and bisecting k-means over tensors, for every number of clusters up to a largest one.
 
 mod bisecting;
+mod device;
 mod elbow;
 mod init;
 mod lloyd;

@@ -7,7 +7,7 @@ use super::compensated::{One, Total};
 use super::{buffer, floats};
 
 /// Units of a cube of the reduction: columns side by side, and rows in turns.
-const COLUMNS: usize = 32;
+pub(super) const COLUMNS: usize = 32;
 const TURNS: usize = 4;
 
 /// Partial sums on the device, one row a cube.

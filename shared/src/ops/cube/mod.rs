@@ -10,6 +10,7 @@ mod candidates;
 mod compensated;
 mod descend;
 mod merge;
+pub(crate) mod models;
 mod nearest;
 pub(crate) mod shape;
 mod sums;

@@ -3,6 +3,8 @@
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
+use super::merge::COLUMNS;
+
 /// Additions to one float32 before it is folded into a compensated total. Equal numbers added m times lose at most
 /// `m / 2` roundings of 2^-24 each, so 256 of them stay within 8e-6 whatever the data.
 pub(super) const LONGEST_CHAIN: usize = 256;
@@ -15,6 +17,9 @@ const MANY_POINTS: usize = 1 << 18;
 
 /// Most cubes along the points: enough to fill the largest GPUs at once, few enough for the second reduction.
 const MOST_ROWS: usize = 512;
+
+/// Buffers of the largest kernel.
+const BINDINGS: usize = 7;
 
 /// Bytes of partial sums, which every adapter's limit on a binding allows: WebGPU guarantees twice as many.
 pub(super) const PARTIAL_BYTES: usize = 64 << 20;
@@ -83,13 +88,23 @@ impl TileShape {
             sum_vectors: sum_floats / vector_size,
             spilled: n_clusters * n_features > sum_floats,
         };
-        // A cube must own every vector of a point at once.
-        (block > 0 && units > 0 && shape.vectors <= units).then_some(shape)
+        let most_columns = hardware.max_cube_count.0 as usize * COLUMNS;
+        let fits = block > 0
+            // A cube must own every vector of a point at once.
+            && shape.vectors <= units
+            && hardware.max_bindings as usize >= BINDINGS
+            && n_clusters * n_features <= most_columns;
+        fits.then_some(shape)
     }
 
     /// The same with one point a unit, for kernels that hold other things in registers.
     pub fn one_point(self) -> Self {
         Self { points: 1, ..self }
+    }
+
+    /// Features of a point.
+    pub fn n_features(&self) -> usize {
+        self.vectors * self.vector_size
     }
 
     /// Points in a tile.
@@ -105,7 +120,7 @@ impl TileShape {
     /// Cubes along `n_samples` points, so many that their partial sums of `n_clusters` fit into a buffer. It depends on
     /// nothing else, so that a model's sums do not depend on what runs beside it.
     pub fn rows(&self, n_samples: usize, n_clusters: usize) -> usize {
-        let a_row = 2 * size_of::<f32>() * n_clusters * self.vectors * self.vector_size;
+        let a_row = 2 * size_of::<f32>() * n_clusters * self.n_features();
         let most = (PARTIAL_BYTES / a_row).min(MOST_ROWS);
         n_samples.div_ceil(self.tile()).min(most).max(1)
     }
