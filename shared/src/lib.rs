@@ -15,6 +15,7 @@ pub mod ops;
 pub mod pipeline;
 pub mod reason;
 pub mod records;
+pub mod rows;
 pub mod scaler;
 pub mod threshold;
 pub mod time;

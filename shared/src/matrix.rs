@@ -101,6 +101,16 @@ impl Matrix {
         &self.values
     }
 
+    /// All values, row by row, without a copy.
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
+    /// The first `n_rows` rows.
+    pub fn first_rows(&self, n_rows: usize) -> Self {
+        Self { n_features: self.n_features, values: self.values[..n_rows * self.n_features].to_vec() }
+    }
+
     /// The matrix on `device`.
     pub fn to_tensor(&self, device: &Device) -> Tensor<2> {
         let shape = [self.n_samples(), self.n_features];

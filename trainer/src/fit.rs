@@ -74,12 +74,22 @@ impl<'a> TrainingSet<'a> {
     /// [`FitError::Clusters`] when there are too few entities or all are equal.
     pub fn fit(&self, spec: &DetectorSpec, on_step: &(dyn Fn() + Sync)) -> Result<Fitted, FitError> {
         let (scaler, matrix) = self.scale(spec.scaling);
-        let points = Points::new(matrix, largest_k(spec.k), &self.device.device)
-            .map_err(|source| FitError::Clusters { detector: spec.name.clone(), source })?;
-        let params = KMeansParams { n_init: spec.n_init, max_iter: spec.max_iter, tol: spec.tol, seed: self.seed };
+        let clusters = |source| FitError::Clusters { detector: spec.name.clone(), source };
+        let points = Points::new(matrix, largest_k(spec.k), &self.device.device).map_err(clusters)?;
+        let params = KMeansParams {
+            n_init: spec.n_init,
+            max_iter: spec.max_iter,
+            tol: spec.tol,
+            seed: self.seed,
+            max_state_bytes: None,
+        };
         let mut candidates = match spec.algorithm {
-            Algorithm::KMeans => Candidates::Sweep(fit_sweep(&points, largest_k(spec.k), &params, on_step)),
-            Algorithm::BisectingKmeans => Candidates::Tree(fit_tree(&points, largest_k(spec.k), &params, on_step)),
+            Algorithm::KMeans => {
+                Candidates::Sweep(fit_sweep(&points, largest_k(spec.k), &params, on_step).map_err(clusters)?)
+            }
+            Algorithm::BisectingKmeans => {
+                Candidates::Tree(fit_tree(&points, largest_k(spec.k), &params, on_step).map_err(clusters)?)
+            }
         };
         let inertia = candidates.inertia_by_k();
         let chosen_k = match spec.k {

@@ -7,10 +7,11 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::init::gather_matrix;
-use super::{KMeansParams, Points, fit_sweep, mean_variance};
+use super::fit::{KMeansFit, fit_from, fits, keep};
+use super::lloyd::{Start, labels};
+use super::seeding::seedings;
+use super::{KMeansError, KMeansParams, Members, Points};
 use crate::matrix::Matrix;
-use crate::model::storable;
 use crate::ops::{self, TreeLinks};
 
 /// A node of the tree.
@@ -100,52 +101,143 @@ impl BisectingTree {
 }
 
 /// Grows a tree of `max_leaves` leaves, or of as many as there are distinct points. `on_split` is called after each.
+///
+/// All leaves that can still be split share their passes over the points; the splits are then taken in the order of the
+/// leaves' inertia, as if they had been made one after the other.
+///
+/// # Errors
+/// [`KMeansError`] when points in a file cannot be read, or the device fails.
 pub fn fit_tree(
     points: &Points,
     max_leaves: usize,
     params: &KMeansParams,
     on_split: &(dyn Fn() + Sync),
-) -> BisectingTree {
-    let root = &fit_sweep(points, 1, params, &|| {})[0];
-    let mut nodes = vec![leaf(root.centroids.row(0), root.counts[0], root.inertia)];
-    let mut members: Vec<Vec<usize>> = vec![(0..points.n_samples()).collect()];
-    while nodes.len() < 2 * max_leaves - 1 {
-        let Some(parent) = largest_divisible(&nodes) else { break };
-        let children = (nodes.len(), nodes.len() + 1);
-        let split = split(points, &members[parent], params, parent as u64);
-        nodes[parent].children = Some(children);
-        for (child, members_of_child) in split {
-            nodes.push(child);
-            members.push(members_of_child);
+) -> Result<BisectingTree, KMeansError> {
+    let mut growth = Growth::new(points, params)?;
+    while growth.n_leaves() < max_leaves {
+        let Some(parent) = growth.largest_divisible() else { break };
+        if growth.splits[parent].is_none() {
+            growth.prepare_splits(points, max_leaves, params)?;
         }
-        members[parent] = Vec::new();
+        let Some(split) = growth.splits[parent].take() else { break };
+        growth.take(parent, split);
         on_split();
     }
-    BisectingTree { nodes }
+    Ok(BisectingTree { nodes: growth.nodes })
 }
 
-/// The leaf with the largest inertia that has any, which means that its points differ.
-fn largest_divisible(nodes: &[TreeNode]) -> Option<usize> {
-    let divisible =
-        |&index: &usize| nodes[index].children.is_none() && nodes[index].inertia > 0.0 && nodes[index].size > 1;
-    (0..nodes.len()).filter(divisible).max_by(|&a, &b| nodes[a].inertia.total_cmp(&nodes[b].inertia).then(b.cmp(&a)))
+/// A leaf that a split makes: the node, its points, and the index of the farthest of them.
+type Child = (TreeNode, Members, usize);
+
+/// A tree in the making.
+struct Growth {
+    nodes: Vec<TreeNode>,
+    /// The points of each leaf.
+    members: Vec<Option<Members>>,
+    /// The index of each node's point that is farthest from its centre.
+    farthest: Vec<usize>,
+    /// What each leaf would be split into, where that is known.
+    splits: Vec<Option<[Child; 2]>>,
 }
 
-/// Splits the points of a leaf by 2-means: the two children and their points.
-fn split(points: &Points, members: &[usize], params: &KMeansParams, leaf_index: u64) -> [(TreeNode, Vec<usize>); 2] {
-    let matrix = gather_matrix(&points.matrix, members);
-    let tensor = matrix.to_tensor(&points.tensor.device()); // (members, n_features)
-    let part = Points { mean_variance: mean_variance(&matrix), matrix, tensor };
-    let params = KMeansParams { seed: params.seed.wrapping_add(leaf_index), ..*params };
-    let fit = fit_sweep(&part, 2, &params, &|| {}).remove(1);
-    [0, 1].map(|cluster| {
-        let mine = |index: &usize| fit.labels[*index] == cluster as i32;
-        let of_child: Vec<usize> = (0..members.len()).filter(mine).map(|index| members[index]).collect();
-        let inertia = (0..members.len()).filter(mine).map(|index| f64::from(fit.squared_distances[index])).sum();
-        (leaf(fit.centroids.row(cluster), fit.counts[cluster], inertia), of_child)
-    })
+impl Growth {
+    fn new(points: &Points, params: &KMeansParams) -> Result<Self, KMeansError> {
+        let start = points.gather(&[0])?;
+        let root = fit_from(points, start, params)?;
+        let mut growth = Self { nodes: Vec::new(), members: Vec::new(), farthest: Vec::new(), splits: Vec::new() };
+        growth.push((leaf(&root, 0), Members::all(points), root.farthest[0]));
+        Ok(growth)
+    }
+
+    fn push(&mut self, (node, members, farthest): Child) {
+        self.nodes.push(node);
+        self.members.push(Some(members));
+        self.farthest.push(farthest);
+        self.splits.push(None);
+    }
+
+    fn n_leaves(&self) -> usize {
+        self.nodes.len() / 2 + 1
+    }
+
+    /// Makes a split: the parent is no leaf any more.
+    fn take(&mut self, parent: usize, split: [Child; 2]) {
+        self.nodes[parent].children = Some((self.nodes.len(), self.nodes.len() + 1));
+        self.members[parent] = None;
+        split.into_iter().for_each(|child| self.push(child));
+    }
+
+    /// The leaf with the largest inertia that has any, which means that its points differ.
+    fn largest_divisible(&self) -> Option<usize> {
+        self.divisible().into_iter().next()
+    }
+
+    /// The leaves that can be split, the one with the largest inertia first; of equals, the older one.
+    fn divisible(&self) -> Vec<usize> {
+        let is_divisible = |&index: &usize| {
+            let node = &self.nodes[index];
+            node.children.is_none() && node.inertia > 0.0 && node.size > 1
+        };
+        let mut leaves: Vec<usize> = (0..self.nodes.len()).filter(is_divisible).collect();
+        leaves.sort_by(|&a, &b| self.nodes[b].inertia.total_cmp(&self.nodes[a].inertia).then(a.cmp(&b)));
+        leaves
+    }
+
+    /// Finds the split of every leaf that may come to be split before there are `max_leaves`.
+    fn prepare_splits(&mut self, points: &Points, max_leaves: usize, params: &KMeansParams) -> Result<(), KMeansError> {
+        let mut leaves = self.divisible();
+        leaves.truncate(max_leaves - self.n_leaves());
+        leaves.retain(|&leaf| self.splits[leaf].is_none());
+        let members: Vec<&Members> = leaves.iter().filter_map(|&leaf| self.members[leaf].as_ref()).collect();
+        let mut starts = Vec::new();
+        let mut owners = Vec::new();
+        for (&leaf, &members) in leaves.iter().zip(&members) {
+            for centroids in self.starts(points, members, leaf, params)? {
+                let mean_variance = self.nodes[leaf].inertia / members.len() as f64 / points.n_features() as f64;
+                starts.push(Start { centroids, members: Some(members), tolerance: params.tol * mean_variance });
+                owners.push(leaf);
+            }
+        }
+        let mut best: Vec<Option<KMeansFit>> = vec![None; self.nodes.len()];
+        for (leaf, fit) in owners.into_iter().zip(fits(points, starts, params, &|| {})?) {
+            keep(&mut best[leaf], fit);
+        }
+        let mut splits = Vec::with_capacity(leaves.len());
+        for (&leaf, &members) in leaves.iter().zip(&members) {
+            if let Some(fit) = best[leaf].take() {
+                splits.push((leaf, divide(points, members, &fit)?));
+            }
+        }
+        for (leaf, split) in splits {
+            self.splits[leaf] = Some(split);
+        }
+        Ok(())
+    }
+
+    /// Where the 2-means of a leaf begin: `n_init` seedings, and its centre with the point farthest from it.
+    fn starts(
+        &self,
+        points: &Points,
+        members: &Members,
+        leaf: usize,
+        params: &KMeansParams,
+    ) -> Result<Vec<Matrix>, KMeansError> {
+        let params = KMeansParams { seed: params.seed.wrapping_add(leaf as u64), ..*params };
+        let mut starts = seedings(points, Some(members), 2, &params)?;
+        let farthest = points.gather(&[self.farthest[leaf]])?;
+        let values = [self.nodes[leaf].center.as_slice(), farthest.row(0)].concat();
+        starts.push(Matrix::from_values(points.n_features(), values));
+        Ok(starts)
+    }
 }
 
-fn leaf(center: &[f32], size: u64, inertia: f64) -> TreeNode {
-    TreeNode { center: center.to_vec(), size, inertia: storable(inertia), children: None }
+/// The two children of a leaf.
+fn divide(points: &Points, members: &Members, fit: &KMeansFit) -> Result<[Child; 2], KMeansError> {
+    let labels = labels(points, &fit.centroids, members)?;
+    Ok([0, 1].map(|cluster| (leaf(fit, cluster), members.with_label(&labels, cluster as u16), fit.farthest[cluster])))
+}
+
+fn leaf(fit: &KMeansFit, cluster: usize) -> TreeNode {
+    let center = fit.centroids.row(cluster).to_vec();
+    TreeNode { center, size: fit.counts[cluster], inertia: fit.cluster_inertia[cluster], children: None }
 }

@@ -1,111 +1,159 @@
-//! Lloyd's algorithm (Lloyd 1982), from one set of starting centroids to its local optimum.
+//! Lloyd's algorithm (Lloyd 1982), from sets of starting centroids to their local optima, many at once.
 //!
 //! 1. Assign every point to its nearest centroid.
 //! 2. Move every centroid to the mean of its points; an empty cluster takes the point that is farthest from its
 //!    centroid.
 //! 3. Stop when the centroids moved by no more than the tolerance, or after `max_iter` rounds.
-//! 4. Assign once more, so that labels and inertia match the centroids that are returned.
+//!
+//! A pass over the points serves every run that has not stopped. What comes out of a run does not depend on which
+//! others run beside it.
 
-use burn::tensor::Tensor;
-
-use super::{KMeansParams, Points};
+use super::{KMeansError, Members, Points, cpu, device};
 use crate::matrix::Matrix;
-use crate::ops::{self, Assignment};
+use crate::ops::cpu::Evaluation;
 
-/// A finished run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KMeansFit {
+/// Where a run begins, and over which points.
+#[derive(Debug, Clone)]
+pub(super) struct Start<'a> {
     /// `(n_clusters, n_features)`
     pub centroids: Matrix,
-    /// Index of each point's nearest centroid: `(n_samples)`.
-    pub labels: Vec<i32>,
-    /// Squared distance to it: `(n_samples)`.
-    pub squared_distances: Vec<f32>,
-    /// How many points each cluster has.
-    pub counts: Vec<u64>,
-    /// Sum of the squared distances.
-    pub inertia: f64,
+    /// The points; without, all of them.
+    pub members: Option<&'a Members>,
+    /// The squared shift of all centroids at which the run has converged.
+    pub tolerance: f64,
+}
+
+/// A run that has stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Run {
+    /// `(n_clusters, n_features)`
+    pub centroids: Matrix,
     /// Rounds until it stopped.
     pub n_iter: usize,
 }
 
-impl KMeansFit {
-    /// Whether this run is better than `other` by more than rounding.
-    pub(super) fn beats(&self, other: &Self) -> bool {
-        self.inertia < other.inertia * (1.0 - 1e-6)
+/// How runs are made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Most rounds of a run.
+    pub max_iter: usize,
+    /// Most bytes to remember of the points between rounds.
+    pub max_state_bytes: Option<usize>,
+}
+
+/// Runs Lloyd's algorithm from each start. `on_run` is called as runs stop, from any thread.
+pub(super) fn lloyd(
+    points: &Points,
+    starts: Vec<Start<'_>>,
+    limits: Limits,
+    on_run: &(dyn Fn() + Sync),
+) -> Result<Vec<Run>, KMeansError> {
+    if points.on_cpu() {
+        cpu::lloyd(points, starts, limits, on_run)
+    } else {
+        device::lloyd(points, starts, limits, on_run)
     }
 }
 
-/// Runs Lloyd's algorithm from `centroids`.
-pub(super) fn lloyd(points: &Points, mut centroids: Matrix, params: &KMeansParams) -> KMeansFit {
-    let device = points.tensor.device();
-    let tolerance = params.tol * points.mean_variance;
-    let mut n_iter = 0;
-    while n_iter < params.max_iter {
-        n_iter += 1;
-        let assignment = ops::assign_and_accumulate(&points.tensor, &centroids.to_tensor(&device));
-        let next = means(points, &centroids, assignment);
-        let shift = squared_shift(&centroids, &next);
-        centroids = next;
-        if shift <= tolerance {
-            break;
+/// What the clusters of each of `centroids` are like, over the points that stand beside them.
+pub(super) fn evaluate(
+    points: &Points,
+    centroids: &[(&Matrix, Option<&Members>)],
+) -> Result<Vec<Evaluation>, KMeansError> {
+    if points.on_cpu() { cpu::evaluate(points, centroids) } else { device::evaluate(points, centroids) }
+}
+
+/// The label of each member, chunk by chunk.
+pub(super) fn labels(points: &Points, centroids: &Matrix, members: &Members) -> Result<Vec<Vec<u16>>, KMeansError> {
+    if points.on_cpu() {
+        Ok(cpu::evaluate_one(points, centroids, Some(members))?.1)
+    } else {
+        device::labels(points, centroids, members)
+    }
+}
+
+/// Sums of each cluster's points, `(n_clusters, n_features)` row by row, and how many there are, `(n_clusters)`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Totals {
+    pub sums: Vec<f64>,
+    pub counts: Vec<i64>,
+}
+
+impl Totals {
+    pub(super) fn zeros(centroids: &Matrix) -> Self {
+        Self { sums: vec![0.0; centroids.values().len()], counts: vec![0; centroids.n_samples()] }
+    }
+
+    /// How many clusters have no point.
+    pub(super) fn n_empty(&self) -> usize {
+        self.counts.iter().filter(|&&count| count == 0).count()
+    }
+
+    /// The means, `(n_clusters, n_features)`. A cluster that is empty has none, and stays where it is: there are fewer
+    /// distinct points than clusters.
+    pub(super) fn means(&self, old: &Matrix) -> Matrix {
+        let n_features = old.n_features();
+        let mean = |cluster: usize| {
+            let count = self.counts[cluster];
+            let sums = &self.sums[cluster * n_features..(cluster + 1) * n_features];
+            let old = old.row(cluster);
+            (0..n_features).map(move |j| if count > 0 { (sums[j] / count as f64) as f32 } else { old[j] })
+        };
+        Matrix::from_values(n_features, (0..old.n_samples()).flat_map(mean).collect())
+    }
+
+    /// Gives each empty cluster the farthest point that can be moved, out of the cluster it was in.
+    pub(super) fn fill_empty(&mut self, farthest: &Farthest) {
+        let mut candidates = farthest.points.iter();
+        for empty in (0..self.counts.len()).filter(|&cluster| self.counts[cluster] == 0).collect::<Vec<_>>() {
+            let movable = |point: &&FarPoint| point.distance > 0.0 && self.counts[point.label] > 1;
+            let Some(point) = candidates.find(movable) else { return };
+            self.counts[point.label] -= 1;
+            self.counts[empty] = 1;
+            let n_features = point.row.len();
+            for (j, &value) in point.row.iter().enumerate() {
+                self.sums[point.label * n_features + j] -= f64::from(value);
+                self.sums[empty * n_features + j] = f64::from(value);
+            }
         }
     }
-    let last = ops::assign_and_accumulate(&points.tensor, &centroids.to_tensor(&device));
-    KMeansFit {
-        centroids,
-        counts: last.counts.iter().map(|&count| count as u64).collect(),
-        inertia: last.inertia,
-        labels: last.labels.into_data().iter::<i32>().collect(),
-        squared_distances: last.squared_distances.into_data().iter::<f32>().collect(),
-        n_iter,
+}
+
+/// A point and how far it is from its centroid.
+#[derive(Debug, Clone, PartialEq)]
+struct FarPoint {
+    label: usize,
+    /// Squared.
+    distance: f32,
+    row: Vec<f32>,
+}
+
+/// The points that are farthest from their centroids, the farthest first; of equals, the first in order.
+#[derive(Debug, Clone)]
+pub(super) struct Farthest {
+    points: Vec<FarPoint>,
+    most: usize,
+}
+
+impl Farthest {
+    /// As many as can be needed to fill the empty clusters: each cluster may once have a point that cannot be moved,
+    /// because it is the last.
+    pub(super) fn for_empty(totals: &Totals) -> Self {
+        Self { points: Vec::new(), most: totals.n_empty() + totals.counts.len() }
     }
-}
 
-/// Each point's nearest of `centroids`, `(n_samples)`, and the squared distance to it, `(n_samples)`.
-pub fn predict(x: &Tensor<2>, centroids: &Tensor<2>) -> (Vec<i32>, Vec<f32>) {
-    let assignment = ops::assign_and_accumulate(x, centroids);
-    let labels = assignment.labels.into_data().iter::<i32>().collect();
-    (labels, assignment.squared_distances.into_data().iter::<f32>().collect())
-}
-
-/// The mean of each cluster's points, `(n_clusters, n_features)`.
-fn means(points: &Points, centroids: &Matrix, mut assignment: Assignment) -> Matrix {
-    if assignment.counts.contains(&0.0) {
-        reseed_empty(points, &mut assignment);
-    }
-    let n_features = centroids.n_features();
-    let mean = |cluster: usize| {
-        let count = assignment.counts[cluster];
-        let sums = &assignment.sums[cluster * n_features..(cluster + 1) * n_features];
-        let old = centroids.row(cluster);
-        // Still empty: there are fewer distinct points than clusters, and the centroid may stay where it is.
-        (0..n_features).map(move |j| if count > 0.0 { (sums[j] / count) as f32 } else { old[j] })
-    };
-    Matrix::from_values(n_features, (0..centroids.n_samples()).flat_map(mean).collect())
-}
-
-/// Gives each empty cluster the point that is farthest from its centroid, taken out of the cluster it was in.
-fn reseed_empty(points: &Points, assignment: &mut Assignment) {
-    let labels: Vec<i32> = assignment.labels.to_data().iter::<i32>().collect();
-    let distances: Vec<f32> = assignment.squared_distances.to_data().iter::<f32>().collect();
-    let mut farthest: Vec<usize> = (0..labels.len()).collect();
-    farthest.sort_by(|&a, &b| distances[b].total_cmp(&distances[a]).then(a.cmp(&b)));
-    let n_features = points.matrix.n_features();
-    let mut candidates = farthest.into_iter();
-    for empty in (0..assignment.counts.len()).filter(|&cluster| assignment.counts[cluster] == 0.0).collect::<Vec<_>>() {
-        let movable = |&point: &usize| distances[point] > 0.0 && assignment.counts[labels[point] as usize] > 1.0;
-        let Some(point) = candidates.find(movable) else { return };
-        let from = labels[point] as usize;
-        assignment.counts[from] -= 1.0;
-        assignment.counts[empty] = 1.0;
-        for (j, &value) in points.matrix.row(point).iter().enumerate() {
-            assignment.sums[from * n_features + j] -= f64::from(value);
-            assignment.sums[empty * n_features + j] = f64::from(value);
+    /// Looks at the next point in order.
+    pub(super) fn offer(&mut self, label: usize, distance: f32, row: &[f32]) {
+        if self.points.len() == self.most && self.points.last().is_none_or(|last| last.distance >= distance) {
+            return;
         }
+        let at = self.points.partition_point(|point| point.distance >= distance);
+        self.points.insert(at, FarPoint { label, distance, row: row.to_vec() });
+        self.points.truncate(self.most);
     }
 }
 
-fn squared_shift(from: &Matrix, to: &Matrix) -> f64 {
+/// The centroids' squared shift, all features of all centroids together.
+pub(super) fn squared_shift(from: &Matrix, to: &Matrix) -> f64 {
     from.values().iter().zip(to.values()).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
 }

@@ -1,21 +1,31 @@
 //! k-means and bisecting k-means over tensors, for every number of clusters up to a largest one.
 
 mod bisecting;
+mod cpu;
 mod device;
 mod elbow;
-mod init;
+mod fit;
 mod lloyd;
+mod members;
+mod points;
+mod seeding;
 mod sweep;
 
-use burn::tensor::{Device, Tensor};
 use thiserror::Error;
 
-use crate::matrix::Matrix;
+use members::Members;
 
 pub use bisecting::{BisectingTree, TreeNode, fit_tree};
 pub use elbow::elbow;
-pub use lloyd::{KMeansFit, predict};
+pub use fit::{KMeansFit, fit_from, predict};
+pub use points::Points;
 pub use sweep::fit_sweep;
+
+impl From<std::io::Error> for KMeansError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Rows(error.to_string())
+    }
+}
 
 /// How k-means is run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +39,9 @@ pub struct KMeansParams {
     pub tol: f64,
     /// Seed of all randomness.
     pub seed: u64,
+    /// Most bytes to remember of the points between rounds: runs wait for each other when there is less than all of them
+    /// would take, six bytes a point and run. One run is made in any case.
+    pub max_state_bytes: Option<usize>,
 }
 
 /// Why clusters cannot be found.
@@ -50,64 +63,18 @@ pub enum KMeansError {
         /// Points.
         n_samples: usize,
     },
-    /// A value that is not finite.
-    #[error("row {row} has a feature that is not a finite number")]
+    /// A value that cannot be computed with.
+    #[error("row {row} has a feature that is not a number between -1e18 and 1e18, whose squares float32 can hold")]
     NotFinite {
         /// Index of the row, from 0.
         row: usize,
     },
-}
-
-/// Points that were checked and lie on a device.
-#[derive(Debug, Clone)]
-pub struct Points {
-    /// On the host, `(n_samples, n_features)`.
-    pub matrix: Matrix,
-    /// On the device, `(n_samples, n_features)`.
-    pub tensor: Tensor<2>,
-    /// Mean of the features' variances.
-    pub mean_variance: f64,
-}
-
-impl Points {
-    /// Checks the rows and puts them on `device`.
-    ///
-    /// # Errors
-    /// [`KMeansError`] when there are fewer rows than `n_clusters`, or a value is not finite, or all rows are equal.
-    pub fn new(matrix: Matrix, n_clusters: usize, device: &Device) -> Result<Self, KMeansError> {
-        let n_samples = matrix.n_samples();
-        if n_samples < n_clusters {
-            return Err(KMeansError::TooFewRows { n_samples, n_clusters });
-        }
-        if let Some(row) = matrix.rows().position(|row| row.iter().any(|value| !value.is_finite())) {
-            return Err(KMeansError::NotFinite { row });
-        }
-        if n_clusters > 1 && matrix.rows().all(|row| row == matrix.row(0)) {
-            return Err(KMeansError::AllEqual { n_samples });
-        }
-        let (tensor, mean_variance) = (matrix.to_tensor(device), mean_variance(&matrix));
-        Ok(Self { matrix, tensor, mean_variance })
-    }
-
-    /// How many points.
-    pub fn n_samples(&self) -> usize {
-        self.matrix.n_samples()
-    }
-
-    /// Whether the points lie on the CPU backend, where restarts may run side by side.
-    pub(crate) fn on_cpu(&self) -> bool {
-        matches!(self.tensor.device().as_dispatch(), burn::backend::DispatchDevice::Flex(_))
-    }
-}
-
-fn mean_variance(matrix: &Matrix) -> f64 {
-    let (n, d) = (matrix.n_samples() as f64, matrix.n_features());
-    let mut mean = vec![0.0; d];
-    for row in matrix.rows() {
-        mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += f64::from(*x) / n);
-    }
-    let squares = |row: &[f32]| row.iter().zip(&mean).map(|(x, mean)| (f64::from(*x) - mean).powi(2)).sum::<f64>();
-    matrix.rows().map(squares).sum::<f64>() / n / d as f64
+    /// Rows in a file that cannot be read.
+    #[error("{0}")]
+    Rows(String),
+    /// The device failed while it computed.
+    #[error("the device failed: {0}; use `--device cpu`")]
+    Device(String),
 }
 
 #[cfg(test)]

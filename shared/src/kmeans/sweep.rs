@@ -1,12 +1,11 @@
 //! k-means for every k of a range over the same points.
 
-use rayon::prelude::*;
-
-use super::init::{gather_matrix, greedy_kmeans_plus_plus};
-use super::lloyd::lloyd;
-use super::{KMeansFit, KMeansParams, Points};
+use super::fit::{KMeansFit, fits, keep};
+use super::lloyd::Start;
+use super::seeding::seedings;
+use super::{KMeansError, KMeansParams, Points};
 use crate::matrix::Matrix;
-use crate::ops::simd::squared_distance;
+use crate::ops::cpu::squared_distance;
 
 /// Pairs of clusters that are merged on trial.
 const MERGES: usize = 8;
@@ -19,33 +18,44 @@ const ROUNDS: usize = 2;
 
 /// The best run for each k of 1..=`max_k`, in order.
 ///
-/// Every restart draws one seeding of `max_k` centroids, of which the first k start the run for k. After that, each
-/// k is tried again from its neighbours: from k + 1 with two clusters merged, and from k - 1 with a far point added,
-/// so that a cluster may move to where it pays more, and inertia never rises with k. `on_run` is called after every restart's run, from any thread.
-pub fn fit_sweep(points: &Points, max_k: usize, params: &KMeansParams, on_run: &(dyn Fn() + Sync)) -> Vec<KMeansFit> {
-    let restarts: Vec<u64> = (0..params.n_init as u64).collect();
-    let seedings: Vec<Vec<usize>> =
-        side_by_side(points, &restarts, |&restart| greedy_kmeans_plus_plus(points, max_k, params.seed, restart));
+/// Every restart draws one seeding of `max_k` centroids, of which the first k start the run for k; all these runs share
+/// their passes over the points. After that, each k is tried again from its neighbours: from k + 1 with two clusters
+/// merged, and from k - 1 with a far point added, so that a cluster may move to where it pays more, and inertia never
+/// rises with k. `on_run` is called after every restart's run, from any thread.
+///
+/// # Errors
+/// [`KMeansError`] when points in a file cannot be read, or the device fails.
+pub fn fit_sweep(
+    points: &Points,
+    max_k: usize,
+    params: &KMeansParams,
+    on_run: &(dyn Fn() + Sync),
+) -> Result<Vec<KMeansFit>, KMeansError> {
+    let seedings = seedings(points, None, max_k, params)?;
     let runs: Vec<(usize, usize)> =
-        (1..=max_k).rev().flat_map(|k| (0..seeds_for(k, params)).map(move |r| (k, r))).collect();
-    let fits = side_by_side(points, &runs, |&(k, restart)| {
-        let fit = lloyd(points, gather_matrix(&points.matrix, &seedings[restart][..k]), params);
-        on_run();
-        (k, fit)
-    });
+        (1..=max_k).rev().flat_map(|k| (0..seeds_for(k, params)).map(move |restart| (k, restart))).collect();
+    let starts = runs.iter().map(|&(k, restart)| whole(points, seedings[restart].first_rows(k), params)).collect();
     let mut best: Vec<Option<KMeansFit>> = vec![None; max_k];
-    for (k, fit) in fits {
-        let slot = &mut best[k - 1];
-        if slot.as_ref().is_none_or(|best| fit.beats(best)) {
-            *slot = Some(fit);
-        }
+    for (&(k, _), fit) in runs.iter().zip(fits(points, starts, params, on_run)?) {
+        keep(&mut best[k - 1], fit);
     }
     let mut best: Vec<KMeansFit> = best.into_iter().flatten().collect();
     for _ in 0..ROUNDS {
-        improve_from_above(points, &mut best, params);
-        improve_from_below(points, &mut best, params);
+        for index in (1..best.len().saturating_sub(1)).rev() {
+            let starts = cheapest_merges(&best[index + 1]);
+            improve(points, &mut best[index], starts, params)?;
+        }
+        for index in 1..best.len() {
+            let starts = far_additions(points, &best[index - 1], ADDITIONS)?;
+            improve(points, &mut best[index], starts, params)?;
+        }
     }
-    best
+    Ok(best)
+}
+
+/// A run over all points.
+fn whole(points: &Points, centroids: Matrix, params: &KMeansParams) -> Start<'static> {
+    Start { centroids, members: None, tolerance: params.tol * points.mean_variance() }
 }
 
 /// One centroid has one optimum, wherever it starts.
@@ -53,28 +63,20 @@ fn seeds_for(k: usize, params: &KMeansParams) -> usize {
     if k == 1 { 1 } else { params.n_init }
 }
 
-/// Tries each k from the solution for k + 1, with two of its clusters merged.
-fn improve_from_above(points: &Points, best: &mut [KMeansFit], params: &KMeansParams) {
-    for index in (1..best.len().saturating_sub(1)).rev() {
-        let starts = cheapest_merges(&best[index + 1]);
-        for fit in side_by_side(points, &starts, |start| lloyd(points, start.clone(), params)) {
-            if fit.beats(&best[index]) {
-                best[index] = fit;
-            }
+/// Tries a k from other starts.
+fn improve(
+    points: &Points,
+    best: &mut KMeansFit,
+    starts: Vec<Matrix>,
+    params: &KMeansParams,
+) -> Result<(), KMeansError> {
+    let starts = starts.into_iter().map(|centroids| whole(points, centroids, params)).collect();
+    for fit in fits(points, starts, params, &|| {})? {
+        if fit.beats(best) {
+            *best = fit;
         }
     }
-}
-
-/// Tries each k from the solution for k - 1, with a far point added.
-fn improve_from_below(points: &Points, best: &mut [KMeansFit], params: &KMeansParams) {
-    for index in 1..best.len() {
-        let starts = far_additions(points, &best[index - 1]);
-        for fit in side_by_side(points, &starts, |start| lloyd(points, start.clone(), params)) {
-            if fit.beats(&best[index]) {
-                best[index] = fit;
-            }
-        }
-    }
+    Ok(())
 }
 
 /// The centroids with one pair replaced by its mean, for the pairs that cost the least inertia (Ward 1963).
@@ -104,26 +106,17 @@ fn merged(fit: &KMeansFit, a: usize, b: usize) -> Matrix {
 }
 
 /// The centroids with one point added: the farthest of each cluster, for the clusters with the most inertia.
-fn far_additions(points: &Points, fit: &KMeansFit) -> Vec<Matrix> {
-    let mut clusters = vec![(0.0f64, 0usize, f32::NEG_INFINITY); fit.counts.len()];
-    for (point, (&label, &distance)) in fit.labels.iter().zip(&fit.squared_distances).enumerate() {
-        let (inertia, farthest, largest) = &mut clusters[label as usize];
-        *inertia += f64::from(distance);
-        if distance > *largest {
-            (*farthest, *largest) = (point, distance);
-        }
-    }
+pub(super) fn far_additions(points: &Points, fit: &KMeansFit, most: usize) -> Result<Vec<Matrix>, KMeansError> {
+    let mut clusters: Vec<usize> =
+        (0..fit.counts.len()).filter(|&cluster| fit.cluster_inertia[cluster] > 0.0).collect();
     // A stable sort: of equals, the cluster with the lower index comes first.
-    clusters.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let with = |&(_, point, _): &(f64, usize, f32)| {
+    clusters.sort_by(|&a, &b| fit.cluster_inertia[b].total_cmp(&fit.cluster_inertia[a]));
+    clusters.truncate(most);
+    let farthest: Vec<usize> = clusters.into_iter().map(|cluster| fit.farthest[cluster]).collect();
+    let with = |row: &[f32]| {
         let mut values = fit.centroids.values().to_vec();
-        values.extend_from_slice(points.matrix.row(point));
+        values.extend_from_slice(row);
         Matrix::from_values(fit.centroids.n_features(), values)
     };
-    clusters.iter().filter(|(inertia, ..)| *inertia > 0.0).take(ADDITIONS).map(with).collect()
-}
-
-/// Runs `work` on each item: on the CPU on all cores, on a GPU one after the other. Results keep their order.
-fn side_by_side<T: Sync, R: Send>(points: &Points, items: &[T], work: impl Fn(&T) -> R + Send + Sync) -> Vec<R> {
-    if points.on_cpu() { items.par_iter().map(work).collect() } else { items.iter().map(work).collect() }
+    Ok(points.gather(&farthest)?.rows().map(with).collect())
 }

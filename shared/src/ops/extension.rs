@@ -33,6 +33,9 @@ pub trait ClusterOps: Backend {
     /// See [`super::assign_and_accumulate`].
     fn cluster_assign(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> AssignmentTensors<Self>;
 
+    /// See [`super::nearest`]: labels `(n_samples)` and squared distances `(n_samples)`.
+    fn cluster_nearest(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>);
+
     /// See [`super::candidate_distances`]: distances `(n_candidates, n_samples)` and potentials
     /// `(n_parts, n_candidates)`.
     fn cluster_candidates(
@@ -64,6 +67,11 @@ pub(super) fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Ass
         counts,
         inertia: totals(Tensor::<1>::from_dispatch(output.inertia), 1)[0],
     }
+}
+
+pub(super) fn nearest(x: &Tensor<2>, centroids: &Tensor<2>) -> (Tensor<1, Int>, Tensor<1>) {
+    let (labels, distances) = Dispatch::cluster_nearest(x.clone().into_dispatch(), centroids.clone().into_dispatch());
+    (Tensor::from_dispatch(labels), Tensor::from_dispatch(distances))
 }
 
 pub(super) fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {

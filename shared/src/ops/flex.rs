@@ -1,17 +1,17 @@
-//! The fused kernels as an extension of burn's CPU backend.
+//! The fused CPU kernels as an extension of burn's CPU backend.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
 
 use super::TreeLinks;
+use super::cpu::{self, Rows};
 use super::extension::{AssignmentTensors, ClusterOps};
-use super::simd::{self, Rows};
 
 impl ClusterOps for Flex {
     fn cluster_assign(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> AssignmentTensors<Self> {
         let (x, centroids) = (x.to_contiguous(), centroids.to_contiguous());
-        let output = simd::assign(rows(&x), rows(&centroids));
+        let output = cpu::assign(rows(&x), rows(&centroids));
         let n_clusters = output.counts.len();
         let n_features = output.sums.len() / n_clusters.max(1);
         AssignmentTensors {
@@ -24,13 +24,19 @@ impl ClusterOps for Flex {
         }
     }
 
+    fn cluster_nearest(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let (x, centroids) = (x.to_contiguous(), centroids.to_contiguous());
+        let (labels, distances) = cpu::nearest(rows(&x), rows(&centroids));
+        (from_vec(labels), from_vec(distances))
+    }
+
     fn cluster_candidates(
         x: FloatTensor<Self>,
         closest: FloatTensor<Self>,
         candidates: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (x, closest, candidates) = (x.to_contiguous(), closest.to_contiguous(), candidates.to_contiguous());
-        let (distances, potentials) = simd::candidates(rows(&x), floats(&closest), rows(&candidates));
+        let (distances, potentials) = cpu::candidates(rows(&x), floats(&closest), rows(&candidates));
         let shape = [potentials.len(), x.shape()[0]];
         (FloatTensor::<Self>::from_data(TensorData::new(distances, shape)), one_part(potentials))
     }
@@ -41,7 +47,7 @@ impl ClusterOps for Flex {
         links: TreeLinks,
     ) -> (IntTensor<Self>, FloatTensor<Self>) {
         let (x, centers) = (x.to_contiguous(), centers.to_contiguous());
-        let (nodes, distances) = simd::descend(rows(&x), rows(&centers), &links.left, &links.right);
+        let (nodes, distances) = cpu::descend(rows(&x), rows(&centers), &links.left, &links.right);
         (from_vec(nodes), from_vec(distances))
     }
 }

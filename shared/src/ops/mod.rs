@@ -3,11 +3,11 @@
 //! Each operation has a plain reference in tensor operations, which runs on every device, and fused kernels that
 //! read the points once: one for the CPU and one for GPUs. Tests hold them together.
 
+pub(crate) mod cpu;
 pub(crate) mod cube;
 mod extension;
 mod flex;
 pub mod reference;
-pub(crate) mod simd;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Int, Tensor};
@@ -65,6 +65,17 @@ pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment
     } else {
         reference::assign_and_accumulate(x, centroids)
     }
+}
+
+/// Each point's nearest centroid: its index, the lowest on a tie, and the squared distance to it; both `(n_samples)`.
+///
+/// As [`assign_and_accumulate`], without the sums.
+pub fn nearest(x: &Tensor<2>, centroids: &Tensor<2>) -> (Tensor<1, Int>, Tensor<1>) {
+    if has_kernel(x, centroids) {
+        return extension::nearest(x, centroids);
+    }
+    let assignment = reference::assign_and_accumulate(x, centroids);
+    (assignment.labels, assignment.squared_distances)
 }
 
 /// What each of `candidates` `(n_candidates, n_features)` would leave of `closest` `(n_samples)`.

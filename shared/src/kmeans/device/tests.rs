@@ -16,7 +16,7 @@ fn gpu() -> Option<Device> {
 }
 
 /// Points in `groups` loose groups, in no order.
-fn points(rows: usize, n_features: usize, groups: usize) -> Matrix {
+fn cloud(rows: usize, n_features: usize, groups: usize) -> Matrix {
     let value = |i: usize| {
         let (row, feature) = (i / n_features, i % n_features);
         let noise = ((i * 7919 + row * 31) % 1013) as f32 / 100.0;
@@ -25,94 +25,88 @@ fn points(rows: usize, n_features: usize, groups: usize) -> Matrix {
     Matrix::from_values(n_features, (0..rows * n_features).map(value).collect())
 }
 
-/// The first points, from `from` on, as centroids.
-fn start(x: &Matrix, from: usize, k: usize) -> Matrix {
+/// The points from `from` on as centroids.
+fn first(x: &Matrix, from: usize, k: usize) -> Matrix {
     let d = x.n_features();
     Matrix::from_values(d, x.values()[from * d..(from + k) * d].to_vec())
 }
 
-fn chunks(x: &Matrix, sizes: &[usize], device: &Device) -> Vec<Tensor<2>> {
-    let tensor = x.to_tensor(device);
-    let mut first = 0;
-    let chunk = |&size: &usize| {
-        first += size;
-        tensor.clone().narrow(0, first - size, size)
-    };
-    sizes.iter().map(chunk).collect()
+fn points(x: &Matrix, device: &Device) -> Points {
+    Points::new(x.clone(), 1, device).unwrap()
 }
 
-/// The same on the CPU, with the plain operations.
-fn on_cpu(x: &Matrix, starts: &[Matrix], max_iter: usize, tolerance: f64) -> Vec<DeviceRun> {
-    lloyd_many(&[x.to_tensor(&Device::flex())], starts, None, max_iter, tolerance)
+fn start(centroids: &Matrix, tolerance: f64) -> Start<'static> {
+    Start { centroids: centroids.clone(), members: None, tolerance }
 }
 
-fn close(a: &DeviceRun, b: &DeviceRun) {
-    assert_eq!(a.n_iter, b.n_iter);
-    for (a, b) in a.centroids.values().iter().zip(b.centroids.values()) {
+fn runs(points: &Points, starts: Vec<Start<'_>>, max_iter: usize) -> Vec<Run> {
+    lloyd(points, starts, Limits { max_iter, max_state_bytes: None }, &|| {}).unwrap()
+}
+
+/// The same on the CPU, with plain operations.
+fn plain_runs(x: &Matrix, starts: Vec<Start<'_>>, max_iter: usize) -> Vec<Run> {
+    runs(&points(x, &Device::flex()), starts, max_iter)
+}
+
+fn close(run: &Run, plain: &Run) {
+    assert_eq!(run.n_iter, plain.n_iter);
+    for (a, b) in run.centroids.values().iter().zip(plain.centroids.values()) {
         assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} {b}");
     }
 }
 
 #[test]
-fn runs_are_those_of_the_plain_operations() {
+fn runs_are_those_of_plain_operations() {
     let Some(device) = gpu() else { return };
     for (n, d) in [(700, 5), (3000, 8), (900, 33)] {
-        let x = points(n, d, 6);
-        let starts: Vec<Matrix> = (1..9).map(|k| start(&x, k * 3, k)).collect();
-        let runs = lloyd_many(&[x.to_tensor(&device)], &starts, None, 30, 1e-4);
-        for (run, plain) in runs.iter().zip(on_cpu(&x, &starts, 30, 1e-4)) {
+        let x = cloud(n, d, 6);
+        let starts: Vec<Start<'_>> = (1..9).map(|k| start(&first(&x, k * 3, k), 1e-4)).collect();
+        let gpu_runs = runs(&points(&x, &device), starts.clone(), 30);
+        for (run, plain) in gpu_runs.iter().zip(plain_runs(&x, starts, 30)) {
             close(run, &plain);
         }
     }
 }
 
 #[test]
-fn many_models_are_each_as_if_alone() {
+fn many_runs_are_each_as_if_alone() {
     let Some(device) = gpu() else { return };
-    let x = points(5000, 6, 9);
-    let tensor = [x.to_tensor(&device)];
-    // The largest does not fit into shared memory, and some of them run into empty clusters.
-    let mut starts: Vec<Matrix> = (1..13).map(|k| start(&x, k * 7, k)).collect();
-    starts.push(start(&x, 0, 900));
-    starts.push(Matrix::from_values(6, [start(&x, 3, 4).values(), &[1e4; 6]].concat()));
-    let together = lloyd_many(&tensor, &starts, None, 12, 0.0);
-    for (start, run) in starts.iter().zip(&together) {
-        assert_eq!(&lloyd_many(&tensor, std::slice::from_ref(start), None, 12, 0.0)[0], run);
+    let x = cloud(5000, 6, 9);
+    let points = points(&x, &device);
+    // The largest does not fit into shared memory, and another begins with an empty cluster.
+    let mut starts: Vec<Start<'_>> = (1..13).map(|k| start(&first(&x, k * 7, k), 0.0)).collect();
+    starts.push(start(&first(&x, 0, 900), 0.0));
+    starts.push(start(&Matrix::from_values(6, [first(&x, 3, 4).values(), &[1e4; 6]].concat()), 0.0));
+    let together = runs(&points, starts.clone(), 12);
+    for (start, run) in starts.into_iter().zip(together) {
+        assert_eq!(runs(&points, vec![start], 12), [run]);
     }
 }
 
 #[test]
-fn chunks_are_one_set_of_points() {
+fn a_run_over_a_part_sees_its_points_only() {
     let Some(device) = gpu() else { return };
-    let x = points(2600, 4, 5);
-    let starts = [start(&x, 0, 5), start(&x, 11, 3)];
-    let runs = lloyd_many(&chunks(&x, &[1000, 1500, 100], &device), &starts, None, 40, 1e-6);
-    for (run, plain) in runs.iter().zip(on_cpu(&x, &starts, 40, 1e-6)) {
-        close(run, &plain);
+    let (x, n_parts) = (cloud(9000, 3, 8), 4u16);
+    let points = points(&x, &device);
+    let all = Members::all(&points);
+    let part_of = |row: usize| ((row * row % 7 + row) % usize::from(n_parts)) as u16;
+    let labels: Vec<Vec<u16>> =
+        (0..points.n_chunks()).map(|chunk| (0..CHUNK).map(|row| part_of(chunk * CHUNK + row)).collect()).collect();
+    let parts: Vec<Members> = (0..n_parts).map(|part| all.with_label(&labels, part)).collect();
+    let rows: Vec<Matrix> =
+        parts.iter().map(|part| points.gather(&part.indices().collect::<Vec<_>>()).unwrap()).collect();
+    let mut starts = Vec::new();
+    for (part, rows) in parts.iter().zip(&rows) {
+        for from in [0, 5] {
+            starts.push(Start { centroids: first(rows, from, 2), members: Some(part), tolerance: 1e-6 });
+        }
     }
-}
-
-#[test]
-fn a_model_of_a_leaf_sees_its_points_only() {
-    let Some(device) = gpu() else { return };
-    let (x, n_leaves) = (points(1800, 3, 8), 4);
-    let leaf_of = |row: usize| (row * row % 7 + row) as i32 % n_leaves;
-    let leaves: Vec<i32> = (0..1800).map(leaf_of).collect();
-    let sizes = [500, 1300];
-    let leaf_tensors = [&leaves[..500], &leaves[500..]]
-        .map(|leaves| Tensor::<1, Int>::from_data(TensorData::new(leaves.to_vec(), [leaves.len()]), &device));
-    let members: Vec<Matrix> = (0..n_leaves)
-        .map(|leaf| {
-            let rows = x.rows().enumerate().filter(|&(row, _)| leaf_of(row) == leaf);
-            Matrix::from_values(3, rows.flat_map(|(_, row)| row.iter().copied()).collect())
-        })
-        .collect();
-    let starts: Vec<Matrix> = members.iter().map(|members| start(members, 0, 2)).collect();
-    let leaf_of_model: Vec<i32> = (0..n_leaves).collect();
-    let groups = Groups { leaf_of_point: &leaf_tensors, leaf_of_model: &leaf_of_model };
-    let runs = lloyd_many(&chunks(&x, &sizes, &device), &starts, Some(groups), 30, 1e-6);
-    for ((run, members), start) in runs.iter().zip(&members).zip(starts) {
-        close(run, &on_cpu(members, &[start], 30, 1e-6)[0]);
+    // A part that overlaps the others waits for them.
+    starts.push(Start { centroids: first(&x, 0, 3), members: Some(&all), tolerance: 1e-6 });
+    let gpu_runs = runs(&points, starts.clone(), 30);
+    for (index, (run, start)) in gpu_runs.iter().zip(starts).enumerate() {
+        let rows = rows.get(index / 2).unwrap_or(&x);
+        close(run, &plain_runs(rows, vec![Start { members: None, ..start }], 30)[0]);
     }
 }
 
@@ -120,39 +114,36 @@ fn a_model_of_a_leaf_sees_its_points_only() {
 fn an_empty_cluster_takes_the_farthest_point() {
     let Some(device) = gpu() else { return };
     let x = Matrix::from_values(1, vec![0.0, 1.0, 2.0, 50.0, 0.0, 1.0, 2.0]);
-    let starts = [Matrix::from_values(1, vec![1.0, -1000.0, 1000.0])];
-    let run = &lloyd_many(&[x.to_tensor(&device)], &starts, None, 1, 0.0)[0];
+    let starts = vec![start(&Matrix::from_values(1, vec![1.0, -1000.0, 1000.0]), 0.0)];
+    let once = &runs(&points(&x, &device), starts.clone(), 1)[0];
     // Of the others, the first of the points at distance 1 is the next one.
-    assert_eq!(run.centroids.values(), [6.0 / 5.0, 50.0, 0.0]);
-    close(&lloyd_many(&[x.to_tensor(&device)], &starts, None, 20, 0.0)[0], &on_cpu(&x, &starts, 20, 0.0)[0]);
+    assert_eq!(once.centroids.values(), [6.0 / 5.0, 50.0, 0.0]);
+    close(&runs(&points(&x, &device), starts.clone(), 20)[0], &plain_runs(&x, starts, 20)[0]);
 }
 
 #[test]
 fn fewer_distinct_points_than_clusters_still_end() {
     let Some(device) = gpu() else { return };
     let x = Matrix::from_values(2, (0..300).flat_map(|i| [(i % 3) as f32 * 0.7, 4.1]).collect());
-    let run = &lloyd_many(&[x.to_tensor(&device)], &[start(&x, 0, 6)], None, 100, 0.0)[0];
+    let points = points(&x, &device);
+    let run = &runs(&points, vec![start(&first(&x, 0, 6), 0.0)], 100)[0];
     assert!(run.n_iter < 5);
-    let assignment = ops::assign_and_accumulate(&x.to_tensor(&device), &run.centroids.to_tensor(&device));
-    assert_eq!(assignment.inertia, 0.0);
+    let evaluation = &evaluate(&points, &[(&run.centroids, None)]).unwrap()[0];
+    assert_eq!(evaluation.inertia, [0.0; 6]);
 }
 
 #[test]
 fn rounds_are_counted_to_the_last() {
     let Some(device) = gpu() else { return };
-    let x = points(1500, 2, 40);
-    let starts = [start(&x, 0, 12)];
+    let x = cloud(1500, 2, 40);
     for max_iter in [0, 1, 7, 8, 9] {
-        let run = &lloyd_many(&[x.to_tensor(&device)], &starts, None, max_iter, 0.0)[0];
-        assert_eq!(run.n_iter, max_iter);
+        let runs = runs(&points(&x, &device), vec![start(&first(&x, 0, 12), 0.0)], max_iter);
+        assert_eq!(runs[0].n_iter, max_iter);
     }
 }
 
 #[test]
-fn no_models_and_no_points_are_no_runs() {
+fn no_starts_are_no_runs() {
     let Some(device) = gpu() else { return };
-    let x = points(10, 2, 2);
-    assert_eq!(lloyd_many(&[x.to_tensor(&device)], &[], None, 10, 0.0), []);
-    let run = &lloyd_many(&[], &[start(&x, 0, 2)], None, 10, 0.0)[0];
-    assert_eq!(run.centroids, start(&x, 0, 2));
+    assert_eq!(runs(&points(&cloud(10, 2, 2), &device), Vec::new(), 10), []);
 }

@@ -119,3 +119,63 @@ pub(super) fn assign(
     }
     Assigned { labels, squared_distances, merged: partial.merge(client) }
 }
+
+/// As [`assign_kernel`], without the sums.
+#[cube(launch_unchecked, address_type = "dynamic")]
+fn nearest_kernel<N: Size>(
+    x: &[Vector<f32, N>],
+    centroids: &[Vector<f32, N>],
+    labels: &mut [i32],
+    squared_distances: &mut [f32],
+    n_samples: usize,
+    n_clusters: usize,
+    #[comptime] shape: TileShape,
+) {
+    let mut blocks = Blocks::<N>::new(0usize.runtime(), n_clusters, shape);
+    let mut search = Search::<N>::new(shape);
+    blocks.start(centroids, shape);
+    let mut tile = CUBE_POS_X as usize * comptime!(shape.tile());
+    while tile < n_samples {
+        search.load(x, tile, n_samples, shape);
+        blocks.search(&mut search, centroids, true, shape);
+        #[unroll]
+        for i in 0..shape.points {
+            let point = tile + UNIT_POS as usize + i * shape.units;
+            if point < n_samples {
+                labels[point] = search.labels[i] as i32;
+                squared_distances[point] = search.squared_distances[i];
+            }
+        }
+        tile += CUBE_COUNT_X as usize * comptime!(shape.tile());
+    }
+}
+
+/// Labels `(n_samples)`, int32, and squared distances `(n_samples)` of points `x` `(n_samples, n_features)` and
+/// `centroids` `(n_clusters, n_features)`, both contiguous float32.
+pub(super) fn nearest(
+    client: &Client,
+    shape: TileShape,
+    x: Handle,
+    centroids: Handle,
+    [n_samples, n_features, n_clusters]: [usize; 3],
+) -> (Handle, Handle) {
+    let (labels, squared_distances) = (floats(client, n_samples), floats(client, n_samples));
+    // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its points are below `n_samples`.
+    unsafe {
+        nearest_kernel::launch_unchecked(
+            client,
+            CubeCount::new_1d(shape.rows(n_samples, 1) as u32),
+            shape.cube_dim(),
+            AddressType::from_len(n_samples * n_features),
+            shape.vector_size,
+            buffer(&x, n_samples * shape.vectors),
+            buffer(&centroids, n_clusters * shape.vectors),
+            buffer(&labels, n_samples),
+            buffer(&squared_distances, n_samples),
+            n_samples,
+            n_clusters,
+            shape,
+        );
+    }
+    (labels, squared_distances)
+}

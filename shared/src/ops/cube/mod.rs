@@ -52,6 +52,16 @@ impl ClusterOps for CubeBackend {
         }
     }
 
+    fn cluster_nearest(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let (x, centroids) = (into_contiguous(x), into_contiguous(centroids));
+        let ([n_samples, n_features], [n_clusters, _]) = (x.shape().dims(), centroids.shape().dims());
+        let (shape, at) = (shape_for(&x, n_clusters), Place::of(&x));
+        let dims = [n_samples, n_features, n_clusters];
+        let (labels, distances) = assign::nearest(&at.client, shape, x.handle, centroids.handle, dims);
+        let shape = Shape::new([n_samples]);
+        (at.tensor(labels, shape.clone(), DType::I32), at.tensor(distances, shape, DType::F32))
+    }
+
     fn cluster_candidates(
         x: FloatTensor<Self>,
         closest: FloatTensor<Self>,

@@ -6,7 +6,7 @@
 //! for a model does not depend on the others.
 
 use cubecl::prelude::*;
-use cubecl::server::Handle;
+use cubecl::server::{Handle, ServerError};
 
 use super::compensated::{One, Total, merge_units};
 use super::merge::{COLUMNS, merge_counts, merge_sums};
@@ -16,12 +16,13 @@ use super::sums::{Clusters, NO_CLUSTER, Running, place};
 use super::{buffer, floats};
 
 /// Fields of a model in the table of a batch.
-const FIELDS: usize = 5;
+const FIELDS: usize = 6;
 const FIRST: usize = 0;
 const N_CLUSTERS: usize = 1;
 const SLOTS: usize = 2;
 const OWNERS: usize = 3;
 const LEAF: usize = 4;
+const TOLERANCE: usize = 5;
 
 /// What a model's state says.
 const RUNNING: u32 = 0;
@@ -37,6 +38,8 @@ pub(crate) struct Model<'a> {
     pub n_iter: usize,
     /// The leaf whose points it clusters, where points have leaves.
     pub leaf: i32,
+    /// The squared shift of all its centroids at which it has converged.
+    pub tolerance: f32,
 }
 
 /// Points on the device: a chunk of them.
@@ -47,15 +50,6 @@ pub(crate) struct Chunk {
     /// The leaf each point is in, int32; `None` where every model sees every point.
     pub leaves: Option<Handle>,
     pub n_samples: usize,
-}
-
-/// When a model is done.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rule {
-    /// Largest squared shift of all its centroids that ends it.
-    pub tolerance: f32,
-    /// Rounds after which it ends.
-    pub max_iter: usize,
 }
 
 /// How a model came out of a batch.
@@ -118,7 +112,7 @@ impl Batch {
         for (model, &k) in models.iter().zip(&n_clusters) {
             let lanes = shape.lanes(k);
             table.extend([first, k, lanes.slots, lanes.owners].map(|field| field as u32));
-            table.push(model.leaf.cast_unsigned());
+            table.extend([model.leaf.cast_unsigned(), model.tolerance.to_bits()]);
             first += k;
         }
         let state: Vec<u32> = models.iter().flat_map(|model| [RUNNING, model.n_iter as u32]).collect();
@@ -140,37 +134,8 @@ impl Batch {
         }
     }
 
-    /// Runs a round of every model that is not done.
-    pub fn round(&self, chunks: &[Chunk], rule: Rule) {
-        for (index, chunk) in chunks.iter().enumerate() {
-            self.assign(chunk, index == 0);
-        }
-        let n_sums = self.n_total * self.shape.n_features();
-        merge_sums(&self.client, &self.partial_sums, &self.sums, self.n_rows, n_sums);
-        merge_counts(&self.client, &self.partial_counts, &self.counts, self.n_rows, self.n_total);
-        self.move_centroids(rule);
-    }
-
-    /// The models as they are now. Waits for the device.
-    pub fn read(&self) -> Vec<ModelState> {
-        let read = self.client.read(vec![self.centroids.clone(), self.state.clone()]);
-        let read = read.unwrap_or_else(|error| panic!("the device failed: {error:?}"));
-        let (mut centroids, state) = (f32::from_bytes(&read[0]), u32::from_bytes(&read[1]));
-        let mut states = Vec::with_capacity(self.n_clusters.len());
-        for (&k, state) in self.n_clusters.iter().zip(state.chunks_exact(2)) {
-            let (mine, others) = centroids.split_at(k * self.shape.n_features());
-            let outcome = match state[0] {
-                RUNNING => Outcome::Running,
-                DONE => Outcome::Done,
-                _ => Outcome::HasEmptyCluster,
-            };
-            states.push(ModelState { centroids: mine.to_vec(), n_iter: state[1] as usize, outcome });
-            centroids = others;
-        }
-        states
-    }
-
-    fn assign(&self, chunk: &Chunk, begin: bool) {
+    /// Sums a chunk of the points, in a round's first pass or a later one, for every model that is not done.
+    pub fn pass(&self, chunk: &Chunk, is_first: bool) {
         let (shape, n_models) = (self.shape, self.n_clusters.len());
         let (leaves, n_leaves) = match &chunk.leaves {
             Some(leaves) => (leaves, chunk.n_samples),
@@ -194,7 +159,7 @@ impl Batch {
                 buffer(&self.partial_counts, self.n_rows * self.n_total),
                 chunk.n_samples,
                 self.n_total,
-                u32::from(begin),
+                u32::from(is_first),
                 0,
                 chunk.leaves.is_some(),
                 shape,
@@ -202,7 +167,36 @@ impl Batch {
         }
     }
 
-    fn move_centroids(&self, rule: Rule) {
+    /// Ends a round, after the passes over all chunks: moves the centroids. A model is done after `max_iter` rounds.
+    pub fn end_round(&self, max_iter: usize) {
+        let n_sums = self.n_total * self.shape.n_features();
+        merge_sums(&self.client, &self.partial_sums, &self.sums, self.n_rows, n_sums);
+        merge_counts(&self.client, &self.partial_counts, &self.counts, self.n_rows, self.n_total);
+        self.move_centroids(max_iter);
+    }
+
+    /// The models as they are now. Waits for the device.
+    ///
+    /// # Errors
+    /// What the device says when it has failed.
+    pub fn read(&self) -> Result<Vec<ModelState>, ServerError> {
+        let read = self.client.read(vec![self.centroids.clone(), self.state.clone()])?;
+        let (mut centroids, state) = (f32::from_bytes(&read[0]), u32::from_bytes(&read[1]));
+        let mut states = Vec::with_capacity(self.n_clusters.len());
+        for (&k, state) in self.n_clusters.iter().zip(state.chunks_exact(2)) {
+            let (mine, others) = centroids.split_at(k * self.shape.n_features());
+            let outcome = match state[0] {
+                RUNNING => Outcome::Running,
+                DONE => Outcome::Done,
+                _ => Outcome::HasEmptyCluster,
+            };
+            states.push(ModelState { centroids: mine.to_vec(), n_iter: state[1] as usize, outcome });
+            centroids = others;
+        }
+        Ok(states)
+    }
+
+    fn move_centroids(&self, max_iter: usize) {
         let (n_models, n_features) = (self.n_clusters.len(), self.shape.n_features());
         // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its models are those of the
         // grid, and the table's clusters are those of the models.
@@ -218,8 +212,7 @@ impl Batch {
                 buffer(&self.state, 2 * n_models),
                 self.n_total,
                 n_features,
-                rule.tolerance,
-                u32::try_from(rule.max_iter).unwrap_or(u32::MAX),
+                u32::try_from(max_iter).unwrap_or(u32::MAX),
                 0,
                 self.shape.units,
             );
@@ -314,7 +307,6 @@ fn move_kernel(
     state: &mut [u32],
     n_total: usize,
     n_features: usize,
-    tolerance: f32,
     max_iter: u32,
     zero: u32,
     #[comptime] units: usize,
@@ -324,6 +316,7 @@ fn move_kernel(
     let model = CUBE_POS_X as usize;
     let first = table[model * FIELDS + FIRST] as usize;
     let n_clusters = table[model * FIELDS + N_CLUSTERS] as usize;
+    let tolerance = f32::reinterpret(table[model * FIELDS + TOLERANCE]);
     let runs = state[2 * model] == RUNNING;
     let n_iter = state[2 * model + 1] + 1;
 

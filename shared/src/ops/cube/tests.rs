@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor};
 use super::can_run;
 use crate::device::{DeviceRequest, choose};
 use crate::matrix::Matrix;
-use crate::ops::{Assignment, TreeLinks, assign_and_accumulate, candidate_distances, descend, reference};
+use crate::ops::{Assignment, TreeLinks, assign_and_accumulate, candidate_distances, descend, nearest, reference};
 
 /// A GPU, or the software adapter, or nothing.
 fn gpu() -> Option<Device> {
@@ -76,7 +76,11 @@ fn whole_numbers_are_assigned_exactly_as_by_the_reference() {
     for (n, d, k) in shapes {
         let (x, c) = (whole_numbers(n, d, 1), whole_numbers(k, d, 2));
         assert!(has_kernel(&device, [n, d], k), "{n} x {d}, {k} clusters");
-        same(&on(&device, &x, &c), &plain(&x, &c));
+        let kernel = on(&device, &x, &c);
+        same(&kernel, &plain(&x, &c));
+        let (labels, distances) = nearest(&x.to_tensor(&device), &c.to_tensor(&device));
+        assert_eq!(ints(&labels), ints(&kernel.labels));
+        assert_eq!(floats(&distances), floats(&kernel.squared_distances));
     }
 }
 

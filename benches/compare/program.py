@@ -1,0 +1,63 @@
+"""Atalaya's side of a comparison: `kmeans-bench`, built and asked."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from environment import ROOT
+
+
+# Cargo builds a dependency with the features that all packages named here ask of it. Of `shared` alone that would be
+# fewer, and another build of everything.
+KMEANS_BENCH = ["-p", "shared", "-p", "trainer", "--example", "kmeans-bench"]
+TRAINER = ["-p", "trainer", "--bin", "trainer"]
+
+
+def build(target: list[str], features: str | None = None) -> Path:
+    """Builds a program on what `cargo test` and `cargo run` have built already; its path."""
+    cargo = shutil.which("cargo") or str(Path.home() / ".cargo/bin/cargo")
+    command = [cargo, "build", *target, "--message-format=json-render-diagnostics"]
+    if features:
+        command += ["--features", ",".join(f"shared/{feature}" for feature in features.split(","))]
+    try:
+        result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, env=outside_of_cargo(), text=True)
+    except FileNotFoundError:
+        sys.exit("error: cargo is missing: install Rust as README.md says")
+    if result.returncode != 0:
+        sys.exit(f"error: `{' '.join(command)}` failed")
+    messages = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    return Path(next(m["executable"] for m in reversed(messages) if m.get("executable")))
+
+
+def outside_of_cargo() -> dict[str, str]:
+    """This process's environment without what an outer cargo says of itself: build scripts would run again."""
+    kept = ("CARGO_HOME", "CARGO_TARGET_DIR")
+    return {k: v for k, v in os.environ.items() if k in kept or not (k.startswith("CARGO") or k == "LD_LIBRARY_PATH")}
+
+
+class Program:
+    """`kmeans-bench serve`: a process that holds the points, so that each request is one timed call."""
+
+    def __init__(self, executable: Path, threads: int, device: str = "cpu") -> None:
+        environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+        command = [str(executable), "serve", "--device", device]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
+
+    def ask(self, *words: object) -> dict[str, Any]:
+        """The answer to a request; see `shared/examples/kmeans-bench/serve.rs`."""
+        assert self.process.stdin and self.process.stdout
+        print(*words, sep="\t", file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"error: kmeans-bench ended with {self.process.wait()} at the request {words}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.communicate()

@@ -1,0 +1,154 @@
+//! How long clustering and scoring take.
+//!
+//! ```text
+//! cargo bench -p shared -p trainer --profile dev                                    all but 10 million rows
+//! cargo bench -p shared -p trainer --profile dev -- --include-ignored              those too, in 3 GB
+//! cargo bench -p shared -p trainer --profile dev -- scoring                        what has it in its name
+//! ```
+//!
+//! With `--profile dev` the dependencies are those that `cargo test` has built; without, cargo builds all of them again.
+
+#[path = "../examples/kmeans-bench/data.rs"]
+mod data;
+
+use std::fmt;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use data::{first_rows, overlapping};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use shared::detector::Detector;
+use shared::kmeans::{KMeansParams, Points, fit_from, fit_sweep, fit_tree};
+use shared::matrix::{FeatureMatrix, Matrix};
+use shared::model::Model;
+use shared::ops;
+
+const SEED: u64 = 42;
+
+/// What the pipelines that ship ask for.
+const PARAMS: KMeansParams = KMeansParams { n_init: 10, max_iter: 300, tol: 1e-4, seed: SEED };
+
+/// About as many rows and features as a season of invoices has.
+const INVOICES: Size = Size { n_samples: 12_000, n_features: 5, n_clusters: 20 };
+
+/// What the engine is tuned for: many rows, low dimensions, few clusters.
+const TYPICAL: Size = Size { n_samples: 1_000_000, n_features: 8, n_clusters: 20 };
+
+fn main() {
+    divan::main();
+}
+
+/// How much there is to cluster.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    n_samples: usize,
+    n_features: usize,
+    n_clusters: usize,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} x {} x {}", self.n_samples, self.n_features, self.n_clusters)
+    }
+}
+
+impl Size {
+    fn matrix(&self) -> Matrix {
+        overlapping(self.n_samples, self.n_features, SEED)
+    }
+
+    /// # Panics
+    /// Never: the rows are finite and differ.
+    fn points(&self) -> Points {
+        Points::new(self.matrix(), self.n_clusters, &Device::flex()).expect("rows that can be clustered")
+    }
+}
+
+fn small_and_middle() -> impl Iterator<Item = Size> {
+    [100_000, 1_000_000].into_iter().flat_map(sizes)
+}
+
+fn large() -> impl Iterator<Item = Size> {
+    sizes(10_000_000)
+}
+
+fn sizes(n_samples: usize) -> impl Iterator<Item = Size> {
+    let of_width = move |n_features| [5, 20, 100].map(|n_clusters| Size { n_samples, n_features, n_clusters });
+    [5, 8, 30].into_iter().flat_map(of_width)
+}
+
+/// One pass that assigns and adds up: what an iteration consists of, but for a division a cluster.
+#[divan::bench(args = small_and_middle(), max_time = 1)]
+fn iteration(bencher: Bencher, size: Size) {
+    pass(bencher, size);
+}
+
+/// The same over ten million rows.
+#[divan::bench(args = large(), max_time = 2, ignore)]
+fn iteration_of_many_rows(bencher: Bencher, size: Size) {
+    pass(bencher, size);
+}
+
+fn pass(bencher: Bencher, size: Size) {
+    let points = size.points();
+    let centroids = first_rows(&points.matrix, size.n_clusters).to_tensor(&Device::flex());
+    let bencher = bencher.counter(ItemsCount::new(size.n_samples));
+    bencher.bench_local(|| ops::assign_and_accumulate(&points.tensor, &centroids));
+}
+
+/// Twenty iterations and what comes before and after them.
+#[divan::bench(args = [TYPICAL], max_time = 5)]
+fn fit(bencher: Bencher, size: Size) {
+    let points = size.points();
+    let start = first_rows(&points.matrix, size.n_clusters);
+    let params = KMeansParams { n_init: 1, max_iter: 20, tol: 0.0, seed: SEED };
+    bencher.with_inputs(|| start.clone()).bench_local_values(|start| fit_from(&points, start, &params));
+}
+
+/// k-means for every k up to 20, ten restarts each.
+#[divan::bench(args = [INVOICES], max_time = 10)]
+fn sweep(bencher: Bencher, size: Size) {
+    let points = size.points();
+    bencher.bench_local(|| fit_sweep(&points, size.n_clusters, &PARAMS, &|| {}));
+}
+
+/// A tree of 20 leaves.
+#[divan::bench(args = [INVOICES, TYPICAL], max_time = 10)]
+fn bisecting(bencher: Bencher, size: Size) {
+    let points = size.points();
+    bencher.bench_local(|| fit_tree(&points, size.n_clusters, &PARAMS, &|| {}));
+}
+
+/// One step of seeding: what each of four candidates would leave of the distances to the closest centroid.
+#[divan::bench(args = [INVOICES, TYPICAL], max_time = 2)]
+fn seeding_step(bencher: Bencher, size: Size) {
+    let (device, points) = (Device::flex(), size.points());
+    let infinite = TensorData::new(vec![f32::INFINITY; size.n_samples], [size.n_samples]);
+    let closest = Tensor::<1>::from_data(infinite, &device); // (n_samples)
+    let candidates = first_rows(&points.matrix, 4).to_tensor(&device); // (n_candidates, n_features)
+    bencher.bench_local(|| ops::candidate_distances(&points.tensor, &closest, &candidates));
+}
+
+const BATCHES: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
+
+/// Batches of features to scores and contributions, by the model that ships.
+#[divan::bench(args = BATCHES, max_time = 1)]
+fn scoring_kmeans(bencher: Bencher, n_samples: usize) {
+    score(bencher, n_samples, "kmeans");
+}
+
+/// The same with the tree that ships.
+#[divan::bench(args = BATCHES, max_time = 1)]
+fn scoring_bisecting_kmeans(bencher: Bencher, n_samples: usize) {
+    score(bencher, n_samples, "bisecting-kmeans");
+}
+
+fn score(bencher: Bencher, n_samples: usize, detector: &str) {
+    let path = Model::path(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"), "invoices", detector);
+    let detector = Detector::new(Model::read(&path).expect("the model that ships"), &Device::flex());
+    let matrix = overlapping(n_samples, detector.model().features.len(), SEED);
+    let features = matrix.values().iter().map(|value| f64::from(*value)).collect();
+    let features = FeatureMatrix::from_values(matrix.n_features(), features);
+    bencher.counter(ItemsCount::new(n_samples)).bench_local(|| detector.score(&features));
+}

@@ -1,0 +1,234 @@
+//! Lloyd's algorithm as one program on a GPU, for many runs over the same points.
+//!
+//! A round is one pass over the points for all runs that have not stopped. Whether a run stops is decided on the device,
+//! which freezes it, and the host looks only every few rounds. A run with an empty cluster is frozen too: the host takes
+//! that round for it, and lets it go on. What comes out of a run is the same, bit for bit, whatever runs beside it.
+
+use burn::backend::DispatchDevice;
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use cubecl::prelude::Client;
+
+use super::Running;
+use crate::kmeans::lloyd::Limits;
+use crate::kmeans::{KMeansError, Points};
+use crate::matrix::Matrix;
+use crate::ops::cube::models::{Batch, Chunk, Model, Outcome};
+use crate::ops::cube::shape::TileShape;
+
+/// Rounds between two looks at points that stay on the device. A frozen run costs next to nothing, a look a wait.
+const ROUNDS: usize = 8;
+
+/// The leaf of a point that no run of a wave is about.
+const NO_LEAF: i32 = -1;
+
+/// The points of one [`Points`], and the device that passes over them.
+pub(super) struct Program<'a> {
+    points: &'a Points,
+    client: Client,
+    /// Whether the points stay on the device between passes.
+    held: bool,
+}
+
+impl<'a> Program<'a> {
+    /// `None` when the points are not on a GPU.
+    pub(super) fn new(points: &'a Points) -> Option<Self> {
+        let DispatchDevice::Cube(device) = points.device().as_dispatch() else { return None };
+        let client = device.client();
+        let memory = &client.properties().memory;
+        // Where the device does not say how much memory it has, it has what it allows a single buffer to take.
+        let room = memory.max_memory().map_or(memory.max_page_size, |bytes| bytes / 2);
+        let held = points.rows().bytes() <= room;
+        Some(Self { points, client, held })
+    }
+
+    /// Runs the `runs` to their end. `on_run` is called as they stop.
+    pub(super) fn finish(
+        &self,
+        runs: &mut [Running<'_>],
+        limits: Limits,
+        on_run: &(dyn Fn() + Sync),
+    ) -> Result<(), KMeansError> {
+        for wave in waves(runs, self.points.n_samples()) {
+            let passes = Passes::new(self, wave.leaves)?;
+            let mut left = wave.runs;
+            while !left.is_empty() {
+                let mut on = Vec::new();
+                for planned in self.plan(runs, &left) {
+                    on.extend(self.advance(&passes, runs, planned, limits, on_run)?);
+                }
+                left = on;
+            }
+        }
+        Ok(())
+    }
+
+    /// Batches of runs that the same kernel serves, so that what a run gets depends on itself alone.
+    fn plan(&self, runs: &[Running<'_>], left: &[(usize, i32)]) -> Vec<Planned> {
+        let mut batches = Vec::<Planned>::new();
+        let n_samples = self.points.n_samples().min(self.points.most_rows());
+        for &(run, leaf) in left {
+            let k = runs[run].centroids.n_samples();
+            let shape = TileShape::new(&self.client, n_samples, self.points.n_features(), k);
+            let kernel = shape.map(|shape| (shape, shape.rows(n_samples, k)));
+            let room = kernel.map_or(usize::MAX, |(shape, rows)| Batch::most_clusters(&self.client, shape, rows));
+            let fits = |batch: &&mut Planned| batch.kernel == kernel && batch.n_clusters + k <= room;
+            if let Some(batch) = batches.iter_mut().find(fits) {
+                batch.runs.push((run, leaf));
+                batch.n_clusters += k;
+            } else {
+                batches.push(Planned { kernel, runs: vec![(run, leaf)], n_clusters: k });
+            }
+        }
+        batches
+    }
+
+    /// Some rounds of a batch; returns the runs that have not stopped.
+    fn advance(
+        &self,
+        passes: &Passes<'_>,
+        runs: &mut [Running<'_>],
+        planned: Planned,
+        limits: Limits,
+        on_run: &(dyn Fn() + Sync),
+    ) -> Result<Vec<(usize, i32)>, KMeansError> {
+        let Some((shape, n_rows)) = planned.kernel else {
+            for (run, _) in planned.runs {
+                runs[run].finish(self.points, limits)?;
+                on_run();
+            }
+            return Ok(Vec::new());
+        };
+        let model = |&(run, leaf): &(usize, i32)| runs[run].model(leaf);
+        let models: Vec<Model<'_>> = planned.runs.iter().map(model).collect();
+        let batch = Batch::new(&self.client, shape, n_rows, &models);
+        for _ in 0..if self.held { ROUNDS } else { 1 } {
+            let mut is_first = true;
+            passes.each_chunk(|chunk| {
+                batch.pass(chunk, is_first);
+                is_first = false;
+            })?;
+            batch.end_round(limits.max_iter);
+        }
+        let states = batch.read().map_err(|error| KMeansError::Device(format!("{error:?}")))?;
+        let mut left = Vec::new();
+        for ((run, leaf), state) in planned.runs.into_iter().zip(states) {
+            let running = &mut runs[run];
+            running.centroids = Matrix::from_values(self.points.n_features(), state.centroids);
+            running.n_iter = state.n_iter;
+            let stopped = match state.outcome {
+                Outcome::Running => false,
+                Outcome::Done => true,
+                Outcome::HasEmptyCluster => running.round(self.points, limits)?,
+            };
+            if stopped {
+                on_run();
+            } else {
+                left.push((run, leaf));
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// Runs that go together.
+struct Planned {
+    /// The kernel and how many cubes go along the points; `None` when the device has none for so many clusters.
+    kernel: Option<(TileShape, usize)>,
+    /// Indices of the runs, and the leaf of each.
+    runs: Vec<(usize, i32)>,
+    n_clusters: usize,
+}
+
+/// Runs that can share their passes: no point is a member of two different parts.
+struct Wave {
+    /// The leaf of each point, where runs are about parts of the points.
+    leaves: Option<Vec<i32>>,
+    /// Indices of the runs, and the leaf of each.
+    runs: Vec<(usize, i32)>,
+}
+
+/// Sorts runs into waves: those over all points, and those over parts of them, which do not overlap in a tree.
+fn waves(runs: &[Running<'_>], n_samples: usize) -> Vec<Wave> {
+    let whole: Vec<(usize, i32)> =
+        (0..runs.len()).filter(|&run| runs[run].members.is_none()).map(|run| (run, 0)).collect();
+    let mut waves = vec![Wave { leaves: None, runs: whole }];
+    let mut left: Vec<usize> = (0..runs.len()).filter(|&run| runs[run].members.is_some()).collect();
+    while !left.is_empty() {
+        let mut leaves = vec![NO_LEAF; n_samples];
+        let mut parts = Vec::new();
+        let mut wave = Vec::new();
+        left.retain(|&run| {
+            let Some(members) = runs[run].members else { return false };
+            let known = parts.iter().position(|part| std::ptr::eq(*part, members));
+            let leaf = known.unwrap_or(parts.len()) as i32;
+            if known.is_none() {
+                if members.indices().any(|index| leaves[index] != NO_LEAF) {
+                    return true;
+                }
+                members.indices().for_each(|index| leaves[index] = leaf);
+                parts.push(members);
+            }
+            wave.push((run, leaf));
+            false
+        });
+        waves.push(Wave { leaves: Some(leaves), runs: wave });
+    }
+    waves
+}
+
+/// The points of a wave, chunk by chunk.
+struct Passes<'a> {
+    points: &'a Points,
+    leaves: Option<Vec<i32>>,
+    /// Where they stay on the device.
+    held: Option<Vec<Chunk>>,
+}
+
+impl<'a> Passes<'a> {
+    fn new(program: &Program<'a>, leaves: Option<Vec<i32>>) -> Result<Self, KMeansError> {
+        let mut passes = Self { points: program.points, leaves, held: None };
+        if program.held {
+            let mut first = 0;
+            let chunk = |x: &Tensor<2>| {
+                first += x.dims()[0];
+                passes.chunk(x, first - x.dims()[0])
+            };
+            passes.held = Some(program.points.held()?.iter().map(chunk).collect::<Result<_, _>>()?);
+        }
+        Ok(passes)
+    }
+
+    fn each_chunk(&self, mut visit: impl FnMut(&Chunk)) -> Result<(), KMeansError> {
+        if let Some(held) = &self.held {
+            held.iter().for_each(visit);
+            return Ok(());
+        }
+        let (mut first, mut problem) = (0, None);
+        self.points.each_tensor(None, |_, x| {
+            match self.chunk(x, first) {
+                Ok(chunk) => visit(&chunk),
+                Err(error) => problem = Some(error),
+            }
+            first += x.dims()[0];
+        })?;
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// The rows `x`, which follow `first` others, as the kernels take them.
+    fn chunk(&self, x: &Tensor<2>, first: usize) -> Result<Chunk, KMeansError> {
+        let device = |error| KMeansError::Device(format!("{error:?}"));
+        let n_samples = x.dims()[0];
+        let leaves = match &self.leaves {
+            Some(leaves) => {
+                let leaves = TensorData::new(leaves[first..first + n_samples].to_vec(), [n_samples]);
+                let leaves = Tensor::<1, Int>::from_data(leaves, (&x.device(), DType::I32)); // (rows)
+                Some(into_contiguous(leaves.try_into_primitive::<CubeBackend>().map_err(device)?).handle)
+            }
+            None => None,
+        };
+        let x = into_contiguous(x.clone().try_into_primitive::<CubeBackend>().map_err(device)?);
+        Ok(Chunk { x: x.handle, leaves, n_samples })
+    }
+}

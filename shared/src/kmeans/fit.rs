@@ -1,0 +1,78 @@
+//! Clusters as they come out of a run.
+
+use super::lloyd::{Limits, Start, evaluate, lloyd};
+use super::{KMeansError, KMeansParams, Members, Points};
+use crate::matrix::Matrix;
+use crate::ops;
+
+use burn::tensor::Tensor;
+
+/// A finished run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KMeansFit {
+    /// `(n_clusters, n_features)`
+    pub centroids: Matrix,
+    /// How many points each cluster has.
+    pub counts: Vec<u64>,
+    /// Sum of the squared distances to the nearest centroid.
+    pub inertia: f64,
+    /// Each cluster's part of it.
+    pub cluster_inertia: Vec<f64>,
+    /// Index of each cluster's farthest point; of an empty cluster, no point's.
+    pub farthest: Vec<usize>,
+    /// Rounds until it stopped.
+    pub n_iter: usize,
+}
+
+impl KMeansFit {
+    /// Whether this run is better than `other` by more than rounding.
+    pub(super) fn beats(&self, other: &Self) -> bool {
+        self.inertia < other.inertia * (1.0 - 1e-6)
+    }
+}
+
+/// Keeps a run if it is better than the best so far.
+pub(super) fn keep(best: &mut Option<KMeansFit>, fit: KMeansFit) {
+    if best.as_ref().is_none_or(|best| fit.beats(best)) {
+        *best = Some(fit);
+    }
+}
+
+/// Runs Lloyd's algorithm from each start, and looks at the clusters that come out. `on_run` is called as runs stop.
+pub(super) fn fits(
+    points: &Points,
+    starts: Vec<Start<'_>>,
+    params: &KMeansParams,
+    on_run: &(dyn Fn() + Sync),
+) -> Result<Vec<KMeansFit>, KMeansError> {
+    let limits = Limits { max_iter: params.max_iter, max_state_bytes: params.max_state_bytes };
+    let members: Vec<Option<&Members>> = starts.iter().map(|start| start.members).collect();
+    let runs = lloyd(points, starts, limits, on_run)?;
+    let clusters: Vec<_> = runs.iter().map(|run| &run.centroids).zip(members).collect();
+    let evaluations = evaluate(points, &clusters)?;
+    let fit = |(run, evaluation): (super::lloyd::Run, ops::cpu::Evaluation)| KMeansFit {
+        centroids: run.centroids,
+        counts: evaluation.counts,
+        inertia: evaluation.inertia.iter().sum(),
+        cluster_inertia: evaluation.inertia,
+        farthest: evaluation.farthest.into_iter().map(|(index, _)| index).collect(),
+        n_iter: run.n_iter,
+    };
+    Ok(runs.into_iter().zip(evaluations).map(fit).collect())
+}
+
+/// One run of Lloyd's algorithm over all points from `start` `(n_clusters, n_features)`.
+///
+/// # Errors
+/// [`KMeansError`] when points in a file cannot be read, or the device fails.
+pub fn fit_from(points: &Points, start: Matrix, params: &KMeansParams) -> Result<KMeansFit, KMeansError> {
+    let tolerance = params.tol * points.mean_variance();
+    let start = Start { centroids: start, members: None, tolerance };
+    Ok(fits(points, vec![start], params, &|| {})?.swap_remove(0))
+}
+
+/// Each point's nearest of `centroids`, `(n_samples)`, and the squared distance to it, `(n_samples)`.
+pub fn predict(x: &Tensor<2>, centroids: &Tensor<2>) -> (Vec<i32>, Vec<f32>) {
+    let (labels, squared_distances) = ops::nearest(x, centroids);
+    (labels.into_data().iter::<i32>().collect(), squared_distances.into_data().iter::<f32>().collect())
+}

@@ -1,0 +1,87 @@
+//! Distances to the closest centroid so far, and what a candidate for the next one would leave of them.
+
+use rayon::prelude::*;
+
+use super::assign::each_tile;
+use super::lanes::{LANES, Lanes};
+use super::scan::{self, Packed};
+use super::{CHUNK, Rows, multiversion};
+
+/// For each candidate: each point's distance to the closest centroid if the candidate were one, and their sum.
+pub(crate) fn candidates(x: Rows<'_>, closest: &[f32], candidates: Rows<'_>) -> (Vec<f32>, Vec<f64>) {
+    let n_samples = x.len();
+    let mut output = Vec::with_capacity(candidates.len() * n_samples);
+    let mut potentials = Vec::with_capacity(candidates.len());
+    for index in 0..candidates.len() {
+        let packed = Packed::new(Rows { values: candidates.row(index), ..candidates });
+        let mut left = closest.to_vec();
+        let chunks = left.par_chunks_mut(CHUNK).enumerate();
+        let parts: Vec<f64> = chunks.map(|(index, left)| seed_step(x.chunk(index), left, &packed, &mut [])).collect();
+        potentials.push(parts.iter().sum());
+        output.append(&mut left);
+    }
+    (output, potentials)
+}
+
+/// Takes a new centroid, the first of `centers`, into the distances to the closest one of a chunk's points, and weighs
+/// the centers after it as candidates: `potentials` gets the sum of the distances that each would leave. Returns the
+/// sum of `closest`.
+pub(crate) fn seed_step(x: Rows<'_>, closest: &mut [f32], centers: &Packed, potentials: &mut [f64]) -> f64 {
+    let mut total = 0.0;
+    seed_chunk(x, closest, centers, potentials, &mut total);
+    total
+}
+
+/// The first point of a chunk at which the running sum of `weights` exceeds `target`.
+pub(crate) fn draw_in_chunk(weights: &[f32], target: f64) -> usize {
+    let mut sum = 0.0;
+    let passes = |weight: &f32| {
+        sum += f64::from(*weight);
+        sum > target
+    };
+    let last_possible = || weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(0);
+    weights.iter().position(passes).unwrap_or_else(last_possible)
+}
+
+multiversion!(fn seed_chunk(x: Rows<'_>, closest: &mut [f32], centers: &Packed, potentials: &mut [f64], total: &mut f64) = seed_body);
+
+#[inline(always)]
+unsafe fn seed_body<V: Lanes>(
+    x: Rows<'_>,
+    closest: &mut [f32],
+    centers: &Packed,
+    potentials: &mut [f64],
+    total: &mut f64,
+) {
+    let mut distances = vec![[0f32; LANES]; potentials.len() + 1];
+    // Sums lane by lane, so that a block costs additions of whole registers.
+    let mut lane_totals = [0f64; LANES];
+    let mut lane_potentials = vec![[0f64; LANES]; potentials.len()];
+    unsafe {
+        each_tile::<V>(
+            x,
+            x.len(),
+            |row| row,
+            |start, lanes, tile| {
+                scan::distances::<V>(tile, centers, &mut distances);
+                let mut left = [0f32; LANES];
+                left[..lanes].copy_from_slice(&closest[start..start + lanes]);
+                for lane in 0..LANES {
+                    left[lane] = if distances[0][lane] < left[lane] { distances[0][lane] } else { left[lane] };
+                    lane_totals[lane] += f64::from(left[lane]);
+                }
+                for (sums, distances) in lane_potentials.iter_mut().zip(&distances[1..]) {
+                    for lane in 0..LANES {
+                        let with = if distances[lane] < left[lane] { distances[lane] } else { left[lane] };
+                        sums[lane] += f64::from(with);
+                    }
+                }
+                closest[start..start + lanes].copy_from_slice(&left[..lanes]);
+            },
+        );
+    }
+    *total = lane_totals.iter().sum();
+    for (potential, sums) in potentials.iter_mut().zip(&lane_potentials) {
+        *potential = sums.iter().sum();
+    }
+}

@@ -1,0 +1,296 @@
+//! Sixteen float32 lanes: in one AVX-512 register, or in an array that the compiler lays over the registers there are.
+//!
+//! Both give the same bits wherever the processor has fused multiply-add, which is everywhere but on x86-64 without
+//! AVX2: the additions and multiplications are the same, in the same order.
+
+/// Lanes of a block.
+pub(super) const LANES: usize = 16;
+
+/// One value of 16 points.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Block(pub [f32; LANES]);
+
+/// The arithmetic of the kernels.
+///
+/// # Safety
+/// Every function may be called only where the processor has the instructions of the implementation: inside the
+/// versions that [`multiversion`](super::multiversion) makes, which ask for them first.
+pub(super) trait Lanes: Copy {
+    /// 16 float32.
+    type Floats: Copy;
+    /// 16 int32.
+    type Ints: Copy;
+
+    unsafe fn splat(value: f32) -> Self::Floats;
+    unsafe fn splat_int(value: i32) -> Self::Ints;
+    unsafe fn load(block: &Block) -> Self::Floats;
+    unsafe fn floats(values: Self::Floats) -> [f32; LANES];
+    unsafe fn ints(values: Self::Ints) -> [i32; LANES];
+    /// `sum + (a - b)²`
+    unsafe fn add_squared_difference(sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn min(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn max(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `id` where `a < b`, else `label`.
+    unsafe fn label_if_less(a: Self::Floats, b: Self::Floats, id: Self::Ints, label: Self::Ints) -> Self::Ints;
+
+    /// Four features from `feature` on of the 16 rows that begin at `offsets` of `values`, feature by feature.
+    ///
+    /// Each `offset + feature + 4` lies within `values`.
+    unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Block; 4]);
+
+    /// Adds `row`, times `sign`, to `sum`, which is as long as `row` rounded up to a multiple of 8.
+    unsafe fn add_row(sum: &mut [f64], row: &[f32], sign: f64);
+
+    /// Takes `drift[label]` from each point's slack and appends the positions where nothing is left to `spent`.
+    ///
+    /// `drift` is 32 values or more, and each label is one of its indices.
+    unsafe fn spend(labels: &[u16], slack: &mut [f32], drift: &[f32], spent: &mut Vec<u16>);
+}
+
+/// What of a slack remains in spite of the rounding of its subtractions.
+pub(super) const KEPT: f32 = 1.0 - 2.0 * f32::EPSILON;
+
+/// Arrays of 16; `FUSED` when the processor has fused multiply-add.
+#[derive(Clone, Copy)]
+pub(super) struct Portable<const FUSED: bool>;
+
+impl<const FUSED: bool> Lanes for Portable<FUSED> {
+    type Floats = [f32; LANES];
+    type Ints = [i32; LANES];
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> [f32; LANES] {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn splat_int(value: i32) -> [i32; LANES] {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(block: &Block) -> [f32; LANES] {
+        block.0
+    }
+
+    #[inline(always)]
+    unsafe fn floats(values: [f32; LANES]) -> [f32; LANES] {
+        values
+    }
+
+    #[inline(always)]
+    unsafe fn ints(values: [i32; LANES]) -> [i32; LANES] {
+        values
+    }
+
+    #[inline(always)]
+    unsafe fn add_squared_difference(mut sum: [f32; LANES], a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        for lane in 0..LANES {
+            let difference = a[lane] - b[lane];
+            sum[lane] =
+                if FUSED { difference.mul_add(difference, sum[lane]) } else { sum[lane] + difference * difference };
+        }
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn min(mut a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        for lane in 0..LANES {
+            a[lane] = if a[lane] < b[lane] { a[lane] } else { b[lane] };
+        }
+        a
+    }
+
+    #[inline(always)]
+    unsafe fn max(mut a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        for lane in 0..LANES {
+            a[lane] = if a[lane] > b[lane] { a[lane] } else { b[lane] };
+        }
+        a
+    }
+
+    #[inline(always)]
+    unsafe fn label_if_less(
+        a: [f32; LANES],
+        b: [f32; LANES],
+        id: [i32; LANES],
+        mut label: [i32; LANES],
+    ) -> [i32; LANES] {
+        for lane in 0..LANES {
+            label[lane] = if a[lane] < b[lane] { id[lane] } else { label[lane] };
+        }
+        label
+    }
+
+    #[inline(always)]
+    unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Block; 4]) {
+        for (lane, offset) in offsets.iter().enumerate() {
+            let row = &values[offset + feature..offset + feature + 4];
+            for (column, value) in columns.iter_mut().zip(row) {
+                column.0[lane] = *value;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_row(sum: &mut [f64], row: &[f32], sign: f64) {
+        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x) * sign);
+    }
+
+    #[inline(always)]
+    unsafe fn spend(labels: &[u16], slack: &mut [f32], drift: &[f32], spent: &mut Vec<u16>) {
+        for (position, (label, slack)) in labels.iter().zip(slack).enumerate() {
+            *slack = (*slack - drift[usize::from(*label)]) * KEPT;
+            if *slack <= 0.0 {
+                spent.push(position as u16);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx512::Avx512;
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{Block, KEPT, LANES, Lanes};
+
+    /// AVX-512 F, VL, DQ and BW.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx512;
+
+    impl Lanes for Avx512 {
+        type Floats = __m512;
+        type Ints = __m512i;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_int(value: i32) -> __m512i {
+            unsafe { _mm512_set1_epi32(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(block: &Block) -> __m512 {
+            unsafe { _mm512_load_ps(block.0.as_ptr()) }
+        }
+
+        #[inline(always)]
+        unsafe fn floats(values: __m512) -> [f32; LANES] {
+            let mut block = Block([0.0; LANES]);
+            unsafe { _mm512_store_ps(block.0.as_mut_ptr(), values) };
+            block.0
+        }
+
+        #[inline(always)]
+        unsafe fn ints(values: __m512i) -> [i32; LANES] {
+            let mut output = [0; LANES];
+            unsafe { _mm512_storeu_epi32(output.as_mut_ptr(), values) };
+            output
+        }
+
+        #[inline(always)]
+        unsafe fn add_squared_difference(sum: __m512, a: __m512, b: __m512) -> __m512 {
+            unsafe {
+                let difference = _mm512_sub_ps(a, b);
+                _mm512_fmadd_ps(difference, difference, sum)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn min(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn label_if_less(a: __m512, b: __m512, id: __m512i, label: __m512i) -> __m512i {
+            unsafe { _mm512_mask_mov_epi32(label, _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), id) }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Block; 4]) {
+            debug_assert!(offsets.iter().all(|offset| offset + feature + 4 <= values.len()));
+            unsafe {
+                // Four rows, four apart, side by side: after the transposition within each quarter of the register
+                // the lanes stand in the order of the rows.
+                let quarter = |row: usize| _mm_loadu_ps(values.as_ptr().add(offsets[row] + feature));
+                let rows = |first: usize| {
+                    let two = _mm512_insertf32x4::<1>(_mm512_castps128_ps512(quarter(first)), quarter(first + 4));
+                    _mm512_insertf32x4::<3>(_mm512_insertf32x4::<2>(two, quarter(first + 8)), quarter(first + 12))
+                };
+                let (a, b, c, d) = (rows(0), rows(1), rows(2), rows(3));
+                let (ab_low, ab_high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                let (cd_low, cd_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                let pairs = |x: __m512, y: __m512| {
+                    let (x, y) = (_mm512_castps_pd(x), _mm512_castps_pd(y));
+                    (_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)))
+                };
+                let ((first, second), (third, fourth)) = (pairs(ab_low, cd_low), pairs(ab_high, cd_high));
+                for (column, lanes) in columns.iter_mut().zip([first, second, third, fourth]) {
+                    _mm512_store_ps(column.0.as_mut_ptr(), lanes);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn add_row(sum: &mut [f64], row: &[f32], sign: f64) {
+            debug_assert!(sum.len() == row.len().next_multiple_of(8));
+            for (sum, row) in sum.chunks_exact_mut(8).zip(row.chunks(8)) {
+                unsafe {
+                    let mask = (0xffu32 >> (8 - row.len())) as __mmask8;
+                    let row = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, row.as_ptr()));
+                    let total = _mm512_fmadd_pd(row, _mm512_set1_pd(sign), _mm512_loadu_pd(sum.as_ptr()));
+                    _mm512_storeu_pd(sum.as_mut_ptr(), total);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn spend(labels: &[u16], slack: &mut [f32], drift: &[f32], spent: &mut Vec<u16>) {
+            debug_assert!(drift.len() >= 32 && labels.iter().all(|&label| usize::from(label) < drift.len()));
+            let whole = labels.len() / LANES * LANES;
+            spent.reserve(labels.len() + LANES);
+            let mut n_spent = spent.len();
+            unsafe {
+                let (low, high) = (_mm512_loadu_ps(drift.as_ptr()), _mm512_loadu_ps(drift.as_ptr().add(LANES)));
+                let kept = _mm512_set1_ps(KEPT);
+                let mut positions = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                for start in (0..whole).step_by(LANES) {
+                    let label = _mm512_cvtepu16_epi32(_mm256_loadu_si256(labels.as_ptr().add(start).cast()));
+                    // Two registers hold the table for up to 32 clusters; a gather costs several times as much.
+                    let lost = if drift.len() == 32 {
+                        _mm512_permutex2var_ps(low, label, high)
+                    } else {
+                        _mm512_i32gather_ps::<4>(label, drift.as_ptr())
+                    };
+                    let at = slack.as_mut_ptr().add(start);
+                    let left = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(at), lost), kept);
+                    _mm512_storeu_ps(at, left);
+                    let mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(left, _mm512_setzero_ps());
+                    let found = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(mask, positions));
+                    _mm256_storeu_si256(spent.as_mut_ptr().add(n_spent).cast(), found);
+                    n_spent += mask.count_ones() as usize;
+                    positions = _mm512_add_epi32(positions, _mm512_set1_epi32(LANES as i32));
+                }
+                spent.set_len(n_spent);
+            }
+            for (position, (label, slack)) in labels.iter().zip(slack).enumerate().skip(whole) {
+                *slack = (*slack - drift[usize::from(*label)]) * KEPT;
+                if *slack <= 0.0 {
+                    spent.push(position as u16);
+                }
+            }
+        }
+    }
+}
