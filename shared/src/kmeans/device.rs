@@ -88,15 +88,23 @@ pub(super) fn evaluate(
     points: &Points,
     centroids: &[(&Matrix, Option<&Members>)],
 ) -> Result<Vec<Evaluation>, KMeansError> {
-    let one = |&(centroids, members): &(&Matrix, Option<&Members>)| {
-        let mut evaluation = Evaluation::empty(centroids.n_samples());
-        each_nearest(points, centroids, members, |index, label, distance| {
-            evaluation.add(index, label, distance);
-            Ok(())
-        })?;
-        Ok(evaluation)
+    let on_gpu = match Program::new(points) {
+        Some(program) => program.evaluate(centroids)?,
+        None => vec![None; centroids.len()],
     };
-    centroids.iter().map(one).collect()
+    let evaluations = centroids.iter().zip(on_gpu);
+    evaluations
+        .map(|(&(centroids, members), done)| done.map_or_else(|| evaluate_one(points, centroids, members), Ok))
+        .collect()
+}
+
+fn evaluate_one(points: &Points, centroids: &Matrix, members: Option<&Members>) -> Result<Evaluation, KMeansError> {
+    let mut evaluation = Evaluation::empty(centroids.n_samples());
+    each_nearest(points, centroids, members, |index, label, distance| {
+        evaluation.add(index, label, distance);
+        Ok(())
+    })?;
+    Ok(evaluation)
 }
 
 /// As [`super::lloyd::labels`].

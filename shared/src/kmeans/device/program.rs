@@ -12,8 +12,10 @@ use cubecl::prelude::Client;
 
 use super::Running;
 use crate::kmeans::lloyd::Limits;
-use crate::kmeans::{KMeansError, Points};
+use crate::kmeans::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
+use crate::ops::cpu::Evaluation;
+use crate::ops::cube::evaluate::{ClusterPoints, Clustering, EvaluationBatch};
 use crate::ops::cube::models::{Batch, Chunk, Model, Outcome};
 use crate::ops::cube::shape::TileShape;
 
@@ -43,6 +45,12 @@ impl<'a> Program<'a> {
         Some(Self { points, client, held })
     }
 
+    /// As [`Program::new`], sending the points to the device in every pass.
+    #[cfg(test)]
+    pub(super) fn streaming(points: &'a Points) -> Option<Self> {
+        Some(Self { held: false, ..Self::new(points)? })
+    }
+
     /// Runs the `runs` to their end. `on_run` is called as they stop.
     pub(super) fn finish(
         &self,
@@ -50,12 +58,13 @@ impl<'a> Program<'a> {
         limits: Limits,
         on_run: &(dyn Fn() + Sync),
     ) -> Result<(), KMeansError> {
-        for wave in waves(runs, self.points.n_samples()) {
+        let members: Vec<Option<&Members>> = runs.iter().map(|run| run.members).collect();
+        for wave in waves(&members, self.points.n_samples()) {
             let passes = Passes::new(self, wave.leaves)?;
             let mut left = wave.runs;
             while !left.is_empty() {
                 let mut on = Vec::new();
-                for planned in self.plan(runs, &left) {
+                for planned in plan(&left, |run| runs[run].centroids.n_samples(), |k| self.round_kernel(k)) {
                     on.extend(self.advance(&passes, runs, planned, limits, on_run)?);
                 }
                 left = on;
@@ -64,24 +73,24 @@ impl<'a> Program<'a> {
         Ok(())
     }
 
-    /// Batches of runs that the same kernel serves, so that what a run gets depends on itself alone.
-    fn plan(&self, runs: &[Running<'_>], left: &[(usize, i32)]) -> Vec<Planned> {
-        let mut batches = Vec::<Planned>::new();
+    /// The kernel of a round with `n_clusters` clusters.
+    fn round_kernel(&self, n_clusters: usize) -> Option<Kernel> {
+        let (shape, n_rows) = self.shape(n_clusters)?;
+        Some(Kernel { shape, n_rows, room: Batch::most_clusters(&self.client, shape, n_rows) })
+    }
+
+    /// The kernel that evaluates `n_clusters` clusters.
+    fn evaluation_kernel(&self, n_clusters: usize) -> Option<Kernel> {
+        let (shape, n_rows) = self.shape(n_clusters)?;
+        let room = EvaluationBatch::most_clusters(&self.client, n_rows);
+        (n_clusters <= shape.entries()).then_some(Kernel { shape, n_rows, room })
+    }
+
+    /// What kernels for `n_clusters` clusters are compiled for, and how many cubes go along the points.
+    fn shape(&self, n_clusters: usize) -> Option<(TileShape, usize)> {
         let n_samples = self.points.n_samples().min(self.points.most_rows());
-        for &(run, leaf) in left {
-            let k = runs[run].centroids.n_samples();
-            let shape = TileShape::new(&self.client, n_samples, self.points.n_features(), k);
-            let kernel = shape.map(|shape| (shape, shape.rows(n_samples, k)));
-            let room = kernel.map_or(usize::MAX, |(shape, rows)| Batch::most_clusters(&self.client, shape, rows));
-            let fits = |batch: &&mut Planned| batch.kernel == kernel && batch.n_clusters + k <= room;
-            if let Some(batch) = batches.iter_mut().find(fits) {
-                batch.runs.push((run, leaf));
-                batch.n_clusters += k;
-            } else {
-                batches.push(Planned { kernel, runs: vec![(run, leaf)], n_clusters: k });
-            }
-        }
-        batches
+        let shape = TileShape::new(&self.client, n_samples, self.points.n_features(), n_clusters)?;
+        Some((shape, shape.rows(n_samples, n_clusters)))
     }
 
     /// Some rounds of a batch; returns the runs that have not stopped.
@@ -93,7 +102,7 @@ impl<'a> Program<'a> {
         limits: Limits,
         on_run: &(dyn Fn() + Sync),
     ) -> Result<Vec<(usize, i32)>, KMeansError> {
-        let Some((shape, n_rows)) = planned.kernel else {
+        let Some(kernel) = planned.kernel else {
             for (run, _) in planned.runs {
                 runs[run].finish(self.points, limits)?;
                 on_run();
@@ -102,7 +111,7 @@ impl<'a> Program<'a> {
         };
         let model = |&(run, leaf): &(usize, i32)| runs[run].model(leaf);
         let models: Vec<Model<'_>> = planned.runs.iter().map(model).collect();
-        let batch = Batch::new(&self.client, shape, n_rows, &models);
+        let batch = Batch::new(&self.client, kernel.shape, kernel.n_rows, &models);
         for _ in 0..if self.held { ROUNDS } else { 1 } {
             let mut is_first = true;
             passes.each_chunk(|chunk| {
@@ -111,7 +120,7 @@ impl<'a> Program<'a> {
             })?;
             batch.end_round(limits.max_iter);
         }
-        let states = batch.read().map_err(|error| KMeansError::Device(format!("{error:?}")))?;
+        let states = batch.read().map_err(failed)?;
         let mut left = Vec::new();
         for ((run, leaf), state) in planned.runs.into_iter().zip(states) {
             let running = &mut runs[run];
@@ -132,13 +141,89 @@ impl<'a> Program<'a> {
     }
 }
 
+impl Program<'_> {
+    /// What the clusters of each of `clusterings` are like; `None` for one that the device has no kernel for.
+    pub(super) fn evaluate(
+        &self,
+        clusterings: &[(&Matrix, Option<&Members>)],
+    ) -> Result<Vec<Option<Evaluation>>, KMeansError> {
+        let mut evaluations: Vec<Option<Evaluation>> = vec![None; clusterings.len()];
+        let members: Vec<Option<&Members>> = clusterings.iter().map(|(_, members)| *members).collect();
+        for wave in waves(&members, self.points.n_samples()) {
+            let passes = Passes::new(self, wave.leaves)?;
+            for planned in plan(&wave.runs, |run| clusterings[run].0.n_samples(), |k| self.evaluation_kernel(k)) {
+                let Some(kernel) = planned.kernel else { continue };
+                let clustering =
+                    |&(run, leaf): &(usize, i32)| Clustering { centroids: clusterings[run].0.values(), leaf };
+                let batch: Vec<Clustering<'_>> = planned.runs.iter().map(clustering).collect();
+                let batch = EvaluationBatch::new(&self.client, kernel.shape, kernel.n_rows, &batch);
+                let mut is_first = true;
+                passes.each_chunk(|chunk| {
+                    batch.pass(chunk, is_first);
+                    is_first = false;
+                })?;
+                for ((run, _), clusters) in planned.runs.into_iter().zip(batch.read().map_err(failed)?) {
+                    evaluations[run] = Some(evaluation(&clusters));
+                }
+            }
+        }
+        Ok(evaluations)
+    }
+}
+
+fn evaluation(clusters: &[ClusterPoints]) -> Evaluation {
+    let mut evaluation = Evaluation::empty(clusters.len());
+    for (index, cluster) in clusters.iter().enumerate().filter(|(_, cluster)| cluster.count > 0) {
+        evaluation.counts[index] = u64::from(cluster.count);
+        evaluation.inertia[index] = cluster.inertia;
+        evaluation.farthest[index] = cluster.farthest;
+    }
+    evaluation
+}
+
+fn failed(error: impl std::fmt::Debug) -> KMeansError {
+    KMeansError::Device(format!("{error:?}"))
+}
+
+/// What serves runs together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kernel {
+    shape: TileShape,
+    /// Cubes along the points.
+    n_rows: usize,
+    /// Clusters of all runs together that there is room for.
+    room: usize,
+}
+
 /// Runs that go together.
 struct Planned {
-    /// The kernel and how many cubes go along the points; `None` when the device has none for so many clusters.
-    kernel: Option<(TileShape, usize)>,
+    /// `None` when the device has none for so many clusters.
+    kernel: Option<Kernel>,
     /// Indices of the runs, and the leaf of each.
     runs: Vec<(usize, i32)>,
     n_clusters: usize,
+}
+
+/// Batches of runs that the same kernel serves, so that what a run gets depends on itself alone.
+fn plan(
+    runs: &[(usize, i32)],
+    n_clusters: impl Fn(usize) -> usize,
+    kernel: impl Fn(usize) -> Option<Kernel>,
+) -> Vec<Planned> {
+    let mut batches = Vec::<Planned>::new();
+    for &(run, leaf) in runs {
+        let k = n_clusters(run);
+        let kernel = kernel(k);
+        let room = kernel.map_or(usize::MAX, |kernel| kernel.room);
+        let fits = |batch: &&mut Planned| batch.kernel == kernel && batch.n_clusters + k <= room;
+        if let Some(batch) = batches.iter_mut().find(fits) {
+            batch.runs.push((run, leaf));
+            batch.n_clusters += k;
+        } else {
+            batches.push(Planned { kernel, runs: vec![(run, leaf)], n_clusters: k });
+        }
+    }
+    batches
 }
 
 /// Runs that can share their passes: no point is a member of two different parts.
@@ -149,28 +234,31 @@ struct Wave {
     runs: Vec<(usize, i32)>,
 }
 
-/// Sorts runs into waves: those over all points, and those over parts of them, which do not overlap in a tree.
-fn waves(runs: &[Running<'_>], n_samples: usize) -> Vec<Wave> {
-    let whole: Vec<(usize, i32)> =
-        (0..runs.len()).filter(|&run| runs[run].members.is_none()).map(|run| (run, 0)).collect();
-    let mut waves = vec![Wave { leaves: None, runs: whole }];
-    let mut left: Vec<usize> = (0..runs.len()).filter(|&run| runs[run].members.is_some()).collect();
+/// Sorts runs, by their members, into waves: those over all points, and those over parts of them, which do not overlap
+/// in a tree.
+fn waves(runs: &[Option<&Members>], n_samples: usize) -> Vec<Wave> {
+    let whole: Vec<(usize, i32)> = (0..runs.len()).filter(|&run| runs[run].is_none()).map(|run| (run, 0)).collect();
+    let mut waves = Vec::new();
+    if !whole.is_empty() {
+        waves.push(Wave { leaves: None, runs: whole });
+    }
+    let mut left: Vec<(usize, &Members)> =
+        runs.iter().enumerate().filter_map(|(run, part)| Some((run, (*part)?))).collect();
     while !left.is_empty() {
         let mut leaves = vec![NO_LEAF; n_samples];
-        let mut parts = Vec::new();
+        let mut parts = Vec::<&Members>::new();
         let mut wave = Vec::new();
-        left.retain(|&run| {
-            let Some(members) = runs[run].members else { return false };
+        left.retain(|&(run, members)| {
             let known = parts.iter().position(|part| std::ptr::eq(*part, members));
-            let leaf = known.unwrap_or(parts.len()) as i32;
+            let leaf = known.unwrap_or(parts.len());
             if known.is_none() {
                 if members.indices().any(|index| leaves[index] != NO_LEAF) {
                     return true;
                 }
-                members.indices().for_each(|index| leaves[index] = leaf);
+                members.indices().for_each(|index| leaves[index] = leaf as i32);
                 parts.push(members);
             }
-            wave.push((run, leaf));
+            wave.push((run, leaf as i32));
             false
         });
         waves.push(Wave { leaves: Some(leaves), runs: wave });
@@ -218,17 +306,16 @@ impl<'a> Passes<'a> {
 
     /// The rows `x`, which follow `first` others, as the kernels take them.
     fn chunk(&self, x: &Tensor<2>, first: usize) -> Result<Chunk, KMeansError> {
-        let device = |error| KMeansError::Device(format!("{error:?}"));
         let n_samples = x.dims()[0];
         let leaves = match &self.leaves {
             Some(leaves) => {
                 let leaves = TensorData::new(leaves[first..first + n_samples].to_vec(), [n_samples]);
                 let leaves = Tensor::<1, Int>::from_data(leaves, (&x.device(), DType::I32)); // (rows)
-                Some(into_contiguous(leaves.try_into_primitive::<CubeBackend>().map_err(device)?).handle)
+                Some(into_contiguous(leaves.try_into_primitive::<CubeBackend>().map_err(failed)?).handle)
             }
             None => None,
         };
-        let x = into_contiguous(x.clone().try_into_primitive::<CubeBackend>().map_err(device)?);
-        Ok(Chunk { x: x.handle, leaves, n_samples })
+        let x = into_contiguous(x.clone().try_into_primitive::<CubeBackend>().map_err(failed)?);
+        Ok(Chunk { first, x: x.handle, leaves, n_samples })
     }
 }

@@ -2,6 +2,8 @@ use burn::tensor::Device;
 
 use super::*;
 use crate::device::{DeviceRequest, choose};
+use crate::kmeans::{KMeansParams, fit_sweep, fit_tree};
+use crate::rows::RowStoreBuilder;
 
 /// A GPU, or the software adapter, or nothing.
 fn gpu() -> Option<Device> {
@@ -83,16 +85,50 @@ fn many_runs_are_each_as_if_alone() {
     }
 }
 
+/// Every point belongs to one of four parts.
+fn parts(points: &Points) -> Vec<Members> {
+    let all = Members::all(points);
+    let part_of = |row: usize| ((row * row % 7 + row) % 4) as u16;
+    let labels: Vec<Vec<u16>> =
+        (0..points.n_chunks()).map(|chunk| (0..CHUNK).map(|row| part_of(chunk * CHUNK + row)).collect()).collect();
+    (0..4).map(|part| all.with_label(&labels, part)).collect()
+}
+
+#[test]
+fn clusters_are_evaluated_as_by_plain_operations() {
+    let Some(device) = gpu() else { return };
+    for (n, d) in [(1, 1), (9001, 3), (800, 40)] {
+        let x = cloud(n, d, 8);
+        let points = points(&x, &device);
+        let (all, parts) = (Members::all(&points), parts(&points));
+        let centroids: Vec<Matrix> = [1, 2, 20, 90, 700]
+            .map(|k| Matrix::from_values(d, x.values().iter().cycle().take(k * d).map(|value| value + 0.25).collect()))
+            .into();
+        let members = || {
+            [None, Some(&all)]
+                .into_iter()
+                .chain(parts.iter().map(Some))
+                .filter(|members| members.is_none_or(|members| members.len() > 0))
+        };
+        let clusterings: Vec<_> =
+            centroids.iter().flat_map(|centroids| members().map(move |members| (centroids, members))).collect();
+        let evaluations = evaluate(&points, &clusterings).unwrap();
+        for (&(centroids, members), evaluation) in clusterings.iter().zip(evaluations) {
+            let plain = evaluate_one(&points, centroids, members).unwrap();
+            assert_eq!((&evaluation.counts, &evaluation.farthest), (&plain.counts, &plain.farthest));
+            for (a, b) in evaluation.inertia.iter().zip(&plain.inertia) {
+                assert!((a - b).abs() <= 1e-12 * b, "{a} {b}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_run_over_a_part_sees_its_points_only() {
     let Some(device) = gpu() else { return };
-    let (x, n_parts) = (cloud(9000, 3, 8), 4u16);
+    let x = cloud(9000, 3, 8);
     let points = points(&x, &device);
-    let all = Members::all(&points);
-    let part_of = |row: usize| ((row * row % 7 + row) % usize::from(n_parts)) as u16;
-    let labels: Vec<Vec<u16>> =
-        (0..points.n_chunks()).map(|chunk| (0..CHUNK).map(|row| part_of(chunk * CHUNK + row)).collect()).collect();
-    let parts: Vec<Members> = (0..n_parts).map(|part| all.with_label(&labels, part)).collect();
+    let (all, parts) = (Members::all(&points), parts(&points));
     let rows: Vec<Matrix> =
         parts.iter().map(|part| points.gather(&part.indices().collect::<Vec<_>>()).unwrap()).collect();
     let mut starts = Vec::new();
@@ -146,4 +182,38 @@ fn rounds_are_counted_to_the_last() {
 fn no_starts_are_no_runs() {
     let Some(device) = gpu() else { return };
     assert_eq!(runs(&points(&cloud(10, 2, 2), &device), Vec::new(), 10), []);
+}
+
+#[test]
+fn points_in_a_file_are_passed_over_as_those_in_memory() {
+    let Some(device) = gpu() else { return };
+    let x = cloud(300_000, 6, 9);
+    let mut builder = RowStoreBuilder::new(6, Some(1000));
+    builder.extend(x.values()).unwrap();
+    let in_file = Points::from_rows(builder.finish().unwrap(), 4, &device).unwrap();
+    let starts = vec![start(&first(&x, 0, 4), 0.0), start(&first(&x, 50, 2), 0.0)];
+    let streamed = Program::streaming(&in_file).unwrap();
+    let mut runs_of_file: Vec<Running<'_>> = starts.iter().cloned().map(Running::new).collect();
+    streamed.finish(&mut runs_of_file, Limits { max_iter: 3, max_state_bytes: None }, &|| {}).unwrap();
+    for (run, held) in runs_of_file.into_iter().zip(runs(&points(&x, &device), starts, 3)) {
+        close(&Run { centroids: run.centroids, n_iter: run.n_iter }, &held);
+    }
+}
+
+#[test]
+fn a_sweep_and_a_tree_are_those_of_the_cpu() {
+    let Some(device) = gpu() else { return };
+    let x = cloud(3000, 5, 7);
+    let params = KMeansParams { n_init: 2, max_iter: 50, tol: 1e-4, seed: 3, max_state_bytes: None };
+    let (on_gpu, on_cpu) = (points(&x, &device), points(&x, &Device::flex()));
+    let sweep = |points: &Points| fit_sweep(points, 6, &params, &|| {}).unwrap();
+    for (gpu, cpu) in sweep(&on_gpu).iter().zip(sweep(&on_cpu)) {
+        assert!((gpu.inertia - cpu.inertia).abs() <= 1e-5 * cpu.inertia, "{} {}", gpu.inertia, cpu.inertia);
+    }
+    let tree = |points: &Points| fit_tree(points, 6, &params, &|| {}).unwrap();
+    let (gpu, cpu) = (tree(&on_gpu), tree(&on_cpu));
+    assert_eq!(
+        gpu.nodes.iter().map(|node| node.size).collect::<Vec<_>>(),
+        cpu.nodes.iter().map(|node| node.size).collect::<Vec<_>>()
+    );
 }

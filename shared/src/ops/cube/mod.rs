@@ -5,10 +5,14 @@
 //! without atomics, in pairs of float32 where many numbers come together: the same input gives the same bits on one
 //! device.
 
+// A kernel has an argument for each of its buffers.
+#![allow(clippy::too_many_arguments)]
+
 mod assign;
 mod candidates;
 mod compensated;
 mod descend;
+pub(crate) mod evaluate;
 mod merge;
 pub(crate) mod models;
 mod nearest;

@@ -16,12 +16,12 @@ use super::sums::{Clusters, NO_CLUSTER, Running, place};
 use super::{buffer, floats};
 
 /// Fields of a model in the table of a batch.
-const FIELDS: usize = 6;
-const FIRST: usize = 0;
-const N_CLUSTERS: usize = 1;
-const SLOTS: usize = 2;
-const OWNERS: usize = 3;
-const LEAF: usize = 4;
+pub(super) const FIELDS: usize = 6;
+pub(super) const FIRST: usize = 0;
+pub(super) const N_CLUSTERS: usize = 1;
+pub(super) const SLOTS: usize = 2;
+pub(super) const OWNERS: usize = 3;
+pub(super) const LEAF: usize = 4;
 const TOLERANCE: usize = 5;
 
 /// What a model's state says.
@@ -45,6 +45,8 @@ pub(crate) struct Model<'a> {
 /// Points on the device: a chunk of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Chunk {
+    /// Index of its first point.
+    pub first: usize,
     /// `(n_samples, n_features)`, contiguous float32.
     pub x: Handle,
     /// The leaf each point is in, int32; `None` where every model sees every point.
@@ -259,42 +261,72 @@ fn assign_models_kernel<N: Size>(
 
     let mut tile = row * comptime!(shape.tile());
     while tile < n_samples {
-        // Whether any of the unit's points is the model's: the others need not be read.
-        let mut wanted = false;
-        #[unroll]
-        for i in 0..shape.points {
-            let at = UNIT_POS as usize + i * shape.units;
-            let mut label = NO_CLUSTER.runtime();
-            if tile + at < n_samples {
-                if with_leaves {
-                    if leaves[tile + at] == leaf {
-                        label = 0u32;
-                        wanted = true;
-                    }
-                } else {
-                    label = 0u32;
-                    wanted = true;
-                }
-            }
-            tile_labels[at] = label;
-        }
-        if wanted {
-            search.load(x, tile, n_samples, shape);
-        }
-        blocks.search(&mut search, centroids, wanted, shape);
-        #[unroll]
-        for i in 0..shape.points {
-            let at = UNIT_POS as usize + i * shape.units;
-            if tile_labels[at] != NO_CLUSTER {
-                tile_labels[at] = search.labels[i];
-            }
-        }
+        label_tile::<N>(
+            x,
+            leaves,
+            centroids,
+            &mut search,
+            &mut blocks,
+            &mut tile_labels,
+            tile,
+            n_samples,
+            leaf,
+            with_leaves,
+            shape,
+        );
         sync_cube();
         running.add_tile(x, centroids, &tile_labels, tile, sums, counts, zero, shape);
         sync_cube();
         tile += CUBE_COUNT_Y as usize * comptime!(shape.tile());
     }
     running.finish(sums, counts, zero, shape);
+}
+
+/// Labels the points of a tile that are the model's, and leaves the others without a cluster. All units must come here.
+#[cube]
+pub(super) fn label_tile<N: Size>(
+    x: &[Vector<f32, N>],
+    leaves: &[i32],
+    centroids: &[Vector<f32, N>],
+    search: &mut Search<N>,
+    blocks: &mut Blocks<N>,
+    tile_labels: &mut Shared<[u32]>,
+    tile: usize,
+    n_samples: usize,
+    leaf: i32,
+    #[comptime] with_leaves: bool,
+    #[comptime] shape: TileShape,
+) {
+    // Whether any of the unit's points is the model's: the others need not be read.
+    let mut wanted = false;
+    #[unroll]
+    for i in 0..shape.points {
+        let at = UNIT_POS as usize + i * shape.units;
+        let mut label = NO_CLUSTER.runtime();
+        if tile + at < n_samples {
+            if with_leaves {
+                if leaves[tile + at] == leaf {
+                    label = 0u32;
+                    wanted = true;
+                }
+            } else {
+                label = 0u32;
+                wanted = true;
+            }
+        }
+        tile_labels[at] = label;
+    }
+    if wanted {
+        search.load(x, tile, n_samples, shape);
+    }
+    blocks.search(search, centroids, wanted, shape);
+    #[unroll]
+    for i in 0..shape.points {
+        let at = UNIT_POS as usize + i * shape.units;
+        if tile_labels[at] != NO_CLUSTER {
+            tile_labels[at] = search.labels[i];
+        }
+    }
 }
 
 /// Moves the centroids of model `CUBE_POS_X` to their points' means, unless a cluster has none.

@@ -117,6 +117,19 @@ impl TileShape {
         self.sum_vectors / self.vectors
     }
 
+    /// Clusters, all slots together, that shared memory has room to evaluate: five numbers each, in the place of the
+    /// sums, beside a distance for each point of a tile.
+    pub fn entries(&self) -> usize {
+        let floats = self.sum_vectors * self.vector_size + 2 * self.units;
+        power_of_two_up_to(floats.saturating_sub(self.tile()) / 5)
+    }
+
+    /// How `n_clusters` clusters, at most [`entries`](Self::entries), are shared out to be evaluated.
+    pub fn lanes_of_entries(&self, n_clusters: usize) -> Lanes {
+        let slots = power_of_two_up_to(self.units.min(self.entries() / n_clusters));
+        Lanes { slots, owners: self.units / slots }
+    }
+
     /// Cubes along `n_samples` points, so many that their partial sums of `n_clusters` fit into a buffer. It depends on
     /// nothing else, so that a model's sums do not depend on what runs beside it.
     pub fn rows(&self, n_samples: usize, n_clusters: usize) -> usize {
