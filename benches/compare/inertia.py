@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Inertia of k-means for each k, beside scikit-learn's best of ten restarts on the same matrix.
 
-    pip install -r benches/compare/requirements.txt
     python3 benches/compare/inertia.py models/invoices/reports
     python3 benches/compare/inertia.py models/invoices-spark/reports none
 
@@ -10,6 +9,10 @@ Reads the features and inertias that `trainer` reported; the second argument is 
 
 import sys
 from pathlib import Path
+
+import environment
+
+environment.require("numpy", "polars", "sklearn")
 
 import numpy as np
 import polars as pl

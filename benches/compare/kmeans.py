@@ -21,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few sizes, within 50 seconds")
     parser.add_argument("--gpu", action="store_true", help="on a GPU instead of the CPU")
+    parser.add_argument("--device", default="auto", help="with --gpu: what atalaya computes on, such as gpu or cuda")
     parser.add_argument("--features", metavar="F", help="cargo features of the program, such as cuda")
     parser.add_argument("--data", choices=["overlapping", "separated", "uniform"], default="overlapping")
     parser.add_argument("--iterations", type=int, default=20, metavar="N")

@@ -32,16 +32,18 @@ QUICK: list[Size] = [
     (100_000, 30, 100),
     (1_000_000, 30, 20),
     (1_000_000, 5, 20),
-    (10_000_000, 8, 20),
 ]
 PASSES: list[Size] = [(1_000, 8, 20), (100_000, 8, 20), HEADLINE]
 
 # Seconds after the start at which the sizes of a quick run have to be done; the passes take a few more.
 QUICK_SECONDS = 40.0
+# What they get in any case, should installing or building have taken long.
+LEAST_SECONDS = 20.0
 # Seconds that one size may take when it has had its least number of rounds.
 SECONDS_A_SIZE = {True: 3.0, False: 15.0}
-SECONDS_OF_HEADLINE = 10.0
+SECONDS_OF_HEADLINE = 8.0
 LEAST_ROUNDS, MOST_ROUNDS = 3, 9
+LEAST_ROUNDS_OF_HEADLINE = 5
 # Between two calls, so that no library's waiting threads keep a core from the next one.
 PAUSE = 0.01
 INERTIA_WITHIN = 1e-3
@@ -63,18 +65,22 @@ class Budget:
     def __init__(self, end: float, seconds_a_size: float) -> None:
         self.end = end
         self.seconds_a_size = seconds_a_size
+        # As fast as it went so far; nothing is known before the first size, which is measured in any case.
         self.seconds_a_unit = 0.0
 
     def allows(self, size: Size) -> bool:
         """Whether the least number of rounds, one to warm up, and making the rows will likely fit."""
-        return monotonic() + self.seconds_a_unit * work(size) * (LEAST_ROUNDS + 1.5) < self.end
+        expected = self.seconds_a_unit * work(size) * (LEAST_ROUNDS + 1.5)
+        return monotonic() + expected < self.end
 
     def rounds(self, size: Size, seconds: float) -> int:
         """How many rounds to measure when one takes `seconds`."""
-        self.seconds_a_unit = seconds / work(size)
-        wanted = SECONDS_OF_HEADLINE if size == HEADLINE else self.seconds_a_size
+        self.seconds_a_unit = min(self.seconds_a_unit or float("inf"), seconds / work(size))
+        wanted, least = (SECONDS_OF_HEADLINE, LEAST_ROUNDS_OF_HEADLINE)
+        if size != HEADLINE:
+            wanted, least = (self.seconds_a_size, LEAST_ROUNDS)
         time = min(wanted, self.end - monotonic())
-        return max(LEAST_ROUNDS, min(MOST_ROUNDS, int(time / max(seconds, 1e-6))))
+        return max(least, min(MOST_ROUNDS, int(time / max(seconds, 1e-6))))
 
 
 def work(size: Size) -> float:
@@ -88,7 +94,7 @@ def compare(options: argparse.Namespace, started: float) -> int:
     program = Program(build(KMEANS_BENCH, options.features), options.threads)
     contenders: list[Contender] = [Atalaya(program), ScikitLearn(options.threads), Faiss(options.threads)]
     introduce(options)
-    end = started + QUICK_SECONDS if options.quick else float("inf")
+    end = max(started + QUICK_SECONDS, monotonic() + LEAST_SECONDS) if options.quick else float("inf")
     budget = Budget(end, SECONDS_A_SIZE[options.quick])
     fits = list(fit_table(contenders, options, budget))
     pass_table(contenders, options.data)
@@ -113,13 +119,13 @@ def fit_table(contenders: list[Contender], options: argparse.Namespace, budget: 
     """Measures the sizes and prints each as it is done."""
     print_heading(f"k-means, {options.iterations} iterations, ms an iteration, whole call included", contenders)
     for (n_samples, n_features), sizes in groupby(QUICK if options.quick else ALL, key=lambda size: size[:2]):
-        sizes = list(sizes)
-        if not any(budget.allows(size) for size in sizes):
-            print(f"{n_samples:,} x {n_features}: left out for want of time")
-            continue
         with folder(n_samples * n_features * 4) as where:
-            points = generate(options.data, n_samples, n_features, where)
+            points = None
             for size in sizes:
+                if not budget.allows(size):
+                    print(f"{name(size):>15}   left out for want of time")
+                    continue
+                points = points or generate(options.data, n_samples, n_features, where)
                 row = measure(contenders, size, points, options.iterations, budget)
                 print_row(row)
                 yield row

@@ -75,7 +75,8 @@ pub struct PipelineArgs {
     /// Folder of the models that `trainer` wrote.
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub models: PathBuf,
-    /// Where scores are computed: auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N.
+    /// Where scores are computed: auto (where it is predicted to be faster), cpu, gpu, gpu:N, software, vulkan, vulkan:N,
+    /// cuda or cuda:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
     pub device: DeviceRequest,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
+use shared::device::DeviceError;
 use shared::pipeline::Pipeline;
 use shared::time::format_timestamp;
 use shared::verdict::Verdict;
@@ -91,10 +92,13 @@ impl Encoder {
     }
 
     /// The messages of a batch, in the order of its outputs.
-    pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Vec<Message> {
+    ///
+    /// # Errors
+    /// As [`Detectors::verdicts`].
+    pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Vec<Message>, DeviceError> {
         let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
         let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
-        let mut verdicts = detectors.verdicts(&entities, self.all_verdicts).into_iter();
+        let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
         let mut messages = Vec::new();
         for output in outputs {
             match output {
@@ -108,7 +112,7 @@ impl Encoder {
                 }),
             }
         }
-        messages
+        Ok(messages)
     }
 
     fn erroneous(&self, erroneous: Erroneous) -> Message {

@@ -1,36 +1,47 @@
 //! Closed entities in, verdicts out: one batch of features, every detector of the pipeline.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use shared::detector::Detector;
-use shared::device::ChosenDevice;
+use shared::detector::{Detector, Score};
+use shared::device::{ChosenDevice, Device, DeviceError, guarded};
 use shared::matrix::FeatureMatrix;
 use shared::model::{Model, ModelError};
-use shared::pipeline::Pipeline;
+use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::verdict::Verdict;
 
 use crate::core::ClosedEntity;
 
-/// The detectors of a pipeline on a device, each with the topic of its verdicts.
+/// The detectors of a pipeline, each with the topic of its verdicts, and the device that they score on.
 #[derive(Debug)]
 pub struct Detectors {
+    /// On the CPU: they are small, and any device may fail.
     detectors: Vec<(Detector, Arc<str>)>,
+    device: ChosenDevice,
+    /// The same on the device, if that is not the CPU, from the first batch on.
+    on_device: OnceLock<Vec<Detector>>,
+    has_failed: AtomicBool,
     n_features: usize,
 }
 
 impl Detectors {
-    /// Loads the model of every detector of `pipeline`.
+    /// Loads the model of every detector of `pipeline`, to score on `device`.
     ///
     /// # Errors
     /// [`ModelError`] of the first that is missing, damaged, or trained for something else.
     pub fn load(models: &Path, pipeline: &Pipeline, device: &ChosenDevice) -> Result<Self, ModelError> {
-        let load = |spec: &shared::pipeline::DetectorSpec| {
+        let load = |spec: &DetectorSpec| {
             let model = Model::load(models, pipeline, &spec.name)?;
-            Ok((Detector::new(model, &device.device), spec.topic.as_str().into()))
+            Ok((Detector::new(model, &Device::flex()), spec.topic.as_str().into()))
         };
-        let detectors = pipeline.detectors.iter().map(load).collect::<Result<_, ModelError>>()?;
-        Ok(Self { detectors, n_features: pipeline.features.len() })
+        Ok(Self {
+            detectors: pipeline.detectors.iter().map(load).collect::<Result<_, ModelError>>()?,
+            device: device.clone(),
+            on_device: OnceLock::new(),
+            has_failed: AtomicBool::new(false),
+            n_features: pipeline.features.len(),
+        })
     }
 
     /// The detectors' names.
@@ -40,12 +51,17 @@ impl Detectors {
 
     /// The verdicts on each entity, one a detector, with the topic each goes to; on normal entities only where `all` are
     /// asked for, because nearly all are normal.
-    pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Vec<Vec<(Arc<str>, Verdict)>> {
+    ///
+    /// A batch that a chosen device fails at is scored again on the CPU, as are all that follow.
+    ///
+    /// # Errors
+    /// [`DeviceError::Lost`] when a device that was asked for by name fails.
+    pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Result<Vec<Vec<(Arc<str>, Verdict)>>, DeviceError> {
         let mut features = FeatureMatrix::new(self.n_features);
         entities.iter().for_each(|entity| features.push(&entity.features));
         let mut verdicts: Vec<Vec<(Arc<str>, Verdict)>> = entities.iter().map(|_| Vec::new()).collect();
-        for (detector, topic) in &self.detectors {
-            for ((entity, score), verdicts) in entities.iter().zip(detector.score(&features)).zip(&mut verdicts) {
+        for ((detector, topic), scores) in self.detectors.iter().zip(self.scores(&features)?) {
+            for ((entity, score), verdicts) in entities.iter().zip(scores).zip(&mut verdicts) {
                 if !all && !detector.model().threshold.is_exceeded(score.score) {
                     continue;
                 }
@@ -53,6 +69,105 @@ impl Detectors {
                 verdicts.push((topic.clone(), verdict));
             }
         }
-        verdicts
+        Ok(verdicts)
+    }
+
+    /// The scores of each detector.
+    fn scores(&self, features: &FeatureMatrix) -> Result<Vec<Vec<Score>>, DeviceError> {
+        let on_cpu = || self.detectors.iter().map(|(detector, _)| detector.score(features)).collect();
+        if self.device.is_cpu() || self.has_failed.load(Ordering::Relaxed) {
+            return Ok(on_cpu());
+        }
+        let on_device = || {
+            let detectors = self.on_device.get_or_init(|| self.copies());
+            detectors.iter().map(|detector| detector.score(features)).collect()
+        };
+        guarded(&self.device, on_device).or_else(|failure| {
+            let warning = failure.what_happened();
+            self.device.replaced_after(failure)?;
+            self.has_failed.store(true, Ordering::Relaxed);
+            tracing::warn!("{warning}; this batch and all that follow are scored on the CPU");
+            Ok(on_cpu())
+        })
+    }
+
+    fn copies(&self) -> Vec<Detector> {
+        let copy = |(detector, _): &(Detector, _)| Detector::new(detector.model().clone(), &self.device.device);
+        self.detectors.iter().map(copy).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use shared::device::{DeviceRequest, choose};
+
+    use super::*;
+    use crate::core::{Core, Input, Output, Record};
+    use crate::file::FileLines;
+
+    fn on(device: ChosenDevice) -> Detectors {
+        let pipeline = Pipeline::load("invoices").unwrap();
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        Detectors::load(&models, &pipeline, &device).unwrap()
+    }
+
+    /// The first invoices of the sample file.
+    fn entities() -> Vec<ClosedEntity> {
+        let pipeline = Arc::new(Pipeline::load("invoices").unwrap().with_event_clock().unwrap());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../resources/production.csv");
+        let bytes = std::fs::read(&path).unwrap();
+        let mut lines = FileLines::new(&bytes, &path, &pipeline).unwrap();
+        let (mut core, mut outputs) = (Core::new(pipeline.clone()), Vec::new());
+        for offset in 0..2000 {
+            let line = lines.next_line().unwrap();
+            core.apply(Input::Record(Record::new(0, offset, 0, &line.record)), &mut outputs);
+        }
+        core.apply(Input::End, &mut outputs);
+        outputs
+            .into_iter()
+            .filter_map(|output| if let Output::Closed(entity) = output { Some(entity) } else { None })
+            .collect()
+    }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_batch_that_a_chosen_device_fails_at_is_scored_on_the_cpu() {
+        let (entities, log) = (entities(), Log::default());
+        assert!(entities.len() > 20, "{}", entities.len());
+        let expected = on(choose(DeviceRequest::Cpu).unwrap()).verdicts(&entities, true).unwrap();
+        let detectors = on(ChosenDevice::absent());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..2 {
+                assert_eq!(detectors.verdicts(&entities, true).unwrap(), expected);
+            }
+        });
+        let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("device `absent` failed: ") && said.contains("are scored on the CPU"), "{said}");
+    }
+
+    #[test]
+    fn a_named_device_that_fails_is_an_error() {
+        let detectors = on(ChosenDevice { is_automatic: false, ..ChosenDevice::absent() });
+        let error = detectors.verdicts(&entities(), true).unwrap_err().to_string();
+        assert!(error.starts_with("device `absent` failed: ") && error.contains("use `--device cpu`"), "{error}");
     }
 }

@@ -27,7 +27,7 @@ use shared::ops;
 const SEED: u64 = 42;
 
 /// What the pipelines that ship ask for.
-const PARAMS: KMeansParams = KMeansParams { n_init: 10, max_iter: 300, tol: 1e-4, seed: SEED };
+const PARAMS: KMeansParams = KMeansParams { n_init: 10, max_iter: 300, tol: 1e-4, seed: SEED, max_state_bytes: None };
 
 /// About as many rows and features as a season of invoices has.
 const INVOICES: Size = Size { n_samples: 12_000, n_features: 5, n_clusters: 20 };
@@ -58,8 +58,6 @@ impl Size {
         overlapping(self.n_samples, self.n_features, SEED)
     }
 
-    /// # Panics
-    /// Never: the rows are finite and differ.
     fn points(&self) -> Points {
         Points::new(self.matrix(), self.n_clusters, &Device::flex()).expect("rows that can be clustered")
     }
@@ -91,18 +89,20 @@ fn iteration_of_many_rows(bencher: Bencher, size: Size) {
 }
 
 fn pass(bencher: Bencher, size: Size) {
-    let points = size.points();
-    let centroids = first_rows(&points.matrix, size.n_clusters).to_tensor(&Device::flex());
+    let (device, matrix) = (Device::flex(), size.matrix());
+    let centroids = first_rows(&matrix, size.n_clusters).to_tensor(&device); // (n_clusters, n_features)
+    let x = matrix.to_tensor(&device); // (n_samples, n_features)
+    drop(matrix);
     let bencher = bencher.counter(ItemsCount::new(size.n_samples));
-    bencher.bench_local(|| ops::assign_and_accumulate(&points.tensor, &centroids));
+    bencher.bench_local(|| ops::assign_and_accumulate(&x, &centroids));
 }
 
 /// Twenty iterations and what comes before and after them.
 #[divan::bench(args = [TYPICAL], max_time = 5)]
 fn fit(bencher: Bencher, size: Size) {
+    let start = first_rows(&size.matrix(), size.n_clusters);
     let points = size.points();
-    let start = first_rows(&points.matrix, size.n_clusters);
-    let params = KMeansParams { n_init: 1, max_iter: 20, tol: 0.0, seed: SEED };
+    let params = KMeansParams { n_init: 1, max_iter: 20, tol: 0.0, seed: SEED, max_state_bytes: None };
     bencher.with_inputs(|| start.clone()).bench_local_values(|start| fit_from(&points, start, &params));
 }
 
@@ -123,11 +123,12 @@ fn bisecting(bencher: Bencher, size: Size) {
 /// One step of seeding: what each of four candidates would leave of the distances to the closest centroid.
 #[divan::bench(args = [INVOICES, TYPICAL], max_time = 2)]
 fn seeding_step(bencher: Bencher, size: Size) {
-    let (device, points) = (Device::flex(), size.points());
+    let (device, matrix) = (Device::flex(), size.matrix());
+    let x = matrix.to_tensor(&device); // (n_samples, n_features)
     let infinite = TensorData::new(vec![f32::INFINITY; size.n_samples], [size.n_samples]);
     let closest = Tensor::<1>::from_data(infinite, &device); // (n_samples)
-    let candidates = first_rows(&points.matrix, 4).to_tensor(&device); // (n_candidates, n_features)
-    bencher.bench_local(|| ops::candidate_distances(&points.tensor, &closest, &candidates));
+    let candidates = first_rows(&matrix, 4).to_tensor(&device); // (n_candidates, n_features)
+    bencher.bench_local(|| ops::candidate_distances(&x, &closest, &candidates));
 }
 
 const BATCHES: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];

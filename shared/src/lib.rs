@@ -1,8 +1,10 @@
 //! What the trainer and the scorer must agree on: pipeline files, the parsing and validity of a line,
 //! features, scaling, the clustering kernels, thresholds, model files and verdicts.
 //!
-//! This crate does no network I/O, reads no clock and draws no randomness that was not passed in as a seed.
-//! It touches files in two places only: [`pipeline::Pipeline::load`] and [`model`].
+//! This crate does no network I/O and draws no randomness that was not passed in as a seed. It reads a clock in one place
+//! only: [`device`] measures how fast a GPU is, which decides where something is computed. It touches files in four places
+//! only: [`pipeline::Pipeline::load`], [`model`], [`rows`], which keeps what does not fit in memory in a temporary file,
+//! and [`device`], which remembers what it measured.
 
 pub mod detector;
 pub mod device;

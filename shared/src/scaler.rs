@@ -43,11 +43,13 @@ impl Scaler {
     /// When the number of features is not the one the scaler was fitted on.
     pub fn transform(&self, features: &FeatureMatrix) -> Matrix {
         assert_eq!(features.n_features(), self.center.len(), "the features that the scaler was fitted on");
-        let scaled = features.rows().flat_map(|row| {
-            let parameters = self.center.iter().zip(&self.scale);
-            row.iter().zip(parameters).map(|(x, (center, scale))| ((x - center) / scale).clamp(-LIMIT, LIMIT) as f32)
-        });
-        Matrix::from_values(features.n_features(), scaled.collect())
+        Matrix::from_values(features.n_features(), features.rows().flat_map(|row| self.transform_row(row)).collect())
+    }
+
+    /// Scales a row: `(n_features)`.
+    pub fn transform_row(&self, row: &[f64]) -> impl Iterator<Item = f32> {
+        let parameters = self.center.iter().zip(&self.scale);
+        row.iter().zip(parameters).map(|(x, (center, scale))| ((x - center) / scale).clamp(-LIMIT, LIMIT) as f32)
     }
 
     /// A scaled row back in the features' own units.

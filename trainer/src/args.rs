@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use shared::device::DeviceRequest;
 use shared::pipeline::Scaling;
 
+use crate::memory::Size;
 use crate::overrides::Overrides;
 
 const ABOUT: &str = "Learns from history what normal looks like, for the scorer to find what is not";
@@ -20,7 +21,8 @@ every detector of the pipeline: k-means and bisecting k-means for k = 1, 2, 3 ..
 one. The threshold is then set on the scores of the training invoices themselves.
 
 A row that cannot be read is counted by its reason and passed over; the closing table tells how many there were. \
-The same files, seed and device give the same models, byte for byte.";
+The same files, seed and device give the same models, byte for byte. \
+Memory grows with the number of invoices, not of lines.";
 
 const AFTER_LONG_HELP: &str = "\
 EXAMPLES
@@ -120,7 +122,8 @@ pub struct FitArgs {
 
     /// What computes: auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N
     ///
-    /// `auto` takes a real GPU when there is one and otherwise the CPU; the line `device:` tells which, and why.
+    /// `auto` takes the CPU or, where there is a real GPU on which the fit is predicted to be done sooner, that; the line
+    /// `device:` tells which, and why. A GPU that `auto` took and that fails is replaced by the CPU.
     /// `software` is the GPU's code on a software adapter, for tests. `vulkan` and `cuda` must be built in with
     /// `--features`.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceRequest::from_str)]
@@ -129,6 +132,14 @@ pub struct FitArgs {
     /// Seed of all randomness
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
+
+    /// Most memory to take, such as 512MiB or 2GiB; without it, three quarters of the machine's
+    ///
+    /// Lines pass through in chunks, so memory grows with the number of invoices. Within the limit, scaled features go to a
+    /// temporary file (in $TMPDIR) and runs of k-means wait for each other; the models are the same. What does not fit even
+    /// so is an error that names the smallest size that does. The closing table shows the peak.
+    #[arg(long, value_name = "SIZE", value_parser = Size::from_str)]
+    pub max_memory: Option<Size>,
 
     /// Print nothing but errors
     #[arg(long)]
@@ -271,6 +282,7 @@ mod tests {
             &["--device", "tpu"],
             &["--tol=-1"],
             &["--seed=-1"],
+            &["--max-memory", "lots"],
             &["train"],
         ] {
             assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad:?}");

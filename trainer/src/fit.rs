@@ -1,15 +1,25 @@
 //! From features to a model: scale, fit for every k, choose k; then score the training entities as the scorer would
 //! and set the threshold on exactly those scores.
 
-use shared::detector::{Detector, Score};
+use std::io;
+
+use shared::detector::Detector;
 use shared::device::ChosenDevice;
 use shared::kmeans::{BisectingTree, KMeansError, KMeansFit, KMeansParams, Points, elbow, fit_sweep, fit_tree};
-use shared::matrix::{FeatureMatrix, Matrix};
-use shared::model::{Cluster, Clusters, FORMAT_VERSION, Model, Parameters, TrainingSummary, fingerprint, storable};
+use shared::matrix::FeatureMatrix;
+use shared::model::{
+    Cluster, Clusters, FORMAT_VERSION, Model, Parameters, TrainingSummary, fingerprint_of_numbers, storable,
+};
 use shared::pipeline::{Algorithm, DetectorSpec, KSelection, Pipeline, Scaling};
+use shared::rows::{RowStore, RowStoreBuilder};
 use shared::scaler::Scaler;
 use shared::threshold::{Calibration, Threshold, TooFewScores};
 use thiserror::Error;
+
+use crate::memory::Plan;
+
+/// Entities that are scored at a time.
+const ROWS_A_BATCH: usize = 1 << 16;
 
 /// Why a detector cannot be trained.
 #[derive(Debug, Error)]
@@ -21,6 +31,14 @@ pub enum FitError {
         detector: String,
         /// The cause.
         source: KMeansError,
+    },
+    /// There is no room for the scaled features.
+    #[error("detector `{detector}`: {source}")]
+    Rows {
+        /// The detector.
+        detector: String,
+        /// The cause.
+        source: io::Error,
     },
     /// There is no threshold to find.
     #[error("detector `{detector}`: {source}")]
@@ -39,6 +57,7 @@ pub struct TrainingSet<'a> {
     features: &'a FeatureMatrix,
     device: &'a ChosenDevice,
     seed: u64,
+    plan: Plan,
     fingerprint: String,
 }
 
@@ -58,14 +77,28 @@ pub struct Trained {
     /// The model.
     pub model: Model,
     /// Scores: `(n_samples)`.
-    pub scores: Vec<Score>,
+    pub scores: Vec<TrainingScore>,
+}
+
+/// What a detector says of a training entity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainingScore {
+    /// How unusual it is, as on the stream.
+    pub score: f32,
+    /// The predicted cluster.
+    pub cluster: i32,
 }
 
 impl<'a> TrainingSet<'a> {
-    /// Entities with these features, to be computed on `device`.
-    pub fn new(pipeline: &'a Pipeline, features: &'a FeatureMatrix, device: &'a ChosenDevice, seed: u64) -> Self {
-        let bytes: Vec<u8> = features.values().iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { pipeline, features, device, seed, fingerprint: fingerprint(&bytes) }
+    /// Entities with these features, to be computed on `device` within the memory of `plan`.
+    pub fn new(
+        pipeline: &'a Pipeline,
+        features: &'a FeatureMatrix,
+        device: &'a ChosenDevice,
+        seed: u64,
+        plan: Plan,
+    ) -> Self {
+        Self { pipeline, features, device, seed, plan, fingerprint: fingerprint_of_numbers(features.values()) }
     }
 
     /// Finds the clusters of a detector. `on_step` is called after each of [`n_steps`].
@@ -73,22 +106,22 @@ impl<'a> TrainingSet<'a> {
     /// # Errors
     /// [`FitError::Clusters`] when there are too few entities or all are equal.
     pub fn fit(&self, spec: &DetectorSpec, on_step: &(dyn Fn() + Sync)) -> Result<Fitted, FitError> {
-        let (scaler, matrix) = self.scale(spec.scaling);
+        let (scaler, rows) =
+            self.scale(spec.scaling).map_err(|source| FitError::Rows { detector: spec.name.clone(), source })?;
         let clusters = |source| FitError::Clusters { detector: spec.name.clone(), source };
-        let points = Points::new(matrix, largest_k(spec.k), &self.device.device).map_err(clusters)?;
+        let max_k = spec.k.largest();
+        let points = Points::from_rows(rows, max_k, &self.device.device).map_err(clusters)?;
         let params = KMeansParams {
             n_init: spec.n_init,
             max_iter: spec.max_iter,
             tol: spec.tol,
             seed: self.seed,
-            max_state_bytes: None,
+            max_state_bytes: self.plan.state_bytes,
         };
         let mut candidates = match spec.algorithm {
-            Algorithm::KMeans => {
-                Candidates::Sweep(fit_sweep(&points, largest_k(spec.k), &params, on_step).map_err(clusters)?)
-            }
+            Algorithm::KMeans => Candidates::Sweep(fit_sweep(&points, max_k, &params, on_step).map_err(clusters)?),
             Algorithm::BisectingKmeans => {
-                Candidates::Tree(fit_tree(&points, largest_k(spec.k), &params, on_step).map_err(clusters)?)
+                Candidates::Tree(fit_tree(&points, max_k, &params, on_step).map_err(clusters)?)
             }
         };
         let inertia = candidates.inertia_by_k();
@@ -112,7 +145,7 @@ impl<'a> TrainingSet<'a> {
         let detector = fitted.spec.name.clone();
         let policy = fitted.spec.threshold;
         let unscored = self.model(fitted, Threshold { policy, value: 0.0 });
-        let scores = Detector::new(unscored.clone(), &self.device.device).score(self.features);
+        let scores = self.scores(&Detector::new(unscored.clone(), &self.device.device));
         let values: Vec<f32> = scores.iter().map(|score| score.score).collect();
         let threshold = Threshold::fit(policy, &values).map_err(|source| FitError::Threshold { detector, source })?;
         let anomalies = values.iter().filter(|&&score| threshold.is_exceeded(score)).count();
@@ -121,10 +154,26 @@ impl<'a> TrainingSet<'a> {
         Ok(Trained { model, scores })
     }
 
-    fn scale(&self, scaling: Scaling) -> (Scaler, Matrix) {
+    fn scores(&self, detector: &Detector) -> Vec<TrainingScore> {
+        let n_features = self.features.n_features();
+        let mut scores = Vec::with_capacity(self.features.n_samples());
+        for rows in self.features.values().chunks(ROWS_A_BATCH * n_features) {
+            let batch = detector.score(&FeatureMatrix::from_values(n_features, rows.to_vec()));
+            scores.extend(batch.iter().map(|score| TrainingScore { score: score.score, cluster: score.cluster }));
+        }
+        scores
+    }
+
+    /// The scaler and what it makes of the features, `(n_samples, n_features)`, in memory or in a file.
+    fn scale(&self, scaling: Scaling) -> io::Result<(Scaler, RowStore)> {
         let scaler = Scaler::fit(scaling, self.features);
-        let matrix = scaler.transform(self.features); // (n_samples, n_features)
-        (scaler, matrix)
+        let mut rows = RowStoreBuilder::new(self.features.n_features(), self.plan.row_bytes);
+        let mut scaled = vec![0.0; self.features.n_features()];
+        for row in self.features.rows() {
+            scaled.iter_mut().zip(scaler.transform_row(row)).for_each(|(to, value)| *to = value);
+            rows.push(&scaled)?;
+        }
+        Ok((scaler, rows.finish()?))
     }
 
     /// The model before anything was scored by it.
@@ -154,20 +203,28 @@ impl<'a> TrainingSet<'a> {
     }
 }
 
+/// About how many passes over the rows a fit takes, and how many clusters are in all of them.
+pub fn passes(spec: &DetectorSpec) -> (f64, f64) {
+    /// Rounds until a run has converged, as is usual.
+    const ROUNDS: f64 = 15.0;
+    let (n_init, max_k) = (spec.n_init as f64, spec.k.largest() as f64);
+    match spec.algorithm {
+        Algorithm::KMeans => (ROUNDS * n_init * max_k, ROUNDS * n_init * max_k * (max_k + 1.0) / 2.0),
+        // Each level of the tree splits all rows in two.
+        Algorithm::BisectingKmeans => {
+            let levels = max_k.log2().ceil().max(1.0);
+            (ROUNDS * n_init * levels, ROUNDS * n_init * levels * 2.0)
+        }
+    }
+}
+
 /// How often [`TrainingSet::fit`] calls back: once a run of k-means, or once a split.
 pub fn n_steps(spec: &DetectorSpec) -> u64 {
     let steps = match spec.algorithm {
-        Algorithm::KMeans => 1 + spec.n_init * (largest_k(spec.k) - 1),
-        Algorithm::BisectingKmeans => largest_k(spec.k) - 1,
+        Algorithm::KMeans => 1 + spec.n_init * (spec.k.largest() - 1),
+        Algorithm::BisectingKmeans => spec.k.largest() - 1,
     };
     steps as u64
-}
-
-fn largest_k(selection: KSelection) -> usize {
-    match selection {
-        KSelection::Fixed(k) => k,
-        KSelection::Elbow { max, .. } => max,
-    }
 }
 
 /// The clusters for every k.

@@ -9,6 +9,7 @@ pub mod entities;
 pub mod fit;
 pub mod inspect;
 pub mod load;
+pub mod memory;
 pub mod numbers;
 pub mod output;
 pub mod overrides;

@@ -1,5 +1,6 @@
 //! Writing what was computed: everything or, when anything goes wrong, nothing.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,15 +16,23 @@ pub struct OutputError {
 }
 
 /// Files to be written together.
-#[derive(Debug, Default)]
-pub struct Output {
-    files: Vec<(PathBuf, Vec<u8>)>,
+#[derive(Default)]
+pub struct Output<'a> {
+    files: Vec<(PathBuf, WriteContent<'a>)>,
 }
 
-impl Output {
+/// Writes the content of a file.
+type WriteContent<'a> = Box<dyn Fn(&mut File) -> io::Result<()> + 'a>;
+
+impl<'a> Output<'a> {
     /// Adds a file.
     pub fn add(&mut self, path: PathBuf, bytes: Vec<u8>) {
-        self.files.push((path, bytes));
+        self.add_written(path, move |file| file.write_all(&bytes));
+    }
+
+    /// Adds a file that is too large to be held: `write` produces its content.
+    pub fn add_written(&mut self, path: PathBuf, write: impl Fn(&mut File) -> io::Result<()> + 'a) {
+        self.files.push((path, Box::new(write)));
     }
 
     /// The files in order.
@@ -37,8 +46,8 @@ impl Output {
     /// [`OutputError`] of the first file that cannot be written.
     pub fn write(&self) -> Result<(), OutputError> {
         let failed = |path: &Path, source| OutputError { path: path.to_owned(), source };
-        let stage = |(path, bytes): &(PathBuf, Vec<u8>)| {
-            StagedFile::write(path, |file| file.write_all(bytes)).map_err(|source| failed(path, source))
+        let stage = |(path, write): &(PathBuf, WriteContent<'a>)| {
+            StagedFile::write(path, write).map_err(|source| failed(path, source))
         };
         let staged: Vec<StagedFile> = self.files.iter().map(stage).collect::<Result<_, _>>()?;
         for (file, path) in staged.into_iter().zip(self.paths()) {

@@ -1,6 +1,9 @@
 //! Reports for notebooks and people: what the training saw and made of it, as Parquet, and `training.json`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use polars::prelude::*;
@@ -11,10 +14,13 @@ use shared::pipeline::Pipeline;
 use shared::time::{Timestamp, format_timestamp};
 
 use crate::entities::Entities;
-use crate::fit::Trained;
+use crate::fit::{Trained, TrainingScore};
 use crate::load::Loaded;
 use crate::output::Output;
 use crate::timings::Timings;
+
+/// Rows of a row group of the report of all entities.
+const ROWS_A_GROUP: usize = 1 << 17;
 
 /// What the Parquet reports are made of.
 #[derive(Debug, Clone, Copy)]
@@ -27,29 +33,44 @@ pub struct Findings<'a> {
     pub trained: &'a [Trained],
 }
 
-impl Findings<'_> {
+impl<'a> Findings<'a> {
     /// Adds the Parquet reports to `output`, under `folder`.
     ///
     /// # Errors
     /// When Polars cannot make a report.
-    pub fn add_reports(self, folder: &Path, output: &mut Output) -> PolarsResult<()> {
-        output.add(folder.join("scores.parquet"), parquet(self.scores()?)?);
+    pub fn add_reports(self, folder: &Path, output: &mut Output<'a>) -> PolarsResult<()> {
+        output
+            .add_written(folder.join("scores.parquet"), move |file| self.write_scores(file).map_err(io::Error::other));
         output.add(folder.join("elbow.parquet"), parquet(self.elbow()?)?);
         output.add(folder.join("centroids.parquet"), parquet(self.centroids()?)?);
         output.add(folder.join("comparison.parquet"), parquet(self.comparison()?)?);
         Ok(())
     }
 
-    /// One row an entity: key, features, and every detector's score, threshold, verdict and cluster.
-    fn scores(self) -> PolarsResult<DataFrame> {
-        let features = &self.entities.features;
-        let mut columns = vec![Column::new("key".into(), &self.entities.keys)];
+    /// One row an entity: key, features, and every detector's score, threshold, verdict and cluster. There may be very many,
+    /// so one row group is made at a time.
+    fn write_scores(self, file: &mut File) -> PolarsResult<()> {
+        let schema = self.scores(0..0)?.schema().as_ref().clone();
+        let mut writer = ParquetWriter::new(file).batched(&schema)?;
+        let n_samples = self.entities.keys.len();
+        for start in (0..n_samples).step_by(ROWS_A_GROUP) {
+            writer.write_batch(&self.scores(start..n_samples.min(start + ROWS_A_GROUP))?)?;
+        }
+        writer.finish().map(|_| ())
+    }
+
+    /// The rows of some entities.
+    fn scores(self, of: Range<usize>) -> PolarsResult<DataFrame> {
+        let Entities { keys, features, .. } = self.entities;
+        let mut columns =
+            vec![Column::new("key".into(), of.clone().map(|index| keys.get(index)).collect::<Vec<&str>>())];
         for (index, feature) in self.pipeline.features.iter().enumerate() {
-            columns.push(Column::new(feature.name.as_str().into(), features.column(index).collect::<Vec<f64>>()));
+            let values: Vec<f64> = features.column(index).skip(of.start).take(of.len()).collect();
+            columns.push(Column::new(feature.name.as_str().into(), values));
         }
         for Trained { model, scores } in self.trained {
             let named = |what: &str| PlSmallStr::from_string(format!("{}_{what}", model.detector));
-            let threshold = model.threshold;
+            let (threshold, scores) = (model.threshold, &scores[of.clone()]);
             columns.push(Column::new(named("score"), scores.iter().map(|score| score.score).collect::<Vec<f32>>()));
             columns.push(Column::new(named("threshold"), vec![threshold.value; scores.len()]));
             columns.push(Column::new(named("anomalous"), anomalous(model, scores)));
@@ -111,7 +132,7 @@ fn parquet(mut frame: DataFrame) -> PolarsResult<Vec<u8>> {
     Ok(bytes)
 }
 
-fn anomalous(model: &Model, scores: &[shared::detector::Score]) -> Vec<bool> {
+fn anomalous(model: &Model, scores: &[TrainingScore]) -> Vec<bool> {
     scores.iter().map(|score| model.threshold.is_exceeded(score.score)).collect()
 }
 

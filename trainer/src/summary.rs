@@ -6,6 +6,7 @@ use shared::pipeline::ThresholdPolicy;
 
 use crate::fit::Trained;
 use crate::load::BadRows;
+use crate::memory::{self, Size};
 use crate::numbers::{grouped, percentage, short};
 use crate::reports::{comparisons, elbow_rows};
 use crate::table::TextTable;
@@ -26,6 +27,7 @@ pub fn summary(settings: &Settings, training: &Training) -> String {
         thresholds(&models),
         agreement(&training.trained),
         seconds(&training.timings),
+        peak_memory(memory::peak()),
         format!(" models and reports are in {}\n", folder.display()),
     ]
     .into_iter()
@@ -132,6 +134,10 @@ fn agreement(trained: &[Trained]) -> String {
         format!(" anomalies of both: {both}; of {} alone: {only_a}; of {} alone: {only_b}\n", pair.a, pair.b)
     };
     comparisons(trained).iter().map(line).collect()
+}
+
+fn peak_memory(bytes: Option<u64>) -> String {
+    bytes.map_or_else(String::new, |bytes| format!(" peak memory: {}\n", Size(bytes)))
 }
 
 fn seconds(timings: &Timings) -> String {

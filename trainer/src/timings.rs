@@ -13,8 +13,13 @@ impl Timings {
     pub fn measure<T>(&mut self, step: impl Into<String>, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = work();
-        self.steps.push((step.into(), start.elapsed().as_secs_f64()));
+        self.add(step, start.elapsed().as_secs_f64());
         result
+    }
+
+    /// Notes a step that took so many seconds.
+    pub fn add(&mut self, step: impl Into<String>, seconds: f64) {
+        self.steps.push((step.into(), seconds));
     }
 
     /// Name and seconds of each step.

@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest};
+use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest, Devices, Job, cache_folder};
 use shared::model::Model;
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::time::Timestamp;
 
 use crate::args::FitArgs;
 use crate::console;
-use crate::entities::{self, Entities};
-use crate::fit::{Trained, TrainingSet, n_steps};
+use crate::entities::{Entities, Grouping};
+use crate::fit::{Trained, TrainingSet, n_steps, passes};
 use crate::load::{self, Loaded};
+use crate::memory::{Budget, Shape};
 use crate::output::Output;
 use crate::overrides::Overrides;
 use crate::progress::Progress;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub device: DeviceRequest,
     /// Seed of all randomness.
     pub seed: u64,
+    /// How much memory may be taken.
+    pub budget: Budget,
     /// Whether nothing but errors is printed.
     pub quiet: bool,
 }
@@ -69,6 +72,7 @@ impl Settings {
             models: args.models.clone(),
             device: args.device,
             seed: args.seed,
+            budget: Budget::new(args.max_memory),
             quiet: args.quiet,
         })
     }
@@ -97,22 +101,77 @@ pub fn train(settings: &Settings) -> anyhow::Result<Training> {
     let progress = Progress { quiet: settings.quiet };
     // Asking for GPUs takes a while, in which the files can be read.
     let request = settings.device;
-    let device = thread::spawn(move || device::choose(request));
-    let mut loaded = timings.measure("load", || load::load(&settings.pipeline, &settings.files, progress))?;
-    let lines = std::mem::take(&mut loaded.lines);
-    let entities = timings.measure("group", || entities::group(&settings.pipeline, lines))?;
-    let device = timings.measure("device", || join(device))?;
+    let devices = thread::spawn(move || Devices::find(request, cache_folder()));
+    let (loaded, entities) = read(settings, progress, &mut timings)?;
+    let plan = settings.budget.plan(shape(&settings.pipeline, entities.keys.len(), entities.keys.text_bytes()))?;
+    let devices = timings.measure("device", || join(devices))?;
+    let device = devices.for_job(&job(&settings.pipeline, &entities));
     if !settings.quiet {
         console::print(&format!("device: {device}\n"))?;
     }
-    let set = TrainingSet::new(&settings.pipeline, &entities.features, &device, settings.seed);
-    let trained = settings.pipeline.detectors.iter().map(|spec| train_detector(&set, spec, progress, &mut timings));
-    let trained = trained.collect::<anyhow::Result<Vec<Trained>>>()?;
+    let (trained, device) = on_a_device(device, |device| {
+        let set = TrainingSet::new(&settings.pipeline, &entities.features, device, settings.seed, plan);
+        let specs = settings.pipeline.detectors.iter();
+        specs.map(|spec| train_detector(&set, spec, progress, &mut timings)).collect()
+    })?;
     Ok(Training { loaded, entities, trained, device, timings })
 }
 
-fn join(device: thread::JoinHandle<Result<ChosenDevice, DeviceError>>) -> anyhow::Result<ChosenDevice> {
-    Ok(device.join().map_err(|_| anyhow::anyhow!("looking for a device failed; use `--device cpu`"))??)
+/// Does `work` on `device` or, when that fails and may be replaced, all of it again on the CPU; the result, and the device
+/// that gave it.
+fn on_a_device<T>(
+    device: ChosenDevice,
+    mut work: impl FnMut(&ChosenDevice) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, ChosenDevice)> {
+    match device::guarded(&device, || work(&device)) {
+        Ok(result) => Ok((result?, device)),
+        Err(failure) => {
+            let warning = format!("warning: {}; the fit is done again on the CPU", failure.what_happened());
+            let cpu = device.replaced_after(failure)?;
+            eprintln!("{warning}");
+            Ok((work(&cpu)?, cpu))
+        }
+    }
+}
+
+/// About what there is to compute, for all detectors together.
+fn job(pipeline: &Pipeline, entities: &Entities) -> Job {
+    let of = |spec: &DetectorSpec| passes(spec);
+    let passes: f64 = pipeline.detectors.iter().map(|spec| of(spec).0).sum();
+    let clusters: f64 = pipeline.detectors.iter().map(|spec| of(spec).1).sum();
+    Job::fit(entities.keys.len(), pipeline.features.len(), clusters / passes.max(1.0), passes)
+}
+
+/// The history, put together into entities as it is read.
+fn read(settings: &Settings, progress: Progress, timings: &mut Timings) -> anyhow::Result<(Loaded, Entities)> {
+    let pipeline = &settings.pipeline;
+    let (mut grouping, mut seconds) = (Grouping::new(pipeline), 0.0);
+    let start = Instant::now();
+    let loaded = load::load(pipeline, &settings.files, progress, &mut |lines, share| {
+        let start = Instant::now();
+        grouping.add(lines)?;
+        seconds += start.elapsed().as_secs_f64();
+        let shape = shape(pipeline, grouping.n_entities(), grouping.key_bytes());
+        Ok(settings.budget.check_reading(shape, grouping.memory(), share)?)
+    })?;
+    timings.add("load", start.elapsed().as_secs_f64() - seconds);
+    let start = Instant::now();
+    let entities = grouping.finish()?;
+    timings.add("group", seconds + start.elapsed().as_secs_f64());
+    Ok((loaded, entities))
+}
+
+fn shape(pipeline: &Pipeline, n_entities: usize, key_bytes: usize) -> Shape {
+    Shape {
+        n_entities: n_entities as u64,
+        key_bytes: key_bytes as u64,
+        n_features: pipeline.features.len() as u64,
+        n_detectors: pipeline.detectors.len() as u64,
+    }
+}
+
+fn join(devices: thread::JoinHandle<Result<Devices, DeviceError>>) -> anyhow::Result<Devices> {
+    Ok(devices.join().map_err(|_| anyhow::anyhow!("looking for a device failed; use `--device cpu`"))??)
 }
 
 fn train_detector(
@@ -148,4 +207,43 @@ pub fn write(settings: &Settings, training: &mut Training) -> anyhow::Result<()>
 
 fn now() -> Timestamp {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A GPU that is not there, which nobody finds out who does not use it.
+    fn gpu(is_automatic: bool) -> ChosenDevice {
+        ChosenDevice { name: "Some GPU".into(), reason: "asked for".into(), is_automatic, ..ChosenDevice::absent() }
+    }
+
+    fn fit(device: &ChosenDevice) -> anyhow::Result<u32> {
+        if device.is_cpu() { Ok(7) } else { panic!("out of memory") }
+    }
+
+    #[test]
+    fn what_a_chosen_gpu_fails_at_is_done_again_on_the_cpu() {
+        let (result, device) = on_a_device(gpu(true), fit).unwrap();
+        assert_eq!((result, device.short_name()), (7, "cpu"));
+        assert!(device.reason.starts_with("Some GPU failed; "), "{device}");
+    }
+
+    #[test]
+    fn what_a_named_gpu_fails_at_is_an_error() {
+        let error = on_a_device(gpu(false), fit).unwrap_err().to_string();
+        let wanted = "device `Some GPU` failed: out of memory; use `--device cpu`, or `--device auto`, which goes on \
+            with the CPU";
+        assert_eq!(error, wanted);
+    }
+
+    #[test]
+    fn an_error_of_the_work_is_no_failure_of_the_device() {
+        let mut calls = 0;
+        let result = on_a_device(gpu(true), |_| -> anyhow::Result<()> {
+            calls += 1;
+            anyhow::bail!("all rows are equal")
+        });
+        assert_eq!((result.unwrap_err().to_string().as_str(), calls), ("all rows are equal", 1));
+    }
 }

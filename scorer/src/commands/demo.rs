@@ -15,7 +15,7 @@ use shared::verdict::Verdict;
 
 use super::live::{StatusLine, accompany, init_logs};
 use super::replay::{Pace, send_file};
-use super::{in_repository, load, summary};
+use super::{LIVE_BATCH, in_repository, load, summary};
 use crate::args::DemoArgs;
 use crate::file::{FileLines, read_file};
 use crate::kafka::{Delivery, EndWhen, KafkaSettings, Stream, StreamOptions, Topics};
@@ -31,7 +31,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     args.pipeline.models = in_repository(&args.pipeline.models);
     let input = in_repository(&args.input);
     let start = Instant::now();
-    let loaded = load(&args.pipeline, |pipeline| Ok(pipeline.with_event_clock()?))?;
+    let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
     let bytes = read_file(&input)?;
     FileLines::new(&bytes, &input, &loaded.pipeline)?;
     let pipeline = loaded.pipeline;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use shared::device::{self, ChosenDevice};
+use shared::device::{ChosenDevice, Devices, Job, cache_folder};
 use shared::pipeline::Pipeline;
 
 use crate::args::{Cli, ClockArg, Command, PipelineArgs, Simulation};
@@ -82,9 +82,15 @@ struct Loaded {
     device: ChosenDevice,
 }
 
-fn load(args: &PipelineArgs, change: impl FnOnce(Pipeline) -> Result<Pipeline>) -> Result<Loaded> {
+/// Invoices of a micro-batch of a busy stream: some tens of thousands of lines, every 100 ms.
+const LIVE_BATCH: usize = 2048;
+
+/// Loads what is needed to score batches of about `batch` entities.
+fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Result<Pipeline>) -> Result<Loaded> {
     let pipeline = Arc::new(change(Pipeline::load(&args.pipeline)?)?);
-    let device = device::choose(args.device)?;
+    let n_clusters = pipeline.detectors.iter().map(|spec| spec.k.largest()).sum();
+    let job = Job::batch(batch, pipeline.features.len(), n_clusters);
+    let device = Devices::find(args.device, cache_folder())?.for_job(&job);
     let detectors = Detectors::load(&args.models, &pipeline, &device)?;
     Ok(Loaded { pipeline, detectors, device })
 }

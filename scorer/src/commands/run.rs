@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use shared::pipeline::Pipeline;
 
 use super::live::{StatusLine, accompany, init_logs};
-use super::{load, summary, topics_of, with_clock};
+use super::{LIVE_BATCH, load, summary, topics_of, with_clock};
 use crate::args::{CreateArgs, DeliveryArg, MutationArg, RepartitionArg, RunArgs};
 use crate::kafka::{
     Delivery, EndWhen, KafkaError, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics,
@@ -16,7 +16,7 @@ use crate::kafka::{
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
-    let loaded = load(&args.pipeline, |pipeline| with_clock(pipeline, args.clock))?;
+    let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| with_clock(pipeline, args.clock))?;
     let settings = args.brokers.settings();
     let topics = choose_topics(&args, &settings, &loaded.pipeline).await?;
     let create = topic_settings(&args.create);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use shared::device::DeviceError;
 
 use super::{load, summary};
 use crate::args::ScoreArgs;
@@ -17,7 +18,7 @@ const BATCH: usize = 8192;
 
 pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let mut file = VerdictFile::new(&args.output)?;
-    let loaded = load(&args.pipeline, |pipeline| Ok(pipeline.with_event_clock()?))?;
+    let loaded = load(&args.pipeline, BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
     let start = Instant::now();
     let bytes = read_file(&args.input)?;
     let mut lines = FileLines::new(&bytes, &args.input, &loaded.pipeline)?;
@@ -33,11 +34,11 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
         core.apply(Input::Record(record), &mut outputs);
         offset += 1;
         if outputs.len() >= BATCH {
-            results.take(&mut outputs);
+            results.take(&mut outputs)?;
         }
     }
     core.apply(Input::End, &mut outputs);
-    results.take(&mut outputs);
+    results.take(&mut outputs)?;
     let status = Status { counters: core.counters(), ..results.status };
     file.finish()?;
     eprintln!("device: {}", loaded.device);
@@ -59,10 +60,11 @@ impl<'a> Results<'a> {
         Self { detectors, encoder, file, status: Status { anomalies, ..Status::default() } }
     }
 
-    fn take(&mut self, outputs: &mut Vec<Output>) {
-        for message in self.encoder.encode(std::mem::take(outputs), self.detectors) {
+    fn take(&mut self, outputs: &mut Vec<Output>) -> Result<(), DeviceError> {
+        for message in self.encoder.encode(std::mem::take(outputs), self.detectors)? {
             self.status.count(&message);
             self.file.push(message);
         }
+        Ok(())
     }
 }

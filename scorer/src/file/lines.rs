@@ -80,7 +80,7 @@ pub struct FileLine<'a> {
 /// The lines of a file after its header.
 #[derive(Debug)]
 pub struct FileLines<'a> {
-    records: FileRecords<'a>,
+    records: FileRecords<&'a [u8]>,
     order: Order,
 }
 
@@ -91,8 +91,9 @@ impl<'a> FileLines<'a> {
     /// [`FileError`] when there is no header or it lacks a column of the pipeline.
     pub fn new(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Self, FileError> {
         let columns = || pipeline.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-        let mut records = FileRecords::new(bytes);
-        let Some(header) = records.next_record() else {
+        let read = |source| FileError::Read { path: path.to_owned(), source };
+        let mut records = FileRecords::new(bytes, usize::MAX).map_err(read)?;
+        let Some(header) = records.next_record().map_err(read)? else {
             return Err(FileError::Empty { path: path.to_owned(), columns: columns() });
         };
         let names: Vec<Cow<'_, str>> = header.fields.iter().map(String::from_utf8_lossy).collect();
@@ -107,7 +108,7 @@ impl<'a> FileLines<'a> {
 
     /// The next line, or `None` at the end.
     pub fn next_line(&mut self) -> Option<FileLine<'_>> {
-        let record = self.records.next_record()?;
+        let record = self.records.next_record().expect("what is in memory can be read")?;
         let bytes = match &self.order {
             Order::Header { fields, width } if record.fields.len() == *width => {
                 Cow::Owned(reordered(record.fields, fields))

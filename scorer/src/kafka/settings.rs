@@ -7,6 +7,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::producer::ProducerContext;
 use rdkafka::{ClientContext, Statistics};
+use shared::device::DeviceError;
 use thiserror::Error;
 
 /// How long to wait for a first answer of a broker.
@@ -120,6 +121,9 @@ pub enum KafkaError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A device that failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// A folder that cannot be used.
     #[error("cannot keep state in {}: {cause}; name another folder with --state-dir", path.display())]
     StateFolder {

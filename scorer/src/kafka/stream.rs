@@ -237,10 +237,7 @@ impl Stream {
                 result
             })
         };
-        let scoring = spawn("score", move || {
-            score(&batches, &encoder, &detectors, &to_publish);
-            Ok(())
-        });
+        let scoring = spawn("score", move || score(&batches, &encoder, &detectors, &to_publish));
         let publishing = {
             let id = format!("{}-{}", topics.state, identity.name);
             let followed = vec![topics.state.clone(), topics.reports.clone()];
@@ -308,13 +305,22 @@ async fn start_router(with: RouterSettings) -> Result<Router, KafkaError> {
 }
 
 /// The middle stage: outputs in, messages out, until either side is gone.
-fn score(batches: &Receiver<Batch>, encoder: &Encoder, detectors: &Detectors, next: &SyncSender<Publication>) {
+///
+/// # Errors
+/// A device that failed and that nothing may replace. What is not published is not committed either.
+fn score(
+    batches: &Receiver<Batch>,
+    encoder: &Encoder,
+    detectors: &Detectors,
+    next: &SyncSender<Publication>,
+) -> Result<(), KafkaError> {
     while let Ok(Batch { ticket, outputs, progress }) = batches.recv() {
-        let messages = encoder.encode(outputs, detectors);
+        let messages = encoder.encode(outputs, detectors)?;
         if next.send(Publication { ticket, messages, progress }).is_err() {
-            return;
+            break;
         }
     }
+    Ok(())
 }
 
 fn spawn(

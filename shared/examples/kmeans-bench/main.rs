@@ -1,8 +1,9 @@
 //! What `benches/compare/kmeans.py` measures beside other libraries, and figures that no timing shows.
 //!
 //! ```text
-//! cargo run -p shared -p trainer --example kmeans-bench -- accuracy --rows 50000000 --features 4 --clusters 8
-//! cargo run -p shared -p trainer --example kmeans-bench -- memory --rows 10000000 --features 8 --clusters 20
+//! cargo build -p shared -p trainer --example kmeans-bench
+//! target/debug/examples/kmeans-bench accuracy --rows 50000000 --features 4 --clusters 8
+//! target/debug/examples/kmeans-bench memory --rows 10000000 --features 8 --clusters 20
 //! ```
 //!
 //! Exit codes: 0 done, and within bounds where there are any; 1 out of bounds, or it could not be done; 2 a mistake on
@@ -12,6 +13,7 @@ mod accuracy;
 mod data;
 mod memory;
 mod options;
+mod reference;
 mod serve;
 
 use std::process::ExitCode;

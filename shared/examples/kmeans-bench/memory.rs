@@ -19,7 +19,8 @@ pub fn run(options: &Options, device: &Device) -> Result<bool, Failure> {
     let start = first_rows(&matrix, n_clusters);
     let before = peak_bytes()?;
     let points = Points::new(matrix, n_clusters, device)?;
-    let fit = fit_from(&points, start, &KMeansParams { n_init: 1, max_iter, tol: 0.0, seed });
+    let params = KMeansParams { n_init: 1, max_iter, tol: 0.0, seed, max_state_bytes: None };
+    let (fit, _labels) = fit_from(&points, start, &params)?;
     let (peak, mebibyte) = (peak_bytes()?, f64::from(1 << 20));
     println!("{n_samples} rows of {n_features} features, {n_clusters} clusters, {} iterations", fit.n_iter);
     println!(

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `load FILE N_FEATURES` | `n_samples`, `device`, `threads` |
 //! | `fit FILE N_CLUSTERS MAX_ITER` | `seconds` of a whole call, from the array in memory; `n_iter`, `inertia` |
-//! | `refit FILE N_CLUSTERS MAX_ITER` | the same without the first step: the points are on the device and checked |
+//! | `refit FILE N_CLUSTERS MAX_ITER` | the same without the first step: the points are checked already |
 //! | `pass FILE N_CLUSTERS` | `seconds` of one pass over points that are on the device; `inertia` |
 //!
 //! Requests are lines with tabs between the words, answers JSON objects. A file holds float32, row by row, as they lie
@@ -13,6 +13,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use burn::tensor::Tensor;
 use serde_json::{Value, json};
 use shared::device::ChosenDevice;
 use shared::kmeans::{KMeansFit, KMeansParams, Points, fit_from};
@@ -23,7 +24,7 @@ use crate::Failure;
 
 /// Answers until standard input ends.
 pub fn run(device: &ChosenDevice) -> Result<bool, Failure> {
-    let mut session = Session { device, file: String::new(), n_features: 0, points: None };
+    let mut session = Session { device, file: String::new(), n_features: 0, points: None, x: None };
     for line in std::io::stdin().lines() {
         let line = line?;
         let answer = session.answer(&line.split('\t').collect::<Vec<_>>())?;
@@ -38,8 +39,10 @@ struct Session<'a> {
     /// Where the points are read from, anew for each whole call, which uses them up.
     file: String,
     n_features: usize,
-    /// Points on the device, once a request needed them there.
+    /// Points that were checked, once a request needed them.
     points: Option<Points>,
+    /// Points on the device, `(n_samples, n_features)`, once a request needed them there.
+    x: Option<Tensor<2>>,
 }
 
 impl Session<'_> {
@@ -60,49 +63,47 @@ impl Session<'_> {
     }
 
     fn load(&mut self, file: &str, n_features: usize) -> Result<Value, Failure> {
-        (self.file, self.n_features, self.points) = (file.to_owned(), n_features, None);
+        (self.file, self.n_features) = (file.to_owned(), n_features);
+        (self.points, self.x) = (None, None);
         let bytes = std::fs::metadata(file)?.len() as usize;
         let n_samples = bytes / size_of::<f32>() / n_features;
         Ok(json!({ "n_samples": n_samples, "device": self.device.name, "threads": rayon::current_num_threads() }))
     }
 
     fn fit(&self, start: &Matrix, max_iter: usize) -> Result<Value, Failure> {
-        let (matrix, start) = (read(&self.file, self.n_features)?, start.clone());
+        let (matrix, start) = (self.matrix()?, start.clone());
         let clock = Instant::now();
         let points = Points::new(matrix, start.n_samples(), &self.device.device)?;
-        let fit = fit_from(&points, start, &params(max_iter));
+        let (fit, _labels) = fit_from(&points, start, &params(max_iter))?;
         Ok(fitted(clock, &fit))
     }
 
     fn refit(&mut self, start: Matrix, max_iter: usize) -> Result<Value, Failure> {
-        let points = self.points()?;
+        let points = match self.points.take() {
+            Some(points) => points,
+            None => Points::new(self.matrix()?, start.n_samples(), &self.device.device)?,
+        };
+        let points = self.points.insert(points);
         let clock = Instant::now();
-        let fit = fit_from(points, start, &params(max_iter));
+        let (fit, _labels) = fit_from(points, start, &params(max_iter))?;
         Ok(fitted(clock, &fit))
     }
 
     fn pass(&mut self, centroids: &Matrix) -> Result<Value, Failure> {
+        let x = match self.x.take() {
+            Some(x) => x,
+            None => self.matrix()?.to_tensor(&self.device.device),
+        };
+        let x = self.x.insert(x); // (n_samples, n_features)
         let centroids = centroids.to_tensor(&self.device.device); // (n_clusters, n_features)
-        let points = self.points()?;
         let clock = Instant::now();
-        let assignment = ops::assign_and_accumulate(&points.tensor, &centroids);
+        let assignment = ops::assign_and_accumulate(x, &centroids);
         let seconds = clock.elapsed().as_secs_f64();
         Ok(json!({ "seconds": seconds, "inertia": assignment.inertia }))
     }
 
-    fn points(&mut self) -> Result<&Points, Failure> {
-        let points = match self.points.take() {
-            Some(points) => points,
-            None => self.put_on_device()?,
-        };
-        Ok(self.points.insert(points))
-    }
-
-    fn put_on_device(&self) -> Result<Points, Failure> {
-        let points = Points::new(read(&self.file, self.n_features)?, 1, &self.device.device)?;
-        // Copies to a GPU are under way when the call returns; a value that depends on them is there when they are.
-        points.tensor.clone().sum().into_data();
-        Ok(points)
+    fn matrix(&self) -> Result<Matrix, Failure> {
+        read(&self.file, self.n_features)
     }
 
     fn centroids(&self, file: &str, n_clusters: &str) -> Result<Matrix, Failure> {
@@ -116,7 +117,7 @@ impl Session<'_> {
 
 /// Every run has the same number of iterations: none ends before its labels no longer change.
 fn params(max_iter: usize) -> KMeansParams {
-    KMeansParams { n_init: 1, max_iter, tol: 0.0, seed: 0 }
+    KMeansParams { n_init: 1, max_iter, tol: 0.0, seed: 0, max_state_bytes: None }
 }
 
 fn fitted(clock: Instant, fit: &KMeansFit) -> Value {

@@ -143,7 +143,7 @@ struct Growth {
 impl Growth {
     fn new(points: &Points, params: &KMeansParams) -> Result<Self, KMeansError> {
         let start = points.gather(&[0])?;
-        let root = fit_from(points, start, params)?;
+        let (root, _) = fit_from(points, start, params)?;
         let mut growth = Self { nodes: Vec::new(), members: Vec::new(), farthest: Vec::new(), splits: Vec::new() };
         growth.push((leaf(&root, 0), Members::all(points), root.farthest[0]));
         Ok(growth)
@@ -194,7 +194,12 @@ impl Growth {
         for (&leaf, &members) in leaves.iter().zip(&members) {
             for centroids in self.starts(points, members, leaf, params)? {
                 let mean_variance = self.nodes[leaf].inertia / members.len() as f64 / points.n_features() as f64;
-                starts.push(Start { centroids, members: Some(members), tolerance: params.tol * mean_variance });
+                starts.push(Start {
+                    centroids,
+                    members: Some(members),
+                    tolerance: params.tol * mean_variance,
+                    keep_labels: false,
+                });
                 owners.push(leaf);
             }
         }

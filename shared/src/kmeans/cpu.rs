@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use super::lloyd::{Farthest, Limits, Run, Start, Totals, squared_shift};
 use super::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
-use crate::ops::cpu::{self, CHUNK, Evaluation, LloydChunk, Moved, Packed, Rows, drift_table, squared_distance};
+use crate::ops::cpu::{
+    self, CHUNK, Evaluation, LloydChunk, Moved, Packed, Rows, drift_table, evaluate_labels, squared_distance,
+};
 
 /// Bytes to remember of a point between rounds.
 pub(super) const STATE_BYTES: usize = 6;
@@ -65,39 +67,18 @@ fn state_bytes(points: &Points, start: &Start<'_>) -> usize {
     STATE_BYTES * start.members.map_or(points.n_samples(), Members::len)
 }
 
-/// As [`super::lloyd::evaluate`].
-pub(super) fn evaluate(
-    points: &Points,
-    centroids: &[(&Matrix, Option<&Members>)],
-) -> Result<Vec<Evaluation>, KMeansError> {
-    let one = |&(centroids, members): &(&Matrix, Option<&Members>)| Ok(evaluate_one(points, centroids, members)?.0);
-    if shares_runs(points) { centroids.par_iter().map(one).collect() } else { centroids.iter().map(one).collect() }
-}
-
-/// What the clusters are like, and the label of each member, chunk by chunk.
-pub(super) fn evaluate_one(
-    points: &Points,
-    centroids: &Matrix,
-    members: Option<&Members>,
-) -> Result<(Evaluation, Vec<Vec<u16>>), KMeansError> {
+/// As [`super::lloyd::labels`].
+pub(super) fn labels(points: &Points, centroids: &Matrix, members: &Members) -> Result<Vec<Vec<u16>>, KMeansError> {
     let packed = Packed::new(rows_of(centroids));
-    let mut total = Evaluation::empty(centroids.n_samples());
     let mut labels = Vec::with_capacity(points.n_chunks());
     points.rows().for_each_block(|first_row, values| {
         let block = Rows { values, n_features: points.n_features() };
         let first_chunk = first_row / CHUNK;
-        let chunk = |index: usize| {
-            let members = members.map(|members| members.chunk(first_chunk + index));
-            cpu::evaluate(block.chunk(index), members, &packed)
-        };
-        let parts: Vec<_> = (0..block.n_chunks()).into_par_iter().map(chunk).collect();
-        for (index, (part, part_labels)) in parts.into_iter().enumerate() {
-            total.merge(&part, first_row + index * CHUNK);
-            labels.push(part_labels);
-        }
+        let of_chunk = |index| cpu::labels(block.chunk(index), members.chunk(first_chunk + index), &packed);
+        labels.par_extend((0..block.n_chunks()).into_par_iter().map(of_chunk));
         Ok::<(), KMeansError>(())
     })?;
-    Ok((total, labels))
+    Ok(labels)
 }
 
 fn shares_runs(points: &Points) -> bool {
@@ -119,7 +100,31 @@ struct Running<'a> {
     members: Option<&'a Members>,
     tolerance: f64,
     n_iter: usize,
-    done: bool,
+    phase: Phase,
+    /// What the clusters are like in the end.
+    clusters: Evaluation,
+    keep_labels: bool,
+    /// The labels in the end, chunk by chunk, when they are wanted.
+    labels: Vec<Vec<u16>>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    /// The centroids move.
+    Moving,
+    /// They have stopped; one more pass looks at what they have become.
+    Stopped,
+    /// That is over, too.
+    Done,
+}
+
+/// What a pass finds in a chunk.
+enum Found {
+    /// How the sums change, if they do.
+    Moved(Option<Moved>),
+    /// What the clusters are like.
+    Clusters(Evaluation),
 }
 
 impl<'a> Running<'a> {
@@ -128,11 +133,14 @@ impl<'a> Running<'a> {
             packed: Packed::new(rows_of(&start.centroids)),
             drift: Vec::new(),
             totals: Totals::zeros(&start.centroids),
+            clusters: Evaluation::empty(start.centroids.n_samples()),
+            keep_labels: start.keep_labels,
+            labels: Vec::new(),
             centroids: start.centroids,
             members: start.members,
             tolerance: start.tolerance,
             n_iter: 0,
-            done: limits.max_iter == 0,
+            phase: if limits.max_iter == 0 { Phase::Stopped } else { Phase::Moving },
         }
     }
 
@@ -141,15 +149,30 @@ impl<'a> Running<'a> {
     }
 
     /// One round over a chunk, in the first of which there is no state yet.
-    fn pass(&self, x: Rows<'_>, chunk: usize, state: &mut Option<LloydChunk>, spent: &mut Vec<u16>) -> Option<Moved> {
+    fn pass(&self, x: Rows<'_>, chunk: usize, state: &mut Option<LloydChunk>, spent: &mut Vec<u16>) -> Found {
         let members = self.members(chunk);
-        match state {
-            Some(state) => state.step(x, members, &self.packed, &self.drift, spent),
+        let (state, moved) = match state {
+            Some(state) => {
+                let moved = state.step(x, members, &self.packed, &self.drift, spent);
+                (&*state, moved)
+            }
             None => {
                 let (first, moved) = LloydChunk::start(x, members, &self.packed);
-                *state = Some(first);
-                Some(moved)
+                (&*state.insert(first), Some(moved))
             }
+        };
+        match self.phase {
+            Phase::Moving => Found::Moved(moved),
+            _ => Found::Clusters(evaluate_labels(x, members, rows_of(&self.centroids), state.labels())),
+        }
+    }
+
+    /// Adds what was found in a chunk.
+    fn add(&mut self, chunk: usize, found: &Found) {
+        match found {
+            Found::Moved(Some(moved)) => moved.apply(&mut self.totals.sums, &mut self.totals.counts),
+            Found::Moved(None) => {}
+            Found::Clusters(clusters) => self.clusters.merge(clusters, chunk * CHUNK),
         }
     }
 
@@ -157,7 +180,9 @@ impl<'a> Running<'a> {
     fn advance(&mut self, totals: &Totals, max_iter: usize) {
         let next = totals.means(&self.centroids);
         self.n_iter += 1;
-        self.done = squared_shift(&self.centroids, &next) <= self.tolerance || self.n_iter == max_iter;
+        if squared_shift(&self.centroids, &next) <= self.tolerance || self.n_iter == max_iter {
+            self.phase = Phase::Stopped;
+        }
         self.drift = drift_table(rows_of(&self.centroids), rows_of(&next));
         self.packed = Packed::new(rows_of(&next));
         self.centroids = next;
@@ -185,20 +210,32 @@ impl<'a> Batch<'a> {
     /// Runs all to their end.
     fn finish(mut self, on_run: &(dyn Fn() + Sync)) -> Result<Vec<Run>, KMeansError> {
         loop {
-            let active: Vec<usize> = (0..self.runs.len()).filter(|&run| !self.runs[run].done).collect();
+            let active: Vec<usize> = (0..self.runs.len()).filter(|&run| self.runs[run].phase != Phase::Done).collect();
             if active.is_empty() {
-                let run = |run: Running<'_>| Run { centroids: run.centroids, n_iter: run.n_iter };
+                let run =
+                    |Running { centroids, n_iter, clusters, labels, .. }| Run { centroids, n_iter, clusters, labels };
                 return Ok(self.runs.into_iter().map(run).collect());
             }
             self.pass(&active)?;
             for run in active {
-                let totals = self.filled(run)?;
-                self.runs[run].advance(&totals, self.max_iter);
-                if self.runs[run].done {
-                    // A run that has stopped needs no memory.
-                    self.states.iter_mut().for_each(|states| states[run] = None);
+                if self.runs[run].phase == Phase::Moving {
+                    let totals = self.filled(run)?;
+                    self.runs[run].advance(&totals, self.max_iter);
+                } else {
+                    self.runs[run].phase = Phase::Done;
+                    self.forget(run);
                     on_run();
                 }
+            }
+        }
+    }
+
+    /// Drops what was remembered for a run that is over, but for the labels when they are wanted.
+    fn forget(&mut self, run: usize) {
+        let running = &mut self.runs[run];
+        for state in self.states.iter_mut().filter_map(|states| states[run].take()) {
+            if running.keep_labels {
+                running.labels.push(state.into_labels());
             }
         }
     }
@@ -215,16 +252,19 @@ impl<'a> Batch<'a> {
                 let of_chunk = |spent: &mut Vec<u16>, (index, states): (usize, &mut Vec<Option<LloydChunk>>)| {
                     let x = block.chunk(wave + index);
                     let pass = |&run: &usize| runs[run].pass(x, first_chunk + index, &mut states[run], spent);
-                    active.iter().map(pass).collect::<Vec<Option<Moved>>>()
+                    active.iter().map(pass).collect::<Vec<Found>>()
                 };
                 let states = &mut states[first_chunk..first_chunk + n_chunks];
-                let moved: Vec<Vec<Option<Moved>>> = if parallel {
+                let found: Vec<Vec<Found>> = if parallel {
                     states.par_iter_mut().enumerate().map_init(Vec::new, of_chunk).collect()
                 } else {
                     let mut spent = Vec::new();
                     states.iter_mut().enumerate().map(|chunk| of_chunk(&mut spent, chunk)).collect()
                 };
-                merge(runs, active, moved);
+                // In the order of the chunks, so that sums are the same whoever was first.
+                for (index, found) in found.iter().enumerate() {
+                    active.iter().zip(found).for_each(|(&run, found)| runs[run].add(first_chunk + index, found));
+                }
             }
             Ok(())
         })
@@ -255,17 +295,5 @@ impl<'a> Batch<'a> {
         })?;
         totals.fill_empty(&farthest);
         Ok(totals)
-    }
-}
-
-/// Adds what changed in each chunk to the runs, in the order of the chunks.
-fn merge(runs: &mut [Running<'_>], active: &[usize], chunks: Vec<Vec<Option<Moved>>>) {
-    for moved in chunks {
-        for (&run, moved) in active.iter().zip(moved) {
-            if let Some(moved) = moved {
-                let totals = &mut runs[run].totals;
-                moved.apply(&mut totals.sums, &mut totals.counts);
-            }
-        }
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn lloyd(
             }
         }
     }
-    Ok(runs.into_iter().map(|run| Run { centroids: run.centroids, n_iter: run.n_iter }).collect())
+    let clusters = evaluate(points, &runs)?;
+    runs.into_iter().zip(clusters).map(|(run, clusters)| run.stopped(points, clusters)).collect()
 }
 
 /// A run in progress.
@@ -39,11 +40,13 @@ struct Running<'a> {
     n_iter: usize,
     members: Option<&'a Members>,
     tolerance: f64,
+    keep_labels: bool,
 }
 
 impl<'a> Running<'a> {
     fn new(start: Start<'a>) -> Self {
-        Self { centroids: start.centroids, n_iter: 0, members: start.members, tolerance: start.tolerance }
+        let Start { centroids, members, tolerance, keep_labels } = start;
+        Self { centroids, n_iter: 0, members, tolerance, keep_labels }
     }
 
     /// As the GPU's kernels take it.
@@ -81,30 +84,34 @@ impl<'a> Running<'a> {
         self.n_iter += 1;
         Ok(shift <= self.tolerance || self.n_iter >= limits.max_iter)
     }
+
+    /// What the clusters are like, with plain operations.
+    fn evaluate(&self, points: &Points) -> Result<Evaluation, KMeansError> {
+        let mut evaluation = Evaluation::empty(self.centroids.n_samples());
+        each_nearest(points, &self.centroids, self.members, |index, label, distance| {
+            evaluation.add(index, label, distance);
+            Ok(())
+        })?;
+        Ok(evaluation)
+    }
+
+    /// The run, after its end.
+    fn stopped(self, points: &Points, clusters: Evaluation) -> Result<Run, KMeansError> {
+        let labels = match self.members {
+            _ if !self.keep_labels => Vec::new(),
+            Some(members) => labels(points, &self.centroids, members)?,
+            None => labels(points, &self.centroids, &Members::all(points))?,
+        };
+        Ok(Run { centroids: self.centroids, n_iter: self.n_iter, clusters, labels })
+    }
 }
 
-/// As [`super::lloyd::evaluate`].
-pub(super) fn evaluate(
-    points: &Points,
-    centroids: &[(&Matrix, Option<&Members>)],
-) -> Result<Vec<Evaluation>, KMeansError> {
-    let on_gpu = match Program::new(points) {
-        Some(program) => program.evaluate(centroids)?,
-        None => vec![None; centroids.len()],
-    };
-    let evaluations = centroids.iter().zip(on_gpu);
-    evaluations
-        .map(|(&(centroids, members), done)| done.map_or_else(|| evaluate_one(points, centroids, members), Ok))
-        .collect()
-}
-
-fn evaluate_one(points: &Points, centroids: &Matrix, members: Option<&Members>) -> Result<Evaluation, KMeansError> {
-    let mut evaluation = Evaluation::empty(centroids.n_samples());
-    each_nearest(points, centroids, members, |index, label, distance| {
-        evaluation.add(index, label, distance);
-        Ok(())
-    })?;
-    Ok(evaluation)
+/// What the clusters of each run are like.
+fn evaluate(points: &Points, runs: &[Running<'_>]) -> Result<Vec<Evaluation>, KMeansError> {
+    let on_gpu = Program::new(points).map(|program| program.evaluate(runs)).transpose()?;
+    let on_gpu = on_gpu.unwrap_or_else(|| vec![None; runs.len()]);
+    let plain = |(run, done): (&Running<'_>, Option<Evaluation>)| done.map_or_else(|| run.evaluate(points), Ok);
+    runs.iter().zip(on_gpu).map(plain).collect()
 }
 
 /// As [`super::lloyd::labels`].

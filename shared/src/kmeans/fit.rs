@@ -1,7 +1,7 @@
 //! Clusters as they come out of a run.
 
-use super::lloyd::{Limits, Start, evaluate, lloyd};
-use super::{KMeansError, KMeansParams, Members, Points};
+use super::lloyd::{Limits, Run, Start, lloyd};
+use super::{KMeansError, KMeansParams, Points};
 use crate::matrix::Matrix;
 use crate::ops;
 
@@ -45,30 +45,35 @@ pub(super) fn fits(
     params: &KMeansParams,
     on_run: &(dyn Fn() + Sync),
 ) -> Result<Vec<KMeansFit>, KMeansError> {
-    let limits = Limits { max_iter: params.max_iter, max_state_bytes: params.max_state_bytes };
-    let members: Vec<Option<&Members>> = starts.iter().map(|start| start.members).collect();
-    let runs = lloyd(points, starts, limits, on_run)?;
-    let clusters: Vec<_> = runs.iter().map(|run| &run.centroids).zip(members).collect();
-    let evaluations = evaluate(points, &clusters)?;
-    let fit = |(run, evaluation): (super::lloyd::Run, ops::cpu::Evaluation)| KMeansFit {
-        centroids: run.centroids,
-        counts: evaluation.counts,
-        inertia: evaluation.inertia.iter().sum(),
-        cluster_inertia: evaluation.inertia,
-        farthest: evaluation.farthest.into_iter().map(|(index, _)| index).collect(),
-        n_iter: run.n_iter,
-    };
-    Ok(runs.into_iter().zip(evaluations).map(fit).collect())
+    Ok(lloyd(points, starts, limits(params), on_run)?.into_iter().map(|run| fit_of(run).0).collect())
 }
 
-/// One run of Lloyd's algorithm over all points from `start` `(n_clusters, n_features)`.
+fn fit_of(run: Run) -> (KMeansFit, Vec<u16>) {
+    let Run { centroids, n_iter, clusters, labels } = run;
+    let fit = KMeansFit {
+        centroids,
+        counts: clusters.counts,
+        inertia: clusters.inertia.iter().sum(),
+        cluster_inertia: clusters.inertia,
+        farthest: clusters.farthest.into_iter().map(|(index, _)| index).collect(),
+        n_iter,
+    };
+    (fit, labels.concat())
+}
+
+/// One run of Lloyd's algorithm over all points from `start` `(n_clusters, n_features)`: the clusters, and the label of
+/// each point `(n_samples)`.
 ///
 /// # Errors
 /// [`KMeansError`] when points in a file cannot be read, or the device fails.
-pub fn fit_from(points: &Points, start: Matrix, params: &KMeansParams) -> Result<KMeansFit, KMeansError> {
+pub fn fit_from(points: &Points, start: Matrix, params: &KMeansParams) -> Result<(KMeansFit, Vec<u16>), KMeansError> {
     let tolerance = params.tol * points.mean_variance();
-    let start = Start { centroids: start, members: None, tolerance };
-    Ok(fits(points, vec![start], params, &|| {})?.swap_remove(0))
+    let start = Start { centroids: start, members: None, tolerance, keep_labels: true };
+    Ok(fit_of(lloyd(points, vec![start], limits(params), &|| {})?.swap_remove(0)))
+}
+
+fn limits(params: &KMeansParams) -> Limits {
+    Limits { max_iter: params.max_iter, max_state_bytes: params.max_state_bytes }
 }
 
 /// Each point's nearest of `centroids`, `(n_samples)`, and the squared distance to it, `(n_samples)`.

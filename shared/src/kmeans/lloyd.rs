@@ -21,6 +21,8 @@ pub(super) struct Start<'a> {
     pub members: Option<&'a Members>,
     /// The squared shift of all centroids at which the run has converged.
     pub tolerance: f64,
+    /// Whether the labels are wanted in the end.
+    pub keep_labels: bool,
 }
 
 /// A run that has stopped.
@@ -30,6 +32,10 @@ pub(super) struct Run {
     pub centroids: Matrix,
     /// Rounds until it stopped.
     pub n_iter: usize,
+    /// What its clusters are like.
+    pub clusters: Evaluation,
+    /// The label of each of its points, chunk by chunk, when they were wanted.
+    pub labels: Vec<Vec<u16>>,
 }
 
 /// How runs are made.
@@ -55,21 +61,9 @@ pub(super) fn lloyd(
     }
 }
 
-/// What the clusters of each of `centroids` are like, over the points that stand beside them.
-pub(super) fn evaluate(
-    points: &Points,
-    centroids: &[(&Matrix, Option<&Members>)],
-) -> Result<Vec<Evaluation>, KMeansError> {
-    if points.on_cpu() { cpu::evaluate(points, centroids) } else { device::evaluate(points, centroids) }
-}
-
 /// The label of each member, chunk by chunk.
 pub(super) fn labels(points: &Points, centroids: &Matrix, members: &Members) -> Result<Vec<Vec<u16>>, KMeansError> {
-    if points.on_cpu() {
-        Ok(cpu::evaluate_one(points, centroids, Some(members))?.1)
-    } else {
-        device::labels(points, centroids, members)
-    }
+    if points.on_cpu() { cpu::labels(points, centroids, members) } else { device::labels(points, centroids, members) }
 }
 
 /// Sums of each cluster's points, `(n_clusters, n_features)` row by row, and how many there are, `(n_clusters)`.

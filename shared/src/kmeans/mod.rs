@@ -72,9 +72,6 @@ pub enum KMeansError {
     /// Rows in a file that cannot be read.
     #[error("{0}")]
     Rows(String),
-    /// The device failed while it computed.
-    #[error("the device failed: {0}; use `--device cpu`")]
-    Device(String),
 }
 
 #[cfg(test)]

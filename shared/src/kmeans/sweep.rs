@@ -55,7 +55,7 @@ pub fn fit_sweep(
 
 /// A run over all points.
 fn whole(points: &Points, centroids: Matrix, params: &KMeansParams) -> Start<'static> {
-    Start { centroids, members: None, tolerance: params.tol * points.mean_variance() }
+    Start { centroids, members: None, tolerance: params.tol * points.mean_variance(), keep_labels: false }
 }
 
 /// One centroid has one optimum, wherever it starts.

@@ -173,7 +173,9 @@ fn a_run_that_leaves_distances_out_ends_where_plain_lloyd_ends() {
         let start = data.gather(&(0..k).map(|i| i * (n / k)).collect::<Vec<_>>()).unwrap();
         let params = KMeansParams { tol: 0.0, max_iter: 40, ..PARAMS };
         let (centroids, rounds) = plain_lloyd(&data, start.clone(), &params);
-        let fit = fit_from(&data, start, &params).unwrap();
+        let (fit, labels) = fit_from(&data, start, &params).unwrap();
+        let (expected, _) = predict(&on_device(&data), &fit.centroids.to_tensor(data.device()));
+        assert!(labels.iter().map(|&label| i32::from(label)).eq(expected));
         assert_eq!(fit.n_iter, rounds, "n = {n}");
         let largest = centroids.values().iter().fold(0f32, |largest, value| largest.max(value.abs()));
         for (a, b) in fit.centroids.values().iter().zip(centroids.values()) {
@@ -186,7 +188,12 @@ fn a_run_that_leaves_distances_out_ends_where_plain_lloyd_ends() {
 fn runs_together_are_the_runs_alone() {
     let data = points(3, cloud(70_000, 3), 9).unwrap();
     let seeds = seeding::seedings(&data, None, 9, &PARAMS).unwrap();
-    let start = |k: usize| lloyd::Start { centroids: seeds[0].first_rows(k), members: None, tolerance: 1e-3 };
+    let start = |k: usize| lloyd::Start {
+        centroids: seeds[0].first_rows(k),
+        members: None,
+        tolerance: 1e-3,
+        keep_labels: true,
+    };
     let limits = |max_state_bytes| lloyd::Limits { max_iter: 30, max_state_bytes };
     let run = |starts, bytes| lloyd::lloyd(&data, starts, limits(bytes), &|| {}).unwrap();
     let alone: Vec<lloyd::Run> = (1..10).flat_map(|k| run(vec![start(k)], None)).collect();

@@ -47,6 +47,16 @@ pub enum KSelection {
     },
 }
 
+impl KSelection {
+    /// The largest number of clusters that is tried.
+    pub fn largest(self) -> usize {
+        match self {
+            Self::Fixed(k) => k,
+            Self::Elbow { max, .. } => max,
+        }
+    }
+}
+
 /// From which score on an entity is anomalous.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -1,12 +1,12 @@
-//! CSV files, compressed or not: taken apart and parsed as the stream's records are.
+//! CSV files, compressed or not: read a buffer at a time, taken apart and parsed as the stream's records are.
 
 use std::borrow::Cow;
-use std::fs;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use shared::line::{LineParser, Order};
 use shared::pipeline::Pipeline;
 use shared::records::{Fields, FileRecords};
@@ -15,50 +15,57 @@ use super::lines::Lines;
 use super::{LoadError, Place};
 use crate::progress::Progress;
 
-/// Rows between two steps of the progress bar.
-const ROWS_A_STEP: u64 = 4096;
+/// Bytes of a compressed file that are read at a time.
+const READ_BYTES: usize = 256 << 10;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 pub(super) fn read(
     path: &Path,
     pipeline: &Arc<Pipeline>,
-    lines: &mut Lines,
+    lines: &mut Lines<'_>,
     progress: Progress,
 ) -> Result<(), LoadError> {
-    let bytes = content(path)?;
-    let mut records = FileRecords::new(&bytes);
-    let order = match records.next_record() {
+    let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let bar = progress.bytes("reading", file.metadata().map_or(0, |found| found.len()));
+    let (source, is_gzip) = decompressed(path, bar.wrap_read(file)).map_err(unreadable)?;
+    let failed = |source: io::Error| match source.kind() {
+        // What the decoder says of bytes that are not, or not all, of a gzip file.
+        ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof if is_gzip => {
+            LoadError::Gzip { path: path.to_owned(), source }
+        }
+        _ => unreadable(source),
+    };
+    let mut records = FileRecords::new(source, pipeline.max_record_bytes).map_err(failed)?;
+    let order = match records.next_record().map_err(failed)? {
         Some(header) => order(path, header.line, header.fields, pipeline)?,
         None => return Err(LoadError::Empty { path: path.to_owned(), columns: pipeline_columns(pipeline) }),
     };
-    let bar = progress.bytes("reading", bytes.len() as u64);
     let mut parser = LineParser::new(Arc::clone(pipeline));
-    let mut rows = 0;
-    while let Some(record) = records.next_record() {
-        let outcome = parser.parse_fields(record.raw.len(), record.fields, &order, |line| lines.push(line));
-        lines.count(outcome, || Place::line(path, record.line));
-        rows += 1;
-        if rows % ROWS_A_STEP == 0 {
-            bar.set_position((bytes.len() - records.remaining()) as u64);
-        }
+    let before = lines.bytes_read();
+    while let Some(record) = records.next_record().map_err(failed)? {
+        let outcome = parser.parse_fields(record.len, record.fields, &order, |line| lines.push(line));
+        lines.count(outcome, || Place::line(path, record.line))?;
+        lines.set_bytes_read(before + bar.position());
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-/// The whole file, decompressed when its name or its first bytes say that it is compressed.
-fn content(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let bytes = fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+/// The bytes of a file, decompressed when its name or its first bytes say that it is compressed; and whether they do.
+fn decompressed<'a>(path: &Path, mut file: impl Read + 'a) -> io::Result<(Box<dyn Read + 'a>, bool)> {
+    let mut first = Vec::new();
+    file.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut first)?;
     let named_gzip = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("gz"));
-    if bytes.is_empty() || !(named_gzip || bytes.starts_with(&GZIP_MAGIC)) {
-        return Ok(bytes);
-    }
-    let mut decompressed = Vec::with_capacity(bytes.len() * 4);
-    MultiGzDecoder::new(bytes.as_slice())
-        .read_to_end(&mut decompressed)
-        .map_err(|source| LoadError::Gzip { path: path.to_owned(), source })?;
-    Ok(decompressed)
+    let is_gzip = !first.is_empty() && (named_gzip || first == GZIP_MAGIC);
+    let whole = Cursor::new(first).chain(file);
+    // The decoder asks for a few bytes at a time.
+    Ok(if is_gzip {
+        (Box::new(MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, whole))), true)
+    } else {
+        (Box::new(whole), false)
+    })
 }
 
 fn order(path: &Path, line: u64, header: &Fields, pipeline: &Pipeline) -> Result<Order, LoadError> {

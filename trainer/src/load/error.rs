@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::memory::TooLittleMemory;
+
 /// Why history cannot be read: one sentence that names the file, the place, and what would be right.
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -114,9 +116,20 @@ pub enum LoadError {
         /// The first of them.
         first: String,
     },
-    /// Polars refuses the columns, which is no fault of the data.
-    #[error("cannot hold the lines in columns: {0}")]
-    Columns(#[from] polars::error::PolarsError),
+    /// A chunk of lines cannot be taken.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+}
+
+/// Why a chunk of lines cannot be taken.
+#[derive(Debug, Error)]
+pub enum ChunkError {
+    /// Polars refuses it, which is no fault of the data.
+    #[error("cannot put the lines of an entity together: {0}")]
+    Polars(#[from] polars::error::PolarsError),
+    /// What is held of the history so far is too large.
+    #[error(transparent)]
+    Memory(#[from] TooLittleMemory),
 }
 
 impl LoadError {

@@ -1,4 +1,4 @@
-//! Valid lines as they come, kept in the columns that training needs.
+//! Valid lines as they come, in chunks of the columns that training needs.
 
 use polars::prelude::*;
 use shared::features::Operand;
@@ -6,7 +6,16 @@ use shared::line::Value;
 use shared::pipeline::{ColumnType, Pipeline};
 use shared::reason::Reason;
 
-use super::{BadRows, LoadError, Loaded, Place};
+use super::{BadRows, ChunkError, LoadError, Loaded, Place};
+
+/// Lines of a chunk.
+///
+/// Where chunks end depends on how many valid lines there were and on nothing else: not on files, on their formats or on
+/// the memory that there is. So the same lines give the same sums, to the last bit.
+pub const LINES_A_CHUNK: usize = 1 << 17;
+
+/// Takes chunks of lines, whose columns are called as in the pipeline, and how much of the history they end: 0 to 1.
+pub type TakeChunk<'a> = &'a mut dyn FnMut(DataFrame, f64) -> Result<(), ChunkError>;
 
 /// What is kept of a column.
 enum Builder {
@@ -20,34 +29,55 @@ enum Builder {
     Presence(BooleanChunkedBuilder),
 }
 
-/// The lines so far, and the count of the rows that are none.
-pub(super) struct Lines {
+/// The lines of the chunk under way, and the count of all rows.
+pub(super) struct Lines<'a> {
+    pipeline: &'a Pipeline,
     /// Index of a column in the pipeline, and what is kept of it.
     columns: Vec<(usize, Builder)>,
+    in_chunk: usize,
     n_lines: u64,
     bad_rows: BadRows,
+    /// Bytes of all files, and of those that were read.
+    total_bytes: u64,
+    bytes_read: u64,
+    take: TakeChunk<'a>,
 }
 
-impl Lines {
-    /// No line yet.
-    pub(super) fn new(pipeline: &Pipeline) -> Self {
-        let builder = |&index: &usize| (index, builder(pipeline, index));
-        Self { columns: used_columns(pipeline).iter().map(builder).collect(), n_lines: 0, bad_rows: BadRows::default() }
+impl<'a> Lines<'a> {
+    /// No line yet, of files that have `total_bytes`; chunks go to `take`.
+    pub(super) fn new(pipeline: &'a Pipeline, total_bytes: u64, take: TakeChunk<'a>) -> Self {
+        let (columns, bad_rows) = (builders(pipeline), BadRows::default());
+        Self { pipeline, columns, in_chunk: 0, n_lines: 0, bad_rows, total_bytes, bytes_read: 0, take }
+    }
+
+    /// Notes that of all files so many bytes were read.
+    pub(super) fn set_bytes_read(&mut self, bytes: u64) {
+        self.bytes_read = bytes;
+    }
+
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 
     /// Adds a valid line, one value a column of the pipeline.
     pub(super) fn push(&mut self, line: &[Value<'_>]) {
+        self.in_chunk += 1;
         self.n_lines += 1;
         for (index, builder) in &mut self.columns {
             builder.push(line[*index]);
         }
     }
 
-    /// Adds what became of a row: the line was pushed, or there are reasons why it is none.
-    pub(super) fn count(&mut self, outcome: Result<(), Vec<Reason>>, place: impl FnOnce() -> Place) {
+    /// Adds what became of a row: the line was pushed, or there are reasons why it is none. A chunk that is full goes.
+    pub(super) fn count(
+        &mut self,
+        outcome: Result<(), Vec<Reason>>,
+        place: impl FnOnce() -> Place,
+    ) -> Result<(), LoadError> {
         if let Err(reasons) = outcome {
             self.bad_rows.add(reasons, place);
         }
+        if self.in_chunk == LINES_A_CHUNK { self.flush() } else { Ok(()) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -62,12 +92,25 @@ impl Lines {
         &self.bad_rows
     }
 
-    /// All lines as a frame.
-    pub(super) fn finish(self) -> Result<Loaded, LoadError> {
-        let rows_read = self.rows_read();
-        let columns: Vec<Column> = self.columns.into_iter().map(|(_, builder)| builder.finish()).collect();
-        Ok(Loaded { lines: DataFrame::new_infer_height(columns)?, rows_read, bad_rows: self.bad_rows })
+    /// Hands the last chunk on.
+    pub(super) fn finish(mut self) -> Result<Loaded, LoadError> {
+        if self.in_chunk > 0 {
+            self.flush()?;
+        }
+        Ok(Loaded { rows_read: self.rows_read(), n_lines: self.n_lines, bad_rows: self.bad_rows })
     }
+
+    fn flush(&mut self) -> Result<(), LoadError> {
+        let columns = std::mem::replace(&mut self.columns, builders(self.pipeline));
+        self.in_chunk = 0;
+        let columns: Vec<Column> = columns.into_iter().map(|(_, builder)| builder.finish()).collect();
+        let share = self.bytes_read as f64 / self.total_bytes.max(1) as f64;
+        Ok((self.take)(DataFrame::new_infer_height(columns).map_err(ChunkError::Polars)?, share.min(1.0))?)
+    }
+}
+
+fn builders(pipeline: &Pipeline) -> Vec<(usize, Builder)> {
+    used_columns(pipeline).into_iter().map(|index| (index, builder(pipeline, index))).collect()
 }
 
 /// The key, what features read, and what rules ask for: the other columns are checked and not kept.

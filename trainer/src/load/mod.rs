@@ -1,4 +1,5 @@
-//! From files of history to lines: Polars columns of every line that is valid, and the count of those that are not.
+//! From files of history to lines: Polars columns of the lines that are valid, a chunk at a time, and the count of those
+//! that are not.
 //!
 //! A CSV record goes through the parser of the stream, so it has the same fate in history and on Kafka.
 
@@ -9,49 +10,61 @@ mod inputs;
 mod lines;
 mod parquet;
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use polars::prelude::DataFrame;
 use shared::pipeline::Pipeline;
 
 use crate::progress::Progress;
 
 pub use bad_rows::{BadRow, BadRows, Place};
-pub use error::LoadError;
+pub use error::{ChunkError, LoadError};
 pub use inputs::resolve;
+pub use lines::{LINES_A_CHUNK, TakeChunk};
 
 use inputs::Format;
 use lines::Lines;
 
-/// The lines of all files.
+/// What was read of all files.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Valid lines in the order of the files: the columns that the pipeline uses, by name.
-    pub lines: DataFrame,
     /// Rows of all files, without headers.
     pub rows_read: u64,
+    /// Rows that are valid.
+    pub n_lines: u64,
     /// Rows that are not valid.
     pub bad_rows: BadRows,
 }
 
-/// Reads `files` one after the other.
+/// Reads `files` one after the other and hands their valid lines to `take`, in order and in chunks of
+/// [`LINES_A_CHUNK`], with the columns that the pipeline uses, by name.
 ///
 /// # Errors
-/// [`LoadError`] when a file cannot be read at all, lacks a column or has it in a wrong type, or when no row is valid.
-pub fn load(pipeline: &Arc<Pipeline>, files: &[impl AsRef<Path>], progress: Progress) -> Result<Loaded, LoadError> {
-    let mut lines = Lines::new(pipeline);
+/// [`LoadError`] when a file cannot be read at all, lacks a column or has it in a wrong type, when `take` gives an error,
+/// or when no row is valid.
+pub fn load(
+    pipeline: &Arc<Pipeline>,
+    files: &[impl AsRef<Path>],
+    progress: Progress,
+    take: TakeChunk<'_>,
+) -> Result<Loaded, LoadError> {
+    let bytes = |file: &Path| fs::metadata(file).map_or(0, |found| found.len());
+    let mut lines = Lines::new(pipeline, files.iter().map(|file| bytes(file.as_ref())).sum(), take);
+    let mut bytes_read = 0;
     for file in files.iter().map(AsRef::as_ref) {
         match inputs::format(file) {
             Format::Parquet => parquet::read(file, pipeline, &mut lines, progress)?,
             Format::Csv => csv::read(file, pipeline, &mut lines, progress)?,
         }
+        bytes_read += bytes(file);
+        lines.set_bytes_read(bytes_read);
     }
     check_usable(&lines, files)?;
     lines.finish()
 }
 
-fn check_usable(lines: &Lines, files: &[impl AsRef<Path>]) -> Result<(), LoadError> {
+fn check_usable(lines: &Lines<'_>, files: &[impl AsRef<Path>]) -> Result<(), LoadError> {
     let names = || files.iter().map(|file| file.as_ref().display().to_string()).collect::<Vec<_>>().join(", ");
     match (lines.rows_read(), lines.bad_rows().most_frequent()) {
         (0, _) => Err(LoadError::NoRow { files: names() }),

@@ -1,9 +1,11 @@
-//! Parquet files: columns by name or alias, their values under the same rules as those of a CSV file.
+//! Parquet files: columns by name or alias, read some rows at a time, their values under the same rules as those of a CSV
+//! file.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use polars::io::parquet::read::FileMetadata;
 use polars::prelude::*;
 use shared::line::{LineParser, Value, admit};
 use shared::pipeline::{self, ColumnType, Pipeline};
@@ -14,8 +16,8 @@ use super::lines::{Lines, used_columns};
 use super::{LoadError, Place};
 use crate::progress::Progress;
 
-/// Rows between two steps of the progress bar.
-const ROWS_A_STEP: usize = 4096;
+/// Most rows that are read at a time; row groups may be larger.
+const ROWS_A_SLICE: usize = 1 << 17;
 
 /// The largest whole number up to which every whole number is a float64.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -43,23 +45,44 @@ enum Unit {
 pub(super) fn read(
     path: &Path,
     pipeline: &Arc<Pipeline>,
-    lines: &mut Lines,
+    lines: &mut Lines<'_>,
     progress: Progress,
 ) -> Result<(), LoadError> {
-    let frame = frame(path, pipeline)?;
+    let rows = Rows::open(path, pipeline)?;
+    let bar = progress.steps("reading", rows.total() as u64);
+    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let before = lines.bytes_read();
+    for (first_row, n_rows) in rows.slices() {
+        let frame = rows.read(first_row, n_rows)?;
+        bar.set_position((first_row + n_rows) as u64);
+        let share = (first_row + n_rows) as f64 / rows.total().max(1) as f64;
+        lines.set_bytes_read(before + (share * rows.bytes as f64) as u64);
+        push_rows(path, pipeline, first_row, &frame, &mut parser, lines)?;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Adds the rows of `frame`, of which the first is `first_row` of the file, from 0.
+fn push_rows(
+    path: &Path,
+    pipeline: &Pipeline,
+    first_row: usize,
+    frame: &DataFrame,
+    parser: &mut LineParser,
+    lines: &mut Lines<'_>,
+) -> Result<(), LoadError> {
     let sources: Vec<Source> = pipeline
         .columns
         .iter()
         .enumerate()
-        .map(|(index, column)| source(path, &frame, column, index == pipeline.entity.key))
+        .map(|(index, column)| source(path, frame, column, index == pipeline.entity.key))
         .collect::<Result<_, _>>()?;
-    let bar = progress.steps("reading", frame.height() as u64);
-    let mut parser = LineParser::new(Arc::clone(pipeline));
     let mut line = vec![Value::Missing; sources.len()];
     for row in 0..frame.height() {
         let mut reasons = Vec::new();
         for (index, source) in sources.iter().enumerate() {
-            match source.value(row, index, &pipeline.columns[index], &mut parser) {
+            match source.value(row, index, &pipeline.columns[index], parser) {
                 Ok(value) => line[index] = value,
                 Err(reason) => reasons.push(reason),
             }
@@ -70,24 +93,75 @@ pub(super) fn read(
         } else {
             Err(reasons)
         };
-        lines.count(outcome, || Place::row(path, row as u64 + 1));
-        if row % ROWS_A_STEP == 0 {
-            bar.set_position(row as u64);
-        }
+        lines.count(outcome, || Place::row(path, (first_row + row) as u64 + 1))?;
     }
-    bar.finish_and_clear();
     Ok(())
 }
 
-/// The columns of the file that the pipeline knows.
-fn frame(path: &Path, pipeline: &Pipeline) -> Result<DataFrame, LoadError> {
-    let damaged = |error: PolarsError| LoadError::Parquet { path: path.to_owned(), problem: first_line(&error) };
+/// A file's rows, in the columns that the pipeline knows.
+struct Rows<'a> {
+    path: &'a Path,
+    file: File,
+    bytes: u64,
+    metadata: Arc<FileMetadata>,
+    columns: Vec<String>,
+}
+
+impl<'a> Rows<'a> {
+    /// Looks at what the file has.
+    fn open(path: &'a Path, pipeline: &Pipeline) -> Result<Self, LoadError> {
+        let file = open(path, pipeline)?;
+        let mut reader = ParquetReader::new(try_clone(path, &file)?);
+        let schema = reader.schema().map_err(|error| damaged(path, &error))?;
+        let metadata = Arc::clone(reader.get_metadata().map_err(|error| damaged(path, &error))?);
+        let columns = columns_of(path, &schema, pipeline)?;
+        let bytes = file.metadata().map_or(0, |found| found.len());
+        Ok(Self { path, file, bytes, metadata, columns })
+    }
+
+    fn total(&self) -> usize {
+        self.metadata.num_rows
+    }
+
+    /// First row and number of rows of what is read at a time: no more than a row group, of which one is in memory. A file
+    /// without rows has one slice, in which its types are looked at.
+    fn slices(&self) -> Vec<(usize, usize)> {
+        let mut slices = Vec::new();
+        let mut start = 0;
+        for group in &self.metadata.row_groups {
+            let end = start + group.num_rows();
+            slices.extend((start..end).step_by(ROWS_A_SLICE).map(|first| (first, ROWS_A_SLICE.min(end - first))));
+            start = end;
+        }
+        if slices.is_empty() { vec![(0, 0)] } else { slices }
+    }
+
+    fn read(&self, first_row: usize, n_rows: usize) -> Result<DataFrame, LoadError> {
+        let mut reader = ParquetReader::new(try_clone(self.path, &self.file)?);
+        reader.set_metadata(Arc::clone(&self.metadata));
+        let reader = reader.with_columns(Some(self.columns.clone())).with_slice(Some((first_row, n_rows)));
+        reader.finish().map_err(|error| damaged(self.path, &error))
+    }
+}
+
+fn open(path: &Path, pipeline: &Pipeline) -> Result<File, LoadError> {
     let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     if file.metadata().is_ok_and(|found| found.len() == 0) {
         return Err(LoadError::Empty { path: path.to_owned(), columns: pipeline_columns(pipeline) });
     }
-    let mut reader = ParquetReader::new(file);
-    let schema = reader.schema().map_err(damaged)?;
+    Ok(file)
+}
+
+fn try_clone(path: &Path, file: &File) -> Result<File, LoadError> {
+    file.try_clone().map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
+fn damaged(path: &Path, error: &PolarsError) -> LoadError {
+    LoadError::Parquet { path: path.to_owned(), problem: first_line(error) }
+}
+
+/// The names of the file's columns that the pipeline knows.
+fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<Vec<String>, LoadError> {
     let found: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
     let name_of = |column: &pipeline::Column| found.iter().find(|name| column.is_called(name)).copied();
     let used = used_columns(pipeline);
@@ -108,8 +182,7 @@ fn frame(path: &Path, pipeline: &Pipeline) -> Result<DataFrame, LoadError> {
             return Err(wrong_type(path, name, format!("{dtype:?}"), pipeline.columns[index].kind, is_key));
         }
     }
-    let names = wanted.into_iter().map(|(_, name)| name.to_owned()).collect();
-    reader.with_columns(Some(names)).finish().map_err(damaged)
+    Ok(wanted.into_iter().map(|(_, name)| name.to_owned()).collect())
 }
 
 /// Whether this build of Polars reads the type at all: it panics at those that it was built without.

@@ -15,7 +15,7 @@ use crate::fixtures::{Workplace, csv, invoices};
 fn loaded(workplace: &Workplace, names: &[&str]) -> Result<Loaded, LoadError> {
     let pipeline = Arc::new(Pipeline::load("invoices").unwrap());
     let files: Vec<_> = names.iter().map(|name| workplace.path(name)).collect();
-    load(&pipeline, &files, Progress { quiet: true })
+    load(&pipeline, &files, Progress { quiet: true }, &mut |_, _| Ok(()))
 }
 
 fn bad_rows(loaded: &Loaded) -> Vec<String> {
@@ -87,7 +87,7 @@ fn parquet_values_are_under_the_rules_of_the_pipeline() {
     .unwrap();
     parquet(&workplace, "history.parquet", frame);
     let loaded = loaded(&workplace, &["history.parquet"]).unwrap();
-    assert_eq!((loaded.rows_read, loaded.lines.height()), (7, 1));
+    assert_eq!((loaded.rows_read, loaded.n_lines), (7, 1));
     let expected = [
         "missing_value:InvoiceNo 1 5",
         "missing_value:Quantity 1 3",
@@ -97,6 +97,33 @@ fn parquet_values_are_under_the_rules_of_the_pipeline() {
         "out_of_range:UnitPrice 1 6",
     ];
     assert_eq!(bad_rows(&loaded), expected);
+}
+
+#[test]
+fn rows_of_a_parquet_file_are_counted_through_its_row_groups() {
+    let workplace = Workplace::new();
+    let numbers: Vec<Option<i64>> = (0..1000).map(|row| (row % 100 != 99).then_some(row)).collect();
+    let mut frame = DataFrame::new_infer_height(vec![
+        Column::new("InvoiceNo".into(), numbers),
+        Column::new("Quantity".into(), vec![1i64; 1000]),
+        Column::new("UnitPrice".into(), vec![1.0; 1000]),
+        Column::new("InvoiceDate".into(), vec!["3/1/2010 8:00"; 1000]),
+        Column::new("CustomerID".into(), vec!["c"; 1000]),
+        Column::new("Country".into(), (0..1000).map(|row| if row < 500 { "UK" } else { "FR" }).collect::<Vec<_>>()),
+    ])
+    .unwrap();
+    let file = std::fs::File::create(workplace.path("groups.parquet")).unwrap();
+    ParquetWriter::new(file).with_row_group_size(Some(64)).finish(&mut frame).unwrap();
+    let pipeline = Arc::new(Pipeline::load("invoices").unwrap());
+    let mut keys = Vec::new();
+    let loaded = load(&pipeline, &[workplace.path("groups.parquet")], Progress { quiet: true }, &mut |lines, _| {
+        let column = lines.column("InvoiceNo")?.str()?.clone();
+        keys.extend(column.iter().map(|key| key.unwrap().parse::<i64>().unwrap()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((loaded.rows_read, bad_rows(&loaded)), (1000, vec!["missing_value:InvoiceNo 10 100".to_owned()]));
+    assert_eq!(keys, (0..1000).filter(|row| row % 100 != 99).collect::<Vec<i64>>());
 }
 
 #[test]
@@ -126,7 +153,7 @@ fn a_file_that_is_not_utf8_throughout_loses_only_those_lines() {
     bytes.extend(b"2,s,CAF\xC9 SET,1,3/1/2010 8:00,1,c,UK\n3,s,b,1,3/1/2010 8:00,1,c,UK\n");
     workplace.write("latin1.csv", &bytes);
     let loaded = loaded(&workplace, &["latin1.csv"]).unwrap();
-    assert_eq!((loaded.rows_read, loaded.lines.height()), (3, 2));
+    assert_eq!((loaded.rows_read, loaded.n_lines), (3, 2));
     assert_eq!(bad_rows(&loaded), ["invalid_utf8:Description 1 3"]);
 }
 

@@ -5,5 +5,6 @@ mod bad_input;
 mod command_line;
 mod fixtures;
 mod formats;
+mod memory;
 mod models;
 mod parity;

@@ -9,7 +9,7 @@ use shared::features::Accumulators;
 use shared::line::{LineParser, Order};
 use shared::pipeline::Pipeline;
 use shared::records::FileRecords;
-use trainer::entities::group;
+use trainer::entities::Grouping;
 use trainer::load::load;
 use trainer::progress::Progress;
 
@@ -44,10 +44,10 @@ fn every_aggregate() -> Pipeline {
 fn streamed(pipeline: &Arc<Pipeline>, bytes: &[u8]) -> HashMap<String, Vec<f64>> {
     let mut parser = LineParser::new(Arc::clone(pipeline));
     let mut open: HashMap<String, Accumulators> = HashMap::new();
-    let mut records = FileRecords::new(bytes);
-    records.next_record().expect("a header");
-    while let Some(record) = records.next_record() {
-        let _ = parser.parse_fields(record.raw.len(), record.fields, &Order::Same, |line| {
+    let mut records = FileRecords::new(bytes, pipeline.max_record_bytes).unwrap();
+    records.next_record().unwrap().expect("a header");
+    while let Some(record) = records.next_record().unwrap() {
+        let _ = parser.parse_fields(record.len, record.fields, &Order::Same, |line| {
             let key = line[pipeline.entity.key].text().expect("a key").to_owned();
             open.entry(key).or_insert_with(|| Accumulators::new(&pipeline.features)).add(&pipeline.features, line);
         });
@@ -58,8 +58,9 @@ fn streamed(pipeline: &Arc<Pipeline>, bytes: &[u8]) -> HashMap<String, Vec<f64>>
 fn assert_parity(pipeline: Pipeline, bytes: &[u8], file: &std::path::Path) -> usize {
     let pipeline = Arc::new(pipeline);
     let streamed = streamed(&pipeline, bytes);
-    let lines = load(&pipeline, &[file], Progress { quiet: true }).unwrap().lines;
-    let entities = group(&pipeline, lines).unwrap();
+    let mut grouping = Grouping::new(&pipeline);
+    load(&pipeline, &[file], Progress { quiet: true }, &mut |lines, _| Ok(grouping.add(lines)?)).unwrap();
+    let entities = grouping.finish().unwrap();
     assert_eq!(entities.total(), streamed.len());
     for (key, row) in entities.keys.iter().zip(entities.features.rows()) {
         for ((a, b), feature) in row.iter().zip(&streamed[key]).zip(&pipeline.features) {

@@ -5,10 +5,10 @@
 //! that round for it, and lets it go on. What comes out of a run is the same, bit for bit, whatever runs beside it.
 
 use burn::backend::DispatchDevice;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use cubecl::prelude::Client;
+use cubecl::prelude::{Client, CubeElement};
 
 use super::Running;
 use crate::kmeans::lloyd::Limits;
@@ -34,9 +34,10 @@ pub(super) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// `None` when the points are not on a GPU.
+    /// `None` when the points are not on a GPU, or are more than its 32 bits count.
     pub(super) fn new(points: &'a Points) -> Option<Self> {
         let DispatchDevice::Cube(device) = points.device().as_dispatch() else { return None };
+        u32::try_from(points.n_samples()).ok()?;
         let client = device.client();
         let memory = &client.properties().memory;
         // Where the device does not say how much memory it has, it has what it allows a single buffer to take.
@@ -58,8 +59,7 @@ impl<'a> Program<'a> {
         limits: Limits,
         on_run: &(dyn Fn() + Sync),
     ) -> Result<(), KMeansError> {
-        let members: Vec<Option<&Members>> = runs.iter().map(|run| run.members).collect();
-        for wave in waves(&members, self.points.n_samples()) {
+        for wave in waves(runs, self.points.n_samples()) {
             let passes = Passes::new(self, wave.leaves)?;
             let mut left = wave.runs;
             while !left.is_empty() {
@@ -120,7 +120,7 @@ impl<'a> Program<'a> {
             })?;
             batch.end_round(limits.max_iter);
         }
-        let states = batch.read().map_err(failed)?;
+        let states = batch.read().unwrap_or_else(lost);
         let mut left = Vec::new();
         for ((run, leaf), state) in planned.runs.into_iter().zip(states) {
             let running = &mut runs[run];
@@ -142,19 +142,15 @@ impl<'a> Program<'a> {
 }
 
 impl Program<'_> {
-    /// What the clusters of each of `clusterings` are like; `None` for one that the device has no kernel for.
-    pub(super) fn evaluate(
-        &self,
-        clusterings: &[(&Matrix, Option<&Members>)],
-    ) -> Result<Vec<Option<Evaluation>>, KMeansError> {
-        let mut evaluations: Vec<Option<Evaluation>> = vec![None; clusterings.len()];
-        let members: Vec<Option<&Members>> = clusterings.iter().map(|(_, members)| *members).collect();
-        for wave in waves(&members, self.points.n_samples()) {
+    /// What the clusters of each of `runs` are like; `None` for one that the device has no kernel for.
+    pub(super) fn evaluate(&self, runs: &[Running<'_>]) -> Result<Vec<Option<Evaluation>>, KMeansError> {
+        let mut evaluations: Vec<Option<Evaluation>> = vec![None; runs.len()];
+        for wave in waves(runs, self.points.n_samples()) {
             let passes = Passes::new(self, wave.leaves)?;
-            for planned in plan(&wave.runs, |run| clusterings[run].0.n_samples(), |k| self.evaluation_kernel(k)) {
+            for planned in plan(&wave.runs, |run| runs[run].centroids.n_samples(), |k| self.evaluation_kernel(k)) {
                 let Some(kernel) = planned.kernel else { continue };
                 let clustering =
-                    |&(run, leaf): &(usize, i32)| Clustering { centroids: clusterings[run].0.values(), leaf };
+                    |&(run, leaf): &(usize, i32)| Clustering { centroids: runs[run].centroids.values(), leaf };
                 let batch: Vec<Clustering<'_>> = planned.runs.iter().map(clustering).collect();
                 let batch = EvaluationBatch::new(&self.client, kernel.shape, kernel.n_rows, &batch);
                 let mut is_first = true;
@@ -162,7 +158,7 @@ impl Program<'_> {
                     batch.pass(chunk, is_first);
                     is_first = false;
                 })?;
-                for ((run, _), clusters) in planned.runs.into_iter().zip(batch.read().map_err(failed)?) {
+                for ((run, _), clusters) in planned.runs.into_iter().zip(batch.read().unwrap_or_else(lost)) {
                     evaluations[run] = Some(evaluation(&clusters));
                 }
             }
@@ -181,8 +177,9 @@ fn evaluation(clusters: &[ClusterPoints]) -> Evaluation {
     evaluation
 }
 
-fn failed(error: impl std::fmt::Debug) -> KMeansError {
-    KMeansError::Device(format!("{error:?}"))
+/// Gives up, as burn's operations do when their device is lost: [`crate::device::guarded`] makes an error of it.
+fn lost<T>(error: impl std::fmt::Debug) -> T {
+    panic!("{error:?}")
 }
 
 /// What serves runs together.
@@ -234,16 +231,16 @@ struct Wave {
     runs: Vec<(usize, i32)>,
 }
 
-/// Sorts runs, by their members, into waves: those over all points, and those over parts of them, which do not overlap
-/// in a tree.
-fn waves(runs: &[Option<&Members>], n_samples: usize) -> Vec<Wave> {
-    let whole: Vec<(usize, i32)> = (0..runs.len()).filter(|&run| runs[run].is_none()).map(|run| (run, 0)).collect();
+/// Sorts runs into waves: those over all points, and those over parts of them, which do not overlap in a tree.
+fn waves(runs: &[Running<'_>], n_samples: usize) -> Vec<Wave> {
+    let whole: Vec<(usize, i32)> =
+        (0..runs.len()).filter(|&run| runs[run].members.is_none()).map(|run| (run, 0)).collect();
     let mut waves = Vec::new();
     if !whole.is_empty() {
         waves.push(Wave { leaves: None, runs: whole });
     }
     let mut left: Vec<(usize, &Members)> =
-        runs.iter().enumerate().filter_map(|(run, part)| Some((run, (*part)?))).collect();
+        runs.iter().enumerate().filter_map(|(run, part)| Some((run, part.members?))).collect();
     while !left.is_empty() {
         let mut leaves = vec![NO_LEAF; n_samples];
         let mut parts = Vec::<&Members>::new();
@@ -268,22 +265,22 @@ fn waves(runs: &[Option<&Members>], n_samples: usize) -> Vec<Wave> {
 
 /// The points of a wave, chunk by chunk.
 struct Passes<'a> {
-    points: &'a Points,
+    program: &'a Program<'a>,
     leaves: Option<Vec<i32>>,
     /// Where they stay on the device.
     held: Option<Vec<Chunk>>,
 }
 
 impl<'a> Passes<'a> {
-    fn new(program: &Program<'a>, leaves: Option<Vec<i32>>) -> Result<Self, KMeansError> {
-        let mut passes = Self { points: program.points, leaves, held: None };
+    fn new(program: &'a Program<'a>, leaves: Option<Vec<i32>>) -> Result<Self, KMeansError> {
+        let mut passes = Self { program, leaves, held: None };
         if program.held {
             let mut first = 0;
             let chunk = |x: &Tensor<2>| {
                 first += x.dims()[0];
                 passes.chunk(x, first - x.dims()[0])
             };
-            passes.held = Some(program.points.held()?.iter().map(chunk).collect::<Result<_, _>>()?);
+            passes.held = Some(program.points.held()?.iter().map(chunk).collect());
         }
         Ok(passes)
     }
@@ -293,29 +290,20 @@ impl<'a> Passes<'a> {
             held.iter().for_each(visit);
             return Ok(());
         }
-        let (mut first, mut problem) = (0, None);
-        self.points.each_tensor(None, |_, x| {
-            match self.chunk(x, first) {
-                Ok(chunk) => visit(&chunk),
-                Err(error) => problem = Some(error),
-            }
+        let mut first = 0;
+        self.program.points.each_tensor(None, |_, x| {
+            visit(&self.chunk(x, first));
             first += x.dims()[0];
-        })?;
-        problem.map_or(Ok(()), Err)
+        })
     }
 
     /// The rows `x`, which follow `first` others, as the kernels take them.
-    fn chunk(&self, x: &Tensor<2>, first: usize) -> Result<Chunk, KMeansError> {
+    fn chunk(&self, x: &Tensor<2>, first: usize) -> Chunk {
         let n_samples = x.dims()[0];
-        let leaves = match &self.leaves {
-            Some(leaves) => {
-                let leaves = TensorData::new(leaves[first..first + n_samples].to_vec(), [n_samples]);
-                let leaves = Tensor::<1, Int>::from_data(leaves, (&x.device(), DType::I32)); // (rows)
-                Some(into_contiguous(leaves.try_into_primitive::<CubeBackend>().map_err(failed)?).handle)
-            }
-            None => None,
+        let to_device = |leaves: &Vec<i32>| {
+            self.program.client.create_from_slice(i32::as_bytes(&leaves[first..first + n_samples])) // (rows)
         };
-        let x = into_contiguous(x.clone().try_into_primitive::<CubeBackend>().map_err(failed)?);
-        Ok(Chunk { first, x: x.handle, leaves, n_samples })
+        let x = into_contiguous(x.clone().try_into_primitive::<CubeBackend>().unwrap_or_else(lost));
+        Chunk { first, x: x.handle, leaves: self.leaves.as_ref().map(to_device), n_samples }
     }
 }

@@ -1,21 +1,9 @@
 use burn::tensor::Device;
 
 use super::*;
-use crate::device::{DeviceRequest, choose};
 use crate::kmeans::{KMeansParams, fit_sweep, fit_tree};
+use crate::ops::cube::tests::gpu;
 use crate::rows::RowStoreBuilder;
-
-/// A GPU, or the software adapter, or nothing.
-fn gpu() -> Option<Device> {
-    match choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software)) {
-        Ok(chosen) => Some(chosen.device),
-        Err(error) => {
-            assert!(std::env::var_os("ATALAYA_REQUIRE_SOFTWARE_GPU").is_none(), "{error}");
-            eprintln!("skipped: no GPU and no software adapter ({error}); install mesa-vulkan-drivers");
-            None
-        }
-    }
-}
 
 /// Points in `groups` loose groups, in no order.
 fn cloud(rows: usize, n_features: usize, groups: usize) -> Matrix {
@@ -38,7 +26,7 @@ fn points(x: &Matrix, device: &Device) -> Points {
 }
 
 fn start(centroids: &Matrix, tolerance: f64) -> Start<'static> {
-    Start { centroids: centroids.clone(), members: None, tolerance }
+    Start { centroids: centroids.clone(), members: None, tolerance, keep_labels: false }
 }
 
 fn runs(points: &Points, starts: Vec<Start<'_>>, max_iter: usize) -> Vec<Run> {
@@ -110,11 +98,17 @@ fn clusters_are_evaluated_as_by_plain_operations() {
                 .chain(parts.iter().map(Some))
                 .filter(|members| members.is_none_or(|members| members.len() > 0))
         };
-        let clusterings: Vec<_> =
-            centroids.iter().flat_map(|centroids| members().map(move |members| (centroids, members))).collect();
-        let evaluations = evaluate(&points, &clusterings).unwrap();
-        for (&(centroids, members), evaluation) in clusterings.iter().zip(evaluations) {
-            let plain = evaluate_one(&points, centroids, members).unwrap();
+        let running = |centroids: &Matrix, members| Running {
+            centroids: centroids.clone(),
+            n_iter: 0,
+            members,
+            tolerance: 0.0,
+            keep_labels: false,
+        };
+        let clusterings: Vec<Running<'_>> =
+            centroids.iter().flat_map(|centroids| members().map(move |members| running(centroids, members))).collect();
+        for (run, evaluation) in clusterings.iter().zip(evaluate(&points, &clusterings).unwrap()) {
+            let plain = run.evaluate(&points).unwrap();
             assert_eq!((&evaluation.counts, &evaluation.farthest), (&plain.counts, &plain.farthest));
             for (a, b) in evaluation.inertia.iter().zip(&plain.inertia) {
                 assert!((a - b).abs() <= 1e-12 * b, "{a} {b}");
@@ -134,16 +128,30 @@ fn a_run_over_a_part_sees_its_points_only() {
     let mut starts = Vec::new();
     for (part, rows) in parts.iter().zip(&rows) {
         for from in [0, 5] {
-            starts.push(Start { centroids: first(rows, from, 2), members: Some(part), tolerance: 1e-6 });
+            starts.push(Start {
+                centroids: first(rows, from, 2),
+                members: Some(part),
+                tolerance: 1e-6,
+                keep_labels: false,
+            });
         }
     }
     // A part that overlaps the others waits for them.
-    starts.push(Start { centroids: first(&x, 0, 3), members: Some(&all), tolerance: 1e-6 });
+    starts.push(Start { centroids: first(&x, 0, 3), members: Some(&all), tolerance: 1e-6, keep_labels: false });
     let gpu_runs = runs(&points, starts.clone(), 30);
     for (index, (run, start)) in gpu_runs.iter().zip(starts).enumerate() {
         let rows = rows.get(index / 2).unwrap_or(&x);
         close(run, &plain_runs(rows, vec![Start { members: None, ..start }], 30)[0]);
     }
+}
+
+#[test]
+fn labels_are_kept_where_they_are_wanted() {
+    let Some(device) = gpu() else { return };
+    let x = cloud(5000, 4, 6);
+    let start = Start { keep_labels: true, ..start(&first(&x, 0, 5), 1e-3) };
+    let (gpu, cpu) = (&runs(&points(&x, &device), vec![start.clone()], 20)[0], &plain_runs(&x, vec![start], 20)[0]);
+    assert_eq!((&gpu.labels, &gpu.clusters.counts), (&cpu.labels, &cpu.clusters.counts));
 }
 
 #[test]
@@ -164,8 +172,7 @@ fn fewer_distinct_points_than_clusters_still_end() {
     let points = points(&x, &device);
     let run = &runs(&points, vec![start(&first(&x, 0, 6), 0.0)], 100)[0];
     assert!(run.n_iter < 5);
-    let evaluation = &evaluate(&points, &[(&run.centroids, None)]).unwrap()[0];
-    assert_eq!(evaluation.inertia, [0.0; 6]);
+    assert_eq!(run.clusters.inertia, [0.0; 6]);
 }
 
 #[test]
@@ -196,7 +203,8 @@ fn points_in_a_file_are_passed_over_as_those_in_memory() {
     let mut runs_of_file: Vec<Running<'_>> = starts.iter().cloned().map(Running::new).collect();
     streamed.finish(&mut runs_of_file, Limits { max_iter: 3, max_state_bytes: None }, &|| {}).unwrap();
     for (run, held) in runs_of_file.into_iter().zip(runs(&points(&x, &device), starts, 3)) {
-        close(&Run { centroids: run.centroids, n_iter: run.n_iter }, &held);
+        let clusters = held.clusters.clone();
+        close(&run.stopped(&in_file, clusters).unwrap(), &held);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::lanes::{LANES, Lanes};
-use super::scan::{self, Nearest, Packed, Tile};
+use super::blocks::Blocks;
+use super::lanes::Lanes;
+use super::scan::{self, Packed};
 use super::{CHUNK, Rows, multiversion};
 
 /// Chunks whose sums are held at a time before they are merged.
@@ -99,13 +100,16 @@ pub(crate) fn nearest(x: Rows<'_>, centroids: Rows<'_>) -> (Vec<i32>, Vec<f32>) 
     (labels, distances)
 }
 
-/// Evaluates centroids over one chunk, or over those of its rows that `members` names: what the
-/// clusters are like, and each point's label. Farthest points are named by their row in the chunk.
-pub(crate) fn evaluate(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed) -> (Evaluation, Vec<u16>) {
-    let mut evaluation = Evaluation::empty(centroids.n_clusters());
-    let mut labels = vec![0; members.map_or(x.len(), <[u16]>::len)];
-    evaluate_chunk(x, members, centroids, &mut evaluation, &mut labels);
-    (evaluation, labels)
+/// The label of each row of a chunk that `members` names.
+pub(crate) fn labels(x: Rows<'_>, members: &[u16], centroids: &Packed) -> Vec<u16> {
+    let mut labels = vec![0; members.len()];
+    label_chunk(x, members, centroids, &mut labels);
+    labels
+}
+
+/// A bound, four times too large, on the relative error of a distance whose square was summed over the features.
+pub(super) fn rounding(n_features: usize) -> f32 {
+    (n_features + 8) as f32 * f32::EPSILON
 }
 
 /// Values that a cluster's sum takes: whole registers of eight float64.
@@ -124,7 +128,7 @@ fn add(total: &mut [f64], part: &[f64]) {
 
 multiversion!(fn assign_chunk(x: Rows<'_>, centroids: &Packed, labels: &mut [i32], distances: &mut [f32], sums: &mut [f64], counts: &mut [f64], inertia: &mut f64) = assign_body);
 multiversion!(fn nearest_chunk(x: Rows<'_>, centroids: &Packed, labels: &mut [i32], distances: &mut [f32]) = nearest_body);
-multiversion!(fn evaluate_chunk(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed, evaluation: &mut Evaluation, labels: &mut [u16]) = evaluate_body);
+multiversion!(fn label_chunk(x: Rows<'_>, members: &[u16], centroids: &Packed, labels: &mut [u16]) = label_body);
 
 #[inline(always)]
 unsafe fn assign_body<V: Lanes>(
@@ -136,101 +140,45 @@ unsafe fn assign_body<V: Lanes>(
     counts: &mut [f64],
     inertia: &mut f64,
 ) {
-    let stride = stride(x.n_features);
+    let (d, stride) = (x.n_features, stride(x.n_features));
+    let mut blocks = Blocks::new(x, None, labels.len());
+    // SAFETY: there is a label for each row, and labels are below the number of clusters, for which there are sums.
     unsafe {
-        each_block::<V, false>(
-            x,
-            x.len(),
-            |row| row,
-            centroids,
-            |start, lanes, nearest| {
-                labels[start..start + lanes].copy_from_slice(&nearest.labels[..lanes]);
-                distances[start..start + lanes].copy_from_slice(&nearest.best[..lanes]);
-                for lane in 0..lanes {
-                    let label = nearest.labels[lane] as usize;
-                    counts[label] += 1.0;
-                    *inertia += f64::from(nearest.best[lane]);
-                    V::add_row(&mut sums[label * stride..(label + 1) * stride], x.row(start + lane), 1.0);
-                }
-            },
-        );
+        while let Some(block) = blocks.next::<V>() {
+            let nearest = scan::nearest::<V, false>(blocks.tile(), centroids, 0.0);
+            for lane in 0..block.len {
+                let (position, label) = (block.start + lane, nearest.labels[lane] as usize);
+                *labels.get_unchecked_mut(position) = label as i32;
+                *distances.get_unchecked_mut(position) = nearest.best[lane];
+                *counts.get_unchecked_mut(label) += 1.0;
+                *inertia += f64::from(nearest.best[lane]);
+                V::add_row(sums.as_mut_ptr().add(label * stride), x.values.as_ptr().add(position * d), d, 1.0);
+            }
+        }
     }
 }
 
 #[inline(always)]
 unsafe fn nearest_body<V: Lanes>(x: Rows<'_>, centroids: &Packed, labels: &mut [i32], distances: &mut [f32]) {
+    let mut blocks = Blocks::new(x, None, labels.len());
     unsafe {
-        each_block::<V, false>(
-            x,
-            x.len(),
-            |row| row,
-            centroids,
-            |start, lanes, nearest| {
-                labels[start..start + lanes].copy_from_slice(&nearest.labels[..lanes]);
-                distances[start..start + lanes].copy_from_slice(&nearest.best[..lanes]);
-            },
-        );
+        while let Some(block) = blocks.next::<V>() {
+            let nearest = scan::nearest::<V, false>(blocks.tile(), centroids, 0.0);
+            let range = block.start..block.start + block.len;
+            labels[range.clone()].copy_from_slice(&nearest.labels[..block.len]);
+            distances[range].copy_from_slice(&nearest.best[..block.len]);
+        }
     }
 }
 
 #[inline(always)]
-unsafe fn evaluate_body<V: Lanes>(
-    x: Rows<'_>,
-    members: Option<&[u16]>,
-    centroids: &Packed,
-    evaluation: &mut Evaluation,
-    labels: &mut [u16],
-) {
-    let row = |position: usize| members.map_or(position, |members| usize::from(members[position]));
+unsafe fn label_body<V: Lanes>(x: Rows<'_>, members: &[u16], centroids: &Packed, labels: &mut [u16]) {
+    let mut blocks = Blocks::new(x, Some(members), labels.len());
     unsafe {
-        each_block::<V, false>(x, labels.len(), row, centroids, |start, lanes, nearest| {
-            for lane in 0..lanes {
-                let (label, distance) = (nearest.labels[lane] as usize, nearest.best[lane]);
-                labels[start + lane] = label as u16;
-                evaluation.add(row(start + lane), label, distance);
-            }
-        });
-    }
-}
-
-/// Scans `n_points` points, 16 at a time: the point at a position is row `row(position)` of `x`. `visit` gets the first
-/// position of a block, how many points it has, and what was found.
-///
-/// # Safety
-/// As for [`Lanes`]; the rows are rows of `x`.
-#[inline(always)]
-pub(super) unsafe fn each_block<V: Lanes, const SECOND: bool>(
-    x: Rows<'_>,
-    n_points: usize,
-    row: impl Fn(usize) -> usize,
-    centroids: &Packed,
-    mut visit: impl FnMut(usize, usize, &Nearest),
-) {
-    unsafe {
-        each_tile::<V>(x, n_points, row, |start, lanes, tile| {
-            visit(start, lanes, &scan::nearest::<V, SECOND>(tile, centroids));
-        });
-    }
-}
-
-/// Transposes `n_points` points, 16 at a time, as [`each_block`] does, and leaves the rest to `visit`.
-///
-/// # Safety
-/// As for [`each_block`].
-#[inline(always)]
-pub(super) unsafe fn each_tile<V: Lanes>(
-    x: Rows<'_>,
-    n_points: usize,
-    row: impl Fn(usize) -> usize,
-    mut visit: impl FnMut(usize, usize, &Tile),
-) {
-    let mut tile = Tile::new(x.n_features);
-    for start in (0..n_points).step_by(LANES) {
-        let lanes = LANES.min(n_points - start);
-        // Lanes without a point repeat the last one.
-        let offset = |lane: usize| row(start + lane.min(lanes - 1)) * x.n_features;
-        let offsets: [usize; LANES] = std::array::from_fn(offset);
-        unsafe { tile.load::<V>(x.values, &offsets) };
-        visit(start, lanes, &tile);
+        while let Some(block) = blocks.next::<V>() {
+            let nearest = scan::nearest::<V, false>(blocks.tile(), centroids, 0.0);
+            let labels = labels[block.start..block.start + block.len].iter_mut();
+            labels.zip(&nearest.labels).for_each(|(label, nearest)| *label = *nearest as u16);
+        }
     }
 }

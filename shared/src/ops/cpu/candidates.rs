@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::assign::each_tile;
+use super::blocks::Blocks;
 use super::lanes::{LANES, Lanes};
 use super::scan::{self, Packed};
 use super::{CHUNK, Rows, multiversion};
@@ -57,28 +57,26 @@ unsafe fn seed_body<V: Lanes>(
     // Sums lane by lane, so that a block costs additions of whole registers.
     let mut lane_totals = [0f64; LANES];
     let mut lane_potentials = vec![[0f64; LANES]; potentials.len()];
+    let mut blocks = Blocks::new(x, None, closest.len());
     unsafe {
-        each_tile::<V>(
-            x,
-            x.len(),
-            |row| row,
-            |start, lanes, tile| {
-                scan::distances::<V>(tile, centers, &mut distances);
-                let mut left = [0f32; LANES];
-                left[..lanes].copy_from_slice(&closest[start..start + lanes]);
+        while let Some(block) = blocks.next::<V>() {
+            scan::distances::<V>(blocks.tile(), centers, &mut distances);
+            let closest = &mut closest[block.start..block.start + block.len];
+            // Lanes without a point are 0 away, and add nothing.
+            let mut left = [0f32; LANES];
+            left[..block.len].copy_from_slice(closest);
+            for lane in 0..LANES {
+                left[lane] = if distances[0][lane] < left[lane] { distances[0][lane] } else { left[lane] };
+                lane_totals[lane] += f64::from(left[lane]);
+            }
+            for (sums, distances) in lane_potentials.iter_mut().zip(&distances[1..]) {
                 for lane in 0..LANES {
-                    left[lane] = if distances[0][lane] < left[lane] { distances[0][lane] } else { left[lane] };
-                    lane_totals[lane] += f64::from(left[lane]);
+                    let with = if distances[lane] < left[lane] { distances[lane] } else { left[lane] };
+                    sums[lane] += f64::from(with);
                 }
-                for (sums, distances) in lane_potentials.iter_mut().zip(&distances[1..]) {
-                    for lane in 0..LANES {
-                        let with = if distances[lane] < left[lane] { distances[lane] } else { left[lane] };
-                        sums[lane] += f64::from(with);
-                    }
-                }
-                closest[start..start + lanes].copy_from_slice(&left[..lanes]);
-            },
-        );
+            }
+            closest.copy_from_slice(&left[..block.len]);
+        }
     }
     *total = lane_totals.iter().sum();
     for (potential, sums) in potentials.iter_mut().zip(&lane_potentials) {

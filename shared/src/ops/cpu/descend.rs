@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::assign::each_tile;
+use super::blocks::Blocks;
 use super::lanes::{LANES, Lanes};
 use super::scan::{self, Packed, squared_distance};
 use super::{CHUNK, Rows, multiversion};
@@ -41,18 +41,15 @@ unsafe fn descend_body<V: Lanes>(
     distances: &mut [f32],
 ) {
     let mut all = vec![[0f32; LANES]; left.len()];
+    let mut blocks = Blocks::new(x, None, nodes.len());
     unsafe {
-        each_tile::<V>(
-            x,
-            x.len(),
-            |row| row,
-            |start, lanes, tile| {
-                scan::distances::<V>(tile, centers, &mut all);
-                for lane in 0..lanes {
-                    (nodes[start + lane], distances[start + lane]) = walk(left, right, |node| all[node][lane]);
-                }
-            },
-        );
+        while let Some(block) = blocks.next::<V>() {
+            scan::distances::<V>(blocks.tile(), centers, &mut all);
+            for lane in 0..block.len {
+                let position = block.start + lane;
+                (nodes[position], distances[position]) = walk(left, right, |node| all[node][lane]);
+            }
+        }
     }
 }
 

@@ -29,8 +29,12 @@ pub(super) trait Lanes: Copy {
     unsafe fn ints(values: Self::Ints) -> [i32; LANES];
     /// `sum + (a - b)²`
     unsafe fn add_squared_difference(sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// The smaller one, of values that are not negative.
     unsafe fn min(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// The larger one, of values that are not negative.
     unsafe fn max(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * factor - b * other`, after the square roots of `a` and `b` were taken.
+    unsafe fn gap(a: Self::Floats, factor: f32, b: Self::Floats, other: f32) -> [f32; LANES];
     /// `id` where `a < b`, else `label`.
     unsafe fn label_if_less(a: Self::Floats, b: Self::Floats, id: Self::Ints, label: Self::Ints) -> Self::Ints;
 
@@ -39,8 +43,12 @@ pub(super) trait Lanes: Copy {
     /// Each `offset + feature + 4` lies within `values`.
     unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Block; 4]);
 
-    /// Adds `row`, times `sign`, to `sum`, which is as long as `row` rounded up to a multiple of 8.
-    unsafe fn add_row(sum: &mut [f64], row: &[f32], sign: f64);
+    /// Adds the row at `row`, of `n_features`, times `sign`, to the sum at `sum`, which has room for `n_features` rounded
+    /// up to a multiple of 8.
+    unsafe fn add_row(sum: *mut f64, row: *const f32, n_features: usize, sign: f64);
+
+    /// Asks for the row of `n_features` at `row`, which is read soon, where the processor can be asked.
+    unsafe fn prefetch(row: *const f32, n_features: usize);
 
     /// Takes `drift[label]` from each point's slack and appends the positions where nothing is left to `spent`.
     ///
@@ -111,6 +119,15 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     }
 
     #[inline(always)]
+    unsafe fn gap(mut a: [f32; LANES], factor: f32, b: [f32; LANES], other: f32) -> [f32; LANES] {
+        for lane in 0..LANES {
+            let (root, other) = (a[lane].sqrt(), b[lane].sqrt() * other);
+            a[lane] = if FUSED { root.mul_add(factor, -other) } else { root * factor - other };
+        }
+        a
+    }
+
+    #[inline(always)]
     unsafe fn label_if_less(
         a: [f32; LANES],
         b: [f32; LANES],
@@ -134,9 +151,14 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     }
 
     #[inline(always)]
-    unsafe fn add_row(sum: &mut [f64], row: &[f32], sign: f64) {
-        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x) * sign);
+    unsafe fn add_row(sum: *mut f64, row: *const f32, n_features: usize, sign: f64) {
+        for feature in 0..n_features {
+            unsafe { *sum.add(feature) += f64::from(*row.add(feature)) * sign };
+        }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32, _: usize) {}
 
     #[inline(always)]
     unsafe fn spend(labels: &[u16], slack: &mut [f32], drift: &[f32], spent: &mut Vec<u16>) {
@@ -205,12 +227,21 @@ mod avx512 {
 
         #[inline(always)]
         unsafe fn min(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_min_ps(a, b) }
+            // As integers, which have the order of floats that are not negative: the units that multiply are busy.
+            unsafe { _mm512_castsi512_ps(_mm512_min_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
         }
 
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_max_ps(a, b) }
+            unsafe { _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
+        }
+
+        #[inline(always)]
+        unsafe fn gap(a: __m512, factor: f32, b: __m512, other: f32) -> [f32; LANES] {
+            unsafe {
+                let b = _mm512_mul_ps(_mm512_sqrt_ps(b), _mm512_set1_ps(other));
+                Self::floats(_mm512_fmsub_ps(_mm512_sqrt_ps(a), _mm512_set1_ps(factor), b))
+            }
         }
 
         #[inline(always)]
@@ -244,15 +275,30 @@ mod avx512 {
         }
 
         #[inline(always)]
-        unsafe fn add_row(sum: &mut [f64], row: &[f32], sign: f64) {
-            debug_assert!(sum.len() == row.len().next_multiple_of(8));
-            for (sum, row) in sum.chunks_exact_mut(8).zip(row.chunks(8)) {
-                unsafe {
-                    let mask = (0xffu32 >> (8 - row.len())) as __mmask8;
-                    let row = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, row.as_ptr()));
-                    let total = _mm512_fmadd_pd(row, _mm512_set1_pd(sign), _mm512_loadu_pd(sum.as_ptr()));
-                    _mm512_storeu_pd(sum.as_mut_ptr(), total);
+        unsafe fn add_row(sum: *mut f64, row: *const f32, n_features: usize, sign: f64) {
+            unsafe {
+                let add = |feature: usize, row: __m256| {
+                    let sum = sum.add(feature);
+                    let total = _mm512_fmadd_pd(_mm512_cvtps_pd(row), _mm512_set1_pd(sign), _mm512_loadu_pd(sum));
+                    _mm512_storeu_pd(sum, total);
+                };
+                let whole = n_features / 8 * 8;
+                for feature in (0..whole).step_by(8) {
+                    add(feature, _mm256_loadu_ps(row.add(feature)));
                 }
+                if whole < n_features {
+                    let mask = (1u8 << (n_features - whole)) - 1;
+                    add(whole, _mm256_maskz_loadu_ps(mask, row.add(whole)));
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(row: *const f32, n_features: usize) {
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(row.cast());
+                // Longer rows are followed by the processor itself.
+                _mm_prefetch::<_MM_HINT_T0>(row.add(n_features - 1).cast());
             }
         }
 

@@ -8,9 +8,10 @@
 //! Labels are those of a full scan, rounding included: slack begins with a margin for the rounding of the distances,
 //! and every movement is taken a little too long. Sums are kept up to date by the points that change sides.
 
-use super::assign::{each_block, stride, without_padding};
+use super::assign::{Evaluation, rounding, stride};
+use super::blocks::Blocks;
 use super::lanes::{LANES, Lanes};
-use super::scan::{Nearest, Packed};
+use super::scan::{self, Packed};
 use super::{Rows, multiversion};
 
 /// Distances below this are lost in the smallest float32; a slack must be larger.
@@ -38,8 +39,9 @@ impl Moved {
 
     /// Adds the change to `sums` `(n_clusters, n_features)` and `counts` `(n_clusters)`.
     pub(crate) fn apply(&self, sums: &mut [f64], counts: &mut [i64]) {
-        for (sum, moved) in sums.iter_mut().zip(without_padding(&self.sums, self.n_features)) {
-            *sum += moved;
+        let moved = self.sums.chunks_exact(stride(self.n_features));
+        for (sum, moved) in sums.chunks_exact_mut(self.n_features).zip(moved) {
+            sum.iter_mut().zip(moved).for_each(|(sum, moved)| *sum += moved);
         }
         for (count, moved) in counts.iter_mut().zip(&self.counts) {
             *count += moved;
@@ -51,6 +53,11 @@ impl LloydChunk {
     /// The label of each point, in the order of `members` or of the rows.
     pub(crate) fn labels(&self) -> &[u16] {
         &self.labels
+    }
+
+    /// The labels, without the rest.
+    pub(crate) fn into_labels(self) -> Vec<u16> {
+        self.labels
     }
 
     /// The first round: every point is scanned, and all of them are the change. `members` names rows of `x`; without,
@@ -79,9 +86,24 @@ impl LloydChunk {
             return None;
         }
         let mut moved = None;
-        rescan(x, members, centroids, self, spent, &mut moved);
+        if spent.len() * 4 > self.labels.len() * 3 {
+            // Nearly all of them: in order they come faster.
+            rescan(x, None, members, centroids, self, &mut moved);
+        } else if let Some(members) = members {
+            let rows: Vec<u16> = spent.iter().map(|&position| members[usize::from(position)]).collect();
+            rescan(x, Some(spent), Some(&rows), centroids, self, &mut moved);
+        } else {
+            rescan(x, Some(spent), Some(spent), centroids, self, &mut moved);
+        }
         moved
     }
+}
+
+/// What the clusters of points with known labels are like, as [`super::evaluate`] tells it of points without.
+pub(crate) fn evaluate_labels(x: Rows<'_>, members: Option<&[u16]>, centroids: Rows<'_>, labels: &[u16]) -> Evaluation {
+    let mut evaluation = Evaluation::empty(centroids.len());
+    inspect(x, members, centroids, labels, &mut evaluation);
+    evaluation
 }
 
 /// By how much each cluster's points may lose slack when the centroids move: how far their own moved and how far any
@@ -107,14 +129,10 @@ pub(crate) fn drift_table(from: Rows<'_>, to: Rows<'_>) -> Vec<f32> {
     table
 }
 
-/// A bound, four times too large, on the relative error of a distance whose square was summed over the features.
-fn rounding(n_features: usize) -> f32 {
-    (n_features + 8) as f32 * f32::EPSILON
-}
-
 multiversion!(fn start_chunk(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, moved: &mut Moved) = start_body);
 multiversion!(fn spend(labels: &[u16], slack: &mut [f32], drift: &[f32], spent: &mut Vec<u16>) = spend_body);
-multiversion!(fn rescan(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, spent: &[u16], moved: &mut Option<Moved>) = rescan_body);
+multiversion!(fn rescan(x: Rows<'_>, positions: Option<&[u16]>, rows: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, moved: &mut Option<Moved>) = rescan_body);
+multiversion!(fn inspect(x: Rows<'_>, members: Option<&[u16]>, centroids: Rows<'_>, labels: &[u16], evaluation: &mut Evaluation) = inspect_body);
 
 #[inline(always)]
 unsafe fn start_body<V: Lanes>(
@@ -124,19 +142,24 @@ unsafe fn start_body<V: Lanes>(
     chunk: &mut LloydChunk,
     moved: &mut Moved,
 ) {
-    let stride = stride(x.n_features);
-    let row = |position: usize| members.map_or(position, |members| usize::from(members[position]));
+    let (d, stride) = (x.n_features, stride(x.n_features));
+    let mut blocks = Blocks::new(x, members, chunk.labels.len());
+    // SAFETY: there is a label and a slack for each point, and labels are below the number of clusters, for which `moved`
+    // has room.
     unsafe {
-        each_block::<V, true>(x, chunk.labels.len(), row, centroids, |start, lanes, nearest| {
-            let slack = slack(nearest, x.n_features);
-            chunk.slack[start..start + lanes].copy_from_slice(&slack[..lanes]);
-            for lane in 0..lanes {
+        while let Some(block) = blocks.next::<V>() {
+            let nearest = scan::nearest::<V, true>(blocks.tile(), centroids, 2.0 * rounding(d));
+            let labels = chunk.labels[block.start..block.start + block.len].iter_mut().zip(&nearest.labels);
+            labels.for_each(|(label, nearest)| *label = *nearest as u16);
+            let slacks = chunk.slack[block.start..block.start + block.len].iter_mut().zip(&nearest.gap);
+            slacks.for_each(|(slack, gap)| *slack = slack_of(*gap));
+            for lane in 0..block.len {
                 let label = nearest.labels[lane] as usize;
-                chunk.labels[start + lane] = label as u16;
-                moved.counts[label] += 1;
-                V::add_row(&mut moved.sums[label * stride..(label + 1) * stride], x.row(row(start + lane)), 1.0);
+                *moved.counts.get_unchecked_mut(label) += 1;
+                let point = x.values.as_ptr().add(block.rows[lane] * d);
+                V::add_row(moved.sums.as_mut_ptr().add(label * stride), point, d, 1.0);
             }
-        });
+        }
     }
 }
 
@@ -148,43 +171,75 @@ unsafe fn spend_body<V: Lanes>(labels: &[u16], slack: &mut [f32], drift: &[f32],
 #[inline(always)]
 unsafe fn rescan_body<V: Lanes>(
     x: Rows<'_>,
-    members: Option<&[u16]>,
+    positions: Option<&[u16]>,
+    rows: Option<&[u16]>,
     centroids: &Packed,
     chunk: &mut LloydChunk,
-    spent: &[u16],
     moved: &mut Option<Moved>,
 ) {
-    let stride = stride(x.n_features);
+    let (d, stride) = (x.n_features, stride(x.n_features));
+    let mut blocks = Blocks::new(x, rows, positions.map_or(chunk.labels.len(), <[u16]>::len));
     let LloydChunk { labels, slack: slacks } = chunk;
-    let position = |at: usize| usize::from(spent[at]);
-    let row = |at: usize| members.map_or(position(at), |members| usize::from(members[position(at)]));
+    // SAFETY: positions are those of the chunk's state, and labels are below the number of clusters, for which `moved` has
+    // room.
     unsafe {
-        each_block::<V, true>(x, spent.len(), row, centroids, |start, lanes, nearest| {
-            let slack = slack(nearest, x.n_features);
-            for lane in 0..lanes {
-                let position = position(start + lane);
-                slacks[position] = slack[lane];
-                let (old, new) = (usize::from(labels[position]), nearest.labels[lane] as usize);
+        while let Some(block) = blocks.next::<V>() {
+            let nearest = scan::nearest::<V, true>(blocks.tile(), centroids, 2.0 * rounding(d));
+            for lane in 0..block.len {
+                let position = match positions {
+                    Some(positions) => usize::from(*positions.get_unchecked(block.start + lane)),
+                    None => block.start + lane,
+                };
+                *slacks.get_unchecked_mut(position) = slack_of(nearest.gap[lane]);
+                let label = labels.get_unchecked_mut(position);
+                let (old, new) = (usize::from(*label), nearest.labels[lane] as usize);
                 if old != new {
-                    labels[position] = new as u16;
-                    let moved = moved.get_or_insert_with(|| Moved::none(centroids.n_clusters(), x.n_features));
-                    let point = x.row(row(start + lane));
-                    moved.counts[old] -= 1;
-                    moved.counts[new] += 1;
-                    V::add_row(&mut moved.sums[old * stride..(old + 1) * stride], point, -1.0);
-                    V::add_row(&mut moved.sums[new * stride..(new + 1) * stride], point, 1.0);
+                    *label = new as u16;
+                    if moved.is_none() {
+                        *moved = Some(Moved::none(centroids.n_clusters(), d));
+                    }
+                    let moved = moved.as_mut().unwrap_unchecked();
+                    let point = x.values.as_ptr().add(block.rows[lane] * d);
+                    *moved.counts.get_unchecked_mut(old) -= 1;
+                    *moved.counts.get_unchecked_mut(new) += 1;
+                    V::add_row(moved.sums.as_mut_ptr().add(old * stride), point, d, -1.0);
+                    V::add_row(moved.sums.as_mut_ptr().add(new * stride), point, d, 1.0);
                 }
             }
-        });
+        }
     }
 }
 
-/// How much the gap of each point may shrink before its label can be wrong.
 #[inline(always)]
-fn slack(nearest: &Nearest, n_features: usize) -> [f32; LANES] {
-    let margin = 2.0 * rounding(n_features);
-    std::array::from_fn(|lane| {
-        let (best, second) = (nearest.best[lane].sqrt(), nearest.second[lane].sqrt());
-        second * (1.0 - margin) - best * (1.0 + margin) - TINY
-    })
+unsafe fn inspect_body<V: Lanes>(
+    x: Rows<'_>,
+    members: Option<&[u16]>,
+    centroids: Rows<'_>,
+    labels: &[u16],
+    evaluation: &mut Evaluation,
+) {
+    let mut blocks = Blocks::new(x, members, labels.len());
+    let mut centers = Blocks::new(centroids, Some(labels), labels.len());
+    unsafe {
+        while let Some(block) = blocks.next::<V>() {
+            let Some(center) = centers.next::<V>() else { return };
+            let distances = scan::between::<V>(blocks.tile(), centers.tile());
+            for lane in 0..block.len {
+                // A label is a row of `centroids`, for which the evaluation has room: `Blocks` looked.
+                let (label, distance) = (center.rows[lane], distances[lane]);
+                *evaluation.counts.get_unchecked_mut(label) += 1;
+                *evaluation.inertia.get_unchecked_mut(label) += f64::from(distance);
+                let farthest = evaluation.farthest.get_unchecked_mut(label);
+                if distance > farthest.1 {
+                    *farthest = (block.rows[lane], distance);
+                }
+            }
+        }
+    }
+}
+
+/// How much the gap of a point may shrink before its label can be wrong.
+#[inline(always)]
+fn slack_of(gap: f32) -> f32 {
+    gap - TINY
 }

@@ -5,6 +5,7 @@
 //! in order, in float64: one thread or sixteen give the same result.
 
 mod assign;
+mod blocks;
 mod candidates;
 mod descend;
 mod lanes;
@@ -12,10 +13,10 @@ mod lloyd;
 mod scan;
 mod spread;
 
-pub(crate) use assign::{Evaluation, assign, evaluate, nearest};
+pub(crate) use assign::{Evaluation, assign, labels, nearest};
 pub(crate) use candidates::{candidates, draw_in_chunk, seed_step};
 pub(crate) use descend::descend;
-pub(crate) use lloyd::{LloydChunk, Moved, drift_table};
+pub(crate) use lloyd::{LloydChunk, Moved, drift_table, evaluate_labels};
 pub(crate) use scan::{Packed, squared_distance};
 pub(crate) use spread::Spread;
 

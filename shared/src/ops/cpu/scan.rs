@@ -79,31 +79,33 @@ pub(super) struct Nearest {
     pub labels: [i32; LANES],
     /// The squared distance to it.
     pub best: [f32; LANES],
-    /// The squared distance to the next but one, when it was asked for; infinite when there is none.
-    pub second: [f32; LANES],
+    /// How much nearer it is than any other, when that was asked for: the difference of the distances, each taken
+    /// unfavourably by a relative `margin`; infinite when there is no other.
+    pub gap: [f32; LANES],
 }
 
-/// Finds the nearest centroid of each point of a tile, and the second smallest distance when `SECOND`.
+/// Finds the nearest centroid of each point of a tile, and how much nearer it is than the next one when `GAP`.
 ///
 /// # Safety
 /// As for [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn nearest<V: Lanes, const SECOND: bool>(tile: &Tile, centroids: &Packed) -> Nearest {
+pub(super) unsafe fn nearest<V: Lanes, const GAP: bool>(tile: &Tile, centroids: &Packed, margin: f32) -> Nearest {
     unsafe {
         let (mut best, mut second) = (V::splat(f32::INFINITY), V::splat(f32::INFINITY));
         let mut labels = V::splat_int(0);
-        for (group, centroids) in centroids.values.chunks_exact(centroids.n_features).enumerate() {
+        for (group, centroids) in centroids.values.chunks_exact(tile.columns.len()).enumerate() {
             let distances = group_distances::<V>(tile, centroids);
             for (index, distance) in distances.into_iter().enumerate() {
                 let id = V::splat_int((group * GROUP + index) as i32);
                 labels = V::label_if_less(distance, best, id, labels);
-                if SECOND {
+                if GAP {
                     second = V::min(second, V::max(best, distance));
                 }
                 best = V::min(distance, best);
             }
         }
-        Nearest { labels: V::ints(labels), best: V::floats(best), second: V::floats(second) }
+        let gap = if GAP { V::gap(second, 1.0 - margin, best, 1.0 + margin) } else { [0.0; LANES] };
+        Nearest { labels: V::ints(labels), best: V::floats(best), gap }
     }
 }
 
@@ -122,6 +124,21 @@ pub(super) unsafe fn group_distances<V: Lanes>(tile: &Tile, centroids: &[[f32; G
             }
         }
         sums
+    }
+}
+
+/// The squared distance of each point of a tile to the point in the same lane of another.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+pub(super) unsafe fn between<V: Lanes>(a: &Tile, b: &Tile) -> [f32; LANES] {
+    unsafe {
+        let mut sum = V::splat(0.0);
+        for (a, b) in a.columns.iter().zip(&b.columns) {
+            sum = V::add_squared_difference(sum, V::load(a), V::load(b));
+        }
+        V::floats(sum)
     }
 }
 

@@ -45,7 +45,7 @@ fn every_instruction_set_gives_the_same_bits() {
     let (mut tile, mut best) = (super::scan::Tile::new(7), nearest(x, c));
     let found = unsafe {
         tile.load::<Portable<true>>(x.values, &offsets);
-        super::scan::nearest::<Portable<true>, true>(&tile, &packed)
+        super::scan::nearest::<Portable<true>, true>(&tile, &packed, 1e-6)
     };
     if fused() {
         for lane in 0..LANES {
@@ -180,9 +180,14 @@ proptest! {
         let (alone, alone_moved) = LloydChunk::start(rows(&gathered, d), None, &packed);
         prop_assert_eq!(part.labels(), alone.labels());
         prop_assert_eq!(part_moved, alone_moved);
-        let ((part, part_labels), (alone, alone_labels)) =
-            (evaluate(x, Some(&members), &packed), evaluate(rows(&gathered, d), None, &packed));
-        prop_assert_eq!(part_labels, alone_labels);
+        prop_assert_eq!(labels(x, &members, &packed), part.labels());
+        let (part, alone) = (
+            evaluate_labels(x, Some(&members), c, part.labels()),
+            evaluate_labels(rows(&gathered, d), None, c, alone.labels()),
+        );
+        let output = assign(rows(&gathered, d), c);
+        let whole: f64 = alone.inertia.iter().sum();
+        prop_assert!((whole - output.inertia).abs() <= 1e-9 * whole);
         prop_assert_eq!((part.counts, part.inertia), (alone.counts, alone.inertia));
         for (part, alone) in part.farthest.iter().zip(&alone.farthest) {
             let row = |index: usize| if index == usize::MAX { index } else { usize::from(members[index]) };

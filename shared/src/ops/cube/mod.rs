@@ -136,4 +136,4 @@ unsafe fn buffer(handle: &Handle, len: usize) -> BufferArg {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

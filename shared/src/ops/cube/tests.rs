@@ -7,7 +7,7 @@ use crate::matrix::Matrix;
 use crate::ops::{Assignment, TreeLinks, assign_and_accumulate, candidate_distances, descend, nearest, reference};
 
 /// A GPU, or the software adapter, or nothing.
-fn gpu() -> Option<Device> {
+pub(crate) fn gpu() -> Option<Device> {
     match choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software)) {
         Ok(chosen) => Some(chosen.device),
         Err(error) => {

@@ -1,17 +1,29 @@
-//! Which device computes: asked for by name, or chosen, and in either case tried before it is used.
+//! Which device computes: asked for by name, or chosen by how long the work would take, and in either case tried before
+//! it is used.
+
+mod calibration;
+mod guard;
+mod predict;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
 
-use burn::tensor::{Device, DeviceKind, Tensor};
+use burn::backend::DispatchDevice;
+pub use burn::tensor::Device;
+use burn::tensor::{DeviceKind, Tensor};
 use thiserror::Error;
+
+pub use calibration::cache_folder;
+pub use guard::guarded;
+pub use predict::{Calibration, Cost, Job, Speed};
+
+use guard::caught;
 
 /// What `--device` may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceRequest {
-    /// A real GPU when there is one, else the CPU.
+    /// A real GPU where there is one and the work is done sooner there, else the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -30,7 +42,7 @@ pub enum DeviceRequest {
 pub const DEVICE_NAMES: &str = "auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N";
 
 /// Why a device cannot be used.
-#[derive(Debug, Error, PartialEq)]
+#[derive(Debug, Clone, Error, PartialEq)]
 pub enum DeviceError {
     /// No such name.
     #[error("unknown device `{0}`: use {DEVICE_NAMES}")]
@@ -51,6 +63,24 @@ pub enum DeviceError {
         /// What happened.
         cause: String,
     },
+    /// It failed in the middle of its work.
+    #[error("device `{name}` failed: {cause}; use `--device cpu`, or `--device auto`, which goes on with the CPU")]
+    Lost {
+        /// The device.
+        name: String,
+        /// What happened.
+        cause: String,
+    },
+}
+
+impl DeviceError {
+    /// What happened, without what to do about it.
+    pub fn what_happened(&self) -> String {
+        match self {
+            Self::Lost { name, cause } => format!("device `{name}` failed: {cause}"),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl FromStr for DeviceRequest {
@@ -96,12 +126,33 @@ pub struct ChosenDevice {
     pub name: String,
     /// Why it was taken.
     pub reason: String,
+    /// Whether it was chosen, so that another may take its place, or asked for by name.
+    pub is_automatic: bool,
 }
 
 impl ChosenDevice {
     /// The name without what differs from machine to machine, such as the number of threads: `cpu`.
     pub fn short_name(&self) -> &str {
         self.name.split_once(" (").map_or(self.name.as_str(), |(name, _)| name)
+    }
+
+    /// A GPU that is not there: for tests of what happens when one fails.
+    pub fn absent() -> Self {
+        let device = Device::wgpu(DeviceKind::DiscreteGpu(usize::from(u8::MAX)));
+        Self { device, name: "absent".to_owned(), reason: "a test".to_owned(), is_automatic: true }
+    }
+
+    /// Whether it is the CPU.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.device.as_dispatch(), DispatchDevice::Flex(_))
+    }
+
+    /// The CPU, where it may take the place of this device, which failed.
+    ///
+    /// # Errors
+    /// The failure, when the device was asked for by name.
+    pub fn replaced_after(&self, failure: DeviceError) -> Result<Self, DeviceError> {
+        if self.is_automatic { Ok(cpu(&format!("{} failed", self.name))) } else { Err(failure) }
     }
 }
 
@@ -111,21 +162,86 @@ impl fmt::Display for ChosenDevice {
     }
 }
 
-/// Chooses and tries a device.
+/// Chooses and tries a device for work of which nothing is known: `auto` takes the first GPU that works.
 ///
 /// # Errors
 /// [`DeviceError`] when a device that was named cannot be used. `auto` always finds one: the CPU.
 pub fn choose(request: DeviceRequest) -> Result<ChosenDevice, DeviceError> {
     match request {
-        DeviceRequest::Auto => Ok(choose_automatically()),
+        DeviceRequest::Auto => Ok(first_gpu().unwrap_or_else(|| cpu("no GPU was found"))),
         DeviceRequest::Cpu => Ok(cpu("asked for")),
-        named => try_gpu(named).map(|(device, name)| ChosenDevice { device, name, reason: "asked for".into() }),
+        named => {
+            let (device, name) = try_gpu(named)?;
+            Ok(ChosenDevice { device, name, reason: "asked for".into(), is_automatic: false })
+        }
     }
 }
 
-fn choose_automatically() -> ChosenDevice {
+/// What there is to choose from for a job.
+#[derive(Debug, Clone)]
+pub enum Devices {
+    /// One that was named, or the CPU where there is no GPU.
+    One(ChosenDevice),
+    /// A GPU and the CPU, and how fast they are.
+    Measured {
+        /// The GPU.
+        gpu: ChosenDevice,
+        /// How fast it and the CPU are.
+        calibration: Calibration,
+    },
+}
+
+impl Devices {
+    /// Looks for devices, and measures how fast they are where there is a choice: where a GPU was found and none was named.
+    ///
+    /// What was measured is kept in the folder `cache`, so it takes its second or so once.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when a device that was named cannot be used.
+    pub fn find(request: DeviceRequest, cache: Option<PathBuf>) -> Result<Self, DeviceError> {
+        match request {
+            DeviceRequest::Auto => Ok(first_gpu()
+                .map_or_else(|| Self::One(cpu("no GPU was found")), |gpu| Self::measured(gpu, cache.as_deref()))),
+            named => choose(named).map(Self::One),
+        }
+    }
+
+    /// A choice between the CPU and `gpu`, which are measured, unless they were before.
+    pub fn measured(gpu: ChosenDevice, cache: Option<&std::path::Path>) -> Self {
+        match calibration::calibrate(&gpu, cache) {
+            Ok(calibration) => Self::Measured { gpu: ChosenDevice { is_automatic: true, ..gpu }, calibration },
+            Err(failure) => Self::One(cpu(&format!("{} failed when it was tried: {}", gpu.name, cause_of(&failure)))),
+        }
+    }
+
+    /// The device that does `job` sooner, and why.
+    pub fn for_job(&self, job: &Job) -> ChosenDevice {
+        match self {
+            Self::One(device) => device.clone(),
+            Self::Measured { gpu, calibration } => {
+                let (on_gpu, on_cpu) = (calibration.gpu.seconds(job), calibration.cpu.seconds(job));
+                let (of_gpu, of_cpu) = (predict::duration(on_gpu), predict::duration(on_cpu));
+                if on_gpu < on_cpu {
+                    let reason = format!("{} in {of_gpu}, on the CPU {of_cpu} (predicted)", job.name());
+                    return ChosenDevice { reason, ..gpu.clone() };
+                }
+                cpu(&format!("{} in {of_cpu}, on {} {of_gpu} (predicted)", job.name(), gpu.name))
+            }
+        }
+    }
+}
+
+fn cause_of(failure: &DeviceError) -> &str {
+    match failure {
+        DeviceError::Lost { cause, .. } | DeviceError::Unusable { cause, .. } => cause,
+        DeviceError::Unknown(_) | DeviceError::NotBuilt { .. } => "it cannot be used",
+    }
+}
+
+/// The first real GPU that works.
+fn first_gpu() -> Option<ChosenDevice> {
     if !has_gpu_driver() {
-        return cpu("no GPU was found");
+        return None;
     }
     let mut candidates = Vec::new();
     if cfg!(feature = "cuda") {
@@ -135,12 +251,8 @@ fn choose_automatically() -> ChosenDevice {
         candidates.push(DeviceRequest::Vulkan(0));
     }
     candidates.push(DeviceRequest::Gpu(0));
-    for candidate in candidates {
-        if let Ok((device, name)) = try_gpu(candidate) {
-            return ChosenDevice { device, name, reason: "the first GPU that works".into() };
-        }
-    }
-    cpu("no GPU was found")
+    let (device, name) = candidates.into_iter().find_map(|candidate| try_gpu(candidate).ok())?;
+    Some(ChosenDevice { device, name, reason: "the first GPU that works".into(), is_automatic: true })
 }
 
 /// Whether the system has a driver of a GPU at all. Looking for adapters takes a while and lets the graphics libraries
@@ -153,7 +265,7 @@ fn has_gpu_driver() -> bool {
 fn cpu(reason: &str) -> ChosenDevice {
     // The name goes into models, which do not depend on how many threads there were; the reason does not.
     let reason = format!("{reason}; {} threads", rayon::current_num_threads());
-    ChosenDevice { device: Device::flex(), name: "cpu (flex)".to_owned(), reason }
+    ChosenDevice { device: Device::flex(), name: "cpu (flex)".to_owned(), reason, is_automatic: false }
 }
 
 /// The device behind a request for a GPU and its name, after a small computation on it came out right.
@@ -200,61 +312,11 @@ fn cuda(_: usize) -> Result<Device, DeviceError> {
 
 /// Devices are lazy, and a missing one shows itself by a panic inside the driver's layer: so compute something.
 fn probe(device: &Device) -> Result<String, String> {
-    let silent = SilentPanics::install();
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    let (sum, name) = caught(|| {
         let sum = Tensor::<1>::from_floats([1.0, 2.0, 3.0], device).sum().into_data();
-        let name = device.identity().map_or_else(|| "GPU".to_owned(), |identity| identity.name);
-        (sum.iter::<f32>().next() == Some(6.0), name)
-    }));
-    let cause = silent.first_message();
-    drop(silent);
-    match result {
-        Ok((true, name)) => Ok(name),
-        Ok((false, name)) => Err(format!("{name} computes wrong sums")),
-        Err(_) => Err(cause.as_deref().and_then(first_line).unwrap_or("it does not answer").to_owned()),
-    }
-}
-
-fn first_line(text: &str) -> Option<&str> {
-    if text.contains("AdapterUnavailable") {
-        return Some("there is none");
-    }
-    text.lines().map(str::trim).find(|line| !line.is_empty()).map(|line| line.trim_end_matches('.'))
-}
-
-type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Sync + Send>;
-
-/// Keeps the panics of a probe off the terminal: they are an answer, not a failure.
-struct SilentPanics {
-    previous: Option<Hook>,
-    first: Arc<Mutex<Option<String>>>,
-}
-
-impl SilentPanics {
-    fn install() -> Self {
-        let previous = Some(std::panic::take_hook());
-        let first = Arc::new(Mutex::new(None));
-        let seen = Arc::clone(&first);
-        std::panic::set_hook(Box::new(move |panic| {
-            if let Ok(mut seen) = seen.lock() {
-                seen.get_or_insert_with(|| panic.payload_as_str().unwrap_or_default().to_owned());
-            }
-        }));
-        Self { previous, first }
-    }
-
-    /// The first panic's message. It may be another thread's, of which the one that is caught is only an echo.
-    fn first_message(&self) -> Option<String> {
-        self.first.lock().ok().and_then(|first| first.clone())
-    }
-}
-
-impl Drop for SilentPanics {
-    fn drop(&mut self) {
-        if let Some(previous) = self.previous.take() {
-            std::panic::set_hook(previous);
-        }
-    }
+        (sum.iter::<f32>().next(), device.identity().map_or_else(|| "GPU".to_owned(), |identity| identity.name))
+    })?;
+    if sum == Some(6.0) { Ok(name) } else { Err(format!("{name} computes wrong sums")) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,388 @@
+//! From lines to entities: the lines of one key together, their features as Polars expressions.
+//!
+//! The scorer computes the same features line by line, with [`shared::features::Accumulators`]; a test holds the two
+//! together on real data. Between chunks of lines, what Polars computed is in the form of those accumulators, and they say
+//! how it is merged and what it comes to.
+
+mod keys;
+
+use polars::prelude::*;
+use shared::features::{Accumulators, Aggregate, Feature, Operand, merge, values_of};
+use shared::matrix::FeatureMatrix;
+use shared::pipeline::Pipeline;
+use shared::reason::Reason;
+use thiserror::Error;
+
+pub use keys::Keys;
+
+use keys::KeyTable;
+
+/// Why there is nothing to train on.
+#[derive(Debug, Error)]
+pub enum EntityError {
+    /// Every entity was left out.
+    #[error("none of the {total} entities in the history can be trained on: {reasons}")]
+    NoneLeft {
+        /// How many there are.
+        total: usize,
+        /// Why they were left out, with counts.
+        reasons: String,
+    },
+    /// Polars refuses the query, which is no fault of the data.
+    #[error("cannot group the lines: {0}")]
+    Polars(#[from] PolarsError),
+}
+
+/// Why an entity is not trained on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeftOut {
+    /// It is a cancellation.
+    Cancellation,
+    /// It breaks a rule.
+    Broken(Reason),
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cancellation => f.write_str("cancellation"),
+            Self::Broken(reason) => reason.fmt(f),
+        }
+    }
+}
+
+/// The entities to train on, in the order in which they first appear in the history.
+#[derive(Debug, Clone)]
+pub struct Entities {
+    /// Keys: `(n_samples)`.
+    pub keys: Keys,
+    /// Features: `(n_samples, n_features)`.
+    pub features: FeatureMatrix,
+    /// How many entities were left out, by reason; one with several reasons counts once, for the first.
+    pub left_out: Vec<(LeftOut, usize)>,
+}
+
+impl Entities {
+    /// How many entities the history has.
+    pub fn total(&self) -> usize {
+        self.keys.len() + self.left_out.iter().map(|(_, count)| count).sum::<usize>()
+    }
+}
+
+/// Puts the lines of each key together, chunk by chunk.
+///
+/// Polars aggregates a chunk, and what it made of the lines of a key is merged with what chunks before it made of theirs.
+/// So memory grows with the number of entities, not of lines. Only the sums of an entity whose lines stand in several
+/// chunks may differ, in their last bits, from sums that were taken line by line.
+#[derive(Debug)]
+pub struct Grouping<'a> {
+    pipeline: &'a Pipeline,
+    table: KeyTable,
+    /// The state of every feature's accumulator: `(n_entities, state_len)`.
+    states: Vec<f64>,
+    state_len: usize,
+    /// Whether any line had each of the required columns: `(n_entities, n_required)`.
+    present: Vec<bool>,
+}
+
+impl<'a> Grouping<'a> {
+    /// No line yet.
+    pub fn new(pipeline: &'a Pipeline) -> Self {
+        let state_len = Accumulators::state_len(&pipeline.features);
+        Self { pipeline, table: KeyTable::default(), states: Vec::new(), state_len, present: Vec::new() }
+    }
+
+    /// How many entities there are so far.
+    pub fn n_entities(&self) -> usize {
+        self.table.keys.len()
+    }
+
+    /// Bytes that are held of them.
+    pub fn memory(&self) -> u64 {
+        (self.table.memory() + size_of_val(&self.states[..]) + self.present.len()) as u64
+    }
+
+    /// Bytes of their keys' texts.
+    pub fn key_bytes(&self) -> usize {
+        self.table.keys.text_bytes()
+    }
+
+    /// Adds lines that come after all that were added before; their columns are called as in the pipeline.
+    ///
+    /// # Errors
+    /// When Polars refuses them.
+    pub fn add(&mut self, lines: DataFrame) -> PolarsResult<()> {
+        let chunk = Aggregated::new(self.pipeline, &aggregate(self.pipeline, lines)?)?;
+        let (state_len, n_required) = (self.state_len, self.pipeline.entity.required.len());
+        let mut state = vec![0.0; state_len];
+        for row in 0..chunk.keys.len() {
+            chunk.fill_state(row, &mut state);
+            let (entity, is_new) = self.table.index_of(chunk.keys.get(row).unwrap_or_default());
+            if is_new {
+                self.states.extend_from_slice(&state);
+                self.present.extend(chunk.present.iter().map(|column| column[row]));
+                continue;
+            }
+            merge(&self.pipeline.features, &mut self.states[entity * state_len..][..state_len], &state);
+            let present = &mut self.present[entity * n_required..][..n_required];
+            present.iter_mut().zip(&chunk.present).for_each(|(present, column)| *present |= column[row]);
+        }
+        Ok(())
+    }
+
+    /// The entities that can be trained on.
+    ///
+    /// # Errors
+    /// [`EntityError`] when none is left.
+    pub fn finish(self) -> Result<Entities, EntityError> {
+        let Self { pipeline, table, mut states, state_len, present } = self;
+        let (mut keys, n_entities) = (table.into_keys(), states.len() / state_len);
+        let (n_features, n_required) = (pipeline.features.len(), pipeline.entity.required.len());
+        let mut left_out = Vec::new();
+        let mut features = vec![0.0; n_features];
+        let mut kept = 0;
+        // In place: features take no more room than the state that they are made of.
+        for entity in 0..n_entities {
+            let state = &states[entity * state_len..][..state_len];
+            features.iter_mut().zip(values_of(&pipeline.features, state)).for_each(|(to, value)| *to = value);
+            let present = &present[entity * n_required..][..n_required];
+            match problem(pipeline, keys.get(entity), present, &features) {
+                Some(reason) => count(&mut left_out, reason),
+                None => {
+                    keys.move_down(entity, kept);
+                    states[kept * n_features..][..n_features].copy_from_slice(&features);
+                    kept += 1;
+                }
+            }
+        }
+        left_out.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        if kept == 0 {
+            return Err(none_left(n_entities, &left_out));
+        }
+        keys.truncate(kept);
+        states.truncate(kept * n_features);
+        states.shrink_to_fit();
+        Ok(Entities { keys, features: FeatureMatrix::from_values(n_features, states), left_out })
+    }
+}
+
+/// Groups `lines`, whose columns are called as in the pipeline, into entities.
+///
+/// # Errors
+/// [`EntityError`] when no entity is left.
+pub fn group(pipeline: &Pipeline, lines: DataFrame) -> Result<Entities, EntityError> {
+    let mut grouping = Grouping::new(pipeline);
+    grouping.add(lines)?;
+    grouping.finish()
+}
+
+fn none_left(total: usize, left_out: &[(LeftOut, usize)]) -> EntityError {
+    let reasons = left_out.iter().map(|(reason, count)| format!("{reason} ({count})"));
+    EntityError::NoneLeft { total, reasons: reasons.collect::<Vec<_>>().join(", ") }
+}
+
+fn count(counts: &mut Vec<(LeftOut, usize)>, reason: LeftOut) {
+    match counts.iter_mut().find(|(known, _)| *known == reason) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((reason, 1)),
+    }
+}
+
+const KEY: &str = "key";
+
+/// One row an entity: `key`, `state:N` (float64, one a number of the accumulators' state) and `required:NAME` (how many
+/// lines have the column).
+fn aggregate(pipeline: &Pipeline, lines: DataFrame) -> PolarsResult<DataFrame> {
+    let columns = &pipeline.columns;
+    let name = |index: usize| columns[index].name.as_str();
+    let states = pipeline.features.iter().flat_map(|feature| state_of(feature, name));
+    let states = states.enumerate().map(|(index, expression)| expression.alias(state_name(index)));
+    let required = &pipeline.entity.required;
+    let required = required.iter().map(|&index| col(name(index)).count().alias(required_name(name(index))));
+    // Stable: groups in order of appearance and lines in order within them, so that the first line is the first.
+    lines
+        .lazy()
+        .group_by_stable([col(name(pipeline.entity.key)).alias(KEY)])
+        .agg(states.chain(required).collect::<Vec<_>>())
+        .collect()
+}
+
+fn state_name(index: usize) -> String {
+    format!("state:{index}")
+}
+
+fn required_name(column: &str) -> String {
+    format!("required:{column}")
+}
+
+/// The state of a feature's accumulator as aggregations; null where no line has a value.
+fn state_of<'a>(feature: &Feature, name: impl Fn(usize) -> &'a str) -> Vec<Expr> {
+    let values = match feature.operand {
+        Operand::Lines => return vec![len().cast(DataType::Float64)],
+        Operand::Number(index) => col(name(index)),
+        Operand::Hour(index) => col(name(index)).dt().hour().cast(DataType::Float64),
+    };
+    match feature.aggregate {
+        // Polars' sum of nothing is 0, as a mean's state is.
+        Aggregate::Mean => vec![values.clone().sum(), values.count().cast(DataType::Float64)],
+        Aggregate::Min => vec![values.min()],
+        Aggregate::Max => vec![values.max()],
+        // A feature of nothing is no number.
+        Aggregate::Sum => vec![when(values.clone().count().gt(lit(0))).then(values.sum()).otherwise(lit(NULL))],
+        Aggregate::First => vec![values.first_non_null()],
+        Aggregate::Last => vec![values.last_non_null()],
+        Aggregate::Count => vec![values.count().cast(DataType::Float64)],
+    }
+}
+
+/// The aggregated frame of a chunk, column by column.
+struct Aggregated {
+    keys: StringChunked,
+    /// One column a number of the accumulators' state.
+    states: Vec<Vec<f64>>,
+    /// One column a required column of the pipeline: whether any of the entity's lines has it.
+    present: Vec<Vec<bool>>,
+}
+
+impl Aggregated {
+    fn new(pipeline: &Pipeline, frame: &DataFrame) -> PolarsResult<Self> {
+        let state = |index: usize| {
+            let column = frame.column(&state_name(index))?.cast(&DataType::Float64)?;
+            Ok(column.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+        };
+        let present = |&index: &usize| {
+            let column = frame.column(&required_name(&pipeline.columns[index].name))?.cast(&DataType::UInt32)?;
+            Ok(column.u32()?.iter().map(|count| count.unwrap_or(0) > 0).collect())
+        };
+        Ok(Self {
+            keys: frame.column(KEY)?.str()?.rechunk().into_owned(),
+            states: (0..Accumulators::state_len(&pipeline.features)).map(state).collect::<PolarsResult<_>>()?,
+            present: pipeline.entity.required.iter().map(present).collect::<PolarsResult<_>>()?,
+        })
+    }
+
+    fn fill_state(&self, row: usize, state: &mut [f64]) {
+        for (value, column) in state.iter_mut().zip(&self.states) {
+            *value = column[row];
+        }
+    }
+}
+
+/// Why an entity is left out: a cancellation before all, then rules in the order of the pipeline file.
+fn problem(pipeline: &Pipeline, key: &str, present: &[bool], features: &[f64]) -> Option<LeftOut> {
+    if pipeline.is_cancellation(key) {
+        return Some(LeftOut::Cancellation);
+    }
+    let mut required = pipeline.entity.required.iter().zip(present);
+    let missing = required.find(|(_, present)| !**present);
+    let missing = missing.map(|(&column, _)| Reason::MissingRequired(pipeline.columns[column].name.clone()));
+    let not_finite = || {
+        let feature = features.iter().position(|value| !value.is_finite())?;
+        Some(Reason::NotFinite(pipeline.features[feature].name.clone()))
+    };
+    missing.or_else(not_finite).map(LeftOut::Broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PIPELINE: &str = r#"
+        name = "small"
+        input.topic = "in"
+        input.columns = ["Id", "Amount:float", "At:datetime", "Who"]
+        input.datetime_formats = ["%Y-%m-%d %H:%M"]
+        entity.key = "Id"
+        entity.session_gap = "40s"
+        entity.required = ["Who"]
+        outputs.erroneous = "bad"
+        cancellations = { key_prefix = "C", window = "8m", slide = "1m", topic = "gone" }
+        features = { Mean = "mean(Amount)", Total = "sum(Amount)", Lines = "count()", First = "first(hour(At))", Last = "last(hour(At))", Hours = "sum(hour(At))", Low = "min(Amount)", High = "max(Amount)" }
+        detectors = [{ name = "kmeans", algorithm = "kmeans", topic = "out" }]
+    "#;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn lines(rows: &[(&str, f64, Option<i64>, bool)]) -> DataFrame {
+        let moments: Int64Chunked = rows.iter().map(|row| row.2.map(|hour| hour * HOUR)).collect();
+        let columns = vec![
+            Column::new("Id".into(), rows.iter().map(|row| row.0).collect::<Vec<_>>()),
+            Column::new("Amount".into(), rows.iter().map(|row| row.1).collect::<Vec<_>>()),
+            moments.with_name("At".into()).into_datetime(TimeUnit::Milliseconds, None).into_column(),
+            Column::new("Who".into(), rows.iter().map(|row| row.3.then_some(true)).collect::<Vec<_>>()),
+        ];
+        DataFrame::new_infer_height(columns).unwrap()
+    }
+
+    fn grouped(rows: &[(&str, f64, Option<i64>, bool)]) -> Result<Entities, EntityError> {
+        group(&Pipeline::parse(PIPELINE, "small.toml").unwrap(), lines(rows))
+    }
+
+    #[test]
+    fn lines_of_a_key_belong_together_wherever_they_stand() {
+        let rows = [
+            ("b", 1.0, None, true),
+            ("a", 5.0, Some(7), true),
+            ("b", 3.0, Some(30), false),
+            ("b", 2.0, Some(-1), true),
+        ];
+        let entities = grouped(&rows).unwrap();
+        assert_eq!(entities.keys.iter().collect::<Vec<_>>(), ["b", "a"]);
+        let rows: Vec<&[f64]> = entities.features.rows().collect();
+        assert_eq!(rows[0], [2.0, 6.0, 3.0, 6.0, 23.0, 29.0, 1.0, 3.0]);
+        assert_eq!(rows[1], [5.0, 5.0, 1.0, 7.0, 7.0, 7.0, 5.0, 5.0]);
+        assert!(entities.left_out.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_of_lines_are_one_history(
+            rows in proptest::collection::vec((0..5usize, -9..9i32, proptest::option::of(-50..50i64), any::<bool>()), 1..60),
+            cuts in proptest::collection::vec(0..60usize, 0..4),
+        ) {
+            let keys = ["a", "b", "C1", "d", "e"];
+            // Whole numbers, whose sums are exact in any order.
+            let rows: Vec<_> = rows.iter().map(|row| (keys[row.0], f64::from(row.1), row.2, row.3)).collect();
+            let pipeline = Pipeline::parse(PIPELINE, "small.toml").unwrap();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(rows.len())).chain([0, rows.len()]).collect();
+            cuts.sort_unstable();
+            let mut grouping = Grouping::new(&pipeline);
+            for cut in cuts.windows(2).filter(|cut| cut[0] < cut[1]) {
+                grouping.add(lines(&rows[cut[0]..cut[1]])).unwrap();
+            }
+            match (grouping.finish(), group(&pipeline, lines(&rows))) {
+                (Ok(chunks), Ok(whole)) => {
+                    prop_assert_eq!(chunks.keys.iter().collect::<Vec<_>>(), whole.keys.iter().collect::<Vec<_>>());
+                    prop_assert_eq!(&chunks.features, &whole.features);
+                    prop_assert_eq!(&chunks.left_out, &whole.left_out);
+                }
+                (Err(chunks), Err(whole)) => prop_assert_eq!(chunks.to_string(), whole.to_string()),
+                (chunks, whole) => prop_assert!(false, "{chunks:?} and {whole:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_once() {
+        let rows = [
+            ("C1", 1.0, None, false),
+            ("1", 1.0, Some(1), false),
+            ("2", 1.0, None, true),
+            ("3", f64::MAX, Some(1), true),
+            ("3", f64::MAX, Some(1), true),
+            ("4", 1.0, Some(1), true),
+        ];
+        let entities = grouped(&rows).unwrap();
+        assert_eq!(entities.keys.iter().collect::<Vec<_>>(), ["4"]);
+        let left_out: Vec<String> = entities.left_out.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        assert_eq!(left_out, ["cancellation 1", "missing_required:Who 1", "not_finite:First 1", "not_finite:Mean 1"]);
+        assert_eq!(entities.total(), 5);
+    }
+
+    #[test]
+    fn nothing_left_is_an_error_with_the_reasons() {
+        let error = grouped(&[("C1", 1.0, Some(1), true), ("C2", 1.0, Some(1), true)]).unwrap_err().to_string();
+        assert_eq!(error, "none of the 2 entities in the history can be trained on: cancellation (2)");
+    }
+}
