@@ -287,14 +287,6 @@ fn check_tree(tree: &BisectingTree) -> Result<(), String> {
     if tree.nodes.iter().enumerate().all(sound) { Ok(()) } else { Err("its tree has a link that leads nowhere".into()) }
 }
 
-/// `value` with 15 significant digits: as many as JSON text gives back to the last bit, whoever parses it.
-///
-/// Beyond 15 digits the parser may be one unit in the last place off, and the model that is read would not be the one
-/// that was written. So what goes into a model is rounded before anything is computed from it.
-pub fn storable(value: f64) -> f64 {
-    format!("{value:.14e}").parse().unwrap_or(value)
-}
-
 /// SHA-256 in hexadecimal.
 pub fn fingerprint(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))

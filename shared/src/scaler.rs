@@ -6,7 +6,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::{FeatureMatrix, Matrix};
-use crate::model::storable;
 use crate::pipeline::Scaling;
 
 /// Scaled values are held within these bounds, so that no sum of 64 squares leaves float32.
@@ -27,13 +26,8 @@ pub struct Scaler {
 impl Scaler {
     /// Learns centre and scale from the rows of `features`.
     pub fn fit(method: Scaling, features: &FeatureMatrix) -> Self {
-        let (center, scale) = (0..features.n_features())
-            .map(|index| {
-                let column: Vec<f64> = features.column(index).collect();
-                let (center, scale) = fit_column(method, column);
-                (storable(center), storable(scale))
-            })
-            .unzip();
+        let (center, scale) =
+            (0..features.n_features()).map(|index| fit_column(method, features.column(index).collect())).unzip();
         Self { method, center, scale }
     }
 
@@ -111,7 +105,7 @@ mod tests {
         };
         assert_eq!(of(Scaling::None), (4.0, 1.0));
         assert_eq!(of(Scaling::Robust), (3.0, 2.0));
-        assert_eq!(of(Scaling::Standard), (4.0, storable(10.0_f64.sqrt())));
+        assert_eq!(of(Scaling::Standard), (4.0, 10.0_f64.sqrt()));
     }
 
     #[test]

@@ -7,9 +7,7 @@ use shared::detector::Detector;
 use shared::device::ChosenDevice;
 use shared::kmeans::{BisectingTree, KMeansError, KMeansFit, KMeansParams, Points, elbow, fit_sweep, fit_tree};
 use shared::matrix::FeatureMatrix;
-use shared::model::{
-    Cluster, Clusters, FORMAT_VERSION, Model, Parameters, TrainingSummary, fingerprint_of_numbers, storable,
-};
+use shared::model::{Cluster, Clusters, FORMAT_VERSION, Model, Parameters, TrainingSummary, fingerprint_of_numbers};
 use shared::pipeline::{Algorithm, DetectorSpec, KSelection, Pipeline, Scaling};
 use shared::rows::{RowStore, RowStoreBuilder};
 use shared::scaler::Scaler;
@@ -129,7 +127,7 @@ impl<'a> TrainingSet<'a> {
             KSelection::Fixed(_) => inertia.len(),
             KSelection::Elbow { elbow: ratio, .. } => elbow(&inertia, ratio),
         };
-        let by_k = inertia.into_iter().enumerate().map(|(index, inertia)| (index + 1, storable(inertia)));
+        let by_k = inertia.into_iter().enumerate().map(|(index, inertia)| (index + 1, inertia));
         let inertia_by_k = match spec.k {
             KSelection::Fixed(_) => by_k.filter(|(k, _)| *k == chosen_k).collect(),
             KSelection::Elbow { .. } => by_k.collect(),
