@@ -67,13 +67,16 @@ impl<'a> Running<'a> {
             let part = ops::assign_and_accumulate(x, &self.centroids.to_tensor(points.device()));
             totals.sums.iter_mut().zip(&part.sums).for_each(|(total, part)| *total += part);
             totals.counts.iter_mut().zip(&part.counts).for_each(|(total, part)| *total += *part as i64);
+            Ok(())
         })?;
         if totals.n_empty() > 0 {
             let mut farthest = Farthest::for_empty(&totals);
             let mut row = vec![0.0; points.n_features()];
             each_nearest(points, &self.centroids, self.members, |index, label, distance| {
-                points.rows().row(index, &mut row)?;
-                farthest.offer(label, distance, &row);
+                if farthest.wants(distance) {
+                    points.rows().row(index, &mut row)?;
+                    farthest.offer(label, distance, &row);
+                }
                 Ok(())
             })?;
             totals.fill_empty(&farthest);
@@ -132,14 +135,12 @@ fn each_nearest(
     mut visit: impl FnMut(usize, usize, f32) -> Result<(), KMeansError>,
 ) -> Result<(), KMeansError> {
     let centroids: Tensor<2> = centroids.to_tensor(points.device()); // (n_clusters, n_features)
-    let mut nearest = Vec::new();
     points.each_tensor(members, |indices, x| {
         let (labels, distances) = ops::nearest(x, &centroids); // (rows), (rows)
         let (labels, distances) = (labels.into_data(), distances.into_data());
         let found = labels.iter::<i32>().zip(distances.iter::<f32>());
-        nearest.extend(indices.zip(found).map(|(index, (label, distance))| (index, label as usize, distance)));
-    })?;
-    nearest.into_iter().try_for_each(|(index, label, distance)| visit(index, label, distance))
+        indices.zip(found).try_for_each(|(index, (label, distance))| visit(index, label as usize, distance))
+    })
 }
 
 #[cfg(test)]

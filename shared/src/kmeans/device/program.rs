@@ -19,7 +19,8 @@ use crate::ops::cube::evaluate::{ClusterPoints, Clustering, EvaluationBatch};
 use crate::ops::cube::models::{Batch, Chunk, Model, Outcome};
 use crate::ops::cube::shape::TileShape;
 
-/// Rounds between two looks at points that stay on the device. A frozen run costs next to nothing, a look a wait.
+/// Rounds between two looks at what became of the runs, where points stay on the device. A frozen run costs next to
+/// nothing there, and a look a wait. Where every pass sends the points, a round for nothing costs more than a look.
 const ROUNDS: usize = 8;
 
 /// The leaf of a point that no run of a wave is about.
@@ -29,8 +30,6 @@ const NO_LEAF: i32 = -1;
 pub(super) struct Program<'a> {
     points: &'a Points,
     client: Client,
-    /// Whether the points stay on the device between passes.
-    held: bool,
 }
 
 impl<'a> Program<'a> {
@@ -38,18 +37,7 @@ impl<'a> Program<'a> {
     pub(super) fn new(points: &'a Points) -> Option<Self> {
         let DispatchDevice::Cube(device) = points.device().as_dispatch() else { return None };
         u32::try_from(points.n_samples()).ok()?;
-        let client = device.client();
-        let memory = &client.properties().memory;
-        // Where the device does not say how much memory it has, it has what it allows a single buffer to take.
-        let room = memory.max_memory().map_or(memory.max_page_size, |bytes| bytes / 2);
-        let held = points.rows().bytes() <= room;
-        Some(Self { points, client, held })
-    }
-
-    /// As [`Program::new`], sending the points to the device in every pass.
-    #[cfg(test)]
-    pub(super) fn streaming(points: &'a Points) -> Option<Self> {
-        Some(Self { held: false, ..Self::new(points)? })
+        Some(Self { points, client: device.client() })
     }
 
     /// Runs the `runs` to their end. `on_run` is called as they stop.
@@ -112,7 +100,7 @@ impl<'a> Program<'a> {
         let model = |&(run, leaf): &(usize, i32)| runs[run].model(leaf);
         let models: Vec<Model<'_>> = planned.runs.iter().map(model).collect();
         let batch = Batch::new(&self.client, kernel.shape, kernel.n_rows, &models);
-        for _ in 0..if self.held { ROUNDS } else { 1 } {
+        for _ in 0..if passes.held.is_some() { ROUNDS } else { 1 } {
             let mut is_first = true;
             passes.each_chunk(|chunk| {
                 batch.pass(chunk, is_first);
@@ -273,16 +261,14 @@ struct Passes<'a> {
 
 impl<'a> Passes<'a> {
     fn new(program: &'a Program<'a>, leaves: Option<Vec<i32>>) -> Result<Self, KMeansError> {
-        let mut passes = Self { program, leaves, held: None };
-        if program.held {
-            let mut first = 0;
-            let chunk = |x: &Tensor<2>| {
-                first += x.dims()[0];
-                passes.chunk(x, first - x.dims()[0])
-            };
-            passes.held = Some(program.points.held()?.iter().map(chunk).collect());
-        }
-        Ok(passes)
+        let passes = Self { program, leaves, held: None };
+        let mut first = 0;
+        let chunk = |x: &Tensor<2>| {
+            first += x.dims()[0];
+            passes.chunk(x, first - x.dims()[0])
+        };
+        let held = program.points.held()?.map(|blocks| blocks.iter().map(chunk).collect());
+        Ok(Self { held, ..passes })
     }
 
     fn each_chunk(&self, mut visit: impl FnMut(&Chunk)) -> Result<(), KMeansError> {
@@ -294,6 +280,7 @@ impl<'a> Passes<'a> {
         self.program.points.each_tensor(None, |_, x| {
             visit(&self.chunk(x, first));
             first += x.dims()[0];
+            Ok(())
         })
     }
 

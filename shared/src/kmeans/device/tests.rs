@@ -3,7 +3,7 @@ use burn::tensor::Device;
 use super::*;
 use crate::kmeans::{KMeansParams, fit_sweep, fit_tree};
 use crate::ops::cube::tests::gpu;
-use crate::rows::RowStoreBuilder;
+use crate::rows::{RowStore, RowStoreBuilder};
 
 /// Points in `groups` loose groups, in no order.
 fn cloud(rows: usize, n_features: usize, groups: usize) -> Matrix {
@@ -191,21 +191,61 @@ fn no_starts_are_no_runs() {
     assert_eq!(runs(&points(&cloud(10, 2, 2), &device), Vec::new(), 10), []);
 }
 
+/// Runs over all points and over a part of them, one of which begins with an empty cluster.
+fn mixed_starts<'a>(x: &Matrix, part: &'a Members) -> Vec<Start<'a>> {
+    let with_empty = Matrix::from_values(x.n_features(), [first(x, 50, 2).values(), &[1e4; 6]].concat());
+    let of_part = Start { members: Some(part), ..start(&first(x, 9, 3), 0.0) };
+    let starts = vec![start(&first(x, 0, 4), 0.0), start(&with_empty, 0.0), of_part];
+    starts.into_iter().map(|start| Start { keep_labels: true, ..start }).collect()
+}
+
 #[test]
-fn points_in_a_file_are_passed_over_as_those_in_memory() {
+fn points_that_stay_and_points_that_are_sent_give_the_same_bits() {
     let Some(device) = gpu() else { return };
-    let x = cloud(300_000, 6, 9);
-    let mut builder = RowStoreBuilder::new(6, Some(1000));
-    builder.extend(x.values()).unwrap();
-    let in_file = Points::from_rows(builder.finish().unwrap(), 4, &device).unwrap();
-    let starts = vec![start(&first(&x, 0, 4), 0.0), start(&first(&x, 50, 2), 0.0)];
-    let streamed = Program::streaming(&in_file).unwrap();
-    let mut runs_of_file: Vec<Running<'_>> = starts.iter().cloned().map(Running::new).collect();
-    streamed.finish(&mut runs_of_file, Limits { max_iter: 3, max_state_bytes: None }, &|| {}).unwrap();
-    for (run, held) in runs_of_file.into_iter().zip(runs(&points(&x, &device), starts, 3)) {
-        let clusters = held.clusters.clone();
-        close(&run.stopped(&in_file, clusters).unwrap(), &held);
+    // Of so many magnitudes that a sum's last bits depend on the order.
+    let scaled = |(i, value): (usize, &f32)| value * 10f32.powi((i * 31 % 11) as i32 - 5);
+    let x = Matrix::from_values(6, cloud(300_000, 6, 9).values().iter().enumerate().map(scaled).collect());
+    let in_file = || {
+        let mut builder = RowStoreBuilder::new(6, Some(1000));
+        builder.extend(x.values()).unwrap();
+        builder.finish().unwrap()
+    };
+    let in_memory = || RowStore::from_matrix(x.clone());
+    // Blocks of 43,690 rows: those of the file, which has two, do not end where they do.
+    let run = |rows: RowStore, room: u64| {
+        let points = Points::from_rows(rows, 4, &device).unwrap().on_device_with(room, 1 << 20);
+        assert_eq!(points.held().unwrap().map(<[_]>::len), (room > 0).then_some(7));
+        let part = parts(&points).swap_remove(2);
+        runs(&points, mixed_starts(&x, &part), 3)
+    };
+    let all = x.values().len() as u64 * 4;
+    let held = run(in_memory(), all);
+    for (rows, room) in [(in_memory(), 0), (in_file(), all), (in_file(), 0)] {
+        assert!(run(rows, room) == held, "room for {room} bytes");
     }
+}
+
+#[test]
+fn points_that_fit_are_sent_once() {
+    let Some(device) = gpu() else { return };
+    let x = cloud(9000, 6, 9);
+    let mut points = points(&x, &device);
+    let part = parts(&points).swap_remove(2);
+    // Without the empty cluster, for which the host looks rows up.
+    let starts = || [0, 2].map(|start| mixed_starts(&x, &part).swap_remove(start)).to_vec();
+    let of = |points: &Points| runs(points, starts(), 3);
+    let before = of(&points);
+    points.forget_rows();
+    assert!(of(&points) == before);
+}
+
+#[test]
+fn points_that_do_not_fit_are_sent_in_every_pass() {
+    let Some(device) = gpu() else { return };
+    let x = cloud(900, 3, 4);
+    let points = points(&x, &device).on_device_with(x.values().len() as u64 * 4 - 1, 1024);
+    runs(&points, vec![start(&first(&x, 0, 3), 0.0)], 2);
+    assert!(points.held().unwrap().is_none());
 }
 
 #[test]

@@ -33,9 +33,19 @@ use self::shape::TileShape;
 use super::TreeLinks;
 use super::extension::{AssignmentTensors, ClusterOps};
 
+/// Bytes of points that may stay on `device` between passes: half of its memory, so that what passes need and other
+/// programs have room beside them. Where it does not say how much it has, as many as it lets a single buffer take.
+pub(crate) fn room(device: &CubeDevice) -> u64 {
+    let client = device.client();
+    let memory = &client.properties().memory;
+    memory.max_memory().map_or(memory.max_page_size, |bytes| bytes / 2)
+}
+
 /// Whether the kernels can run on points `(n_samples, n_features)` and `n_centers` on `device`.
 pub(super) fn can_run(device: &CubeDevice, [n_samples, n_features]: [usize; 2], n_centers: usize) -> bool {
-    n_samples > 0 && TileShape::new(&device.client(), n_samples, n_features, n_centers).is_some()
+    // Positions and counts of points are numbers of 32 bits, and a loop goes past the last point before it ends.
+    (1..=i32::MAX as usize).contains(&n_samples)
+        && TileShape::new(&device.client(), n_samples, n_features, n_centers).is_some()
 }
 
 impl ClusterOps for CubeBackend {

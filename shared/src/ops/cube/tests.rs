@@ -172,6 +172,9 @@ fn what_the_device_cannot_hold_takes_the_reference() {
     let Some(device) = gpu() else { return };
     let (x, c) = (whole_numbers(3, 5000, 1), whole_numbers(2, 5000, 2));
     assert!(!has_kernel(&device, [3, 5000], 2));
+    // Nor does a kernel count further than its numbers of 32 bits.
+    let most = i32::MAX as usize;
+    assert!(has_kernel(&device, [most, 2], 2) && !has_kernel(&device, [most + 1, 2], 2));
     same(&on(&device, &x, &c), &plain(&x, &c));
 }
 
