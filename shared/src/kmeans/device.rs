@@ -100,11 +100,7 @@ impl<'a> Running<'a> {
 
     /// The run, after its end.
     fn stopped(self, points: &Points, clusters: Evaluation) -> Result<Run, KMeansError> {
-        let labels = match self.members {
-            _ if !self.keep_labels => Vec::new(),
-            Some(members) => labels(points, &self.centroids, members)?,
-            None => labels(points, &self.centroids, &Members::all(points))?,
-        };
+        let labels = if self.keep_labels { nearest_labels(points, &self.centroids, self.members)? } else { Vec::new() };
         Ok(Run { centroids: self.centroids, n_iter: self.n_iter, clusters, labels })
     }
 }
@@ -119,12 +115,25 @@ fn evaluate(points: &Points, runs: &[Running<'_>]) -> Result<Vec<Evaluation>, KM
 
 /// As [`super::lloyd::labels`].
 pub(super) fn labels(points: &Points, centroids: &Matrix, members: &Members) -> Result<Vec<Vec<u16>>, KMeansError> {
-    let mut labels = vec![Vec::new(); points.n_chunks()];
-    each_nearest(points, centroids, Some(members), |index, label, _| {
-        labels[index / CHUNK].push(label as u16);
+    nearest_labels(points, centroids, Some(members))
+}
+
+/// As [`labels`], of all points without members. The distances stay on the device: to read them takes as long as to
+/// read the labels.
+fn nearest_labels(
+    points: &Points,
+    centroids: &Matrix,
+    members: Option<&Members>,
+) -> Result<Vec<Vec<u16>>, KMeansError> {
+    let centroids: Tensor<2> = centroids.to_tensor(points.device()); // (n_clusters, n_features)
+    let mut chunks = vec![Vec::new(); points.n_chunks()];
+    points.each_tensor(members, |indices, x| {
+        let (labels, _) = ops::nearest(x, &centroids); // (rows), (rows)
+        let labels = labels.into_data();
+        indices.zip(labels.iter::<i32>()).for_each(|(index, label)| chunks[index / CHUNK].push(label as u16));
         Ok(())
     })?;
-    Ok(labels)
+    Ok(chunks)
 }
 
 /// Calls `visit` with the index, the label and the squared distance of each member, in order.
