@@ -131,3 +131,26 @@ fn a_file_has_the_same_verdicts_however_it_and_the_stream_are_written() {
         assert!(found == expected, "{input} for {pipeline}: {} and {}", found.0.len(), found.1);
     }
 }
+
+/// A reader that has gone, as `head` does, has what it wanted.
+#[test]
+fn nobody_has_to_listen_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("verdicts.jsonl");
+    let score = ["score", "resources/production.csv", "--output", output.to_str().unwrap()];
+    let demo = ["demo", "--rate", "0"];
+    for arguments in [&score[..], &demo] {
+        let (gone, writer) = std::io::pipe().unwrap();
+        drop(gone);
+        let status = Command::new(env!("CARGO_BIN_EXE_scorer"))
+            .args(arguments)
+            .args(["--device", "cpu"])
+            .current_dir(repository())
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(0), "{arguments:?}");
+    }
+    assert!(output.metadata().unwrap().len() > 0);
+}

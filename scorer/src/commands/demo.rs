@@ -15,7 +15,7 @@ use shared::verdict::Verdict;
 
 use super::live::{StatusLine, accompany, init_logs};
 use super::replay::{Pace, send_file};
-use super::{LIVE_BATCH, in_repository, load, summary};
+use super::{LIVE_BATCH, console, in_repository, load, summary};
 use crate::args::DemoArgs;
 use crate::file::{FileLines, read_file};
 use crate::kafka::{Delivery, EndWhen, KafkaSettings, Stream, StreamOptions, Topics};
@@ -41,12 +41,12 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         cluster.create_topic(topic, 1, 1).with_context(|| format!("topic `{topic}`"))?;
     }
     let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
-    println!("device: {}", loaded.device);
-    println!(
+    console::print(format_args!("device: {}", loaded.device))?;
+    console::print(format_args!(
         "an in-process Kafka, {} replayed into `{}`, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
         args.input.display(),
         pipeline.topic
-    );
+    ))?;
 
     let lines_sent = Arc::new(AtomicU64::new(UNKNOWN));
     let line = StatusLine::new(true);
@@ -70,11 +70,11 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         sent
     });
     accompany(stream, &line).await?;
-    println!("\n{}", summary::table(&status.get()));
-    println!(
+    console::print(format_args!("\n{}", summary::table(&status.get())))?;
+    console::print(format_args!(
         "{:.1} s. Next: `cargo run -p scorer -- --help`, or README.md for a real Kafka.",
         start.elapsed().as_secs_f64()
-    );
+    ))?;
     // Stopped early, the producer has nobody left to send to: its error would say nothing new.
     if sending.is_finished() {
         sending.await??;
@@ -111,7 +111,8 @@ impl Printer {
     fn print(&self, message: &Message) {
         if let Content::Verdict(verdict) = &message.content {
             let text = format!("{:5.1} s  {}", self.start.elapsed().as_secs_f64(), describe(verdict));
-            self.bar.suspend(|| println!("{text}"));
+            // What cannot be shown is in the topic all the same.
+            let _ = self.bar.suspend(|| console::print(text));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What each command does: the wiring between the command line and the rest.
 
+mod console;
 mod demo;
 mod live;
 mod replay;
@@ -50,7 +51,7 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
 fn simulate_invoices(args: simulate::invoices::InvoicesArgs) -> Result<()> {
     match args.run() {
         Ok(summary) => {
-            eprintln!("{summary}");
+            console::say(summary);
             Ok(())
         }
         // A reader that has seen enough, as in `| head`, is no error.

@@ -11,7 +11,7 @@ use shared::time::Timestamp;
 
 use super::live::init_logs;
 use super::run::topic_settings;
-use super::topics_of;
+use super::{console, topics_of};
 use crate::args::ReplayArgs;
 use crate::file::{FileLine, FileLines, read_file};
 use crate::kafka::{KafkaSettings, Sender, ensure_topics};
@@ -46,7 +46,10 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     let sent =
         tokio::task::spawn_blocking(move || send_file(&settings, &pipeline, &bytes, &args.input, pace)).await??;
     let seconds = start.elapsed().as_secs_f64();
-    eprintln!("sent {sent} lines to `{topic}` in {seconds:.1} s ({:.0} lines/s)", sent as f64 / seconds.max(1e-9));
+    console::say(format_args!(
+        "sent {sent} lines to `{topic}` in {seconds:.1} s ({:.0} lines/s)",
+        sent as f64 / seconds.max(1e-9)
+    ));
     Ok(())
 }
 

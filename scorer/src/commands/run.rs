@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use shared::pipeline::Pipeline;
 
 use super::live::{StatusLine, accompany, init_logs};
-use super::{LIVE_BATCH, load, summary, topics_of, with_clock};
+use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
 use crate::args::{CreateArgs, DeliveryArg, MutationArg, RepartitionArg, RunArgs};
 use crate::kafka::{
     Delivery, EndWhen, KafkaError, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics,
@@ -45,7 +45,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     if args.json_logs {
         tracing::info!(summary = ?status.get(), "ended");
     } else {
-        println!("{}", summary::table(&status.get()));
+        console::print(summary::table(&status.get()))?;
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ fn say(args: &RunArgs, text: &str) {
     if args.json_logs {
         tracing::info!(how = text, "repartition");
     } else {
-        eprintln!("{text}");
+        console::say(text);
     }
 }
 
@@ -116,16 +116,16 @@ fn announce(args: &RunArgs, loaded: &super::Loaded, created: &[String]) {
     if args.json_logs {
         return tracing::info!(device, topic, brokers, group, detectors = ?names, delivery = ?args.delivery, ?created, "started");
     }
-    eprintln!("device: {device}");
+    console::say(format_args!("device: {device}"));
     if !created.is_empty() {
-        eprintln!("created topics: {}", created.join(", "));
+        console::say(format_args!("created topics: {}", created.join(", ")));
     }
     let delivery = match args.delivery {
         DeliveryArg::ExactlyOnce => "exactly once",
         DeliveryArg::AtLeastOnce => "at least once",
     };
-    eprintln!(
+    console::say(format_args!(
         "scoring `{topic}` on {brokers} as group `{group}` with {}, {delivery}; Ctrl-C to stop",
         names.join(" and ")
-    );
+    ));
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use shared::device::DeviceError;
 use shared::pipeline::Pipeline;
 
-use super::{load, summary};
+use super::{console, load, summary};
 use crate::args::ScoreArgs;
 use crate::core::{Core, Input, Output, Record};
 use crate::file::{FileLines, VerdictFile, read_file};
@@ -45,9 +45,9 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     results.take(&mut outputs)?;
     let status = Status { counters: core.counters(), ..results.status };
     file.finish()?;
-    eprintln!("device: {}", loaded.device);
-    eprintln!("{}", summary::table(&status));
-    eprintln!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64());
+    console::say(format_args!("device: {}", loaded.device));
+    console::say(summary::table(&status));
+    console::say(format_args!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64()));
     Ok(())
 }
 
