@@ -69,7 +69,7 @@ pub enum Simulation {
 /// Which pipeline, models and device.
 #[derive(Debug, Clone, Args)]
 pub struct PipelineArgs {
-    /// Pipeline that ships with the program (invoices, invoices-spark), or a pipeline file.
+    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook), or a pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
     /// Folder of the models that `trainer` wrote.
@@ -200,9 +200,9 @@ pub struct DemoArgs {
     /// Pipeline, models, device.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// File to replay.
-    #[arg(long, value_name = "FILE", default_value = "resources/production.csv")]
-    pub input: PathBuf,
+    /// File to replay; without it, the sample of a pipeline that ships.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
     /// Lines a second; 0 is as fast as it goes.
     #[arg(long, value_name = "N", default_value_t = 1_500)]
     pub rate: u32,

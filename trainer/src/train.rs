@@ -66,9 +66,17 @@ impl Settings {
     pub fn new(args: &FitArgs) -> anyhow::Result<Self> {
         let mut pipeline = Pipeline::load(&args.pipeline)?;
         Overrides::from(args.overrides).apply(&mut pipeline);
+        let files = match (&args.input[..], pipeline.samples()) {
+            ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
+            ([], None) => anyhow::bail!(
+                "pipeline `{}` has no sample data: say what history to learn from, with --input FILE",
+                pipeline.name
+            ),
+            (given, _) => load::resolve(given)?,
+        };
         Ok(Self {
             pipeline: Arc::new(pipeline),
-            files: load::resolve(&args.input)?,
+            files,
             models: args.models.clone(),
             device: args.device,
             seed: args.seed,

@@ -4,11 +4,12 @@
 //! against a real broker reads and scores them. The mock does not enforce transactions, so it shows how things look and
 //! proves nothing about delivery.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rdkafka::mocking::MockCluster;
 use shared::verdict::Verdict;
@@ -29,9 +30,15 @@ const UNKNOWN: u64 = u64::MAX;
 pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     init_logs(false);
     args.pipeline.models = in_repository(&args.pipeline.models);
-    let input = in_repository(&args.input);
     let start = Instant::now();
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
+    let input = match (args.input, loaded.pipeline.samples()) {
+        (Some(input), _) => input,
+        (None, Some([_, sample])) => in_repository(Path::new(sample)),
+        (None, None) => {
+            bail!("pipeline `{}` has no sample data: say what to replay, with --input FILE", loaded.pipeline.name)
+        }
+    };
     let bytes = read_file(&input)?;
     FileLines::for_topic(&bytes, &input, &loaded.pipeline)?;
     let pipeline = loaded.pipeline;
@@ -44,7 +51,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     console::print(format_args!("device: {}", loaded.device))?;
     console::print(format_args!(
         "an in-process Kafka, {} replayed into `{}`, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
-        args.input.display(),
+        input.display(),
         pipeline.topic
     ))?;
 

@@ -20,10 +20,36 @@ pub use currency::Currency;
 pub use file::{Algorithm, KSelection, Scaling, ThresholdPolicy};
 pub use label::Label;
 
-/// The pipeline files that ship with the program, by name.
-const BUILT_IN: [(&str, &str); 2] = [
-    ("invoices", include_str!("../../../resources/pipelines/invoices.toml")),
-    ("invoices-spark", include_str!("../../../resources/pipelines/invoices-spark.toml")),
+/// A pipeline file that ships with the program.
+struct Shipped {
+    name: &'static str,
+    text: &'static str,
+    /// Sample data: history to train on, and what came after it.
+    samples: Option<[&'static str; 2]>,
+}
+
+const SHIPPED: [Shipped; 4] = [
+    Shipped {
+        name: "invoices",
+        text: include_str!("../../../resources/pipelines/invoices.toml"),
+        samples: Some(["resources/training.csv", "resources/production.csv"]),
+    },
+    Shipped {
+        name: "invoices-spark",
+        text: include_str!("../../../resources/pipelines/invoices-spark.toml"),
+        samples: Some(["resources/training.csv", "resources/production.csv"]),
+    },
+    Shipped {
+        name: "transactions",
+        text: include_str!("../../../resources/pipelines/transactions.toml"),
+        samples: Some(["resources/transactions/training.jsonl.gz", "resources/transactions/production.jsonl.gz"]),
+    },
+    // Somebody else's data, which are theirs to get.
+    Shipped {
+        name: "fraud-handbook",
+        text: include_str!("../../../resources/pipelines/fraud-handbook.toml"),
+        samples: None,
+    },
 ];
 
 /// What is wrong with a pipeline file.
@@ -275,18 +301,23 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError`], in one sentence that names the file, the place and what would be right.
     pub fn load(name_or_file: &str) -> Result<Self, PipelineError> {
-        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_file) {
+        if let Some(Shipped { name, text, .. }) = SHIPPED.iter().find(|shipped| shipped.name == name_or_file) {
             return Self::parse(text, &format!("pipeline `{name}`"));
         }
         let path = Path::new(name_or_file);
         let looks_like_file = path.extension().is_some() || path.components().count() > 1;
         if !looks_like_file && !path.exists() {
-            let known = BUILT_IN.map(|(name, _)| name).join(", ");
+            let known = SHIPPED.map(|shipped| shipped.name).join(", ");
             return Err(PipelineError::Unknown { name: name_or_file.to_owned(), known });
         }
         let text =
             std::fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, &path.display().to_string())
+    }
+
+    /// The sample data of a pipeline that ships, history and what came after it, where it has some; of any other, none.
+    pub fn samples(&self) -> Option<[&'static str; 2]> {
+        SHIPPED.iter().find(|shipped| shipped.name == self.name)?.samples
     }
 
     /// Reads a pipeline from TOML; `origin` names it in errors.

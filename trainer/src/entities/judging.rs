@@ -11,7 +11,7 @@ use shared::pipeline::{ColumnType, Pipeline};
 use shared::reason::Reason;
 
 use super::keys::KeyTable;
-use super::{Entities, EntityError, LeftOut, count, none_left};
+use super::{Entities, EntityError, Labels, LeftOut, count, none_left};
 
 /// Collects the records of a history. They are held until all are there, because files need not be in the order of time.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ impl<'a> Judging<'a> {
     pub fn finish(self) -> Result<Entities, EntityError> {
         let mut table = KeyTable::default();
         let (mut matrix, mut left_out) = (FeatureMatrix::new(self.features.features().len()), Vec::new());
+        let label = self.pipeline.label.as_ref().and_then(|label| Some((label, label.column?)));
+        let mut labels = label.map(|_| Labels::default());
         if let Some(mut records) = self.records {
             records.rechunk_mut();
             let columns = columns(self.pipeline, &records)?;
@@ -96,6 +98,9 @@ impl<'a> Judging<'a> {
                     None => {
                         table.index_of(key);
                         matrix.push(&values);
+                        if let (Some(labels), Some((label, column))) = (&mut labels, label) {
+                            labels.push(label.scenario(line[column].text()));
+                        }
                     }
                 }
             }
@@ -104,7 +109,7 @@ impl<'a> Judging<'a> {
         if matrix.n_samples() == 0 {
             return Err(none_left(self.n_records, &left_out));
         }
-        Ok(Entities { keys: table.into_keys(), features: matrix, left_out })
+        Ok(Entities { keys: table.into_keys(), features: matrix, labels, left_out })
     }
 
     fn key_name(&self) -> &str {

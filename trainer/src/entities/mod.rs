@@ -8,6 +8,7 @@
 mod gathering;
 mod judging;
 mod keys;
+mod labels;
 
 use polars::prelude::*;
 use shared::features::{Accumulators, Aggregate, Feature, Operand, merge, values_of};
@@ -19,6 +20,7 @@ use thiserror::Error;
 pub use gathering::Gathering;
 pub use judging::Judging;
 pub use keys::Keys;
+pub use labels::Labels;
 
 use keys::KeyTable;
 
@@ -66,6 +68,8 @@ pub struct Entities {
     pub keys: Keys,
     /// Features: `(n_samples, n_features)`.
     pub features: FeatureMatrix,
+    /// What each is known to be, where the pipeline has labels: `(n_samples)`. Nothing is learnt from it.
+    pub labels: Option<Labels>,
     /// How many entities were left out, by reason; one with several reasons counts once, for the first.
     pub left_out: Vec<(LeftOut, usize)>,
 }
@@ -170,7 +174,8 @@ impl<'a> Grouping<'a> {
         keys.truncate(kept);
         states.truncate(kept * n_features);
         states.shrink_to_fit();
-        Ok(Entities { keys, features: FeatureMatrix::from_values(n_features, states), left_out })
+        let features = FeatureMatrix::from_values(n_features, states);
+        Ok(Entities { keys, features, labels: None, left_out })
     }
 }
 

@@ -126,6 +126,7 @@ pub(super) fn used_columns(pipeline: &Pipeline) -> Vec<usize> {
         Scored::Records(records) => [records.features.columns(), records.features.places()].concat(),
     };
     used.push(pipeline.entity.key);
+    used.extend(label_column(pipeline));
     used.sort_unstable();
     used.dedup();
     used
@@ -144,9 +145,15 @@ fn builder(pipeline: &Pipeline, index: usize) -> Builder {
     }
 }
 
-/// Whether features read the text of this column.
+/// Whether the text of this column is read: by features, or as a label.
 fn is_read(pipeline: &Pipeline, column: usize) -> bool {
-    matches!(&pipeline.scored, Scored::Records(records) if records.features.columns().contains(&column))
+    let Scored::Records(records) = &pipeline.scored else { return false };
+    label_column(pipeline) == Some(column) || records.features.columns().contains(&column)
+}
+
+/// The column of the label, where a record has a label of its own.
+fn label_column(pipeline: &Pipeline) -> Option<usize> {
+    matches!(pipeline.scored, Scored::Records(_)).then_some(pipeline.label.as_ref()?.column?)
 }
 
 impl Builder {
