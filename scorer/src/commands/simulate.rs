@@ -243,3 +243,136 @@ impl Sink for TopicSink {
         Ok(self.sender.check()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::Parser;
+    use rdkafka::config::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::message::{BorrowedMessage, Headers as _};
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::{Message as _, Offset, TopicPartitionList};
+
+    use super::*;
+    use crate::args::{Cli, Command, Simulation as What};
+
+    fn execute(line: &str) -> Result<()> {
+        let words = ["scorer", "simulate", "transactions"].into_iter().chain(line.split_whitespace());
+        let Some(Command::Simulate(What::Transactions(args))) = Cli::try_parse_from(words)?.command else {
+            bail!("another command");
+        };
+        super::super::block_on(transactions(*args))
+    }
+
+    fn label_of(message: &BorrowedMessage<'_>) -> Option<String> {
+        let headers = message.headers()?;
+        assert_eq!(headers.count(), 1);
+        let header = headers.get(0);
+        assert_eq!(header.key, "label");
+        Some(String::from_utf8(header.value.expect("a value").to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn kafka_gets_the_records_of_the_file_with_the_label_beside_them() {
+        let cluster = MockCluster::new(1).expect("a mock");
+        cluster.create_topic("t", 3, 1).expect("a topic");
+        let brokers = cluster.bootstrap_servers();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("a.jsonl");
+        let same = "--count 3000 --seed 5 --anomaly-rate 0.1 --rate 1000000";
+        execute(&format!("{same} --output {}", file.display())).expect("written");
+        execute(&format!("{same} --brokers {brokers} --topic t --no-create-topics")).expect("sent");
+
+        // What the file says, and the label by itself.
+        let split = |line: &str| match line.split_once(",\"label\":\"") {
+            Some((record, label)) => (format!("{record}}}"), Some(label.trim_end_matches("\"}").to_owned())),
+            None => (line.to_owned(), None),
+        };
+        let text = std::fs::read_to_string(file).expect("there");
+        let mut expected: BTreeMap<String, Option<String>> = text.lines().map(split).collect();
+        assert_eq!(expected.len(), 3000);
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &brokers).set("group.id", "g").create().expect("a consumer");
+        let mut everything = TopicPartitionList::new();
+        (0..3).for_each(|partition| {
+            everything.add_partition_offset("t", partition, Offset::Beginning).expect("a partition");
+        });
+        consumer.assign(&everything).expect("assigned");
+        let start = Instant::now();
+        let mut partitions: BTreeMap<Vec<u8>, i32> = BTreeMap::new();
+        while !expected.is_empty() {
+            let Some(message) = consumer.poll(Duration::from_secs(1)) else {
+                assert!(start.elapsed() < Duration::from_secs(60), "{} records are missing", expected.len());
+                continue;
+            };
+            let message = message.expect("a message");
+            let value = std::str::from_utf8(message.payload().expect("a value")).expect("UTF-8");
+            assert!(!value.contains("label"), "{value}");
+            assert_eq!(expected.remove(value), Some(label_of(&message)), "{value}");
+            let key = message.key().expect("a key").to_vec();
+            assert!(value.contains(&format!("\"user_id\":\"{}\"", String::from_utf8_lossy(&key))), "{value}");
+            assert_eq!(*partitions.entry(key).or_insert(message.partition()), message.partition());
+        }
+    }
+
+    #[test]
+    fn a_missing_topic_is_an_error_where_none_may_be_created() {
+        let cluster = MockCluster::new(1).expect("a mock");
+        let line = format!("--count 1 --brokers {} --topic t --no-create-topics", cluster.bootstrap_servers());
+        let error = execute(&line).expect_err("no such topic").to_string();
+        assert!(error.contains("topic `t` does not exist"), "{error}");
+    }
+
+    /// Notes what it was given, and when it was told of a pause.
+    #[derive(Default)]
+    struct Noted {
+        records: u64,
+        flushed: u64,
+    }
+
+    impl Sink for Noted {
+        fn put(&mut self, _: &Transaction) -> Result<()> {
+            self.records += 1;
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            self.flushed = self.records;
+            Ok(())
+        }
+    }
+
+    fn run(limits: Limits, pace: Pace) -> Run {
+        let config = crate::simulate::transactions::Config::default().check().expect("in range");
+        Run { config, limits, pace, stop: Arc::new(AtomicBool::new(false)) }
+    }
+
+    #[test]
+    fn it_ends_by_number_by_time_or_when_it_is_stopped() {
+        let no_limit = Limits { count: None, until: None };
+        let by_number = run(Limits { count: Some(77), ..no_limit }, Pace::Full).feed(&mut Noted::default());
+        assert_eq!(by_number.expect("fed").records, 77);
+        let day = run(no_limit, Pace::Full).config.start.timestamp_millis() + 86_400_000;
+        let by_time = run(Limits { until: Some(day), ..no_limit }, Pace::Full).feed(&mut Noted::default());
+        let (records, (_, last)) =
+            by_time.map(|summary| (summary.records, summary.span.unwrap_or_default())).expect("fed");
+        assert!((14_000..16_000).contains(&records) && last < day, "{records} until {last}");
+        let stopped = run(no_limit, Pace::Full);
+        stopped.stop.store(true, Ordering::Relaxed);
+        assert_eq!(stopped.feed(&mut Noted::default()).expect("fed").records, 0);
+    }
+
+    #[test]
+    fn a_paced_stream_takes_its_time_and_shows_what_there_is_before_it_waits() {
+        let mut sink = Noted::default();
+        // Three records in about eight simulated seconds, at a hundred a second.
+        let limits = Limits { count: Some(3), until: None };
+        let summary = run(limits, Pace::Speed(100.0)).feed(&mut sink).expect("fed");
+        let (_, last) = summary.span.expect("records");
+        let due = (last - run(limits, Pace::Full).config.start.timestamp_millis()) as u64 / 100;
+        assert!(summary.elapsed + Duration::from_millis(2) >= Duration::from_millis(due), "{summary:?}");
+        assert_eq!(sink.flushed, 2, "all but the last were seen before the last was due");
+    }
+}

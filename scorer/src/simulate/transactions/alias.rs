@@ -15,7 +15,8 @@ impl AliasTable {
     pub(super) fn new(weights: &[f64]) -> Self {
         let sum: f64 = weights.iter().sum();
         let n = weights.len() as f64;
-        let mut shares: Vec<f64> = weights.iter().map(|weight| if sum > 0.0 { weight / sum * n } else { 1.0 }).collect();
+        let mut shares: Vec<f64> =
+            weights.iter().map(|weight| if sum > 0.0 { weight / sum * n } else { 1.0 }).collect();
         let mut slots: Vec<(u32, u32)> = (0..weights.len() as u32).map(|at| (u32::MAX, at)).collect();
         let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..shares.len()).partition(|&at| shares[at] < 1.0);
         while let (Some(&less), Some(&more)) = (small.last(), large.last()) {

@@ -31,7 +31,7 @@ Examples:
 #[command(after_long_help = EXAMPLES)]
 pub struct TransactionsArgs {
     /// Stop after so many records
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
     /// Stop after what takes so long in real time, such as 90s, 15m, 8h or 2d; a file has it sooner
@@ -50,11 +50,11 @@ pub struct TransactionsArgs {
     ///
     /// Kafka gets so many. The standard output too, where --rate or --speed is given, and otherwise as many as it takes; a
     /// file is always written as fast as it goes.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub rate: Option<f64>,
 
     /// How many simulated seconds pass in a second: 1 is real time [default: so many that a user pays thrice a day]
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub speed: Option<f64>,
 
     /// How many people pay
@@ -66,7 +66,7 @@ pub struct TransactionsArgs {
     pub merchants: u32,
 
     /// Share of records that are anomalous
-    #[arg(long, value_name = "SHARE", default_value_t = Config::default().anomaly_rate)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, default_value_t = Config::default().anomaly_rate)]
     pub anomaly_rate: f64,
 
     /// A kind of anomaly; may be given several times; without it, all

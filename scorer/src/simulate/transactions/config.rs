@@ -64,8 +64,13 @@ impl Config {
         if !YEARS.contains(&self.start.year()) {
             return Err(ConfigError::Start(self.start));
         }
-        in_range("users", f64::from(self.users), f64::from(*USERS.start()), f64::from(*USERS.end()))?;
-        in_range("merchants", f64::from(self.merchants), f64::from(*MERCHANTS.start()), f64::from(*MERCHANTS.end()))?;
+        in_range("number of users", f64::from(self.users), f64::from(*USERS.start()), f64::from(*USERS.end()))?;
+        in_range(
+            "number of merchants",
+            f64::from(self.merchants),
+            f64::from(*MERCHANTS.start()),
+            f64::from(*MERCHANTS.end()),
+        )?;
         in_range("rate", self.rate, *RATE.start(), *RATE.end())?;
         if let Some(speed) = self.speed {
             in_range("speed", speed, *SPEED.start(), *SPEED.end())?;

@@ -1,5 +1,6 @@
 //! Transactions in a file, or on the standard output.
 
+use std::io::Write;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -10,7 +11,6 @@ use super::transaction::Transaction;
 use crate::csv::write_record;
 use crate::simulate::WriteError;
 use crate::simulate::target::Target;
-use std::io::Write;
 
 /// So many bytes are collected before they are written.
 const BUFFER: usize = 1 << 16;

@@ -59,6 +59,23 @@ impl Simulation {
         }
     }
 
+    /// How long after a scenario's payment the next one follows, in seconds.
+    pub(super) fn pause(&mut self, scenario: Scenario) -> f64 {
+        match scenario {
+            Scenario::NightActivity => self.random.between(240.0, 1500.0),
+            _ => self.random.between(2.0, 20.0),
+        }
+    }
+
+    /// Somebody to whom a scenario of several payments may have begun to happen a moment ago.
+    pub(super) fn somebody_for(&mut self, scenario: Scenario, then: i64) -> Option<usize> {
+        if scenario != Scenario::NightActivity {
+            return Some(self.awake.pick(&mut self.random));
+        }
+        let user = self.awake.pick_asleep(&mut self.random)?;
+        LocalTime::at(then, self.users.all[user].utc_offset()).begins_a_night().then_some(user)
+    }
+
     /// A payment that follows the first one of a scenario.
     pub(super) fn following(&mut self, scenario: Scenario, user: usize, now: i64) -> Payment {
         match scenario {
@@ -105,9 +122,11 @@ impl Simulation {
     /// A payment at a merchant: at its place, or from where the user is.
     fn pay(&mut self, user: usize, merchant: Merchant, now: i64) -> Option<Payment> {
         let somebody = &self.users.all[user];
-        let position = if merchant.is_online() { somebody.base() } else { merchant.position };
-        let euros = somebody.usual_amount(&merchant, &mut self.random);
-        somebody.can_be_at(position, now).then_some(Payment { user, merchant, position, euros })
+        let position = if merchant.is_online() { somebody.at.base } else { merchant.position };
+        if !somebody.can_be_at(position, now) {
+            return None;
+        }
+        Some(Payment { user, merchant, position, euros: somebody.usual_amount(&merchant, &mut self.random) })
     }
 
     fn at_compromised_terminal(&mut self, now: i64) -> Option<Payment> {
@@ -166,9 +185,8 @@ impl Simulation {
     }
 
     fn first_of_a_night(&mut self, now: i64) -> Option<Payment> {
-        let user = self.awake.pick_asleep(&mut self.random)?;
-        let night = LocalTime::at(now, self.users.all[user].utc_offset()).begins_a_night();
-        if !night || self.is_on_the_way(user, now) || !self.users.all[user].is_at_home() {
+        let user = self.somebody_for(Scenario::NightActivity, now)?;
+        if self.is_on_the_way(user, now) || !self.users.all[user].is_at_home() {
             return None;
         }
         Some(self.by_night(user, now))

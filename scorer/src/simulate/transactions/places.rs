@@ -130,7 +130,6 @@ pub struct Position {
 
 const DEGREE: f64 = 100_000.0;
 const EARTH_RADIUS_KM: f64 = 6371.0;
-const KM_A_DEGREE: f64 = 111.2;
 
 impl Position {
     /// Degrees north.
@@ -152,11 +151,16 @@ impl Position {
         2.0 * EARTH_RADIUS_KM * libm::asin(haversine.sqrt().min(1.0))
     }
 
+    /// How far north or south the other is, in kilometres: never more than the distance.
+    pub(super) fn north_km(self, other: Self) -> f64 {
+        (f64::from(self.latitude) - f64::from(other.latitude)).abs() / DEGREE * EARTH_RADIUS_KM.to_radians()
+    }
+
     /// Somewhere around here, `spread_km` away in each direction on the average.
     pub(super) fn around(self, spread_km: f64, random: &mut Random) -> Self {
-        let north = random.normal() * spread_km / KM_A_DEGREE;
+        let north = random.normal() * spread_km / EARTH_RADIUS_KM.to_radians();
         let shrink = libm::cos(self.latitude_degrees().to_radians());
-        let east = random.normal() * spread_km / KM_A_DEGREE / shrink;
+        let east = random.normal() * spread_km / EARTH_RADIUS_KM.to_radians() / shrink;
         Self { latitude: self.latitude + (north * DEGREE) as i32, longitude: self.longitude + (east * DEGREE) as i32 }
     }
 }

@@ -120,13 +120,10 @@ impl Awake {
     /// Sets the clock; to be called every half hour, as some time zones begin at half past.
     pub(super) fn set_time(&mut self, timestamp: i64) {
         let local = |group: &Group| LocalTime::at(timestamp, group.utc_offset);
-        let awake = |group: &Group| {
-            group.mass * group.rhythm.activity(local(group).hour(), local(group).is_weekend)
-        };
+        let awake = |group: &Group| group.mass * group.rhythm.activity(local(group).hour(), local(group).is_weekend);
         self.now = AliasTable::new(&self.groups.iter().map(awake).collect::<Vec<_>>());
-        let asleep = |at: &usize| {
-            self.groups[*at].rhythm.sleeps_at_night() && local(&self.groups[*at]).begins_a_night()
-        };
+        let asleep =
+            |at: &usize| self.groups[*at].rhythm.sleeps_at_night() && local(&self.groups[*at]).begins_a_night();
         self.asleep = (0..self.groups.len()).filter(asleep).collect();
         let masses: Vec<f64> = self.asleep.iter().map(|&at| self.groups[at].mass).collect();
         self.asleep_by_mass = AliasTable::new(&masses);

@@ -27,9 +27,13 @@ const END_OF_TIME: i64 = 253_402_300_799_999;
 /// So often it is looked who is awake, and which episodes are over.
 const REFRESH: i64 = HOUR / 2;
 /// So many merchants close on a day, of all.
-const CLOSING: f64 = 0.001;
+const CLOSING: f64 = 0.002;
 /// So many ordinary payments are remembered, of which one may be followed by one from far away.
 const RECENT: usize = 512;
+/// More payments than this do not wait for their time to follow another one: a bound on memory.
+const MOST_FOLLOW_UPS: usize = 500_000;
+/// The longest time from the first to the last payment of a scenario of several, in microseconds.
+const BEGUN: i64 = 75 * 60 * 1_000_000;
 /// Draws for one ordinary payment, before somebody pays without having moved.
 const ATTEMPTS: usize = 6;
 
@@ -57,6 +61,7 @@ pub struct Simulation {
     mean_gap: f64,
     next_refresh: i64,
     next_closing: i64,
+    announced: u64,
     serial: u64,
     id_key: u64,
 }
@@ -105,10 +110,11 @@ impl Simulation {
             kinds: AliasTable::new(&weights),
             owed: [0; Scenario::ALL.len()],
             follow_ups: BinaryHeap::new(),
-            next_at: start * 1000 + events.exponential(mean_gap) as i64,
+            next_at: start * 1000 + events.exponential(mean_gap).round() as i64,
             mean_gap,
             next_refresh: start - start.rem_euclid(REFRESH),
             next_closing: start,
+            announced: 0,
             serial: 0,
             id_key: mix(config.seed ^ mix(start.unsigned_abs())),
             random: events,
@@ -116,6 +122,7 @@ impl Simulation {
             merchants,
         };
         simulation.begin_episodes(start, true);
+        simulation.announce_begun(start, config);
         simulation
     }
 
@@ -156,8 +163,11 @@ impl Simulation {
 
     /// A scenario's first payment, and what will follow it.
     fn occur(&mut self, scenario: Scenario, now: i64) -> Option<Payment> {
-        let payment = self.strange(scenario, now)?;
         let (least, most) = scenario.records();
+        if most > 1 && self.follow_ups.len() >= MOST_FOLLOW_UPS {
+            return None;
+        }
+        let payment = self.strange(scenario, now)?;
         let left = least + self.random.below(most - least + 1) - 1;
         self.announce(scenario, payment.user, left, self.next_at);
         Some(payment)
@@ -166,13 +176,38 @@ impl Simulation {
     /// Puts down that more payments of a kind will follow the one that is made `at`, in microseconds since 1970.
     fn announce(&mut self, scenario: Scenario, user: usize, left: usize, at: i64) {
         if left > 0 {
-            let seconds = match scenario {
-                Scenario::NightActivity => self.random.between(240.0, 1500.0),
-                _ => self.random.between(2.0, 20.0),
-            };
-            let serial = self.serial;
-            let follow_up = FollowUp { at: at + (seconds * 1e6) as i64, serial, user, scenario, left };
-            self.follow_ups.push(Reverse(follow_up));
+            let at = at + (self.pause(scenario) * 1e6) as i64;
+            self.announced += 1;
+            self.follow_ups.push(Reverse(FollowUp { at, serial: self.announced, user, scenario, left }));
+        }
+    }
+
+    /// Lets those follow that would follow payments made before the start, so that a scenario of several payments has its
+    /// share from the first record on.
+    fn announce_begun(&mut self, start: i64, config: &CheckedConfig) {
+        self.awake.set_time(start);
+        for scenario in Scenario::ALL {
+            let (least, most) = scenario.records();
+            let occurrences = config.share_of(scenario) / scenario.mean_records() * config.simulated_rate();
+            if most == 1 || occurrences <= 0.0 {
+                continue;
+            }
+            let mut at = start * 1000 - BEGUN;
+            while at < start * 1000 && self.follow_ups.len() < MOST_FOLLOW_UPS {
+                at += (self.random.exponential(1.0 / occurrences) * 1e6).round() as i64;
+                let n_records = least + self.random.below(most - least + 1);
+                let Some(user) = self.somebody_for(scenario, at / 1000) else { continue };
+                let mut next = at;
+                for left in (1..n_records).rev() {
+                    next += (self.pause(scenario) * 1e6) as i64;
+                    if next >= start * 1000 && at < start * 1000 {
+                        self.announced += 1;
+                        let serial = self.announced;
+                        self.follow_ups.push(Reverse(FollowUp { at: next, serial, user, scenario, left }));
+                        break;
+                    }
+                }
+            }
         }
     }
 
@@ -237,7 +272,7 @@ impl Iterator for Simulation {
             None => self.next_event(now),
         };
         if next.is_none() {
-            self.next_at += self.random.exponential(self.mean_gap) as i64;
+            self.next_at += self.random.exponential(self.mean_gap).round() as i64;
         }
         Some(self.record(&payment, label, now))
     }

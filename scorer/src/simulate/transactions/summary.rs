@@ -50,7 +50,12 @@ impl fmt::Display for Summary {
         }
         if let Some((first, last)) = self.span {
             let days = (last - first) as f64 / 86_400_000.0;
-            write!(f, "\nsimulated time         {days:>12.2}  days, {} to {}", format_timestamp(first), format_timestamp(last))?;
+            write!(
+                f,
+                "\nsimulated time         {days:>12.2}  days, {} to {}",
+                format_timestamp(first),
+                format_timestamp(last)
+            )?;
         }
         Ok(())
     }

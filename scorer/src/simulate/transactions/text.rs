@@ -3,17 +3,8 @@
 use super::transaction::Transaction;
 
 /// The columns of a CSV file, and the names of the fields of JSON.
-pub const HEADER: [&str; 9] = [
-    "transaction_id",
-    "user_id",
-    "merchant_id",
-    "amount",
-    "currency",
-    "latitude",
-    "longitude",
-    "timestamp",
-    "label",
-];
+pub const HEADER: [&str; 9] =
+    ["transaction_id", "user_id", "merchant_id", "amount", "currency", "latitude", "longitude", "timestamp", "label"];
 
 const MILLIS_A_DAY: i64 = 86_400_000;
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -206,16 +197,16 @@ mod tests {
     #[test]
     fn a_transaction_in_json() {
         let strange = Transaction { label: Some(Scenario::AmountHigh), ..example() };
-        insta::assert_snapshot!(text(|writer, out| writer.json(out, &example(), true)), @"");
-        insta::assert_snapshot!(text(|writer, out| writer.json(out, &strange, true)), @"");
+        insta::assert_snapshot!(text(|writer, out| writer.json(out, &example(), true)), @r#"{"transaction_id":"0123456789abcdef","user_id":"u0000042","merchant_id":"m000007","amount":12.05,"currency":"EUR","latitude":-40.41680,"longitude":0.00005,"timestamp":"2024-01-01T00:00:00.001Z"}"#);
+        insta::assert_snapshot!(text(|writer, out| writer.json(out, &strange, true)), @r#"{"transaction_id":"0123456789abcdef","user_id":"u0000042","merchant_id":"m000007","amount":12.05,"currency":"EUR","latitude":-40.41680,"longitude":0.00005,"timestamp":"2024-01-01T00:00:00.001Z","label":"amount_high"}"#);
         assert!(!text(|writer, out| writer.json(out, &strange, false)).contains("label"));
     }
 
     #[test]
     fn a_transaction_in_csv() {
         let strange = Transaction { label: Some(Scenario::AmountHigh), currency: Currency::Jpy, ..example() };
-        insta::assert_snapshot!(text(|writer, out| writer.csv(out, &example())), @"");
-        insta::assert_snapshot!(text(|writer, out| writer.csv(out, &strange)), @"");
+        insta::assert_snapshot!(text(|writer, out| writer.csv(out, &example())), @"0123456789abcdef,u0000042,m000007,12.05,EUR,-40.41680,0.00005,2024-01-01T00:00:00.001Z,");
+        insta::assert_snapshot!(text(|writer, out| writer.csv(out, &strange)), @"0123456789abcdef,u0000042,m000007,1205,JPY,-40.41680,0.00005,2024-01-01T00:00:00.001Z,amount_high");
     }
 
     proptest! {

@@ -9,6 +9,8 @@ use super::rhythm::Rhythm;
 
 /// How far people live from the centre of their city, in kilometres.
 const SPREAD_KM: f64 = 6.0;
+/// How far hotels are from it.
+const HOTELS_KM: f64 = 3.0;
 /// The mean time from one journey to the next, in days.
 const DAYS_BETWEEN_JOURNEYS: f64 = 45.0;
 /// Share of journeys within the country.
@@ -43,6 +45,8 @@ pub(super) struct User {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Whereabouts {
     pub(super) city: usize,
+    /// At home, or in a hotel.
+    pub(super) base: Position,
     /// On the way until then.
     arrives: i64,
     /// When the journey ends, or, at home, when the next one begins.
@@ -65,20 +69,15 @@ impl User {
         self.at.city == self.city
     }
 
-    /// Where they are when they pay at home, or in a hotel.
-    pub(super) fn base(&self) -> Position {
-        if self.is_at_home() { self.home } else { CITIES[self.at.city].centre }
-    }
-
     /// Begins and ends journeys; whether they are on the way now, and pay nothing.
     pub(super) fn travel(&mut self, now: i64, cities: &AliasTable, random: &mut Random) -> bool {
         if now >= self.at.arrives && now >= self.at.leaves {
             if self.is_at_home() {
                 let destination = self.destination(cities, random);
-                self.set_out(now, destination);
+                self.set_out(now, destination, random);
                 self.at.leaves = self.at.arrives + (random.between(1.0, 8.0) * DAY as f64) as i64;
             } else {
-                self.set_out(now, self.city);
+                self.set_out(now, self.city, random);
                 self.at.leaves = self.at.arrives + time_to_journey(random);
             }
         }
@@ -97,11 +96,12 @@ impl User {
         self.city
     }
 
-    fn set_out(&mut self, now: i64, city: usize) {
+    fn set_out(&mut self, now: i64, city: usize, random: &mut Random) {
         let distance = CITIES[self.at.city].centre.distance_km(CITIES[city].centre);
         // 600 km/h from door to door on the average, and half a day of packing and waiting.
         self.at.arrives = now + ((distance / 600.0 + 4.0) * HOUR as f64) as i64;
         self.at.city = city;
+        self.at.base = if city == self.city { self.home } else { CITIES[city].centre.around(HOTELS_KM, random) };
     }
 
     /// Whether they can be at a place now, coming from where they were last seen: at the pace of a city near by, and of an
@@ -111,8 +111,9 @@ impl User {
         if place == self.at.seen || hours > 32.0 {
             return true; // half the earth's circumference takes 29 hours
         }
-        let distance = self.at.seen.distance_km(place);
-        if distance < 50.0 { distance <= 50.0 * hours } else { distance <= 700.0 * (hours - 0.5) }
+        let reach = (50.0 * hours).min(50.0).max(700.0 * (hours - 0.5));
+        // North and south alone often are too far, which spares the trigonometry.
+        place.north_km(self.at.seen) <= reach && self.at.seen.distance_km(place) <= reach
     }
 
     /// What they pay at a merchant, in euros, `random` aside: by category, prices there, and income.
@@ -145,9 +146,8 @@ impl Users {
     pub(super) fn draw(n: usize, start: i64, merchants: &Merchants, random: &mut Random) -> Self {
         let cities = AliasTable::new(&CITIES.map(|city| city.share));
         let rhythms = AliasTable::new(&Rhythm::SHARES.map(|(_, share)| share));
-        let country_share = |country: usize| {
-            CITIES.iter().filter(|city| city.country == country).map(|city| city.share).sum::<f64>()
-        };
+        let country_share =
+            |country: usize| CITIES.iter().filter(|city| city.country == country).map(|city| city.share).sum::<f64>();
         let countries = AliasTable::new(&(0..COUNTRIES.len()).map(country_share).collect::<Vec<_>>());
         let mut users = Self { all: Vec::with_capacity(n), by_city: vec![Vec::new(); CITIES.len()], cities, countries };
         for index in 0..n as u32 {
@@ -193,6 +193,7 @@ fn draw_user(city: usize, rhythm: Rhythm, start: i64, merchants: &Merchants, ran
     let usual = std::array::from_fn(|category| near_home(home, city, category, merchants, random) as u32);
     let at = Whereabouts {
         city,
+        base: home,
         arrives: i64::MIN,
         leaves: start + time_to_journey(random),
         seen_at: start - 365 * DAY,
