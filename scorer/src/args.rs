@@ -66,6 +66,9 @@ pub enum Simulation {
     /// Purchase lines of a shop, with labelled anomalies.
     Invoices(InvoicesArgs),
     /// Card payments of a population, with labelled anomalies: a stream, or a file of it.
+    ///
+    /// The same options give the same bytes. A file has a label column (empty, or in JSON absent, where nothing is strange);
+    /// in Kafka the label is a record header, `label`, and never in the value.
     Transactions(Box<SimulateTransactionsArgs>),
 }
 

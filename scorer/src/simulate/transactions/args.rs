@@ -17,16 +17,12 @@ Examples:
     scorer simulate transactions --count 200000 --seed 8 --output test.jsonl
   A live stream, 500 payments a second, until Ctrl-C:
     scorer simulate transactions --brokers localhost:9092 --topic transactions --rate 500
-  The same in real time, for a minute, by more people, who pay more often than people do:
-    scorer simulate transactions --topic transactions --rate 500 --speed 1 --users 100000 --duration 1m
+  In real time, a million people at their own pace, for an hour:
+    scorer simulate transactions --topic transactions --users 1000000 --rate 35 --speed 1 --duration 1h
   Only two kinds of fraud, into another program:
     scorer simulate transactions --scenario stolen_card --scenario card_testing | head";
 
-/// Writes the card payments of an invented population, some of them anomalous, and says which: a stream without end, or as
-/// much of it as is asked for.
-///
-/// The same options give the same bytes. A file has a label column (empty, or in JSON absent, where nothing is strange); in
-/// Kafka the label is a record header, `label`, and never in the value.
+/// What is simulated, and where it goes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TransactionsArgs {

@@ -100,7 +100,7 @@ impl CheckedConfig {
     pub fn simulated_rate(&self) -> f64 {
         match self.speed {
             Some(speed) => self.rate / speed,
-            // Not by way of the rate, of which simulated time must not depend in its last bits.
+            // Not by way of the rate: simulated time does not depend on it, not in its last bits either.
             None => f64::from(self.users) * PAYMENTS_A_DAY / SECONDS_A_DAY,
         }
     }

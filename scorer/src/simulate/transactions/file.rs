@@ -45,7 +45,7 @@ pub struct TransactionFile(Kind);
 #[derive(Debug)]
 enum Kind {
     Text(TextFile),
-    Parquet(ParquetFile),
+    Parquet(Box<ParquetFile>),
 }
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl TransactionFile {
 
     fn new(mut target: Target, format: Format) -> Result<Self, WriteError> {
         if format == Format::Parquet {
-            return Ok(Self(Kind::Parquet(ParquetFile::new(target)?)));
+            return Ok(Self(Kind::Parquet(Box::new(ParquetFile::new(target)?))));
         }
         let is_csv = format == Format::Csv;
         if is_csv {

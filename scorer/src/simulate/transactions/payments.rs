@@ -49,7 +49,7 @@ impl Simulation {
             }
             Scenario::CompromisedMerchant => self.at_compromised_terminal(now),
             Scenario::StolenCard => self.with_stolen_card(now),
-            Scenario::ImpossibleTravel => self.from_far_away(now),
+            Scenario::ImpossibleTravel => self.too_far_away(now),
             Scenario::CardTesting => {
                 let user = self.awake.pick(&mut self.random);
                 Some(self.card_test(user))
@@ -158,7 +158,7 @@ impl Simulation {
     }
 
     /// Of somebody who paid within the last six hours, so far away that it takes more than 950 km/h.
-    fn from_far_away(&mut self, now: i64) -> Option<Payment> {
+    fn too_far_away(&mut self, now: i64) -> Option<Payment> {
         for _ in 0..ATTEMPTS {
             let user = *self.recent.get(self.random.below(self.recent.len()))? as usize;
             let hours = (now - self.users.all[user].at.seen_at) as f64 / HOUR as f64;

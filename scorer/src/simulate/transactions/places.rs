@@ -93,30 +93,30 @@ const fn city(country: usize, latitude: i32, longitude: i32, utc_offset: i64, sh
 /// All over the world, so that a stream that is as busy at every hour is made of people who sleep at night.
 #[rustfmt::skip]
 pub(super) const CITIES: [City; 24] = [
-    city(0,  40_41_680,   -3_70_380,   60, 0.08), // Madrid
-    city(0,  41_38_740,    2_16_860,   60, 0.06), // Barcelona
-    city(0,  37_38_910,   -5_98_450,   60, 0.03), // Sevilla
-    city(1,  52_52_000,   13_40_500,   60, 0.06), // Berlin
-    city(1,  53_55_110,    9_99_370,   60, 0.04), // Hamburg
-    city(1,  48_13_510,   11_58_200,   60, 0.04), // München
-    city(2,  51_50_740,   -0_12_780,    0, 0.07), // London
-    city(2,  53_48_080,   -2_24_260,    0, 0.03), // Manchester
-    city(2,  55_95_330,   -3_18_830,    0, 0.02), // Edinburgh
-    city(3,  40_71_280,  -74_00_600, -300, 0.09), // New York
-    city(3,  41_87_810,  -87_62_980, -360, 0.05), // Chicago
-    city(3,  34_05_220, -118_24_370, -480, 0.08), // Los Angeles
-    city(4,  19_43_260,  -99_13_320, -360, 0.05), // Ciudad de México
-    city(4,  20_65_970, -103_34_960, -360, 0.02), // Guadalajara
-    city(4,  25_68_660, -100_31_610, -360, 0.02), // Monterrey
-    city(5, -23_55_050,  -46_63_330, -180, 0.05), // São Paulo
-    city(5, -22_90_680,  -43_17_290, -180, 0.03), // Rio de Janeiro
-    city(5,  -8_04_760,  -34_87_700, -180, 0.01), // Recife
-    city(6,  19_07_600,   72_87_770,  330, 0.04), // Mumbai
-    city(6,  28_61_390,   77_20_900,  330, 0.04), // Delhi
-    city(6,  12_97_160,   77_59_460,  330, 0.02), // Bengaluru
-    city(7,  35_67_620,  139_65_030,  540, 0.05), // Tokyo
-    city(7,  34_69_370,  135_50_230,  540, 0.02), // Osaka
-    city(7,  43_06_180,  141_35_450,  540, 0.01), // Sapporo
+    city(0,  4_041_680,    -370_380,   60, 0.08), // Madrid
+    city(0,  4_138_740,     216_860,   60, 0.06), // Barcelona
+    city(0,  3_738_910,    -598_450,   60, 0.03), // Sevilla
+    city(1,  5_252_000,   1_340_500,   60, 0.06), // Berlin
+    city(1,  5_355_110,     999_370,   60, 0.04), // Hamburg
+    city(1,  4_813_510,   1_158_200,   60, 0.04), // München
+    city(2,  5_150_740,     -12_780,    0, 0.07), // London
+    city(2,  5_348_080,    -224_260,    0, 0.03), // Manchester
+    city(2,  5_595_330,    -318_830,    0, 0.02), // Edinburgh
+    city(3,  4_071_280,  -7_400_600, -300, 0.09), // New York
+    city(3,  4_187_810,  -8_762_980, -360, 0.05), // Chicago
+    city(3,  3_405_220, -11_824_370, -480, 0.08), // Los Angeles
+    city(4,  1_943_260,  -9_913_320, -360, 0.05), // Ciudad de México
+    city(4,  2_065_970, -10_334_960, -360, 0.02), // Guadalajara
+    city(4,  2_568_660, -10_031_610, -360, 0.02), // Monterrey
+    city(5, -2_355_050,  -4_663_330, -180, 0.05), // São Paulo
+    city(5, -2_290_680,  -4_317_290, -180, 0.03), // Rio de Janeiro
+    city(5,   -804_760,  -3_487_700, -180, 0.01), // Recife
+    city(6,  1_907_600,   7_287_770,  330, 0.04), // Mumbai
+    city(6,  2_861_390,   7_720_900,  330, 0.04), // Delhi
+    city(6,  1_297_160,   7_759_460,  330, 0.02), // Bengaluru
+    city(7,  3_567_620,  13_965_030,  540, 0.05), // Tokyo
+    city(7,  3_469_370,  13_550_230,  540, 0.02), // Osaka
+    city(7,  4_306_180,  14_135_450,  540, 0.01), // Sapporo
 ];
 
 /// A place on earth, in hundred-thousandths of a degree: about a metre.
