@@ -8,6 +8,7 @@ use shared::device::{DEVICE_NAMES, DeviceRequest};
 
 use crate::kafka::{KafkaSettings, ResetTo};
 use crate::simulate::invoices::InvoicesArgs;
+use crate::simulate::transactions::TransactionsArgs;
 
 /// Finds anomalous invoices in a Kafka stream, with the models that `trainer` made.
 ///
@@ -64,6 +65,25 @@ pub enum Command {
 pub enum Simulation {
     /// Purchase lines of a shop, with labelled anomalies.
     Invoices(InvoicesArgs),
+    /// Card payments of a population, with labelled anomalies: a stream, or a file of it.
+    ///
+    /// The same options give the same bytes. A file has a label column (empty, or in JSON absent, where nothing is strange);
+    /// in Kafka the label is a record header, `label`, and never in the value.
+    Transactions(Box<SimulateTransactionsArgs>),
+}
+
+/// Options of `simulate transactions`.
+#[derive(Debug, Clone, Args)]
+pub struct SimulateTransactionsArgs {
+    /// What is simulated, and where it goes.
+    #[command(flatten)]
+    pub transactions: TransactionsArgs,
+    /// A setting of librdkafka, such as security.protocol=SASL_SSL; may be given several times.
+    #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE", value_parser = parse_property)]
+    pub properties: Vec<(String, String)>,
+    /// Topics.
+    #[command(flatten)]
+    pub create: CreateArgs,
 }
 
 /// Which pipeline, models and device.

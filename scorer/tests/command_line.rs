@@ -1,8 +1,9 @@
 //! The program as a user types it, without a broker.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 struct Run {
     code: Option<i32>,
@@ -153,4 +154,72 @@ fn nobody_has_to_listen_to_the_end() {
         assert_eq!(status.code(), Some(0), "{arguments:?}");
     }
     assert!(output.metadata().unwrap().len() > 0);
+}
+
+#[test]
+fn simulated_transactions_are_the_same_every_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, seed: &str| {
+        let path = folder.path().join(name);
+        let output = path.to_str().unwrap();
+        let run = scorer(&["simulate", "transactions", "--count", "2000", "--seed", seed, "--output", output]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stdout.is_empty() && run.stderr.contains("records                        2000"), "{}", run.stderr);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let first = write("a.jsonl", "1");
+    assert_eq!(first.lines().count(), 2000);
+    assert_eq!(first, write("b.jsonl", "1"));
+    assert_ne!(first, write("c.jsonl", "2"));
+}
+
+#[test]
+fn mistakes_about_transactions_are_named() {
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["--scenario", "theft"], 2, "stolen_card, impossible_travel, card_testing, night_activity"),
+        (&["--anomaly-rate", "0.9"], 1, "error: the anomaly rate 0.9 cannot be simulated: give a number from 0 to 0.5"),
+        (&["--output", "a.txt"], 1, "error: cannot tell the format of a.txt: name it FILE.jsonl"),
+        (
+            &["--count", "9", "--output", "/dev/full", "--format", "csv"],
+            1,
+            "error: cannot write /dev/full: No space left",
+        ),
+    ];
+    for (arguments, code, expected) in cases {
+        let run = scorer(&[&["simulate", "transactions"], arguments].concat());
+        assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains(expected), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+/// The program with its output in a pipe, and the first line of it.
+fn endless(arguments: &[&str]) -> (std::process::Child, BufReader<std::process::ChildStdout>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scorer"));
+    command.args(["simulate", "transactions"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert!(line.starts_with("{\"transaction_id\":"), "{line}");
+    (child, output)
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let (child, output) = endless(&[]);
+    drop(output);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn an_interrupted_stream_ends_with_a_whole_line() {
+    let (child, mut output) = endless(&["--rate", "500"]);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(rest.is_empty() || rest.ends_with("\"}\n"), "{rest}");
+    assert!(String::from_utf8_lossy(&ended.stderr).starts_with("records"));
 }

@@ -34,5 +34,5 @@ pub use reset::{PartitionState, ResetTo, reset, states};
 pub use settings::{KafkaError, KafkaSettings};
 pub use status::{Status, StatusCell};
 pub use stream::{Delivery, EndWhen, Mutation, OnMessage, Progress, StopHandle, Stream, StreamOptions, Topics};
-pub use topics::{TopicSettings, TopicState, check_topics, ensure_topics};
+pub use topics::{TopicSettings, TopicState, check_topics, ensure_topic, ensure_topics};
 pub use transaction::{Fault, Faults, Step};
