@@ -8,6 +8,7 @@ use shared::device::{DEVICE_NAMES, DeviceRequest};
 
 use crate::kafka::{KafkaSettings, ResetTo};
 use crate::simulate::invoices::InvoicesArgs;
+use crate::simulate::transactions::TransactionsArgs;
 
 /// Finds anomalous invoices in a Kafka stream, with the models that `trainer` made.
 ///
@@ -46,7 +47,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Score a file without Kafka: backtests, and the reference for the stream.
     Score(ScoreArgs),
-    /// Send a CSV file to the pipeline's topic, as a producer would, keyed by invoice number.
+    /// Send a file to the pipeline's topic, as a producer would, keyed by invoice number.
     Replay(ReplayArgs),
     /// Write sample data from a seed.
     #[command(subcommand)]
@@ -64,12 +65,31 @@ pub enum Command {
 pub enum Simulation {
     /// Purchase lines of a shop, with labelled anomalies.
     Invoices(InvoicesArgs),
+    /// Card payments of a population, with labelled anomalies: a stream, or a file of it.
+    ///
+    /// The same options give the same bytes. A file has a label column (empty, or in JSON absent, where nothing is strange);
+    /// in Kafka the label is a record header, `label`, and never in the value.
+    Transactions(Box<SimulateTransactionsArgs>),
+}
+
+/// Options of `simulate transactions`.
+#[derive(Debug, Clone, Args)]
+pub struct SimulateTransactionsArgs {
+    /// What is simulated, and where it goes.
+    #[command(flatten)]
+    pub transactions: TransactionsArgs,
+    /// A setting of librdkafka, such as security.protocol=SASL_SSL; may be given several times.
+    #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE", value_parser = parse_property)]
+    pub properties: Vec<(String, String)>,
+    /// Topics.
+    #[command(flatten)]
+    pub create: CreateArgs,
 }
 
 /// Which pipeline, models and device.
 #[derive(Debug, Clone, Args)]
 pub struct PipelineArgs {
-    /// Pipeline that ships with the program (invoices, invoices-spark), or a pipeline file.
+    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook), or a pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
     /// Folder of the models that `trainer` wrote.
@@ -200,9 +220,9 @@ pub struct DemoArgs {
     /// Pipeline, models, device.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// File to replay.
-    #[arg(long, value_name = "FILE", default_value = "resources/production.csv")]
-    pub input: PathBuf,
+    /// File to replay; without it, the sample of a pipeline that ships.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
     /// Lines a second; 0 is as fast as it goes.
     #[arg(long, value_name = "N", default_value_t = 1_500)]
     pub rate: u32,
@@ -211,7 +231,7 @@ pub struct DemoArgs {
 /// Options of `score`.
 #[derive(Debug, Clone, Args)]
 pub struct ScoreArgs {
-    /// CSV file (or .csv.gz) to score; `-` is standard input.
+    /// File to score: .csv or .jsonl, or either as .gz; `-` is standard input.
     #[arg(value_name = "FILE")]
     pub input: PathBuf,
     /// Pipeline, models, device.
@@ -228,7 +248,7 @@ pub struct ScoreArgs {
 /// Options of `replay`.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
-    /// CSV file (or .csv.gz) to send; `-` is standard input.
+    /// File to send: .csv or .jsonl, as the topic takes it, or either as .gz; `-` is standard input.
     #[arg(value_name = "FILE")]
     pub input: PathBuf,
     /// Pipeline that ships with the program, or a pipeline file: it names the topic and the columns.

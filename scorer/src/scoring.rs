@@ -13,6 +13,9 @@ use shared::verdict::Verdict;
 
 use crate::core::ClosedEntity;
 
+/// The verdicts on an entity, each with the topic it goes to.
+pub type Verdicts = Vec<(Arc<str>, Verdict)>;
+
 /// The detectors of a pipeline, each with the topic of its verdicts, and the device that they score on.
 #[derive(Debug)]
 pub struct Detectors {
@@ -56,10 +59,10 @@ impl Detectors {
     ///
     /// # Errors
     /// [`DeviceError::Lost`] when a device that was asked for by name fails.
-    pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Result<Vec<Vec<(Arc<str>, Verdict)>>, DeviceError> {
+    pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Result<Vec<Verdicts>, DeviceError> {
         let mut features = FeatureMatrix::new(self.n_features);
         entities.iter().for_each(|entity| features.push(&entity.features));
-        let mut verdicts: Vec<Vec<(Arc<str>, Verdict)>> = entities.iter().map(|_| Vec::new()).collect();
+        let mut verdicts: Vec<Verdicts> = entities.iter().map(|_| Vec::new()).collect();
         for ((detector, topic), scores) in self.detectors.iter().zip(self.scores(&features)?) {
             for ((entity, score), verdicts) in entities.iter().zip(scores).zip(&mut verdicts) {
                 if !all && !detector.model().threshold.is_exceeded(score.score) {

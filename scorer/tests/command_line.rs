@@ -1,8 +1,9 @@
 //! The program as a user types it, without a broker.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 struct Run {
     code: Option<i32>,
@@ -79,4 +80,146 @@ fn the_demo_finds_the_simulated_anomalies() {
     let labelled: Vec<&str> = labels.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
     let found = labelled.iter().filter(|invoice| run.stdout.contains(&format!("invoice {invoice}  kmeans"))).count();
     assert!(labelled.len() >= 30 && found * 10 >= labelled.len() * 9, "{found} of {} found", labelled.len());
+}
+
+/// A CSV file as JSON lines: numbers as numbers where they are some.
+fn json_lines(csv: &Path, numbers: &[&str]) -> String {
+    let bytes = std::fs::read(csv).unwrap();
+    let mut records = shared::records::FileRecords::new(bytes.as_slice(), usize::MAX).unwrap();
+    let texts = |fields: &shared::records::Fields| -> Vec<String> {
+        fields.iter().map(|field| std::str::from_utf8(field).unwrap().to_owned()).collect()
+    };
+    let header = texts(records.next_record().unwrap().unwrap().fields);
+    let mut lines = String::new();
+    while let Some(record) = records.next_record().unwrap() {
+        let value = |(name, text): (&String, String)| {
+            let number =
+                serde_json::from_str::<serde_json::Number>(&text).ok().filter(|_| numbers.contains(&name.as_str()));
+            format!("{name:?}:{}", if number.is_some() { text } else { serde_json::json!(text).to_string() })
+        };
+        let entries: Vec<String> = header.iter().zip(texts(record.fields)).map(value).collect();
+        lines += &format!("{{{}}}\n", entries.join(","));
+    }
+    lines
+}
+
+#[test]
+fn a_file_has_the_same_verdicts_however_it_and_the_stream_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let production = repository().join("resources/production.csv");
+    std::fs::write(path("production.jsonl"), json_lines(&production, &["Quantity", "UnitPrice"])).unwrap();
+    let pipeline = std::fs::read_to_string(repository().join("resources/pipelines/invoices.toml")).unwrap();
+    std::fs::write(path("json.toml"), pipeline.replace("format = \"csv\"", "format = \"json\"")).unwrap();
+    let production = production.to_str().unwrap().to_owned();
+    let verdicts = |input: &str, pipeline: &str| -> (Vec<String>, usize) {
+        let output = path("verdicts.jsonl");
+        let run = scorer(&["score", input, "--pipeline", pipeline, "--output", &output, "--device", "cpu"]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let text = std::fs::read_to_string(output).unwrap();
+        let (erroneous, verdicts): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.starts_with("{\"topic\":\"facturas_erroneas\""));
+        (verdicts.into_iter().map(str::to_owned).collect(), erroneous.len())
+    };
+    let expected = verdicts(&production, "invoices");
+    assert!(expected.0.len() > 1000 && expected.1 > 0, "{} and {}", expected.0.len(), expected.1);
+    for (input, pipeline) in [
+        (path("production.jsonl"), "invoices".to_owned()),
+        (path("production.jsonl"), path("json.toml")),
+        (production.clone(), path("json.toml")),
+    ] {
+        let found = verdicts(&input, &pipeline);
+        assert!(found == expected, "{input} for {pipeline}: {} and {}", found.0.len(), found.1);
+    }
+}
+
+/// A reader that has gone, as `head` does, has what it wanted.
+#[test]
+fn nobody_has_to_listen_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("verdicts.jsonl");
+    let score = ["score", "resources/production.csv", "--output", output.to_str().unwrap()];
+    let demo = ["demo", "--rate", "0"];
+    for arguments in [&score[..], &demo] {
+        let (gone, writer) = std::io::pipe().unwrap();
+        drop(gone);
+        let status = Command::new(env!("CARGO_BIN_EXE_scorer"))
+            .args(arguments)
+            .args(["--device", "cpu"])
+            .current_dir(repository())
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(0), "{arguments:?}");
+    }
+    assert!(output.metadata().unwrap().len() > 0);
+}
+
+#[test]
+fn simulated_transactions_are_the_same_every_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, seed: &str| {
+        let path = folder.path().join(name);
+        let output = path.to_str().unwrap();
+        let run = scorer(&["simulate", "transactions", "--count", "2000", "--seed", seed, "--output", output]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stdout.is_empty() && run.stderr.contains("records                        2000"), "{}", run.stderr);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let first = write("a.jsonl", "1");
+    assert_eq!(first.lines().count(), 2000);
+    assert_eq!(first, write("b.jsonl", "1"));
+    assert_ne!(first, write("c.jsonl", "2"));
+}
+
+#[test]
+fn mistakes_about_transactions_are_named() {
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["--scenario", "theft"], 2, "stolen_card, impossible_travel, card_testing, night_activity"),
+        (&["--anomaly-rate", "0.9"], 1, "error: the anomaly rate 0.9 cannot be simulated: give a number from 0 to 0.5"),
+        (&["--output", "a.txt"], 1, "error: cannot tell the format of a.txt: name it FILE.jsonl"),
+        (
+            &["--count", "9", "--output", "/dev/full", "--format", "csv"],
+            1,
+            "error: cannot write /dev/full: No space left",
+        ),
+    ];
+    for (arguments, code, expected) in cases {
+        let run = scorer(&[&["simulate", "transactions"], arguments].concat());
+        assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains(expected), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+/// The program with its output in a pipe, and the first line of it.
+fn endless(arguments: &[&str]) -> (std::process::Child, BufReader<std::process::ChildStdout>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scorer"));
+    command.args(["simulate", "transactions"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert!(line.starts_with("{\"transaction_id\":"), "{line}");
+    (child, output)
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let (child, output) = endless(&[]);
+    drop(output);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn an_interrupted_stream_ends_with_a_whole_line() {
+    let (child, mut output) = endless(&["--rate", "500"]);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(rest.is_empty() || rest.ends_with("\"}\n"), "{rest}");
+    assert!(String::from_utf8_lossy(&ended.stderr).starts_with("records"));
 }

@@ -12,6 +12,8 @@ pub mod device;
 pub mod expiry;
 pub mod features;
 pub mod history;
+mod json;
+pub mod json_lines;
 pub mod kmeans;
 pub mod line;
 pub mod matrix;

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::pipeline::{Column, ColumnType, Pipeline};
+use crate::json::{Field, JsonReader};
+use crate::pipeline::{Column, ColumnType, Currency, InputFormat, Pipeline};
 use crate::reason::Reason;
 use crate::records::{Fields, Splitter};
 use crate::time::{DatetimeParser, Timestamp};
@@ -47,6 +48,7 @@ impl<'a> Value<'a> {
 pub struct LineParser {
     pipeline: Arc<Pipeline>,
     splitter: Splitter,
+    json: JsonReader,
     dates: DatetimeParser,
 }
 
@@ -54,18 +56,22 @@ impl LineParser {
     /// A parser for records of `pipeline`.
     pub fn new(pipeline: Arc<Pipeline>) -> Self {
         let dates = DatetimeParser::new(&pipeline.datetime_formats);
-        Self { pipeline, splitter: Splitter::new(), dates }
+        Self { pipeline, splitter: Splitter::new(), json: JsonReader::default(), dates }
     }
 
-    /// Parses a message that holds one record, and hands the line, one value a column, to `use_line`.
+    /// Parses a message that holds one record in the pipeline's format, and hands the line, one value a column, to
+    /// `use_line`.
     ///
     /// # Errors
     /// Every reason why the record is erroneous.
     pub fn parse<T>(&mut self, record: &[u8], use_line: impl FnOnce(&[Value<'_>]) -> T) -> Result<T, Vec<Reason>> {
-        let Self { pipeline, splitter, dates } = self;
         if record.is_empty() {
             return Err(vec![Reason::EmptyRecord]);
         }
+        if self.pipeline.format == InputFormat::Json {
+            return self.parse_json(record.len(), record, use_line);
+        }
+        let Self { pipeline, splitter, dates, .. } = self;
         if record.len() > pipeline.max_record_bytes {
             return Err(vec![Reason::RecordTooLarge]);
         }
@@ -73,7 +79,7 @@ impl LineParser {
         parse_fields(pipeline, dates, fields, &Order::Same, use_line)
     }
 
-    /// Parses a record of a file that was taken apart already; `order` maps columns to its fields.
+    /// Parses a CSV record of a file that was taken apart already; `order` maps columns to its fields.
     ///
     /// # Errors
     /// Every reason why the record is erroneous.
@@ -88,6 +94,22 @@ impl LineParser {
             return Err(vec![Reason::RecordTooLarge]);
         }
         parse_fields(&self.pipeline, &mut self.dates, fields, order, use_line)
+    }
+
+    /// Parses a JSON record, which has `raw_len` bytes where it comes from.
+    ///
+    /// # Errors
+    /// Every reason why the record is erroneous.
+    pub fn parse_json<T>(
+        &mut self,
+        raw_len: usize,
+        record: &[u8],
+        use_line: impl FnOnce(&[Value<'_>]) -> T,
+    ) -> Result<T, Vec<Reason>> {
+        if raw_len > self.pipeline.max_record_bytes {
+            return Err(vec![Reason::RecordTooLarge]);
+        }
+        parse_object(&self.pipeline, &mut self.dates, &mut self.json, record, use_line)
     }
 
     /// Parses one field, the value of column `column`.
@@ -106,8 +128,8 @@ pub enum Order {
     Same,
     /// As a file's header says: `fields[i]` is the place of column `i` among `width` fields.
     Header {
-        /// Place of each column.
-        fields: Vec<usize>,
+        /// Place of each column; an optional one may have none.
+        fields: Vec<Option<usize>>,
         /// How many fields a record of this file has.
         width: usize,
     },
@@ -117,17 +139,18 @@ impl Order {
     /// The order that a file's header gives, by names and aliases.
     ///
     /// # Errors
-    /// The names of the columns that the header lacks.
+    /// The names of the columns that the header lacks; optional ones it may lack.
     pub fn from_header(header: &[&str], columns: &[Column]) -> Result<Self, Vec<String>> {
         let place = |column: &Column| header.iter().position(|name| column.is_called(name.trim()));
+        let fields: Vec<Option<usize>> = columns.iter().map(place).collect();
+        let lacks = |(column, field): &(&Column, &Option<usize>)| field.is_none() && !column.optional;
         let missing: Vec<String> =
-            columns.iter().filter(|column| place(column).is_none()).map(|column| column.name.clone()).collect();
+            columns.iter().zip(&fields).filter(lacks).map(|(column, _)| column.name.clone()).collect();
         if !missing.is_empty() {
             return Err(missing);
         }
-        let fields: Vec<usize> = columns.iter().filter_map(place).collect();
-        let same = header.len() == columns.len() && fields.iter().enumerate().all(|(index, &field)| index == field);
-        Ok(if same { Self::Same } else { Self::Header { fields, width: header.len() } })
+        let is_same = header.len() == columns.len() && fields.iter().enumerate().all(|(i, &field)| field == Some(i));
+        Ok(if is_same { Self::Same } else { Self::Header { fields, width: header.len() } })
     }
 
     fn width(&self, columns: usize) -> usize {
@@ -137,10 +160,10 @@ impl Order {
         }
     }
 
-    /// The field that holds column `index`.
-    pub fn field(&self, index: usize) -> usize {
+    /// The field that holds column `index`, if any does.
+    pub fn field(&self, index: usize) -> Option<usize> {
         match self {
-            Self::Same => index,
+            Self::Same => Some(index),
             Self::Header { fields, .. } => fields[index],
         }
     }
@@ -158,41 +181,124 @@ fn parse_fields<T>(
     if fields.len() != width {
         return Err(vec![if fields.len() < width { Reason::TooFewFields } else { Reason::TooManyFields }]);
     }
-    let mut reasons = Vec::new();
-    let mut values = [Value::Missing; 32];
-    let mut many = Vec::new();
-    // Wide records are rare: only they pay for an allocation.
-    let values = if columns.len() <= values.len() {
-        &mut values[..columns.len()]
-    } else {
-        many.resize(columns.len(), Value::Missing);
-        &mut many[..]
-    };
-    for (index, column) in columns.iter().enumerate() {
-        match parse_value(column, fields.get(order.field(index)), dates) {
-            Ok(value) => values[index] = value,
-            Err(reason) => reasons.push(reason),
+    with_room(columns.len(), Value::Missing, |values| {
+        let mut reasons = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            let value = match order.field(index) {
+                Some(field) => parse_value(column, fields.get(field), dates),
+                None => admit(column, Value::Missing),
+            };
+            match value {
+                Ok(value) => values[index] = value,
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        let result = finish(pipeline, values, reasons, use_line);
+        if result.is_err() && is_header(columns, fields, order) { Err(vec![Reason::HeaderLine]) } else { result }
+    })
+}
+
+fn parse_object<T>(
+    pipeline: &Pipeline,
+    dates: &mut DatetimeParser,
+    json: &mut JsonReader,
+    record: &[u8],
+    use_line: impl FnOnce(&[Value<'_>]) -> T,
+) -> Result<T, Vec<Reason>> {
+    let columns = &pipeline.columns;
+    with_room(columns.len(), Field::Absent, |fields| {
+        json.read(record, columns, fields).map_err(|reason| vec![reason])?;
+        with_room(columns.len(), Value::Missing, |values| {
+            let mut reasons = Vec::new();
+            for (index, column) in columns.iter().enumerate() {
+                match value_of(column, fields[index], json, dates) {
+                    Ok(value) => values[index] = value,
+                    Err(reason) => reasons.push(reason),
+                }
+            }
+            finish(pipeline, values, reasons, use_line)
+        })
+    })
+}
+
+/// Hands `act` so many slots. Wide records are rare: only they pay for an allocation.
+fn with_room<S: Copy, T>(slots: usize, empty: S, act: impl FnOnce(&mut [S]) -> T) -> T {
+    const USUAL: usize = 32;
+    if slots <= USUAL { act(&mut [empty; USUAL][..slots]) } else { act(&mut vec![empty; slots]) }
+}
+
+/// What is left once each column has its value: what values say of each other.
+fn finish<T>(
+    pipeline: &Pipeline,
+    values: &mut [Value<'_>],
+    mut reasons: Vec<Reason>,
+    use_line: impl FnOnce(&[Value<'_>]) -> T,
+) -> Result<T, Vec<Reason>> {
+    if let Err(reason) = convert(pipeline, values) {
+        reasons.push(reason);
+    }
+    if reasons.is_empty() { Ok(use_line(values)) } else { Err(reasons) }
+}
+
+/// Turns the amount of a line into the pipeline's base currency, where it has one.
+///
+/// # Errors
+/// The currency is unknown, or the amount too large for the base.
+pub fn convert(pipeline: &Pipeline, line: &mut [Value<'_>]) -> Result<(), Reason> {
+    let Some(currency) = &pipeline.currency else { return Ok(()) };
+    let Currency { column, amount, .. } = *currency;
+    let Value::Text(name) = line[column] else { return Ok(()) };
+    let rate = currency.rate(name).ok_or_else(|| Reason::UnknownCurrency(pipeline.columns[column].name.clone()))?;
+    if let Value::Float(number) = &mut line[amount] {
+        *number *= rate;
+        if !number.is_finite() {
+            return Err(Reason::NotFinite(pipeline.columns[amount].name.clone()));
         }
     }
-    if reasons.is_empty() {
-        return Ok(use_line(values));
-    }
-    if is_header(columns, fields, order) {
-        reasons = vec![Reason::HeaderLine];
-    }
-    Err(reasons)
+    Ok(())
 }
 
 fn is_header(columns: &[Column], fields: &Fields, order: &Order) -> bool {
-    let called = |(index, column): (usize, &Column)| {
-        std::str::from_utf8(fields.get(order.field(index))).is_ok_and(|name| column.is_called(name.trim()))
+    let is_name = |column: &Column, field: usize| {
+        std::str::from_utf8(fields.get(field)).is_ok_and(|name| column.is_called(name.trim()))
     };
-    columns.iter().enumerate().all(called)
+    // Columns that the file does not have say nothing.
+    let mut found = columns.iter().enumerate().filter_map(|(index, column)| Some((column, order.field(index)?)));
+    found.all(|(column, field)| is_name(column, field))
+}
+
+/// The value of a column by what a JSON record says of it.
+fn value_of<'a>(
+    column: &Column,
+    field: Field<'a>,
+    json: &'a JsonReader,
+    dates: &mut DatetimeParser,
+) -> Result<Value<'a>, Reason> {
+    match (field, column.kind) {
+        (Field::Absent | Field::Null, _) => admit(column, Value::Missing),
+        (Field::Twice, _) => Err(Reason::DuplicateField(column.name.clone())),
+        (Field::Text(text), _) => parse_text(column, text, dates),
+        (Field::Written(start, end), _) => parse_text(column, json.text(start, end), dates),
+        (Field::Integer(number), ColumnType::Float) => admit(column, Value::Float(number as f64)),
+        (Field::Integer(number), _) => admit(column, Value::Integer(number)),
+        (Field::Float(number), _) => admit(column, Value::Float(number)),
+        (Field::Unfit | Field::Digits, kind) => Err(match kind {
+            ColumnType::Text => Reason::NotAText(column.name.clone()),
+            ColumnType::Integer => Reason::NotAnInteger(column.name.clone()),
+            ColumnType::Float => Reason::NotANumber(column.name.clone()),
+            ColumnType::Datetime => Reason::NotADatetime(column.name.clone()),
+        }),
+    }
 }
 
 fn parse_value<'a>(column: &Column, field: &'a [u8], dates: &mut DatetimeParser) -> Result<Value<'a>, Reason> {
+    let text = std::str::from_utf8(field).map_err(|_| Reason::InvalidUtf8(column.name.clone()))?;
+    parse_text(column, text, dates)
+}
+
+fn parse_text<'a>(column: &Column, text: &'a str, dates: &mut DatetimeParser) -> Result<Value<'a>, Reason> {
     let name = || column.name.clone();
-    let text = std::str::from_utf8(field).map_err(|_| Reason::InvalidUtf8(name()))?.trim();
+    let text = text.trim();
     if text.is_empty() {
         return admit(column, Value::Missing);
     }
@@ -314,9 +420,41 @@ mod tests {
             "Extra",
         ];
         let order = Order::from_header(&header, &pipeline.columns).unwrap();
-        assert_eq!(order, Order::Header { fields: vec![1, 2, 3, 4, 5, 6, 7, 0], width: 9 });
+        assert_eq!(order, Order::Header { fields: [1, 2, 3, 4, 5, 6, 7, 0].map(Some).to_vec(), width: 9 });
         let missing = Order::from_header(&["InvoiceNo", "Country"], &pipeline.columns).unwrap_err();
         assert_eq!(missing[0], "StockCode");
+    }
+
+    #[test]
+    fn an_optional_column_may_be_absent_from_a_header() {
+        let text = include_str!("../../resources/pipelines/invoices.toml");
+        let text = text.replace("\"Description\"", "\"Description?\"").replace("UnitPrice:float", "UnitPrice:float?");
+        let pipeline = Arc::new(Pipeline::parse(&text, "test.toml").unwrap());
+        let order = |header: &str| Order::from_header(&header.split(',').collect::<Vec<_>>(), &pipeline.columns);
+        let parse = |order: &Order, record: &[u8]| {
+            let (mut splitter, mut parser) = (Splitter::new(), LineParser::new(Arc::clone(&pipeline)));
+            let fields = splitter.split_one(record).unwrap();
+            parser.parse_fields(record.len(), fields, order, |line| {
+                (line[1].text().map(str::to_owned), line[2].is_missing())
+            })
+        };
+        let header = "Price,InvoiceNo,StockCode,Quantity,InvoiceDate,CustomerID,Country";
+        let short = order(header).unwrap();
+        assert_eq!(parse(&short, b"1.5,1,s,2,,,"), Ok((Some("s".to_owned()), true)));
+        assert_eq!(parse(&short, header.as_bytes()), Err(vec![Reason::HeaderLine]));
+        assert_eq!(parse(&short, b"1.5,1,s,2,,,,"), Err(vec![Reason::TooManyFields]));
+        // A feature reads the price, so a file without it has no valid line.
+        let priceless = order(&header[6..]).unwrap();
+        assert_eq!(parse(&priceless, b"1,s,2,,,"), Err(vec![Reason::MissingValue("UnitPrice".into())]));
+        assert_eq!(
+            order("InvoiceNo,Price").unwrap_err(),
+            ["StockCode", "Quantity", "InvoiceDate", "CustomerID", "Country"]
+        );
+        // A message has no header: its fields are as declared.
+        assert_eq!(
+            LineParser::new(Arc::clone(&pipeline)).parse(b"1,s,2,,1.5,,", |_| ()),
+            Err(vec![Reason::TooFewFields])
+        );
     }
 
     proptest! {

@@ -111,9 +111,17 @@ impl Matrix {
         Self { n_features: self.n_features, values: self.values[..n_rows * self.n_features].to_vec() }
     }
 
-    /// The matrix on `device`.
+    /// The matrix on `device`: `(n_samples, n_features)`, contiguous.
     pub fn to_tensor(&self, device: &Device) -> Tensor<2> {
-        let shape = [self.n_samples(), self.n_features];
-        Tensor::from_data(TensorData::new(self.values.clone(), shape), device) // (n_samples, n_features)
+        self.clone().into_tensor(device)
+    }
+
+    /// As [`to_tensor`](Self::to_tensor), without a copy on the host.
+    pub fn into_tensor(self, device: &Device) -> Tensor<2> {
+        let (shape, len) = ([self.n_samples(), self.n_features], self.values.len());
+        // As one long row: CUDA pads the rows of a matrix, by more than half where there are 5 features, and kernels
+        // that want them without gaps would have to copy it first.
+        let values = Tensor::<1>::from_data(TensorData::new(self.values, [len]), device); // (n_samples * n_features)
+        values.reshape(shape) // (n_samples, n_features)
     }
 }

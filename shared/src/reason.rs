@@ -13,6 +13,10 @@ pub enum Reason {
     RecordTooLarge,
     /// The record is not one CSV record (an open quote, a second line).
     NotOneRecord,
+    /// The record is not one JSON object and nothing else.
+    NotJson,
+    /// The record is JSON, but objects or arrays in it lie more than 127 deep.
+    NestedTooDeep,
     /// Fewer fields than the pipeline has columns.
     TooFewFields,
     /// More fields than the pipeline has columns.
@@ -21,8 +25,12 @@ pub enum Reason {
     HeaderLine,
     /// The field is not UTF-8.
     InvalidUtf8(String),
+    /// The object has the field twice, under one name or under two.
+    DuplicateField(String),
     /// The field must not be empty.
     MissingValue(String),
+    /// The field is neither a text nor a number: JSON's true, an object, an array.
+    NotAText(String),
     /// The field is not a whole number of 64 bits.
     NotAnInteger(String),
     /// The field is not a number.
@@ -33,6 +41,8 @@ pub enum Reason {
     NotADatetime(String),
     /// The number is outside the pipeline's `ranges`.
     OutOfRange(String),
+    /// The currency that the field names is neither the base nor one of the pipeline's `rates`.
+    UnknownCurrency(String),
     /// The line came for an invoice that had been closed.
     LateLine,
     /// No line of the complete invoice has this required column.
@@ -52,16 +62,21 @@ impl Reason {
             Self::EmptyRecord => ("empty_record", None),
             Self::RecordTooLarge => ("record_too_large", None),
             Self::NotOneRecord => ("not_one_record", None),
+            Self::NotJson => ("not_json", None),
+            Self::NestedTooDeep => ("nested_too_deep", None),
             Self::TooFewFields => ("too_few_fields", None),
             Self::TooManyFields => ("too_many_fields", None),
             Self::HeaderLine => ("header_line", None),
             Self::InvalidUtf8(column) => ("invalid_utf8", Some(column)),
+            Self::DuplicateField(column) => ("duplicate_field", Some(column)),
             Self::MissingValue(column) => ("missing_value", Some(column)),
+            Self::NotAText(column) => ("not_a_text", Some(column)),
             Self::NotAnInteger(column) => ("not_an_integer", Some(column)),
             Self::NotANumber(column) => ("not_a_number", Some(column)),
             Self::NotFinite(column) => ("not_finite", Some(column)),
             Self::NotADatetime(column) => ("not_a_datetime", Some(column)),
             Self::OutOfRange(column) => ("out_of_range", Some(column)),
+            Self::UnknownCurrency(column) => ("unknown_currency", Some(column)),
             Self::LateLine => ("late_line", None),
             Self::MissingRequired(column) => ("missing_required", Some(column)),
             Self::DuplicateKey => ("duplicate_key", None),

@@ -304,8 +304,10 @@ mod tests {
         }
     }
 
-    /// Line, length, bytes and fields of every record.
-    fn records(source: impl Read, max_record_bytes: usize) -> Vec<(u64, usize, Vec<u8>, Vec<Vec<u8>>)> {
+    /// Line, length, bytes and fields of a record.
+    type Seen = (u64, usize, Vec<u8>, Vec<Vec<u8>>);
+
+    fn records(source: impl Read, max_record_bytes: usize) -> Vec<Seen> {
         let mut records = FileRecords::new(source, max_record_bytes).unwrap();
         let mut seen = Vec::new();
         while let Some(FileRecord { line, len, raw, fields }) = records.next_record().unwrap() {

@@ -1,6 +1,6 @@
 //! Instances that come and go.
 
-use tests::{Feed, Kafka, Running, Trial};
+use tests::{Feed, Former, Kafka, Running, Trial};
 
 /// Under load, instances join and leave one after the other, every second or two: as soon as a newcomer has its
 /// partitions and every partition has been committed further.
@@ -22,4 +22,40 @@ fn instances_that_join_and_leave_lose_and_duplicate_nothing() {
         trial.group.wait_until_all_move();
     }
     trial.assert_exact(feed.stop(), instances);
+}
+
+/// Partitions that were on their way to another instance when the one that gave them up died: it comes back at once,
+/// under its name, and they get an owner all the same.
+#[test]
+fn an_instance_that_dies_between_two_rounds_leaves_no_partition_behind() {
+    let Some(trial) = Trial::start(Kafka::start(), 6) else { return };
+    let former = Former::join(&trial, "i0", 6);
+    // Without a name, it cannot be the one that begins the second round.
+    let heir = trial.instance("heir", &[]);
+    former.die_between_two_rounds();
+    let back = trial.instance("i0", &["--instance-id", "i0"]);
+    let feed = Feed::start(trial.sender(), 2_000);
+    trial.group.wait_until_all_move();
+    trial.assert_exact(feed.stop(), vec![heir, back]);
+}
+
+/// What an instance with a name had is there for it after a restart, and the others keep theirs.
+#[test]
+fn an_instance_that_comes_back_under_its_name_disturbs_nobody() {
+    let Some(trial) = Trial::start(Kafka::start(), 4) else { return };
+    let feed = Feed::start(trial.sender(), 2_000);
+    let start = |name: &str| trial.instance(name, &["--instance-id", name]);
+    let stays = start("i0");
+    trial.group.wait_until_all_move();
+    let mut restarted = start("i1");
+    restarted.wait_for_log("restored");
+    trial.group.wait_until_all_move();
+
+    let before = stays.log("restored").len();
+    restarted.kill();
+    let restarted = start("i1");
+    trial.group.wait_until_all_move();
+    assert_eq!(restarted.log("restored").len(), 2, "it has what it had");
+    assert_eq!(stays.log("restored").len(), before, "nothing moved, and nothing came to nothing");
+    trial.assert_exact(feed.stop(), vec![stays, restarted]);
 }

@@ -5,6 +5,7 @@
 
 mod compare;
 mod feed;
+mod former;
 mod group;
 mod kafka;
 pub mod kill;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use compare::{Difference, TOPICS, compare};
 pub use feed::{Feed, Sender};
+pub use former::Former;
 pub use group::Group;
 pub use kafka::{Kafka, Received};
 pub use lines::Lines;

@@ -15,7 +15,7 @@ const ABOUT: &str = "Learns from history what normal looks like, for the scorer 
 const LONG_ABOUT: &str = "\
 Learns from history what normal looks like, for the scorer to find what is not.
 
-The trainer reads lines from CSV or Parquet files, puts the lines of each invoice together, leaves out \
+The trainer reads lines from CSV, JSON or Parquet files, puts the lines of each invoice together, leaves out \
 cancellations and invoices that break a rule, computes the features that the pipeline file declares, and fits \
 every detector of the pipeline: k-means and bisecting k-means for k = 1, 2, 3 ..., of which the elbow rule takes \
 one. The threshold is then set on the scores of the training invoices themselves.
@@ -101,19 +101,21 @@ pub struct InspectArgs {
 /// Flags of `trainer fit`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct FitArgs {
-    /// The pipeline: `invoices`, `invoices-spark`, or a pipeline file
+    /// The pipeline: `invoices`, `invoices-spark`, `transactions`, `fraud-handbook`, or a pipeline file
     ///
     /// A pipeline file is TOML and declares columns, rules, features and detectors. Those that ship are in
     /// resources/pipelines: copy one, change it, and pass its path here.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
 
-    /// History to learn from: .csv, .csv.gz or .parquet files, or patterns such as 'history/*.csv'
+    /// History to learn from: .csv, .jsonl or .parquet files, or patterns such as 'history/*.csv'
     ///
     /// A CSV file starts with a header; its columns may stand in any order and be called by the aliases of the
-    /// pipeline file, and there may be more of them. In Parquet, dates may be dates or texts in the formats of the
-    /// pipeline file. Several files are read one after the other, as if they were one.
-    #[arg(long, value_name = "FILE", num_args = 1.., default_value = "resources/training.csv")]
+    /// pipeline file, and there may be more of them. A JSON file (.jsonl, .ndjson, .json) has an object a line. Both may
+    /// be compressed (.gz). In Parquet, dates may be dates or texts in the formats of the
+    /// pipeline file. Several files are read one after the other, as if they were one. Without any, the sample of a
+    /// pipeline that ships is used.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub input: Vec<String>,
 
     /// The folder for models and reports
@@ -261,7 +263,7 @@ mod tests {
         let alone = parse(&[]).unwrap();
         assert!(alone.command.is_none());
         assert_eq!((alone.fit.pipeline.as_str(), alone.fit.seed), ("invoices", 42));
-        assert_eq!(alone.fit.input, ["resources/training.csv"]);
+        assert!(alone.fit.input.is_empty());
         assert_eq!(parse(&["--seed", "3"]).unwrap().fit.seed, 3);
         let Some(Command::Fit(fit)) = parse(&["fit", "--input", "a.csv", "b.csv", "--seed", "3"]).unwrap().command
         else {

@@ -57,7 +57,7 @@ impl std::str::FromStr for Size {
             _ => return Err(wrong()),
         };
         let bytes = number * factor as f64;
-        if bytes >= 1.0 && bytes < 1e18 { Ok(Self(bytes as u64)) } else { Err(wrong()) }
+        if (1.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(wrong()) }
     }
 }
 

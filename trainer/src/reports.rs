@@ -47,7 +47,7 @@ impl<'a> Findings<'a> {
         Ok(())
     }
 
-    /// One row an entity: key, features, and every detector's score, threshold, verdict and cluster. There may be very many,
+    /// One row an entity: key, features, label where there are some, and every detector's score, threshold, verdict and cluster. There may be very many,
     /// so one row group is made at a time.
     fn write_scores(self, file: &mut File) -> PolarsResult<()> {
         let schema = self.scores(0..0)?.schema().as_ref().clone();
@@ -61,12 +61,16 @@ impl<'a> Findings<'a> {
 
     /// The rows of some entities.
     fn scores(self, of: Range<usize>) -> PolarsResult<DataFrame> {
-        let Entities { keys, features, .. } = self.entities;
+        let Entities { keys, features, labels, .. } = self.entities;
         let mut columns =
             vec![Column::new("key".into(), of.clone().map(|index| keys.get(index)).collect::<Vec<&str>>())];
         for (index, feature) in self.pipeline.feature_names().into_iter().enumerate() {
             let values: Vec<f64> = features.column(index).skip(of.start).take(of.len()).collect();
             columns.push(Column::new(feature.into(), values));
+        }
+        if let Some(labels) = labels {
+            let labels = of.clone().map(|index| labels.get(index)).collect::<Vec<Option<&str>>>();
+            columns.push(Column::new("label".into(), labels));
         }
         for Trained { model, scores } in self.trained {
             let named = |what: &str| PlSmallStr::from_string(format!("{}_{what}", model.detector));

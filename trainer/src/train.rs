@@ -13,7 +13,7 @@ use shared::time::Timestamp;
 
 use crate::args::FitArgs;
 use crate::console;
-use crate::entities::{Entities, Grouping};
+use crate::entities::{Entities, Gathering};
 use crate::fit::{Trained, TrainingSet, n_steps, passes};
 use crate::load::{self, Loaded};
 use crate::memory::{Budget, Shape};
@@ -66,9 +66,17 @@ impl Settings {
     pub fn new(args: &FitArgs) -> anyhow::Result<Self> {
         let mut pipeline = Pipeline::load(&args.pipeline)?;
         Overrides::from(args.overrides).apply(&mut pipeline);
+        let files = match (&args.input[..], pipeline.samples()) {
+            ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
+            ([], None) => anyhow::bail!(
+                "pipeline `{}` has no sample data: say what history to learn from, with --input FILE",
+                pipeline.name
+            ),
+            (given, _) => load::resolve(given)?,
+        };
         Ok(Self {
             pipeline: Arc::new(pipeline),
-            files: load::resolve(&args.input)?,
+            files,
             models: args.models.clone(),
             device: args.device,
             seed: args.seed,
@@ -145,7 +153,7 @@ fn job(pipeline: &Pipeline, entities: &Entities) -> Job {
 /// The history, put together into entities as it is read.
 fn read(settings: &Settings, progress: Progress, timings: &mut Timings) -> anyhow::Result<(Loaded, Entities)> {
     let pipeline = &settings.pipeline;
-    let (mut grouping, mut seconds) = (Grouping::new(pipeline), 0.0);
+    let (mut grouping, mut seconds) = (Gathering::new(pipeline), 0.0);
     let start = Instant::now();
     let loaded = load::load(pipeline, &settings.files, progress, &mut |lines, share| {
         let start = Instant::now();

@@ -4,18 +4,19 @@
 //! against a real broker reads and scores them. The mock does not enforce transactions, so it shows how things look and
 //! proves nothing about delivery.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rdkafka::mocking::MockCluster;
 use shared::verdict::Verdict;
 
 use super::live::{StatusLine, accompany, init_logs};
 use super::replay::{Pace, send_file};
-use super::{LIVE_BATCH, in_repository, load, summary};
+use super::{LIVE_BATCH, console, in_repository, load, summary};
 use crate::args::DemoArgs;
 use crate::file::{FileLines, read_file};
 use crate::kafka::{Delivery, EndWhen, KafkaSettings, Stream, StreamOptions, Topics};
@@ -29,11 +30,17 @@ const UNKNOWN: u64 = u64::MAX;
 pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     init_logs(false);
     args.pipeline.models = in_repository(&args.pipeline.models);
-    let input = in_repository(&args.input);
     let start = Instant::now();
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
+    let input = match (args.input, loaded.pipeline.samples()) {
+        (Some(input), _) => input,
+        (None, Some([_, sample])) => in_repository(Path::new(sample)),
+        (None, None) => {
+            bail!("pipeline `{}` has no sample data: say what to replay, with --input FILE", loaded.pipeline.name)
+        }
+    };
     let bytes = read_file(&input)?;
-    FileLines::new(&bytes, &input, &loaded.pipeline)?;
+    FileLines::for_topic(&bytes, &input, &loaded.pipeline)?;
     let pipeline = loaded.pipeline;
     let cluster = MockCluster::new(1).context("the in-process Kafka did not start")?;
     let reports = Topics::new(&pipeline, GROUP).reports;
@@ -41,12 +48,12 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         cluster.create_topic(topic, 1, 1).with_context(|| format!("topic `{topic}`"))?;
     }
     let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
-    println!("device: {}", loaded.device);
-    println!(
+    console::print(format_args!("device: {}", loaded.device))?;
+    console::print(format_args!(
         "an in-process Kafka, {} replayed into `{}`, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
-        args.input.display(),
+        input.display(),
         pipeline.topic
-    );
+    ))?;
 
     let lines_sent = Arc::new(AtomicU64::new(UNKNOWN));
     let line = StatusLine::new(true, &pipeline);
@@ -71,11 +78,11 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         sent
     });
     accompany(stream, &line).await?;
-    println!("\n{}", summary::table(&status.get(), &of));
-    println!(
+    console::print(format_args!("\n{}", summary::table(&status.get(), &of)))?;
+    console::print(format_args!(
         "{:.1} s. Next: `cargo run -p scorer -- --help`, or README.md for a real Kafka.",
         start.elapsed().as_secs_f64()
-    );
+    ))?;
     // Stopped early, the producer has nobody left to send to: its error would say nothing new.
     if sending.is_finished() {
         sending.await??;
@@ -112,7 +119,8 @@ impl Printer {
     fn print(&self, message: &Message) {
         if let Content::Verdict(verdict) = &message.content {
             let text = format!("{:5.1} s  {}", self.start.elapsed().as_secs_f64(), describe(verdict));
-            self.bar.suspend(|| println!("{text}"));
+            // What cannot be shown is in the topic all the same.
+            let _ = self.bar.suspend(|| console::print(text));
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What each command does: the wiring between the command line and the rest.
 
+mod console;
 mod demo;
 mod live;
 mod replay;
 mod reset;
 mod run;
 mod score;
+mod simulate;
 mod state;
 mod summary;
 mod topics;
@@ -20,7 +22,6 @@ use shared::pipeline::Pipeline;
 use crate::args::{Cli, ClockArg, Command, PipelineArgs, Simulation};
 use crate::kafka::{KafkaSettings, Topics};
 use crate::scoring::Detectors;
-use crate::simulate;
 
 /// Does what the command line asks for.
 ///
@@ -32,7 +33,8 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Score(args) => score::score(&args),
         Command::Replay(args) => block_on(replay::replay(args)),
-        Command::Simulate(Simulation::Invoices(args)) => simulate_invoices(args),
+        Command::Simulate(Simulation::Invoices(args)) => simulate::invoices(args),
+        Command::Simulate(Simulation::Transactions(args)) => block_on(simulate::transactions(*args)),
         Command::Topics(args) => block_on(topics::topics(args)),
         Command::State(args) => state::state(&args),
         Command::Reset(args) => block_on(reset::reset(&args)),
@@ -45,18 +47,6 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
     // A call that blocks for ever, which is what an error may be about, must not keep the process.
     runtime.shutdown_background();
     result
-}
-
-fn simulate_invoices(args: simulate::invoices::InvoicesArgs) -> Result<()> {
-    match args.run() {
-        Ok(summary) => {
-            eprintln!("{summary}");
-            Ok(())
-        }
-        // A reader that has seen enough, as in `| head`, is no error.
-        Err(simulate::invoices::Error::Write(error)) if error.is_broken_pipe() => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The pipeline with the clock that was asked for.

@@ -1,16 +1,17 @@
 //! `scorer replay`: a file to the topic, as a producer would send it.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use shared::pipeline::Pipeline;
-use shared::time::{DatetimeParser, Timestamp};
+use shared::time::Timestamp;
 
 use super::live::init_logs;
 use super::run::topic_settings;
-use super::topics_of;
+use super::{console, topics_of};
 use crate::args::ReplayArgs;
 use crate::file::{FileLine, FileLines, read_file};
 use crate::kafka::{KafkaSettings, Sender, ensure_topics};
@@ -31,7 +32,7 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     let pipeline = Pipeline::load(&args.pipeline)?;
     let bytes = read_file(&args.input)?;
     // The file is checked before anything is made on the broker.
-    FileLines::new(&bytes, &args.input, &pipeline)?;
+    FileLines::for_topic(&bytes, &args.input, &pipeline)?;
     let settings = args.brokers.settings();
     let topics = topics_of(&settings, &pipeline, &args.group).await?;
     ensure_topics(&settings, &pipeline, &args.group, &topics, topic_settings(&args.create)).await?;
@@ -45,7 +46,10 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     let sent =
         tokio::task::spawn_blocking(move || send_file(&settings, &pipeline, &bytes, &args.input, pace)).await??;
     let seconds = start.elapsed().as_secs_f64();
-    eprintln!("sent {sent} lines to `{topic}` in {seconds:.1} s ({:.0} lines/s)", sent as f64 / seconds.max(1e-9));
+    console::say(format_args!(
+        "sent {sent} lines to `{topic}` in {seconds:.1} s ({:.0} lines/s)",
+        sent as f64 / seconds.max(1e-9)
+    ));
     Ok(())
 }
 
@@ -57,18 +61,16 @@ pub(super) fn send_file(
     path: &Path,
     pace: Pace,
 ) -> Result<u64> {
-    let mut lines = FileLines::new(bytes, path, pipeline)?;
-    let key_field = lines.field(pipeline.entity.key);
-    let date_field = pipeline.entity.event_time.map(|column| lines.field(column));
+    let mut lines = FileLines::for_topic(bytes, path, pipeline)?;
     let sender = Sender::new(settings)?;
-    let mut pacer = Pacer::new(pace, pipeline, date_field);
+    let mut pacer = Pacer::new(pace, pipeline.entity.event_time);
     let bar = progress_bar(bytes.len() as u64);
     let mut sent = 0;
-    while let Some(line) = lines.next_line() {
-        pacer.wait(sent, &line, &sender);
-        // A line too short to have a key is sent without one.
-        let key = (key_field < line.fields.len()).then(|| line.fields.get(key_field));
-        sender.send(&pipeline.topic, key, &line.record)?;
+    while let Some(mut line) = lines.next_line() {
+        pacer.wait(sent, &mut line, &sender);
+        // A line that has no key, such as one that is too short, is sent without one.
+        let key = line.text(pipeline.entity.key).map(Cow::into_owned);
+        sender.send(&pipeline.topic, key.as_deref(), &line.record)?;
         bar.inc(line.record.len() as u64 + 1);
         sent += 1;
         if sent % 1024 == 0 {
@@ -84,18 +86,16 @@ pub(super) fn send_file(
 struct Pacer {
     pace: Pace,
     start: Instant,
-    dates: DatetimeParser,
-    date_field: Option<usize>,
+    date_column: Option<usize>,
     first_date: Option<Timestamp>,
 }
 
 impl Pacer {
-    fn new(pace: Pace, pipeline: &Pipeline, date_field: Option<usize>) -> Self {
-        let dates = DatetimeParser::new(&pipeline.datetime_formats);
-        Self { pace, start: Instant::now(), dates, date_field, first_date: None }
+    fn new(pace: Pace, date_column: Option<usize>) -> Self {
+        Self { pace, start: Instant::now(), date_column, first_date: None }
     }
 
-    fn wait(&mut self, sent: u64, line: &FileLine<'_>, sender: &Sender) {
+    fn wait(&mut self, sent: u64, line: &mut FileLine<'_>, sender: &Sender) {
         let Some(due) = self.due(sent, line) else { return };
         let wait = due.saturating_sub(self.start.elapsed());
         if !wait.is_zero() {
@@ -105,13 +105,12 @@ impl Pacer {
     }
 
     /// When a line is due after the start; `None` for at once.
-    fn due(&mut self, sent: u64, line: &FileLine<'_>) -> Option<Duration> {
+    fn due(&mut self, sent: u64, line: &mut FileLine<'_>) -> Option<Duration> {
         match self.pace {
             Pace::Full => None,
             Pace::Rate(rate) => Some(Duration::from_secs_f64(sent as f64 / f64::from(rate))),
             Pace::Speed(speed) => {
-                let field = self.date_field.filter(|&field| field < line.fields.len())?;
-                let date = self.dates.parse(std::str::from_utf8(line.fields.get(field)).ok()?.trim())?;
+                let date = line.date(self.date_column?)?;
                 let passed = (date - *self.first_date.get_or_insert(date)).max(0);
                 Duration::try_from_secs_f64(passed as f64 / 1000.0 / speed).ok()
             }

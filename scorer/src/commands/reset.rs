@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use shared::pipeline::Pipeline;
 
 use super::live::init_logs;
-use super::with_clock;
+use super::{console, with_clock};
 use crate::args::ResetArgs;
 use crate::kafka;
 
@@ -19,7 +19,7 @@ pub(super) async fn reset(args: &ResetArgs) -> Result<()> {
         bail!("nothing was changed");
     }
     for (partition, offset) in kafka::reset(&args.of.brokers.settings(), &pipeline, group, args.to).await? {
-        println!("`{}` partition {partition}: begins at offset {offset}", pipeline.topic);
+        console::print(format_args!("`{}` partition {partition}: begins at offset {offset}", pipeline.topic))?;
     }
     Ok(())
 }

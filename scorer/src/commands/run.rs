@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use shared::pipeline::{Pipeline, Scored};
 
 use super::live::{StatusLine, accompany, init_logs};
-use super::{LIVE_BATCH, load, summary, topics_of, with_clock};
+use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
 use crate::args::{CreateArgs, DeliveryArg, MutationArg, RepartitionArg, RunArgs};
 use crate::kafka::{
     Delivery, EndWhen, KafkaError, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics,
@@ -48,7 +48,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     if args.json_logs {
         tracing::info!(summary = ?status.get(), "ended");
     } else {
-        println!("{}", summary::table(&status.get(), &pipeline));
+        console::print(summary::table(&status.get(), &pipeline))?;
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ fn say(args: &RunArgs, text: &str) {
     if args.json_logs {
         tracing::info!(how = text, "repartition");
     } else {
-        eprintln!("{text}");
+        console::say(text);
     }
 }
 
@@ -140,7 +140,7 @@ fn warn_of_a_short_memory(args: &RunArgs, pipeline: &Pipeline) {
     }
     let text = "at least once, nothing is written down: after a restart, and where partitions change hands, keys have no \
                 past";
-    if args.json_logs { tracing::warn!("{text}") } else { eprintln!("{text}") }
+    if args.json_logs { tracing::warn!("{text}") } else { console::say(text) }
 }
 
 /// How to create topics, or `None` when they must be there.
@@ -156,16 +156,16 @@ fn announce(args: &RunArgs, loaded: &super::Loaded, created: &[String]) {
     if args.json_logs {
         return tracing::info!(device, topic, brokers, group, detectors = ?names, delivery = ?args.delivery, ?created, "started");
     }
-    eprintln!("device: {device}");
+    console::say(format_args!("device: {device}"));
     if !created.is_empty() {
-        eprintln!("created topics: {}", created.join(", "));
+        console::say(format_args!("created topics: {}", created.join(", ")));
     }
     let delivery = match args.delivery {
         DeliveryArg::ExactlyOnce => "exactly once",
         DeliveryArg::AtLeastOnce => "at least once",
     };
-    eprintln!(
+    console::say(format_args!(
         "scoring `{topic}` on {brokers} as group `{group}` with {}, {delivery}; Ctrl-C to stop",
         names.join(" and ")
-    );
+    ));
 }

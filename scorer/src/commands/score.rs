@@ -1,11 +1,13 @@
 //! `scorer score`: a file through the same state machine and detectors, without Kafka.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 use shared::device::DeviceError;
+use shared::pipeline::Pipeline;
 
-use super::{load, summary};
+use super::{console, load, summary};
 use crate::args::ScoreArgs;
 use crate::core::{Core, Input, Output, Record};
 use crate::file::{FileLines, VerdictFile, read_file};
@@ -25,7 +27,9 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let source = args.input.display().to_string();
     let encoder = Encoder::new(loaded.pipeline.clone(), &source, !args.anomalies_only, usize::MAX);
     let mut results = Results::new(&loaded.detectors, &encoder, &mut file);
-    let mut core = Core::new(loaded.pipeline.clone());
+    // A file's records may be written in another way than the stream's.
+    let pipeline = Pipeline::clone(&loaded.pipeline).with_format(lines.format());
+    let mut core = Core::new(Arc::new(pipeline));
     let mut outputs = Vec::new();
     let mut offset = 0;
     while let Some(line) = lines.next_line() {
@@ -41,9 +45,9 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     results.take(&mut outputs)?;
     let status = Status { counters: core.counters(), ..results.status };
     file.finish()?;
-    eprintln!("device: {}", loaded.device);
-    eprintln!("{}", summary::table(&status, &loaded.pipeline));
-    eprintln!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64());
+    console::say(format_args!("device: {}", loaded.device));
+    console::say(summary::table(&status, &loaded.pipeline));
+    console::say(format_args!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64()));
     Ok(())
 }
 

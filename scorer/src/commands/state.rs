@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use shared::pipeline::{Pipeline, Scored};
 
 use super::live::init_logs;
-use super::with_clock;
+use super::{console, with_clock};
 use crate::args::StateArgs;
 use crate::kafka::states;
 
@@ -32,6 +32,6 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
         table.add_row([state.partition.to_string(), offset].into_iter().chain(numbers));
     }
     table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    println!("{table}");
+    console::print(table)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use shared::pipeline::Pipeline;
 
 use super::live::init_logs;
 use super::run::topic_settings;
-use super::topics_of;
+use super::{console, topics_of};
 use crate::args::TopicsArgs;
 use crate::kafka::{Topics, check_topics, ensure_topics};
 
@@ -39,7 +39,7 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
         let purpose = purpose(&pipeline, &internal, &state.name);
         table.add_row([state.name.clone(), purpose, partitions, cleanup, note.to_owned()]);
     }
-    println!("{table}");
+    console::print(table)?;
     anyhow::ensure!(
         missing.is_empty(),
         "missing topics: {}; leave out --no-create-topics to create them",

@@ -1,14 +1,18 @@
-//! A CSV file as the records that a producer would send: without its header, in the pipeline's column order.
+//! A file as the records that a producer would send: JSON lines as they are, CSV without its header and in the pipeline's
+//! column order.
 
 use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
-use shared::line::Order;
-use shared::pipeline::Pipeline;
+use shared::json_lines::{JsonLine, JsonLines};
+use shared::line::{LineParser, Order};
+use shared::pipeline::{InputFormat, Pipeline};
 use shared::records::{Fields, FileRecords};
+use shared::time::Timestamp;
 use thiserror::Error;
 
 use crate::csv::write_fields;
@@ -42,6 +46,23 @@ pub enum FileError {
         /// The names that are there.
         found: String,
     },
+    /// Its records are not written as the stream's are.
+    #[error("{} holds {found}, but the pipeline's topic takes {wanted}: send a file of those", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: &'static str,
+        /// What the topic takes.
+        wanted: &'static str,
+    },
+}
+
+fn records_of(format: InputFormat) -> &'static str {
+    match format {
+        InputFormat::Csv => "CSV records",
+        InputFormat::Json => "JSON lines",
+    }
 }
 
 /// The bytes of a file, of a `.gz` file unpacked, or of standard input for `-`.
@@ -71,63 +92,131 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
 pub struct FileLine<'a> {
     /// Its number in the file, from 1.
     pub number: u64,
-    /// The record, in the pipeline's column order.
+    /// The record; one of a CSV file is in the pipeline's column order.
     pub record: Cow<'a, [u8]>,
-    /// Its fields as they stand in the file.
-    pub fields: &'a Fields,
+    /// The fields of a line of a CSV file, and where columns stand among them.
+    fields: Option<(&'a Fields, &'a Order)>,
+    parser: &'a mut LineParser,
 }
 
-/// The lines of a file after its header.
+impl FileLine<'_> {
+    /// The text of column `column`, if the line goes so far; a JSON line has one only if it is valid.
+    pub fn text(&mut self, column: usize) -> Option<Cow<'_, [u8]>> {
+        if let Some((fields, order)) = self.fields {
+            return field(fields, order, column).map(Cow::Borrowed);
+        }
+        let text = |text: &str| text.as_bytes().to_vec();
+        let parsed = self.parser.parse_json(self.record.len(), &self.record, |line| line[column].text().map(text));
+        parsed.ok().flatten().map(Cow::Owned)
+    }
+
+    /// The moment in column `column`, if the line has one.
+    pub fn date(&mut self, column: usize) -> Option<Timestamp> {
+        if let Some((fields, order)) = self.fields {
+            return self.parser.parse_value(column, field(fields, order, column)?).ok()?.datetime();
+        }
+        let parsed = self.parser.parse_json(self.record.len(), &self.record, |line| line[column].datetime());
+        parsed.ok().flatten()
+    }
+}
+
+fn field<'a>(fields: &'a Fields, order: &Order, column: usize) -> Option<&'a [u8]> {
+    order.field(column).filter(|&place| place < fields.len()).map(|place| fields.get(place))
+}
+
+/// The lines of a file; of a CSV file, those after its header.
 #[derive(Debug)]
 pub struct FileLines<'a> {
-    records: FileRecords<&'a [u8]>,
-    order: Order,
+    source: Source<'a>,
+    parser: LineParser,
+}
+
+#[derive(Debug)]
+enum Source<'a> {
+    Csv { records: Box<FileRecords<&'a [u8]>>, order: Order },
+    Json(JsonLines<&'a [u8]>),
 }
 
 impl<'a> FileLines<'a> {
-    /// Reads the header of `bytes`, which `path` holds.
+    /// Looks at `bytes`, which `path` holds. Its name tells the format; where it tells nothing, the records are written as
+    /// those of the stream.
     ///
     /// # Errors
-    /// [`FileError`] when there is no header or it lacks a column of the pipeline.
+    /// [`FileError`] when a CSV file has no header or its header lacks a column of the pipeline.
     pub fn new(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Self, FileError> {
-        let columns = || pipeline.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-        let read = |source| FileError::Read { path: path.to_owned(), source };
-        let mut records = FileRecords::new(bytes, usize::MAX).map_err(read)?;
-        let Some(header) = records.next_record().map_err(read)? else {
-            return Err(FileError::Empty { path: path.to_owned(), columns: columns() });
+        let source = match InputFormat::of_file(path).unwrap_or(pipeline.format) {
+            InputFormat::Csv => csv(bytes, path, pipeline)?,
+            InputFormat::Json => Source::Json(JsonLines::new(bytes, usize::MAX)),
         };
-        let names: Vec<Cow<'_, str>> = header.fields.iter().map(String::from_utf8_lossy).collect();
-        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        let order = Order::from_header(&names, &pipeline.columns).map_err(|missing| FileError::Header {
-            path: path.to_owned(),
-            missing: missing.join(", "),
-            found: names.join(", "),
-        })?;
-        Ok(Self { records, order })
+        Ok(Self { source, parser: LineParser::new(Arc::new(pipeline.clone())) })
+    }
+
+    /// As [`FileLines::new`], for a file whose lines go to the pipeline's topic.
+    ///
+    /// # Errors
+    /// [`FileError::OtherFormat`] when others than the stream's records are in it.
+    pub fn for_topic(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Self, FileError> {
+        let lines = Self::new(bytes, path, pipeline)?;
+        if lines.format() != pipeline.format {
+            let [found, wanted] = [lines.format(), pipeline.format].map(records_of);
+            return Err(FileError::OtherFormat { path: path.to_owned(), found, wanted });
+        }
+        Ok(lines)
+    }
+
+    /// How the records are written.
+    pub fn format(&self) -> InputFormat {
+        match self.source {
+            Source::Csv { .. } => InputFormat::Csv,
+            Source::Json(_) => InputFormat::Json,
+        }
     }
 
     /// The next line, or `None` at the end.
     pub fn next_line(&mut self) -> Option<FileLine<'_>> {
-        let record = self.records.next_record().expect("what is in memory can be read")?;
-        let bytes = match &self.order {
-            Order::Header { fields, width } if record.fields.len() == *width => {
-                Cow::Owned(reordered(record.fields, fields))
+        let parser = &mut self.parser;
+        match &mut self.source {
+            Source::Json(lines) => {
+                let JsonLine { line, raw, .. } = lines.next_line().expect("what is in memory can be read")?;
+                Some(FileLine { number: line, record: Cow::Borrowed(raw), fields: None, parser })
             }
-            // A line with too few or too many fields goes out as it is: it is erroneous either way.
-            Order::Same | Order::Header { .. } => Cow::Borrowed(record.raw),
-        };
-        Some(FileLine { number: record.line, record: bytes, fields: record.fields })
-    }
-
-    /// Where column `index` of the pipeline stands among a line's fields.
-    pub fn field(&self, index: usize) -> usize {
-        self.order.field(index)
+            Source::Csv { records, order } => {
+                let found = records.next_record().expect("what is in memory can be read")?;
+                let record = match order {
+                    Order::Header { fields, width } if found.fields.len() == *width => {
+                        Cow::Owned(reordered(found.fields, fields))
+                    }
+                    // A line with too few or too many fields goes out as it is: it is erroneous either way.
+                    Order::Same | Order::Header { .. } => Cow::Borrowed(found.raw),
+                };
+                Some(FileLine { number: found.line, record, fields: Some((found.fields, order)), parser })
+            }
+        }
     }
 }
 
-fn reordered(fields: &Fields, order: &[usize]) -> Vec<u8> {
+fn csv<'a>(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Source<'a>, FileError> {
+    let columns = || pipeline.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+    let read = |source| FileError::Read { path: path.to_owned(), source };
+    let mut records = FileRecords::new(bytes, usize::MAX).map_err(read)?;
+    let Some(header) = records.next_record().map_err(read)? else {
+        return Err(FileError::Empty { path: path.to_owned(), columns: columns() });
+    };
+    let names: Vec<Cow<'_, str>> = header.fields.iter().map(String::from_utf8_lossy).collect();
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let order = Order::from_header(&names, &pipeline.columns).map_err(|missing| FileError::Header {
+        path: path.to_owned(),
+        missing: missing.join(", "),
+        found: names.join(", "),
+    })?;
+    Ok(Source::Csv { records: Box::new(records), order })
+}
+
+/// The fields in the order of the pipeline's columns; a column that the file lacks is empty.
+fn reordered(fields: &Fields, order: &[Option<usize>]) -> Vec<u8> {
     let mut record = Vec::new();
-    write_fields(&mut record, order.iter().map(|&place| fields.get(place))).expect("a vector takes every byte");
+    let in_order = order.iter().map(|place| place.map_or(&b""[..], |place| fields.get(place)));
+    write_fields(&mut record, in_order).expect("a vector takes every byte");
     record
 }
 
@@ -159,5 +248,53 @@ mod tests {
         let missing = "f.csv line 1: the header lacks the columns InvoiceNo, StockCode, Description, Quantity, \
             InvoiceDate, UnitPrice, CustomerID; it has a, Country";
         assert_eq!(error(b"a,Country\n1,2\n"), missing);
+    }
+
+    #[test]
+    fn json_lines_are_sent_as_they_are() {
+        let file = b"\xEF\xBB\xBF{\"Invoice\": 17}\r\n\n{\"InvoiceNo\":\"18\",\"Quantity\":1,\"Price\":2.5,\
+            \"InvoiceDate\":\"9/1/2010 9:22\"}";
+        for (name, format) in [("f.jsonl", InputFormat::Csv), ("f.json.gz", InputFormat::Csv), ("-", InputFormat::Json)]
+        {
+            let mut lines = FileLines::new(file, Path::new(name), &pipeline().with_format(format)).unwrap();
+            assert_eq!(lines.format(), InputFormat::Json);
+            let mut first = lines.next_line().unwrap();
+            assert_eq!((first.number, &*first.record), (1, &b"{\"Invoice\": 17}"[..]));
+            assert_eq!(first.text(0), None, "it lacks a price");
+            assert_eq!(first.date(4), None);
+            let mut second = lines.next_line().unwrap();
+            assert_eq!((second.number, second.text(0).as_deref()), (3, Some(&b"18"[..])));
+            assert_eq!(second.date(4), Some(1_283_332_920_000));
+            assert!(lines.next_line().is_none());
+        }
+    }
+
+    #[test]
+    fn a_column_that_a_csv_file_lacks_is_empty_if_it_is_optional() {
+        let text = include_str!("../../../resources/pipelines/invoices.toml");
+        let pipeline = Pipeline::parse(&text.replace("\"Description\"", "\"Description?\""), "test.toml").unwrap();
+        let file =
+            b"InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n1,s,2,9/1/2010 9:22,1.5,,\n";
+        let mut lines = FileLines::new(file, Path::new("f.csv"), &pipeline).unwrap();
+        let mut line = lines.next_line().unwrap();
+        assert_eq!(&*line.record, b"1,s,,2,9/1/2010 9:22,1.5,,".as_slice());
+        assert_eq!(line.text(2), None);
+        assert_eq!(line.text(6).as_deref(), Some(&b""[..]));
+        assert_eq!(line.date(4), Some(1_283_332_920_000));
+    }
+
+    #[test]
+    fn a_topic_takes_records_of_its_own_format() {
+        let (header, json) =
+            (b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country", b"{}");
+        let for_topic = |bytes: &'static [u8], name: &str, format| {
+            let lines = FileLines::for_topic(bytes, Path::new(name), &pipeline().with_format(format));
+            lines.map(|lines| lines.format()).map_err(|error| error.to_string())
+        };
+        assert_eq!(for_topic(header, "f.csv", InputFormat::Csv), Ok(InputFormat::Csv));
+        assert_eq!(for_topic(json, "f.jsonl", InputFormat::Json), Ok(InputFormat::Json));
+        let error = for_topic(header, "f.csv", InputFormat::Json).unwrap_err();
+        assert_eq!(error, "f.csv holds CSV records, but the pipeline's topic takes JSON lines: send a file of those");
+        assert!(for_topic(json, "f.ndjson", InputFormat::Csv).is_err());
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct InputContext {
     has_changed: AtomicBool,
     /// Counts the times that partitions were given up: a commit that began before is not for us to make any more.
     given_up: AtomicU64,
+    /// Whether we came under a name, which a former self may have had, and nobody has asked yet.
+    has_come_under_a_name: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,16 @@ struct Shared {
 }
 
 impl InputContext {
+    /// Of a member with a name that stays, or without.
+    pub(super) fn new(name: Option<&str>) -> Self {
+        Self { has_come_under_a_name: AtomicBool::new(name.is_some()), ..Self::default() }
+    }
+
+    /// Whether a former self may have left a rebalance half done. True at most once.
+    pub(super) fn has_come_under_a_name(&self) -> bool {
+        self.has_come_under_a_name.swap(false, Ordering::SeqCst)
+    }
+
     fn with<T>(&self, read: impl FnOnce(&mut Shared) -> T) -> T {
         read(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -4,7 +4,7 @@
 //! `consume` polls and drives the state machine, `score` computes on the device, `publish` commits. None of them is a
 //! tokio worker. What became of a batch goes back to the first: after a failure it goes back to the last commit.
 //!
-//! `group`, `restore` and `snapshots` are about what is ours and how it got here; `transaction` and `producer` about
+//! `group`, `rounds`, `restore` and `snapshots` are about what is ours and how it got here; `transaction` and `producer` about
 //! what goes out; `reports` about the one number that all instances have in common. `repartition`, on a fourth thread,
 //! brings lines together first where their producer did not.
 
@@ -19,6 +19,7 @@ mod reports;
 mod reset;
 mod restore;
 mod resume;
+mod rounds;
 mod settings;
 mod snapshots;
 mod status;
@@ -33,5 +34,5 @@ pub use reset::{PartitionState, ResetTo, reset, states};
 pub use settings::{KafkaError, KafkaSettings};
 pub use status::{Status, StatusCell};
 pub use stream::{Delivery, EndWhen, Mutation, OnMessage, Progress, StopHandle, Stream, StreamOptions, Topics};
-pub use topics::{TopicSettings, TopicState, check_topics, ensure_topics};
+pub use topics::{TopicSettings, TopicState, check_topics, ensure_topic, ensure_topics};
 pub use transaction::{Fault, Faults, Step};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
 use super::repartition::source_header;
@@ -32,12 +32,14 @@ pub(super) struct Outgoing<'a> {
     pub timestamp: Option<i64>,
     /// Of a copy: the partition and offset of the original, in a header.
     pub source: Option<(i32, i64)>,
+    /// A header of another name.
+    pub header: Option<(&'a str, &'a str)>,
 }
 
 impl<'a> Outgoing<'a> {
     /// A message with nothing in it, to a partition that the client chooses.
     pub(super) fn to(topic: &'a str) -> Self {
-        Self { topic, partition: None, key: None, payload: None, timestamp: None, source: None }
+        Self { topic, partition: None, key: None, payload: None, timestamp: None, source: None, header: None }
     }
 }
 
@@ -68,11 +70,38 @@ impl Sender {
             .map_err(|error| KafkaError::NotDelivered { topic: topic.to_owned(), cause: error.to_string() })
     }
 
+    /// As [`send`](Self::send), with a key and, if there is one, a header: its name and its value.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_with_header(
+        &self,
+        topic: &str,
+        key: &[u8],
+        payload: &[u8],
+        header: Option<(&str, &str)>,
+    ) -> Result<(), KafkaError> {
+        let message = Outgoing { key: Some(key), payload: Some(payload), header, ..Outgoing::to(topic) };
+        self.queue(message)
+            .map_err(|error| KafkaError::NotDelivered { topic: topic.to_owned(), cause: error.to_string() })
+    }
+
+    /// Whether everything that was heard of so far was accepted.
+    ///
+    /// # Errors
+    /// The first message that was not.
+    pub fn check(&self) -> Result<(), KafkaError> {
+        match self.take_failure() {
+            None => Ok(()),
+            Some((topic, code)) => Err(KafkaError::NotDelivered { topic, cause: code.to_string() }),
+        }
+    }
+
     pub(super) fn queue(&self, message: Outgoing<'_>) -> Result<(), ClientError> {
         let mut record = BaseRecord::<[u8], [u8]>::to(message.topic);
         (record.key, record.payload, record.partition) = (message.key, message.payload, message.partition);
         record.timestamp = message.timestamp;
-        record.headers = message.source.map(source_header);
+        record.headers = message.source.map(source_header).or_else(|| message.header.map(text_header));
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -97,10 +126,7 @@ impl Sender {
     /// The first message that was not accepted, or that none of it was acknowledged within a minute.
     pub fn flush(&self) -> Result<(), KafkaError> {
         self.wait_for_acknowledgements().map_err(KafkaError::failed("waiting for acknowledgements"))?;
-        match self.take_failure() {
-            None => Ok(()),
-            Some((topic, code)) => Err(KafkaError::NotDelivered { topic, cause: code.to_string() }),
-        }
+        self.check()
     }
 
     /// Waits until every queued message is acknowledged or has failed.
@@ -131,6 +157,10 @@ impl Sender {
     pub(super) fn take_ends(&self) -> Ends {
         std::mem::take(&mut self.producer.context().lock().ends)
     }
+}
+
+fn text_header((key, value): (&str, &str)) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(1).insert(Header { key, value: Some(value) })
 }
 
 /// Offsets after the last message, by topic and partition.

@@ -20,6 +20,7 @@ use super::consume::InputConsumer;
 use super::group::{InputContext, Ownership};
 use super::producer::Outgoing;
 use super::restore::{committed_offsets, first_offset};
+use super::rounds::read_on;
 use super::settings::{KafkaError, KafkaSettings, QuietContext};
 use super::stream::{StopHandle, Topics};
 use super::transaction::{Failure, Transaction, Transactions};
@@ -141,7 +142,7 @@ impl Router {
         let consumer: InputConsumer = with
             .settings
             .consumer(&router_group(&with.group), with.name.as_deref())
-            .create_with_context(InputContext::default())
+            .create_with_context(InputContext::new(with.name.as_deref()))
             .map_err(|error| KafkaError::Settings(error.to_string()))?;
         consumer.subscribe(&[&with.topics.source]).map_err(KafkaError::failed("subscribing"))?;
         Ok(Self {
@@ -314,6 +315,9 @@ impl Router {
 
     /// Where partitions go on. `None` when a stop was asked for meanwhile.
     fn begins(&self, partitions: &[i32]) -> Result<Option<TopicPartitionList>, KafkaError> {
+        if partitions.is_empty() {
+            return Ok(Some(TopicPartitionList::new()));
+        }
         let RouterSettings { settings, topics, watchdog, stop, .. } = &self.with;
         let Some(committed) = committed_offsets(&self.consumer, &topics.source, partitions, watchdog, stop)? else {
             return Ok(None);
@@ -345,7 +349,9 @@ impl Router {
 
     fn take_on(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
         let Some(list) = self.begins(partitions)? else { return Ok(()) };
-        self.consumer.incremental_assign(&list).map_err(KafkaError::failed("taking partitions on"))?;
+        let RouterSettings { group, topics, watchdog, .. } = &self.with;
+        read_on(&self.consumer, &router_group(group), &topics.source, &list, watchdog)
+            .map_err(KafkaError::failed("taking partitions on"))?;
         self.consumer.context().take_on(partitions);
         self.owned.extend(partitions);
         tracing::info!(?partitions, "sending lines on");

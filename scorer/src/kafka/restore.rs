@@ -83,6 +83,10 @@ impl Restorer {
         partitions: &[i32],
         stop: &StopHandle,
     ) -> Result<Option<Vec<Begin>>, KafkaError> {
+        // A round in which nothing came is no reason to ask anybody.
+        if partitions.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
         let Some(committed) = self.committed(consumer, partitions, stop)? else { return Ok(None) };
         match self.delivery {
             Delivery::ExactlyOnce => self.restore(consumer, committed, stop),

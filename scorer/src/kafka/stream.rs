@@ -190,7 +190,7 @@ impl Stream {
         let routing = router.as_ref().map(Router::progress);
         let consumer: InputConsumer = settings
             .consumer(&options.group, name.as_deref())
-            .create_with_context(InputContext::default())
+            .create_with_context(InputContext::new(name.as_deref()))
             .map_err(|error| KafkaError::Settings(error.to_string()))?;
         consumer.subscribe(&[&topics.input]).map_err(KafkaError::failed("subscribing"))?;
         let consumer = Arc::new(consumer);

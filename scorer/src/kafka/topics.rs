@@ -143,6 +143,28 @@ pub async fn ensure_topics(
     }
 }
 
+/// Creates one topic that is no pipeline's, if it is missing, or refuses when `create` is `None`; whether it is new.
+///
+/// # Errors
+/// [`KafkaError`] when no broker answers, the topic is missing and may not be created, or the broker refuses.
+pub async fn ensure_topic(
+    settings: &KafkaSettings,
+    name: &str,
+    create: Option<TopicSettings>,
+) -> Result<bool, KafkaError> {
+    let asked = settings.clone();
+    let existing = tokio::task::spawn_blocking(move || asked.connect())
+        .await
+        .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
+    if existing.iter().any(|(topic, _)| topic == name) {
+        return Ok(false);
+    }
+    let create_as = create.ok_or_else(|| KafkaError::MissingTopic(name.to_owned()))?;
+    let replication = TopicReplication::Fixed(create_as.replication_factor);
+    create_on_broker(settings, &[NewTopic::new(name, create_as.partitions, replication)]).await?;
+    Ok(true)
+}
+
 fn check_fit(states: &[TopicState], topics: &Topics, input: Option<usize>, group: &str) -> Result<(), KafkaError> {
     let unfit = |topic: &str, problem: String| Err(KafkaError::UnfitTopic { topic: topic.to_owned(), problem });
     for state in states.iter().filter(|state| state.name == topics.state || state.name == topics.reports) {
@@ -197,7 +219,6 @@ async fn create_topics(
     input_partitions: i32,
     create_as: TopicSettings,
 ) -> Result<(), KafkaError> {
-    let admin = admin(settings)?;
     let max_bytes = MAX_MESSAGE_BYTES.to_string();
     let retention = repartition_retention(settings, internal).await?;
     let replication = || TopicReplication::Fixed(create_as.replication_factor);
@@ -228,8 +249,13 @@ async fn create_topics(
         if name == pipeline.erroneous_topic { topic.set("max.message.bytes", &max_bytes) } else { topic }
     };
     let topics: Vec<NewTopic<'_>> = names.iter().map(|name| topic(name.as_str())).collect();
+    create_on_broker(settings, &topics).await
+}
+
+async fn create_on_broker(settings: &KafkaSettings, topics: &[NewTopic<'_>]) -> Result<(), KafkaError> {
     let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
-    let results = admin.create_topics(&topics, &options).await.map_err(KafkaError::failed("creating topics"))?;
+    let results =
+        admin(settings)?.create_topics(topics, &options).await.map_err(KafkaError::failed("creating topics"))?;
     for result in results {
         match result {
             // Another instance may have been faster.

@@ -1,6 +1,7 @@
 //! Where a simulation goes.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,8 @@ use super::whole_file::WholeFile;
 pub(super) enum Target {
     /// A file, by the name that the user gave.
     File(PathBuf, WholeFile),
+    /// A file that others may read while it grows.
+    Growing(PathBuf, BufWriter<File>),
     /// The standard output.
     StandardOutput(BufWriter<Stdout>),
     /// For what nobody asked for.
@@ -43,6 +46,14 @@ impl Target {
         }
     }
 
+    /// A file that is begun anew and has its name at once.
+    pub(super) fn growing(path: &Path) -> Result<Self, WriteError> {
+        match File::create(path) {
+            Ok(file) => Ok(Self::Growing(path.to_path_buf(), BufWriter::new(file))),
+            Err(cause) => Err(WriteError { target: path.display().to_string(), cause }),
+        }
+    }
+
     /// The standard output of this process.
     pub(super) fn standard_output() -> Self {
         Self::StandardOutput(BufWriter::new(io::stdout()))
@@ -57,6 +68,7 @@ impl Target {
     pub(super) fn seal(&mut self) -> Result<(), WriteError> {
         let sealed = match self {
             Self::File(_, file) => file.seal(),
+            Self::Growing(_, file) => file.flush(),
             Self::StandardOutput(out) => out.flush(),
             Self::Nowhere => Ok(()),
         };
@@ -80,7 +92,7 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path, _) => write!(f, "{}", path.display()),
+            Self::File(path, _) | Self::Growing(path, _) => write!(f, "{}", path.display()),
             Self::StandardOutput(_) => f.write_str("the standard output"),
             Self::Nowhere => f.write_str("nothing"),
         }
@@ -91,6 +103,7 @@ impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::File(_, file) => file.write(bytes),
+            Self::Growing(_, file) => file.write(bytes),
             Self::StandardOutput(out) => out.write(bytes),
             Self::Nowhere => Ok(bytes.len()),
         }
@@ -99,6 +112,7 @@ impl Write for Target {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::File(_, file) => file.flush(),
+            Self::Growing(_, file) => file.flush(),
             Self::StandardOutput(out) => out.flush(),
             Self::Nowhere => Ok(()),
         }

@@ -4,7 +4,7 @@
 //! The language is small and closed:
 //!
 //! ```text
-//! feature  = value | log1p(value)
+//! feature  = value | log1p(value) | log(value)
 //! value    = column | hour(datetime) | day_of_week(datetime)
 //!          | sin(hour(datetime)) | cos(hour(datetime)) | sin(day_of_week(datetime)) | cos(day_of_week(datetime))
 //!          | count() by key over span
@@ -15,7 +15,8 @@
 //!          | is_new(column) by key
 //! ```
 //!
-//! A window leaves the record itself out, unless `including this` follows its span.
+//! A window leaves the record itself out, unless `including this` follows its span. `log` is for ratios: half as much and
+//! twice as much are equally far from 1, and less than a thousandth counts as a thousandth.
 
 use super::panes::{Layout, SHORTEST_WINDOW};
 use crate::pipeline::{Column, ColumnType};
@@ -26,8 +27,8 @@ use crate::time::{Millis, format_span, parse_span};
 pub struct RecordFeature {
     /// Its name.
     pub name: String,
-    /// Whether the logarithm of one more is taken.
-    pub(super) log1p: bool,
+    /// What is done with it at last.
+    pub(super) shape: Transform,
     /// Of what.
     pub(super) quantity: Quantity,
     expression: String,
@@ -37,6 +38,27 @@ impl RecordFeature {
     /// The expression that it was read from, with single blanks.
     pub fn expression(&self) -> &str {
         &self.expression
+    }
+}
+
+/// What is done with a quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transform {
+    Nothing,
+    Log1p,
+    Log,
+}
+
+impl Transform {
+    /// The smallest number whose logarithm is taken.
+    const LEAST: f64 = 1e-3;
+
+    pub(super) fn of(self, value: f64) -> f64 {
+        match self {
+            Self::Nothing => value,
+            Self::Log1p => value.ln_1p(),
+            Self::Log => value.max(Self::LEAST).ln(),
+        }
     }
 }
 
@@ -120,7 +142,7 @@ pub(super) struct Reader<'a, E> {
 struct Draft {
     name: String,
     expression: String,
-    log1p: bool,
+    shape: Transform,
     body: Body,
 }
 
@@ -190,9 +212,10 @@ impl<E> Reader<'_, E> {
 
     fn draft(&self, name: &str, text: &str) -> Result<Draft, E> {
         let expression = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let (log1p, inner) = match whole_call(&expression) {
-            Some(("log1p", inner)) => (true, inner),
-            _ => (false, expression.as_str()),
+        let (shape, inner) = match whole_call(&expression) {
+            Some(("log1p", inner)) => (Transform::Log1p, inner),
+            Some(("log", inner)) => (Transform::Log, inner),
+            _ => (Transform::Nothing, expression.as_str()),
         };
         let body = self.body(name, text, inner)?;
         let may_be_negative =
@@ -207,11 +230,11 @@ impl<E> Reader<'_, E> {
             },
             _ => false,
         };
-        if log1p && is_signed {
-            let problem = "log1p is for values that are never negative: give the column a min in [input.ranges]";
+        if shape != Transform::Nothing && is_signed {
+            let problem = "a logarithm is of values that are never negative: give the column a min in [input.ranges]";
             return self.fail(name, format!("`{text}`: {problem}"));
         }
-        Ok(Draft { name: name.to_owned(), log1p, body, expression: expression.clone() })
+        Ok(Draft { name: name.to_owned(), shape, body, expression: expression.clone() })
     }
 
     fn body(&self, name: &str, text: &str, inner: &str) -> Result<Body, E> {
@@ -304,7 +327,7 @@ impl<E> Reader<'_, E> {
 }
 
 fn finish(draft: Draft, relations: &[Relation]) -> RecordFeature {
-    let Draft { name, expression, log1p, body } = draft;
+    let Draft { name, expression, shape, body } = draft;
     let quantity = match body {
         Body::Own(quantity) => quantity,
         Body::Past { key, of } => {
@@ -329,7 +352,7 @@ fn finish(draft: Draft, relations: &[Relation]) -> RecordFeature {
             }
         }
     };
-    RecordFeature { name, log1p, quantity, expression }
+    RecordFeature { name, shape, quantity, expression }
 }
 
 fn cycle_of<'a>(function: &str, arguments: &'a str) -> Option<(Cycle, Shape, &'a str)> {

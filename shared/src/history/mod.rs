@@ -190,7 +190,7 @@ impl History {
         self.look_up(features, line, time);
         for feature in &features.features {
             let value = self.value(features, feature.quantity, line, time);
-            values.push(if feature.log1p { value.ln_1p() } else { value });
+            values.push(feature.shape.of(value));
         }
         self.remember(features, line, time);
     }

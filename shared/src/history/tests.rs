@@ -43,6 +43,7 @@ const ALL: &str = r#"
     min_1d = "min(amount) by shop over 1d"
     max_7d = "max(amount) by shop over 7d"
     ratio = "log1p(ratio(amount) by user over 30d)"
+    log_ratio = "log(ratio(amount) by user over 30d)"
     deviation = "deviation(amount) by shop over 7d"
     since = "log1p(seconds_since_last() by user)"
     distance = "distance(lat, lon) by user"
@@ -158,6 +159,7 @@ fn by_definition(rows: &[Row], index: usize) -> Vec<f64> {
         or(&window_by_definition(&of_shop, now, "1d", hour), amount, |v| v.iter().copied().fold(f64::MAX, f64::min)),
         or(&week_of_shop, amount, |v| v.iter().copied().fold(0.0, f64::max)),
         ratio.ln_1p(),
+        ratio.max(0.001).ln(),
         if spread == 0.0 { 0.0 } else { (amount - mean(&week_of_shop)) / spread },
         (last.map_or(30 * DAY, |last| now - last.4) as f64 / 1000.0).ln_1p(),
         trip.unwrap_or(0.0),
@@ -288,9 +290,9 @@ fn what_a_feature_may_not_be_is_said() {
         ("distance(lat) by user", "is no feature of a record"),
         ("hour(amount)", "`amount` is not of type datetime"),
         ("sin(amount)", "is no feature of a record"),
-        ("log1p(sin(hour(at)))", "log1p is for values that are never negative"),
-        ("log1p(deviation(amount) by user over 1d)", "log1p is for values that are never negative"),
-        ("log1p(lat)", "log1p is for values that are never negative"),
+        ("log1p(sin(hour(at)))", "a logarithm is of values that are never negative"),
+        ("log1p(deviation(amount) by user over 1d)", "a logarithm is of values that are never negative"),
+        ("log1p(lat)", "a logarithm is of values that are never negative"),
         ("amount by user", "because a column by itself has no past"),
         ("log1p(", "is no feature of a record"),
         ("", "there is no column ``"),

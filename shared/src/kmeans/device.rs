@@ -1,82 +1,139 @@
 //! Passes over the points on a device that tensors are sent to.
 
+mod program;
+
 use burn::tensor::Tensor;
 
+use self::program::Program;
 use super::lloyd::{Farthest, Limits, Run, Start, Totals, squared_shift};
 use super::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops;
 use crate::ops::cpu::{CHUNK, Evaluation};
+use crate::ops::cube::models::Model;
 
-/// As [`super::lloyd::lloyd`].
+/// As [`super::lloyd::lloyd`]: on a GPU in one program, elsewhere with plain operations, one run after the other.
 pub(super) fn lloyd(
     points: &Points,
     starts: Vec<Start<'_>>,
     limits: Limits,
     on_run: &(dyn Fn() + Sync),
 ) -> Result<Vec<Run>, KMeansError> {
-    let run = |start: Start<'_>| {
-        let run = one_run(points, start, limits);
-        on_run();
-        run
-    };
-    starts.into_iter().map(run).collect()
+    let mut runs: Vec<Running<'_>> = starts.into_iter().map(Running::new).collect();
+    match Program::new(points) {
+        _ if limits.max_iter == 0 => runs.iter().for_each(|_| on_run()),
+        Some(program) => program.finish(&mut runs, limits, on_run)?,
+        None => {
+            for run in &mut runs {
+                run.finish(points, limits)?;
+                on_run();
+            }
+        }
+    }
+    let clusters = evaluate(points, &runs)?;
+    runs.into_iter().zip(clusters).map(|(run, clusters)| run.stopped(points, clusters)).collect()
 }
 
-fn one_run(points: &Points, start: Start<'_>, limits: Limits) -> Result<Run, KMeansError> {
-    let (mut centroids, mut n_iter) = (start.centroids, 0);
-    while n_iter < limits.max_iter {
-        n_iter += 1;
-        let mut totals = Totals::zeros(&centroids);
-        points.each_tensor(start.members, |_, x| {
-            let part = ops::assign_and_accumulate(x, &centroids.to_tensor(points.device()));
+/// A run in progress.
+struct Running<'a> {
+    centroids: Matrix,
+    n_iter: usize,
+    members: Option<&'a Members>,
+    tolerance: f64,
+    keep_labels: bool,
+}
+
+impl<'a> Running<'a> {
+    fn new(start: Start<'a>) -> Self {
+        let Start { centroids, members, tolerance, keep_labels } = start;
+        Self { centroids, n_iter: 0, members, tolerance, keep_labels }
+    }
+
+    /// As the GPU's kernels take it.
+    fn model(&self, leaf: i32) -> Model<'_> {
+        Model { centroids: self.centroids.values(), n_iter: self.n_iter, leaf, tolerance: self.tolerance as f32 }
+    }
+
+    /// Runs to the end, with plain operations.
+    fn finish(&mut self, points: &Points, limits: Limits) -> Result<(), KMeansError> {
+        while self.n_iter < limits.max_iter && !self.round(points, limits)? {}
+        Ok(())
+    }
+
+    /// One round with plain operations; whether the run stops.
+    fn round(&mut self, points: &Points, limits: Limits) -> Result<bool, KMeansError> {
+        let mut totals = Totals::zeros(&self.centroids);
+        points.each_tensor(self.members, |_, x| {
+            let part = ops::assign_and_accumulate(x, &self.centroids.to_tensor(points.device()));
             totals.sums.iter_mut().zip(&part.sums).for_each(|(total, part)| *total += part);
             totals.counts.iter_mut().zip(&part.counts).for_each(|(total, part)| *total += *part as i64);
+            Ok(())
         })?;
         if totals.n_empty() > 0 {
             let mut farthest = Farthest::for_empty(&totals);
             let mut row = vec![0.0; points.n_features()];
-            each_nearest(points, &centroids, start.members, |index, label, distance| {
-                points.rows().row(index, &mut row)?;
-                farthest.offer(label, distance, &row);
+            each_nearest(points, &self.centroids, self.members, |index, label, distance| {
+                if farthest.wants(distance) {
+                    points.rows().row(index, &mut row)?;
+                    farthest.offer(label, distance, &row);
+                }
                 Ok(())
             })?;
             totals.fill_empty(&farthest);
         }
-        let next = totals.means(&centroids);
-        let shift = squared_shift(&centroids, &next);
-        centroids = next;
-        if shift <= start.tolerance {
-            break;
-        }
+        let next = totals.means(&self.centroids);
+        let shift = squared_shift(&self.centroids, &next);
+        self.centroids = next;
+        self.n_iter += 1;
+        Ok(shift <= self.tolerance || self.n_iter >= limits.max_iter)
     }
-    let clusters = evaluate(points, &centroids, start.members)?;
-    let labels = match start.members {
-        _ if !start.keep_labels => Vec::new(),
-        Some(members) => labels(points, &centroids, members)?,
-        None => labels(points, &centroids, &Members::all(points))?,
-    };
-    Ok(Run { centroids, n_iter, clusters, labels })
+
+    /// What the clusters are like, with plain operations.
+    fn evaluate(&self, points: &Points) -> Result<Evaluation, KMeansError> {
+        let mut evaluation = Evaluation::empty(self.centroids.n_samples());
+        each_nearest(points, &self.centroids, self.members, |index, label, distance| {
+            evaluation.add(index, label, distance);
+            Ok(())
+        })?;
+        Ok(evaluation)
+    }
+
+    /// The run, after its end.
+    fn stopped(self, points: &Points, clusters: Evaluation) -> Result<Run, KMeansError> {
+        let labels = if self.keep_labels { nearest_labels(points, &self.centroids, self.members)? } else { Vec::new() };
+        Ok(Run { centroids: self.centroids, n_iter: self.n_iter, clusters, labels })
+    }
 }
 
-/// What the clusters are like.
-fn evaluate(points: &Points, centroids: &Matrix, members: Option<&Members>) -> Result<Evaluation, KMeansError> {
-    let mut evaluation = Evaluation::empty(centroids.n_samples());
-    each_nearest(points, centroids, members, |index, label, distance| {
-        evaluation.add(index, label, distance);
-        Ok(())
-    })?;
-    Ok(evaluation)
+/// What the clusters of each run are like.
+fn evaluate(points: &Points, runs: &[Running<'_>]) -> Result<Vec<Evaluation>, KMeansError> {
+    let on_gpu = Program::new(points).map(|program| program.evaluate(runs)).transpose()?;
+    let on_gpu = on_gpu.unwrap_or_else(|| vec![None; runs.len()]);
+    let plain = |(run, done): (&Running<'_>, Option<Evaluation>)| done.map_or_else(|| run.evaluate(points), Ok);
+    runs.iter().zip(on_gpu).map(plain).collect()
 }
 
 /// As [`super::lloyd::labels`].
 pub(super) fn labels(points: &Points, centroids: &Matrix, members: &Members) -> Result<Vec<Vec<u16>>, KMeansError> {
-    let mut labels = vec![Vec::new(); points.n_chunks()];
-    each_nearest(points, centroids, Some(members), |index, label, _| {
-        labels[index / CHUNK].push(label as u16);
+    nearest_labels(points, centroids, Some(members))
+}
+
+/// As [`labels`], of all points without members. The distances stay on the device: to read them takes as long as to
+/// read the labels.
+fn nearest_labels(
+    points: &Points,
+    centroids: &Matrix,
+    members: Option<&Members>,
+) -> Result<Vec<Vec<u16>>, KMeansError> {
+    let centroids: Tensor<2> = centroids.to_tensor(points.device()); // (n_clusters, n_features)
+    let mut chunks = vec![Vec::new(); points.n_chunks()];
+    points.each_tensor(members, |indices, x| {
+        let (labels, _) = ops::nearest(x, &centroids); // (rows), (rows)
+        let labels = labels.into_data();
+        indices.zip(labels.iter::<i32>()).for_each(|(index, label)| chunks[index / CHUNK].push(label as u16));
         Ok(())
     })?;
-    Ok(labels)
+    Ok(chunks)
 }
 
 /// Calls `visit` with the index, the label and the squared distance of each member, in order.
@@ -87,12 +144,13 @@ fn each_nearest(
     mut visit: impl FnMut(usize, usize, f32) -> Result<(), KMeansError>,
 ) -> Result<(), KMeansError> {
     let centroids: Tensor<2> = centroids.to_tensor(points.device()); // (n_clusters, n_features)
-    let mut nearest = Vec::new();
     points.each_tensor(members, |indices, x| {
         let (labels, distances) = ops::nearest(x, &centroids); // (rows), (rows)
         let (labels, distances) = (labels.into_data(), distances.into_data());
         let found = labels.iter::<i32>().zip(distances.iter::<f32>());
-        nearest.extend(indices.zip(found).map(|(index, (label, distance))| (index, label as usize, distance)));
-    })?;
-    nearest.into_iter().try_for_each(|(index, label, distance)| visit(index, label, distance))
+        indices.zip(found).try_for_each(|(index, (label, distance))| visit(index, label as usize, distance))
+    })
 }
+
+#[cfg(test)]
+mod tests;

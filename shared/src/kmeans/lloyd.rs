@@ -136,9 +136,14 @@ impl Farthest {
         Self { points: Vec::new(), most: totals.n_empty() + totals.counts.len() }
     }
 
+    /// Whether the next point in order, at this distance, is one of them so far.
+    pub(super) fn wants(&self, distance: f32) -> bool {
+        self.points.len() < self.most || self.points.last().is_some_and(|last| last.distance < distance)
+    }
+
     /// Looks at the next point in order.
     pub(super) fn offer(&mut self, label: usize, distance: f32, row: &[f32]) {
-        if self.points.len() == self.most && self.points.last().is_none_or(|last| last.distance >= distance) {
+        if !self.wants(distance) {
             return;
         }
         let at = self.points.partition_point(|point| point.distance >= distance);

@@ -7,6 +7,7 @@ mod elbow;
 mod fit;
 mod lloyd;
 mod members;
+mod pace;
 mod points;
 mod seeding;
 mod sweep;

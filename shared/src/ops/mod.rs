@@ -1,9 +1,11 @@
 //! The tensor operations that clustering is made of.
 //!
-//! Each operation has a plain reference in tensor operations, which runs on every device, and on the CPU
-//! backend a fused kernel that reads the points once. Tests hold the two together.
+//! Each operation has a plain reference in tensor operations, which runs on every device, and fused kernels that
+//! read the points once: one for the CPU and one for GPUs. Tests hold them together.
 
 pub(crate) mod cpu;
+pub(crate) mod cube;
+mod extension;
 mod flex;
 pub mod reference;
 
@@ -58,24 +60,28 @@ pub struct TreeLinks {
 ///
 /// `x` is `(n_samples, n_features)`, `centroids` `(n_clusters, n_features)`, both finite float32 on one device.
 pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
-    if is_flex(x) { flex::assign_and_accumulate(x, centroids) } else { reference::assign_and_accumulate(x, centroids) }
+    if has_kernel(x, centroids) {
+        extension::assign_and_accumulate(x, centroids)
+    } else {
+        reference::assign_and_accumulate(x, centroids)
+    }
 }
 
 /// Each point's nearest centroid: its index, the lowest on a tie, and the squared distance to it; both `(n_samples)`.
 ///
 /// As [`assign_and_accumulate`], without the sums.
 pub fn nearest(x: &Tensor<2>, centroids: &Tensor<2>) -> (Tensor<1, Int>, Tensor<1>) {
-    if is_flex(x) {
-        return flex::nearest(x, centroids);
+    if has_kernel(x, centroids) {
+        return extension::nearest(x, centroids);
     }
-    let assignment = assign_and_accumulate(x, centroids);
+    let assignment = reference::assign_and_accumulate(x, centroids);
     (assignment.labels, assignment.squared_distances)
 }
 
 /// What each of `candidates` `(n_candidates, n_features)` would leave of `closest` `(n_samples)`.
 pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {
-    if is_flex(x) {
-        flex::candidate_distances(x, closest, candidates)
+    if has_kernel(x, candidates) {
+        extension::candidate_distances(x, closest, candidates)
     } else {
         reference::candidate_distances(x, closest, candidates)
     }
@@ -83,11 +89,17 @@ pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tens
 
 /// Leads each point of `x` down the tree whose nodes have `centers` `(n_nodes, n_features)`.
 pub fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> Descent {
-    if is_flex(x) { flex::descend(x, centers, links) } else { reference::descend(x, centers, links) }
+    if has_kernel(x, centers) { extension::descend(x, centers, links) } else { reference::descend(x, centers, links) }
 }
 
-fn is_flex(x: &Tensor<2>) -> bool {
-    matches!(x.device().as_dispatch(), DispatchDevice::Flex(_))
+/// Whether the device of `x` has a fused kernel; a GPU says by its limits whether it can run it.
+fn has_kernel(x: &Tensor<2>, centers: &Tensor<2>) -> bool {
+    match x.device().as_dispatch() {
+        DispatchDevice::Flex(_) => true,
+        DispatchDevice::Cube(device) => cube::can_run(device, x.dims(), centers.dims()[0]),
+        #[allow(unreachable_patterns)]
+        _ => false,
+    }
 }
 
 #[cfg(test)]

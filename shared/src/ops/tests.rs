@@ -2,7 +2,6 @@ use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 
 use super::*;
-use crate::device::{DeviceRequest, choose};
 use crate::matrix::Matrix;
 
 fn tensor(n_features: usize, values: &[f32]) -> Tensor<2> {
@@ -95,20 +94,13 @@ fn a_tie_goes_to_the_lowest_index() {
 /// The path that a GPU takes, run on a software adapter where there is one: `mesa-vulkan-drivers` on Debian.
 #[test]
 fn the_gpu_path_gives_what_the_reference_gives() {
-    let gpu = match choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software)) {
-        Ok(chosen) => chosen,
-        Err(error) => {
-            assert!(std::env::var_os("ATALAYA_REQUIRE_SOFTWARE_GPU").is_none(), "{error}");
-            eprintln!("skipped: no GPU and no software adapter ({error}); install mesa-vulkan-drivers");
-            return;
-        }
-    };
+    let Some(gpu) = super::cube::tests::gpu() else { return };
     let d = 5;
     let values: Vec<f32> = (0..5000 * d).map(|i| ((i * 7919) % 1013) as f32 - 500.0).collect();
     let matrix = Matrix::from_values(d, values.clone());
-    let (on_gpu, on_cpu) = (matrix.to_tensor(&gpu.device), matrix.to_tensor(&Device::flex()));
+    let (on_gpu, on_cpu) = (matrix.to_tensor(&gpu), matrix.to_tensor(&Device::flex()));
     let centers = Matrix::from_values(d, values[..20 * d].to_vec());
-    let (gpu_centers, cpu_centers) = (centers.to_tensor(&gpu.device), centers.to_tensor(&Device::flex()));
+    let (gpu_centers, cpu_centers) = (centers.to_tensor(&gpu), centers.to_tensor(&Device::flex()));
     same_assignment(&assign_and_accumulate(&on_gpu, &gpu_centers), &assign_and_accumulate(&on_cpu, &cpu_centers));
 
     let five = |tensor: &Tensor<2>| tensor.clone().narrow(0, 0, 5);

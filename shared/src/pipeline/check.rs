@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use super::file::{
-    self, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile,
+    self, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile, RangeEntry,
 };
 use super::{
-    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, KSelection, Pipeline, PipelineError, Records,
-    Scaling, Scored, Sessions, ThresholdPolicy,
+    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, KSelection, Pipeline, PipelineError,
+    Records, Scaling, Scored, Sessions, ThresholdPolicy, currency, label,
 };
 use crate::features::Feature;
 use crate::history::RecordFeatures;
@@ -31,8 +31,18 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let checker = Checker { origin };
     checker.name("name", &file.name)?;
     let mut columns = checker.columns(&file.input)?;
+    let currency = file.currency.as_ref().map(|section| currency::check(&checker, section, &columns)).transpose()?;
+    let label = file.label.as_ref().map(|section| label::check(&checker, section, &columns)).transpose()?;
+    if let Some(currency) = &currency {
+        label::check_not_read(&checker, "[currency] column", currency.column, label.as_ref(), &columns)?;
+    }
     let entity = checker.entity(&file.entity, &columns)?;
     let scored = checker.scored(&file, &entity, &columns)?;
+    if let Scored::Records(records) = &scored {
+        for column in records.features.columns() {
+            label::check_not_read(&checker, "[features]", column, label.as_ref(), &columns)?;
+        }
+    }
     needed_columns(&scored, &columns).into_iter().chain([entity.key]).for_each(|index| columns[index].needed = true);
     let cancellations = match &file.cancellations {
         Some(section) => Some(checker.cancellations(section)?),
@@ -43,6 +53,9 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         topic: checker.topic("[input] topic", &file.input.topic)?,
         erroneous_topic: checker.topic("[outputs] erroneous", &file.outputs.erroneous)?,
         name: file.name,
+        format: checker.format(file.input.format.as_deref())?,
+        currency,
+        label,
         datetime_formats: file.input.datetime_formats,
         max_record_bytes: checker.limit(
             "[input] max_record_bytes",
@@ -68,12 +81,12 @@ fn needed_columns(scored: &Scored, columns: &[Column]) -> Vec<usize> {
     }
 }
 
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     origin: &'a str,
 }
 
 impl Checker<'_> {
-    fn error<T>(&self, place: &str, problem: impl Into<String>) -> Result<T, PipelineError> {
+    pub(super) fn error<T>(&self, place: &str, problem: impl Into<String>) -> Result<T, PipelineError> {
         Err(PipelineError::Invalid { origin: self.origin.to_owned(), place: place.to_owned(), problem: problem.into() })
     }
 
@@ -91,10 +104,15 @@ impl Checker<'_> {
         Ok(topic.to_owned())
     }
 
-    fn columns(&self, input: &InputSection) -> Result<Vec<Column>, PipelineError> {
-        if let Some(format) = input.format.as_deref().filter(|format| *format != "csv") {
-            return self.error("[input] format", format!("`{format}` is not supported: use \"csv\""));
+    fn format(&self, format: Option<&str>) -> Result<InputFormat, PipelineError> {
+        match format {
+            None | Some("csv") => Ok(InputFormat::Csv),
+            Some("json") => Ok(InputFormat::Json),
+            Some(other) => self.error("[input] format", format!("`{other}` is not supported: use \"csv\" or \"json\"")),
         }
+    }
+
+    fn columns(&self, input: &InputSection) -> Result<Vec<Column>, PipelineError> {
         let mut columns = input.columns.iter().map(|declared| self.column(declared)).collect::<Result<Vec<_>, _>>()?;
         if columns.is_empty() {
             return self.error("[input] columns", "at least one column is needed");
@@ -116,8 +134,12 @@ impl Checker<'_> {
     }
 
     fn column(&self, declared: &str) -> Result<Column, PipelineError> {
-        let (name, kind) = match declared.rsplit_once(':') {
-            None => (declared, ColumnType::Text),
+        let (known, optional) = match declared.strip_suffix('?') {
+            Some(known) => (known, true),
+            None => (declared, false),
+        };
+        let (name, kind) = match known.rsplit_once(':') {
+            None => (known, ColumnType::Text),
             Some((name, "text")) => (name, ColumnType::Text),
             Some((name, "int")) => (name, ColumnType::Integer),
             Some((name, "float")) => (name, ColumnType::Float),
@@ -128,7 +150,7 @@ impl Checker<'_> {
             }
         };
         let range = (f64::NEG_INFINITY, f64::INFINITY);
-        Ok(Column { name: name.to_owned(), kind, aliases: Vec::new(), range, needed: false })
+        Ok(Column { name: name.to_owned(), kind, aliases: Vec::new(), range, optional, needed: false })
     }
 
     fn apply_aliases(&self, input: &InputSection, columns: &mut [Column]) -> Result<(), PipelineError> {
@@ -145,13 +167,26 @@ impl Checker<'_> {
             if !matches!(columns[index].kind, ColumnType::Integer | ColumnType::Float) {
                 return self.error("[input.ranges]", format!("`{name}` is not of type int or float"));
             }
-            let range = (entry.min.unwrap_or(f64::NEG_INFINITY), entry.max.unwrap_or(f64::INFINITY));
-            if range.0.is_nan() || range.1.is_nan() || range.0 > range.1 {
-                return self.error("[input.ranges]", format!("`{name}`: min must not be above max"));
-            }
-            columns[index].range = range;
+            columns[index].range = self.range(name, entry)?;
         }
         Ok(())
+    }
+
+    /// The smallest and the largest valid number.
+    fn range(&self, name: &str, entry: &RangeEntry) -> Result<(f64, f64), PipelineError> {
+        let error = |problem: &str| self.error("[input.ranges]", format!("`{name}`: {problem}"));
+        let max = entry.max.unwrap_or(f64::INFINITY);
+        let least = match (entry.min, entry.above) {
+            (Some(_), Some(_)) => return error("give min or above, not both: above leaves its own value out"),
+            (None, Some(above)) if !above.is_finite() => return error("above must be a number"),
+            (None, Some(above)) => above.next_up(),
+            (min, None) => min.unwrap_or(f64::NEG_INFINITY),
+        };
+        match entry.above {
+            Some(_) if max.is_nan() || least > max => error("above must be below max"),
+            None if least.is_nan() || max.is_nan() || least > max => error("min must not be above max"),
+            _ => Ok((least, max)),
+        }
     }
 
     fn columns_differ(&self, columns: &[Column]) -> Result<(), PipelineError> {
@@ -164,7 +199,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn resolve(&self, place: &str, name: &str, columns: &[Column]) -> Result<usize, PipelineError> {
+    pub(super) fn resolve(&self, place: &str, name: &str, columns: &[Column]) -> Result<usize, PipelineError> {
         match columns.iter().position(|column| column.name == name) {
             Some(index) => Ok(index),
             None => {

@@ -87,7 +87,26 @@ pub(super) struct InputSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct RangeEntry {
     pub min: Option<f64>,
+    pub above: Option<f64>,
     pub max: Option<f64>,
+}
+
+/// `[currency]`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct CurrencySection {
+    pub column: String,
+    pub amount: String,
+    pub base: String,
+    #[serde(default)]
+    pub rates: BTreeMap<String, f64>,
+}
+
+/// `[label]`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct LabelSection {
+    pub column: Option<String>,
+    pub header: Option<String>,
+    pub normal: Option<Vec<String>>,
 }
 
 /// `[entity]`.
@@ -148,6 +167,8 @@ pub(super) struct OutputsSection {
 pub(super) struct PipelineFile {
     pub name: String,
     pub input: InputSection,
+    pub currency: Option<CurrencySection>,
+    pub label: Option<LabelSection>,
     pub entity: EntitySection,
     pub history: Option<HistorySection>,
     pub cancellations: Option<CancellationsSection>,
@@ -163,6 +184,10 @@ struct TopLevel {
     _name: de::IgnoredAny,
     #[serde(rename = "input")]
     _input: de::IgnoredAny,
+    #[serde(rename = "currency")]
+    _currency: Option<de::IgnoredAny>,
+    #[serde(rename = "label")]
+    _label: Option<de::IgnoredAny>,
     #[serde(rename = "entity")]
     _entity: de::IgnoredAny,
     #[serde(rename = "history")]
@@ -191,6 +216,8 @@ pub(super) fn read(text: &str, origin: &str) -> Result<PipelineFile, PipelineErr
     Ok(PipelineFile {
         name,
         input: reader.required(&mut top, "input")?,
+        currency: reader.optional(&mut top, "currency")?,
+        label: reader.optional(&mut top, "label")?,
         entity: reader.required(&mut top, "entity")?,
         history: reader.optional(&mut top, "history")?,
         cancellations: reader.optional(&mut top, "cancellations")?,

@@ -4,7 +4,9 @@
 //! program may rely on it: names that are referred to exist, spans and formats make sense, outputs are named.
 
 mod check;
+mod currency;
 mod file;
+mod label;
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +16,40 @@ use crate::features::Feature;
 use crate::history::RecordFeatures;
 use crate::time::Millis;
 
+pub use currency::Currency;
 pub use file::{Algorithm, KSelection, Scaling, ThresholdPolicy};
+pub use label::Label;
 
-/// The pipeline files that ship with the program, by name.
-const BUILT_IN: [(&str, &str); 2] = [
-    ("invoices", include_str!("../../../resources/pipelines/invoices.toml")),
-    ("invoices-spark", include_str!("../../../resources/pipelines/invoices-spark.toml")),
+/// A pipeline file that ships with the program.
+struct Shipped {
+    name: &'static str,
+    text: &'static str,
+    /// Sample data: history to train on, and what came after it.
+    samples: Option<[&'static str; 2]>,
+}
+
+const SHIPPED: [Shipped; 4] = [
+    Shipped {
+        name: "invoices",
+        text: include_str!("../../../resources/pipelines/invoices.toml"),
+        samples: Some(["resources/training.csv", "resources/production.csv"]),
+    },
+    Shipped {
+        name: "invoices-spark",
+        text: include_str!("../../../resources/pipelines/invoices-spark.toml"),
+        samples: Some(["resources/training.csv", "resources/production.csv"]),
+    },
+    Shipped {
+        name: "transactions",
+        text: include_str!("../../../resources/pipelines/transactions.toml"),
+        samples: Some(["resources/transactions/training.jsonl.gz", "resources/transactions/production.jsonl.gz"]),
+    },
+    // Somebody else's data, which are theirs to get.
+    Shipped {
+        name: "fraud-handbook",
+        text: include_str!("../../../resources/pipelines/fraud-handbook.toml"),
+        samples: None,
+    },
 ];
 
 /// What is wrong with a pipeline file.
@@ -90,6 +120,28 @@ pub enum ColumnType {
     Datetime,
 }
 
+/// How a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputFormat {
+    /// One CSV record, without a header.
+    Csv,
+    /// One JSON object.
+    Json,
+}
+
+impl InputFormat {
+    /// The format of a file's records when its name tells it, compressed (`.gz`) or not.
+    pub fn of_file(path: &Path) -> Option<Self> {
+        let is = |path: &Path, ending: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+        let name = path.file_name().map(Path::new)?;
+        let name = if is(name, "gz") { Path::new(name.file_stem()?) } else { name };
+        if ["jsonl", "ndjson", "json"].iter().any(|ending| is(name, ending)) {
+            return Some(Self::Json);
+        }
+        is(name, "csv").then_some(Self::Csv)
+    }
+}
+
 /// A column of the input.
 #[derive(Debug, Clone)]
 pub struct Column {
@@ -97,10 +149,12 @@ pub struct Column {
     pub name: String,
     /// The type of its values.
     pub kind: ColumnType,
-    /// Other names that a file's header may give it.
+    /// Other names that a file's header or a JSON object may give it.
     pub aliases: Vec<String>,
     /// The smallest and the largest value that is valid.
     pub range: (f64, f64),
+    /// Whether a file's header may lack it; every value is missing then.
+    pub optional: bool,
     /// Whether an empty field makes the line erroneous: the key, and every number that a feature reads.
     pub needed: bool,
 }
@@ -217,12 +271,18 @@ pub struct Pipeline {
     pub name: String,
     /// The topic its records come from.
     pub topic: String,
+    /// How its records are written.
+    pub format: InputFormat,
     /// The columns of a record, in order.
     pub columns: Vec<Column>,
     /// Formats of the datetime columns.
     pub datetime_formats: Vec<String>,
     /// A longer record is erroneous.
     pub max_record_bytes: usize,
+    /// Amounts in several currencies, when there are any.
+    pub currency: Option<Currency>,
+    /// Where records say what they are, when they do.
+    pub label: Option<Label>,
     /// What is scored.
     pub entity: Entity,
     /// Cancellations, when they are counted.
@@ -241,18 +301,23 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError`], in one sentence that names the file, the place and what would be right.
     pub fn load(name_or_file: &str) -> Result<Self, PipelineError> {
-        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_file) {
+        if let Some(Shipped { name, text, .. }) = SHIPPED.iter().find(|shipped| shipped.name == name_or_file) {
             return Self::parse(text, &format!("pipeline `{name}`"));
         }
         let path = Path::new(name_or_file);
         let looks_like_file = path.extension().is_some() || path.components().count() > 1;
         if !looks_like_file && !path.exists() {
-            let known = BUILT_IN.map(|(name, _)| name).join(", ");
+            let known = SHIPPED.map(|shipped| shipped.name).join(", ");
             return Err(PipelineError::Unknown { name: name_or_file.to_owned(), known });
         }
         let text =
             std::fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, &path.display().to_string())
+    }
+
+    /// The sample data of a pipeline that ships, history and what came after it, where it has some; of any other, none.
+    pub fn samples(&self) -> Option<[&'static str; 2]> {
+        SHIPPED.iter().find(|shipped| shipped.name == self.name)?.samples
     }
 
     /// Reads a pipeline from TOML; `origin` names it in errors.
@@ -261,6 +326,12 @@ impl Pipeline {
     /// [`PipelineError`], as [`Pipeline::load`].
     pub fn parse(text: &str, origin: &str) -> Result<Self, PipelineError> {
         check::check(file::read(text, origin)?, origin)
+    }
+
+    /// The same pipeline for records that are written in another way.
+    pub fn with_format(mut self, format: InputFormat) -> Self {
+        self.format = format;
+        self
     }
 
     /// The names of the features, in order.
@@ -336,6 +407,9 @@ impl Pipeline {
         facts.extend(customer.iter().map(|&column| format!("customer {}", name(column))));
         facts.extend(self.cancellations.iter().map(|Cancellations { key_prefix, window, slide, .. }| {
             format!("cancellations {key_prefix} window {window} ms slide {slide} ms")
+        }));
+        facts.extend(self.currency.iter().map(|Currency { column, amount, base, .. }| {
+            format!("currency {} in {base} by {}", name(*amount), name(*column))
         }));
         facts.join("\n")
     }

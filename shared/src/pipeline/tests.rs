@@ -13,9 +13,12 @@ fn replaced(from: &str, to: &str) -> String {
 
 #[test]
 fn the_pipelines_that_ship_are_valid() {
-    for (name, _) in BUILT_IN {
+    for Shipped { name, .. } in SHIPPED {
         let pipeline = Pipeline::load(name).unwrap();
         assert_eq!(pipeline.name, name);
+    }
+    for name in ["invoices", "invoices-spark"] {
+        let pipeline = Pipeline::load(name).unwrap();
         assert_eq!(pipeline.feature_names(), ["AvgUnitPrice", "MinUnitPrice", "MaxUnitPrice", "Time", "NumberItems"]);
         assert_eq!(
             pipeline.output_topics(),
@@ -91,6 +94,11 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (replaced("[entity]", "[entity"), "is not valid TOML"),
         (replaced("name = \"invoices\"", "name = \"../x\""), "`../x` is no name"),
         (replaced("min = 0.0", "min = 0.0, max = -1.0"), "min must not be above max"),
+        (replaced("min = 0.0", "min = nan"), "`UnitPrice`: min must not be above max"),
+        (replaced("min = 0.0", "min = 0.0, above = 0.0"), "`UnitPrice`: give min or above, not both"),
+        (replaced("min = 0.0", "above = 1.0, max = 1.0"), "`UnitPrice`: above must be below max"),
+        (replaced("min = 0.0", "above = inf"), "`UnitPrice`: above must be a number"),
+        (replaced("UnitPrice:float", "UnitPrice?:float"), "there is no column `UnitPrice`"),
     ];
     for (text, expected) in cases {
         let found = problem(&text);
@@ -159,6 +167,10 @@ fn another_meaning_of_the_state_is_another_layout() {
     for (from, to) in changes {
         assert_ne!(layout(&replaced(from, to)), layout(INVOICES), "{from} to {to}");
     }
+    let currency = with(CURRENCY, "", "");
+    assert_ne!(layout(&currency), layout(INVOICES));
+    assert_ne!(layout(&with(CURRENCY, "EUR", "CHF")), layout(&currency));
+    assert_eq!(layout(&with(CURRENCY, "0.92", "0.93")), layout(&currency), "rates change every day");
     for (from, to) in [("max_open = 1_000_000", "max_open = 7"), ("\"1s\"", "\"2s\""), ("= 0.99", "= 0.9")] {
         assert_eq!(layout(&replaced(from, to)), layout(INVOICES), "{from} to {to}");
     }
@@ -171,4 +183,126 @@ fn a_pipeline_that_is_not_there_is_named() {
     assert!(
         Pipeline::load("no/such.toml").unwrap_err().to_string().starts_with("cannot read pipeline file no/such.toml")
     );
+}
+
+#[test]
+fn a_format_is_csv_where_none_is_named() {
+    let format = |text: &str| Pipeline::parse(text, "test.toml").unwrap().format;
+    assert_eq!(format(INVOICES), InputFormat::Csv);
+    assert_eq!(format(&replaced("format = \"csv\"", "")), InputFormat::Csv);
+    assert_eq!(format(&replaced("format = \"csv\"", "format = \"json\"")), InputFormat::Json);
+}
+
+#[test]
+fn the_name_of_a_file_tells_the_format_of_its_records() {
+    let format = |name: &str| InputFormat::of_file(Path::new(name));
+    for name in ["a.jsonl", "a.ndjson", "b.c/a.JSON", "a.csv.jsonl", "a.jsonl.gz", "a.ndjson.GZ"] {
+        assert_eq!(format(name), Some(InputFormat::Json), "{name}");
+    }
+    for name in ["a.csv", "a.CSV", "a.jsonl.csv", "a.csv.gz"] {
+        assert_eq!(format(name), Some(InputFormat::Csv), "{name}");
+    }
+    for name in ["a", "-", "", "a.gz", "a.txt", "a.jsonl/b", ".jsonl", "..", "/"] {
+        assert_eq!(format(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_question_mark_makes_a_column_optional() {
+    let text = replaced("\"Description\"", "\"Description?\"").replace("UnitPrice:float", "UnitPrice:float?");
+    let pipeline = Pipeline::parse(&text, "test.toml").unwrap();
+    let optional: Vec<&str> =
+        pipeline.columns.iter().filter(|column| column.optional).map(|column| column.name.as_str()).collect();
+    assert_eq!(optional, ["Description", "UnitPrice"]);
+    assert_eq!(pipeline.columns[5].kind, ColumnType::Float);
+    assert!(pipeline.columns[5].needed, "a feature reads it");
+}
+
+#[test]
+fn above_is_a_least_value_that_is_left_out() {
+    let range = |entry: &str| Pipeline::parse(&replaced("min = 0.0", entry), "test.toml").unwrap().columns[5].range;
+    assert_eq!(range("above = 0.0"), (5e-324, f64::INFINITY));
+    assert_eq!(range("above = 1.0, max = 2.0"), (1.0 + f64::EPSILON, 2.0));
+    assert_eq!(range("min = 1, max = 1"), (1.0, 1.0));
+}
+
+const CURRENCY: &str = "
+[currency]
+column = \"Country\"
+amount = \"UnitPrice\"
+base = \"EUR\"
+rates = { USD = 0.92, GBP = 1.17 }
+";
+
+const LABEL: &str = "
+[label]
+column = \"Description\"
+header = \"label\"
+normal = [\"fine\"]
+";
+
+fn with(section: &str, from: &str, to: &str) -> String {
+    assert!(section.contains(from), "the section has `{from}`");
+    format!("{INVOICES}{}", section.replacen(from, to, 1))
+}
+
+#[test]
+fn amounts_have_rates_to_the_base() {
+    assert!(Pipeline::parse(INVOICES, "test.toml").unwrap().currency.is_none());
+    let currency = Pipeline::parse(&with(CURRENCY, "", ""), "test.toml").unwrap().currency.unwrap();
+    assert_eq!((currency.column, currency.amount), (7, 5));
+    assert_eq!(["EUR", "USD", "JPY", ""].map(|name| currency.rate(name)), [Some(1.0), Some(0.92), None, None]);
+    let cases = [
+        ("\"Country\"", "\"Contry\"", "[currency] column: there is no column `Contry`; did you mean `Country`?"),
+        ("\"Country\"", "\"Quantity\"", "[currency] column: `Quantity` must be a text column"),
+        ("\"UnitPrice\"", "\"Quantity\"", "[currency] amount: `Quantity` must be of type float"),
+        ("\"UnitPrice\"", "\"Price\"", "[currency] amount: there is no column `Price`"),
+        ("\"EUR\"", "\"\"", "[currency] base: `` is no currency"),
+        ("0.92", "0", "[currency] rates USD: 0 must be a number above 0"),
+        ("0.92", "-1.0", "[currency] rates USD: -1 must be a number above 0"),
+        ("0.92", "nan", "[currency] rates USD: NaN must be a number above 0"),
+        ("0.92", "inf", "[currency] rates USD: inf must be a number above 0"),
+        ("0.92", "\"1\"", "[currency]: invalid type: string"),
+        ("USD", "EUR", "[currency] rates EUR: is the base"),
+        ("USD", "\" USD\"", "[currency] rates  USD: is no currency"),
+        ("rates", "rate", "unknown key `rate` in [currency]; did you mean `rates`?"),
+        ("base = \"EUR\"", "", "[currency]: missing field `base`"),
+    ];
+    for (from, to, expected) in cases {
+        let found = problem(&with(CURRENCY, from, to));
+        assert!(found.contains(expected), "{found}\n  should say: {expected}");
+    }
+}
+
+#[test]
+fn a_label_that_is_not_normal_is_a_scenario() {
+    let label = |section: &str| Pipeline::parse(section, "test.toml").unwrap().label;
+    assert!(label(INVOICES).is_none());
+    let custom = label(&with(LABEL, "", "")).unwrap();
+    assert_eq!((custom.column, custom.header.as_deref()), (Some(2), Some("label")));
+    assert_eq!(custom.scenario(Some(" fine ")), None);
+    assert_eq!(custom.scenario(Some("normal")), Some("normal"));
+    let default = label(&with(LABEL, "normal = [\"fine\"]", "")).unwrap();
+    for normal in [None, Some(""), Some("  "), Some("0"), Some("normal")] {
+        assert_eq!(default.scenario(normal), None, "{normal:?}");
+    }
+    assert_eq!(default.scenario(Some("card_testing ")), Some("card_testing"));
+}
+
+#[test]
+fn a_label_has_a_place_and_nothing_reads_it() {
+    let cases = [
+        ("\"Description\"", "\"Descriptoin\"", "[label] column: there is no column `Descriptoin`; did you mean"),
+        ("\"Description\"", "\"Quantity\"", "[label] column: `Quantity` must be a text column"),
+        ("header = \"label\"", "header = \"\"", "[label] header: must not be empty"),
+        ("normal", "normals", "unknown key `normals` in [label]; did you mean `normal`?"),
+    ];
+    for (from, to, expected) in cases {
+        let found = problem(&with(LABEL, from, to));
+        assert!(found.contains(expected), "{found}\n  should say: {expected}");
+    }
+    let nowhere = problem(&format!("{INVOICES}[label]\nnormal = []\n"));
+    assert!(nowhere.contains("[label]: needs `column`, `header` or both"), "{nowhere}");
+    let read = problem(&(with(LABEL, "Description", "Country") + CURRENCY));
+    assert!(read.contains("[currency] column: `Country` is the column of [label]"), "{read}");
 }

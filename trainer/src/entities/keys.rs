@@ -91,6 +91,12 @@ impl KeyTable {
         (index, true)
     }
 
+    /// Whether the key has a number.
+    pub(super) fn contains(&self, key: &str) -> bool {
+        let Self { keys, numbers, hasher } = self;
+        numbers.find(hasher.hash_one(key.as_bytes()), |&index| keys.bytes(index) == key.as_bytes()).is_some()
+    }
+
     /// Bytes of memory that the table takes.
     pub(super) fn memory(&self) -> usize {
         self.keys.text_bytes() + size_of_val(&self.keys.ends[..]) + self.numbers.allocation_size()

@@ -1,10 +1,14 @@
-//! From lines to entities: the lines of one key together, their features as Polars expressions.
+//! From lines to entities: the lines of one key together, their features as Polars expressions; or, in [`Judging`], each
+//! record by itself.
 //!
 //! The scorer computes the same features line by line, with [`shared::features::Accumulators`]; a test holds the two
 //! together on real data. Between chunks of lines, what Polars computed is in the form of those accumulators, and they say
 //! how it is merged and what it comes to.
 
+mod gathering;
+mod judging;
 mod keys;
+mod labels;
 
 use polars::prelude::*;
 use shared::features::{Accumulators, Aggregate, Feature, Operand, merge, values_of};
@@ -13,7 +17,10 @@ use shared::pipeline::Pipeline;
 use shared::reason::Reason;
 use thiserror::Error;
 
+pub use gathering::Gathering;
+pub use judging::Judging;
 pub use keys::Keys;
+pub use labels::Labels;
 
 use keys::KeyTable;
 
@@ -38,6 +45,8 @@ pub enum EntityError {
 pub enum LeftOut {
     /// It is a cancellation.
     Cancellation,
+    /// Its key stood before.
+    Duplicate,
     /// It breaks a rule.
     Broken(Reason),
 }
@@ -46,6 +55,7 @@ impl std::fmt::Display for LeftOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Cancellation => f.write_str("cancellation"),
+            Self::Duplicate => f.write_str("duplicate_key"),
             Self::Broken(reason) => reason.fmt(f),
         }
     }
@@ -58,6 +68,8 @@ pub struct Entities {
     pub keys: Keys,
     /// Features: `(n_samples, n_features)`.
     pub features: FeatureMatrix,
+    /// What each is known to be, where the pipeline has labels: `(n_samples)`. Nothing is learnt from it.
+    pub labels: Option<Labels>,
     /// How many entities were left out, by reason; one with several reasons counts once, for the first.
     pub left_out: Vec<(LeftOut, usize)>,
 }
@@ -162,7 +174,8 @@ impl<'a> Grouping<'a> {
         keys.truncate(kept);
         states.truncate(kept * n_features);
         states.shrink_to_fit();
-        Ok(Entities { keys, features: FeatureMatrix::from_values(n_features, states), left_out })
+        let features = FeatureMatrix::from_values(n_features, states);
+        Ok(Entities { keys, features, labels: None, left_out })
     }
 }
 

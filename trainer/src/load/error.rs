@@ -94,8 +94,8 @@ pub enum LoadError {
         /// The cause.
         problem: String,
     },
-    /// Headers, and nothing below them.
-    #[error("{files}: there is no row below the header, so there is nothing to learn from")]
+    /// Headers and nothing below them, or no line at all.
+    #[error("{files}: there is no row of data, so there is nothing to learn from")]
     NoRow {
         /// The files.
         files: String,

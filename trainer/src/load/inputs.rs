@@ -3,21 +3,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use shared::pipeline::InputFormat;
+
 use super::LoadError;
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// CSV, compressed by gzip or not.
-    Csv,
+    /// Records one after the other, compressed by gzip or not.
+    Records(InputFormat),
     /// Parquet.
     Parquet,
 }
 
-/// The format that the name of a file tells: what is not Parquet is CSV.
-pub(super) fn format(path: &Path) -> Format {
+/// The format that the name of a file tells; where it tells nothing, the records are as those of the `stream`.
+pub(super) fn format(path: &Path, stream: InputFormat) -> Format {
     let is_parquet = |name: &str| name.eq_ignore_ascii_case("parquet") || name.eq_ignore_ascii_case("pq");
-    if path.extension().and_then(|name| name.to_str()).is_some_and(is_parquet) { Format::Parquet } else { Format::Csv }
+    if path.extension().and_then(|name| name.to_str()).is_some_and(is_parquet) {
+        return Format::Parquet;
+    }
+    Format::Records(InputFormat::of_file(path).unwrap_or(stream))
 }
 
 /// The files that names and patterns stand for, in the order given; those of a pattern in the order of their names.
@@ -82,11 +87,20 @@ mod tests {
 
     #[test]
     fn the_name_tells_the_format() {
-        for name in ["a.parquet", "a.PQ"] {
-            assert_eq!(format(Path::new(name)), Format::Parquet);
-        }
-        for name in ["a.csv", "a.csv.gz", "a.txt", "a"] {
-            assert_eq!(format(Path::new(name)), Format::Csv);
+        let format = |name: &str, stream| format(Path::new(name), stream);
+        for stream in [InputFormat::Csv, InputFormat::Json] {
+            for name in ["a.parquet", "a.PQ"] {
+                assert_eq!(format(name, stream), Format::Parquet);
+            }
+            for name in ["a.csv", "a.csv.gz"] {
+                assert_eq!(format(name, stream), Format::Records(InputFormat::Csv));
+            }
+            for name in ["a.jsonl", "a.ndjson.gz", "a.json"] {
+                assert_eq!(format(name, stream), Format::Records(InputFormat::Json));
+            }
+            for name in ["a.txt", "a", "a.gz"] {
+                assert_eq!(format(name, stream), Format::Records(stream));
+            }
         }
     }
 }

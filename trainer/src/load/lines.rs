@@ -3,7 +3,7 @@
 use polars::prelude::*;
 use shared::features::Operand;
 use shared::line::Value;
-use shared::pipeline::{ColumnType, Pipeline};
+use shared::pipeline::{ColumnType, Pipeline, Scored};
 use shared::reason::Reason;
 
 use super::{BadRows, ChunkError, LoadError, Loaded, Place};
@@ -113,14 +113,20 @@ fn builders(pipeline: &Pipeline) -> Vec<(usize, Builder)> {
     used_columns(pipeline).into_iter().map(|index| (index, builder(pipeline, index))).collect()
 }
 
-/// The key, what features read, and what rules ask for: the other columns are checked and not kept.
+/// The key, what features read, and what rules ask for, or the past is made of: the other columns are checked and not kept.
 pub(super) fn used_columns(pipeline: &Pipeline) -> Vec<usize> {
-    let read = pipeline.session_features().iter().filter_map(|feature| match feature.operand {
-        Operand::Number(index) | Operand::Hour(index) => Some(index),
-        Operand::Lines => None,
-    });
-    let mut used: Vec<usize> =
-        read.chain([pipeline.entity.key]).chain(pipeline.entity.required.iter().copied()).collect();
+    let mut used: Vec<usize> = match &pipeline.scored {
+        Scored::Sessions(sessions) => {
+            let read = sessions.features.iter().filter_map(|feature| match feature.operand {
+                Operand::Number(index) | Operand::Hour(index) => Some(index),
+                Operand::Lines => None,
+            });
+            read.chain(pipeline.entity.required.iter().copied()).collect()
+        }
+        Scored::Records(records) => [records.features.columns(), records.features.places()].concat(),
+    };
+    used.push(pipeline.entity.key);
+    used.extend(label_column(pipeline));
     used.sort_unstable();
     used.dedup();
     used
@@ -130,11 +136,24 @@ fn builder(pipeline: &Pipeline, index: usize) -> Builder {
     let column = &pipeline.columns[index];
     let name = PlSmallStr::from_str(&column.name);
     match column.kind {
-        ColumnType::Text if index == pipeline.entity.key => Builder::Text(StringChunkedBuilder::new(name, 0)),
+        ColumnType::Text if index == pipeline.entity.key || is_read(pipeline, index) => {
+            Builder::Text(StringChunkedBuilder::new(name, 0))
+        }
         ColumnType::Text => Builder::Presence(BooleanChunkedBuilder::new(name, 0)),
         ColumnType::Integer | ColumnType::Float => Builder::Number(PrimitiveChunkedBuilder::new(name, 0)),
         ColumnType::Datetime => Builder::Datetime(PrimitiveChunkedBuilder::new(name, 0)),
     }
+}
+
+/// Whether the text of this column is read: by features, or as a label.
+fn is_read(pipeline: &Pipeline, column: usize) -> bool {
+    let Scored::Records(records) = &pipeline.scored else { return false };
+    label_column(pipeline) == Some(column) || records.features.columns().contains(&column)
+}
+
+/// The column of the label, where a record has a label of its own.
+fn label_column(pipeline: &Pipeline) -> Option<usize> {
+    matches!(pipeline.scored, Scored::Records(_)).then_some(pipeline.label.as_ref()?.column?)
 }
 
 impl Builder {

@@ -1,20 +1,22 @@
 //! From files of history to lines: Polars columns of the lines that are valid, a chunk at a time, and the count of those
 //! that are not.
 //!
-//! A CSV record goes through the parser of the stream, so it has the same fate in history and on Kafka.
+//! A CSV or JSON record goes through the parser of the stream, so it has the same fate in history and on Kafka.
 
 mod bad_rows;
 mod csv;
 mod error;
 mod inputs;
+mod json;
 mod lines;
 mod parquet;
+mod text_file;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use shared::pipeline::Pipeline;
+use shared::pipeline::{InputFormat, Pipeline};
 
 use crate::progress::Progress;
 
@@ -53,9 +55,10 @@ pub fn load(
     let mut lines = Lines::new(pipeline, files.iter().map(|file| bytes(file.as_ref())).sum(), take);
     let mut bytes_read = 0;
     for file in files.iter().map(AsRef::as_ref) {
-        match inputs::format(file) {
+        match inputs::format(file, pipeline.format) {
             Format::Parquet => parquet::read(file, pipeline, &mut lines, progress)?,
-            Format::Csv => csv::read(file, pipeline, &mut lines, progress)?,
+            Format::Records(InputFormat::Csv) => csv::read(file, pipeline, &mut lines, progress)?,
+            Format::Records(InputFormat::Json) => json::read(file, pipeline, &mut lines, progress)?,
         }
         bytes_read += bytes(file);
         lines.set_bytes_read(bytes_read);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use polars::io::parquet::read::FileMetadata;
 use polars::prelude::*;
-use shared::line::{LineParser, Value, admit};
+use shared::line::{LineParser, Value, admit, convert};
 use shared::pipeline::{self, ColumnType, Pipeline};
 use shared::reason::Reason;
 
@@ -24,7 +24,7 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The values of a column, as the file's type has them.
 enum Source {
-    /// The file lacks it, as it may lack a text that nothing reads, or has no value in it.
+    /// The file lacks it, as it may lack an optional column or a text that nothing reads, or has no value in it.
     Absent,
     /// Read as a field of a CSV file is.
     Text(StringChunked),
@@ -84,8 +84,14 @@ fn push_rows(
         for (index, source) in sources.iter().enumerate() {
             match source.value(row, index, &pipeline.columns[index], parser) {
                 Ok(value) => line[index] = value,
-                Err(reason) => reasons.push(reason),
+                Err(reason) => {
+                    line[index] = Value::Missing;
+                    reasons.push(reason);
+                }
             }
+        }
+        if let Err(reason) = convert(pipeline, &mut line) {
+            reasons.push(reason);
         }
         let outcome = if reasons.is_empty() {
             lines.push(&line);
@@ -165,9 +171,16 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
     let found: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
     let name_of = |column: &pipeline::Column| found.iter().find(|name| column.is_called(name)).copied();
     let used = used_columns(pipeline);
-    let needed = |index: usize| used.contains(&index) || pipeline.columns[index].kind != ColumnType::Text;
+    let currency = pipeline.currency.as_ref().map(|currency| currency.column);
+    let label = pipeline.label.as_ref().and_then(|label| label.column);
+    let needed = |index: usize| {
+        let is_text = pipeline.columns[index].kind == ColumnType::Text;
+        !is_text || used.contains(&index) || [currency, label].contains(&Some(index))
+    };
     let missing: Vec<String> = (0..pipeline.columns.len())
-        .filter(|&index| needed(index) && name_of(&pipeline.columns[index]).is_none())
+        .filter(|&index| {
+            needed(index) && !pipeline.columns[index].optional && name_of(&pipeline.columns[index]).is_none()
+        })
         .map(|index| pipeline.columns[index].name.clone())
         .collect();
     if !missing.is_empty() {

@@ -32,8 +32,12 @@ fn an_empty_file() {
 
 #[test]
 fn a_header_and_nothing_else() {
+    let workplace = Workplace::new();
+    workplace.write("history.jsonl", b"\n\n");
+    let sentence = "history.jsonl: there is no row of data, so there is nothing to learn from";
+    workplace.assert_refused("history.jsonl", &[], sentence);
     let workplace = Workplace::with_history("");
-    let sentence = "history.csv: there is no row below the header, so there is nothing to learn from";
+    let sentence = "history.csv: there is no row of data, so there is nothing to learn from";
     workplace.assert_refused("history.csv", &[], sentence);
 }
 

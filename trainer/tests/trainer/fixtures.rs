@@ -31,7 +31,16 @@ pub fn csv(lines: &str) -> Vec<u8> {
 
 /// Real history, when it is there.
 pub fn real_history() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/online_retail/training.csv");
+    real_data("online_retail/training.csv")
+}
+
+/// A file of the real transactions, where it is there.
+pub fn real_transactions(name: &str) -> Option<PathBuf> {
+    real_data(&format!("transactions/{name}"))
+}
+
+fn real_data(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
     if !path.exists() {
         println!("skipped: {} is absent", path.display());
         return None;

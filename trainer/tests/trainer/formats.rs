@@ -28,19 +28,41 @@ fn bad_rows(loaded: &Loaded) -> Vec<String> {
 }
 
 #[test]
-fn csv_gzip_and_parquet_give_the_same_model() {
+fn csv_json_gzip_and_parquet_give_the_same_model() {
     let workplace = Workplace::with_history(&invoices(80));
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&csv(&invoices(80))).unwrap();
-    workplace.write("history.csv.gz", &encoder.finish().unwrap());
+    workplace.write("history.csv.gz", &gzip(&csv(&invoices(80))));
+    workplace.write("history.jsonl", &json_lines(80));
+    workplace.write("history.ndjson.gz", &gzip(&json_lines(80)));
     parquet(&workplace, "history.parquet", frame(80));
-    let models = ["history.csv", "history.csv.gz", "history.parquet"].map(|input| {
+    let inputs = ["history.csv", "history.csv.gz", "history.parquet", "history.jsonl", "history.ndjson.gz"];
+    let models = inputs.map(|input| {
         let run = workplace.train(input, &[]);
         assert_eq!(run.code, Some(0), "{input}: {run:?}");
         (workplace.model("kmeans"), workplace.model("bisecting-kmeans"))
     });
-    assert_eq!(models[0], models[1]);
-    assert_eq!(models[0], models[2]);
+    for (input, model) in inputs.iter().zip(&models) {
+        assert_eq!(*model, models[0], "{input}");
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The lines of the history as objects, under aliases and in another order; the first number as a number.
+fn json_lines(n: usize) -> Vec<u8> {
+    let object = |line: &str| {
+        let row: Vec<&str> = line.rsplitn(6, ',').collect();
+        let (number, _) = line.split_once(',').unwrap();
+        format!(
+            "{{\"Price\": {}, \"Invoice\": {number}, \"Quantity\": {}, \"Customer ID\": {:?}, \"Country\": {:?}, \
+             \"InvoiceDate\": {:?}, \"more\": [{{\"Country\": 1}}]}}\r\n\n",
+            row[2], row[4], row[1], row[0], row[3]
+        )
+    };
+    invoices(n).lines().map(object).collect::<String>().into_bytes()
 }
 
 /// The lines of the history as a Polars user would have them: typed, a customer number with gaps, microseconds.
@@ -186,4 +208,114 @@ fn several_files_are_one_history() {
         workplace.model("kmeans")
     });
     assert_eq!(models[0], models[1]);
+}
+
+/// Payments in several currencies, some of which may not say where they were made.
+const PAYMENTS: &str = r#"
+    name = "payments"
+    [input]
+    format = "FORMAT"
+    topic = "payments"
+    columns = ["id", "amount:float", "currency?", "latitude:float?", "at:datetime", "label?"]
+    datetime_formats = ["rfc3339"]
+    [input.ranges]
+    amount = { above = 0.0 }
+    [currency]
+    column = "currency"
+    amount = "amount"
+    base = "EUR"
+    rates = { USD = 0.5 }
+    [label]
+    column = "label"
+    [entity]
+    key = "id"
+    session_gap = "1s"
+    [features]
+    Amount = "sum(amount)"
+    [[detectors]]
+    name = "kmeans"
+    algorithm = "kmeans"
+    topic = "anomalies"
+    [outputs]
+    erroneous = "erroneous"
+"#;
+
+/// The amounts and the reasons that a file of payments gives, where its stream is of this format.
+fn payments(workplace: &Workplace, name: &str, format: &str) -> (Vec<f64>, Vec<String>) {
+    let pipeline = Arc::new(Pipeline::parse(&PAYMENTS.replace("FORMAT", format), "test.toml").unwrap());
+    let mut amounts = Vec::new();
+    let loaded = load(&pipeline, &[workplace.path(name)], Progress { quiet: true }, &mut |lines, _| {
+        amounts.extend(lines.column("amount")?.f64()?.iter().flatten());
+        Ok(())
+    });
+    (amounts, bad_rows(&loaded.unwrap()))
+}
+
+#[test]
+fn lines_are_the_same_in_every_file_and_whatever_the_stream_is() {
+    let workplace = Workplace::new();
+    let (amounts, currencies) =
+        ([3.0, 3.0, 3.0, 0.0, 3.0, 0.1], [Some("USD"), Some("EUR"), None, None, Some("usd"), None]);
+    let at = "2026-03-01T10:00:00Z";
+    let mut frame = DataFrame::new_infer_height(vec![
+        Column::new("id".into(), (1i64..7).collect::<Vec<_>>()),
+        Column::new("amount".into(), amounts),
+        Column::new("currency".into(), currencies),
+        Column::new("at".into(), [at; 6]),
+    ])
+    .unwrap();
+    let rows: Vec<_> = (1..7).zip(amounts).zip(currencies).collect();
+    let csv: String = rows
+        .iter()
+        .map(|((id, amount), currency)| format!("{at},{},{amount},{id}\n", currency.unwrap_or_default()))
+        .collect();
+    let json: String = rows
+        .iter()
+        .map(|((id, amount), currency)| {
+            let currency = currency.map_or(String::new(), |name| format!(",\"currency\":{name:?}"));
+            format!("{{\"at\":{at:?},\"amount\":{amount},\"id\":{id}{currency}}}\n")
+        })
+        .collect();
+    workplace.write("payments.csv", format!("at,currency,amount,id\n{csv}").as_bytes());
+    workplace.write("payments.jsonl", json.as_bytes());
+    workplace.write("payments.json", json.trim_end().as_bytes());
+    parquet(&workplace, "payments.parquet", frame.clone());
+    frame = frame.drop("currency").unwrap();
+    parquet(&workplace, "euros.parquet", frame);
+    for format in ["csv", "json"] {
+        for (name, first) in [("payments.csv", 2), ("payments.jsonl", 1), ("payments.json", 1), ("payments.parquet", 1)]
+        {
+            let (amounts, reasons) = payments(&workplace, name, format);
+            assert_eq!(amounts, [1.5, 3.0, 3.0, 0.1], "{name}");
+            let expected =
+                [format!("out_of_range:amount 1 {}", first + 3), format!("unknown_currency:currency 1 {}", first + 4)];
+            assert_eq!(reasons.iter().collect::<std::collections::BTreeSet<_>>(), expected.iter().collect(), "{name}");
+        }
+        assert_eq!(payments(&workplace, "euros.parquet", format).0, [3.0, 3.0, 3.0, 3.0, 0.1]);
+    }
+    workplace.write("payments.txt", json.as_bytes());
+    assert_eq!(payments(&workplace, "payments.txt", "json").0, [1.5, 3.0, 3.0, 0.1], "as the stream");
+}
+
+#[test]
+fn odd_lines_of_json_are_counted_by_their_line() {
+    let workplace = Workplace::new();
+    let line = |more: &str| format!("{{\"id\":\"1\",\"amount\":2{more}}}");
+    let deep = line(&format!(",\"x\":{}{}", "[".repeat(10_000), "]".repeat(10_000)));
+    let large = line(&format!(",\"x\":\"{}\"", "x".repeat(1 << 20)));
+    let lines = [
+        "\u{feff}".to_owned() + &line(""),
+        String::new(),
+        deep,
+        large,
+        line(",\"id\":1"),
+        "id,amount".to_owned(),
+        "  ".to_owned(),
+        line(",\"amount\":2").replace("\"amount\":2,", ""),
+        line("")[..9].to_owned(),
+    ];
+    workplace.write("payments.jsonl", lines.join("\r\n").as_bytes());
+    let (amounts, reasons) = payments(&workplace, "payments.jsonl", "json");
+    assert_eq!(amounts, [2.0, 2.0]);
+    assert_eq!(reasons, ["not_json 2 6", "record_too_large 1 4", "nested_too_deep 1 3", "duplicate_field:id 1 5"]);
 }

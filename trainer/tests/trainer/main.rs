@@ -8,3 +8,4 @@ mod formats;
 mod memory;
 mod models;
 mod parity;
+mod past;

@@ -8,6 +8,7 @@ use crate::core::{Counters, Input, Start};
 use crate::kafka::group::Ownership;
 use crate::kafka::reports::ReportReader;
 use crate::kafka::restore::Begin;
+use crate::kafka::rounds::read_on;
 use crate::kafka::settings::KafkaError;
 
 impl ConsumeLoop<'_> {
@@ -34,7 +35,8 @@ impl ConsumeLoop<'_> {
             self.next_offsets.insert(begin.partition, begin.offset);
             self.assigned(begin.partition, begin.start)?;
         }
-        consumer.incremental_assign(&list).map_err(KafkaError::failed("taking partitions on"))?;
+        read_on(consumer, &self.inlet.options.group, &self.inlet.topics.input, &list, &self.inlet.watchdog)
+            .map_err(KafkaError::failed("taking partitions on"))?;
         consumer.context().take_on(partitions);
         self.owned.extend(partitions);
         Ok(())

@@ -45,8 +45,7 @@ unsafe fn descend_body<V: Lanes>(
     unsafe {
         while let Some(block) = blocks.next::<V>() {
             scan::distances::<V>(blocks.tile(), centers, &mut all);
-            for lane in 0..block.len {
-                let position = block.start + lane;
+            for (position, lane) in (block.start..).zip(0..block.len) {
                 (nodes[position], distances[position]) = walk(left, right, |node| all[node][lane]);
             }
         }

@@ -224,9 +224,9 @@ unsafe fn inspect_body<V: Lanes>(
         while let Some(block) = blocks.next::<V>() {
             let Some(center) = centers.next::<V>() else { return };
             let distances = scan::between::<V>(blocks.tile(), centers.tile());
-            for lane in 0..block.len {
+            for (lane, &distance) in distances.iter().enumerate().take(block.len) {
                 // A label is a row of `centroids`, for which the evaluation has room: `Blocks` looked.
-                let (label, distance) = (center.rows[lane], distances[lane]);
+                let label = center.rows[lane];
                 *evaluation.counts.get_unchecked_mut(label) += 1;
                 *evaluation.inertia.get_unchecked_mut(label) += f64::from(distance);
                 let farthest = evaluation.farthest.get_unchecked_mut(label);

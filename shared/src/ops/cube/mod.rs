@@ -1,0 +1,149 @@
+//! The fused GPU kernels, written with CubeCL: one source for WGSL, SPIR-V and CUDA.
+//!
+//! They are bound by memory, so each reads the points once. Centroids lie in shared memory and a point in registers;
+//! distances are sums of squared differences, and a tie goes to the lowest index. Everything is added in a fixed order
+//! without atomics, in pairs of float32 where many numbers come together: the same input gives the same bits on one
+//! device.
+
+// A kernel has an argument for each of its buffers.
+#![allow(clippy::too_many_arguments)]
+
+mod assign;
+mod candidates;
+mod compensated;
+mod descend;
+pub(crate) mod evaluate;
+mod merge;
+pub(crate) mod models;
+mod nearest;
+pub(crate) mod shape;
+mod sums;
+
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::{DType, Shape};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{CubeBackend, CubeDevice};
+use cubecl::client::Client;
+use cubecl::prelude::*;
+use cubecl::server::Handle;
+
+use self::shape::TileShape;
+use super::TreeLinks;
+use super::extension::{AssignmentTensors, ClusterOps};
+
+/// Bytes of points that may stay on `device` between passes: half of its memory, so that what passes need and other
+/// programs have room beside them. Where it does not say how much it has, as many as it lets a single buffer take.
+pub(crate) fn room(device: &CubeDevice) -> u64 {
+    let client = device.client();
+    let memory = &client.properties().memory;
+    memory.max_memory().map_or(memory.max_page_size, |bytes| bytes / 2)
+}
+
+/// Whether the kernels can run on points `(n_samples, n_features)` and `n_centers` on `device`.
+pub(super) fn can_run(device: &CubeDevice, [n_samples, n_features]: [usize; 2], n_centers: usize) -> bool {
+    // Positions and counts of points are numbers of 32 bits, and a loop goes past the last point before it ends.
+    (1..=i32::MAX as usize).contains(&n_samples)
+        && TileShape::new(&device.client(), n_samples, n_features, n_centers).is_some()
+}
+
+impl ClusterOps for CubeBackend {
+    fn cluster_assign(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> AssignmentTensors<Self> {
+        let (x, centroids) = (into_contiguous(x), into_contiguous(centroids));
+        let ([n_samples, n_features], [n_clusters, _]) = (x.shape().dims(), centroids.shape().dims());
+        let shape = shape_for(&x, n_clusters);
+        let (sample_shape, at) = (Shape::new([n_samples]), Place::of(&x));
+        let dims = [n_samples, n_features, n_clusters];
+        let output = assign::assign(&at.client, shape, x.handle, centroids.handle, dims);
+        AssignmentTensors {
+            labels: at.tensor(output.labels, sample_shape.clone(), DType::I32),
+            squared_distances: at.tensor(output.squared_distances, sample_shape, DType::F32),
+            sums: at.tensor(output.merged.sums, Shape::new([2, n_clusters, n_features]), DType::F32),
+            counts: at.tensor(output.merged.counts, Shape::new([2, n_clusters]), DType::F32),
+            inertia: at.tensor(output.merged.inertia, Shape::new([2]), DType::F32),
+            centered: true,
+        }
+    }
+
+    fn cluster_nearest(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let (x, centroids) = (into_contiguous(x), into_contiguous(centroids));
+        let ([n_samples, n_features], [n_clusters, _]) = (x.shape().dims(), centroids.shape().dims());
+        let (shape, at) = (shape_for(&x, n_clusters), Place::of(&x));
+        let dims = [n_samples, n_features, n_clusters];
+        let (labels, distances) = assign::nearest(&at.client, shape, x.handle, centroids.handle, dims);
+        let shape = Shape::new([n_samples]);
+        (at.tensor(labels, shape.clone(), DType::I32), at.tensor(distances, shape, DType::F32))
+    }
+
+    fn cluster_candidates(
+        x: FloatTensor<Self>,
+        closest: FloatTensor<Self>,
+        candidates: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (x, closest, candidates) = (into_contiguous(x), into_contiguous(closest), into_contiguous(candidates));
+        let ([n_samples, n_features], [n_candidates, _]) = (x.shape().dims(), candidates.shape().dims());
+        let (shape, at) = (shape_for(&x, n_candidates), Place::of(&x));
+        let handles = [x.handle, closest.handle, candidates.handle];
+        let (distances, potentials) =
+            candidates::weigh(&at.client, shape, handles, [n_samples, n_features, n_candidates]);
+        (
+            at.tensor(distances, Shape::new([n_candidates, n_samples]), DType::F32),
+            at.tensor(potentials, Shape::new([2, n_candidates]), DType::F32),
+        )
+    }
+
+    fn cluster_descend(
+        x: FloatTensor<Self>,
+        centers: FloatTensor<Self>,
+        links: TreeLinks,
+    ) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let (x, centers) = (into_contiguous(x), into_contiguous(centers));
+        let [n_samples, n_features] = x.shape().dims();
+        let (shape, at) = (shape_for(&x, links.left.len()), Place::of(&x));
+        let (nodes, distances) =
+            descend::descend(&at.client, shape, [x.handle, centers.handle], &links, [n_samples, n_features]);
+        let shape = Shape::new([n_samples]);
+        (at.tensor(nodes, shape.clone(), DType::I32), at.tensor(distances, shape, DType::F32))
+    }
+}
+
+/// The shape for points `x`; [`can_run`] has said that there is one.
+fn shape_for(x: &CubeTensor, n_centers: usize) -> TileShape {
+    let [n_samples, n_features] = x.shape().dims();
+    TileShape::new(&x.client, n_samples, n_features, n_centers)
+        .expect("operations are only sent to devices that can run them")
+}
+
+/// Where a tensor lies.
+struct Place {
+    client: Client,
+    device: CubeDevice,
+}
+
+impl Place {
+    fn of(tensor: &CubeTensor) -> Self {
+        Self { client: tensor.client.clone(), device: tensor.device.clone() }
+    }
+
+    fn tensor(&self, handle: Handle, shape: Shape, dtype: DType) -> CubeTensor {
+        CubeTensor::new_contiguous(self.client.clone(), self.device.clone(), shape, handle, dtype)
+    }
+}
+
+/// Room for `len` numbers of 32 bits.
+fn floats(client: &Client, len: usize) -> Handle {
+    client.empty(len * size_of::<f32>())
+}
+
+/// The `len` elements of a buffer as a kernel's argument.
+///
+/// # Safety
+/// The buffer must hold that many.
+unsafe fn buffer(handle: &Handle, len: usize) -> BufferArg {
+    // SAFETY: as the caller promises.
+    unsafe { BufferArg::from_raw_parts(handle.clone(), len) }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

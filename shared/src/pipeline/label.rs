@@ -1,0 +1,63 @@
+//! `[label]`: what a record itself says it is, for judging detectors by it. No detector learns from it.
+
+use super::check::Checker;
+use super::file::LabelSection;
+use super::{Column, ColumnType, PipelineError};
+
+const DEFAULT_NORMAL: [&str; 3] = ["", "0", "normal"];
+
+/// Where a record's label stands, and which labels mean that nothing is wrong.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Index of the text column that holds it.
+    pub column: Option<usize>,
+    /// Kafka header that holds it.
+    pub header: Option<String>,
+    /// Labels that mean "not an anomaly".
+    pub normal: Vec<String>,
+}
+
+impl Label {
+    /// The scenario that a record with the label `text` belongs to, or `None` when it is normal. A record without a label
+    /// is normal.
+    pub fn scenario<'a>(&self, text: Option<&'a str>) -> Option<&'a str> {
+        let text = text?.trim();
+        (!text.is_empty() && !self.normal.iter().any(|normal| normal == text)).then_some(text)
+    }
+}
+
+pub(super) fn check(checker: &Checker<'_>, section: &LabelSection, columns: &[Column]) -> Result<Label, PipelineError> {
+    let column = match &section.column {
+        Some(name) => Some(checker.resolve("[label] column", name, columns)?),
+        None => None,
+    };
+    if let Some(column) = column.map(|index| &columns[index]).filter(|column| column.kind != ColumnType::Text) {
+        return checker.error("[label] column", format!("`{}` must be a text column", column.name));
+    }
+    if section.header.as_ref().is_some_and(|header| header.is_empty()) {
+        return checker.error("[label] header", "must not be empty");
+    }
+    if column.is_none() && section.header.is_none() {
+        return checker.error("[label]", "needs `column`, `header` or both: where the label of a record stands");
+    }
+    let default = || DEFAULT_NORMAL.map(str::to_owned).to_vec();
+    let trimmed = |normal: &Vec<String>| normal.iter().map(|text| text.trim().to_owned()).collect();
+    Ok(Label { column, header: section.header.clone(), normal: section.normal.as_ref().map_or_else(default, trimmed) })
+}
+
+/// Fails when `column`, which `place` of the file names, is the label's: what reads it would know the answer.
+pub(super) fn check_not_read(
+    checker: &Checker<'_>,
+    place: &str,
+    column: usize,
+    label: Option<&Label>,
+    columns: &[Column],
+) -> Result<(), PipelineError> {
+    if label.and_then(|label| label.column) != Some(column) {
+        return Ok(());
+    }
+    checker.error(
+        place,
+        format!("`{}` is the column of [label]: it is for judging, not for learning", columns[column].name),
+    )
+}

@@ -1,0 +1,75 @@
+//! An instance that died in the middle of a rebalance, as the group sees it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, ClientContext};
+
+use crate::feed::INPUT;
+use crate::{Trial, wait_for};
+
+/// How long the group may take for a round.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A member of a trial's group that has a name, and no scorer behind it.
+pub struct Former {
+    consumer: BaseConsumer<Rounds>,
+}
+
+/// What the group has asked of it.
+#[derive(Default)]
+struct Rounds {
+    assigned: AtomicUsize,
+    has_to_give_up: AtomicBool,
+}
+
+impl ClientContext for Rounds {}
+
+impl ConsumerContext for Rounds {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                consumer.incremental_assign(list).unwrap();
+                self.assigned.fetch_add(list.count(), Ordering::SeqCst);
+            }
+            // Not answered: an answer would begin the second round.
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.has_to_give_up.store(true, Ordering::SeqCst),
+            _ => {}
+        }
+    }
+}
+
+impl Former {
+    /// Joins a trial's group under this name and waits until every partition is its own. Nothing may be in the topic.
+    pub fn join(trial: &Trial, name: &str, partitions: usize) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &trial.kafka.brokers).set("group.id", trial.group_name());
+        config.set("group.instance.id", name).set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+        let consumer: BaseConsumer<Rounds> = config.create_with_context(Rounds::default()).unwrap();
+        consumer.subscribe(&[INPUT]).unwrap();
+        let former = Self { consumer };
+        former.poll_until("every partition", |rounds| rounds.assigned.load(Ordering::SeqCst) == partitions);
+        former
+    }
+
+    /// Waits until the group has taken partitions away from it that nobody else has yet, and dies then: after the
+    /// first round of a rebalance, before the second, which is for it to begin.
+    pub fn die_between_two_rounds(self) {
+        self.poll_until("the first round", |rounds| rounds.has_to_give_up.load(Ordering::SeqCst));
+        // One that is killed neither leaves nor gives back. The group hears no more of its threads once its name is
+        // another's.
+        std::mem::forget(self.consumer);
+    }
+
+    fn poll_until(&self, what: &str, is_so: impl Fn(&Rounds) -> bool) {
+        wait_for(what, PATIENCE, || {
+            let polled = self.consumer.poll(Duration::from_millis(20));
+            assert!(!matches!(polled, Some(Ok(_))), "nothing is in the topic");
+            is_so(self.consumer.context()).then_some(())
+        });
+    }
+}

@@ -1,0 +1,74 @@
+//! Entities of either kind, as lines come.
+
+use polars::prelude::*;
+use shared::pipeline::{Pipeline, Scored};
+
+use super::{Entities, EntityError, Grouping, Judging};
+
+/// Makes entities of lines, as the pipeline says.
+#[derive(Debug)]
+pub enum Gathering<'a> {
+    /// Of the lines of each key together.
+    Sessions(Grouping<'a>),
+    /// Of each record by itself.
+    Records(Judging<'a>),
+}
+
+impl<'a> Gathering<'a> {
+    /// No line yet.
+    pub fn new(pipeline: &'a Pipeline) -> Self {
+        match &pipeline.scored {
+            Scored::Sessions(_) => Self::Sessions(Grouping::new(pipeline)),
+            Scored::Records(records) => Self::Records(Judging::new(pipeline, &records.features)),
+        }
+    }
+
+    /// How many entities there are so far.
+    pub fn n_entities(&self) -> usize {
+        match self {
+            Self::Sessions(grouping) => grouping.n_entities(),
+            Self::Records(judging) => judging.n_entities(),
+        }
+    }
+
+    /// Bytes that are held of them.
+    pub fn memory(&self) -> u64 {
+        match self {
+            Self::Sessions(grouping) => grouping.memory(),
+            Self::Records(judging) => judging.memory(),
+        }
+    }
+
+    /// Bytes of their keys' texts.
+    pub fn key_bytes(&self) -> usize {
+        match self {
+            Self::Sessions(grouping) => grouping.key_bytes(),
+            Self::Records(judging) => judging.key_bytes(),
+        }
+    }
+
+    /// Adds lines that come after all that were added before; their columns are called as in the pipeline.
+    ///
+    /// # Errors
+    /// When Polars refuses them.
+    pub fn add(&mut self, lines: DataFrame) -> PolarsResult<()> {
+        match self {
+            Self::Sessions(grouping) => grouping.add(lines),
+            Self::Records(judging) => {
+                judging.add(lines);
+                Ok(())
+            }
+        }
+    }
+
+    /// The entities that can be trained on.
+    ///
+    /// # Errors
+    /// [`EntityError`] when none is left.
+    pub fn finish(self) -> Result<Entities, EntityError> {
+        match self {
+            Self::Sessions(grouping) => grouping.finish(),
+            Self::Records(judging) => judging.finish(),
+        }
+    }
+}

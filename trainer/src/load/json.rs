@@ -1,0 +1,32 @@
+//! Files of JSON lines: parsed as the records of a stream of JSON are.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use shared::json_lines::JsonLines;
+use shared::line::LineParser;
+use shared::pipeline::Pipeline;
+
+use super::lines::Lines;
+use super::text_file::{self, TextFile};
+use super::{LoadError, Place};
+use crate::progress::Progress;
+
+pub(super) fn read(
+    path: &Path,
+    pipeline: &Arc<Pipeline>,
+    lines: &mut Lines<'_>,
+    progress: Progress,
+) -> Result<(), LoadError> {
+    let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
+    let mut records = JsonLines::new(source, pipeline.max_record_bytes);
+    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let before = lines.bytes_read();
+    while let Some(record) = records.next_line().map_err(|source| text_file::failed(path, is_gzip, source))? {
+        let outcome = parser.parse_json(record.len, record.raw, |line| lines.push(line));
+        lines.count(outcome, || Place::line(path, record.line))?;
+        lines.set_bytes_read(before + bar.position());
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
