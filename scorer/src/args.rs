@@ -47,7 +47,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Score a file without Kafka: backtests, and the reference for the stream.
     Score(ScoreArgs),
-    /// Send a file to the pipeline's topic, as a producer would, keyed by invoice number.
+    /// Send a file to the pipeline's topic, as a producer would: keyed by invoice number, or by whose past is looked at.
     Replay(ReplayArgs),
     /// Write sample data from a seed.
     #[command(subcommand)]

@@ -78,7 +78,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         sent
     });
     accompany(stream, &line).await?;
-    console::print(format_args!("\n{}", summary::table(&status.get(), &of)))?;
+    console::print(format_args!("\n{}", summary::text(&status.get(), &of)))?;
     console::print(format_args!(
         "{:.1} s. Next: `cargo run -p scorer -- --help`, or README.md for a real Kafka.",
         start.elapsed().as_secs_f64()

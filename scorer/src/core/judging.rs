@@ -121,9 +121,11 @@ impl Judging {
         if self.history.is_too_old(&self.records.features, time) {
             return Line::Refused(Reason::TooOld(self.time_column(step.pipeline)));
         }
+        let label = step.pipeline.label.as_ref();
+        let truth = label.and_then(|label| label.scenario(record.label.or_else(|| line[label.column?].text())));
         if self.lateness == 0 {
-            self.judge(key, line, (time, record.offset), standing.number, step);
-        } else if !self.held.hold((time, key), record.offset, line) {
+            self.judge(key, line, (time, record.offset), truth, standing.number, step);
+        } else if !self.held.hold((time, key), record.offset, line, truth) {
             return Line::Refused(Reason::DuplicateKey);
         }
         standing.remembered.add(key.into(), now.saturating_add(step.pipeline.entity.remember));
@@ -137,7 +139,7 @@ impl Judging {
         let before = clock.saturating_sub(self.lateness);
         while let Some((time, key, held)) = self.held.pop_before(before) {
             let line = self.held.line(&held, step.pipeline.columns.len());
-            self.judge(&key, &line, (time, held.offset), standing.number, step);
+            self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
             standing.has_changed = true;
         }
     }
@@ -148,7 +150,7 @@ impl Judging {
             let Some((time, key, held)) = self.held.pop_first() else { return };
             let line = self.held.line(&held, step.pipeline.columns.len());
             step.counters.closed_early += 1;
-            self.judge(&key, &line, (time, held.offset), standing.number, step);
+            self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
         }
     }
 
@@ -157,6 +159,7 @@ impl Judging {
         key: &str,
         line: &[Value<'_>],
         (time, offset): (Timestamp, i64),
+        truth: Option<&str>,
         partition: i32,
         step: &mut Step<'_>,
     ) {
@@ -182,7 +185,7 @@ impl Judging {
         step.out.push(if reasons.is_empty() {
             step.counters.scored_entities += 1;
             step.counters.scored_lines += 1;
-            Output::Closed(ClosedEntity { summary, features })
+            Output::Closed(ClosedEntity { summary, features, truth: truth.map(Into::into) })
         } else {
             step.counters.erroneous_entities += 1;
             step.counters.erroneous_entity_lines += 1;

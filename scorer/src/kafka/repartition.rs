@@ -51,6 +51,13 @@ pub(super) fn source_of(message: &BorrowedMessage<'_>) -> Option<(i32, i64)> {
     decode_source(header.value?)
 }
 
+/// What a header of the record says it is, where the pipeline names one.
+pub(super) fn label_of<'a>(message: &'a BorrowedMessage<'_>, pipeline: &Pipeline) -> Option<&'a str> {
+    let name = pipeline.label.as_ref()?.header.as_ref()?;
+    let header = message.headers()?.iter().find(|header| header.key == name)?;
+    std::str::from_utf8(header.value?).ok()
+}
+
 fn decode_source(value: &[u8]) -> Option<(i32, i64)> {
     let (partition, offset) = std::str::from_utf8(value).ok()?.split_once(':')?;
     Some((partition.parse().ok()?, offset.parse().ok()?))
@@ -130,6 +137,8 @@ struct Routed {
     source: (i32, i64),
     timestamp: Option<i64>,
     key: Option<String>,
+    /// The name and the value of the header that holds its label.
+    label: Option<(String, String)>,
     payload: Option<Vec<u8>>,
 }
 
@@ -429,10 +438,12 @@ pub(super) fn router_group(group: &str) -> String {
 }
 
 fn copy(parser: &mut LineParser, pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Routed {
+    let header = pipeline.label.as_ref().and_then(|label| label.header.as_deref());
     Routed {
         source: (message.partition(), message.offset()),
         timestamp: message.timestamp().to_millis(),
         key: place_key(parser, pipeline, message.payload().unwrap_or_default()),
+        label: label_of(message, pipeline).zip(header).map(|(label, name)| (name.to_owned(), label.to_owned())),
         payload: message.payload().map(<[u8]>::to_vec),
     }
 }
@@ -444,6 +455,7 @@ impl Routed {
             payload: self.payload.as_deref(),
             timestamp: self.timestamp,
             source: Some(self.source),
+            header: self.label.as_ref().map(|(name, label)| (name.as_str(), label.as_str())),
             ..Outgoing::to(topic)
         }
     }
