@@ -1,4 +1,4 @@
-//! Why a line or an invoice is erroneous.
+//! Why a record, a line or an invoice is erroneous.
 
 use std::fmt;
 
@@ -47,6 +47,12 @@ pub enum Reason {
     LateLine,
     /// No line of the complete invoice has this required column.
     MissingRequired(String),
+    /// A record with the same key was taken a while ago.
+    DuplicateKey,
+    /// The record's own time is further ahead of Kafka's than the pipeline's `ahead`.
+    FromTheFuture(String),
+    /// The record's own time is before anything that is remembered.
+    TooOld(String),
 }
 
 impl Reason {
@@ -73,6 +79,9 @@ impl Reason {
             Self::UnknownCurrency(column) => ("unknown_currency", Some(column)),
             Self::LateLine => ("late_line", None),
             Self::MissingRequired(column) => ("missing_required", Some(column)),
+            Self::DuplicateKey => ("duplicate_key", None),
+            Self::FromTheFuture(column) => ("from_the_future", Some(column)),
+            Self::TooOld(column) => ("too_old", Some(column)),
         }
     }
 }

@@ -56,8 +56,9 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     ))?;
 
     let lines_sent = Arc::new(AtomicU64::new(UNKNOWN));
-    let line = StatusLine::new(true);
+    let line = StatusLine::new(true, &pipeline);
     let printer = Printer { bar: line.bar(), start };
+    let of = pipeline.clone();
     let stream = Stream::start(
         &settings,
         pipeline.clone(),
@@ -77,7 +78,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         sent
     });
     accompany(stream, &line).await?;
-    console::print(format_args!("\n{}", summary::table(&status.get())))?;
+    console::print(format_args!("\n{}", summary::table(&status.get(), &of)))?;
     console::print(format_args!(
         "{:.1} s. Next: `cargo run -p scorer -- --help`, or README.md for a real Kafka.",
         start.elapsed().as_secs_f64()

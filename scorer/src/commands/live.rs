@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use shared::pipeline::{Pipeline, Scored};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -49,7 +50,7 @@ pub(super) async fn accompany(stream: Stream, line: &StatusLine) -> Result<()> {
 impl StatusLine {
     fn show(&self, status: &StatusCell) {
         if !self.bar.is_hidden() {
-            self.bar.set_message(describe(&status.get(), &self.last_records));
+            self.bar.set_message(describe(&status.get(), self.open, &self.last_records));
             self.bar.tick();
         }
     }
@@ -62,19 +63,25 @@ impl StatusLine {
 /// One line a second on a terminal.
 pub(super) struct StatusLine {
     bar: ProgressBar,
+    /// What is open.
+    open: &'static str,
     last_records: std::sync::atomic::AtomicU64,
 }
 
 impl StatusLine {
     /// A line on standard error, or nothing where that is no terminal or logs go there.
-    pub(super) fn new(wanted: bool) -> Self {
+    pub(super) fn new(wanted: bool, pipeline: &Pipeline) -> Self {
         let visible = wanted && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
             bar.set_style(style);
         }
-        Self { bar, last_records: std::sync::atomic::AtomicU64::new(0) }
+        let open = match &pipeline.scored {
+            Scored::Sessions(_) => "open invoices",
+            Scored::Records(_) => "waiting",
+        };
+        Self { bar, open, last_records: std::sync::atomic::AtomicU64::new(0) }
     }
 
     /// A handle to print lines past the status line.
@@ -83,12 +90,12 @@ impl StatusLine {
     }
 }
 
-fn describe(status: &Status, last_records: &std::sync::atomic::AtomicU64) -> String {
+fn describe(status: &Status, open: &str, last_records: &std::sync::atomic::AtomicU64) -> String {
     let counters = &status.counters;
     let before = last_records.swap(counters.records, std::sync::atomic::Ordering::Relaxed);
     let anomalies: Vec<String> = status.anomalies.iter().map(|(name, count)| format!("{name} {count}")).collect();
     format!(
-        "{} records/s | open invoices {} | anomalies: {} | erroneous {} | lag {}",
+        "{} records/s | {open} {} | anomalies: {} | erroneous {} | lag {}",
         counters.records.saturating_sub(before),
         counters.open_entities,
         anomalies.join(", "),

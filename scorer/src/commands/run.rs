@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use shared::pipeline::Pipeline;
+use shared::pipeline::{Pipeline, Scored};
 
 use super::live::{StatusLine, accompany, init_logs};
 use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
@@ -22,6 +22,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let create = topic_settings(&args.create);
     let created = ensure_topics(&settings, &loaded.pipeline, &args.group, &topics, create).await?;
     announce(&args, &loaded, &created);
+    warn_of_a_short_memory(&args, &loaded.pipeline);
     let options = StreamOptions {
         group: args.group.clone(),
         delivery: match args.delivery {
@@ -39,13 +40,15 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         mutation: args.mutation.map(|MutationArg::OffsetsOutsideTransaction| Mutation::OffsetsOutsideTransaction),
         faults: None,
     };
+    let line = StatusLine::new(!args.json_logs, &loaded.pipeline);
+    let pipeline = loaded.pipeline.clone();
     let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, Arc::new(|_| {})).await?;
     let status = stream.status();
-    accompany(stream, &StatusLine::new(!args.json_logs)).await?;
+    accompany(stream, &line).await?;
     if args.json_logs {
         tracing::info!(summary = ?status.get(), "ended");
     } else {
-        console::print(summary::table(&status.get()))?;
+        console::print(summary::table(&status.get(), &pipeline))?;
     }
     Ok(())
 }
@@ -58,8 +61,9 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
     let is_chosen = args.repartition == RepartitionArg::Always
         || (args.repartition == RepartitionArg::Auto
             && topics_of(settings, pipeline, &args.group).await?.is_repartitioned());
+    let Words { key, entity, is_split } = &Words::of(pipeline);
     let why = if is_chosen {
-        format!("lines of `{source}` go through `{input}`, where those of one invoice meet")
+        format!("lines of `{source}` go through `{input}`, where those of one {entity} meet")
     } else {
         let (asked, of, group) = (settings.clone(), pipeline.clone(), args.group.clone());
         let look = move || Ok::<_, KafkaError>((find_misplaced(&asked, &of)?, has_direct_state(&asked, &of, &group)?));
@@ -71,19 +75,19 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
                 say(
                     args,
                     &format!(
-                        "`{source}` is not keyed by invoice number ({found}): invoices may be split; to bring their lines \
-                         together, `scorer reset` and run with --repartition always"
+                        "`{source}` is not keyed by {key} ({found}): {is_split}; to bring their lines together, \
+                         `scorer reset` and run with --repartition always"
                     ),
                 );
                 return Ok(direct);
             }
             Some(found) if args.repartition == RepartitionArg::Never => {
-                say(args, &format!("`{source}` is not keyed by invoice number ({found}): invoices may be split"));
+                say(args, &format!("`{source}` is not keyed by {key} ({found}): {is_split}"));
                 return Ok(direct);
             }
             Some(found) => format!(
-                "`{source}` is not keyed by invoice number ({found}): its lines go through `{input}`, where those of one \
-                 invoice meet; --repartition never leaves them where they are"
+                "`{source}` is not keyed by {key} ({found}): its lines go through `{input}`, where those of one {entity} \
+                 meet; --repartition never leaves them where they are"
             ),
         }
     };
@@ -95,12 +99,48 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
     Ok(repartitioned)
 }
 
+/// What has to meet in a partition, in words.
+struct Words {
+    key: String,
+    entity: String,
+    is_split: String,
+}
+
+impl Words {
+    fn of(pipeline: &Pipeline) -> Self {
+        let column = pipeline.placed_by().first().map_or("", |&column| &pipeline.columns[column].name);
+        match &pipeline.scored {
+            Scored::Sessions(_) => Self {
+                key: "invoice number".to_owned(),
+                entity: "invoice".to_owned(),
+                is_split: "invoices may be split".to_owned(),
+            },
+            Scored::Records(_) => Self {
+                key: format!("`{column}`"),
+                entity: format!("`{column}`"),
+                is_split: format!("what is remembered of a `{column}` may be split"),
+            },
+        }
+    }
+}
+
 fn say(args: &RunArgs, text: &str) {
     if args.json_logs {
         tracing::info!(how = text, "repartition");
     } else {
         console::say(text);
     }
+}
+
+/// Lines of an open invoice can be read again; a past of a month cannot.
+fn warn_of_a_short_memory(args: &RunArgs, pipeline: &Pipeline) {
+    let has_a_past = matches!(pipeline.scored, Scored::Records(_)) && !pipeline.placed_by().is_empty();
+    if args.delivery == DeliveryArg::ExactlyOnce || !has_a_past {
+        return;
+    }
+    let text = "at least once, nothing is written down: after a restart, and where partitions change hands, keys have no \
+                past";
+    if args.json_logs { tracing::warn!("{text}") } else { eprintln!("{text}") }
 }
 
 /// How to create topics, or `None` when they must be there.

@@ -46,7 +46,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let status = Status { counters: core.counters(), ..results.status };
     file.finish()?;
     console::say(format_args!("device: {}", loaded.device));
-    console::say(summary::table(&status));
+    console::say(summary::table(&status, &loaded.pipeline));
     console::say(format_args!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64()));
     Ok(())
 }

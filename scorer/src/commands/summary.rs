@@ -2,15 +2,49 @@
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
+use shared::pipeline::{Pipeline, Scored};
 
 use crate::kafka::Status;
 
+/// A number and what it is of.
+type Row = (String, u64);
+
 /// Records by outcome, which add up, then what was found.
-pub(super) fn table(status: &Status) -> Table {
-    let counters = &status.counters;
+pub(super) fn table(status: &Status, pipeline: &Pipeline) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
     table.set_header(["records", "", "results", ""]);
+    let (records, results) = match &pipeline.scored {
+        Scored::Sessions(_) => of_sessions(status),
+        Scored::Records(_) => of_records(status, pipeline),
+    };
+    for index in 0..records.len().max(results.len()) {
+        let cells = |found: Option<&Row>| match found {
+            Some((name, count)) => [name.clone(), count.to_string()],
+            None => [String::new(), String::new()],
+        };
+        table.add_row(cells(records.get(index)).into_iter().chain(cells(results.get(index))));
+    }
+    for index in [1, 3] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Rows that are always there, then those of which zeros would only raise questions.
+fn rows<'a>(always: &[(&'a str, u64)], unless_zero: &[(&'a str, u64)]) -> Vec<Row> {
+    let shown = unless_zero.iter().filter(|(_, count)| *count > 0);
+    always.iter().chain(shown).map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+fn anomalies(status: &Status) -> impl Iterator<Item = Row> {
+    status.anomalies.iter().map(|(name, count)| (format!("anomalies by {name}"), *count))
+}
+
+fn of_sessions(status: &Status) -> (Vec<Row>, Vec<Row>) {
+    let counters = &status.counters;
     let records = [
         ("read", counters.records),
         ("  in scored invoices", counters.scored_lines),
@@ -19,39 +53,55 @@ pub(super) fn table(status: &Status) -> Table {
         ("  late", counters.late_lines),
         ("  of cancellations", counters.cancellation_lines),
         ("  in open invoices", counters.open_lines),
+    ];
+    let of_restarts = [
         ("  published before", counters.already_published_lines),
         ("  given up to others", counters.given_up_lines),
         ("(came with state)", counters.taken_over_lines),
         ("(not keyed by invoice)", counters.misplaced_lines),
     ];
-    let mut results = vec![("invoices scored".to_owned(), counters.scored_entities)];
-    results.extend(status.anomalies.iter().map(|(name, count)| (format!("anomalies by {name}"), *count)));
-    results.push(("erroneous invoices".to_owned(), counters.erroneous_entities));
-    if counters.closed_early > 0 {
-        results.push(("closed early, at a limit".to_owned(), counters.closed_early));
-    }
-    results.push(("cancelled invoices".to_owned(), counters.cancellations));
-    results.push(("cancellation counts".to_owned(), status.windows));
-    results.push(("messages published".to_owned(), status.published));
-    // The last four are of restarts, rebalances and misplaced lines: a row of zeros would only raise questions.
-    let records: Vec<(&str, u64)> = records
-        .into_iter()
-        .enumerate()
-        .filter(|(index, (_, count))| *index < 7 || *count > 0)
-        .map(|(_, row)| row)
-        .collect();
-    for index in 0..records.len().max(results.len()) {
-        let cells = |found: Option<(String, u64)>| match found {
-            Some((name, count)) => [name, count.to_string()],
-            None => [String::new(), String::new()],
-        };
-        let left = cells(records.get(index).map(|(name, count)| ((*name).to_owned(), *count)));
-        table.add_row(left.into_iter().chain(cells(results.get(index).cloned())));
-    }
-    for index in [1, 3] {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    let mut results = rows(&[("invoices scored", counters.scored_entities)], &[]);
+    results.extend(anomalies(status));
+    results.extend(rows(
+        &[("erroneous invoices", counters.erroneous_entities)],
+        &[("closed early, at a limit", counters.closed_early)],
+    ));
+    let rest = [
+        ("cancelled invoices", counters.cancellations),
+        ("cancellation counts", status.windows),
+        ("messages published", status.published),
+    ];
+    results.extend(rows(&rest, &[]));
+    (rows(&records, &of_restarts), results)
+}
+
+fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
+    let counters = &status.counters;
+    let placed_by = pipeline.placed_by();
+    let keyed_by = placed_by.first().map_or("", |&column| &pipeline.columns[column].name);
+    let misplaced = format!("(not keyed by {keyed_by})");
+    let records = [
+        ("read", counters.records),
+        ("  judged", counters.scored_lines),
+        ("  malformed", counters.malformed_lines),
+        ("  duplicates", counters.duplicate_lines),
+        ("  too old", counters.old_lines),
+        ("  from the future", counters.future_lines),
+    ];
+    let others = [
+        ("  with features that are no numbers", counters.erroneous_entity_lines),
+        ("  waiting for earlier ones", counters.open_lines),
+        ("  published before", counters.already_published_lines),
+        ("  given up to others", counters.given_up_lines),
+        ("(came with state)", counters.taken_over_lines),
+        ("(out of order)", counters.out_of_order),
+        (&misplaced, counters.misplaced_lines),
+    ];
+    let mut results = rows(&[("records judged", counters.scored_entities)], &[]);
+    results.extend(anomalies(status));
+    let limits =
+        [("judged early, at a limit", counters.closed_early), ("keys forgotten, at a limit", counters.forgotten_keys)];
+    results.extend(rows(&[("erroneous records", counters.erroneous())], &limits));
+    results.extend(rows(&[("messages published", status.published)], &[]));
+    (rows(&records, &others), results)
 }

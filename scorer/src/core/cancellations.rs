@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-use shared::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
+use shared::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
 use shared::pipeline::Pipeline;
 use shared::time::{Millis, Timestamp};
 
@@ -188,32 +188,4 @@ impl Cancelled {
 
 pub(super) fn floor(timestamp: Timestamp, step: Millis) -> Timestamp {
     timestamp.saturating_sub(timestamp.rem_euclid(step))
-}
-
-/// Keys with their times, as one record of a changelog: `(last time, bytes)`.
-pub(super) fn encode_keys<'a>(keys: impl ExactSizeIterator<Item = (Timestamp, &'a str)>) -> (Timestamp, Vec<u8>) {
-    let mut out = vec![VERSION];
-    put_unsigned(&mut out, keys.len() as u64);
-    let mut last = 0;
-    for (time, key) in keys {
-        put_signed(&mut out, time.wrapping_sub(last));
-        put_bytes(&mut out, key.as_bytes());
-        last = time;
-    }
-    (last, out)
-}
-
-/// Reads what [`encode_keys`] wrote; the last time.
-pub(super) fn decode_keys(bytes: &[u8], mut take: impl FnMut(Timestamp, &str)) -> Result<Timestamp, Damaged> {
-    let mut reader = Reader(bytes);
-    if reader.byte()? != VERSION {
-        return Err(Damaged);
-    }
-    let mut last: Timestamp = 0;
-    for _ in 0..reader.count()? {
-        last = last.wrapping_add(reader.signed()?);
-        take(last, reader.text()?);
-    }
-    reader.end()?;
-    Ok(last)
 }

@@ -17,6 +17,12 @@ pub struct Counters {
     pub malformed_lines: u64,
     /// Lines for an entity that had been closed.
     pub late_lines: u64,
+    /// Records whose key was taken a while ago.
+    pub duplicate_lines: u64,
+    /// Records whose own time is too far ahead of Kafka's.
+    pub future_lines: u64,
+    /// Records that are older than anything that is remembered.
+    pub old_lines: u64,
     /// Lines of cancellations.
     pub cancellation_lines: u64,
     /// Lines read again after a restart, whose outcome had been published before.
@@ -28,9 +34,9 @@ pub struct Counters {
     /// Lines whose key in Kafka is missing or is not their entity's, where that may part them from their entity: a
     /// remark, not an outcome.
     pub misplaced_lines: u64,
-    /// Lines of entities that are open.
+    /// Lines of entities that are open, and records that wait for those that may come before them.
     pub open_lines: u64,
-    /// Entities that are open.
+    /// Entities that are open, and records that wait.
     pub open_entities: u64,
     /// Entities closed and handed on to be scored.
     pub scored_entities: u64,
@@ -38,6 +44,10 @@ pub struct Counters {
     pub erroneous_entities: u64,
     /// Entities of either kind that were closed before their time, at a limit of the pipeline.
     pub closed_early: u64,
+    /// Records that were judged after one of a later time: a remark, not an outcome.
+    pub out_of_order: u64,
+    /// Keys whose past was forgotten at a limit of the pipeline.
+    pub forgotten_keys: u64,
     /// Distinct cancelled keys.
     pub cancellations: u64,
     /// Broken rules by reason, lines and entities together.
@@ -55,7 +65,7 @@ impl Counters {
         self.scored_lines
             + self.erroneous_entity_lines
             + self.malformed_lines
-            + self.late_lines
+            + self.refused_lines()
             + self.cancellation_lines
             + self.already_published_lines
             + self.given_up_lines
@@ -64,7 +74,25 @@ impl Counters {
 
     /// Messages to the erroneous topic.
     pub fn erroneous(&self) -> u64 {
-        self.malformed_lines + self.late_lines + self.erroneous_entities
+        self.malformed_lines + self.refused_lines() + self.erroneous_entities
+    }
+
+    /// Lines that are good and came at the wrong time.
+    fn refused_lines(&self) -> u64 {
+        self.late_lines + self.duplicate_lines + self.future_lines + self.old_lines
+    }
+
+    /// Counts a record that is erroneous by itself, for these reasons.
+    pub(super) fn add_refused(&mut self, reasons: &[Reason]) {
+        let outcome = match reasons {
+            [Reason::LateLine] => &mut self.late_lines,
+            [Reason::DuplicateKey] => &mut self.duplicate_lines,
+            [Reason::FromTheFuture(_)] => &mut self.future_lines,
+            [Reason::TooOld(_)] => &mut self.old_lines,
+            _ => &mut self.malformed_lines,
+        };
+        *outcome += 1;
+        self.add_reasons(reasons);
     }
 
     pub(super) fn add_reasons(&mut self, reasons: &[Reason]) {

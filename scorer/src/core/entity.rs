@@ -154,7 +154,7 @@ impl Known {
             let before = read_known(&mut reader).ok().flatten();
             match before {
                 Some(text) => put_known(&mut values, Some(text)),
-                None => written(line[column], |text| put_known(&mut values, text)),
+                None => put_known(&mut values, written(line[column]).as_deref()),
             }
             complete &= before.is_some() || !line[column].is_missing();
         }
@@ -199,13 +199,14 @@ fn read_known<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>, Damaged> {
     std::str::from_utf8(bytes).map(Some).map_err(|_| Damaged)
 }
 
-fn written(value: Value<'_>, mut put: impl FnMut(Option<&str>)) {
+/// A value as text.
+pub(super) fn written(value: Value<'_>) -> Option<String> {
     match value {
-        Value::Missing => put(None),
-        Value::Text(text) => put(Some(text)),
-        Value::Integer(number) => put(Some(&number.to_string())),
-        Value::Float(number) => put(Some(&number.to_string())),
-        Value::Datetime(moment) => put(Some(&format_timestamp(moment))),
+        Value::Missing => None,
+        Value::Text(text) => Some(text.to_owned()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Datetime(moment) => Some(format_timestamp(moment)),
     }
 }
 

@@ -8,23 +8,31 @@ mod cancellations;
 mod clock;
 mod counters;
 mod entity;
+mod held;
+mod judging;
+mod lists;
 mod partition;
+mod remembered;
+mod restored;
+mod sessions;
 mod state;
 mod windows;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::line::LineParser;
-use shared::pipeline::Pipeline;
+use shared::pipeline::{Clock, Pipeline};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 use shared::verdict::EntitySummary;
 
 pub use cancellations::Report;
 pub use counters::Counters;
+pub use restored::{Restored, StateReader};
 pub use shared::codec::Damaged;
-pub use state::{Head, LiveKeys, Origin, Restored, StateError, StateRecord};
+pub use state::{Head, LiveKeys, Origin, StateError, StateRecord};
 pub use windows::CancellationCount;
 
 use partition::Partition;
@@ -204,6 +212,22 @@ const GRACE: Millis = 25;
 /// The partition whose owner merges the cancellations of all.
 const WINDOWS_PARTITION: i32 = 0;
 
+/// What is looked at beside a record's own bytes.
+#[derive(Debug, Clone, Copy)]
+struct Checks {
+    /// The column whose value has to be the record's key, where that decides who gets it.
+    key: Option<usize>,
+    /// Whether there is a second clock, Kafka's, beside the records' own times.
+    ahead: bool,
+}
+
+/// What every step of a partition reads and writes beside the partition.
+struct Step<'a> {
+    pipeline: &'a Pipeline,
+    counters: &'a mut Counters,
+    out: &'a mut Vec<Output>,
+}
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Core {
@@ -212,8 +236,7 @@ pub struct Core {
     partitions: BTreeMap<i32, Partition>,
     windows: Option<Windows>,
     sharing: Option<Sharing>,
-    /// Whether a line's key decides who gets it: then each is looked at.
-    checks_keys: bool,
+    checks: Checks,
     counters: Counters,
     last_now: Option<Monotonic>,
 }
@@ -233,7 +256,7 @@ impl Core {
             windows: pipeline.cancellations.as_ref().map(Windows::new),
             partitions: BTreeMap::new(),
             sharing: None,
-            checks_keys: false,
+            checks: Checks { key: None, ahead: pipeline.entity.clock == Clock::Record },
             counters: Counters::default(),
             last_now: None,
             pipeline,
@@ -244,8 +267,9 @@ impl Core {
     /// [`Output::Report`], and comes back as [`Input::Report`] to the owner of partition 0.
     pub fn sharing(pipeline: Arc<Pipeline>, recovery: Recovery, origin: Origin) -> Self {
         // What came through another topic than the pipeline's was sent there by its key.
-        let checks_keys = origin.partitions > 1 && origin.topic == pipeline.topic;
-        Self { windows: None, sharing: Some(Sharing { recovery, origin }), checks_keys, ..Self::new(pipeline) }
+        let is_shared_out = origin.partitions > 1 && origin.topic == pipeline.topic;
+        let checks = Checks { key: pipeline.placed_by().first().copied().filter(|_| is_shared_out), ahead: true };
+        Self { windows: None, sharing: Some(Sharing { recovery, origin }), checks, ..Self::new(pipeline) }
     }
 
     /// Takes one input and adds what follows from it to `out`.
@@ -299,9 +323,9 @@ impl Core {
         changes
     }
 
-    /// Open entities of a partition.
-    pub fn open_entities(&self, partition: i32) -> u64 {
-        self.partitions.get(&partition).map_or(0, |partition| partition.open_size().0)
+    /// How many records the changelog of a partition would hold if it held each key once, about.
+    pub fn state_records(&self, partition: i32) -> u64 {
+        self.partitions.get(&partition).map_or(0, Partition::state_records)
     }
 
     /// The whole state of a partition, after [`Core::take_changes`].
@@ -402,14 +426,14 @@ impl Core {
         if !self.partitions.contains_key(&record.partition) {
             self.assign(record.partition, Start::Fresh);
         }
-        let Self { pipeline, parser, partitions, counters, checks_keys, .. } = self;
+        let Self { pipeline, parser, partitions, counters, checks, .. } = self;
         let Some(partition) = partitions.get_mut(&record.partition) else { return };
         // What is in the state already does not count twice, whoever reads it again.
         if partition.has_read(record.offset) {
             return;
         }
         counters.records += 1;
-        partition.record(pipeline, parser, &record, *checks_keys, counters, out);
+        partition.record(parser, &record, *checks, &mut Step { pipeline, counters, out });
         if self.sharing.is_none() {
             self.merge_own(Some(record.partition), out);
         }
@@ -423,16 +447,16 @@ impl Core {
 
     fn caught_up(&mut self, partition: i32, now: Monotonic, out: &mut Vec<Output>) {
         self.last_now = self.last_now.max(Some(now));
-        if let Some(partition) = self.partitions.get_mut(&partition) {
-            partition.caught_up(&self.pipeline, now, &mut self.counters, out);
+        let Self { pipeline, counters, partitions, .. } = self;
+        if let Some(partition) = partitions.get_mut(&partition) {
+            partition.caught_up(now, &mut Step { pipeline, counters, out });
         }
     }
 
     fn time(&mut self, now: Monotonic, out: &mut Vec<Output>) {
         self.last_now = Some(now);
-        for partition in self.partitions.values_mut() {
-            partition.time(&self.pipeline, now, &mut self.counters, out);
-        }
+        let Self { pipeline, counters, partitions, .. } = self;
+        partitions.values_mut().for_each(|partition| partition.time(now, &mut Step { pipeline, counters, out }));
         if self.sharing.is_some() {
             self.report(out);
             self.advance_windows(out);
@@ -442,9 +466,8 @@ impl Core {
     }
 
     fn end(&mut self, out: &mut Vec<Output>) {
-        for partition in self.partitions.values_mut() {
-            partition.end(&self.pipeline, &mut self.counters, out);
-        }
+        let Self { pipeline, counters, partitions, .. } = self;
+        partitions.values_mut().for_each(|partition| partition.end(&mut Step { pipeline, counters, out }));
         if self.sharing.is_none() {
             self.merge_own(None, out);
             self.finish_windows(out);

@@ -1,8 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use shared::pipeline::Scored;
 
 use super::*;
+
+mod records;
 
 const MINUTE: i64 = 60_000;
 
@@ -280,11 +283,11 @@ impl Store {
 }
 
 fn restored(records: &[StateRecord], partitions: i32) -> Option<Restored> {
-    let mut restored = Restored::new(&pipeline(), origin(partitions));
+    let mut restored = StateReader::new(&pipeline(), origin(partitions));
     for record in records {
         restored.take(&pipeline(), &record.key, record.value.as_deref()).unwrap();
     }
-    restored.head().is_some().then_some(restored)
+    restored.head().is_some().then(|| restored.finish(&pipeline()).unwrap())
 }
 
 fn start(store: &Store, core: &mut Core, partition: i32, partitions: i32) -> i64 {
@@ -358,13 +361,13 @@ fn state_of_another_topic_or_pipeline_is_refused() {
     let mut out = Vec::new();
     feed(&mut core, 0, &[(0, line("1"))], 0, &mut out);
     store.commit(&mut core, out);
-    let mut other = Restored::new(&pipeline(), origin(2));
+    let mut other = StateReader::new(&pipeline(), origin(2));
     let head = store.compacted(0).pop().unwrap();
     let error = other.take(&pipeline(), &head.key, head.value.as_deref()).unwrap_err().to_string();
     assert_eq!(error, "the state was made with 1 partitions; here it is 2 partitions");
     let recorded = Pipeline::load("invoices").unwrap().with_event_clock().unwrap();
     let event = Origin { layout: recorded.state_layout(), ..origin(1) };
-    let error = Restored::new(&pipeline(), event).take(&pipeline(), &head.key, head.value.as_deref()).unwrap_err();
+    let error = StateReader::new(&pipeline(), event).take(&pipeline(), &head.key, head.value.as_deref()).unwrap_err();
     insta::assert_snapshot!(error, @"the state was made with `clock record`; here it is `clock column InvoiceDate`");
 }
 
@@ -521,8 +524,8 @@ proptest! {
             let mut snapshot = Vec::new();
             core.snapshot(0, |record| snapshot.push(record));
             if let Some(fresh) = store.restore(0, 1) {
-                prop_assert_eq!(fresh.snapshot(), snapshot.clone());
-                prop_assert_eq!(restored(&snapshot, 1).unwrap().snapshot(), snapshot);
+                prop_assert_eq!(fresh.snapshot(&pipeline()), snapshot.clone());
+                prop_assert_eq!(restored(&snapshot, 1).unwrap().snapshot(&pipeline()), snapshot);
             }
             // More is read, and lost.
             feed(&mut core, 0, &lines[..(upto + lost).min(lines.len())], upto as i64, &mut Vec::new());
@@ -592,7 +595,7 @@ proptest! {
         records in proptest::collection::vec(
             (proptest::collection::vec(any::<u8>(), 0..12), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..60))), 0..20)
     ) {
-        let mut restored = Restored::new(&pipeline(), origin(1));
+        let mut restored = StateReader::new(&pipeline(), origin(1));
         for (mut key, value) in records {
             if let Some(first) = key.first_mut() { *first = b"ecxwh"[usize::from(*first) % 5]; }
             let _ = restored.take(&pipeline(), &key, value.as_deref());

@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 
-use super::repartition::entity_key;
+use super::repartition::place_key;
 use super::settings::{KafkaError, KafkaSettings};
 use super::stream::Topics;
 
@@ -34,7 +34,7 @@ pub struct Misplaced {
     pub offset: i64,
     /// Its key.
     pub key: Option<String>,
-    /// The key of its entity.
+    /// The key of its entity, or that whose past it is looked at with.
     pub entity: String,
 }
 
@@ -50,13 +50,15 @@ impl fmt::Display for Misplaced {
 }
 
 /// The first of the newest records of each partition whose key is not its entity's. With one partition no key can part
-/// lines; a topic that is not there yet has none. Blocks.
+/// lines; a topic that is not there yet has none; nor has one whose records need no others. Blocks.
 ///
 /// # Errors
 /// [`KafkaError`] when no broker answers.
 pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Option<Misplaced>, KafkaError> {
+    // By several columns at once no topic can be keyed, which is said elsewhere.
+    let is_keyed = pipeline.placed_by().len() == 1;
     let partitions = match settings.partitions_of(&pipeline.topic) {
-        Ok(partitions) if partitions > 1 => partitions,
+        Ok(partitions) if partitions > 1 && is_keyed => partitions,
         Ok(_) | Err(KafkaError::MissingTopic(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -117,7 +119,7 @@ pub fn has_direct_state(settings: &KafkaSettings, pipeline: &Pipeline, group: &s
 }
 
 fn misplaced(parser: &mut LineParser, pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Option<Misplaced> {
-    let entity = entity_key(parser, pipeline, message.payload().unwrap_or_default())?;
+    let entity = place_key(parser, pipeline, message.payload().unwrap_or_default())?;
     let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
     let is_in_place = key.as_ref().is_some_and(|key| key.trim() == entity);
     let (partition, offset) = (message.partition(), message.offset());

@@ -56,10 +56,11 @@ fn decode_source(value: &[u8]) -> Option<(i32, i64)> {
     Some((partition.parse().ok()?, offset.parse().ok()?))
 }
 
-/// The key that a line's record is to have: its entity's; `None` where the line cannot be parsed.
-pub(super) fn entity_key(parser: &mut LineParser, pipeline: &Pipeline, payload: &[u8]) -> Option<String> {
-    let key = parser.parse(payload, |line| line[pipeline.entity.key].text().map(str::to_owned));
-    key.ok().flatten()
+/// The key that a line's record is to have: its entity's, or that whose past it is looked at with; `None` where the line
+/// cannot be parsed.
+pub(super) fn place_key(parser: &mut LineParser, pipeline: &Pipeline, payload: &[u8]) -> Option<String> {
+    let column = *pipeline.placed_by().first()?;
+    parser.parse(payload, |line| line[column].text().map(str::to_owned)).ok().flatten()
 }
 
 /// How far a router has come: for those who assemble what it copies.
@@ -431,7 +432,7 @@ fn copy(parser: &mut LineParser, pipeline: &Pipeline, message: &BorrowedMessage<
     Routed {
         source: (message.partition(), message.offset()),
         timestamp: message.timestamp().to_millis(),
-        key: entity_key(parser, pipeline, message.payload().unwrap_or_default()),
+        key: place_key(parser, pipeline, message.payload().unwrap_or_default()),
         payload: message.payload().map(<[u8]>::to_vec),
     }
 }
@@ -464,7 +465,7 @@ mod tests {
     fn a_line_that_cannot_be_parsed_has_no_key() {
         let pipeline = Arc::new(Pipeline::load("invoices").unwrap());
         let mut parser = LineParser::new(pipeline.clone());
-        let mut key = |line: &str| entity_key(&mut parser, &pipeline, line.as_bytes());
+        let mut key = |line: &str| place_key(&mut parser, &pipeline, line.as_bytes());
         assert_eq!(key(" 536365 ,22143,MUG,2,9/1/2010 9:22,1.5,12345,France"), Some("536365".to_owned()));
         assert_eq!(key("536365,22143"), None);
     }

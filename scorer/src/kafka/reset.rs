@@ -42,8 +42,10 @@ pub enum ResetTo {
 pub struct PartitionState {
     /// The partition.
     pub partition: i32,
-    /// Open entities.
+    /// Open entities, or records that wait.
     pub open: usize,
+    /// Keys whose past is remembered.
+    pub keys: usize,
     /// Closed keys that are remembered.
     pub closed: usize,
     /// Cancelled keys that are remembered.
@@ -130,13 +132,14 @@ pub fn states(
         states.push(PartitionState {
             partition,
             open: restored.open_entities(),
+            keys: restored.keys_with_a_past(),
             closed: restored.closed_keys(),
             cancelled: restored.cancelled_keys(),
             offset,
             lag: (high - offset.unwrap_or(low)).max(0),
             changelog_records: end - first,
             records_read: restored.records(),
-            snapshot: restored.snapshot(),
+            snapshot: restored.snapshot(&access.pipeline),
         });
     }
     Ok(states)

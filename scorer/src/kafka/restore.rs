@@ -22,7 +22,7 @@ use super::settings::{KafkaError, KafkaSettings, QuietContext};
 use super::stream::{Delivery, StopHandle, Topics};
 use super::transaction::Tag;
 use super::watchdog::Watchdog;
-use crate::core::{Origin, Restored, Resume, Start, StateError};
+use crate::core::{Origin, Restored, Resume, Start, StateError, StateReader};
 use crate::snapshot::SnapshotFile;
 
 /// How long one call may take.
@@ -68,7 +68,7 @@ enum Committed {
 
 /// A partition whose changelog is being read.
 struct Reading {
-    restored: Restored,
+    state: StateReader,
     wanted: Option<Tag>,
     offset: i64,
     source: &'static str,
@@ -270,12 +270,15 @@ impl Restorer {
                 Some(Err(error)) => tracing::debug!(%error, "reading state"),
             }
         }
-        let millis = begun.elapsed().as_millis() as u64;
-        for (partition, reading) in &readings {
-            let (open, source) = (reading.restored.open_entities(), reading.source);
-            tracing::info!(partition, open, records = reading.restored.records(), source, millis, "restored");
+        let mut restored = BTreeMap::new();
+        for (partition, Reading { state, source, .. }) in readings {
+            let state = state.finish(&self.pipeline).map_err(|error| self.unusable(partition, error))?;
+            let (open, keys, records) = (state.open_entities(), state.keys_with_a_past(), state.records());
+            let millis = begun.elapsed().as_millis() as u64;
+            tracing::info!(partition, open, keys, records, source, millis, "restored");
+            restored.insert(partition, state);
         }
-        Ok(Some(readings.into_iter().map(|(partition, reading)| (partition, reading.restored)).collect()))
+        Ok(Some(restored))
     }
 
     /// Begins with the snapshot where there is one to be trusted.
@@ -290,28 +293,28 @@ impl Restorer {
             .fetch_watermarks(&self.topics.state, partition, CALL_TIMEOUT)
             .map_err(KafkaError::failed("asking for the ends of a changelog"))?;
         if let (Some(wanted), Some(folder)) = (wanted, &self.snapshots) {
-            let mut restored = Restored::new(&self.pipeline, self.origin.clone());
+            let mut state = StateReader::new(&self.pipeline, self.origin.clone());
             let snapshot = SnapshotFile::new(folder, partition);
-            let take = |key: &[u8], value: &[u8]| restored.take(&self.pipeline, key, Some(value)).is_ok();
+            let take = |key: &[u8], value: &[u8]| state.take(&self.pipeline, key, Some(value)).is_ok();
             if let Some(stamp) = snapshot.read(take)
                 && stamp.birth == wanted.birth
                 && stamp.sequence <= wanted.sequence
                 && (low..=high).contains(&stamp.offset)
-                && restored.head().is_some_and(|head| (head.birth, head.sequence) == (stamp.birth, stamp.sequence))
+                && state.head().is_some_and(|head| (head.birth, head.sequence) == (stamp.birth, stamp.sequence))
             {
                 let done = stamp.sequence == wanted.sequence;
-                return Ok(Reading { restored, wanted: Some(wanted), offset: stamp.offset, source: "snapshot", done });
+                return Ok(Reading { state, wanted: Some(wanted), offset: stamp.offset, source: "snapshot", done });
             }
         }
-        let restored = Restored::new(&self.pipeline, self.origin.clone());
+        let state = StateReader::new(&self.pipeline, self.origin.clone());
         let done = wanted.is_none() && low == high;
-        Ok(Reading { restored, wanted, offset: low, source: "changelog", done })
+        Ok(Reading { state, wanted, offset: low, source: "changelog", done })
     }
 
     fn take(&self, partition: i32, reading: &mut Reading, key: &[u8], value: Option<&[u8]>) -> Result<(), KafkaError> {
-        reading.restored.take(&self.pipeline, key, value).map_err(|error| self.unusable(partition, error))?;
-        let (Some(wanted), Some(head)) = (reading.wanted, reading.restored.head()) else { return Ok(()) };
-        if key == Restored::HEAD_KEY {
+        reading.state.take(&self.pipeline, key, value).map_err(|error| self.unusable(partition, error))?;
+        let (Some(wanted), Some(head)) = (reading.wanted, reading.state.head()) else { return Ok(()) };
+        if key == StateReader::HEAD_KEY {
             // Heads of another birth are of before a reset.
             let is_of_this_life = head.birth == wanted.birth;
             if is_of_this_life && head.sequence > wanted.sequence {

@@ -9,7 +9,7 @@ use super::stream::Topics;
 use crate::core::{Core, PartitionChanges};
 use crate::snapshot::{SnapshotFile, Stamp, Unstamped};
 
-/// Changelog records after which a snapshot is worth its while, beside as many as the partition has open entities.
+/// Changelog records after which a snapshot is worth its while, beside as many as the state itself has.
 const MIN_RECORDS: u64 = 200_000;
 
 /// The snapshots of an instance's partitions.
@@ -53,7 +53,7 @@ impl Snapshots {
         for PartitionChanges { partition, head, records } in changes {
             let followed = state.partitions.entry(*partition).or_default();
             followed.records += records.len() as u64;
-            let is_due = followed.records >= MIN_RECORDS + core.open_entities(*partition);
+            let is_due = followed.records >= MIN_RECORDS + core.state_records(*partition);
             let snapshot = if is_due {
                 followed.records = 0;
                 self.write(*partition, core)

@@ -22,7 +22,7 @@ use super::settings::{KafkaError, KafkaSettings};
 use super::snapshots::Snapshots;
 use super::status::StatusCell;
 pub use super::topics::Topics;
-use super::topics::max_message_bytes;
+use super::topics::{max_message_bytes, refuse_split_past};
 use super::transaction::{Faults, Transactions};
 use super::watchdog::Watchdog;
 use crate::core::{Core, Origin, Recovery};
@@ -162,6 +162,7 @@ impl Stream {
         let encoder = Encoder::new(pipeline.clone(), &topics.source, options.all_verdicts, max_bytes / 2)
             .with_entities_from(&topics.input)
             .with_reports_to(&topics.reports);
+        refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
         let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
         let name = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
         let exactly_once = options.delivery == Delivery::ExactlyOnce;

@@ -127,6 +127,8 @@ pub async fn ensure_topics(
     let states = check_topics(settings, pipeline, topics).await?;
     let partitions = |name: &str| states.iter().find(|state| state.name == name).and_then(|state| state.partitions);
     let input = partitions(&topics.input).or_else(|| partitions(&topics.source));
+    let of_source = partitions(&topics.source).or(create.and_then(|create| usize::try_from(create.partitions).ok()));
+    refuse_split_past(pipeline, &topics.source, of_source.unwrap_or(1))?;
     check_fit(&states, topics, input, group)?;
     let missing: Vec<String> =
         states.into_iter().filter(|state| state.partitions.is_none()).map(|state| state.name).collect();
@@ -189,6 +191,24 @@ fn check_fit(states: &[TopicState], topics: &Topics, input: Option<usize>, group
         }
     }
     Ok(())
+}
+
+/// Features that look at the past by two columns need all records of both in one partition, and a topic is keyed by one.
+///
+/// # Errors
+/// [`KafkaError::UnfitTopic`] where a topic with so many partitions would part them.
+pub(super) fn refuse_split_past(pipeline: &Pipeline, topic: &str, partitions: usize) -> Result<(), KafkaError> {
+    let columns = pipeline.placed_by();
+    if columns.len() < 2 || partitions < 2 {
+        return Ok(());
+    }
+    let names: Vec<String> = columns.iter().map(|&column| format!("`{}`", pipeline.columns[column].name)).collect();
+    let problem = format!(
+        "has {partitions} partitions and features look at the past by {}: whichever keys the topic, the past of the others \
+         would be split; use a topic with one partition, or only features by the column that keys it",
+        names.join(" and by ")
+    );
+    Err(KafkaError::UnfitTopic { topic: topic.to_owned(), problem })
 }
 
 async fn create_topics(
@@ -298,4 +318,38 @@ async fn topic_setting(settings: &KafkaSettings, topic: &str, name: &str) -> Res
 
 fn admin(settings: &KafkaSettings) -> Result<AdminClient<QuietContext>, KafkaError> {
     settings.client(&[]).create_with_context(QuietContext).map_err(|error| KafkaError::Settings(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline(features: &str) -> Pipeline {
+        let text = format!(
+            r#"
+            name = "small"
+            input = {{ topic = "in", columns = ["id", "user", "shop", "at:datetime"], datetime_formats = ["rfc3339"] }}
+            entity = {{ key = "id" }}
+            outputs.erroneous = "bad"
+            detectors = [{{ name = "kmeans", algorithm = "kmeans", topic = "out" }}]
+            [features]
+            {features}
+            "#
+        );
+        Pipeline::parse(&text, "small.toml").unwrap()
+    }
+
+    #[test]
+    fn a_topic_that_would_split_the_past_of_a_key_is_refused() {
+        let user = r#"a = "count() by user over 1h""#;
+        let both = pipeline(&format!("{user}\nb = \"count() by shop over 1h\""));
+        let refused = |pipeline: &Pipeline, partitions| refuse_split_past(pipeline, "in", partitions).is_err();
+        assert!(!refused(&pipeline(user), 3) && !refused(&both, 1));
+        assert!(!refused(&pipeline(r#"hour = "hour(at)""#), 3));
+        assert!(!refused(&Pipeline::load("invoices").unwrap(), 3));
+        insta::assert_snapshot!(
+            refuse_split_past(&both, "in", 3).unwrap_err(),
+            @"topic `in` has 3 partitions and features look at the past by `user` and by `shop`: whichever keys the topic, the past of the others would be split; use a topic with one partition, or only features by the column that keys it"
+        );
+    }
 }

@@ -170,7 +170,7 @@ impl History {
         self.len() == 0
     }
 
-    /// Bytes that are held.
+    /// Bytes that are held, about: by what is remembered alone, so that what was read back holds as many.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -204,16 +204,18 @@ impl History {
         }
     }
 
-    /// Forgets the keys that were met the longest ago until `bytes` are enough; how many.
+    /// Forgets the keys that were met the longest ago until `bytes` are enough; how many. Those that were met at the same
+    /// time go together: what was read back may stand in another order, and has to forget the same.
     pub fn shrink_to(&mut self, bytes: usize) -> u64 {
         let mut forgotten = 0;
-        while self.bytes > bytes && self.len() > 1 {
-            let oldest =
-                (0..self.pasts.len()).filter_map(|index| Some((self.pasts[index].next_deadline()?, index))).min();
-            let Some((_, index)) = oldest else { break };
-            let Some((key, _, past)) = self.pasts[index].pop_oldest() else { break };
-            self.let_go(index, &key, past);
-            forgotten += 1;
+        while self.bytes > bytes {
+            let Some(oldest) = self.pasts.iter().filter_map(ExpiryMap::next_deadline).min() else { break };
+            for index in 0..self.pasts.len() {
+                while let Some((key, _, past)) = self.pasts[index].pop_expired(oldest) {
+                    self.let_go(index, &key, past);
+                    forgotten += 1;
+                }
+            }
         }
         forgotten
     }
@@ -310,6 +312,11 @@ impl PartialEq for History {
         };
         self.clock == other.clock && self.pasts.iter().zip(&other.pasts).all(same)
     }
+}
+
+/// Elements that a vector of `len` has room for, as vectors grow.
+fn room(len: usize) -> usize {
+    if len == 0 { 0 } else { len.next_power_of_two().max(4) }
 }
 
 fn entry_bytes(key: &str, past: &Past) -> usize {

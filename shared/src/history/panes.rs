@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 
+use super::room;
 use crate::time::{Millis, Timestamp};
 
 /// Lengths of panes, each a multiple of the one before, so that a merged pane lies in one longer pane.
@@ -223,7 +224,7 @@ impl Panes {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.panes.capacity() * size_of::<Pane>() + self.stats.capacity() * size_of::<Stats>()
+        room(self.panes.len()) * size_of::<Pane>() + room(self.stats.len()) * size_of::<Stats>()
     }
 
     /// Merges and drops panes that no record from `horizon` on needs as they are.

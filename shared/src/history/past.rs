@@ -2,6 +2,7 @@
 
 use super::panes::{Layout, Panes, WindowStats};
 use super::place::Place;
+use super::room;
 use crate::time::{Millis, Timestamp};
 
 /// Companions (such as a customer's merchants) that are remembered of a key; beyond it the one that was met the longest
@@ -63,7 +64,7 @@ impl Past {
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        let companions = self.companions.iter().map(|met| size_of_val(met) + met.capacity() * size_of::<(u64, i64)>());
+        let companions = self.companions.iter().map(|met| size_of_val(met) + room(met.len()) * size_of::<(u64, i64)>());
         self.panes.heap_bytes() + companions.sum::<usize>()
     }
 

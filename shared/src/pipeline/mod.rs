@@ -363,6 +363,15 @@ impl Pipeline {
         self.columns.iter().position(|column| column.name == name)
     }
 
+    /// The columns that say which records belong together: those with the same value have to be in one partition. None
+    /// where each record is scored without a look at others.
+    pub fn placed_by(&self) -> Vec<usize> {
+        match &self.scored {
+            Scored::Sessions(_) => vec![self.entity.key],
+            Scored::Records(records) => records.features.relations().iter().map(|relation| relation.key).collect(),
+        }
+    }
+
     /// Whether `key` is a cancellation's.
     pub fn is_cancellation(&self, key: &str) -> bool {
         self.cancellations.as_ref().is_some_and(|cancellations| key.starts_with(&cancellations.key_prefix))

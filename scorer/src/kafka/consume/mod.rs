@@ -278,11 +278,13 @@ impl<'a> ConsumeLoop<'a> {
     fn warn_of_misplaced(&mut self, partition: i32, offset: i64) {
         if !self.has_warned && self.core.misplaced_lines() > 0 {
             self.has_warned = true;
+            let pipeline = &self.inlet.restorer.pipeline;
+            let column = pipeline.placed_by().first().map_or("", |&column| &pipeline.columns[column].name);
             tracing::warn!(
                 partition,
                 offset,
-                "a line's key is missing or is not its invoice number: lines of one invoice may be in several partitions, \
-                 each of which makes an invoice of its own; `--repartition always` brings them together"
+                "a record's key is missing or is not its `{column}`: what belongs together may be in several partitions, each of which \
+                 takes its part for the whole; `--repartition always` brings it together"
             );
         }
     }

@@ -1,0 +1,210 @@
+//! Records that wait for those that may still come before them, in the order of their own times.
+//!
+//! Of a record only the values are kept that features and verdict read, in few bytes.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::codec::{Damaged, Reader, put_bytes, put_signed};
+use shared::line::Value;
+use shared::time::Timestamp;
+
+use super::state::{HELD, StateRecord, VERSION};
+
+/// The time and the key of a record: its place in the order, which does not depend on when it came.
+type Place = (Timestamp, Box<str>);
+
+/// A record that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HeldRecord {
+    pub(super) offset: i64,
+    values: Box<[u8]>,
+    is_written: bool,
+}
+
+/// The records that wait.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Indices of the columns whose values are kept.
+    columns: Vec<usize>,
+    records: BTreeMap<Place, HeldRecord>,
+    bytes: usize,
+    /// Since the last commit: what came, and what went that the changelog has.
+    added: Vec<Place>,
+    gone: Vec<Place>,
+    /// Where records are read again after a restart: the offsets of those that wait.
+    offsets: Option<BTreeSet<i64>>,
+}
+
+impl Held {
+    pub(super) fn new(columns: Vec<usize>, is_reread: bool) -> Self {
+        let offsets = is_reread.then(BTreeSet::new);
+        Self { columns, records: BTreeMap::new(), bytes: 0, added: Vec::new(), gone: Vec::new(), offsets }
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Bytes of the records that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The time of the first.
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        self.records.first_key_value().map(|((time, _), _)| *time)
+    }
+
+    /// The smallest offset, where records are read again after a restart.
+    pub(super) fn oldest_offset(&self) -> Option<i64> {
+        self.offsets.as_ref()?.first().copied()
+    }
+
+    /// Lets a record wait; `false` when one with its time and key does already.
+    pub(super) fn hold(&mut self, (time, key): (Timestamp, &str), offset: i64, line: &[Value<'_>]) -> bool {
+        let place: Place = (time, key.into());
+        let Entry::Vacant(vacant) = self.records.entry(place.clone()) else { return false };
+        let values = encode_values(&self.columns, line);
+        self.bytes += record_bytes(key, &values);
+        vacant.insert(HeldRecord { offset, values, is_written: false });
+        if let Some(offsets) = &mut self.offsets {
+            offsets.insert(offset);
+        } else {
+            self.added.push(place);
+        }
+        true
+    }
+
+    /// Takes out the first record if its time is before `time`.
+    pub(super) fn pop_before(&mut self, time: Timestamp) -> Option<(Timestamp, Box<str>, HeldRecord)> {
+        if self.first()? < time { self.pop_first() } else { None }
+    }
+
+    /// Takes out the first record.
+    pub(super) fn pop_first(&mut self) -> Option<(Timestamp, Box<str>, HeldRecord)> {
+        let ((time, key), record) = self.records.pop_first()?;
+        self.bytes -= record_bytes(&key, &record.values);
+        if let Some(offsets) = &mut self.offsets {
+            offsets.remove(&record.offset);
+        }
+        if record.is_written {
+            self.gone.push((time, key.clone()));
+        }
+        Some((time, key, record))
+    }
+
+    /// The values of a record that waited: `(n_columns)`, missing where they are not kept.
+    pub(super) fn line<'a>(&self, record: &'a HeldRecord, n_columns: usize) -> Vec<Value<'a>> {
+        let mut line = vec![Value::Missing; n_columns];
+        // They were read once before they were taken in.
+        let _ = decode_values(&self.columns, &record.values, |column, value| line[column] = value);
+        line
+    }
+
+    /// Writes down what changed since the last time.
+    pub(super) fn take_changes(&mut self, out: &mut Vec<StateRecord>) {
+        out.extend(self.gone.drain(..).map(|(time, key)| StateRecord { key: state_key(time, &key), value: None }));
+        for place in self.added.drain(..) {
+            if let Some(record) = self.records.get_mut(&place).filter(|record| !record.is_written) {
+                record.is_written = true;
+                out.push(record.state(&place));
+            }
+        }
+    }
+
+    /// Every record that waits.
+    pub(super) fn snapshot(&self, mut put: impl FnMut(StateRecord)) {
+        self.records.iter().for_each(|(place, record)| put(record.state(place)));
+    }
+
+    /// Takes in what [`Held::snapshot`] put out, without the first byte of its key; without a value it waits no more.
+    pub(super) fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Damaged> {
+        let (time, key) = key.split_first_chunk::<8>().ok_or(Damaged)?;
+        let key = std::str::from_utf8(key).map_err(|_| Damaged)?;
+        let place: Place = (i64::from_be_bytes(*time) ^ i64::MIN, key.into());
+        if let Some(before) = self.records.remove(&place) {
+            self.bytes -= record_bytes(key, &before.values);
+        }
+        let Some(value) = value else { return Ok(()) };
+        let mut reader = Reader(value);
+        if reader.byte()? != VERSION {
+            return Err(Damaged);
+        }
+        let offset = reader.signed()?;
+        decode_values(&self.columns, reader.0, |_, _| {})?;
+        self.bytes += record_bytes(key, reader.0);
+        self.records.insert(place, HeldRecord { offset, values: reader.0.into(), is_written: true });
+        Ok(())
+    }
+}
+
+impl HeldRecord {
+    fn state(&self, (time, key): &Place) -> StateRecord {
+        let mut value = Vec::with_capacity(self.values.len() + 8);
+        value.push(VERSION);
+        put_signed(&mut value, self.offset);
+        value.extend_from_slice(&self.values);
+        StateRecord { key: state_key(*time, key), value: Some(value) }
+    }
+}
+
+/// Keys sort as the records do.
+fn state_key(time: Timestamp, key: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(9 + key.len());
+    out.push(HELD);
+    out.extend_from_slice(&(time ^ i64::MIN).to_be_bytes());
+    out.extend_from_slice(key.as_bytes());
+    out
+}
+
+/// What a record takes: its values, its key twice, for a commit has to know of it, and its place in the tree.
+fn record_bytes(key: &str, values: &[u8]) -> usize {
+    2 * (size_of::<Place>() + key.len()) + size_of::<HeldRecord>() + values.len()
+}
+
+fn encode_values(columns: &[usize], line: &[Value<'_>]) -> Box<[u8]> {
+    let mut out = Vec::with_capacity(columns.len() * 10);
+    for &column in columns {
+        match line[column] {
+            Value::Missing => out.push(0),
+            Value::Text(text) => {
+                out.push(1);
+                put_bytes(&mut out, text.as_bytes());
+            }
+            Value::Integer(number) => {
+                out.push(2);
+                put_signed(&mut out, number);
+            }
+            Value::Float(number) => {
+                out.push(3);
+                out.extend_from_slice(&number.to_bits().to_le_bytes());
+            }
+            Value::Datetime(moment) => {
+                out.push(4);
+                put_signed(&mut out, moment);
+            }
+        }
+    }
+    out.into()
+}
+
+fn decode_values<'a>(
+    columns: &[usize],
+    values: &'a [u8],
+    mut put: impl FnMut(usize, Value<'a>),
+) -> Result<(), Damaged> {
+    let mut reader = Reader(values);
+    for &column in columns {
+        let value = match reader.byte()? {
+            0 => Value::Missing,
+            1 => Value::Text(reader.text()?),
+            2 => Value::Integer(reader.signed()?),
+            3 => Value::Float(reader.float()?),
+            4 => Value::Datetime(reader.signed()?),
+            _ => return Err(Damaged),
+        };
+        put(column, value);
+    }
+    reader.end()
+}

@@ -1,0 +1,211 @@
+//! Records that are scored one by one, each in the light of what came before it for its keys.
+//!
+//! Where records come out of order, each waits until the clock has passed its own time by the pipeline's lateness, so
+//! that they are judged in the order of their times (and keys, where times are the same) whatever order they came in.
+//! A record that comes later than that is judged at once, as of its time.
+
+use shared::history::History;
+use shared::line::Value;
+use shared::pipeline::{Pipeline, Records};
+use shared::reason::Reason;
+use shared::time::{Millis, Timestamp};
+use shared::verdict::EntitySummary;
+
+use super::entity::written;
+use super::held::Held;
+use super::partition::{Line, Standing};
+use super::state::{StateRecord, past_clock_record, past_record};
+use super::{ClosedEntity, Erroneous, Output, Record, Step};
+
+/// Bytes in memory that make one record of the changelog, about: a pane, and its share of a key.
+const BYTES_A_RECORD: usize = 96;
+
+/// What is remembered of the records of a partition, and those that wait.
+#[derive(Debug)]
+pub(super) struct Judging {
+    records: Records,
+    lateness: Millis,
+    max_bytes: usize,
+    history: History,
+    held: Held,
+    /// The history's clock, as the changelog has it.
+    written_clock: Option<Timestamp>,
+}
+
+/// The columns that features and verdict read.
+pub(super) fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize> {
+    let mut columns = records.features.columns();
+    columns.extend(records.features.places());
+    columns.extend(pipeline.entity.customer);
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+impl Judging {
+    /// Nothing is remembered yet. `is_reread` says whether a restart reads the records that wait again; otherwise they,
+    /// and what is remembered, are written down.
+    pub(super) fn new(pipeline: &Pipeline, records: &Records, is_reread: bool) -> Self {
+        let history = History::new(&records.features, !is_reread);
+        let held = Held::new(kept_columns(pipeline, records), is_reread);
+        Self::restored(pipeline, records, (history, held))
+    }
+
+    /// As the changelog has it.
+    pub(super) fn restored(pipeline: &Pipeline, records: &Records, (history, held): (History, Held)) -> Self {
+        Self {
+            lateness: records.features.lateness(),
+            records: records.clone(),
+            max_bytes: pipeline.entity.max_state_bytes,
+            written_clock: history.clock(),
+            history,
+            held,
+        }
+    }
+
+    /// Records that wait.
+    pub(super) fn size(&self) -> u64 {
+        self.held.len()
+    }
+
+    /// How many records the changelog holds of this, about.
+    pub(super) fn state_records(&self) -> u64 {
+        self.held.len() + (self.history.bytes() / BYTES_A_RECORD) as u64
+    }
+
+    /// The first clock at which one is judged.
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        Some(self.held.first()?.saturating_add(self.lateness).saturating_add(1))
+    }
+
+    /// The first record that waits.
+    pub(super) fn oldest_offset(&self) -> Option<i64> {
+        self.held.oldest_offset()
+    }
+
+    /// A record's own time. Its column is needed, so that no line is without it.
+    fn time(&self, line: &[Value<'_>], record: &Record<'_>) -> Timestamp {
+        line[self.records.features.time()].datetime().unwrap_or(record.timestamp)
+    }
+
+    fn time_column(&self, pipeline: &Pipeline) -> String {
+        pipeline.columns[self.records.features.time()].name.clone()
+    }
+
+    /// Why a record's own time cannot be, when it is further ahead of Kafka's than it may be.
+    pub(super) fn from_the_future(
+        &self,
+        line: &[Value<'_>],
+        record: &Record<'_>,
+        pipeline: &Pipeline,
+    ) -> Option<Reason> {
+        let latest = record.timestamp.saturating_add(self.records.ahead);
+        // Where no timestamps are kept there is nothing to compare with.
+        let is_ahead = record.timestamp > 0 && self.time(line, record) > latest;
+        is_ahead.then(|| Reason::FromTheFuture(self.time_column(pipeline)))
+    }
+
+    /// Takes a record, or says why not.
+    pub(super) fn line(
+        &mut self,
+        key: &str,
+        line: &[Value<'_>],
+        record: &Record<'_>,
+        standing: &mut Standing,
+        step: &mut Step<'_>,
+    ) -> Line {
+        let (time, now) = (self.time(line, record), standing.now());
+        if standing.remembered.knows(key, now) {
+            return Line::Refused(Reason::DuplicateKey);
+        }
+        if self.history.is_too_old(&self.records.features, time) {
+            return Line::Refused(Reason::TooOld(self.time_column(step.pipeline)));
+        }
+        if self.lateness == 0 {
+            self.judge(key, line, (time, record.offset), standing.number, step);
+        } else if !self.held.hold((time, key), record.offset, line) {
+            return Line::Refused(Reason::DuplicateKey);
+        }
+        standing.remembered.add(key.into(), now.saturating_add(step.pipeline.entity.remember));
+        self.judge_due(standing.closed_through, standing, step);
+        self.hold_limit(standing, step);
+        Line::Taken
+    }
+
+    /// Judges the records that have waited long enough when the clock shows `clock`, in their order.
+    pub(super) fn judge_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
+        let before = clock.saturating_sub(self.lateness);
+        while let Some((time, key, held)) = self.held.pop_before(before) {
+            let line = self.held.line(&held, step.pipeline.columns.len());
+            self.judge(&key, &line, (time, held.offset), standing.number, step);
+            standing.has_changed = true;
+        }
+    }
+
+    /// Judges those that would be next while more wait than the pipeline allows.
+    fn hold_limit(&mut self, standing: &Standing, step: &mut Step<'_>) {
+        while self.held.bytes() > self.max_bytes {
+            let Some((time, key, held)) = self.held.pop_first() else { return };
+            let line = self.held.line(&held, step.pipeline.columns.len());
+            step.counters.closed_early += 1;
+            self.judge(&key, &line, (time, held.offset), standing.number, step);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        key: &str,
+        line: &[Value<'_>],
+        (time, offset): (Timestamp, i64),
+        partition: i32,
+        step: &mut Step<'_>,
+    ) {
+        let Self { records, history, .. } = self;
+        let is_out_of_order = history.clock().is_some_and(|clock| time < clock);
+        let mut features = Vec::with_capacity(records.features.features().len());
+        history.judge(&records.features, line, time, &mut features);
+        step.counters.out_of_order += u64::from(is_out_of_order);
+        step.counters.forgotten_keys += history.shrink_to(self.max_bytes.saturating_sub(self.held.bytes()));
+        let summary = EntitySummary {
+            key: key.to_owned(),
+            lines: 1,
+            customer: step.pipeline.entity.customer.and_then(|customer| written(line[customer])),
+            first_timestamp: time,
+            last_timestamp: time,
+            closed_early: false,
+        };
+        let named = records.features.features().iter().zip(&features);
+        let reasons: Vec<Reason> = named
+            .filter(|(_, value)| !value.is_finite())
+            .map(|(feature, _)| Reason::NotFinite(feature.name.clone()))
+            .collect();
+        step.out.push(if reasons.is_empty() {
+            step.counters.scored_entities += 1;
+            step.counters.scored_lines += 1;
+            Output::Closed(ClosedEntity { summary, features })
+        } else {
+            step.counters.erroneous_entities += 1;
+            step.counters.erroneous_entity_lines += 1;
+            step.counters.add_reasons(&reasons);
+            let (known, offsets) = (Vec::new(), vec![(offset, offset)]);
+            Output::Erroneous(Erroneous::Entity { reasons, summary, known, features, partition, offsets })
+        });
+    }
+
+    /// Writes down what changed since the last time.
+    pub(super) fn take_changes(&mut self, out: &mut Vec<StateRecord>) {
+        self.held.take_changes(out);
+        self.history.take_parts(&self.records.features, |part| out.push(past_record(part)));
+        if self.written_clock != self.history.clock() {
+            self.written_clock = self.history.clock();
+            out.extend(self.written_clock.map(past_clock_record));
+        }
+    }
+
+    /// Everything, as the changelog has it after [`Judging::take_changes`].
+    pub(super) fn snapshot(&self, mut put: impl FnMut(StateRecord)) {
+        self.held.snapshot(&mut put);
+        self.history.parts(&self.records.features, |part| put(past_record(part)));
+        self.history.clock().map(past_clock_record).into_iter().for_each(put);
+    }
+}

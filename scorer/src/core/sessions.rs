@@ -1,0 +1,222 @@
+//! Entities of several lines: those that are open, and how they close.
+
+use std::collections::VecDeque;
+
+use shared::expiry::ExpiryMap;
+use shared::line::Value;
+use shared::pipeline::{Pipeline, Sessions};
+use shared::reason::Reason;
+use shared::time::{Millis, Timestamp};
+
+use super::entity::OpenEntity;
+use super::partition::{Line, Standing};
+use super::state::{StateRecord, entity_gone, entity_record};
+use super::{Erroneous, Output, Step};
+
+/// The open entities of a partition.
+#[derive(Debug)]
+pub(super) struct OpenSessions {
+    limits: Limits,
+    open: ExpiryMap<Open>,
+    lines: u64,
+    /// What open entities take, keys and all.
+    bytes: usize,
+    /// Closed since the last commit, where the changelog has them.
+    gone: Vec<Box<str>>,
+    /// Where lines are read again after a restart: first offsets of open entities, oldest first; entities that closed
+    /// are skipped when they reach the front.
+    first_offsets: Option<VecDeque<(i64, Box<str>)>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    gap: Millis,
+    max_open: usize,
+    max_lines: u64,
+    max_bytes: usize,
+}
+
+/// An open entity, and how the changelog has it.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    entity: OpenEntity,
+    /// Whether the changelog has any version of it: then closing it has to delete that.
+    is_written: bool,
+    /// Whether it changed since it was last written down.
+    has_changed: bool,
+}
+
+impl Open {
+    /// An entity as the changelog has it.
+    pub(super) fn written_down(entity: OpenEntity) -> Self {
+        Self { entity, is_written: true, has_changed: false }
+    }
+
+    pub(super) fn entity(&self) -> &OpenEntity {
+        &self.entity
+    }
+}
+
+impl OpenSessions {
+    /// The open entities `open`, none to begin with. `is_reread` says whether a restart reads their lines again.
+    pub(super) fn new(pipeline: &Pipeline, sessions: &Sessions, open: ExpiryMap<Open>, is_reread: bool) -> Self {
+        let Sessions { gap, max_open, max_lines, .. } = *sessions;
+        let limits = Limits { gap, max_open, max_lines, max_bytes: pipeline.entity.max_state_bytes };
+        let sizes = |(lines, bytes), (key, _, open): (&str, Timestamp, &Open)| {
+            (lines + open.entity.lines(), bytes + open_bytes(key, &open.entity))
+        };
+        let (lines, bytes) = open.iter().fold((0, 0), sizes);
+        let first_offsets = is_reread.then(VecDeque::new);
+        Self { limits, open, lines, bytes, gone: Vec::new(), first_offsets }
+    }
+
+    /// Open entities and their lines.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.open.len() as u64, self.lines)
+    }
+
+    /// The first clock at which one closes.
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.open.next_deadline()
+    }
+
+    /// The first line of the oldest open entity.
+    pub(super) fn oldest_offset(&self) -> Option<i64> {
+        let mut first_offsets = self.first_offsets.iter().flatten();
+        first_offsets.find(|(offset, key)| self.is_open_since(key, *offset)).map(|(offset, _)| *offset)
+    }
+
+    /// Takes a line of the entity `key`.
+    pub(super) fn line(
+        &mut self,
+        key: &str,
+        line: &[Value<'_>],
+        (timestamp, offset): (Timestamp, i64),
+        standing: &mut Standing,
+        step: &mut Step<'_>,
+    ) -> Line {
+        // Before the first dated line there is no time: such an entity closes as soon as there is one.
+        let now = standing.now();
+        let deadline = now.saturating_add(self.limits.gap);
+        if let Some(open) = self.open.touch(key, deadline) {
+            let before = open.entity.heap_bytes();
+            open.entity.add(step.pipeline, line, timestamp, offset);
+            open.has_changed = true;
+            self.bytes = self.bytes + open.entity.heap_bytes() - before;
+            self.lines += 1;
+            if open.entity.lines() >= self.limits.max_lines
+                && let Some((key, _, open)) = self.open.remove(key)
+            {
+                self.close_early(key, open, standing, step);
+            }
+        } else {
+            if standing.remembered.knows(key, now) {
+                return Line::Refused(Reason::LateLine);
+            }
+            let mut entity = OpenEntity::new(step.pipeline, timestamp, offset);
+            entity.add(step.pipeline, line, timestamp, offset);
+            if let Some(first_offsets) = &mut self.first_offsets {
+                first_offsets.push_back((offset, key.into()));
+            }
+            self.bytes += open_bytes(key, &entity);
+            self.lines += 1;
+            self.open.insert(key, deadline, Open { entity, is_written: false, has_changed: true });
+        }
+        self.hold_limits(standing, step);
+        Line::Taken
+    }
+
+    /// Closes what is due when the clock shows `clock`, in the order of deadlines.
+    pub(super) fn close_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
+        while let Some((key, deadline, open)) = self.open.pop_expired(clock) {
+            let until = deadline.saturating_add(step.pipeline.entity.remember);
+            self.close(key, open, until, false, standing, step);
+        }
+        self.forget_first_offsets();
+    }
+
+    /// Closes the oldest entities while there are more than the pipeline allows.
+    fn hold_limits(&mut self, standing: &mut Standing, step: &mut Step<'_>) {
+        let Limits { max_open, max_bytes, .. } = self.limits;
+        while self.open.len() > max_open || (self.bytes > max_bytes && self.open.len() > 1) {
+            let Some((key, _, open)) = self.open.pop_oldest() else { return };
+            self.close_early(key, open, standing, step);
+        }
+    }
+
+    fn close_early(&mut self, key: Box<str>, open: Open, standing: &mut Standing, step: &mut Step<'_>) {
+        step.counters.closed_early += 1;
+        let clock = standing.now().max(standing.closed_through);
+        self.close(key, open, clock.saturating_add(step.pipeline.entity.remember), true, standing, step);
+        self.forget_first_offsets();
+    }
+
+    fn close(
+        &mut self,
+        key: Box<str>,
+        open: Open,
+        remembered_until: Timestamp,
+        early: bool,
+        standing: &mut Standing,
+        step: &mut Step<'_>,
+    ) {
+        let lines = open.entity.lines();
+        self.lines -= lines;
+        self.bytes -= open_bytes(&key, &open.entity);
+        let output = open.entity.close(step.pipeline, &key, standing.number, early);
+        match &output {
+            Output::Erroneous(Erroneous::Entity { reasons, .. }) => {
+                step.counters.erroneous_entities += 1;
+                step.counters.erroneous_entity_lines += lines;
+                step.counters.add_reasons(reasons);
+            }
+            _ => {
+                step.counters.scored_entities += 1;
+                step.counters.scored_lines += lines;
+            }
+        }
+        step.out.push(output);
+        standing.has_changed = true;
+        if open.is_written {
+            self.gone.push(key.clone());
+        }
+        standing.remembered.add(key, remembered_until);
+    }
+
+    fn forget_first_offsets(&mut self) {
+        let Some(mut first_offsets) = self.first_offsets.take() else { return };
+        while first_offsets.front().is_some_and(|(offset, key)| !self.is_open_since(key, *offset)) {
+            first_offsets.pop_front();
+        }
+        self.first_offsets = Some(first_offsets);
+    }
+
+    /// Whether the open entity with this key is the one that began at `offset`, and not a later one.
+    fn is_open_since(&self, key: &str, offset: i64) -> bool {
+        self.open.get(key).is_some_and(|open| open.entity.first_offset() == offset)
+    }
+
+    /// Writes down what changed since the last time. The changelog keeps the order of deadlines.
+    pub(super) fn take_changes(&mut self, out: &mut Vec<StateRecord>) {
+        out.extend(self.gone.drain(..).map(|key| entity_gone(&key)));
+        // What changed is what was touched since: the newest of the list.
+        let start = out.len();
+        for (key, deadline, open) in self.open.newest_first().take_while(|(_, _, open)| open.has_changed) {
+            out.push(entity_record(key, deadline, &open.entity));
+        }
+        out[start..].reverse();
+        self.open.change_newest(|open| {
+            open.is_written = true;
+            std::mem::take(&mut open.has_changed)
+        });
+    }
+
+    /// Every open entity as a record.
+    pub(super) fn snapshot(&self, mut put: impl FnMut(StateRecord)) {
+        self.open.iter().for_each(|(key, deadline, open)| put(entity_record(key, deadline, &open.entity)));
+    }
+}
+
+fn open_bytes(key: &str, entity: &OpenEntity) -> usize {
+    ExpiryMap::<Open>::ENTRY_BYTES + key.len() + entity.heap_bytes()
+}
