@@ -140,7 +140,7 @@ fn warn_of_a_short_memory(args: &RunArgs, pipeline: &Pipeline) {
     }
     let text = "at least once, nothing is written down: after a restart, and where partitions change hands, keys have no \
                 past";
-    if args.json_logs { tracing::warn!("{text}") } else { eprintln!("{text}") }
+    if args.json_logs { tracing::warn!("{text}") } else { console::say(text) }
 }
 
 /// How to create topics, or `None` when they must be there.

@@ -157,7 +157,7 @@ fn found(driver: &Driver) -> Vec<(String, Vec<u64>)> {
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let step = prop_oneof![4 => 0i64..3, 4 => 0i64..5_000, 2 => 0i64..100_000, 1 => Just(10 * 86_400_000)];
     let amount = prop_oneof![(0u8..4).prop_map(f64::from), 0.0f64..1e4];
-    proptest::collection::vec((0u8..3, 0u8..3, amount, step), 1..80).prop_map(|steps| {
+    proptest::collection::vec((0u8..5, 0u8..3, amount, step), 1..80).prop_map(|steps| {
         let mut at = START;
         let row = |(index, (user, shop, amount, step)): (usize, (u8, u8, f64, i64))| {
             at += step;
@@ -196,7 +196,8 @@ fn world() -> impl Strategy<Value = Vec<Row>> {
 /// Pipelines that remember in different ways: by either clock, with records that wait or not, and with little room.
 fn settings() -> impl Strategy<Value = Arc<Pipeline>> {
     let clock = prop_oneof![Just(""), Just(r#"clock = "at","#)];
-    let room = prop_oneof![Just(""), Just("max_state_bytes = 4000"), Just("max_state_bytes = 300")];
+    let room =
+        proptest::sample::select(vec!["", "max_state_bytes = 300", "max_state_bytes = 1500", "max_state_bytes = 3000"]);
     let history = prop_oneof![Just(r#"memory = "30d""#), Just(r#"memory = "1h", lateness = "10s""#)];
     (clock, room, history).prop_map(|(clock, room, history)| small(&format!("{clock} {room}"), history))
 }
