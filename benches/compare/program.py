@@ -61,3 +61,15 @@ class Program:
     def close(self) -> None:
         """Ends the process."""
         self.process.communicate()
+
+
+# Asked for in one build, so that what they share is built once.
+PROGRAMS = ["trainer", "scorer"]
+
+
+def build_all(names: list[str]) -> dict[str, Path]:
+    """Builds programs of the workspace, by the name of their package; their paths."""
+    target = [part for name in names for part in ("-p", name)]
+    build([*target, "--bins"])
+    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+    return {name: folder / name for name in names}
