@@ -11,6 +11,7 @@ mod entity;
 mod held;
 mod judging;
 mod lists;
+mod output;
 mod partition;
 mod remembered;
 mod restored;
@@ -24,12 +25,11 @@ use std::sync::Arc;
 
 use shared::line::LineParser;
 use shared::pipeline::{Clock, Pipeline};
-use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
-use shared::verdict::EntitySummary;
 
 pub use cancellations::Report;
 pub use counters::Counters;
+pub use output::{ClosedEntity, Erroneous, Output};
 pub use restored::{Restored, StateReader};
 pub use shared::codec::Damaged;
 pub use state::{Head, LiveKeys, Origin, StateError, StateRecord};
@@ -141,59 +141,6 @@ impl<'a> Record<'a> {
     pub fn new(partition: i32, offset: i64, timestamp: Timestamp, payload: &'a [u8]) -> Self {
         Self { partition, offset, timestamp, key: None, label: None, payload, source: (partition, offset) }
     }
-}
-
-/// Something to be published.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// A complete, valid entity: to be scored.
-    Closed(ClosedEntity),
-    /// A line or an entity that breaks a rule.
-    Erroneous(Erroneous),
-    /// How many cancellations a window has.
-    Cancellations(CancellationCount),
-    /// News of a partition for the owner of the windows.
-    Report(Report),
-}
-
-/// A complete, valid entity.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClosedEntity {
-    /// What a verdict tells of it beside the score.
-    pub summary: EntitySummary,
-    /// Its features: `(n_features)`, finite.
-    pub features: Vec<f64>,
-    /// The scenario that it is known to be of, where records say so; not for detectors to see.
-    pub truth: Option<Box<str>>,
-}
-
-/// A line or an entity that breaks a rule.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Erroneous {
-    /// A line.
-    Line {
-        /// Every rule it breaks.
-        reasons: Vec<Reason>,
-        /// Its partition and offset.
-        source: (i32, i64),
-        /// Its bytes.
-        raw: Vec<u8>,
-    },
-    /// A complete entity.
-    Entity {
-        /// Every rule it breaks.
-        reasons: Vec<Reason>,
-        /// What is known of it.
-        summary: EntitySummary,
-        /// Columns and their first values, of those that rules ask for.
-        known: Vec<(String, String)>,
-        /// Its features; NaN where no line had the column.
-        features: Vec<f64>,
-        /// Its partition.
-        partition: i32,
-        /// First and last offset of each run of its lines.
-        offsets: Vec<(i64, i64)>,
-    },
 }
 
 /// What is committed for a partition, so that a later owner goes on where this one stopped.
