@@ -134,9 +134,8 @@ fn known(status: &Status) -> Option<Table> {
         add(scenario, judged, &|detector| truth.found(detector, scenario));
     }
     add("normal", truth.normal(), &|detector| truth.false_alarms(detector));
-    let of_all: [(&str, fn(&Truth, &str) -> Option<f64>); 2] =
-        [("recall", Truth::recall), ("precision", Truth::precision)];
-    for (name, of) in of_all {
+    type Quality = fn(&Truth, &str) -> Option<f64>;
+    for (name, of) in [("recall", Truth::recall as Quality), ("precision", Truth::precision)] {
         let cells = detectors.iter().map(|detector| percent(of(truth, detector)));
         table.add_row([name.to_owned(), String::new()].into_iter().chain(cells));
     }
