@@ -10,7 +10,7 @@ use crate::kafka::{KafkaSettings, ResetTo};
 use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
-/// Finds anomalous invoices in a Kafka stream, with the models that `trainer` made.
+/// Finds anomalous invoices and transactions in a Kafka stream, with the models that `trainer` made.
 ///
 /// Without a command it runs: it reads the pipeline's topic, assembles lines into invoices, scores each complete one with
 /// every model of the pipeline, and publishes anomalies, erroneous records and cancellation counts to their topics.

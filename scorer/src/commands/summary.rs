@@ -134,12 +134,11 @@ fn known(status: &Status) -> Option<Table> {
         add(scenario, judged, &|detector| truth.found(detector, scenario));
     }
     add("normal", truth.normal(), &|detector| truth.false_alarms(detector));
-    let mut add_share = |name: &str, of: fn(&Truth, &str) -> Option<f64>| {
+    type Quality = fn(&Truth, &str) -> Option<f64>;
+    for (name, of) in [("recall", Truth::recall as Quality), ("precision", Truth::precision)] {
         let cells = detectors.iter().map(|detector| percent(of(truth, detector)));
         table.add_row([name.to_owned(), String::new()].into_iter().chain(cells));
-    };
-    add_share("recall", Truth::recall);
-    add_share("precision", Truth::precision);
+    }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     Some(table)
 }

@@ -93,7 +93,7 @@ impl Judging {
     }
 
     /// Why a record's own time cannot be, when it is further ahead of Kafka's than it may be.
-    pub(super) fn refuse_ahead(&self, line: &[Value<'_>], record: &Record<'_>, pipeline: &Pipeline) -> Option<Reason> {
+    pub(super) fn too_far_ahead(&self, line: &[Value<'_>], record: &Record<'_>, pipeline: &Pipeline) -> Option<Reason> {
         let latest = record.timestamp.saturating_add(self.records.ahead);
         // Where no timestamps are kept there is nothing to compare with.
         let is_ahead = record.timestamp > 0 && self.time(line, record) > latest;

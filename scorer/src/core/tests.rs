@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use shared::pipeline::Scored;
+use shared::reason::Reason;
 
 use super::*;
 

@@ -17,6 +17,7 @@ use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 
 use super::consume::InputConsumer;
+use super::ends::ends_of;
 use super::group::{InputContext, Ownership};
 use super::producer::Outgoing;
 use super::restore::{committed_offsets, first_offset};
@@ -415,13 +416,12 @@ impl Router {
             .client(&[("isolation.level", "read_uncommitted")])
             .create_with_context(QuietContext)
             .map_err(|error| KafkaError::Settings(error.to_string()))?;
-        let failed = KafkaError::failed("asking for the ends of a partition");
+        const DOING: &str = "asking for the ends of a partition";
         for partition in 0..settings.partitions_of(&topics.input)? {
-            let _watched = watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
-            let end = uncommitted.fetch_watermarks(&topics.input, partition, CALL_TIMEOUT).map_err(&failed)?.1;
+            let end = ends_of(&uncommitted, &topics.input, partition, DOING, watchdog)?.1;
             let start = Instant::now();
             // Asked by one who reads what is committed, the broker tells how far that is.
-            while self.consumer.fetch_watermarks(&topics.input, partition, CALL_TIMEOUT).map_err(&failed)?.1 < end {
+            while ends_of(&self.consumer, &topics.input, partition, DOING, watchdog)?.1 < end {
                 if stop.is_requested() || start.elapsed() >= CALL_TIMEOUT * 2 {
                     return Ok(false);
                 }
