@@ -1,4 +1,5 @@
-//! The real production file as records, keyed by invoice number, again and again: each further time a year later and with other invoice numbers.
+//! The real production file as records, keyed by invoice number, again and again: each further time a year later and with
+//! other invoice numbers.
 
 use crate::{Record, real_data};
 

@@ -35,7 +35,7 @@ fn main() {
     let (nothing, _) = restored(empty, "assigned");
     let from_snapshot = restored(start(&kafka, GROUP, &kept, &[]), "restored");
     let from_changelog = restored(start(&kafka, GROUP, &fresh, &[]), "restored");
-    println!("memory of a scorer without a past: {} KiB", nothing);
+    println!("memory of a scorer without a past: {nothing} KiB");
     for (rss, how) in [from_snapshot, from_changelog] {
         let bytes = (rss.saturating_sub(nothing) * 1024) as f64;
         println!("{how}; memory {rss} KiB, {:.0} bytes more for each user", bytes / f64::from(USERS));
@@ -46,9 +46,10 @@ fn main() {
 fn fill(kafka: &Kafka, state: &Path) {
     let running = start(kafka, GROUP, state, &[]);
     Group::new(&kafka.brokers, GROUP, PIPELINE, 1).wait_until_consumed();
+    let rss = memory(&running, "VmRSS");
     let (run, took) = running.terminate();
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    println!("everything is judged; the scorer left in {} ms", took.as_millis());
+    println!("everything is judged; memory then {rss} KiB; the scorer left in {} ms", took.as_millis());
 }
 
 fn state(kafka: &Kafka) -> PartitionState {
