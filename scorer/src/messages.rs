@@ -12,6 +12,7 @@ use shared::verdict::Verdict;
 
 use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, Report};
 use crate::scoring::Detectors;
+use crate::truth::Truth;
 
 /// A message to be published.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,15 @@ impl Message {
         }
         .expect("messages are plain data with text keys")
     }
+}
+
+/// What a batch says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Encoded {
+    /// The messages, in the order of the batch's outputs.
+    pub messages: Vec<Message>,
+    /// What was found of what its records are known to be.
+    pub truth: Truth,
 }
 
 /// Turns outputs into messages.
@@ -91,18 +101,26 @@ impl Encoder {
         Self { reports_topic: topic.into(), ..self }
     }
 
-    /// The messages of a batch, in the order of its outputs.
+    /// What a batch says.
     ///
     /// # Errors
     /// As [`Detectors::verdicts`].
-    pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Vec<Message>, DeviceError> {
+    pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Encoded, DeviceError> {
         let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
         let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
         let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
-        let mut messages = Vec::new();
+        let Encoded { mut messages, mut truth } = Encoded::default();
         for output in outputs {
             match output {
-                Output::Closed(_) => messages.extend(verdicts.next().into_iter().flatten().map(verdict)),
+                Output::Closed(entity) => {
+                    let verdicts = verdicts.next().unwrap_or_default();
+                    if self.pipeline.label.is_some() {
+                        let anomalous = verdicts.iter().filter(|(_, verdict)| verdict.anomalous);
+                        let detectors = anomalous.map(|(_, verdict)| verdict.detector.as_str());
+                        truth.add(entity.truth.as_deref(), detectors);
+                    }
+                    messages.extend(verdicts.into_iter().map(verdict));
+                }
                 Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
                 Output::Cancellations(count) => messages.push(self.cancellations(count)),
                 Output::Report(report) => messages.push(Message {
@@ -112,7 +130,7 @@ impl Encoder {
                 }),
             }
         }
-        Ok(messages)
+        Ok(Encoded { messages, truth })
     }
 
     fn erroneous(&self, erroneous: Erroneous) -> Message {

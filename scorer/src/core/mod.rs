@@ -128,6 +128,8 @@ pub struct Record<'a> {
     pub timestamp: Timestamp,
     /// The key that Kafka keeps with it.
     pub key: Option<&'a [u8]>,
+    /// What a header says it is.
+    pub label: Option<&'a str>,
     /// Its bytes.
     pub payload: &'a [u8],
     /// The partition and offset where it was first, named when it is erroneous.
@@ -137,7 +139,7 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// A record without a key that is where it was first.
     pub fn new(partition: i32, offset: i64, timestamp: Timestamp, payload: &'a [u8]) -> Self {
-        Self { partition, offset, timestamp, key: None, payload, source: (partition, offset) }
+        Self { partition, offset, timestamp, key: None, label: None, payload, source: (partition, offset) }
     }
 }
 
@@ -161,6 +163,8 @@ pub struct ClosedEntity {
     pub summary: EntitySummary,
     /// Its features: `(n_features)`, finite.
     pub features: Vec<f64>,
+    /// The scenario that it is known to be of, where records say so; not for detectors to see.
+    pub truth: Option<Box<str>>,
 }
 
 /// A line or an entity that breaks a rule.

@@ -401,7 +401,10 @@ impl Pipeline {
                     .iter()
                     .map(|feature| format!("feature {}={}", feature.name, feature.expression(&self.columns))),
             ),
-            Scored::Records(records) => facts.extend(records.features.layout()),
+            Scored::Records(records) => {
+                facts.push(format!("time {}", name(records.features.time())));
+                facts.extend(records.features.layout());
+            }
         }
         facts.extend(required.iter().map(|&column| format!("required {}", name(column))));
         facts.extend(customer.iter().map(|&column| format!("customer {}", name(column))));
