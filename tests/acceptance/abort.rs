@@ -56,7 +56,7 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
         .block_on(Stream::start(
             &settings,
             pipeline.clone(),
-            detectors(&trial.models(), &pipeline),
+            detectors(trial.models(), &pipeline),
             options(&trial, &state_dir, faults),
             Arc::new(|_| {}),
         ))

@@ -6,10 +6,16 @@ use std::path::Path;
 use serde_json::Value;
 use tests::{Received, scorer, text};
 
-/// The messages that `scorer score` writes for `file`, by topic.
+/// The messages that `scorer score` writes for a `file` of invoices, by topic.
 pub fn score(file: &Path, models: &Path, folder: &Path) -> BTreeMap<String, Vec<Value>> {
+    score_as("invoices", file, models, folder)
+}
+
+/// The messages that `scorer score` writes for a `file` of a pipeline, by topic.
+pub fn score_as(pipeline: &str, file: &Path, models: &Path, folder: &Path) -> BTreeMap<String, Vec<Value>> {
     let output = folder.join("reference.jsonl");
-    let run = scorer(&["score", text(file), "--models", text(models), "--device", "cpu", "--output", text(&output)]);
+    let paths = ["--pipeline", pipeline, "--models", text(models), "--output", text(&output)];
+    let run = scorer(&[&["score", text(file), "--device", "cpu"][..], &paths].concat());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let mut topics: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in std::fs::read_to_string(output).unwrap().lines() {

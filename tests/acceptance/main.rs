@@ -10,5 +10,6 @@ mod operations;
 mod rebalance;
 mod repartition;
 mod stream;
+mod transactions;
 mod trouble;
 mod zombie;

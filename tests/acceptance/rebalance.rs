@@ -1,26 +1,50 @@
 //! Instances that come and go.
 
-use tests::{Feed, Former, Kafka, Running, Trial};
+use tests::{Feed, Former, Kafka, Running, Subject, Trial};
+
+/// So that one that dies without a word does not hold the others up for long.
+const SHORT_TIMEOUTS: [&str; 4] = ["-X", "session.timeout.ms=6000", "-X", "transaction.timeout.ms=6000"];
 
 /// Under load, instances join and leave one after the other, every second or two: as soon as a newcomer has its
 /// partitions and every partition has been committed further.
-#[test]
-fn instances_that_join_and_leave_lose_and_duplicate_nothing() {
-    let Some(trial) = Trial::start(Kafka::start(), 6) else { return };
+fn instances_join_and_leave(subject: Subject, newcomers: usize) -> Option<Joined> {
+    let trial = Trial::of(subject, Kafka::start(), 6)?;
     let feed = Feed::start(trial.sender(), 2_000);
     let mut instances: Vec<Running> = Vec::new();
-    for number in 0..8 {
+    for number in 0..newcomers {
         if instances.len() == 3 {
             // The eldest leaves.
             let (run, _) = instances.remove(0).terminate();
             assert_eq!(run.code, Some(0), "{}", run.stderr);
             trial.group.wait_until_all_move();
         }
-        let mut newcomer = trial.instance(&format!("i{number}"), &[]);
+        let mut newcomer = trial.instance(&format!("i{number}"), &SHORT_TIMEOUTS);
         newcomer.wait_for_log("restored");
         instances.push(newcomer);
         trial.group.wait_until_all_move();
     }
+    Some(Joined { trial, feed, instances })
+}
+
+/// A group under load, after instances have come and gone.
+struct Joined {
+    trial: Trial,
+    feed: Feed,
+    instances: Vec<Running>,
+}
+
+#[test]
+fn instances_that_join_and_leave_lose_and_duplicate_nothing() {
+    let Some(Joined { trial, feed, instances }) = instances_join_and_leave(Subject::Invoices, 8) else { return };
+    trial.assert_exact(feed.stop(), instances);
+}
+
+/// The past of customers goes with their partitions, from those who leave and from one that dies without a word.
+#[test]
+fn the_past_goes_from_instance_to_instance() {
+    let Some(Joined { trial, feed, mut instances }) = instances_join_and_leave(Subject::Cards, 4) else { return };
+    instances.remove(0).kill();
+    trial.group.wait_until_all_move();
     trial.assert_exact(feed.stop(), instances);
 }
 

@@ -8,7 +8,6 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext};
 
-use crate::feed::INPUT;
 use crate::{Trial, wait_for};
 
 /// How long the group may take for a round.
@@ -50,7 +49,7 @@ impl Former {
         config.set("group.instance.id", name).set("partition.assignment.strategy", "cooperative-sticky");
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         let consumer: BaseConsumer<Rounds> = config.create_with_context(Rounds::default()).unwrap();
-        consumer.subscribe(&[INPUT]).unwrap();
+        consumer.subscribe(&[&trial.topic()]).unwrap();
         let former = Self { consumer };
         former.poll_until("every partition", |rounds| rounds.assigned.load(Ordering::SeqCst) == partitions);
         former

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::{Kafka, Running, Sender, Trial, wait_for};
+use crate::{Kafka, Running, Sender, Subject, Trial, wait_for};
 
-/// The lines of a round are spread over this span, and the moment of the kill lies in it.
+/// The records of a round are spread over this span, and the moment of the kill lies in it.
 const SPAN: Duration = Duration::from_millis(800);
 
-/// The fewest lines of a round: load for the whole span.
-const FEWEST_LINES: usize = 2_000;
+/// The fewest records of a round: load for the whole span.
+const FEWEST: usize = 2_000;
 
 /// How long a group that was hit may take until it commits again.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How to test.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
+    /// Of what.
+    pub subject: Subject,
     /// How often an instance is killed.
     pub rounds: usize,
     /// How many instances there are.
@@ -36,12 +38,15 @@ pub struct Outcome {
     pub lost: usize,
     /// Messages that are there too often.
     pub duplicated: usize,
+    /// How often a partition came back from what its instance had kept on disk.
+    pub from_snapshots: usize,
 }
 
 /// Runs the test; `None`, said plainly, where the real data are absent. Progress and one line a topic go to the
 /// standard output.
 pub fn run(plan: &Plan) -> Option<Outcome> {
-    let trial = Trial::start(Kafka::start(), if plan.instances == 1 { 3 } else { 6 })?;
+    let partitions = plan.subject.partitions(if plan.instances == 1 { 3 } else { 6 });
+    let trial = Trial::of(plan.subject, Kafka::start(), partitions)?;
     println!("seed {}", plan.seed);
     let mut test = KillTest {
         plan,
@@ -49,9 +54,13 @@ pub fn run(plan: &Plan) -> Option<Outcome> {
         instances: (0..plan.instances).map(|number| start(&trial, plan, number)).collect(),
         random: Random(plan.seed),
         trial: &trial,
+        from_snapshots: 0,
     };
     for round in 1..=plan.rounds {
         test.round();
+        if round == plan.rounds.div_ceil(2) && !plan.mutate {
+            test.leave_a_snapshot();
+        }
         if round % 10 == 0 || round == plan.rounds {
             let committed = trial.group.total().unwrap_or_default();
             println!("round {round} of {}: {committed} of {} records committed", plan.rounds, test.sender.sent());
@@ -66,20 +75,24 @@ struct KillTest<'a> {
     sender: Sender,
     instances: Vec<Running>,
     random: Random,
+    from_snapshots: usize,
 }
 
 impl KillTest<'_> {
-    /// Sends lines, kills an instance at a random moment meanwhile, starts it again, and waits until the group works.
+    /// Sends records, kills an instance at a random moment meanwhile, starts it again, and waits until the group works.
     fn round(&mut self) {
-        let lines = self.sender.lines_in_file().div_ceil(self.plan.rounds).max(FEWEST_LINES);
+        let share = self.sender.in_file().map_or(0, |records| records.div_ceil(self.plan.rounds));
+        let records = share.max(FEWEST);
         let before = wait_for("the committed offsets", PATIENCE, || self.trial.group.total());
-        let Self { plan, trial, sender, instances, random } = self;
+        let Self { plan, trial, sender, instances, random, from_snapshots } = self;
         std::thread::scope(|scope| {
-            scope.spawn(|| sender.send_over(lines, SPAN));
+            scope.spawn(|| sender.send_over(records, SPAN));
             std::thread::sleep(Duration::from_millis(random.below(SPAN.as_millis() as u64)));
             expect_alive(instances);
             let hit = random.below(instances.len() as u64) as usize;
-            instances.remove(hit).kill();
+            let instance = instances.remove(hit);
+            *from_snapshots += restored_from_snapshots(&instance);
+            instance.kill();
             // One in four comes back without what it kept on disk.
             if random.below(4) == 0 {
                 trial.forget(&name(hit));
@@ -95,12 +108,22 @@ impl KillTest<'_> {
         });
     }
 
+    /// Restarts an instance in good order: kills that come find what it has left on disk.
+    fn leave_a_snapshot(&mut self) {
+        let instance = self.instances.remove(0);
+        self.from_snapshots += restored_from_snapshots(&instance);
+        let (run, _) = instance.terminate();
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        self.instances.insert(0, start(self.trial, self.plan, 0));
+    }
+
     fn outcome(mut self) -> Outcome {
+        self.from_snapshots += self.instances.iter().map(restored_from_snapshots).sum::<usize>();
         let differences = self.trial.conclude(&mut self.sender, self.instances, !self.plan.mutate);
         differences.iter().for_each(|difference| println!("{difference}"));
         let lost = differences.iter().map(|difference| difference.lost.len()).sum();
         let duplicated = differences.iter().map(|difference| difference.duplicated.len()).sum();
-        Outcome { records: self.sender.sent(), lost, duplicated }
+        Outcome { records: self.sender.sent(), lost, duplicated, from_snapshots: self.from_snapshots }
     }
 }
 
@@ -111,6 +134,10 @@ fn start(trial: &Trial, plan: &Plan, number: usize) -> Running {
         options.extend(["--mutation", "offsets-outside-transaction"]);
     }
     trial.instance(&name, &options)
+}
+
+fn restored_from_snapshots(instance: &Running) -> usize {
+    instance.log("restored").iter().filter(|restored| restored["source"] == "snapshot").count()
 }
 
 fn name(number: usize) -> String {

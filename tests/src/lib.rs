@@ -11,10 +11,13 @@ mod kafka;
 pub mod kill;
 mod lines;
 pub mod measure;
+mod payments;
 mod pipeline;
 mod producer;
 mod programs;
 mod proxy;
+mod records;
+mod subject;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -26,10 +29,13 @@ pub use former::Former;
 pub use group::Group;
 pub use kafka::{Kafka, Received};
 pub use lines::Lines;
+pub use payments::{Cards, Payments};
 pub use pipeline::PipelineFile;
 pub use producer::Producer;
 pub use programs::{Run, Running, build_programs, logged, scorer, start_scorer, train, trainer};
 pub use proxy::Proxy;
+pub use records::{Record, Records, Spoilt};
+pub use subject::Subject;
 pub use trial::Trial;
 
 /// The root of the repository.
@@ -37,9 +43,18 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A file of the real history, or `None`, said plainly, where it is absent.
+/// A file of the real history of purchases, or `None`, said plainly, where it is absent.
 pub fn real_data(name: &str) -> Option<PathBuf> {
-    let path = repository().join("../shared/data/online_retail").join(name);
+    real_file("online_retail", name)
+}
+
+/// A file of the real card payments, or `None`, said plainly, where it is absent.
+pub fn real_transactions(name: &str) -> Option<PathBuf> {
+    real_file("transactions", name)
+}
+
+fn real_file(folder: &str, name: &str) -> Option<PathBuf> {
+    let path = repository().join("../shared/data").join(folder).join(name);
     if path.exists() {
         return Some(path);
     }

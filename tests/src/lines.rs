@@ -1,9 +1,7 @@
-//! The real production file as records, again and again: each further time a year later and with other invoice numbers.
+//! The real production file as records, keyed by invoice number, again and again: each further time a year later and with
+//! other invoice numbers.
 
-use crate::real_data;
-
-/// A record of the input topic: its key, an invoice number, and its payload, a line.
-pub type Record = (String, String);
+use crate::{Record, real_data};
 
 /// The lines of the real production file, without end.
 #[derive(Debug, Clone)]

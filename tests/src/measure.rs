@@ -1,10 +1,10 @@
-//! What the benchmarks share: simulated lines, a scorer's own account of its run, medians.
+//! What the benchmarks share: simulated records, a scorer's own account of its run, medians.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{Kafka, Run, logged, scorer, start_scorer, text};
+use crate::{Kafka, Run, Running, logged, scorer, start_scorer, text};
 
 /// About a million simulated lines in a file of `folder`.
 pub fn simulated_lines(folder: &Path) -> PathBuf {
@@ -15,10 +15,20 @@ pub fn simulated_lines(folder: &Path) -> PathBuf {
     file
 }
 
-/// Sends a file to a new topic with so many partitions.
-pub fn preload(kafka: &Kafka, file: &Path, partitions: u32) {
+/// So many simulated payments of so many users in a file of `folder`.
+pub fn simulated_payments(folder: &Path, count: u32, users: u32) -> PathBuf {
+    let file = folder.join("payments.jsonl");
+    let (count, users) = (count.to_string(), users.to_string());
+    let amount = ["--count", &count, "--users", &users, "--output", text(&file)];
+    let run = scorer(&[&["simulate", "transactions"][..], &amount].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    file
+}
+
+/// Sends a file to a pipeline's new topic with so many partitions.
+pub fn preload(kafka: &Kafka, pipeline: &str, file: &Path, partitions: u32) {
     let partitions = partitions.to_string();
-    let options = ["--brokers", &kafka.brokers, "--partitions", &partitions];
+    let options = ["--brokers", &kafka.brokers, "--pipeline", pipeline, "--partitions", &partitions];
     let run = scorer(&[&["replay", text(file)][..], &options].concat());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     println!("{}", run.stderr.trim());
@@ -47,6 +57,13 @@ fn ended(run: &Run) -> Ended {
     let logged = logged(&run.stderr, "ended");
     let number = |name: &str| logged.first().and_then(|fields: &Value| fields[name].as_f64()).unwrap();
     Ended { records: number("records"), seconds: number("seconds") }
+}
+
+/// What `/proc` says of a process's memory: `VmRSS` is what it has, `VmHWM` the most that it has had; in KiB.
+pub fn memory(running: &Running, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    value.trim().trim_end_matches("kB").trim().parse().unwrap()
 }
 
 /// The middle of an odd number of values.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::{TOPICS, repository};
+use shared::pipeline::Pipeline;
+
+use crate::repository;
 
 /// The text of a pipeline file.
 #[derive(Debug, Clone)]
@@ -11,7 +13,27 @@ pub struct PipelineFile(String);
 impl PipelineFile {
     /// The one that ships as `invoices`.
     pub fn invoices() -> Self {
-        Self(std::fs::read_to_string(repository().join("resources/pipelines/invoices.toml")).unwrap())
+        Self::of("invoices")
+    }
+
+    /// One that ships, by its name.
+    pub fn of(name: &str) -> Self {
+        let path = repository().join(format!("resources/pipelines/{name}.toml"));
+        Self(std::fs::read_to_string(path).unwrap())
+    }
+
+    /// What it says.
+    pub fn pipeline(&self) -> Pipeline {
+        Pipeline::parse(&self.0, "a test's pipeline").unwrap()
+    }
+
+    /// The same with further features, each `Name = "expression"`.
+    pub fn with_features(self, features: &[&str]) -> Self {
+        let heading = "[features]";
+        let (before, after) = self.0.split_once(heading).unwrap();
+        // The rest of the heading's line is a comment.
+        let (comment, after) = after.split_once('\n').unwrap();
+        Self(format!("{before}{heading}{comment}\n{}\n{after}", features.join("\n")))
     }
 
     /// The same with another text at a key that it has once.
@@ -26,12 +48,13 @@ impl PipelineFile {
 
     /// The same with other topics to write to.
     pub fn with_output_prefix(self, prefix: &str) -> Self {
-        let rename = |text: String, topic: &&str| {
+        let pipeline = self.pipeline();
+        let rename = |text: String, topic: &str| {
             let (old, new) = (format!("\"{topic}\""), format!("\"{prefix}{topic}\""));
             assert_eq!(text.matches(&old).count(), 1, "{topic} is there once");
             text.replace(&old, &new)
         };
-        Self(TOPICS.iter().fold(self.0, rename))
+        Self(pipeline.output_topics().into_iter().fold(self.0, rename))
     }
 
     /// Writes it to a file.

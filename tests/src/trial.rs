@@ -1,15 +1,14 @@
-//! A trial of the guarantee: real lines into a real Kafka, whatever befalls those who score them, and what came out
+//! A trial of the guarantee: records into a real Kafka, whatever befalls those who score them, and what came out
 //! beside what an undisturbed scorer makes of the same topic.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use shared::pipeline::Pipeline;
 use tempfile::TempDir;
 
-use crate::feed::INPUT;
 use crate::{
-    Difference, Group, Kafka, Lines, PipelineFile, Received, Running, Sender, TOPICS, compare, real_data, scorer,
-    start_scorer, text, train,
+    Difference, Group, Kafka, PipelineFile, Received, Running, Sender, Subject, compare, scorer, start_scorer, text,
 };
 
 /// The group whose instances are disturbed.
@@ -17,9 +16,6 @@ const GROUP: &str = "atalaya";
 
 /// The group of the undisturbed scorer, and what its output topics begin with.
 const REFERENCE: &str = "reference-";
-
-/// Longer than any trial: the cancellation windows wait for every partition, so that they are the same in every run.
-const IDLE_TIMEOUT: &str = "60m";
 
 /// How long to wait for messages that are missing once nothing comes any more: a transaction that a dead instance left
 /// open holds back what comes after it for a minute.
@@ -31,21 +27,35 @@ pub struct Trial {
     pub group: Group,
     /// The cluster.
     pub kafka: Kafka,
+    subject: Subject,
+    pipeline: Pipeline,
+    models: PathBuf,
     partitions: u32,
     folder: TempDir,
 }
 
 impl Trial {
-    /// Trains on the real history and creates the topics; `None`, said plainly, where the real data are absent.
+    /// A trial of invoices; `None`, said plainly, where the real data are absent.
     pub fn start(kafka: Kafka, partitions: u32) -> Option<Self> {
-        let history = real_data("training.csv")?;
-        let group = Group::new(&kafka.brokers, GROUP, INPUT, partitions);
-        let trial = Self { group, kafka, partitions, folder: tempfile::tempdir().unwrap() };
-        train(&history, &trial.path("models"));
-        let pipeline = PipelineFile::invoices().with("idle_timeout", IDLE_TIMEOUT);
-        trial.create_topics(GROUP, pipeline.clone());
-        trial.create_topics(REFERENCE, pipeline.with_output_prefix(REFERENCE));
+        Self::of(Subject::Invoices, kafka, partitions)
+    }
+
+    /// Has models made and creates the topics; `None`, said plainly, where real data are needed and absent.
+    pub fn of(subject: Subject, kafka: Kafka, partitions: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let models = subject.models(&folder.path().join("models"))?;
+        let file = subject.pipeline();
+        let pipeline = file.pipeline();
+        let group = Group::new(&kafka.brokers, GROUP, &pipeline.topic, partitions);
+        let trial = Self { group, kafka, subject, pipeline, models, partitions, folder };
+        trial.create_topics(GROUP, file.clone());
+        trial.create_topics(REFERENCE, file.with_output_prefix(REFERENCE));
         Some(trial)
+    }
+
+    /// The topic that records are sent to.
+    pub fn topic(&self) -> &str {
+        &self.pipeline.topic
     }
 
     /// The group's name.
@@ -59,19 +69,19 @@ impl Trial {
     }
 
     /// The folder of the models.
-    pub fn models(&self) -> PathBuf {
-        self.path("models")
+    pub fn models(&self) -> &Path {
+        &self.models
     }
 
     /// The group's pipeline file.
     pub fn pipeline_file(&self) -> PathBuf {
-        self.pipeline(GROUP)
+        self.file_of(GROUP)
     }
 
-    /// Sends real lines to the input topic.
+    /// Sends records to the input topic.
     pub fn sender(&self) -> Sender {
-        let lines = Lines::of_production().expect("who has the history has the production file too");
-        Sender::new(&self.kafka.brokers, lines, self.partitions)
+        let records = self.subject.records().expect("who has the history has the production file too");
+        Sender::new(&self.kafka.brokers, self.topic(), records, self.partitions)
     }
 
     /// Starts an instance, with a folder of its own for its state.
@@ -101,62 +111,71 @@ impl Trial {
         let last_date = sender.finish();
         let ends = self.group.ends().unwrap();
         assert_eq!(ends.iter().sum::<i64>() as u64, sender.sent(), "the topic holds what was sent");
-        let expected = self.reference(&last_date);
+        let expected = self.reference(last_date.as_deref());
         assert_eq!(
-            lines_of(&expected) + sender.cancelled(),
+            self.records_of(&expected) + sender.without_message(),
             sender.sent(),
-            "each line is in one message of the reference"
+            "each record is in one message of the reference"
         );
         if is_sound {
             self.group.wait_until_consumed();
         }
-        self.wait_until_published(&expected, &last_date);
+        self.wait_until_published(&expected, last_date.as_deref());
         for instance in instances {
             let (run, _) = instance.terminate();
             assert_eq!(run.code, Some(0), "{}", run.stderr);
         }
-        let topics = TOPICS.iter().zip(&expected);
-        topics.map(|(topic, expected)| compare(topic, expected, &self.read(topic, &last_date))).collect()
+        self.differences(&expected, last_date.as_deref())
     }
 
-    /// What an undisturbed scorer publishes, by topic in the order of [`TOPICS`].
-    fn reference(&self, last_date: &str) -> Vec<Vec<Received>> {
+    /// What an undisturbed scorer publishes, by topic.
+    fn reference(&self, last_date: Option<&str>) -> Vec<Vec<Received>> {
         let arguments = self.arguments(&self.kafka.brokers, REFERENCE, REFERENCE);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--until-end"]).collect();
         let run = scorer(&arguments);
         assert_eq!(run.code, Some(0), "{}", run.stderr);
-        let read = |topic: &&str| self.read(&format!("{REFERENCE}{topic}"), last_date);
-        let expected: Vec<Vec<Received>> = TOPICS.iter().map(read).collect();
+        let read = |topic| self.read(&format!("{REFERENCE}{topic}"), last_date);
+        let expected: Vec<Vec<Received>> = self.pipeline.output_topics().into_iter().map(read).collect();
         assert!(expected.iter().all(|messages| !messages.is_empty()), "the reference has something in every topic");
         expected
     }
 
     /// The messages of a topic, of the cancellations only the windows before the last records: after them one who waits
     /// for more stops, and one who knows that it is the end goes on to zero.
-    fn read(&self, topic: &str, last_date: &str) -> Vec<Received> {
-        let is_before = |message: &Received| message.value["window_end"].as_str().is_none_or(|end| end <= last_date);
+    fn read(&self, topic: &str, last_date: Option<&str>) -> Vec<Received> {
+        let is_before = |message: &Received| {
+            let end = message.value["window_end"].as_str();
+            end.zip(last_date).is_none_or(|(end, last_date)| end <= last_date)
+        };
         self.kafka.read(topic).into_iter().filter(is_before).collect()
     }
 
-    /// Waits until as many messages are there as are expected, or nothing comes any more.
-    fn wait_until_published(&self, expected: &[Vec<Received>], last_date: &str) {
-        let (mut published, mut since) = (0, Instant::now());
+    /// Waits until nothing is missing, or nothing comes any more, or something is there that should not be: what is still
+    /// to come cannot mend that.
+    fn wait_until_published(&self, expected: &[Vec<Received>], last_date: Option<&str>) {
+        let (mut missing, mut since) = (usize::MAX, Instant::now());
         while since.elapsed() < PATIENCE {
-            let counts: Vec<usize> = TOPICS.iter().map(|topic| self.read(topic, last_date).len()).collect();
-            if counts.iter().zip(expected).all(|(count, expected)| *count >= expected.len()) {
+            let differences = self.differences(expected, last_date);
+            let now = differences.iter().map(|difference| difference.lost.len()).sum();
+            if now == 0 || differences.iter().any(|difference| !difference.duplicated.is_empty()) {
                 return;
             }
-            let now = counts.iter().sum();
-            if now > published {
-                (published, since) = (now, Instant::now());
+            if now < missing {
+                (missing, since) = (now, Instant::now());
             }
             std::thread::sleep(Duration::from_millis(200));
         }
     }
 
+    /// How each output topic differs from what is expected of it.
+    fn differences(&self, expected: &[Vec<Received>], last_date: Option<&str>) -> Vec<Difference> {
+        let topics = self.pipeline.output_topics().into_iter().zip(expected);
+        topics.map(|(topic, expected)| compare(topic, expected, &self.read(topic, last_date))).collect()
+    }
+
     fn arguments(&self, brokers: &str, group: &str, name: &str) -> Vec<String> {
-        let (models, pipeline, state) = (self.path("models"), self.pipeline(group), self.state(name));
-        let (models, pipeline, state) = (text(&models), text(&pipeline), text(&state));
+        let (pipeline, state) = (self.file_of(group), self.state(name));
+        let (models, pipeline, state) = (text(&self.models), text(&pipeline), text(&state));
         let paths = ["--models", models, "--pipeline", pipeline, "--state-dir", state];
         let how = ["--device", "cpu", "--clock", "event", "--all-verdicts", "--json-logs"];
         [&["run", "--brokers", brokers, "--group", group][..], &paths, &how]
@@ -167,33 +186,35 @@ impl Trial {
     }
 
     fn create_topics(&self, group: &str, pipeline: PipelineFile) {
-        pipeline.write(&self.pipeline(group));
-        let (path, partitions) = (self.pipeline(group), self.partitions.to_string());
+        pipeline.write(&self.file_of(group));
+        let (path, partitions) = (self.file_of(group), self.partitions.to_string());
         let options = ["--pipeline", text(&path), "--group", group, "--partitions", &partitions];
         let run = scorer(&[&["topics", "--brokers", &self.kafka.brokers][..], &options].concat());
         assert_eq!(run.code, Some(0), "{}", run.stderr);
+    }
+
+    /// How many records are in the messages of one detector and the erroneous topic, apart from cancellations.
+    fn records_of(&self, messages: &[Vec<Received>]) -> u64 {
+        let records = |message: &Received| match message.value["kind"].as_str() {
+            // Of a cancellation that cannot be read, nothing but its raw bytes tells that it is one.
+            Some("line") => u64::from(!message.value["raw"].as_str().is_some_and(|raw| raw.starts_with('C'))),
+            _ => message.value["lines"].as_u64().unwrap(),
+        };
+        let chosen = [&self.pipeline.erroneous_topic, &self.pipeline.detectors[0].topic];
+        let topics = self.pipeline.output_topics().into_iter().zip(messages);
+        let of_chosen = topics.filter(|(topic, _)| chosen.iter().any(|chosen| chosen == topic));
+        of_chosen.flat_map(|(_, messages)| messages).map(records).sum()
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn pipeline(&self, group: &str) -> PathBuf {
+    fn file_of(&self, group: &str) -> PathBuf {
         self.path(&format!("{group}.toml"))
     }
 
     fn state(&self, name: &str) -> PathBuf {
         self.path(&format!("state-of-{name}"))
     }
-}
-
-/// How many lines are in the messages of one detector and the erroneous topic, apart from cancellations.
-fn lines_of(messages: &[Vec<Received>]) -> u64 {
-    let lines = |message: &Received| match message.value["kind"].as_str() {
-        Some("line") => u64::from(!message.value["raw"].as_str().is_some_and(|raw| raw.starts_with('C'))),
-        _ => message.value["lines"].as_u64().unwrap(),
-    };
-    let topics =
-        TOPICS.iter().zip(messages).filter(|(topic, _)| ["facturas_erroneas", "anomalias_kmeans"].contains(topic));
-    topics.flat_map(|(_, messages)| messages).map(lines).sum()
 }

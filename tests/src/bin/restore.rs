@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use tests::measure::memory;
 use tests::{Group, Kafka, Running, build_programs, scorer, start_scorer, text};
 
 const INVOICES: u64 = 1_000_000;
@@ -44,18 +45,10 @@ fn restore(kafka: &Kafka, state: &Path) -> String {
     let mut running = start(kafka, state);
     let restored = running.wait_for_log("restored");
     assert_eq!(restored["open"], INVOICES, "{restored}");
-    let memory = peak_memory(&running);
+    let memory = format!("{} MiB", memory(&running, "VmHWM") / 1024);
     // Killed, so that it changes nothing for the next one.
     running.kill();
     format!("{} ms from the {}, peak memory {memory}", restored["millis"], restored["source"].as_str().unwrap())
-}
-
-/// The most memory that a process has had, such as `812 MiB`.
-fn peak_memory(running: &Running) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().unwrap();
-    format!("{} MiB", kib / 1024)
 }
 
 /// With an id of its own, a scorer gets its partition back at once.

@@ -1,0 +1,100 @@
+//! What trials send: records that never end, of one pipeline or another.
+
+use crate::{Cards, Lines, Payments};
+
+/// A record of an input topic: its key and its payload.
+pub type Record = (String, String);
+
+/// Records for the input topic of a pipeline, without end.
+pub trait Records: Iterator<Item = Record> + Send {
+    /// How many there are before they are repeated, if they are.
+    fn in_file(&self) -> Option<usize>;
+
+    /// Whether a record leads to no message of its own.
+    fn is_without_message(&self, _record: &Record) -> bool {
+        false
+    }
+
+    /// What is sent to a partition at last so that nothing is open there, and its date as messages write it.
+    fn last_of(&self, _partition: u32) -> Option<(Record, String)> {
+        None
+    }
+}
+
+impl Records for Lines {
+    fn in_file(&self) -> Option<usize> {
+        Some(Lines::in_file(self))
+    }
+
+    /// Cancellations are only counted.
+    fn is_without_message(&self, (key, _): &Record) -> bool {
+        key.starts_with('C')
+    }
+
+    fn last_of(&self, partition: u32) -> Option<(Record, String)> {
+        Some((self.last_record(partition), self.last_date()))
+    }
+}
+
+impl Records for Spoilt<Payments> {
+    fn in_file(&self) -> Option<usize> {
+        None
+    }
+}
+
+impl Records for Spoilt<Cards> {
+    fn in_file(&self) -> Option<usize> {
+        Some(self.records.in_file())
+    }
+}
+
+/// Records with some among them that a producer should not have sent: broken ones, and some that come a second time.
+#[derive(Debug, Clone)]
+pub struct Spoilt<I> {
+    records: I,
+    number: u64,
+    latest: Option<Record>,
+}
+
+impl<I> Spoilt<I> {
+    /// One in a hundred is broken, and one in a hundred comes again.
+    pub fn new(records: I) -> Self {
+        Self { records, number: 0, latest: None }
+    }
+}
+
+impl<I: Iterator<Item = Record>> Iterator for Spoilt<I> {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        self.number += 1;
+        match (self.number % 100, &self.latest) {
+            (33, Some((key, _))) => Some((key.clone(), format!("broken {}", self.number))),
+            (66, Some(again)) => Some(again.clone()),
+            _ => {
+                self.latest = self.records.next();
+                self.latest.clone()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_hundred_records_one_is_broken_and_one_comes_again() {
+        let numbers = (0..).map(|number: u32| (format!("k{number}"), number.to_string()));
+        let records: Vec<Record> = Spoilt::new(numbers).take(200).collect();
+        let broken: Vec<&Record> = records.iter().filter(|(_, payload)| payload.starts_with("broken")).collect();
+        assert_eq!(
+            broken,
+            [&("k31".to_owned(), "broken 33".to_owned()), &("k129".to_owned(), "broken 133".to_owned())]
+        );
+        assert_eq!(records[65], records[64]);
+        let mut good: Vec<&Record> = records.iter().filter(|(_, payload)| !payload.starts_with("broken")).collect();
+        good.dedup();
+        assert_eq!(good.len(), 196, "nothing else is changed");
+    }
+}
