@@ -10,7 +10,7 @@ use shared::pipeline::Pipeline;
 use shared::time::format_timestamp;
 use shared::verdict::Verdict;
 
-use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, Report};
+use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, Report, WindowVerdict};
 use crate::scoring::Detectors;
 
 /// A message to be published.
@@ -62,6 +62,8 @@ pub struct Encoder {
     erroneous_topic: Arc<str>,
     cancellations_topic: Arc<str>,
     reports_topic: Arc<str>,
+    /// Of the detectors that need no training.
+    zscore_topics: Vec<Arc<str>>,
 }
 
 impl Encoder {
@@ -77,6 +79,7 @@ impl Encoder {
             erroneous_topic: pipeline.erroneous_topic.as_str().into(),
             cancellations_topic: cancellations.into(),
             reports_topic: "".into(),
+            zscore_topics: pipeline.zscores.iter().map(|spec| spec.topic.as_str().into()).collect(),
             pipeline,
         }
     }
@@ -103,6 +106,7 @@ impl Encoder {
         for output in outputs {
             match output {
                 Output::Closed(_) => messages.extend(verdicts.next().into_iter().flatten().map(verdict)),
+                Output::Windowed(found) => messages.extend(self.windowed(&found).map(verdict)),
                 Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
                 Output::Cancellations(count) => messages.push(self.cancellations(count)),
                 Output::Report(report) => messages.push(Message {
@@ -113,6 +117,14 @@ impl Encoder {
             }
         }
         Ok(messages)
+    }
+
+    /// The verdict on a record and its windows; none where it is normal and only anomalies are asked for.
+    fn windowed(&self, found: &WindowVerdict) -> Option<(Arc<str>, Verdict)> {
+        let WindowVerdict { detector, summary, value, score, window } = found;
+        let (spec, topic) = (self.pipeline.zscores.get(*detector)?, self.zscore_topics.get(*detector)?);
+        let verdict = Verdict::of_window(&self.pipeline.name, spec, summary, *value, (*score, window));
+        (self.all_verdicts || verdict.anomalous).then(|| (topic.clone(), verdict))
     }
 
     fn erroneous(&self, erroneous: Erroneous) -> Message {

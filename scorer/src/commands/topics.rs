@@ -64,8 +64,8 @@ fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
     if topic == pipeline.erroneous_topic {
         return "erroneous lines and invoices".to_owned();
     }
-    match pipeline.detectors.iter().find(|detector| detector.topic == topic) {
-        Some(detector) => format!("anomalies by {}", detector.name),
+    match pipeline.detector_topics().find(|(_, of)| *of == topic) {
+        Some((name, _)) => format!("anomalies by {name}"),
         None => "cancellation counts".to_owned(),
     }
 }

@@ -18,6 +18,7 @@ mod sessions;
 mod state;
 mod windows;
 mod work;
+mod zscore;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use shared::pipeline::{Clock, Pipeline};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 use shared::verdict::EntitySummary;
+use shared::zscore::WindowSummary;
 
 pub use cancellations::Report;
 pub use counters::Counters;
@@ -146,6 +148,8 @@ impl<'a> Record<'a> {
 pub enum Output {
     /// A complete, valid entity: to be scored.
     Closed(ClosedEntity),
+    /// What a detector that needs no training found of a record, once the windows that hold it were complete.
+    Windowed(WindowVerdict),
     /// A line or an entity that breaks a rule.
     Erroneous(Erroneous),
     /// How many cancellations a window has.
@@ -161,6 +165,21 @@ pub struct ClosedEntity {
     pub summary: EntitySummary,
     /// Its features: `(n_features)`, finite.
     pub features: Vec<f64>,
+}
+
+/// What a detector that compares the records of a window found of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowVerdict {
+    /// The detector's place in [`Pipeline::zscores`].
+    pub detector: usize,
+    /// What a verdict tells of the record beside the score.
+    pub summary: EntitySummary,
+    /// Its value.
+    pub value: f64,
+    /// How far that is from the centre of the window, in spreads; 0 where all windows hold too few records.
+    pub score: f64,
+    /// The window that gave the score.
+    pub window: WindowSummary,
 }
 
 /// A line or an entity that breaks a rule.
