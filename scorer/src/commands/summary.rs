@@ -100,12 +100,11 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
     ];
     let mut results = rows(&[("records judged", counters.scored_entities)], &[]);
     results.extend(anomalies(status));
-    let limits =
-        [
-            ("judged early, at a limit", counters.closed_early),
-            ("windows judged early, at a limit", counters.windows_judged_early),
-            ("keys forgotten, at a limit", counters.forgotten_keys),
-        ];
+    let limits = [
+        ("judged early, at a limit", counters.closed_early),
+        ("windows judged early, at a limit", counters.windows_judged_early),
+        ("keys forgotten, at a limit", counters.forgotten_keys),
+    ];
     results.extend(rows(&[("erroneous records", counters.erroneous())], &limits));
     results.extend(rows(&[("messages published", status.published)], &[]));
     (rows(&records, &others), results)

@@ -16,8 +16,8 @@ use super::judging::kept_columns;
 use super::lists::{Lists, decode_keys};
 use super::sessions::Open;
 use super::state::{
-    CANCELLED, CLOSED, ENTITY, HEAD, HELD, Head, Origin, PAST, PAST_CLOCK, StateError, StateRecord, VERSION, WINDOWED, WINDOWS,
-    entity_record, past_clock_record, past_record, windows_record,
+    CANCELLED, CLOSED, ENTITY, HEAD, HELD, Head, Origin, PAST, PAST_CLOCK, StateError, StateRecord, VERSION, WINDOWED,
+    WINDOWS, entity_record, past_clock_record, past_record, windows_record,
 };
 use super::windows::Windows;
 use super::zscore::{self, ZScores};

@@ -340,13 +340,17 @@ mod tests {
     use super::*;
 
     fn pipeline(features: &str) -> Pipeline {
+        with_detectors(features, r#"{ name = "kmeans", algorithm = "kmeans", topic = "out" }"#)
+    }
+
+    fn with_detectors(features: &str, detectors: &str) -> Pipeline {
         let text = format!(
             r#"
             name = "small"
-            input = {{ topic = "in", columns = ["id", "user", "shop", "at:datetime"], datetime_formats = ["rfc3339"] }}
+            input = {{ topic = "in", columns = ["id", "user", "shop", "n:int", "at:datetime"], datetime_formats = ["rfc3339"] }}
             entity = {{ key = "id" }}
             outputs.erroneous = "bad"
-            detectors = [{{ name = "kmeans", algorithm = "kmeans", topic = "out" }}]
+            detectors = [{detectors}]
             [features]
             {features}
             "#
@@ -365,6 +369,26 @@ mod tests {
         insta::assert_snapshot!(
             refuse_split_past(&both, "in", 3).unwrap_err(),
             @"topic `in` has 3 partitions and features look at the past by `user` and by `shop`: whichever keys the topic, the past of the others would be split; use a topic with one partition, or only features by the column that keys it"
+        );
+    }
+
+    #[test]
+    fn a_topic_that_would_split_the_windows_of_a_detector_is_refused() {
+        let zscore = |by: &str| {
+            let detector = r#"{ name = "z", algorithm = "zscore-window", value = "n", topic = "out" BY }"#;
+            with_detectors(r#"a = "count() by user over 1h""#, &detector.replace("BY", by))
+        };
+        assert!(refuse_split_past(&zscore(r#", by = "user""#), "in", 3).is_ok());
+        for by in ["", r#", by = "shop""#] {
+            assert!(refuse_split_past(&zscore(by), "in", 1).is_ok());
+        }
+        insta::assert_snapshot!(
+            refuse_split_past(&zscore(r#", by = "shop""#), "in", 3).unwrap_err(),
+            @"topic `in` has 3 partitions and features and detectors look at other records by `user` and by `shop`: whichever keys the topic, the past of the others would be split; use a topic with one partition, or only features and windows by the column that keys it"
+        );
+        insta::assert_snapshot!(
+            refuse_split_past(&zscore(""), "in", 3).unwrap_err(),
+            @"topic `in` has 3 partitions and detector `z` compares each record with all others: use a topic with one partition, or give the detector `by` with the column that keys the topic"
         );
     }
 }

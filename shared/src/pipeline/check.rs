@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::file::{
-    self, AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile,
-    RangeEntry,
+    self, AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection,
+    PipelineFile, RangeEntry,
 };
 use super::{
     Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, KSelection, Pipeline, PipelineError,
@@ -342,7 +342,12 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn limit<T: Default + PartialEq>(&self, place: &str, limit: Option<T>, default: T) -> Result<T, PipelineError> {
+    pub(super) fn limit<T: Default + PartialEq>(
+        &self,
+        place: &str,
+        limit: Option<T>,
+        default: T,
+    ) -> Result<T, PipelineError> {
         match limit {
             Some(limit) if limit == T::default() => self.error(place, "must be above 0"),
             limit => Ok(limit.unwrap_or(default)),

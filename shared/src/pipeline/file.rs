@@ -325,7 +325,11 @@ impl SectionReader<'_> {
         let algorithm = table.get("algorithm").cloned().map(AnyAlgorithm::deserialize).transpose();
         let algorithm = algorithm.map_err(|error| self.invalid(place, error.message().trim_end()))?;
         if algorithm == Some(AnyAlgorithm::ZscoreWindow) {
-            self.own_keys::<ZScoreSection, DetectorSection>(table, place, "of detectors that are trained: zscore-window")?;
+            self.own_keys::<ZScoreSection, DetectorSection>(
+                table,
+                place,
+                "of detectors that are trained: zscore-window",
+            )?;
             if table.get("threshold").is_some_and(Value::is_table) {
                 let problem = "must be a number of standard deviations, such as 3.0, for zscore-window";
                 return Err(self.invalid(&format!("{place}: threshold"), problem));

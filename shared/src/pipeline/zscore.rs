@@ -137,3 +137,113 @@ pub(super) fn check(
     );
     Ok(ZScoreSpec { version: fingerprint(settings.as_bytes())[..8].to_owned(), ..spec })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::Pipeline;
+
+    const DETECTOR: &str = r#"algorithm = "zscore-window", value = "amount", topic = "z""#;
+
+    fn read(detector: &str, more: &str) -> Result<Pipeline, String> {
+        let text = format!(
+            r#"
+            name = "small"
+            input = {{ topic = "in", columns = ["id", "user", "amount:float", "kind?", "at:datetime"], datetime_formats = ["rfc3339"] }}
+            detectors = [{{ name = "z", {detector} }}]
+            outputs.erroneous = "bad"
+            {more}
+            "#
+        );
+        let text = if more.contains("entity") { text } else { format!("{text}\nentity = {{ key = \"id\" }}") };
+        Pipeline::parse(&text, "small.toml").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_pipeline_may_have_nothing_else() {
+        let pipeline = read(&format!("{DETECTOR}, by = \"user\", threshold = 3"), "").unwrap();
+        assert!(pipeline.detectors.is_empty() && pipeline.n_features() == 0);
+        let spec = &pipeline.zscores[0];
+        assert_eq!((spec.value, spec.by, spec.threshold, spec.min_count, spec.overlapping()), (2, Some(1), 3.0, 1, 2));
+        assert_eq!((pipeline.placed_by(), pipeline.sees_all().is_some()), (vec![1], false));
+        assert!(pipeline.columns[1].needed && pipeline.columns[2].needed);
+        assert_eq!(pipeline.output_topics(), ["bad", "z"]);
+        assert!(read(DETECTOR, "").unwrap().sees_all().is_some());
+    }
+
+    #[test]
+    fn a_version_is_that_of_the_settings() {
+        let version = |more: &str| read(&format!("{DETECTOR}{more}"), "").unwrap().zscores[0].version.clone();
+        assert_eq!(version(""), version(", window = \"60s\""));
+        for more in
+            [", by = \"user\"", ", threshold = 2.5", ", robust = true", ", min_count = 9", ", watermark = \"1s\""]
+        {
+            assert_ne!(version(more), version(""), "{more}");
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_one_sentence() {
+        let kmeans = r#"algorithm = "kmeans", topic = "z""#;
+        let with = |more: &str| format!("{DETECTOR}, {more}");
+        let cases = [
+            (
+                with("k = 3"),
+                "",
+                "[[detectors]] number 1: k: is a key of detectors that are trained: zscore-window has name, algorithm, value, by",
+            ),
+            (with("n_init = 3"), "", "number 1: n_init: is a key of detectors that are trained"),
+            (with("windw = \"1m\""), "", "unknown key `windw` in [[detectors]] number 1; did you mean `window`?"),
+            (
+                with("threshold = { quantile = 0.99 }"),
+                "",
+                "number 1: threshold: must be a number of standard deviations, such as 3.0",
+            ),
+            (
+                format!("{kmeans}, threshold = 3.0"),
+                "",
+                "number 1: threshold: must be { quantile = 0.99 } or { top = 2000 }: a plain number",
+            ),
+            (
+                format!("{kmeans}, window = \"1m\""),
+                "",
+                "number 1: window: is a key of zscore-window: a detector that is trained has name",
+            ),
+            (
+                kmeans.replace("kmeans", "zscore"),
+                "",
+                "unknown variant `zscore`, expected one of `kmeans`, `bisecting-kmeans`, `zscore-window`",
+            ),
+            (DETECTOR.replace("value = \"amount\", ", ""), "", "number 1: missing field `value`"),
+            (
+                DETECTOR.replace("\"amount\"", "\"amout\""),
+                "",
+                "z: value: there is no column `amout`; did you mean `amount`?",
+            ),
+            (DETECTOR.replace("\"amount\"", "\"user\""), "", "z: value: `user` is not of type int or float"),
+            (with("by = \"amount\""), "", "z: by: `amount` must be a text column"),
+            (with("by = \"kind\""), "label = { column = \"kind\" }", "z: by: `kind` is the column of [label]"),
+            (with("window = \"45s\""), "", "z: window: 45s must be a multiple of slide, 30s"),
+            (with("slide = \"1ms\""), "", "z: slide: must be at least a 1000th of window"),
+            (
+                with("watermark = \"1s\""),
+                "history = { lateness = \"2s\" }",
+                "z: watermark: 1s must not be less than [history] lateness, 2s",
+            ),
+            (with("watermark = \"soon\""), "", "z: watermark: `soon` is not a span of time above zero"),
+            (with("threshold = -1"), "", "z: threshold: must not be negative"),
+            (with("min_count = 0"), "", "z: min_count: must be above 0"),
+            (DETECTOR.replace("topic = \"z\"", "topic = \"in\""), "", "topics: `in` is used twice"),
+            (kmeans.to_owned(), "", "[features]: at least one feature is needed"),
+            (
+                DETECTOR.to_owned(),
+                "entity = { key = \"id\", session_gap = \"1m\" }\nfeatures = { n = \"count()\" }",
+                "z: algorithm: zscore-window judges records one by one",
+            ),
+        ];
+        for (detector, more, expected) in cases {
+            let found = read(&detector, more).expect_err(&detector);
+            assert!(found.starts_with("small.toml: ") && found.contains(expected), "{found}\n  should say: {expected}");
+            assert_eq!(found.lines().count(), 1, "{found}");
+        }
+    }
+}

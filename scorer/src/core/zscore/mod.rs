@@ -85,7 +85,8 @@ impl ZScores {
 
     /// How many records the changelog holds of this, about.
     pub(super) fn state_records(&self) -> u64 {
-        let of = |detector: &ZScore| detector.judged.len() as u64 + detector.panes.values().map(Pane::chunks).sum::<u64>();
+        let of =
+            |detector: &ZScore| detector.judged.len() as u64 + detector.panes.values().map(Pane::chunks).sum::<u64>();
         self.detectors.iter().map(of).sum()
     }
 

@@ -40,9 +40,12 @@ impl Waiting {
     pub(super) fn in_order(&self, other: &Self) -> Ordering {
         let place = |it: &Self| (it.time, it.value.to_bits());
         let (a, b) = (place(self), place(other));
-        self.by.cmp(&other.by).then(a.0.cmp(&b.0)).then_with(|| self.key.cmp(&other.key)).then(a.1.cmp(&b.1)).then_with(
-            || self.customer.cmp(&other.customer),
-        )
+        self.by
+            .cmp(&other.by)
+            .then(a.0.cmp(&b.0))
+            .then_with(|| self.key.cmp(&other.key))
+            .then(a.1.cmp(&b.1))
+            .then_with(|| self.customer.cmp(&other.customer))
     }
 
     /// Bytes that it takes, about: its texts are allocations of their own.

@@ -191,8 +191,7 @@ impl Restoring {
 
 impl ZScore {
     fn read_summaries(&mut self, value: &mut Reader<'_>, end: Timestamp) -> Result<(), Damaged> {
-        let judged =
-            self.judged.entry(end).or_insert_with(|| Judged { summaries: Vec::new(), is_written: true });
+        let judged = self.judged.entry(end).or_insert_with(|| Judged { summaries: Vec::new(), is_written: true });
         for _ in 0..value.count()? {
             let by: Box<str> = value.text()?.into();
             // Keys come in their order, from record to record.
