@@ -10,7 +10,7 @@ use crate::kafka::{KafkaSettings, ResetTo};
 use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
-/// Finds anomalous invoices in a Kafka stream, with the models that `trainer` made.
+/// Finds anomalous invoices and transactions in a Kafka stream, with the models that `trainer` made.
 ///
 /// Without a command it runs: it reads the pipeline's topic, assembles lines into invoices, scores each complete one with
 /// every model of the pipeline, and publishes anomalies, erroneous records and cancellation counts to their topics.
@@ -47,7 +47,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Score a file without Kafka: backtests, and the reference for the stream.
     Score(ScoreArgs),
-    /// Send a file to the pipeline's topic, as a producer would, keyed by invoice number.
+    /// Send a file to the pipeline's topic, as a producer would: keyed by invoice number, or by whose past is looked at.
     Replay(ReplayArgs),
     /// Write sample data from a seed.
     #[command(subcommand)]

@@ -1,8 +1,8 @@
 //! The scorer: a stream of lines in, verdicts out.
 //!
-//! `core` is the pure state machine; `scoring` and `messages` turn what it says into Kafka messages; `kafka` is the
-//! only module that talks to a broker, `file`, `snapshot` and `simulate` the only ones that touch files. `args` and `commands`
-//! wire them together for the command line.
+//! `core` is the pure state machine; `scoring` and `messages` turn what it says into Kafka messages, `truth` holds what
+//! detectors found beside what is known; `kafka` is the only module that talks to a broker, `file`, `snapshot` and
+//! `simulate` the only ones that touch files. `args` and `commands` wire them together for the command line.
 
 pub mod args;
 pub mod commands;
@@ -14,3 +14,4 @@ pub mod messages;
 pub mod scoring;
 pub mod simulate;
 pub mod snapshot;
+pub mod truth;

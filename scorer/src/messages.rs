@@ -12,6 +12,7 @@ use shared::verdict::Verdict;
 
 use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, Report, WindowVerdict};
 use crate::scoring::Detectors;
+use crate::truth::Truth;
 
 /// A message to be published.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,15 @@ impl Message {
         }
         .expect("messages are plain data with text keys")
     }
+}
+
+/// What a batch says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Encoded {
+    /// The messages, in the order of the batch's outputs.
+    pub messages: Vec<Message>,
+    /// What was found of what its records are known to be.
+    pub truth: Truth,
 }
 
 /// Turns outputs into messages.
@@ -94,19 +104,34 @@ impl Encoder {
         Self { reports_topic: topic.into(), ..self }
     }
 
-    /// The messages of a batch, in the order of its outputs.
+    /// What a batch says.
     ///
     /// # Errors
     /// As [`Detectors::verdicts`].
-    pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Vec<Message>, DeviceError> {
+    pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Encoded, DeviceError> {
         let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
         let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
         let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
-        let mut messages = Vec::new();
+        let Encoded { mut messages, mut truth } = Encoded::default();
         for output in outputs {
             match output {
-                Output::Closed(_) => messages.extend(verdicts.next().into_iter().flatten().map(verdict)),
-                Output::Windowed(found) => messages.extend(self.windowed(&found).map(verdict)),
+                Output::Closed(entity) => {
+                    let verdicts = verdicts.next().unwrap_or_default();
+                    if self.pipeline.label.is_some() {
+                        let anomalous = verdicts.iter().filter(|(_, verdict)| verdict.anomalous);
+                        let detectors = anomalous.map(|(_, verdict)| verdict.detector.as_str());
+                        truth.add(entity.truth.as_deref(), detectors);
+                    }
+                    messages.extend(verdicts.into_iter().map(verdict));
+                }
+                Output::Windowed(found) => {
+                    let found_out = self.windowed(&found);
+                    let anomalous = found_out.iter().filter(|(_, verdict)| verdict.anomalous);
+                    for (_, verdict) in anomalous.filter(|_| self.pipeline.label.is_some()) {
+                        truth.add_found(found.truth.as_deref(), &verdict.detector);
+                    }
+                    messages.extend(found_out.map(verdict));
+                }
                 Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
                 Output::Cancellations(count) => messages.push(self.cancellations(count)),
                 Output::Report(report) => messages.push(Message {
@@ -116,12 +141,12 @@ impl Encoder {
                 }),
             }
         }
-        Ok(messages)
+        Ok(Encoded { messages, truth })
     }
 
     /// The verdict on a record and its windows; none where it is normal and only anomalies are asked for.
     fn windowed(&self, found: &WindowVerdict) -> Option<(Arc<str>, Verdict)> {
-        let WindowVerdict { detector, summary, value, score, window } = found;
+        let WindowVerdict { detector, summary, value, score, window, .. } = found;
         let (spec, topic) = (self.pipeline.zscores.get(*detector)?, self.zscore_topics.get(*detector)?);
         let verdict = Verdict::of_window(&self.pipeline.name, spec, summary, *value, (*score, window));
         (self.all_verdicts || verdict.anomalous).then(|| (topic.clone(), verdict))

@@ -265,3 +265,88 @@ fn an_interrupted_stream_ends_with_a_whole_line() {
     assert!(rest.is_empty() || rest.ends_with("\"}\n"), "{rest}");
     assert!(String::from_utf8_lossy(&ended.stderr).starts_with("records"));
 }
+
+#[test]
+fn records_are_judged_one_by_one_and_what_becomes_of_them_adds_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pipeline = r#"
+        name = "cards"
+        input = { topic = "cards", columns = ["id", "at:datetime", "user", "amount:float", "fraud?"], datetime_formats = ["rfc3339"] }
+        label = { column = "fraud" }
+        entity = { key = "id", clock = "at", customer = "user" }
+        features = { Amount = "amount", Ratio = "ratio(amount) by user over 1d" }
+        detectors = [{ name = "kmeans", algorithm = "kmeans", scaling = "none", k = 1, threshold = { top = 1 }, topic = "odd" }]
+        outputs = { erroneous = "bad" }
+    "#;
+    std::fs::write(path("cards.toml"), pipeline).unwrap();
+    // One cluster where amounts are 10 and like the user's others; odd is what is further than 2 from that.
+    let model = std::fs::read_to_string(repository().join("models/invoices/kmeans/model.json")).unwrap();
+    let mut model: serde_json::Value = serde_json::from_str(&model).unwrap();
+    model["pipeline"] = "cards".into();
+    model["features"] = serde_json::json!(["Amount", "Ratio"]);
+    model["scaler"] = serde_json::json!({ "method": "none", "center": [10.0, 1.0], "scale": [1.0, 1.0] });
+    model["clusters"] = serde_json::json!({ "centroids": [{ "center": [0.0, 0.0], "size": 1 }] });
+    model["threshold"]["value"] = 4.0.into();
+    std::fs::create_dir_all(path("models/cards/kmeans")).unwrap();
+    std::fs::write(path("models/cards/kmeans/model.json"), model.to_string()).unwrap();
+    let records = "id,at,user,amount,fraud\n\
+        1,2020-01-01T10:00:00Z,ann,10,0\n\
+        2,2020-01-01T10:01:00Z,bob,11,\n\
+        3,2020-01-01T10:02:00Z,ann,90,stolen\n\
+        3,2020-01-01T10:02:00Z,ann,90,stolen\n\
+        4,2020-01-01T09:00:00Z,bob,9,\n\
+        5,2019-11-01T09:00:00Z,bob,9,\n\
+        6,yesterday,bob,9,\n\
+        7,2020-01-01T10:03:00Z,bob,11,lost\n\
+        8,2020-01-01T10:04:00Z,cy,20,normal\n";
+    std::fs::write(path("records.csv"), records).unwrap();
+    let run = scorer(&[
+        "score",
+        &path("records.csv"),
+        "--pipeline",
+        &path("cards.toml"),
+        "--models",
+        &path("models"),
+        "--device",
+        "cpu",
+        "--anomalies-only",
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let lines: Vec<serde_json::Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |topic: &str, key: &str| -> Vec<String> {
+        lines.iter().filter(|line| line["topic"] == topic).map(|line| line[key].to_string()).collect()
+    };
+    assert_eq!(of("odd", "key"), [r#""3""#, r#""8""#]);
+    assert_eq!(of("bad", "reasons"), [r#"["duplicate_key"]"#, r#"["too_old:at"]"#, r#"["not_a_datetime:at"]"#]);
+    let third = lines.iter().find(|line| line["key"] == "3").unwrap();
+    assert_eq!((&third["features"]["Ratio"], &third["customer_id"]), (&9.0.into(), &"ann".into()));
+    let table: String = run
+        .stderr
+        .lines()
+        .filter(|line| !line.contains(" in ") && !line.starts_with("device"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    insta::assert_snapshot!(table, @r"
+    ┌───────────────────┬───┬─────────────────────┬───┐
+    │ records           ┆   ┆ results             ┆   │
+    ╞═══════════════════╪═══╪═════════════════════╪═══╡
+    │ read              ┆ 9 ┆ records judged      ┆ 6 │
+    │   judged          ┆ 6 ┆ anomalies by kmeans ┆ 2 │
+    │   malformed       ┆ 1 ┆ erroneous records   ┆ 3 │
+    │   duplicates      ┆ 1 ┆ messages published  ┆ 5 │
+    │   too old         ┆ 1 ┆                     ┆   │
+    │   from the future ┆ 0 ┆                     ┆   │
+    │ (out of order)    ┆ 1 ┆                     ┆   │
+    └───────────────────┴───┴─────────────────────┴───┘
+    ┌─────────────┬────────┬────────────┐
+    │ known to be ┆ judged ┆     kmeans │
+    ╞═════════════╪════════╪════════════╡
+    │ lost        ┆      1 ┆   0 (0.0%) │
+    │ stolen      ┆      1 ┆ 1 (100.0%) │
+    │ normal      ┆      4 ┆  1 (25.0%) │
+    │ recall      ┆        ┆      50.0% │
+    │ precision   ┆        ┆      50.0% │
+    └─────────────┴────────┴────────────┘
+    ");
+}

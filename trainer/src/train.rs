@@ -15,7 +15,7 @@ use crate::args::FitArgs;
 use crate::console;
 use crate::entities::{Entities, Gathering};
 use crate::fit::{Trained, TrainingSet, n_steps, passes};
-use crate::load::{self, Loaded};
+use crate::load::{self, ChunkError, LoadError, Loaded};
 use crate::memory::{Budget, Shape};
 use crate::output::Output;
 use crate::overrides::Overrides;
@@ -158,10 +158,23 @@ fn job(pipeline: &Pipeline, entities: &Entities) -> Job {
     Job::fit(entities.keys.len(), pipeline.n_features(), clusters / passes.max(1.0), passes)
 }
 
-/// The history, put together into entities as it is read.
+/// The history, put together into entities as it is read; read once more where its records turn out to be in no order.
 fn read(settings: &Settings, progress: Progress, timings: &mut Timings) -> anyhow::Result<(Loaded, Entities)> {
-    let pipeline = &settings.pipeline;
-    let (mut grouping, mut seconds) = (Gathering::new(pipeline), 0.0);
+    match read_into(Gathering::new(&settings.pipeline), settings, progress, timings) {
+        Err(error) if matches!(error.downcast_ref(), Some(LoadError::Chunk(ChunkError::OutOfOrder(_)))) => {
+            read_into(Gathering::holding(&settings.pipeline), settings, progress, timings)
+        }
+        result => result,
+    }
+}
+
+fn read_into(
+    mut grouping: Gathering<'_>,
+    settings: &Settings,
+    progress: Progress,
+    timings: &mut Timings,
+) -> anyhow::Result<(Loaded, Entities)> {
+    let (pipeline, mut seconds) = (&settings.pipeline, 0.0);
     let start = Instant::now();
     let loaded = load::load(pipeline, &settings.files, progress, &mut |lines, share| {
         let start = Instant::now();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rdkafka::mocking::MockCluster;
+use shared::pipeline::Scored;
 use shared::verdict::Verdict;
 
 use super::live::{StatusLine, accompany, init_logs};
@@ -57,7 +58,11 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
 
     let lines_sent = Arc::new(AtomicU64::new(UNKNOWN));
     let line = StatusLine::new(true, &pipeline);
-    let printer = Printer { bar: line.bar(), start };
+    let what = match pipeline.scored {
+        Scored::Sessions(_) => "invoice",
+        Scored::Records(_) => "record",
+    };
+    let printer = Printer { bar: line.bar(), start, what };
     let of = pipeline.clone();
     let stream = Stream::start(
         &settings,
@@ -78,7 +83,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         sent
     });
     accompany(stream, &line).await?;
-    console::print(format_args!("\n{}", summary::table(&status.get(), &of)))?;
+    console::print(format_args!("\n{}", summary::text(&status.get(), &of)))?;
     console::print(format_args!(
         "{:.1} s. Next: `cargo run -p scorer -- --help`, or README.md for a real Kafka.",
         start.elapsed().as_secs_f64()
@@ -113,19 +118,21 @@ fn options(lines_sent: Arc<AtomicU64>) -> StreamOptions {
 struct Printer {
     bar: ProgressBar,
     start: Instant,
+    /// What a verdict is on.
+    what: &'static str,
 }
 
 impl Printer {
     fn print(&self, message: &Message) {
         if let Content::Verdict(verdict) = &message.content {
-            let text = format!("{:5.1} s  {}", self.start.elapsed().as_secs_f64(), describe(verdict));
+            let text = format!("{:5.1} s  {}", self.start.elapsed().as_secs_f64(), describe(verdict, self.what));
             // What cannot be shown is in the topic all the same.
             let _ = self.bar.suspend(|| console::print(text));
         }
     }
 }
 
-fn describe(verdict: &Verdict) -> String {
+fn describe(verdict: &Verdict, what: &str) -> String {
     let why = verdict.main_contribution().map_or_else(String::new, |(feature, share)| {
         let value = verdict.features.get(feature).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
         format!("{feature} = {value:.2} ({:.0}%)", share * 100.0)
@@ -133,5 +140,5 @@ fn describe(verdict: &Verdict) -> String {
     let (date, time) = verdict.first_timestamp.split_once('T').unwrap_or((&verdict.first_timestamp, ""));
     let (key, detector) = (&verdict.key, &verdict.detector);
     let times = f64::from(verdict.score) / f64::from(verdict.threshold).max(1e-30);
-    format!("{date} {}  invoice {key}  {detector:<16}  {times:7.1} x threshold  {why}", time.get(..5).unwrap_or(time))
+    format!("{date} {}  {what} {key}  {detector:<16}  {times:7.1} x threshold  {why}", time.get(..5).unwrap_or(time))
 }

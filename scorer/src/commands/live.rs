@@ -9,6 +9,7 @@ use shared::pipeline::{Pipeline, Scored};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::summary::percent;
 use crate::kafka::{Status, StatusCell, Stream};
 
 /// How long a stream may take to publish and commit once it is asked to stop.
@@ -93,7 +94,12 @@ impl StatusLine {
 fn describe(status: &Status, open: &str, last_records: &std::sync::atomic::AtomicU64) -> String {
     let counters = &status.counters;
     let before = last_records.swap(counters.records, std::sync::atomic::Ordering::Relaxed);
-    let anomalies: Vec<String> = status.anomalies.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let truth = |name: &str| {
+        let (precision, recall) = (percent(status.truth.precision(name)), percent(status.truth.recall(name)));
+        if status.truth.is_empty() { String::new() } else { format!(" (precision {precision}, recall {recall})") }
+    };
+    let anomalies: Vec<String> =
+        status.anomalies.iter().map(|(name, count)| format!("{name} {count}{}", truth(name))).collect();
     format!(
         "{} records/s | {open} {} | anomalies: {} | erroneous {} | lag {}",
         counters.records.saturating_sub(before),

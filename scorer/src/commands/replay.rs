@@ -63,13 +63,14 @@ pub(super) fn send_file(
 ) -> Result<u64> {
     let mut lines = FileLines::for_topic(bytes, path, pipeline)?;
     let sender = Sender::new(settings)?;
+    let key_column = pipeline.placed_by().first().copied().unwrap_or(pipeline.entity.key);
     let mut pacer = Pacer::new(pace, pipeline.entity.event_time);
     let bar = progress_bar(bytes.len() as u64);
     let mut sent = 0;
     while let Some(mut line) = lines.next_line() {
         pacer.wait(sent, &mut line, &sender);
         // A line that has no key, such as one that is too short, is sent without one.
-        let key = line.text(pipeline.entity.key).map(Cow::into_owned);
+        let key = line.text(key_column).map(Cow::into_owned);
         sender.send(&pipeline.topic, key.as_deref(), &line.record)?;
         bar.inc(line.record.len() as u64 + 1);
         sent += 1;

@@ -48,7 +48,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     if args.json_logs {
         tracing::info!(summary = ?status.get(), "ended");
     } else {
-        console::print(summary::table(&status.get(), &pipeline))?;
+        console::print(summary::text(&status.get(), &pipeline))?;
     }
     Ok(())
 }

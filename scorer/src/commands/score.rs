@@ -12,7 +12,7 @@ use crate::args::ScoreArgs;
 use crate::core::{Core, Input, Output, Record};
 use crate::file::{FileLines, VerdictFile, read_file};
 use crate::kafka::Status;
-use crate::messages::Encoder;
+use crate::messages::{Encoded, Encoder};
 use crate::scoring::Detectors;
 
 /// Outputs a batch.
@@ -46,7 +46,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let status = Status { counters: core.counters(), ..results.status };
     file.finish()?;
     console::say(format_args!("device: {}", loaded.device));
-    console::say(summary::table(&status, &loaded.pipeline));
+    console::say(summary::text(&status, &loaded.pipeline));
     console::say(format_args!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -65,7 +65,9 @@ impl<'a> Results<'a> {
     }
 
     fn take(&mut self, outputs: &mut Vec<Output>) -> Result<(), DeviceError> {
-        for message in self.encoder.encode(std::mem::take(outputs), self.detectors)? {
+        let Encoded { messages, truth } = self.encoder.encode(std::mem::take(outputs), self.detectors)?;
+        self.status.truth.merge(truth);
+        for message in messages {
             self.status.count(&message);
             self.file.push(message);
         }

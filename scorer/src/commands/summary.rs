@@ -5,12 +5,19 @@ use comfy_table::{CellAlignment, Table};
 use shared::pipeline::{Pipeline, Scored};
 
 use crate::kafka::Status;
+use crate::truth::{Truth, share};
 
 /// A number and what it is of.
 type Row = (String, u64);
 
+/// What became of records, and what was found of what they are known to be.
+pub(super) fn text(status: &Status, pipeline: &Pipeline) -> String {
+    let known = known(status).map_or_else(String::new, |table| format!("\n{table}"));
+    format!("{}{known}", table(status, pipeline))
+}
+
 /// Records by outcome, which add up, then what was found.
-pub(super) fn table(status: &Status, pipeline: &Pipeline) -> Table {
+fn table(status: &Status, pipeline: &Pipeline) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
     table.set_header(["records", "", "results", ""]);
@@ -108,4 +115,39 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
     results.extend(rows(&[("erroneous records", counters.erroneous())], &limits));
     results.extend(rows(&[("messages published", status.published)], &[]));
     (rows(&records, &others), results)
+}
+
+/// Recall by scenario, and precision, of every detector; nothing where no record was known to be of any scenario.
+fn known(status: &Status) -> Option<Table> {
+    let truth = &status.truth;
+    if truth.is_empty() {
+        return None;
+    }
+    let detectors: Vec<&str> = status.anomalies.iter().map(|(name, _)| name.as_str()).collect();
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED);
+    table.set_header(["known to be", "judged"].into_iter().chain(detectors.iter().copied()));
+    let mut add = |name: &str, judged: u64, found: &dyn Fn(&str) -> u64| {
+        let cells = detectors.iter().map(|detector| {
+            let found = found(detector);
+            format!("{found} ({})", percent(share(found, judged)))
+        });
+        table.add_row([name.to_owned(), judged.to_string()].into_iter().chain(cells));
+    };
+    for (scenario, judged) in truth.scenarios() {
+        add(scenario, judged, &|detector| truth.found(detector, scenario));
+    }
+    add("normal", truth.normal(), &|detector| truth.false_alarms(detector));
+    type Quality = fn(&Truth, &str) -> Option<f64>;
+    for (name, of) in [("recall", Truth::recall as Quality), ("precision", Truth::precision)] {
+        let cells = detectors.iter().map(|detector| percent(of(truth, detector)));
+        table.add_row([name.to_owned(), String::new()].into_iter().chain(cells));
+    }
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    Some(table)
+}
+
+/// A share in words; a dash where there is nothing to take one of.
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}%", share * 100.0))
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use shared::pipeline::Pipeline;
+use shared::pipeline::{Pipeline, Scored};
 
 use super::live::init_logs;
 use super::run::topic_settings;
@@ -50,7 +50,11 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
 
 fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
     if topic == internal.state {
-        return "internal: open invoices and what else is remembered".to_owned();
+        let what = match pipeline.scored {
+            Scored::Sessions(_) => "open invoices and what else is remembered",
+            Scored::Records(_) => "what is remembered of earlier records",
+        };
+        return format!("internal: {what}");
     }
     if topic == internal.reports {
         return "internal: cancellations of each partition".to_owned();
@@ -62,7 +66,10 @@ fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
         return "internal: lines on their way to the right partition".to_owned();
     }
     if topic == pipeline.erroneous_topic {
-        return "erroneous lines and invoices".to_owned();
+        return match pipeline.scored {
+            Scored::Sessions(_) => "erroneous lines and invoices".to_owned(),
+            Scored::Records(_) => "erroneous records".to_owned(),
+        };
     }
     match pipeline.detector_topics().find(|(_, of)| *of == topic) {
         Some((name, _)) => format!("anomalies by {name}"),

@@ -74,7 +74,7 @@ impl OpenEntity {
             closed_early: early,
         };
         if reasons.is_empty() {
-            return Output::Closed(ClosedEntity { summary, features });
+            return Output::Closed(ClosedEntity { summary, features, truth: None });
         }
         let columns = pipeline.entity.required.iter().map(|&column| pipeline.columns[column].name.clone());
         let known = columns.zip(&known).filter_map(|(name, value)| Some((name, (*value)?.to_owned()))).collect();

@@ -18,6 +18,8 @@ type Place = (Timestamp, Box<str>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HeldRecord {
     pub(super) offset: i64,
+    /// The scenario that it is known to be of.
+    pub(super) truth: Option<Box<str>>,
     values: Box<[u8]>,
     is_written: bool,
 }
@@ -62,12 +64,19 @@ impl Held {
     }
 
     /// Lets a record wait; `false` when one with its time and key does already.
-    pub(super) fn hold(&mut self, (time, key): (Timestamp, &str), offset: i64, line: &[Value<'_>]) -> bool {
+    pub(super) fn hold(
+        &mut self,
+        (time, key): (Timestamp, &str),
+        offset: i64,
+        line: &[Value<'_>],
+        truth: Option<&str>,
+    ) -> bool {
         let place: Place = (time, key.into());
         let Entry::Vacant(vacant) = self.records.entry(place.clone()) else { return false };
         let values = encode_values(&self.columns, line);
-        self.bytes += record_bytes(key, &values);
-        vacant.insert(HeldRecord { offset, values, is_written: false });
+        let record = HeldRecord { offset, truth: truth.map(Into::into), values, is_written: false };
+        self.bytes += record.bytes(key);
+        vacant.insert(record);
         if let Some(offsets) = &mut self.offsets {
             offsets.insert(offset);
         } else {
@@ -84,7 +93,7 @@ impl Held {
     /// Takes out the first record.
     pub(super) fn pop_first(&mut self) -> Option<(Timestamp, Box<str>, HeldRecord)> {
         let ((time, key), record) = self.records.pop_first()?;
-        self.bytes -= record_bytes(&key, &record.values);
+        self.bytes -= record.bytes(&key);
         if let Some(offsets) = &mut self.offsets {
             offsets.remove(&record.offset);
         }
@@ -124,7 +133,7 @@ impl Held {
         let key = std::str::from_utf8(key).map_err(|_| Damaged)?;
         let place: Place = (i64::from_be_bytes(*time) ^ i64::MIN, key.into());
         if let Some(before) = self.records.remove(&place) {
-            self.bytes -= record_bytes(key, &before.values);
+            self.bytes -= before.bytes(key);
         }
         let Some(value) = value else { return Ok(()) };
         let mut reader = Reader(value);
@@ -132,9 +141,11 @@ impl Held {
             return Err(Damaged);
         }
         let offset = reader.signed()?;
+        let truth = Some(reader.text()?).filter(|truth| !truth.is_empty()).map(Into::into);
         decode_values(&self.columns, reader.0, |_, _| {})?;
-        self.bytes += record_bytes(key, reader.0);
-        self.records.insert(place, HeldRecord { offset, values: reader.0.into(), is_written: true });
+        let record = HeldRecord { offset, truth, values: reader.0.into(), is_written: true };
+        self.bytes += record.bytes(key);
+        self.records.insert(place, record);
         Ok(())
     }
 }
@@ -144,8 +155,15 @@ impl HeldRecord {
         let mut value = Vec::with_capacity(self.values.len() + 8);
         value.push(VERSION);
         put_signed(&mut value, self.offset);
+        put_bytes(&mut value, self.truth.as_deref().unwrap_or_default().as_bytes());
         value.extend_from_slice(&self.values);
         StateRecord { key: state_key(*time, key), value: Some(value) }
+    }
+
+    /// What it takes: its values, its key twice, for a commit has to know of it, and its place in the tree.
+    fn bytes(&self, key: &str) -> usize {
+        let truth = self.truth.as_ref().map_or(0, |truth| truth.len());
+        2 * (size_of::<Place>() + key.len()) + size_of::<Self>() + self.values.len() + truth
     }
 }
 
@@ -156,11 +174,6 @@ fn state_key(time: Timestamp, key: &str) -> Vec<u8> {
     out.extend_from_slice(&(time ^ i64::MIN).to_be_bytes());
     out.extend_from_slice(key.as_bytes());
     out
-}
-
-/// What a record takes: its values, its key twice, for a commit has to know of it, and its place in the tree.
-fn record_bytes(key: &str, values: &[u8]) -> usize {
-    2 * (size_of::<Place>() + key.len()) + size_of::<HeldRecord>() + values.len()
 }
 
 fn encode_values(columns: &[usize], line: &[Value<'_>]) -> Box<[u8]> {

@@ -102,12 +102,7 @@ impl Judging {
     }
 
     /// Why a record's own time cannot be, when it is further ahead of Kafka's than it may be.
-    pub(super) fn from_the_future(
-        &self,
-        line: &[Value<'_>],
-        record: &Record<'_>,
-        pipeline: &Pipeline,
-    ) -> Option<Reason> {
+    pub(super) fn too_far_ahead(&self, line: &[Value<'_>], record: &Record<'_>, pipeline: &Pipeline) -> Option<Reason> {
         let latest = record.timestamp.saturating_add(self.records.ahead);
         // Where no timestamps are kept there is nothing to compare with.
         let is_ahead = record.timestamp > 0 && self.time(line, record) > latest;
@@ -130,9 +125,11 @@ impl Judging {
         if self.history.is_too_old(&self.records.features, time) {
             return Line::Refused(Reason::TooOld(self.time_column(step.pipeline)));
         }
+        let label = step.pipeline.label.as_ref();
+        let truth = label.and_then(|label| label.scenario(record.label.or_else(|| line[label.column?].text())));
         if self.lateness == 0 {
-            self.judge(key, line, (time, record.offset), standing.number, step);
-        } else if !self.held.hold((time, key), record.offset, line) {
+            self.judge(key, line, (time, record.offset), truth, standing.number, step);
+        } else if !self.held.hold((time, key), record.offset, line, truth) {
             return Line::Refused(Reason::DuplicateKey);
         }
         standing.remembered.add(key.into(), now.saturating_add(step.pipeline.entity.remember));
@@ -147,7 +144,7 @@ impl Judging {
         let before = clock.saturating_sub(self.lateness);
         while let Some((time, key, held)) = self.held.pop_before(before) {
             let line = self.held.line(&held, step.pipeline.columns.len());
-            self.judge(&key, &line, (time, held.offset), standing.number, step);
+            self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
             standing.has_changed = true;
         }
         standing.has_changed |= self.zscores.judge_due(clock, step.out);
@@ -159,7 +156,7 @@ impl Judging {
             let Some((time, key, held)) = self.held.pop_first() else { return };
             let line = self.held.line(&held, step.pipeline.columns.len());
             step.counters.closed_early += 1;
-            self.judge(&key, &line, (time, held.offset), standing.number, step);
+            self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
         }
     }
 
@@ -168,6 +165,7 @@ impl Judging {
         key: &str,
         line: &[Value<'_>],
         (time, offset): (Timestamp, i64),
+        truth: Option<&str>,
         partition: i32,
         step: &mut Step<'_>,
     ) {
@@ -197,8 +195,8 @@ impl Judging {
             let of = |spec: &ZScoreSpec| {
                 (number(line[spec.value]), spec.by.and_then(|by| line[by].text()).unwrap_or_default())
             };
-            step.counters.too_late_for_windows += self.zscores.add(&summary, offset, of);
-            Output::Closed(ClosedEntity { summary, features })
+            step.counters.too_late_for_windows += self.zscores.add(&summary, truth, offset, of);
+            Output::Closed(ClosedEntity { summary, features, truth: truth.map(Into::into) })
         } else {
             step.counters.erroneous_entities += 1;
             step.counters.erroneous_entity_lines += 1;

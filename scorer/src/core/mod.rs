@@ -130,6 +130,8 @@ pub struct Record<'a> {
     pub timestamp: Timestamp,
     /// The key that Kafka keeps with it.
     pub key: Option<&'a [u8]>,
+    /// What a header says it is.
+    pub label: Option<&'a str>,
     /// Its bytes.
     pub payload: &'a [u8],
     /// The partition and offset where it was first, named when it is erroneous.
@@ -139,7 +141,7 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// A record without a key that is where it was first.
     pub fn new(partition: i32, offset: i64, timestamp: Timestamp, payload: &'a [u8]) -> Self {
-        Self { partition, offset, timestamp, key: None, payload, source: (partition, offset) }
+        Self { partition, offset, timestamp, key: None, label: None, payload, source: (partition, offset) }
     }
 }
 
@@ -165,6 +167,8 @@ pub struct ClosedEntity {
     pub summary: EntitySummary,
     /// Its features: `(n_features)`, finite.
     pub features: Vec<f64>,
+    /// The scenario that it is known to be of, where records say so; not for detectors to see.
+    pub truth: Option<Box<str>>,
 }
 
 /// What a detector that compares the records of a window found of one.
@@ -174,6 +178,8 @@ pub struct WindowVerdict {
     pub detector: usize,
     /// What a verdict tells of the record beside the score.
     pub summary: EntitySummary,
+    /// The scenario that it is known to be of.
+    pub truth: Option<Box<str>>,
     /// Its value.
     pub value: f64,
     /// How far that is from the centre of the window, in spreads; 0 where all windows hold too few records.

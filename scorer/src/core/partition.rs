@@ -237,7 +237,7 @@ impl Partition {
         step.counters.misplaced_lines += u64::from(is_misplaced);
         if checks.ahead
             && let Work::Records(judging) = &self.work
-            && let Some(reason) = judging.from_the_future(line, record, step.pipeline)
+            && let Some(reason) = judging.too_far_ahead(line, record, step.pipeline)
         {
             // It must not set a clock that goes by the records' own times.
             self.observe_kafkas(record, step);

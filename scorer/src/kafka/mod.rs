@@ -9,6 +9,7 @@
 //! brings lines together first where their producer did not.
 
 mod consume;
+mod ends;
 mod group;
 mod identity;
 mod misplaced;

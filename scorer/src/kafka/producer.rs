@@ -101,7 +101,7 @@ impl Sender {
         let mut record = BaseRecord::<[u8], [u8]>::to(message.topic);
         (record.key, record.payload, record.partition) = (message.key, message.payload, message.partition);
         record.timestamp = message.timestamp;
-        record.headers = message.source.map(source_header).or_else(|| message.header.map(text_header));
+        record.headers = headers(&message);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -159,8 +159,11 @@ impl Sender {
     }
 }
 
-fn text_header((key, value): (&str, &str)) -> OwnedHeaders {
-    OwnedHeaders::new_with_capacity(1).insert(Header { key, value: Some(value) })
+fn headers(message: &Outgoing<'_>) -> Option<OwnedHeaders> {
+    let source = message.source.map(source_header);
+    let Some((key, value)) = message.header else { return source };
+    let headers = source.unwrap_or_else(|| OwnedHeaders::new_with_capacity(1));
+    Some(headers.insert(Header { key, value: Some(value) }))
 }
 
 /// Offsets after the last message, by topic and partition.

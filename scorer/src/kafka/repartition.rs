@@ -17,6 +17,7 @@ use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 
 use super::consume::InputConsumer;
+use super::ends::ends_of;
 use super::group::{InputContext, Ownership};
 use super::producer::Outgoing;
 use super::restore::{committed_offsets, first_offset};
@@ -49,6 +50,13 @@ pub(super) fn source_of(message: &BorrowedMessage<'_>) -> Option<(i32, i64)> {
     let headers = message.headers()?;
     let header = headers.iter().find(|header| header.key == SOURCE)?;
     decode_source(header.value?)
+}
+
+/// What a header of the record says it is, where the pipeline names one.
+pub(super) fn label_of<'a>(message: &'a BorrowedMessage<'_>, pipeline: &Pipeline) -> Option<&'a str> {
+    let name = pipeline.label.as_ref()?.header.as_ref()?;
+    let header = message.headers()?.iter().find(|header| header.key == name)?;
+    std::str::from_utf8(header.value?).ok()
 }
 
 fn decode_source(value: &[u8]) -> Option<(i32, i64)> {
@@ -130,6 +138,8 @@ struct Routed {
     source: (i32, i64),
     timestamp: Option<i64>,
     key: Option<String>,
+    /// The name and the value of the header that holds its label.
+    label: Option<(String, String)>,
     payload: Option<Vec<u8>>,
 }
 
@@ -406,13 +416,12 @@ impl Router {
             .client(&[("isolation.level", "read_uncommitted")])
             .create_with_context(QuietContext)
             .map_err(|error| KafkaError::Settings(error.to_string()))?;
-        let failed = KafkaError::failed("asking for the ends of a partition");
+        const DOING: &str = "asking for the ends of a partition";
         for partition in 0..settings.partitions_of(&topics.input)? {
-            let _watched = watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
-            let end = uncommitted.fetch_watermarks(&topics.input, partition, CALL_TIMEOUT).map_err(&failed)?.1;
+            let end = ends_of(&uncommitted, &topics.input, partition, DOING, watchdog)?.1;
             let start = Instant::now();
             // Asked by one who reads what is committed, the broker tells how far that is.
-            while self.consumer.fetch_watermarks(&topics.input, partition, CALL_TIMEOUT).map_err(&failed)?.1 < end {
+            while ends_of(&self.consumer, &topics.input, partition, DOING, watchdog)?.1 < end {
                 if stop.is_requested() || start.elapsed() >= CALL_TIMEOUT * 2 {
                     return Ok(false);
                 }
@@ -429,10 +438,12 @@ pub(super) fn router_group(group: &str) -> String {
 }
 
 fn copy(parser: &mut LineParser, pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Routed {
+    let header = pipeline.label.as_ref().and_then(|label| label.header.as_deref());
     Routed {
         source: (message.partition(), message.offset()),
         timestamp: message.timestamp().to_millis(),
         key: place_key(parser, pipeline, message.payload().unwrap_or_default()),
+        label: label_of(message, pipeline).zip(header).map(|(label, name)| (name.to_owned(), label.to_owned())),
         payload: message.payload().map(<[u8]>::to_vec),
     }
 }
@@ -444,6 +455,7 @@ impl Routed {
             payload: self.payload.as_deref(),
             timestamp: self.timestamp,
             source: Some(self.source),
+            header: self.label.as_ref().map(|(name, label)| (name.as_str(), label.as_str())),
             ..Outgoing::to(topic)
         }
     }

@@ -17,6 +17,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use shared::pipeline::Pipeline;
 
 use super::consume::InputConsumer;
+use super::ends::ends_of;
 use super::resume::decode_resume;
 use super::settings::{KafkaError, KafkaSettings, QuietContext};
 use super::stream::{Delivery, StopHandle, Topics};
@@ -31,8 +32,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a committed offset may be awaited while a transaction on it is open: longer than such a transaction lives.
 const STABLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a changelog may say nothing while the change that is waited for has not come.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a changelog may say nothing while the change that is waited for has not come. A transaction that a dead
+/// instance left open holds back all that was written after it, until the broker ends it: as long as an offset may be
+/// awaited.
+const SILENCE_TIMEOUT: Duration = STABLE_TIMEOUT;
 
 /// Brings partitions back.
 pub(super) struct Restorer {
@@ -208,10 +211,7 @@ impl Restorer {
     }
 
     fn ends(&self, consumer: &InputConsumer, partition: i32) -> Result<(i64, i64), KafkaError> {
-        let _watched = self.watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
-        consumer
-            .fetch_watermarks(&self.topics.input, partition, CALL_TIMEOUT)
-            .map_err(KafkaError::failed("asking for the ends of a partition"))
+        ends_of(consumer, &self.topics.input, partition, "asking for the ends of a partition", &self.watchdog)
     }
 
     fn torn(&self, partition: i32, how: &str) -> KafkaError {
@@ -288,10 +288,8 @@ impl Restorer {
         partition: i32,
         wanted: Option<Tag>,
     ) -> Result<Reading, KafkaError> {
-        let _watched = self.watchdog.watch("asking for the ends of a changelog", CALL_TIMEOUT * 6);
-        let (low, high) = consumer
-            .fetch_watermarks(&self.topics.state, partition, CALL_TIMEOUT)
-            .map_err(KafkaError::failed("asking for the ends of a changelog"))?;
+        let (low, high) =
+            ends_of(consumer, &self.topics.state, partition, "asking for the ends of a changelog", &self.watchdog)?;
         if let (Some(wanted), Some(folder)) = (wanted, &self.snapshots) {
             let mut state = StateReader::new(&self.pipeline, self.origin.clone());
             let snapshot = SnapshotFile::new(folder, partition);
@@ -389,9 +387,6 @@ pub(super) fn first_offset(
     settings: &KafkaSettings,
     watchdog: &Watchdog,
 ) -> Result<i64, KafkaError> {
-    let _watched = watchdog.watch("asking for the ends of a partition", CALL_TIMEOUT * 6);
-    let (low, high) = consumer
-        .fetch_watermarks(topic, partition, CALL_TIMEOUT)
-        .map_err(KafkaError::failed("asking for the ends of a partition"))?;
+    let (low, high) = ends_of(consumer, topic, partition, "asking for the ends of a partition", watchdog)?;
     Ok(if settings.starts_at_latest() { high } else { low })
 }

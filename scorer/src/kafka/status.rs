@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::Counters;
 use crate::messages::{Content, Message};
+use crate::truth::Truth;
 
 /// A moment of a stream.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +19,8 @@ pub struct Status {
     pub published: u64,
     /// Cancellation counts published.
     pub windows: u64,
+    /// What was found of what records are known to be.
+    pub truth: Truth,
 }
 
 impl Status {

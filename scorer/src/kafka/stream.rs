@@ -26,7 +26,7 @@ use super::topics::{max_message_bytes, refuse_split_past};
 use super::transaction::{Faults, Transactions};
 use super::watchdog::Watchdog;
 use crate::core::{Core, Origin, Recovery};
-use crate::messages::{Encoder, Message};
+use crate::messages::{Encoded, Encoder, Message};
 use crate::scoring::Detectors;
 
 /// How far a stream has come.
@@ -316,8 +316,8 @@ fn score(
     next: &SyncSender<Publication>,
 ) -> Result<(), KafkaError> {
     while let Ok(Batch { ticket, outputs, progress }) = batches.recv() {
-        let messages = encoder.encode(outputs, detectors)?;
-        if next.send(Publication { ticket, messages, progress }).is_err() {
+        let Encoded { messages, truth } = encoder.encode(outputs, detectors)?;
+        if next.send(Publication { ticket, messages, truth, progress }).is_err() {
             break;
         }
     }

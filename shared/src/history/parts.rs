@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use thiserror::Error;
 
 use super::panes::{PaneId, Panes, Stats};
-use super::past::{Last, MOST_COMPANIONS, Past};
+use super::past::{Last, MOST_COMPANIONS, Met, Past};
 use super::place::Place;
 use super::{History, RecordFeatures, entry_bytes};
 use crate::codec::{Damaged, Reader, put_signed, put_unsigned};
@@ -144,7 +144,7 @@ fn last_part(relation: usize, key: &str, deadline: Timestamp, last: Option<Last>
     Part { key: part_key(relation, LAST, key), value: Some(out) }
 }
 
-fn companions_part(relation: usize, key: &str, companions: &[Vec<(u64, i64)>]) -> Part {
+fn companions_part(relation: usize, key: &str, companions: &[Met]) -> Part {
     let mut out = Vec::new();
     for met in companions {
         put_unsigned(&mut out, met.len() as u64);
@@ -166,7 +166,7 @@ pub struct Restoring {
 struct Gathered {
     panes: Vec<(PaneId, u64, Vec<Stats>)>,
     last: Option<(Timestamp, Option<Last>)>,
-    companions: Option<Box<[Vec<(u64, i64)>]>>,
+    companions: Option<Box<[Met]>>,
 }
 
 impl Restoring {
@@ -256,12 +256,12 @@ fn read_last(value: &mut Reader<'_>) -> Result<Last, Damaged> {
     Ok(Last { time, place })
 }
 
-fn read_met(value: &mut Reader<'_>) -> Result<Vec<(u64, i64)>, Damaged> {
+fn read_met(value: &mut Reader<'_>) -> Result<Met, Damaged> {
     let count = value.count()?;
     if count > MOST_COMPANIONS {
         return Err(Damaged);
     }
-    let mut met: Vec<(u64, i64)> = Vec::with_capacity(count);
+    let mut met: Met = Vec::with_capacity(count);
     for _ in 0..count {
         let (bytes, rest) = value.0.split_first_chunk::<8>().ok_or(Damaged)?;
         value.0 = rest;

@@ -12,6 +12,9 @@ pub(super) const MOST_COMPANIONS: usize = 256;
 /// Companions are remembered to the day, so that what is written down of them changes once a day.
 const DAY: Millis = 86_400_000;
 
+/// Who was met: fingerprint and the day of the last time, by fingerprint.
+pub(super) type Met = Vec<(u64, i64)>;
+
 /// When and where a key was last.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Last {
@@ -25,8 +28,8 @@ pub(super) struct Last {
 pub(super) struct Past {
     pub(super) panes: Panes,
     pub(super) last: Option<Last>,
-    /// For each column of companions: fingerprint and the day it was last met, by fingerprint.
-    pub(super) companions: Box<[Vec<(u64, i64)>]>,
+    /// Of each column of companions.
+    pub(super) companions: Box<[Met]>,
     pub(super) changes: PastChanges,
 }
 

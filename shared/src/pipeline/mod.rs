@@ -419,7 +419,10 @@ impl Pipeline {
                     .iter()
                     .map(|feature| format!("feature {}={}", feature.name, feature.expression(&self.columns))),
             ),
-            Scored::Records(records) => facts.extend(records.features.layout()),
+            Scored::Records(records) => {
+                facts.push(format!("time {}", name(records.features.time())));
+                facts.extend(records.features.layout());
+            }
         }
         facts.extend(self.zscores.iter().map(|spec| spec.layout(&self.columns)));
         facts.extend(required.iter().map(|&column| format!("required {}", name(column))));

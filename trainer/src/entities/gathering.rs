@@ -4,6 +4,7 @@ use polars::prelude::*;
 use shared::pipeline::{Pipeline, Scored};
 
 use super::{Entities, EntityError, Grouping, Judging};
+use crate::load::ChunkError;
 
 /// Makes entities of lines, as the pipeline says.
 #[derive(Debug)]
@@ -20,6 +21,14 @@ impl<'a> Gathering<'a> {
         match &pipeline.scored {
             Scored::Sessions(_) => Self::Sessions(Grouping::new(pipeline)),
             Scored::Records(records) => Self::Records(Judging::new(pipeline, &records.features)),
+        }
+    }
+
+    /// No line yet; records are all held before the first is judged, so that they may come in any order.
+    pub fn holding(pipeline: &'a Pipeline) -> Self {
+        match &pipeline.scored {
+            Scored::Sessions(_) => Self::new(pipeline),
+            Scored::Records(records) => Self::Records(Judging::holding(pipeline, &records.features)),
         }
     }
 
@@ -50,14 +59,11 @@ impl<'a> Gathering<'a> {
     /// Adds lines that come after all that were added before; their columns are called as in the pipeline.
     ///
     /// # Errors
-    /// When Polars refuses them.
-    pub fn add(&mut self, lines: DataFrame) -> PolarsResult<()> {
+    /// [`ChunkError`] when records are out of order and not held, or when Polars refuses the lines.
+    pub fn add(&mut self, lines: DataFrame) -> Result<(), ChunkError> {
         match self {
-            Self::Sessions(grouping) => grouping.add(lines),
-            Self::Records(judging) => {
-                judging.add(lines);
-                Ok(())
-            }
+            Self::Sessions(grouping) => Ok(grouping.add(lines)?),
+            Self::Records(judging) => judging.add(lines),
         }
     }
 

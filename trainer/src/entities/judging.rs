@@ -9,53 +9,86 @@ use shared::line::Value;
 use shared::matrix::FeatureMatrix;
 use shared::pipeline::{ColumnType, Pipeline};
 use shared::reason::Reason;
+use thiserror::Error;
 
 use super::keys::KeyTable;
 use super::{Entities, EntityError, Labels, LeftOut, count, none_left};
+use crate::load::ChunkError;
 
-/// Collects the records of a history. They are held until all are there, because files need not be in the order of time.
+/// Judges the records of a history.
+///
+/// Files are nearly always in the order of time, and then records are judged as they come, and what is held is their
+/// features. Where they are not, all records have to be there first: who finds that out begins anew, with
+/// [`Judging::holding`].
 #[derive(Debug)]
 pub struct Judging<'a> {
     pipeline: &'a Pipeline,
     features: &'a RecordFeatures,
-    records: Option<DataFrame>,
+    judged: Judged,
+    /// The records so far, where they wait for the last.
+    held: Option<DataFrame>,
+    holds: bool,
+}
+
+/// A record is older than those that were judged already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the records are not in the order of their time")]
+pub struct OutOfOrder;
+
+/// What records came to.
+#[derive(Debug)]
+struct Judged {
+    history: History,
+    last_time: i64,
+    keys: KeyTable,
+    matrix: FeatureMatrix,
+    labels: Option<Labels>,
+    left_out: Vec<(LeftOut, usize)>,
     n_records: usize,
-    key_bytes: usize,
 }
 
 impl<'a> Judging<'a> {
-    /// No record yet.
+    /// No record yet; they have to come in the order of time, but for those of one chunk.
     pub fn new(pipeline: &'a Pipeline, features: &'a RecordFeatures) -> Self {
-        Self { pipeline, features, records: None, n_records: 0, key_bytes: 0 }
+        Self { pipeline, features, judged: Judged::new(pipeline, features), held: None, holds: false }
+    }
+
+    /// No record yet; they may come in any order.
+    pub fn holding(pipeline: &'a Pipeline, features: &'a RecordFeatures) -> Self {
+        Self { holds: true, ..Self::new(pipeline, features) }
     }
 
     /// How many records there are so far.
     pub fn n_entities(&self) -> usize {
-        self.n_records
+        self.judged.n_records + self.held.as_ref().map_or(0, DataFrame::height)
     }
 
     /// Bytes that are held of them.
     pub fn memory(&self) -> u64 {
-        self.records.as_ref().map_or(0, |records| records.estimated_size() as u64)
+        let held = self.held.as_ref().map_or(0, DataFrame::estimated_size);
+        let Judged { history, keys, matrix, .. } = &self.judged;
+        (held + history.bytes() + keys.memory() + size_of_val(matrix.values())) as u64
     }
 
     /// Bytes of their keys' texts.
     pub fn key_bytes(&self) -> usize {
-        self.key_bytes
+        let held = self.held.as_ref().and_then(|held| held.column(self.key_name()).ok()?.str().ok());
+        self.judged.keys.keys.text_bytes() + held.map_or(0, |keys| keys.iter().flatten().map(str::len).sum())
     }
 
     /// Adds records; their columns are called as in the pipeline.
-    pub fn add(&mut self, records: DataFrame) {
-        self.n_records += records.height();
-        if let Ok(keys) = records.column(self.key_name()).and_then(|keys| keys.str()) {
-            self.key_bytes += keys.iter().flatten().map(str::len).sum::<usize>();
-        }
-        match &mut self.records {
+    ///
+    /// # Errors
+    /// [`ChunkError`] when one is older than those of earlier chunks and they are not held, or when Polars refuses them.
+    pub fn add(&mut self, records: DataFrame) -> Result<(), ChunkError> {
+        match &mut self.held {
+            _ if !self.holds => self.judged.take(self.pipeline, self.features, records)?,
             Some(before) => {
                 before.vstack_mut_owned_unchecked(records);
             }
-            None => self.records = Some(records),
+            None => self.held = Some(records),
         }
+        Ok(())
     }
 
     /// The records that can be trained on, in the order of their time; of equal times as they came.
@@ -63,57 +96,78 @@ impl<'a> Judging<'a> {
     /// # Errors
     /// [`EntityError`] when none is left.
     pub fn finish(self) -> Result<Entities, EntityError> {
-        let mut table = KeyTable::default();
-        let (mut matrix, mut left_out) = (FeatureMatrix::new(self.features.features().len()), Vec::new());
-        let label = self.pipeline.label.as_ref().and_then(|label| Some((label, label.column?)));
-        let mut labels = label.map(|_| Labels::default());
-        if let Some(mut records) = self.records {
+        let Self { pipeline, features, mut judged, held, .. } = self;
+        if let Some(mut records) = held {
             records.rechunk_mut();
-            let columns = columns(self.pipeline, &records)?;
-            let times: Vec<i64> = match &columns[self.features.time()] {
-                Read::Datetime(times) => times.iter().map(|time| time.unwrap_or(i64::MIN)).collect(),
-                _ => Vec::new(),
-            };
-            let mut order: Vec<u32> = (0..times.len() as u32).collect();
-            if !times.is_sorted() {
-                order.sort_by_key(|&row| times[row as usize]);
-            }
-            let mut history = History::new(self.features, false);
-            let mut line = vec![Value::Missing; columns.len()];
-            let mut values = Vec::with_capacity(matrix.n_features());
-            for row in order.into_iter().map(|row| row as usize) {
-                line.iter_mut().zip(&columns).for_each(|(value, column)| *value = column.value(row));
-                let key = line[self.pipeline.entity.key].text().unwrap_or_default();
-                if table.contains(key) {
-                    count(&mut left_out, LeftOut::Duplicate);
-                    continue;
-                }
-                values.clear();
-                history.judge(self.features, &line, times[row], &mut values);
-                match values.iter().position(|value| !value.is_finite()) {
-                    Some(feature) => {
-                        let name = self.features.features()[feature].name.clone();
-                        count(&mut left_out, LeftOut::Broken(Reason::NotFinite(name)));
-                    }
-                    None => {
-                        table.index_of(key);
-                        matrix.push(&values);
-                        if let (Some(labels), Some((label, column))) = (&mut labels, label) {
-                            labels.push(label.scenario(line[column].text()));
-                        }
-                    }
-                }
-            }
+            judged.take(pipeline, features, records)?;
         }
+        let Judged { keys, matrix, labels, mut left_out, n_records, .. } = judged;
         left_out.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         if matrix.n_samples() == 0 {
-            return Err(none_left(self.n_records, &left_out));
+            return Err(none_left(n_records, &left_out));
         }
-        Ok(Entities { keys: table.into_keys(), features: matrix, labels, left_out })
+        Ok(Entities { keys: keys.into_keys(), features: matrix, labels, left_out })
     }
 
     fn key_name(&self) -> &str {
         &self.pipeline.columns[self.pipeline.entity.key].name
+    }
+}
+
+impl Judged {
+    fn new(pipeline: &Pipeline, features: &RecordFeatures) -> Self {
+        Self {
+            history: History::new(features, false),
+            last_time: i64::MIN,
+            keys: KeyTable::default(),
+            matrix: FeatureMatrix::new(features.features().len()),
+            labels: pipeline.label.as_ref().and_then(|label| label.column).map(|_| Labels::default()),
+            left_out: Vec::new(),
+            n_records: 0,
+        }
+    }
+
+    /// Judges records that are not older than those before.
+    fn take(&mut self, pipeline: &Pipeline, features: &RecordFeatures, records: DataFrame) -> Result<(), ChunkError> {
+        let columns = columns(pipeline, &records)?;
+        let times: Vec<i64> = match &columns[features.time()] {
+            Read::Datetime(times) => times.iter().map(|time| time.unwrap_or(i64::MIN)).collect(),
+            _ => Vec::new(),
+        };
+        let mut order: Vec<u32> = (0..times.len() as u32).collect();
+        if !times.is_sorted() {
+            order.sort_by_key(|&row| times[row as usize]);
+        }
+        let time = |row: Option<&u32>| row.map(|&row| times[row as usize]);
+        if time(order.first()).is_some_and(|first| first < self.last_time) {
+            return Err(OutOfOrder.into());
+        }
+        self.last_time = time(order.last()).unwrap_or(self.last_time);
+        self.n_records += times.len();
+        let label = pipeline.label.as_ref().and_then(|label| Some((label, label.column?)));
+        let mut line = vec![Value::Missing; columns.len()];
+        let mut values = Vec::with_capacity(self.matrix.n_features());
+        for row in order.into_iter().map(|row| row as usize) {
+            line.iter_mut().zip(&columns).for_each(|(value, column)| *value = column.value(row));
+            let key = line[pipeline.entity.key].text().unwrap_or_default();
+            if self.keys.contains(key) {
+                count(&mut self.left_out, LeftOut::Duplicate);
+                continue;
+            }
+            values.clear();
+            self.history.judge(features, &line, times[row], &mut values);
+            if let Some(feature) = values.iter().position(|value| !value.is_finite()) {
+                let name = features.features()[feature].name.clone();
+                count(&mut self.left_out, LeftOut::Broken(Reason::NotFinite(name)));
+                continue;
+            }
+            self.keys.index_of(key);
+            self.matrix.push(&values);
+            if let (Some(labels), Some((label, column))) = (&mut self.labels, label) {
+                labels.push(label.scenario(line[column].text()));
+            }
+        }
+        Ok(())
     }
 }
 

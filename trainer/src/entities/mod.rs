@@ -17,8 +17,10 @@ use shared::pipeline::Pipeline;
 use shared::reason::Reason;
 use thiserror::Error;
 
+use crate::load::ChunkError;
+
 pub use gathering::Gathering;
-pub use judging::Judging;
+pub use judging::{Judging, OutOfOrder};
 pub use keys::Keys;
 pub use labels::Labels;
 
@@ -38,6 +40,9 @@ pub enum EntityError {
     /// Polars refuses the query, which is no fault of the data.
     #[error("cannot group the lines: {0}")]
     Polars(#[from] PolarsError),
+    /// Records cannot be judged.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
 }
 
 /// Why an entity is not trained on.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::entities::OutOfOrder;
 use crate::memory::TooLittleMemory;
 
 /// Why history cannot be read: one sentence that names the file, the place, and what would be right.
@@ -130,6 +131,9 @@ pub enum ChunkError {
     /// What is held of the history so far is too large.
     #[error(transparent)]
     Memory(#[from] TooLittleMemory),
+    /// Records that are judged as they come are not in their order.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
 }
 
 impl LoadError {

@@ -11,7 +11,7 @@ use shared::line::{LineParser, Order};
 use shared::pipeline::{Pipeline, Scored};
 use shared::records::FileRecords;
 use trainer::entities::Gathering;
-use trainer::load::load;
+use trainer::load::{LINES_A_CHUNK, load};
 use trainer::progress::Progress;
 
 use crate::fixtures::{Workplace, real_transactions};
@@ -201,19 +201,49 @@ fn every_real_transaction_has_the_same_past_in_training_and_on_the_stream() {
     }
 }
 
-#[test]
-fn made_up_transactions_have_too() {
-    let workplace = Workplace::new();
-    let mut text = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT\n".to_owned();
+const HEADER: &str = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT\n";
+
+/// Transactions in the order of their time, a line each.
+fn made_up(count: u64) -> Vec<String> {
     let (mut time, mut state) = (1_500_000_000i64, 7u64);
-    for index in 0..3_000 {
+    let line = |index| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let draw = state >> 33;
         time += [0, 1, 60, 3_000, 40_000][(draw % 5) as usize];
         let date = shared::time::format_timestamp(time * 1000);
         let (customer, terminal, cents) = (draw / 5 % 4, draw / 20 % 6, draw / 120 % 30_000);
-        text += &format!("{index},{date},{customer},{terminal},{}.{:02}\n", cents / 100, cents % 100);
+        format!("{index},{date},{customer},{terminal},{}.{:02}\n", cents / 100, cents % 100)
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn files_may_come_in_any_order() {
+    let workplace = Workplace::new();
+    // More than a chunk, so that those of the second file are found to be older than what was judged.
+    let lines = made_up(LINES_A_CHUNK as u64 + 5_000);
+    let (earlier, later) = lines.split_at(3_000);
+    for (name, lines) in [("earlier.csv", earlier), ("later.csv", later)] {
+        workplace.write(name, format!("{HEADER}{}", lines.concat()).as_bytes());
     }
+    let train = |files: [&str; 2], models: &str| {
+        let run = workplace.run(
+            &[
+                &["--pipeline", "fraud-handbook", "--device", "cpu", "--quiet", "--models", models, "--input"][..],
+                &files,
+            ]
+            .concat(),
+        );
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        fs::read_to_string(workplace.path(models).join("fraud-handbook/kmeans/model.json")).unwrap()
+    };
+    assert_eq!(train(["later.csv", "earlier.csv"], "reversed"), train(["earlier.csv", "later.csv"], "ordered"));
+}
+
+#[test]
+fn made_up_transactions_have_too() {
+    let workplace = Workplace::new();
+    let text = format!("{HEADER}{}", made_up(3_000).concat());
     workplace.write("transactions.csv", text.as_bytes());
     assert_parity(&[workplace.path("transactions.csv")]);
 }

@@ -11,24 +11,28 @@ const START: i64 = 1_600_000_000_000;
 
 const COLUMNS: &str = r#"["id", "user", "shop", "amount:float", "at:datetime"]"#;
 
-fn read(features: &str, entity: &str, history: &str) -> Pipeline {
-    with_windows(features, entity, history, "")
-}
-
-/// With more detectors than one of clusters, each followed by a comma.
-fn with_windows(features: &str, entity: &str, history: &str, detectors: &str) -> Pipeline {
-    let text = format!(
+fn text(features: &str, entity: &str, history: &str) -> String {
+    format!(
         r#"
         name = "small"
         input = {{ topic = "in", columns = {COLUMNS}, datetime_formats = ["rfc3339"] }}
         entity = {{ key = "id", customer = "user", {entity} }}
         history = {{ {history} }}
         outputs.erroneous = "bad"
-        detectors = [{detectors} {{ name = "kmeans", algorithm = "kmeans", topic = "out" }}]
+        detectors = [{{ name = "kmeans", algorithm = "kmeans", topic = "out" }}]
         [features]
         {features}
         "#
-    );
+    )
+}
+
+fn read(features: &str, entity: &str, history: &str) -> Pipeline {
+    Pipeline::parse(&text(features, entity, history), "small.toml").unwrap()
+}
+
+/// With more detectors than one of clusters, each followed by a comma.
+fn with_windows(features: &str, entity: &str, history: &str, detectors: &str) -> Pipeline {
+    let text = text(features, entity, history).replace("detectors = [", &format!("detectors = [{detectors} "));
     Pipeline::parse(&text, "small.toml").unwrap()
 }
 
@@ -43,6 +47,13 @@ const FEATURES: &str = r#"
 
 fn small(entity: &str, history: &str) -> Arc<Pipeline> {
     Arc::new(read(FEATURES, entity, history))
+}
+
+/// The same with a label in the column of the shop, and in a header.
+fn labelled(history: &str) -> Arc<Pipeline> {
+    let features = r#"count = "count() by user over 1m""#;
+    let text = format!("label = {{ column = \"shop\", header = \"label\" }}\n{}", text(features, "", history));
+    Arc::new(Pipeline::parse(&text, "small.toml").unwrap())
 }
 
 /// A record: its key, when it was and what Kafka says of that, and the rest.
@@ -553,4 +564,33 @@ fn a_record_has_to_be_keyed_by_the_column_whose_past_is_looked_at() {
     assert_eq!(count(features, 3), 2);
     assert_eq!(count(features, 1), 0);
     assert_eq!(count(r#"amount = "amount""#, 3), 0, "nothing of the past is looked at");
+}
+
+/// What a header and a column say a record is stays with it, also while it waits and where somebody else goes on.
+#[test]
+fn what_a_record_is_known_to_be_stays_with_it() {
+    let truths = |driver: &Driver| -> Vec<Option<String>> {
+        driver.closed().iter().map(|entity| entity.truth.as_deref().map(str::to_owned)).collect()
+    };
+    for history in ["", r#"lateness = "10s""#] {
+        let pipeline = labelled(history);
+        let (mut driver, mut changelog) = (Driver::new(&pipeline), Changelog::new());
+        let row = row("a", (1, 1), 1.0, START);
+        for (offset, (key, label)) in [("a", None), ("b", Some("stolen")), ("c", Some("normal"))].iter().enumerate() {
+            let payload = row.payload.replacen('a', key, 1);
+            let record = Record { label: *label, ..Record::new(0, offset as i64, START, payload.as_bytes()) };
+            driver.apply(Input::Record(record));
+        }
+        commit(&mut driver.core, &mut changelog);
+        let mut next = Driver::new(&pipeline);
+        let restored = restored(&pipeline, &changelog).unwrap();
+        next.apply(Input::Assigned { partition: 0, start: Start::Restored(Box::new(restored)) });
+        next.apply(Input::End);
+        let found = if history.is_empty() { truths(&driver) } else { truths(&next) };
+        assert_eq!(
+            found,
+            [Some("shop 1".to_owned()), Some("stolen".to_owned()), None],
+            "the header has the first word"
+        );
+    }
 }

@@ -106,13 +106,14 @@ impl ZScores {
     pub(super) fn add<'a>(
         &mut self,
         entity: &EntitySummary,
+        truth: Option<&str>,
         offset: i64,
         of: impl Fn(&ZScoreSpec) -> (f64, &'a str),
     ) -> u64 {
         let mut too_late = 0;
         for detector in &mut self.detectors {
             let (value, by) = of(&detector.spec);
-            let waiting = Waiting::new(by, value, entity);
+            let waiting = Waiting::new(by, value, entity, truth);
             too_late += u64::from(detector.add(waiting, offset) == Joined::TooLate);
         }
         too_late
@@ -263,7 +264,8 @@ impl ZScore {
                 let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best });
                 if let Some((score, window)) = best {
                     let summary = waiting.summary(early);
-                    emit(WindowVerdict { detector: 0, summary, value: waiting.value, score, window });
+                    let (value, truth) = (waiting.value, waiting.truth.clone());
+                    emit(WindowVerdict { detector: 0, summary, truth, value, score, window });
                 }
             }
         }

@@ -19,39 +19,39 @@ pub(in crate::core) struct Waiting {
     pub(super) key: Box<str>,
     pub(super) value: f64,
     pub(super) customer: Option<Box<str>>,
+    /// The scenario that it is known to be of.
+    pub(super) truth: Option<Box<str>>,
     /// The record of the changelog that has it.
     pub(super) chunk: u32,
 }
 
 impl Waiting {
     /// A record that just came.
-    pub(in crate::core) fn new(by: &str, value: f64, entity: &EntitySummary) -> Self {
+    pub(in crate::core) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>) -> Self {
         Self {
             by: by.into(),
             time: entity.first_timestamp,
             key: entity.key.as_str().into(),
             value,
             customer: entity.customer.as_deref().map(Into::into),
+            truth: truth.map(Into::into),
             chunk: NO_CHUNK,
         }
     }
 
     /// The order in which records are summed up and judged: it does not depend on when they came.
     pub(super) fn in_order(&self, other: &Self) -> Ordering {
-        let place = |it: &Self| (it.time, it.value.to_bits());
-        let (a, b) = (place(self), place(other));
-        self.by
-            .cmp(&other.by)
-            .then(a.0.cmp(&b.0))
-            .then_with(|| self.key.cmp(&other.key))
-            .then(a.1.cmp(&b.1))
-            .then_with(|| self.customer.cmp(&other.customer))
+        let by_name = self.by.cmp(&other.by).then(self.time.cmp(&other.time)).then_with(|| self.key.cmp(&other.key));
+        by_name.then_with(|| {
+            let (own, others) = ((&self.customer, &self.truth), (&other.customer, &other.truth));
+            self.value.to_bits().cmp(&other.value.to_bits()).then_with(|| own.cmp(&others))
+        })
     }
 
     /// Bytes that it takes, about: its texts are allocations of their own.
     pub(super) fn bytes(&self) -> usize {
-        let customer = self.customer.as_ref().map_or(0, |customer| 16 + customer.len());
-        size_of::<Self>() + 32 + self.by.len() + self.key.len() + customer
+        let others: usize = self.customer.iter().chain(&self.truth).map(|text| 16 + text.len()).sum();
+        size_of::<Self>() + 32 + self.by.len() + self.key.len() + others
     }
 
     pub(super) fn summary(&self, closed_early: bool) -> EntitySummary {

@@ -61,13 +61,15 @@ fn record(detector: u8, part: &[u8], value: Option<Vec<u8>>) -> StateRecord {
 fn pane_record(detector: u8, start: Timestamp, chunk: u32, records: &[&Waiting]) -> StateRecord {
     let mut out = vec![VERSION];
     put_unsigned(&mut out, records.len() as u64);
-    for Waiting { by, time, key, value, customer, .. } in records {
+    for Waiting { by, time, key, value, customer, truth, .. } in records {
         put_bytes(&mut out, by.as_bytes());
         put_unsigned(&mut out, time.saturating_sub(start) as u64);
         put_bytes(&mut out, key.as_bytes());
         out.extend_from_slice(&value.to_bits().to_le_bytes());
-        out.push(u8::from(customer.is_some()));
-        customer.iter().for_each(|customer| put_bytes(&mut out, customer.as_bytes()));
+        for text in [customer, truth] {
+            out.push(u8::from(text.is_some()));
+            text.iter().for_each(|text| put_bytes(&mut out, text.as_bytes()));
+        }
     }
     record(detector, &pane_key(start, chunk), Some(out))
 }
@@ -242,15 +244,19 @@ fn read_records(
         let by = value.text()?.into();
         let since = i64::try_from(value.unsigned()?).ok().filter(|since| *since < slide).ok_or(Damaged)?;
         let (key, number) = (value.text()?.into(), value.float()?);
-        let customer = match value.byte()? {
-            0 => None,
-            1 => Some(value.text()?.into()),
-            _ => return Err(Damaged),
-        };
+        let (customer, truth) = (optional_text(value)?, optional_text(value)?);
         if !number.is_finite() {
             return Err(Damaged);
         }
-        records.push(Waiting { by, time: start + since, key, value: number, customer, chunk });
+        records.push(Waiting { by, time: start + since, key, value: number, customer, truth, chunk });
     }
     Ok(())
+}
+
+fn optional_text(value: &mut Reader<'_>) -> Result<Option<Box<str>>, Damaged> {
+    match value.byte()? {
+        0 => Ok(None),
+        1 => Ok(Some(value.text()?.into())),
+        _ => Err(Damaged),
+    }
 }

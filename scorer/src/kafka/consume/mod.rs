@@ -15,7 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::group::InputContext;
 use super::publish::{Outcome, Progress, Ticket};
-use super::repartition::{RouterProgress, source_of};
+use super::repartition::{RouterProgress, label_of, source_of};
 use super::reports::ReportReader;
 use super::restore::Restorer;
 use super::settings::KafkaError;
@@ -251,6 +251,7 @@ impl<'a> ConsumeLoop<'a> {
                     offset,
                     timestamp: message.timestamp().to_millis().unwrap_or(0),
                     key: message.key(),
+                    label: label_of(&message, &self.inlet.restorer.pipeline),
                     payload,
                     source,
                 };

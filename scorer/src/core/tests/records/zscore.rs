@@ -306,3 +306,28 @@ fn state_of_other_windows_is_foreign() {
         assert_eq!(layout(&BY_USER.replacen(from, to, 1)), layout(BY_USER), "{from} to {to}");
     }
 }
+
+#[test]
+fn what_a_record_is_known_to_be_waits_with_it() {
+    let text = text(r#"amount = "amount""#, "", "")
+        .replace("detectors = [", &format!("detectors = [{}", BY_USER.replace('\n', " ")));
+    let text = format!("label = {{ column = \"shop\", normal = [\"shop 0\"] }}\n{text}");
+    let pipeline = Arc::new(Pipeline::parse(&text, "small.toml").unwrap());
+    let (mut first, mut changelog) = (Driver::new(&pipeline), Changelog::new());
+    (0..9).for_each(|index| first.send(&row(index, (0, (index % 3) as u8), 1.0, START + index)));
+    commit(&mut first.core, &mut changelog);
+    let mut second = Driver::new(&pipeline);
+    let restored = restored(&pipeline, &changelog).unwrap();
+    second.apply(Input::Assigned { partition: 0, start: Start::Restored(Box::new(restored)) });
+    second.apply(Input::End);
+    let truth = |output: &Output| match output {
+        Output::Windowed(found) => Some((found.summary.key.clone(), found.truth.as_deref().map(str::to_owned))),
+        _ => None,
+    };
+    let found: Vec<(String, Option<String>)> = second.out.iter().filter_map(truth).collect();
+    assert_eq!(found.len(), 9);
+    for (key, truth) in found {
+        let shop = key.parse::<u8>().unwrap() % 3;
+        assert_eq!(truth, (shop > 0).then(|| format!("shop {shop}")));
+    }
+}
