@@ -89,11 +89,16 @@ def evaluate(
     found = pl.read_parquet(verdicts)
     for (detector,), rows in sorted(found.group_by("detector", maintain_order=True)):
         names = [name.removesuffix("_contribution") for name in rows.columns if name.endswith("_contribution")]
-        past, rows = rows.head(len(rows) - len(truth)), rows.tail(len(truth))
-        if rows["key"].to_list() != truth[key].to_list():
-            sys.exit("error: the scorer did not judge every transaction, in order; compare on a clean file")
-        columns[detector] = (rows["score"].to_numpy(), rows["anomalous"].to_numpy())
-        features = (past.select(names).to_numpy(), rows.select(names).to_numpy(), names)
+        # A detector that compares the records of a window tells of each when the window is over.
+        in_order = truth.select(pl.col(key).alias("key")).join(rows, on="key", how="left", maintain_order="left")
+        if len(in_order) != len(truth) or in_order["score"].null_count():
+            sys.exit("error: the scorer did not judge every transaction once; compare on a clean file")
+        columns[detector] = (in_order["score"].to_numpy(), in_order["anomalous"].to_numpy())
+        # Columns of other detectors' features are empty here, and what windows say is no feature.
+        names = [name for name in names if rows[name].null_count() == 0]
+        if rows["cluster"].null_count() == 0:
+            past = rows.join(truth.select(pl.col(key).alias("key")), on="key", how="anti")
+            features = (past.select(names).to_numpy(), in_order.select(names).to_numpy(), names)
     forest = IsolationForest(random_state=SEED).fit(features[0])
     columns["IsolationForest"] = (-forest.score_samples(features[1]), None)
     show(pipeline, len(found.filter(pl.col("detector") == detector)) - len(truth), scenario, features[2], columns)

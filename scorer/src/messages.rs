@@ -10,7 +10,7 @@ use shared::pipeline::Pipeline;
 use shared::time::format_timestamp;
 use shared::verdict::Verdict;
 
-use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, Report};
+use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, Report, WindowVerdict};
 use crate::scoring::Detectors;
 use crate::truth::Truth;
 
@@ -72,6 +72,8 @@ pub struct Encoder {
     erroneous_topic: Arc<str>,
     cancellations_topic: Arc<str>,
     reports_topic: Arc<str>,
+    /// Of the detectors that need no training.
+    zscore_topics: Vec<Arc<str>>,
 }
 
 impl Encoder {
@@ -87,6 +89,7 @@ impl Encoder {
             erroneous_topic: pipeline.erroneous_topic.as_str().into(),
             cancellations_topic: cancellations.into(),
             reports_topic: "".into(),
+            zscore_topics: pipeline.zscores.iter().map(|spec| spec.topic.as_str().into()).collect(),
             pipeline,
         }
     }
@@ -121,6 +124,14 @@ impl Encoder {
                     }
                     messages.extend(verdicts.into_iter().map(verdict));
                 }
+                Output::Windowed(found) => {
+                    let found_out = self.windowed(&found);
+                    let anomalous = found_out.iter().filter(|(_, verdict)| verdict.anomalous);
+                    for (_, verdict) in anomalous.filter(|_| self.pipeline.label.is_some()) {
+                        truth.add_found(found.truth.as_deref(), &verdict.detector);
+                    }
+                    messages.extend(found_out.map(verdict));
+                }
                 Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
                 Output::Cancellations(count) => messages.push(self.cancellations(count)),
                 Output::Report(report) => messages.push(Message {
@@ -131,6 +142,14 @@ impl Encoder {
             }
         }
         Ok(Encoded { messages, truth })
+    }
+
+    /// The verdict on a record and its windows; none where it is normal and only anomalies are asked for.
+    fn windowed(&self, found: &WindowVerdict) -> Option<(Arc<str>, Verdict)> {
+        let WindowVerdict { detector, summary, value, score, window, .. } = found;
+        let (spec, topic) = (self.pipeline.zscores.get(*detector)?, self.zscore_topics.get(*detector)?);
+        let verdict = Verdict::of_window(&self.pipeline.name, spec, summary, *value, (*score, window));
+        (self.all_verdicts || verdict.anomalous).then(|| (topic.clone(), verdict))
     }
 
     fn erroneous(&self, erroneous: Erroneous) -> Message {

@@ -16,7 +16,7 @@ use crate::core::ClosedEntity;
 /// The verdicts on an entity, each with the topic it goes to.
 pub type Verdicts = Vec<(Arc<str>, Verdict)>;
 
-/// The detectors of a pipeline, each with the topic of its verdicts, and the device that they score on.
+/// The trained detectors of a pipeline, each with the topic of its verdicts, and the device that they score on.
 #[derive(Debug)]
 pub struct Detectors {
     /// On the CPU: they are small, and any device may fail.
@@ -26,10 +26,12 @@ pub struct Detectors {
     on_device: OnceLock<Vec<Detector>>,
     has_failed: AtomicBool,
     n_features: usize,
+    /// Of all detectors: those that need no training have found what they say before it comes here.
+    names: Vec<String>,
 }
 
 impl Detectors {
-    /// Loads the model of every detector of `pipeline`, to score on `device`.
+    /// Loads the model of every detector of `pipeline` that has one, to score on `device`.
     ///
     /// # Errors
     /// [`ModelError`] of the first that is missing, damaged, or trained for something else.
@@ -44,15 +46,21 @@ impl Detectors {
             on_device: OnceLock::new(),
             has_failed: AtomicBool::new(false),
             n_features: pipeline.n_features(),
+            names: pipeline.detector_topics().map(|(name, _)| name.to_owned()).collect(),
         })
     }
 
-    /// The detectors' names.
+    /// The names of all detectors, trained or not.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.detectors.iter().map(|(detector, _)| detector.model().detector.as_str())
+        self.names.iter().map(String::as_str)
     }
 
-    /// The verdicts on each entity, one a detector, with the topic each goes to; on normal entities only where `all` are
+    /// Whether none needs a device.
+    pub fn is_empty(&self) -> bool {
+        self.detectors.is_empty()
+    }
+
+    /// The verdicts on each entity, one a trained detector, with the topic each goes to; on normal entities only where `all` are
     /// asked for, because nearly all are normal.
     ///
     /// A batch that a chosen device fails at is scored again on the CPU, as are all that follow.
@@ -60,6 +68,9 @@ impl Detectors {
     /// # Errors
     /// [`DeviceError::Lost`] when a device that was asked for by name fails.
     pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Result<Vec<Verdicts>, DeviceError> {
+        if self.is_empty() {
+            return Ok(entities.iter().map(|_| Vec::new()).collect());
+        }
         let mut features = FeatureMatrix::new(self.n_features);
         entities.iter().for_each(|entity| features.push(&entity.features));
         let mut verdicts: Vec<Verdicts> = entities.iter().map(|_| Vec::new()).collect();

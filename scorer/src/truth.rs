@@ -42,6 +42,15 @@ impl Truth {
         *self.scenarios.entry(scenario).or_default() += 1;
     }
 
+    /// Adds that a record of `scenario`, or a normal one, which was added before, turned out to be anomalous to a detector
+    /// that takes its time.
+    pub fn add_found(&mut self, scenario: Option<&str>, detector: &str) {
+        match scenario.map(|scenario| self.told_apart(scenario)) {
+            None => self.of(detector).normal += 1,
+            Some(scenario) => *self.of(detector).scenarios.entry(scenario).or_default() += 1,
+        }
+    }
+
     /// Adds what was counted of other records.
     pub fn merge(&mut self, other: Self) {
         self.normal += other.normal;
@@ -133,6 +142,10 @@ mod tests {
         assert_eq!((truth.precision("x"), truth.recall("x")), (Some(2.0 / 3.0), Some(2.0 / 3.0)));
         assert_eq!((truth.precision("y"), truth.recall("y")), (Some(1.0), Some(1.0 / 3.0)));
         assert_eq!((truth.precision("z"), truth.recall("z")), (None, Some(0.0)));
+        // A detector that takes its time.
+        truth.add_found(Some("b"), "z");
+        truth.add_found(None, "z");
+        assert_eq!((truth.precision("z"), truth.recall("z")), (Some(0.5), Some(1.0 / 3.0)));
     }
 
     proptest! {

@@ -133,6 +133,48 @@ fn a_file_has_the_same_verdicts_however_it_and_the_stream_are_written() {
     }
 }
 
+#[test]
+fn a_pipeline_that_needs_no_model_scores_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pipeline = r#"
+        name = "payments"
+        input = { topic = "in", columns = ["id", "shop", "amount:float", "at:datetime"], datetime_formats = ["rfc3339"] }
+        entity = { key = "id" }
+        detectors = [{ name = "zscore", algorithm = "zscore-window", value = "amount", by = "shop", topic = "odd" }]
+        outputs.erroneous = "bad"
+    "#;
+    std::fs::write(path("payments.toml"), pipeline).unwrap();
+    let mut lines = "id,shop,amount,at\n".to_owned();
+    for index in 0..40 {
+        let amount = if index == 17 { 900 } else { 10 + index % 3 };
+        lines += &format!("p{index},shop {},{amount},2024-03-01T10:00:{index:02}Z\n", index % 2);
+    }
+    std::fs::write(path("payments.csv"), lines).unwrap();
+    let score = |output: &str, more: &[&str]| {
+        let (input, pipeline, output) = (path("payments.csv"), path("payments.toml"), path(output));
+        let fixed = ["score", &input, "--pipeline", &pipeline, "--output", &output, "--device", "cpu"];
+        let run = scorer(&[&fixed[..], more].concat());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stderr.contains("anomalies by zscore"), "{}", run.stderr);
+        std::fs::read(output).unwrap()
+    };
+    let text = String::from_utf8(score("all.jsonl", &[])).unwrap();
+    assert_eq!(text.lines().count(), 40);
+    let odd = String::from_utf8(score("odd.jsonl", &["--anomalies-only"])).unwrap();
+    assert_eq!(odd.lines().count(), 1, "{odd}");
+    let verdict: serde_json::Value = serde_json::from_str(&odd).unwrap();
+    assert_eq!(
+        (&verdict["topic"], &verdict["key"], &verdict["threshold"]),
+        (&"odd".into(), &"p17".into(), &3.0.into())
+    );
+    assert!(verdict.get("p_value").is_none() && verdict.get("cluster").is_none(), "{odd}");
+    let names: Vec<&String> = verdict["features"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["value", "mean", "std", "count"]);
+    assert_eq!((&verdict["features"]["value"], &verdict["features"]["count"]), (&900.0.into(), &20.into()));
+    assert!(score("all.parquet", &[]).starts_with(b"PAR1"));
+}
+
 /// A reader that has gone, as `head` does, has what it wanted.
 #[test]
 fn nobody_has_to_listen_to_the_end() {

@@ -27,3 +27,4 @@ pub mod scaler;
 pub mod threshold;
 pub mod time;
 pub mod verdict;
+pub mod zscore;

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::detector::{Detector, Score};
+use crate::pipeline::ZScoreSpec;
 use crate::time::{Timestamp, format_timestamp};
+use crate::zscore::WindowSummary;
 
 /// What is known of an entity beside its features.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,10 +42,12 @@ pub struct Verdict {
     pub score: f32,
     /// The score that an anomaly exceeds.
     pub threshold: f32,
-    /// The share of training scores at least as large.
-    pub p_value: f64,
-    /// The predicted cluster.
-    pub cluster: i32,
+    /// The share of training scores at least as large; absent where nothing was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
+    /// The predicted cluster; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<i32>,
     /// The features, by name, in order.
     pub features: Map<String, Value>,
     /// Each feature's share of the score, the largest first.
@@ -74,10 +78,47 @@ impl Verdict {
             anomalous: model.threshold.is_exceeded(score.score),
             score: score.score,
             threshold: model.threshold.value,
-            p_value: significant(model.calibration.p_value(score.score), 4),
-            cluster: score.cluster,
+            p_value: Some(significant(model.calibration.p_value(score.score), 4)),
+            cluster: Some(score.cluster),
             features: model.features.iter().cloned().zip(features.iter().map(|&value| value.into())).collect(),
             contributions: sorted_contributions(&model.features, &score.contributions),
+            lines: entity.lines,
+            customer_id: entity.customer.clone(),
+            first_timestamp: format_timestamp(entity.first_timestamp),
+            last_timestamp: format_timestamp(entity.last_timestamp),
+            closed_early: entity.closed_early,
+        }
+    }
+
+    /// The verdict of a detector of `pipeline` that compares the records of a window: on a record with this value, of which
+    /// `window` said the most and, unless it holds too few records, gave it this score.
+    pub fn of_window(
+        pipeline: &str,
+        spec: &ZScoreSpec,
+        entity: &EntitySummary,
+        value: f64,
+        (score, window): (f64, &WindowSummary),
+    ) -> Self {
+        let names = if window.is_robust { ["median", "mad"] } else { ["mean", "std"] };
+        let mut features = Map::new();
+        features.insert("value".to_owned(), value.into());
+        features.insert(names[0].to_owned(), window.center.into());
+        features.insert(names[1].to_owned(), window.spread.into());
+        features.insert("count".to_owned(), window.count.into());
+        // JSON has no infinity.
+        let score = score.min(f64::from(f32::MAX)) as f32;
+        Self {
+            pipeline: pipeline.to_owned(),
+            key: entity.key.clone(),
+            detector: spec.name.clone(),
+            model_version: spec.version.clone(),
+            anomalous: score > spec.threshold,
+            score,
+            threshold: spec.threshold,
+            p_value: None,
+            cluster: None,
+            features,
+            contributions: std::iter::once(("value".to_owned(), 1.0.into())).collect(),
             lines: entity.lines,
             customer_id: entity.customer.clone(),
             first_timestamp: format_timestamp(entity.first_timestamp),

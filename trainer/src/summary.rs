@@ -2,7 +2,7 @@
 
 use shared::matrix::FeatureMatrix;
 use shared::model::Model;
-use shared::pipeline::ThresholdPolicy;
+use shared::pipeline::{Pipeline, ThresholdPolicy};
 
 use crate::fit::Trained;
 use crate::load::BadRows;
@@ -25,6 +25,7 @@ pub fn summary(settings: &Settings, training: &Training) -> String {
         features(&settings.pipeline.feature_names(), &training.entities.features),
         inertia_by_k(&models),
         thresholds(&models),
+        untrained(&settings.pipeline),
         agreement(&training.trained),
         seconds(&training.timings),
         peak_memory(memory::peak()),
@@ -125,6 +126,16 @@ pub fn policy(policy: ThresholdPolicy) -> String {
         ThresholdPolicy::Quantile(quantile) => format!("quantile = {quantile}"),
         ThresholdPolicy::Top(top) => format!("top = {top}"),
     }
+}
+
+/// The detectors that need no training, a line each.
+fn untrained(pipeline: &Pipeline) -> String {
+    pipeline.zscores.iter().map(|spec| format!(" {}: needs no training\n", spec.name)).collect()
+}
+
+/// For a pipeline without a detector that is trained.
+pub fn nothing_to_train(pipeline: &Pipeline) -> String {
+    format!("\n{} pipeline `{}` has nothing to train\n", untrained(pipeline), pipeline.name)
 }
 
 fn agreement(trained: &[Trained]) -> String {

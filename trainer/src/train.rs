@@ -67,6 +67,8 @@ impl Settings {
         let mut pipeline = Pipeline::load(&args.pipeline)?;
         Overrides::from(args.overrides).apply(&mut pipeline);
         let files = match (&args.input[..], pipeline.samples()) {
+            // Without anything to train, history is not needed.
+            _ if pipeline.detectors.is_empty() => Vec::new(),
             ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
             ([], None) => anyhow::bail!(
                 "pipeline `{}` has no sample data: say what history to learn from, with --input FILE",
@@ -92,6 +94,12 @@ impl Settings {
 /// The first that occurs, as one sentence; no file was changed then.
 pub fn train_and_report(args: &FitArgs) -> anyhow::Result<()> {
     let settings = Settings::new(args)?;
+    if settings.pipeline.detectors.is_empty() {
+        if !settings.quiet {
+            console::print(&summary::nothing_to_train(&settings.pipeline))?;
+        }
+        return Ok(());
+    }
     let mut training = train(&settings)?;
     write(&settings, &mut training)?;
     if !settings.quiet {
@@ -100,7 +108,7 @@ pub fn train_and_report(args: &FitArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Trains every detector of the pipeline.
+/// Trains every detector of the pipeline that needs it; there is at least one.
 ///
 /// # Errors
 /// The first that occurs, as one sentence.

@@ -63,7 +63,6 @@ pub(super) fn send_file(
 ) -> Result<u64> {
     let mut lines = FileLines::for_topic(bytes, path, pipeline)?;
     let sender = Sender::new(settings)?;
-    let key_column = pipeline.placed_by().first().copied().unwrap_or(pipeline.entity.key);
     let mut pacer = Pacer::new(pace, pipeline.entity.event_time);
     let key_column = pipeline.placed_by().first().copied().unwrap_or(pipeline.entity.key);
     let bar = progress_bar(bytes.len() as u64);

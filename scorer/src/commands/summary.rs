@@ -102,12 +102,16 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
         ("  given up to others", counters.given_up_lines),
         ("(came with state)", counters.taken_over_lines),
         ("(out of order)", counters.out_of_order),
+        ("(too late for their windows)", counters.too_late_for_windows),
         (&misplaced, counters.misplaced_lines),
     ];
     let mut results = rows(&[("records judged", counters.scored_entities)], &[]);
     results.extend(anomalies(status));
-    let limits =
-        [("judged early, at a limit", counters.closed_early), ("keys forgotten, at a limit", counters.forgotten_keys)];
+    let limits = [
+        ("judged early, at a limit", counters.closed_early),
+        ("windows judged early, at a limit", counters.windows_judged_early),
+        ("keys forgotten, at a limit", counters.forgotten_keys),
+    ];
     results.extend(rows(&[("erroneous records", counters.erroneous())], &limits));
     results.extend(rows(&[("messages published", status.published)], &[]));
     (rows(&records, &others), results)

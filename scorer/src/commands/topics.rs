@@ -71,8 +71,8 @@ fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
             Scored::Records(_) => "erroneous records".to_owned(),
         };
     }
-    match pipeline.detectors.iter().find(|detector| detector.topic == topic) {
-        Some(detector) => format!("anomalies by {}", detector.name),
+    match pipeline.detector_topics().find(|(_, of)| *of == topic) {
+        Some((name, _)) => format!("anomalies by {name}"),
         None => "cancellation counts".to_owned(),
     }
 }

@@ -48,6 +48,11 @@ pub struct Counters {
     pub out_of_order: u64,
     /// Keys whose past was forgotten at a limit of the pipeline.
     pub forgotten_keys: u64,
+    /// Records that a detector did not judge, because they came after a window that would have held them was judged: a
+    /// remark, not an outcome, for each such detector.
+    pub too_late_for_windows: u64,
+    /// Windows of detectors that were judged before their time, at a limit of the pipeline.
+    pub windows_judged_early: u64,
     /// Distinct cancelled keys.
     pub cancellations: u64,
     /// Broken rules by reason, lines and entities together.

@@ -6,7 +6,7 @@
 
 use shared::history::History;
 use shared::line::Value;
-use shared::pipeline::{Pipeline, Records};
+use shared::pipeline::{Pipeline, Records, ZScoreSpec};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 use shared::verdict::EntitySummary;
@@ -15,10 +15,14 @@ use super::entity::written;
 use super::held::Held;
 use super::partition::{Line, Standing};
 use super::state::{StateRecord, past_clock_record, past_record};
+use super::zscore::{self, ZScores};
 use super::{ClosedEntity, Erroneous, Output, Record, Step};
 
 /// Bytes in memory that make one record of the changelog, about: a pane, and its share of a key.
 const BYTES_A_RECORD: usize = 96;
+
+/// Windows may take one part in so many of what a partition may keep.
+const SHARE_OF_WINDOWS: usize = 2;
 
 /// What is remembered of the records of a partition, and those that wait.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub(super) struct Judging {
     max_bytes: usize,
     history: History,
     held: Held,
+    zscores: ZScores,
     /// The history's clock, as the changelog has it.
     written_clock: Option<Timestamp>,
 }
@@ -37,6 +42,7 @@ pub(super) fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize>
     let mut columns = records.features.columns();
     columns.extend(records.features.places());
     columns.extend(pipeline.entity.customer);
+    columns.extend(zscore::columns(pipeline));
     columns.sort_unstable();
     columns.dedup();
     columns
@@ -48,11 +54,12 @@ impl Judging {
     pub(super) fn new(pipeline: &Pipeline, records: &Records, is_reread: bool) -> Self {
         let history = History::new(&records.features, !is_reread);
         let held = Held::new(kept_columns(pipeline, records), is_reread);
-        Self::restored(pipeline, records, (history, held))
+        Self::restored(pipeline, records, (history, held, ZScores::new(pipeline, !is_reread)))
     }
 
     /// As the changelog has it.
-    pub(super) fn restored(pipeline: &Pipeline, records: &Records, (history, held): (History, Held)) -> Self {
+    pub(super) fn restored(pipeline: &Pipeline, records: &Records, past: (History, Held, ZScores)) -> Self {
+        let (history, held, zscores) = past;
         Self {
             lateness: records.features.lateness(),
             records: records.clone(),
@@ -60,6 +67,7 @@ impl Judging {
             written_clock: history.clock(),
             history,
             held,
+            zscores,
         }
     }
 
@@ -70,17 +78,18 @@ impl Judging {
 
     /// How many records the changelog holds of this, about.
     pub(super) fn state_records(&self) -> u64 {
-        self.held.len() + (self.history.bytes() / BYTES_A_RECORD) as u64
+        self.held.len() + (self.history.bytes() / BYTES_A_RECORD) as u64 + self.zscores.state_records()
     }
 
-    /// The first clock at which one is judged.
+    /// The first clock at which a record or a window is judged.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        Some(self.held.first()?.saturating_add(self.lateness).saturating_add(1))
+        let held = self.held.first().map(|first| first.saturating_add(self.lateness).saturating_add(1));
+        held.into_iter().chain(self.zscores.next_deadline()).min()
     }
 
-    /// The first record that waits.
+    /// The first record that waits, to be judged or for its windows.
     pub(super) fn oldest_offset(&self) -> Option<i64> {
-        self.held.oldest_offset()
+        self.held.oldest_offset().into_iter().chain(self.zscores.oldest_offset()).min()
     }
 
     /// A record's own time. Its column is needed, so that no line is without it.
@@ -129,7 +138,8 @@ impl Judging {
         Line::Taken
     }
 
-    /// Judges the records that have waited long enough when the clock shows `clock`, in their order.
+    /// Judges the records that have waited long enough when the clock shows `clock`, in their order; then the windows whose
+    /// time has come, which no record is still on its way to.
     pub(super) fn judge_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
         let before = clock.saturating_sub(self.lateness);
         while let Some((time, key, held)) = self.held.pop_before(before) {
@@ -137,11 +147,12 @@ impl Judging {
             self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
             standing.has_changed = true;
         }
+        standing.has_changed |= self.zscores.judge_due(clock, step.out);
     }
 
     /// Judges those that would be next while more wait than the pipeline allows.
     fn hold_limit(&mut self, standing: &Standing, step: &mut Step<'_>) {
-        while self.held.bytes() > self.max_bytes {
+        while self.held.bytes() > self.max_bytes.saturating_sub(self.zscores.bytes()) {
             let Some((time, key, held)) = self.held.pop_first() else { return };
             let line = self.held.line(&held, step.pipeline.columns.len());
             step.counters.closed_early += 1;
@@ -163,7 +174,8 @@ impl Judging {
         let mut features = Vec::with_capacity(records.features.features().len());
         history.judge(&records.features, line, time, &mut features);
         step.counters.out_of_order += u64::from(is_out_of_order);
-        step.counters.forgotten_keys += history.shrink_to(self.max_bytes.saturating_sub(self.held.bytes()));
+        let others = self.held.bytes() + self.zscores.bytes();
+        step.counters.forgotten_keys += history.shrink_to(self.max_bytes.saturating_sub(others));
         let summary = EntitySummary {
             key: key.to_owned(),
             lines: 1,
@@ -180,6 +192,10 @@ impl Judging {
         step.out.push(if reasons.is_empty() {
             step.counters.scored_entities += 1;
             step.counters.scored_lines += 1;
+            let of = |spec: &ZScoreSpec| {
+                (number(line[spec.value]), spec.by.and_then(|by| line[by].text()).unwrap_or_default())
+            };
+            step.counters.too_late_for_windows += self.zscores.add(&summary, truth, offset, of);
             Output::Closed(ClosedEntity { summary, features, truth: truth.map(Into::into) })
         } else {
             step.counters.erroneous_entities += 1;
@@ -188,6 +204,8 @@ impl Judging {
             let (known, offsets) = (Vec::new(), vec![(offset, offset)]);
             Output::Erroneous(Erroneous::Entity { reasons, summary, known, features, partition, offsets })
         });
+        let most = self.max_bytes / SHARE_OF_WINDOWS;
+        step.counters.windows_judged_early += self.zscores.shrink_to(most, step.out);
     }
 
     /// Writes down what changed since the last time.
@@ -198,12 +216,23 @@ impl Judging {
             self.written_clock = self.history.clock();
             out.extend(self.written_clock.map(past_clock_record));
         }
+        self.zscores.take_changes(out);
     }
 
     /// Everything, as the changelog has it after [`Judging::take_changes`].
     pub(super) fn snapshot(&self, mut put: impl FnMut(StateRecord)) {
         self.held.snapshot(&mut put);
         self.history.parts(&self.records.features, |part| put(past_record(part)));
-        self.history.clock().map(past_clock_record).into_iter().for_each(put);
+        self.history.clock().map(past_clock_record).into_iter().for_each(&mut put);
+        self.zscores.snapshot(put);
+    }
+}
+
+/// The value of a column that is never missing.
+fn number(value: Value<'_>) -> f64 {
+    match value {
+        Value::Integer(number) => number as f64,
+        Value::Float(number) => number,
+        _ => 0.0,
     }
 }

@@ -19,6 +19,7 @@ mod sessions;
 mod state;
 mod windows;
 mod work;
+mod zscore;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use shared::time::{Millis, Timestamp};
 
 pub use cancellations::Report;
 pub use counters::Counters;
-pub use output::{ClosedEntity, Erroneous, Output};
+pub use output::{ClosedEntity, Erroneous, Output, WindowVerdict};
 pub use restored::{Restored, StateReader};
 pub use shared::codec::Damaged;
 pub use state::{Head, LiveKeys, Origin, StateError, StateRecord};

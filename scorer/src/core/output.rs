@@ -2,6 +2,7 @@
 
 use shared::reason::Reason;
 use shared::verdict::EntitySummary;
+use shared::zscore::WindowSummary;
 
 use super::{CancellationCount, Report};
 
@@ -10,6 +11,8 @@ use super::{CancellationCount, Report};
 pub enum Output {
     /// A complete, valid entity: to be scored.
     Closed(ClosedEntity),
+    /// What a detector that needs no training found of a record, once the windows that hold it were complete.
+    Windowed(WindowVerdict),
     /// A line or an entity that breaks a rule.
     Erroneous(Erroneous),
     /// How many cancellations a window has.
@@ -27,6 +30,23 @@ pub struct ClosedEntity {
     pub features: Vec<f64>,
     /// The scenario that it is known to be of, where records say so; not for detectors to see.
     pub truth: Option<Box<str>>,
+}
+
+/// What a detector that compares the records of a window found of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowVerdict {
+    /// The detector's place in [`shared::pipeline::Pipeline::zscores`].
+    pub detector: usize,
+    /// What a verdict tells of the record beside the score.
+    pub summary: EntitySummary,
+    /// The scenario that it is known to be of.
+    pub truth: Option<Box<str>>,
+    /// Its value.
+    pub value: f64,
+    /// How far that is from the centre of the window, in spreads; 0 where all windows hold too few records.
+    pub score: f64,
+    /// The window that gave the score.
+    pub window: WindowSummary,
 }
 
 /// A line or an entity that breaks a rule.

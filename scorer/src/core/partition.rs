@@ -278,7 +278,7 @@ impl Partition {
         self.finish_rereading(step);
         // Written down, so that time that passes while nobody runs counts too.
         let is_news = self.standing.clock.caught_up(now);
-        self.standing.has_changed |= is_news && self.open_size().0 > 0;
+        self.standing.has_changed |= is_news && self.work.next_deadline().is_some();
         self.time(now, step);
     }
 

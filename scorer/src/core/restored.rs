@@ -16,10 +16,11 @@ use super::judging::kept_columns;
 use super::lists::{Lists, decode_keys};
 use super::sessions::Open;
 use super::state::{
-    CANCELLED, CLOSED, ENTITY, HEAD, HELD, Head, Origin, PAST, PAST_CLOCK, StateError, StateRecord, VERSION, WINDOWS,
-    entity_record, past_clock_record, past_record, windows_record,
+    CANCELLED, CLOSED, ENTITY, HEAD, HELD, Head, Origin, PAST, PAST_CLOCK, StateError, StateRecord, VERSION, WINDOWED,
+    WINDOWS, entity_record, past_clock_record, past_record, windows_record,
 };
 use super::windows::Windows;
+use super::zscore::{self, ZScores};
 
 /// A partition's state.
 #[derive(Debug)]
@@ -30,8 +31,9 @@ pub struct Restored {
     pub(super) cancelled: Cancelled,
     pub(super) cancelled_lists: Lists,
     pub(super) windows: Option<Windows>,
-    /// What is remembered of records and those that wait, where each is scored by itself.
-    pub(super) past: Option<(History, Held)>,
+    /// What is remembered of records, and those that wait: to be judged, and for their windows; where each is scored by
+    /// itself.
+    pub(super) past: Option<(History, Held, ZScores)>,
     head: Option<Head>,
     records: u64,
 }
@@ -44,6 +46,7 @@ pub struct StateReader {
     /// Parts of the past by their keys: they fit together only once all are there.
     parts: HashMap<Box<[u8]>, Box<[u8]>>,
     past_clock: Option<Timestamp>,
+    windowed: zscore::Restoring,
     origin: Origin,
 }
 
@@ -72,6 +75,7 @@ impl StateReader {
             held: Held::new(kept, false),
             parts: HashMap::new(),
             past_clock: None,
+            windowed: zscore::Restoring::default(),
             origin,
         }
     }
@@ -139,6 +143,10 @@ impl StateReader {
                 Ok(reader.end()?)
             }
             (HELD, value) => Ok(self.held.restore(rest, value)?),
+            (WINDOWED, value) => {
+                self.windowed.take(rest, value);
+                Ok(())
+            }
             (HEAD, Some(value)) => self.take_head(Head::decode(key, value)?.ok_or(StateError::Damaged)?),
             _ => Err(StateError::Damaged),
         }
@@ -195,9 +203,9 @@ impl StateReader {
     /// # Errors
     /// [`StateError`] when parts do not fit together.
     pub fn finish(self, pipeline: &Pipeline) -> Result<Restored, StateError> {
-        let Self { mut restored, held, parts, past_clock, .. } = self;
+        let Self { mut restored, held, parts, past_clock, windowed, .. } = self;
         if let (Scored::Records(records), Some(_)) = (&pipeline.scored, &restored.head) {
-            restored.past = Some((past(records, parts, past_clock)?, held));
+            restored.past = Some((past(records, parts, past_clock)?, held, windowed.finish(pipeline)?));
         }
         Ok(restored)
     }
@@ -232,12 +240,12 @@ impl Restored {
 
     /// Open entities, and records that wait.
     pub fn open_entities(&self) -> usize {
-        self.open.len() + self.past.as_ref().map_or(0, |(_, held)| held.len() as usize)
+        self.open.len() + self.past.as_ref().map_or(0, |(_, held, _)| held.len() as usize)
     }
 
     /// Keys whose past is remembered.
     pub fn keys_with_a_past(&self) -> usize {
-        self.past.as_ref().map_or(0, |(history, _)| history.len())
+        self.past.as_ref().map_or(0, |(history, ..)| history.len())
     }
 
     /// Closed keys that are remembered.
@@ -267,10 +275,11 @@ impl Restored {
         let mut out = Vec::new();
         let mut put = |record| out.push(record);
         self.open.iter().for_each(|(key, deadline, open)| put(entity_record(key, deadline, open.entity())));
-        if let (Scored::Records(records), Some((history, held))) = (&pipeline.scored, &self.past) {
+        if let (Scored::Records(records), Some((history, held, zscores))) = (&pipeline.scored, &self.past) {
             held.snapshot(&mut put);
             history.parts(&records.features, |part| put(past_record(part)));
             history.clock().map(past_clock_record).into_iter().for_each(&mut put);
+            zscores.snapshot(&mut put);
         }
         let closed = self.closed.iter().map(|(key, until, ())| (until, key)).filter(|(until, _)| *until > clock);
         self.closed_lists.snapshot(closed, &mut put);

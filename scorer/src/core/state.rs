@@ -3,8 +3,8 @@
 //! Keys begin with a byte that says what they are of:
 //! `e` + key: an open entity; `c` + number: keys that closed, with the time until which they are remembered;
 //! `x` + number: cancelled keys, with the time of their first line; `w`: the windows; `p` + part: a part of the past of a
-//! key; `t`: the largest time in that past; `r` + time + key: a record that waits; `h`: the head, which is the last record
-//! of every change. A record without a value deletes.
+//! key; `t`: the largest time in that past; `r` + time + key: a record that waits; `z` + detector + part: what waits for its
+//! windows; `h`: the head, which is the last record of every change. A record without a value deletes.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +27,7 @@ pub(super) const WINDOWS: u8 = b'w';
 pub(super) const PAST: u8 = b'p';
 pub(super) const PAST_CLOCK: u8 = b't';
 pub(super) const HELD: u8 = b'r';
+pub(super) const WINDOWED: u8 = b'z';
 pub(super) const HEAD: u8 = b'h';
 
 /// A record of a changelog.

@@ -1,5 +1,6 @@
 //! Results of a file: JSON lines or Parquet, whole or not at all.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -98,6 +99,17 @@ fn write_parquet(file: &mut File, verdicts: &[Verdict]) -> io::Result<()> {
     Ok(())
 }
 
+/// The names of all features, in the order in which they come: those of one detector are the same in all its verdicts.
+fn feature_names(verdicts: &[Verdict]) -> Vec<String> {
+    let (mut names, mut detectors) = (Vec::new(), BTreeSet::new());
+    for verdict in verdicts.iter().filter(|verdict| detectors.insert(&verdict.detector)) {
+        let new: Vec<&String> = verdict.features.keys().filter(|name| !names.contains(*name)).collect();
+        let new: Vec<String> = new.into_iter().cloned().collect();
+        names.extend(new);
+    }
+    names
+}
+
 fn verdict_frame(verdicts: &[Verdict]) -> polars::prelude::PolarsResult<DataFrame> {
     fn column<T, V: AsRef<[T]>>(name: &str, values: V) -> Column
     where
@@ -121,8 +133,7 @@ fn verdict_frame(verdicts: &[Verdict]) -> polars::prelude::PolarsResult<DataFram
         texts("first_timestamp", |verdict| &verdict.first_timestamp),
         texts("last_timestamp", |verdict| &verdict.last_timestamp),
     ];
-    let names: Vec<String> =
-        verdicts.first().map(|verdict| verdict.features.keys().cloned().collect()).unwrap_or_default();
+    let names = feature_names(verdicts);
     let numbers =
         |name: String, of: &dyn Fn(&Verdict) -> Option<f64>| column(&name, verdicts.iter().map(of).collect::<Vec<_>>());
     for name in &names {

@@ -193,22 +193,37 @@ fn check_fit(states: &[TopicState], topics: &Topics, input: Option<usize>, group
     Ok(())
 }
 
-/// Features that look at the past by two columns need all records of both in one partition, and a topic is keyed by one.
+/// Features that look at the past by two columns need all records of both in one partition, and a topic is keyed by one;
+/// windows by a column are such a look, and windows over all records leave no choice at all.
 ///
 /// # Errors
 /// [`KafkaError::UnfitTopic`] where a topic with so many partitions would part them.
 pub(super) fn refuse_split_past(pipeline: &Pipeline, topic: &str, partitions: usize) -> Result<(), KafkaError> {
+    if partitions < 2 {
+        return Ok(());
+    }
+    let unfit = |problem: String| Err(KafkaError::UnfitTopic { topic: topic.to_owned(), problem });
+    if let Some(spec) = pipeline.sees_all() {
+        return unfit(format!(
+            "has {partitions} partitions and detector `{}` compares each record with all others: use a topic with one \
+             partition, or give the detector `by` with the column that keys the topic",
+            spec.name
+        ));
+    }
     let columns = pipeline.placed_by();
-    if columns.len() < 2 || partitions < 2 {
+    if columns.len() < 2 {
         return Ok(());
     }
     let names: Vec<String> = columns.iter().map(|&column| format!("`{}`", pipeline.columns[column].name)).collect();
-    let problem = format!(
-        "has {partitions} partitions and features look at the past by {}: whichever keys the topic, the past of the others \
-         would be split; use a topic with one partition, or only features by the column that keys it",
+    let (looks, only) = match pipeline.zscores.is_empty() {
+        true => ("features look at the past", "features"),
+        false => ("features and detectors look at other records", "features and windows"),
+    };
+    unfit(format!(
+        "has {partitions} partitions and {looks} by {}: whichever keys the topic, the past of the others would be split; use \
+         a topic with one partition, or only {only} by the column that keys it",
         names.join(" and by ")
-    );
-    Err(KafkaError::UnfitTopic { topic: topic.to_owned(), problem })
+    ))
 }
 
 async fn create_topics(
@@ -325,13 +340,17 @@ mod tests {
     use super::*;
 
     fn pipeline(features: &str) -> Pipeline {
+        with_detectors(features, r#"{ name = "kmeans", algorithm = "kmeans", topic = "out" }"#)
+    }
+
+    fn with_detectors(features: &str, detectors: &str) -> Pipeline {
         let text = format!(
             r#"
             name = "small"
-            input = {{ topic = "in", columns = ["id", "user", "shop", "at:datetime"], datetime_formats = ["rfc3339"] }}
+            input = {{ topic = "in", columns = ["id", "user", "shop", "n:int", "at:datetime"], datetime_formats = ["rfc3339"] }}
             entity = {{ key = "id" }}
             outputs.erroneous = "bad"
-            detectors = [{{ name = "kmeans", algorithm = "kmeans", topic = "out" }}]
+            detectors = [{detectors}]
             [features]
             {features}
             "#
@@ -350,6 +369,26 @@ mod tests {
         insta::assert_snapshot!(
             refuse_split_past(&both, "in", 3).unwrap_err(),
             @"topic `in` has 3 partitions and features look at the past by `user` and by `shop`: whichever keys the topic, the past of the others would be split; use a topic with one partition, or only features by the column that keys it"
+        );
+    }
+
+    #[test]
+    fn a_topic_that_would_split_the_windows_of_a_detector_is_refused() {
+        let zscore = |by: &str| {
+            let detector = r#"{ name = "z", algorithm = "zscore-window", value = "n", topic = "out" BY }"#;
+            with_detectors(r#"a = "count() by user over 1h""#, &detector.replace("BY", by))
+        };
+        assert!(refuse_split_past(&zscore(r#", by = "user""#), "in", 3).is_ok());
+        for by in ["", r#", by = "shop""#] {
+            assert!(refuse_split_past(&zscore(by), "in", 1).is_ok());
+        }
+        insta::assert_snapshot!(
+            refuse_split_past(&zscore(r#", by = "shop""#), "in", 3).unwrap_err(),
+            @"topic `in` has 3 partitions and features and detectors look at other records by `user` and by `shop`: whichever keys the topic, the past of the others would be split; use a topic with one partition, or only features and windows by the column that keys it"
+        );
+        insta::assert_snapshot!(
+            refuse_split_past(&zscore(""), "in", 3).unwrap_err(),
+            @"topic `in` has 3 partitions and detector `z` compares each record with all others: use a topic with one partition, or give the detector `by` with the column that keys the topic"
         );
     }
 }

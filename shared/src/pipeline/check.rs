@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::file::{
-    self, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile, RangeEntry,
+    self, AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection,
+    PipelineFile, RangeEntry,
 };
 use super::{
     Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, KSelection, Pipeline, PipelineError,
-    Records, Scaling, Scored, Sessions, ThresholdPolicy, currency, label,
+    Records, Scaling, Scored, Sessions, ThresholdPolicy, ZScoreSpec, currency, label, zscore,
 };
 use crate::features::Feature;
 use crate::history::RecordFeatures;
@@ -43,13 +44,17 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
             label::check_not_read(&checker, "[features]", column, label.as_ref(), &columns)?;
         }
     }
-    needed_columns(&scored, &columns).into_iter().chain([entity.key]).for_each(|index| columns[index].needed = true);
+    let zscores = checker.zscores(&file.detectors, &scored, &columns, label.as_ref())?;
+    let windowed = zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by));
+    let needed = needed_columns(&scored, &columns).into_iter().chain([entity.key]).chain(windowed);
+    needed.for_each(|index| columns[index].needed = true);
     let cancellations = match &file.cancellations {
         Some(section) => Some(checker.cancellations(section)?),
         None => None,
     };
     let pipeline = Pipeline {
         detectors: checker.detectors(&file.detectors)?,
+        zscores,
         topic: checker.topic("[input] topic", &file.input.topic)?,
         erroneous_topic: checker.topic("[outputs] erroneous", &file.outputs.erroneous)?,
         name: file.name,
@@ -99,7 +104,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn topic(&self, place: &str, topic: &str) -> Result<String, PipelineError> {
+    pub(super) fn topic(&self, place: &str, topic: &str) -> Result<String, PipelineError> {
         self.name(place, topic)?;
         Ok(topic.to_owned())
     }
@@ -215,7 +220,8 @@ impl Checker<'_> {
 
     /// Sessions where there is a gap that ends them, else records.
     fn scored(&self, file: &PipelineFile, entity: &Entity, columns: &[Column]) -> Result<Scored, PipelineError> {
-        if file.features.is_empty() {
+        let is_trained = file.detectors.iter().any(|detector| matches!(detector, AnyDetector::Trained(_)));
+        if file.features.is_empty() && (is_trained || file.entity.session_gap.is_some()) {
             return self.error("[features]", "at least one feature is needed");
         }
         let section = &file.entity;
@@ -329,14 +335,19 @@ impl Checker<'_> {
         Ok(index)
     }
 
-    fn span(&self, place: &str, text: &str) -> Result<Millis, PipelineError> {
+    pub(super) fn span(&self, place: &str, text: &str) -> Result<Millis, PipelineError> {
         match time::parse_span(text) {
             Some(span) => Ok(span),
             None => self.error(place, format!("`{text}` is not a span of time above zero, such as \"40s\" or \"8m\"")),
         }
     }
 
-    fn limit<T: Default + PartialEq>(&self, place: &str, limit: Option<T>, default: T) -> Result<T, PipelineError> {
+    pub(super) fn limit<T: Default + PartialEq>(
+        &self,
+        place: &str,
+        limit: Option<T>,
+        default: T,
+    ) -> Result<T, PipelineError> {
         match limit {
             Some(limit) if limit == T::default() => self.error(place, "must be above 0"),
             limit => Ok(limit.unwrap_or(default)),
@@ -362,23 +373,58 @@ impl Checker<'_> {
         })
     }
 
-    fn detectors(&self, sections: &[DetectorSection]) -> Result<Vec<DetectorSpec>, PipelineError> {
+    /// The detectors that are trained.
+    fn detectors(&self, sections: &[AnyDetector]) -> Result<Vec<DetectorSpec>, PipelineError> {
         if sections.is_empty() {
             return self.error("[[detectors]]", "at least one detector is needed");
         }
         let mut seen = HashSet::new();
-        if let Some(twice) = sections.iter().find(|section| !seen.insert(&section.name)) {
-            return self.error("[[detectors]] name", format!("`{}` stands twice", twice.name));
+        if let Some(twice) = sections.iter().find(|section| !seen.insert(section.name())) {
+            return self.error("[[detectors]] name", format!("`{}` stands twice", twice.name()));
         }
-        sections.iter().map(|section| self.detector(section)).collect()
+        let trained = sections.iter().filter_map(|section| match section {
+            AnyDetector::Trained(section) => Some(self.detector(section)),
+            AnyDetector::ZScore(_) => None,
+        });
+        trained.collect()
+    }
+
+    /// The detectors that need no training.
+    fn zscores(
+        &self,
+        sections: &[AnyDetector],
+        scored: &Scored,
+        columns: &[Column],
+        label: Option<&label::Label>,
+    ) -> Result<Vec<ZScoreSpec>, PipelineError> {
+        let windowed = sections.iter().filter_map(|section| match section {
+            AnyDetector::Trained(_) => None,
+            AnyDetector::ZScore(section) => Some(section),
+        });
+        let specs: Vec<ZScoreSpec> = windowed
+            .map(|section| {
+                self.detector_name(&section.name)?;
+                zscore::check(self, section, scored, columns, label)
+            })
+            .collect::<Result<_, _>>()?;
+        // Their state is told apart by a byte.
+        if specs.len() > usize::from(u8::MAX) {
+            return self.error("[[detectors]]", format!("at most {} may be of zscore-window", u8::MAX));
+        }
+        Ok(specs)
+    }
+
+    fn detector_name(&self, name: &str) -> Result<(), PipelineError> {
+        self.name("[[detectors]] name", name)?;
+        if name == "reports" {
+            return self.error("[[detectors]] name", "`reports` is the folder of the reports: choose another name");
+        }
+        Ok(())
     }
 
     fn detector(&self, section: &DetectorSection) -> Result<DetectorSpec, PipelineError> {
         let place = |key: &str| format!("[[detectors]] {}: {key}", section.name);
-        self.name("[[detectors]] name", &section.name)?;
-        if section.name == "reports" {
-            return self.error("[[detectors]] name", "`reports` is the folder of the reports: choose another name");
-        }
+        self.detector_name(&section.name)?;
         let k = section.k.unwrap_or(DEFAULT_K);
         match k {
             KSelection::Fixed(0) => return self.error(&place("k"), "must be above 0"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde::de::value::{Error as ValueError, MapDeserializer};
-use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, Visitor};
 use toml::{Table, Value};
 
 use super::PipelineError;
@@ -156,6 +156,50 @@ pub(super) struct DetectorSection {
     pub tol: Option<f64>,
 }
 
+/// One of `[[detectors]]` whose algorithm is `zscore-window`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct ZScoreSection {
+    pub name: String,
+    /// Known by the time that the section is read.
+    #[serde(rename = "algorithm")]
+    _algorithm: de::IgnoredAny,
+    pub value: String,
+    pub by: Option<String>,
+    pub window: Option<String>,
+    pub slide: Option<String>,
+    pub watermark: Option<String>,
+    pub threshold: Option<f64>,
+    pub robust: Option<bool>,
+    pub min_count: Option<u64>,
+    pub topic: String,
+}
+
+/// One of `[[detectors]]`: what its keys are depends on its algorithm.
+#[derive(Debug)]
+pub(super) enum AnyDetector {
+    Trained(DetectorSection),
+    ZScore(ZScoreSection),
+}
+
+impl AnyDetector {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Trained(section) => &section.name,
+            Self::ZScore(section) => &section.name,
+        }
+    }
+}
+
+/// Every algorithm that a detector may have, trained or not.
+#[derive(Clone, Copy, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum AnyAlgorithm {
+    #[serde(rename = "kmeans")]
+    KMeans,
+    BisectingKmeans,
+    ZscoreWindow,
+}
+
 /// `[outputs]`.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct OutputsSection {
@@ -173,7 +217,7 @@ pub(super) struct PipelineFile {
     pub history: Option<HistorySection>,
     pub cancellations: Option<CancellationsSection>,
     pub features: Vec<(String, String)>,
-    pub detectors: Vec<DetectorSection>,
+    pub detectors: Vec<AnyDetector>,
     pub outputs: OutputsSection,
 }
 
@@ -249,9 +293,12 @@ impl SectionReader<'_> {
         table.try_into().map_err(|error: toml::de::Error| self.invalid(place, error.message().trim_end()))
     }
 
+    /// None where the section is not there: whether any is needed depends on the detectors.
     fn features(&self, top: &mut Table) -> Result<Vec<(String, String)>, PipelineError> {
-        let Some(Value::Table(table)) = top.remove("features") else {
-            return Err(self.invalid("[features]", "this section is missing"));
+        let table = match top.remove("features") {
+            Some(Value::Table(table)) => table,
+            Some(_) => return Err(self.invalid("[features]", "must be a section with keys")),
+            None => Table::new(),
         };
         let text = |(name, value)| match value {
             Value::String(expression) => Ok((name, expression)),
@@ -263,12 +310,57 @@ impl SectionReader<'_> {
         table.into_iter().map(text).collect()
     }
 
-    fn detectors(&self, top: &mut Table) -> Result<Vec<DetectorSection>, PipelineError> {
+    fn detectors(&self, top: &mut Table) -> Result<Vec<AnyDetector>, PipelineError> {
         let Some(Value::Array(detectors)) = top.remove("detectors") else {
             return Err(self.invalid("[[detectors]]", "at least one detector is needed"));
         };
         let place = |index: usize| format!("[[detectors]] number {}", index + 1);
-        detectors.into_iter().enumerate().map(|(index, value)| self.section(value, &place(index))).collect()
+        detectors.into_iter().enumerate().map(|(index, value)| self.detector(value, &place(index))).collect()
+    }
+
+    fn detector(&self, value: Value, place: &str) -> Result<AnyDetector, PipelineError> {
+        let Value::Table(table) = &value else {
+            return Err(self.invalid(place, "must be a section with keys"));
+        };
+        let algorithm = table.get("algorithm").cloned().map(AnyAlgorithm::deserialize).transpose();
+        let algorithm = algorithm.map_err(|error| self.invalid(place, error.message().trim_end()))?;
+        if algorithm == Some(AnyAlgorithm::ZscoreWindow) {
+            self.own_keys::<ZScoreSection, DetectorSection>(
+                table,
+                place,
+                "of detectors that are trained: zscore-window",
+            )?;
+            if table.get("threshold").is_some_and(Value::is_table) {
+                let problem = "must be a number of standard deviations, such as 3.0, for zscore-window";
+                return Err(self.invalid(&format!("{place}: threshold"), problem));
+            }
+            return Ok(AnyDetector::ZScore(self.section(value, place)?));
+        }
+        // Without an algorithm the keys are those of most detectors, and that it is missing is said with them.
+        self.own_keys::<DetectorSection, ZScoreSection>(table, place, "of zscore-window: a detector that is trained")?;
+        if table.get("threshold").is_some_and(|value| value.is_float() || value.is_integer()) {
+            let problem = "must be { quantile = 0.99 } or { top = 2000 }: a plain number is for zscore-window";
+            return Err(self.invalid(&format!("{place}: threshold"), problem));
+        }
+        Ok(AnyDetector::Trained(self.section(value, place)?))
+    }
+
+    /// Fails at a key that only `Other` knows, saying whose it is.
+    fn own_keys<T: DeserializeOwned, Other: DeserializeOwned>(
+        &self,
+        table: &Table,
+        place: &str,
+        whose: &str,
+    ) -> Result<(), PipelineError> {
+        let (own, others) = (field_names::<T>(), field_names::<Other>());
+        let is_other = |key: &&String| !own.contains(&key.as_str()) && others.contains(&key.as_str());
+        match table.keys().find(is_other) {
+            None => Ok(()),
+            Some(key) => {
+                let problem = format!("is a key {whose} has {}", own.join(", "));
+                Err(self.invalid(&format!("{place}: {key}"), &problem))
+            }
+        }
     }
 
     fn known_keys<T: DeserializeOwned>(&self, table: &Table, section: &str) -> Result<(), PipelineError> {

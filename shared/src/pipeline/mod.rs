@@ -7,6 +7,7 @@ mod check;
 mod currency;
 mod file;
 mod label;
+mod zscore;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ use crate::time::Millis;
 pub use currency::Currency;
 pub use file::{Algorithm, KSelection, Scaling, ThresholdPolicy};
 pub use label::Label;
+pub use zscore::ZScoreSpec;
 
 /// A pipeline file that ships with the program.
 struct Shipped {
@@ -241,7 +243,7 @@ pub struct Cancellations {
     pub topic: String,
 }
 
-/// A detector as the pipeline file asks for it.
+/// A detector that is trained, as the pipeline file asks for it.
 #[derive(Debug, Clone)]
 pub struct DetectorSpec {
     /// Its name: the folder of its model, the `detector` of its verdicts.
@@ -289,8 +291,10 @@ pub struct Pipeline {
     pub cancellations: Option<Cancellations>,
     /// What makes an entity, and its features.
     pub scored: Scored,
-    /// The detectors, in order.
+    /// The detectors that are trained, in order.
     pub detectors: Vec<DetectorSpec>,
+    /// The detectors that compare the records of a window and need no training, in order.
+    pub zscores: Vec<ZScoreSpec>,
     /// Where erroneous lines and entities go.
     pub erroneous_topic: String,
 }
@@ -364,12 +368,26 @@ impl Pipeline {
     }
 
     /// The columns that say which records belong together: those with the same value have to be in one partition. None
-    /// where each record is scored without a look at others.
+    /// where each record is scored without a look at others, or every one with a look at [all](Pipeline::sees_all).
     pub fn placed_by(&self) -> Vec<usize> {
         match &self.scored {
             Scored::Sessions(_) => vec![self.entity.key],
-            Scored::Records(records) => records.features.relations().iter().map(|relation| relation.key).collect(),
+            Scored::Records(records) => {
+                let relations = records.features.relations().iter().map(|relation| relation.key);
+                let mut columns: Vec<usize> = Vec::new();
+                for column in relations.chain(self.zscores.iter().filter_map(|spec| spec.by)) {
+                    if !columns.contains(&column) {
+                        columns.push(column);
+                    }
+                }
+                columns
+            }
         }
+    }
+
+    /// A detector that compares each record with all others, whatever their keys: all have to be in one partition.
+    pub fn sees_all(&self) -> Option<&ZScoreSpec> {
+        self.zscores.iter().find(|spec| spec.by.is_none())
     }
 
     /// Whether `key` is a cancellation's.
@@ -406,6 +424,7 @@ impl Pipeline {
                 facts.extend(records.features.layout());
             }
         }
+        facts.extend(self.zscores.iter().map(|spec| spec.layout(&self.columns)));
         facts.extend(required.iter().map(|&column| format!("required {}", name(column))));
         facts.extend(customer.iter().map(|&column| format!("customer {}", name(column))));
         facts.extend(self.cancellations.iter().map(|Cancellations { key_prefix, window, slide, .. }| {
@@ -422,7 +441,14 @@ impl Pipeline {
         let mut topics = vec![self.erroneous_topic.as_str()];
         topics.extend(self.cancellations.iter().map(|cancellations| cancellations.topic.as_str()));
         topics.extend(self.detectors.iter().map(|detector| detector.topic.as_str()));
+        topics.extend(self.zscores.iter().map(|spec| spec.topic.as_str()));
         topics
+    }
+
+    /// Every detector's name and topic, those that are trained first.
+    pub fn detector_topics(&self) -> impl Iterator<Item = (&str, &str)> {
+        let trained = self.detectors.iter().map(|spec| (spec.name.as_str(), spec.topic.as_str()));
+        trained.chain(self.zscores.iter().map(|spec| (spec.name.as_str(), spec.topic.as_str())))
     }
 
     /// The same pipeline with its clock taken from the records' own datetime column.

@@ -123,3 +123,36 @@ fn flags_override_the_pipeline_file() {
         assert_eq!(model["scaler"]["method"], "none");
     }
 }
+
+#[test]
+fn detectors_that_need_no_training_are_passed_over() {
+    let workplace = Workplace::new();
+    let detectors = r#"{ name = "zscore", algorithm = "zscore-window", value = "amount", topic = "odd" }"#;
+    let pipeline = |detectors: &str| {
+        format!(
+            r#"
+            name = "payments"
+            input = {{ topic = "in", columns = ["id", "amount:float", "at:datetime"], datetime_formats = ["rfc3339"] }}
+            entity = {{ key = "id" }}
+            features = {{ amount = "amount" }}
+            detectors = [{detectors}]
+            outputs.erroneous = "bad"
+            "#
+        )
+    };
+    workplace.write("alone.toml", pipeline(detectors).as_bytes());
+    let alone = workplace.run(&["--pipeline", "alone.toml", "--models", "models"]);
+    assert_eq!((alone.code, alone.stderr.as_str()), (Some(0), ""));
+    let wanted = "\n zscore: needs no training\n pipeline `payments` has nothing to train\n";
+    assert_eq!(alone.stdout, wanted);
+    assert!(!workplace.path("models").exists());
+    let beside = format!("{detectors}, {{ name = \"kmeans\", algorithm = \"kmeans\", k = 2, topic = \"far\" }}");
+    workplace.write("beside.toml", pipeline(&beside).as_bytes());
+    let lines: String = (0..50).map(|n| format!("p{n},{},2024-03-01T10:00:{n:02}Z\n", n % 7)).collect();
+    workplace.write("payments.csv", format!("id,amount,at\n{lines}").as_bytes());
+    let run = workplace.run(&["--pipeline", "beside.toml", "--input", "payments.csv", "--device", "cpu"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("\n zscore: needs no training\n"), "{}", run.stdout);
+    assert!(!workplace.path("models/payments/zscore").exists());
+    assert!(workplace.path("models/payments/kmeans/model.json").exists());
+}

@@ -4,6 +4,8 @@ use shared::time::format_timestamp;
 
 use super::*;
 
+mod zscore;
+
 /// A moment of 2020.
 const START: i64 = 1_600_000_000_000;
 
@@ -26,6 +28,12 @@ fn text(features: &str, entity: &str, history: &str) -> String {
 
 fn read(features: &str, entity: &str, history: &str) -> Pipeline {
     Pipeline::parse(&text(features, entity, history), "small.toml").unwrap()
+}
+
+/// With more detectors than one of clusters, each followed by a comma.
+fn with_windows(features: &str, entity: &str, history: &str, detectors: &str) -> Pipeline {
+    let text = text(features, entity, history).replace("detectors = [", &format!("detectors = [{detectors} "));
+    Pipeline::parse(&text, "small.toml").unwrap()
 }
 
 const FEATURES: &str = r#"
@@ -209,7 +217,10 @@ fn settings() -> impl Strategy<Value = Arc<Pipeline>> {
     let room =
         proptest::sample::select(vec!["", "max_state_bytes = 300", "max_state_bytes = 1500", "max_state_bytes = 3000"]);
     let history = prop_oneof![Just(r#"memory = "30d""#), Just(r#"memory = "1h", lateness = "10s""#)];
-    (clock, room, history).prop_map(|(clock, room, history)| small(&format!("{clock} {room}"), history))
+    let windows = prop_oneof![Just(String::new()), Just(zscore::detectors())];
+    (clock, room, history, windows).prop_map(|(clock, room, history, windows)| {
+        Arc::new(with_windows(FEATURES, &format!("{clock} {room}"), history, &windows))
+    })
 }
 
 proptest! {
@@ -342,14 +353,19 @@ proptest! {
     fn no_state_makes_restoring_panic(
         pipeline in settings(),
         records in proptest::collection::vec(
-            (proptest::sample::select(b"ecxwptr".to_vec()), proptest::collection::vec(any::<u8>(), 0..14),
+            (proptest::sample::select(b"ecxwptrz".to_vec()), proptest::collection::vec(any::<u8>(), 0..14),
              proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40))), 0..20)
     ) {
         let head = Driver::new(&pipeline).judge(&[row(0, (0, 0), 1.0, START)]).core.take_changes().remove(0);
         let mut reader = StateReader::new(&pipeline, origin_of(&pipeline));
         for (kind, rest, value) in records {
             // Kinds of which the first bytes say more.
-            let rest = if kind == b'p' { [&[0, b"plc"[rest.len() % 3]], &rest[..]].concat() } else { rest };
+            let rest = match kind {
+                b'p' => [&[0, b"plc"[rest.len() % 3]], &rest[..]].concat(),
+                b'z' => zscore::part_key(&rest),
+                _ => rest,
+            };
+            let value = value.map(|value| if kind == b'z' { [&[1], &value[..]].concat() } else { value });
             let _ = reader.take(&pipeline, &[&[kind], &rest[..]].concat(), value.as_deref());
         }
         let head = head.records.last().unwrap();

@@ -1,0 +1,262 @@
+//! What waits for its windows, as records of the changelog.
+//!
+//! After the byte that all share comes the number of the detector and a byte that says what it is: `p`, the start of a
+//! pane and a number: records that came; `s`, the end of a window and a number: what it said of keys; `t`: the end of the
+//! last window that was judged. None is ever written again; they are deleted with their pane or their window.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::codec::{Damaged, Reader, put_bytes, put_signed, put_unsigned};
+use shared::pipeline::Pipeline;
+use shared::time::Timestamp;
+use shared::zscore::WindowSummary;
+
+use super::pane::{Pane, Waiting};
+use super::{Judged, SUMMARY_BYTES, ZScore, ZScores};
+use crate::core::state::{StateRecord, VERSION, WINDOWED};
+
+const PANE: u8 = b'p';
+const SUMMARIES: u8 = b's';
+const THROUGH: u8 = b't';
+
+/// Bytes of records that go into one of the changelog's; more take several.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Moments beyond this are nobody's: arithmetic on others cannot leave the numbers there are.
+const LARGEST_TIME: Timestamp = 1 << 60;
+
+/// Cuts `all` into chunks that fit a record of the changelog, each of at least one.
+pub(super) fn fitting<T>(all: &mut [T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &mut [T]> {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fits = |it: &&T| {
+            sum += bytes(it);
+            sum <= CHUNK_BYTES
+        };
+        let n = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (chunk, after) = std::mem::take(&mut rest).split_at_mut(n);
+        rest = after;
+        (n > 0).then_some(chunk)
+    })
+}
+
+/// The key of a chunk of a pane, without what is before the kind.
+pub(super) fn pane_key(start: Timestamp, chunk: u32) -> Vec<u8> {
+    part_key(PANE, start, chunk)
+}
+
+fn part_key(kind: u8, time: Timestamp, chunk: u32) -> Vec<u8> {
+    let mut key = vec![kind];
+    // They sort as times do.
+    key.extend_from_slice(&(time ^ Timestamp::MIN).to_be_bytes());
+    key.extend_from_slice(&chunk.to_be_bytes());
+    key
+}
+
+fn record(detector: u8, part: &[u8], value: Option<Vec<u8>>) -> StateRecord {
+    StateRecord { key: [&[WINDOWED, detector], part].concat(), value }
+}
+
+fn pane_record(detector: u8, start: Timestamp, chunk: u32, records: &[&Waiting]) -> StateRecord {
+    let mut out = vec![VERSION];
+    put_unsigned(&mut out, records.len() as u64);
+    for Waiting { by, time, key, value, customer, truth, .. } in records {
+        put_bytes(&mut out, by.as_bytes());
+        put_unsigned(&mut out, time.saturating_sub(start) as u64);
+        put_bytes(&mut out, key.as_bytes());
+        out.extend_from_slice(&value.to_bits().to_le_bytes());
+        for text in [customer, truth] {
+            out.push(u8::from(text.is_some()));
+            text.iter().for_each(|text| put_bytes(&mut out, text.as_bytes()));
+        }
+    }
+    record(detector, &pane_key(start, chunk), Some(out))
+}
+
+fn through_record(detector: u8, through: Timestamp) -> StateRecord {
+    let mut out = vec![VERSION];
+    put_signed(&mut out, through);
+    record(detector, &[THROUGH], Some(out))
+}
+
+impl Judged {
+    /// As numbered records.
+    fn chunks(&self, detector: u8, end: Timestamp, mut put: impl FnMut(StateRecord)) {
+        let mut all: Vec<&(Box<str>, WindowSummary)> = self.summaries.iter().collect();
+        for (number, chunk) in (0..).zip(fitting(&mut all, |(by, _)| SUMMARY_BYTES + by.len())) {
+            let mut out = vec![VERSION];
+            put_unsigned(&mut out, chunk.len() as u64);
+            for (by, WindowSummary { count, center, spread, .. }) in chunk.iter() {
+                put_bytes(&mut out, by.as_bytes());
+                put_unsigned(&mut out, *count);
+                out.extend_from_slice(&center.to_bits().to_le_bytes());
+                out.extend_from_slice(&spread.to_bits().to_le_bytes());
+            }
+            put(record(detector, &part_key(SUMMARIES, end, number), Some(out)));
+        }
+    }
+
+    /// The keys of what was written, without the detector's number.
+    pub(super) fn written_keys(&self, end: Timestamp) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        if self.is_written {
+            self.chunks(0, end, |record| keys.push(record.key[2..].to_vec()));
+        }
+        keys
+    }
+}
+
+impl ZScore {
+    pub(super) fn take_changes(&mut self, detector: u8, out: &mut Vec<StateRecord>) {
+        out.extend(self.gone.drain(..).map(|part| record(detector, &part, None)));
+        for (&start, pane) in &mut self.panes {
+            pane.take_unwritten(|chunk, records| out.push(pane_record(detector, start, chunk, records)));
+        }
+        for (&end, judged) in &mut self.judged {
+            if !std::mem::replace(&mut judged.is_written, true) {
+                judged.chunks(detector, end, |record| out.push(record));
+            }
+        }
+        if self.written_through != self.judged_through {
+            self.written_through = self.judged_through;
+            out.push(through_record(detector, self.judged_through));
+        }
+    }
+
+    pub(super) fn snapshot(&self, detector: u8, put: &mut impl FnMut(StateRecord)) {
+        for (&start, pane) in &self.panes {
+            pane.written(|chunk, records| put(pane_record(detector, start, chunk, records)));
+        }
+        for (&end, judged) in self.judged.iter().filter(|(_, judged)| judged.is_written) {
+            judged.chunks(detector, end, &mut *put);
+        }
+        if self.written_through != Timestamp::MIN {
+            put(through_record(detector, self.written_through));
+        }
+    }
+}
+
+/// Records of the changelog on their way back, in any order, each the last of its key.
+#[derive(Debug, Default)]
+pub(in crate::core) struct Restoring {
+    parts: BTreeMap<Box<[u8]>, Box<[u8]>>,
+}
+
+impl Restoring {
+    /// Takes a record, without the byte that all share; without a value it is no more.
+    pub(in crate::core) fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.parts.insert(key.into(), value.into()),
+            None => self.parts.remove(key),
+        };
+    }
+
+    /// What waits, once all records are here.
+    pub(in crate::core) fn finish(self, pipeline: &Pipeline) -> Result<ZScores, Damaged> {
+        let mut restored = ZScores::new(pipeline, true);
+        let mut chunks: Vec<BTreeMap<Timestamp, (Vec<Waiting>, BTreeSet<u32>)>> =
+            restored.detectors.iter().map(|_| BTreeMap::new()).collect();
+        for (key, value) in &self.parts {
+            let (&[detector, kind], rest) = key.split_first_chunk::<2>().ok_or(Damaged)?;
+            let detector = usize::from(detector);
+            let of = restored.detectors.get_mut(detector).ok_or(Damaged)?;
+            let mut value = Reader(value);
+            if value.byte()? != VERSION {
+                return Err(Damaged);
+            }
+            if kind == THROUGH && rest.is_empty() {
+                of.judged_through = moment(value.signed()?, of.spec.slide)?;
+                of.written_through = of.judged_through;
+            } else {
+                let (time, chunk) = rest.split_first_chunk::<8>().ok_or(Damaged)?;
+                let time = moment(i64::from_be_bytes(*time) ^ Timestamp::MIN, of.spec.slide)?;
+                let chunk = u32::from_be_bytes(chunk.try_into().map_err(|_| Damaged)?);
+                match kind {
+                    PANE => {
+                        let (records, numbers) = chunks[detector].entry(time).or_default();
+                        read_records(&mut value, (time, of.spec.slide, chunk), records)?;
+                        numbers.insert(chunk);
+                    }
+                    SUMMARIES => of.read_summaries(&mut value, time)?,
+                    _ => return Err(Damaged),
+                }
+            }
+            value.end()?;
+        }
+        for (detector, panes) in restored.detectors.iter_mut().zip(chunks) {
+            detector.put_together(panes)?;
+        }
+        Ok(restored)
+    }
+}
+
+impl ZScore {
+    fn read_summaries(&mut self, value: &mut Reader<'_>, end: Timestamp) -> Result<(), Damaged> {
+        let judged = self.judged.entry(end).or_insert_with(|| Judged { summaries: Vec::new(), is_written: true });
+        for _ in 0..value.count()? {
+            let by: Box<str> = value.text()?.into();
+            // Keys come in their order, from record to record.
+            if judged.summaries.last().is_some_and(|(before, _)| *before >= by) {
+                return Err(Damaged);
+            }
+            let (count, center, spread) = (value.unsigned()?, value.float()?, value.float()?);
+            self.bytes += SUMMARY_BYTES + by.len();
+            judged.summaries.push((by, WindowSummary { count, center, spread, is_robust: self.spec.is_robust }));
+        }
+        Ok(())
+    }
+
+    /// Takes the panes on.
+    fn put_together(&mut self, panes: BTreeMap<Timestamp, (Vec<Waiting>, BTreeSet<u32>)>) -> Result<(), Damaged> {
+        for (start, (records, numbers)) in panes {
+            let n_chunks = u32::try_from(numbers.len()).map_err(|_| Damaged)?;
+            let is_whole = numbers.last().is_some_and(|&last| last == n_chunks - 1);
+            let is_over = start.saturating_add(self.spec.window) <= self.judged_through;
+            if records.is_empty() || !is_whole || is_over {
+                return Err(Damaged);
+            }
+            let mut pane = Pane::restored(records, n_chunks);
+            if start.saturating_add(self.spec.slide) <= self.judged_through {
+                pane.seal();
+            }
+            self.bytes += pane.bytes();
+            self.panes.insert(start, pane);
+        }
+        let oldest = self.panes.keys().next().copied().unwrap_or(Timestamp::MAX);
+        let is_due = |end: &Timestamp| *end > oldest && *end <= self.judged_through;
+        if self.judged.keys().all(is_due) { Ok(()) } else { Err(Damaged) }
+    }
+}
+
+/// A moment at which panes begin.
+fn moment(time: Timestamp, slide: i64) -> Result<Timestamp, Damaged> {
+    let is_one = time.unsigned_abs() <= LARGEST_TIME.unsigned_abs() && time.rem_euclid(slide) == 0;
+    if is_one { Ok(time) } else { Err(Damaged) }
+}
+
+fn read_records(
+    value: &mut Reader<'_>,
+    (start, slide, chunk): (Timestamp, i64, u32),
+    records: &mut Vec<Waiting>,
+) -> Result<(), Damaged> {
+    for _ in 0..value.count()? {
+        let by = value.text()?.into();
+        let since = i64::try_from(value.unsigned()?).ok().filter(|since| *since < slide).ok_or(Damaged)?;
+        let (key, number) = (value.text()?.into(), value.float()?);
+        let (customer, truth) = (optional_text(value)?, optional_text(value)?);
+        if !number.is_finite() {
+            return Err(Damaged);
+        }
+        records.push(Waiting { by, time: start + since, key, value: number, customer, truth, chunk });
+    }
+    Ok(())
+}
+
+fn optional_text(value: &mut Reader<'_>) -> Result<Option<Box<str>>, Damaged> {
+    match value.byte()? {
+        0 => Ok(None),
+        1 => Ok(Some(value.text()?.into())),
+        _ => Err(Damaged),
+    }
+}
