@@ -12,7 +12,7 @@ pub enum Gathering<'a> {
     /// Of the lines of each key together.
     Sessions(Grouping<'a>),
     /// Of each record by itself.
-    Records(Judging<'a>),
+    Records(Box<Judging<'a>>),
 }
 
 impl<'a> Gathering<'a> {
@@ -20,7 +20,7 @@ impl<'a> Gathering<'a> {
     pub fn new(pipeline: &'a Pipeline) -> Self {
         match &pipeline.scored {
             Scored::Sessions(_) => Self::Sessions(Grouping::new(pipeline)),
-            Scored::Records(records) => Self::Records(Judging::new(pipeline, &records.features)),
+            Scored::Records(records) => Self::Records(Box::new(Judging::new(pipeline, &records.features))),
         }
     }
 
@@ -28,7 +28,7 @@ impl<'a> Gathering<'a> {
     pub fn holding(pipeline: &'a Pipeline) -> Self {
         match &pipeline.scored {
             Scored::Sessions(_) => Self::new(pipeline),
-            Scored::Records(records) => Self::Records(Judging::holding(pipeline, &records.features)),
+            Scored::Records(records) => Self::Records(Box::new(Judging::holding(pipeline, &records.features))),
         }
     }
 

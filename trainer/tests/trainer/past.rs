@@ -173,7 +173,7 @@ fn assert_parity(files: &[PathBuf]) {
     let pipeline = Arc::new(every_feature());
     let (records, stream) = streamed(&pipeline, files);
     let mut gathering = Gathering::new(&pipeline);
-    load(&pipeline, files, Progress { quiet: true }, &mut |lines, _| Ok(gathering.add(lines)?)).unwrap();
+    load(&pipeline, files, Progress { quiet: true }, &mut |lines, _| gathering.add(lines)).unwrap();
     let entities = gathering.finish().unwrap();
     assert_eq!((entities.total(), entities.keys.len()), (records.len(), records.len()));
     let (names, definition) = (pipeline.feature_names(), Definition::new(records));

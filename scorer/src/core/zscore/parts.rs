@@ -155,8 +155,9 @@ impl Restoring {
     /// What waits, once all records are here.
     pub(in crate::core) fn finish(self, pipeline: &Pipeline) -> Result<ZScores, Damaged> {
         let mut restored = ZScores::new(pipeline, true);
-        let mut chunks: Vec<BTreeMap<Timestamp, (Vec<Waiting>, BTreeSet<u32>)>> =
-            restored.detectors.iter().map(|_| BTreeMap::new()).collect();
+        // By the start of a pane: its records, and the numbers of the chunks that they came in.
+        type Chunks = BTreeMap<Timestamp, (Vec<Waiting>, BTreeSet<u32>)>;
+        let mut chunks: Vec<Chunks> = restored.detectors.iter().map(|_| BTreeMap::new()).collect();
         for (key, value) in &self.parts {
             let (&[detector, kind], rest) = key.split_first_chunk::<2>().ok_or(Damaged)?;
             let detector = usize::from(detector);
