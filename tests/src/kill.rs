@@ -108,13 +108,19 @@ impl KillTest<'_> {
         });
     }
 
-    /// Restarts an instance in good order: kills that come find what it has left on disk.
+    /// Restarts an instance in good order, once it has something to leave: kills that come find that on disk.
     fn leave_a_snapshot(&mut self) {
-        let instance = self.instances.remove(0);
+        let mut instance = self.instances.remove(0);
+        // Before it has its partitions it may not even listen to signals.
+        instance.wait_for_log("restored");
+        self.sender.send_over(FEWEST, SPAN / 4);
+        self.trial.group.wait_until_consumed();
         self.from_snapshots += restored_from_snapshots(&instance);
         let (run, _) = instance.terminate();
         assert_eq!(run.code, Some(0), "{}", run.stderr);
-        self.instances.insert(0, start(self.trial, self.plan, 0));
+        let mut back = start(self.trial, self.plan, 0);
+        back.wait_for_log("restored");
+        self.instances.insert(0, back);
     }
 
     fn outcome(mut self) -> Outcome {
