@@ -263,7 +263,7 @@ fn bad_payments_are_published_once_and_whole() {
     let reasons: Vec<Value> = erroneous.iter().map(|message| message.value["reasons"].clone()).collect();
     assert_eq!(reasons, twice.into_iter().map(Value::from).collect::<Vec<_>>());
     let sent = [payloads("first", "second"), payloads("first", "third")].concat();
-    let good = |offset: usize| offset == 0 || (offset + 1) % (bad.len() + 2) == 0;
+    let good = |offset: usize| offset == 0 || (offset + 1).is_multiple_of(bad.len() + 2);
     let offsets: Vec<usize> = (0..sent.len()).filter(|offset| !good(*offset)).collect();
     for (message, offset) in erroneous.iter().zip(offsets) {
         assert_eq!(message.value["source"], json!({ "topic": "transactions", "partition": 0, "offset": offset }));

@@ -49,7 +49,7 @@ impl Former {
         config.set("group.instance.id", name).set("partition.assignment.strategy", "cooperative-sticky");
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         let consumer: BaseConsumer<Rounds> = config.create_with_context(Rounds::default()).unwrap();
-        consumer.subscribe(&[&trial.topic()]).unwrap();
+        consumer.subscribe(&[trial.topic()]).unwrap();
         let former = Self { consumer };
         former.poll_until("every partition", |rounds| rounds.assigned.load(Ordering::SeqCst) == partitions);
         former

@@ -64,6 +64,7 @@ pub(super) fn send_file(
     let mut lines = FileLines::for_topic(bytes, path, pipeline)?;
     let sender = Sender::new(settings)?;
     let mut pacer = Pacer::new(pace, pipeline.entity.event_time);
+    let key_column = pipeline.placed_by().first().copied().unwrap_or(pipeline.entity.key);
     let bar = progress_bar(bytes.len() as u64);
     let mut sent = 0;
     while let Some(mut line) = lines.next_line() {
