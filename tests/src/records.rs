@@ -36,9 +36,19 @@ impl Records for Lines {
     }
 }
 
+/// Later than all simulated payments, and earlier than today: a payment of tomorrow would be erroneous.
+const LAST_PAYMENT: &str = "2026-01-01T00:00:00Z";
+
 impl Records for Spoilt<Payments> {
     fn in_file(&self) -> Option<usize> {
         None
+    }
+
+    /// A payment so late that the windows of all others are over.
+    fn last_of(&self, _partition: u32) -> Option<(Record, String)> {
+        let names = r#""transaction_id":"last","user_id":"last","merchant_id":"last""#;
+        let payload = format!(r#"{{{names},"amount":1.0,"timestamp":"{LAST_PAYMENT}"}}"#);
+        Some((("last".to_owned(), payload), LAST_PAYMENT.to_owned()))
     }
 }
 

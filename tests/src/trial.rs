@@ -140,12 +140,17 @@ impl Trial {
         expected
     }
 
-    /// The messages of a topic, of the cancellations only the windows before the last records: after them one who waits
-    /// for more stops, and one who knows that it is the end goes on to zero.
+    /// The messages of a topic, of windows only those before the last records: after them one who waits for more stops,
+    /// and one who knows that it is the end goes on, with cancellations to zero, and with the verdicts of windows that
+    /// hold the last records.
     fn read(&self, topic: &str, last_date: Option<&str>) -> Vec<Received> {
         let is_before = |message: &Received| {
             let end = message.value["window_end"].as_str();
-            end.zip(last_date).is_none_or(|(end, last_date)| end <= last_date)
+            let is_of_window = message.value["detector"] == "zscore";
+            let first = message.value["first_timestamp"].as_str().filter(|_| is_of_window);
+            last_date.is_none_or(|last_date| {
+                end.is_none_or(|end| end <= last_date) && first.is_none_or(|first| first < last_date)
+            })
         };
         self.kafka.read(topic).into_iter().filter(is_before).collect()
     }
