@@ -8,6 +8,7 @@
 
 pub mod codec;
 pub mod detector;
+pub mod detectors;
 pub mod device;
 pub mod expiry;
 pub mod features;
