@@ -12,6 +12,7 @@ pub mod detectors;
 pub mod device;
 pub mod expiry;
 pub mod features;
+mod fields;
 pub mod history;
 mod json;
 pub mod json_lines;
