@@ -202,6 +202,8 @@ pub enum ScalingName {
     Standard,
     /// Median 0 and interquartile range 1
     Robust,
+    /// Mean 0 and standard deviation 1, with far values drawn in by a logarithm
+    Symlog,
 }
 
 impl From<ScalingName> for Scaling {
@@ -210,6 +212,7 @@ impl From<ScalingName> for Scaling {
             ScalingName::None => Self::None,
             ScalingName::Standard => Self::Standard,
             ScalingName::Robust => Self::Robust,
+            ScalingName::Symlog => Self::Symlog,
         }
     }
 }
