@@ -6,6 +6,9 @@
 
 mod array;
 mod explanation;
+pub mod knn;
+pub mod lof;
+mod neighborhood;
 
 use std::fmt::Debug;
 
