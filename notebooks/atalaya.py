@@ -44,6 +44,9 @@ def model(pipeline: str, detector: str) -> dict:
     return json.loads((ROOT / "models" / pipeline / detector / "model.json").read_text())
 
 
+# What a label says of an entity that is not an anomaly; mostly it says nothing.
+NORMAL_LABELS = ["", "0", "normal"]
+
 # Samples: history that models are trained on, and what the scorer sees afterwards.
 HISTORY = {
     "invoices": RESOURCES / "training.csv",
@@ -77,14 +80,15 @@ def labels(pipeline: str) -> pl.DataFrame:
 
 def program(name: str) -> Path:
     """A program of Atalaya: in the folder `ATALAYA_BIN`, or else where `cargo build` puts it."""
-    path = Path(os.environ.get("ATALAYA_BIN", ROOT / "target" / "debug")) / name
+    built = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+    path = Path(os.environ.get("ATALAYA_BIN", built)).resolve() / name
     if not path.exists():
         raise FileNotFoundError(f"{path}: run `cargo build -p scorer`, or set ATALAYA_BIN to its folder")
     return path
 
 
 def scored(pipeline: str, suffix: str) -> bytes:
-    """What the scorer says of the production sample, as a file of that suffix (`.parquet` verdicts, `.jsonl` everything).
+    """What the scorer says of the production sample, as a file: `.parquet` for verdicts, `.jsonl` for all messages.
 
     It is made here unless the folder `ATALAYA_VERDICTS` holds one. Payments are judged in the light of what their user
     did before, so the scorer goes over the history first, as it would have done live.
@@ -139,21 +143,28 @@ def detectors(scores: pl.DataFrame) -> list[str]:
 
 
 def comparison_scores(pipeline: str) -> pl.DataFrame | None:
-    """The labelled test rows that `trainer compare` has written, with every detector's score; none where it has not run."""
-    for path in sorted(reports(pipeline).rglob("*.parquet")):
-        if path == reports(pipeline) / "scores.parquet":
-            continue
-        columns = pl.read_parquet_schema(path)
-        if "label" in columns and any(name.endswith("_score") for name in columns):
-            frame = pl.read_parquet(path)
-            if 0 < is_anomaly(frame).sum() < frame.height:
-                return frame
-    return None
+    """The test rows of `trainer compare` with every detector's score; none where it has not run, or had no labels.
+
+    They say whether a row is an anomaly. Of which kind it is, the trainer's report on the same history knows.
+    """
+    path = reports(pipeline) / "comparison" / "scores.parquet"
+    if not path.exists() or "label" not in pl.read_parquet_schema(path):
+        return None
+    frame = pl.read_parquet(path)
+    if frame.schema["label"] == pl.Boolean:
+        kind = pl.lit("anomaly")
+        history = pl.read_parquet(reports(pipeline) / "scores.parquet")
+        if "label" in history.columns and "key" in frame.columns:
+            frame = frame.join(history.select("key", kind="label"), on="key", how="left", maintain_order="left")
+            kind = pl.col("kind").fill_null("anomaly")
+        frame = frame.with_columns(label=pl.when("label").then(kind))
+    frame = frame.with_columns(label=pl.when(~pl.col("label").is_in(NORMAL_LABELS)).then("label"))
+    return frame if 0 < frame["label"].count() < frame.height else None
 
 
 def is_anomaly(scores: pl.DataFrame) -> np.ndarray:
     """Which rows are labelled as an anomaly."""
-    return scores["label"].cast(pl.String).fill_null("").is_in(["", "0", "false", "normal"]).not_().to_numpy()
+    return (scores["label"].is_not_null() & ~scores["label"].is_in(NORMAL_LABELS)).fill_null(False).to_numpy()
 
 
 # Judging --------------------------------------------------------------------------------------------------------------
@@ -255,17 +266,23 @@ def headline(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color="#1f2933")
 
 
-def grid(n_panels: int, n_columns: int, width: float = 4.0, height: float = 3.0, **options) -> tuple[Figure, list[Axes]]:
+def grid(
+    n_panels: int, n_columns: int, width: float = 4.0, height: float = 3.0, **options
+) -> tuple[Figure, list[Axes]]:
     """Panels in rows of at most `n_columns`; places left over stay empty."""
     n_columns = min(n_columns, n_panels)
     n_rows = -(-n_panels // n_columns)
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(width * n_columns, height * n_rows), squeeze=False, **options)
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(width * n_columns, height * n_rows), squeeze=False, **options
+    )
     for axis in axes.flat[n_panels:]:
         axis.remove()
     return figure, list(axes.flat[:n_panels])
 
 
-def heatmap(axis: Axes, values: np.ndarray, rows: list[str], columns: list[str], texts: Iterable[str] | None = None, **options):
+def heatmap(
+    axis: Axes, values: np.ndarray, rows: list[str], columns: list[str], texts: Iterable[str] | None = None, **options
+):
     """Cells with their values written in; missing ones stay empty."""
     image = axis.imshow(values, aspect="auto", cmap=options.pop("cmap", SEQUENTIAL), **options)
     axis.grid(False)
