@@ -6,6 +6,7 @@
 
 mod array;
 mod explanation;
+pub mod isolation_forest;
 
 use std::fmt::Debug;
 
