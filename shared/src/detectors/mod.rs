@@ -5,6 +5,8 @@
 //! rows. Rows are scaled features, finite float32; whatever the algorithm, a higher score is more anomalous.
 
 mod array;
+mod columns;
+pub mod ecod;
 mod explanation;
 pub mod isolation_forest;
 
