@@ -8,6 +8,7 @@ mod array;
 mod columns;
 pub mod ecod;
 mod explanation;
+pub mod hbos;
 pub mod isolation_forest;
 
 use std::fmt::Debug;
