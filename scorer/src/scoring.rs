@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use shared::detector::{Detector, Score};
+use shared::detector::{Detector, ScoredBatch};
 use shared::device::{ChosenDevice, Device, DeviceError, guarded};
 use shared::matrix::FeatureMatrix;
 use shared::model::{Model, ModelError};
@@ -74,20 +74,22 @@ impl Detectors {
         let mut features = FeatureMatrix::new(self.n_features);
         entities.iter().for_each(|entity| features.push(&entity.features));
         let mut verdicts: Vec<Verdicts> = entities.iter().map(|_| Vec::new()).collect();
-        for ((detector, topic), scores) in self.detectors.iter().zip(self.scores(&features)?) {
-            for ((entity, score), verdicts) in entities.iter().zip(scores).zip(&mut verdicts) {
-                if !all && !detector.model().threshold.is_exceeded(score.score) {
-                    continue;
-                }
+        for ((detector, topic), batch) in self.detectors.iter().zip(self.scores(&features)?) {
+            let is_told = |score| all || detector.is_anomalous(score);
+            let told: Vec<usize> =
+                batch.iter().enumerate().filter(|&(_, score)| is_told(score)).map(|(index, _)| index).collect();
+            // Explained on the CPU: those that are told are few.
+            for (&index, score) in told.iter().zip(detector.explain(&batch, &told)) {
+                let entity = &entities[index];
                 let verdict = Verdict::new(detector, &entity.summary, &entity.features, &score);
-                verdicts.push((topic.clone(), verdict));
+                verdicts[index].push((topic.clone(), verdict));
             }
         }
         Ok(verdicts)
     }
 
     /// The scores of each detector.
-    fn scores(&self, features: &FeatureMatrix) -> Result<Vec<Vec<Score>>, DeviceError> {
+    fn scores(&self, features: &FeatureMatrix) -> Result<Vec<ScoredBatch>, DeviceError> {
         let on_cpu = || self.detectors.iter().map(|(detector, _)| detector.score(features)).collect();
         if self.device.is_cpu() || self.has_failed.load(Ordering::Relaxed) {
             return Ok(on_cpu());

@@ -286,7 +286,9 @@ fn records_are_judged_one_by_one_and_what_becomes_of_them_adds_up() {
     model["pipeline"] = "cards".into();
     model["features"] = serde_json::json!(["Amount", "Ratio"]);
     model["scaler"] = serde_json::json!({ "method": "none", "center": [10.0, 1.0], "scale": [1.0, 1.0] });
-    model["clusters"] = serde_json::json!({ "centroids": [{ "center": [0.0, 0.0], "size": 1 }] });
+    model["typical"] = serde_json::json!([10.0, 1.0]);
+    let clusters = serde_json::json!({ "centroids": [{ "center": [0.0, 0.0], "size": 1 }] });
+    model["learned"] = serde_json::json!({ "kmeans": { "partition": clusters, "inertia_by_k": [] } });
     model["threshold"]["value"] = 4.0.into();
     std::fs::create_dir_all(path("models/cards/kmeans")).unwrap();
     std::fs::write(path("models/cards/kmeans/model.json"), model.to_string()).unwrap();

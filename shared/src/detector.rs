@@ -1,58 +1,72 @@
-//! A trained detector on a device: batches of features in, scores out.
+//! A trained detector on a device: batches of features in, scores out, and where they come from.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
-use crate::kmeans;
+use crate::detectors::{Explanation, Score, Scores, leave_one_feature_out};
 use crate::matrix::{FeatureMatrix, Matrix};
-use crate::model::{Clusters, Model};
-use crate::ops;
-use crate::ops::TreeLinks;
-
-/// How unusual an entity is; what is made of it is the threshold's business.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Score {
-    /// Squared Euclidean distance to the predicted centre, in scaled features; higher is more anomalous.
-    pub score: f32,
-    /// The predicted cluster.
-    pub cluster: i32,
-    /// The share of each feature in the score: `(n_features)`, adding up to 1, or all 0 for a score of 0.
-    pub contributions: Vec<f64>,
-}
+use crate::model::Model;
 
 /// A model whose arrays lie on a device.
 #[derive(Debug)]
 pub struct Detector {
     model: Model,
     version: String,
-    device: Device,
-    /// Centroids `(n_clusters, n_features)`, or the centres of all nodes `(n_nodes, n_features)`.
-    centers: Matrix,
-    tensor: Tensor<2>,
-    tree: Option<TreeParts>,
+    scorer: Box<dyn Score>,
+    /// The features' typical values, scaled: `(n_features)`.
+    typical: Vec<f32>,
 }
 
-#[derive(Debug)]
-struct TreeParts {
-    links: TreeLinks,
-    cluster_of_node: Vec<i32>,
+/// A batch that was scored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoredBatch {
+    /// The scaled rows: `(n_samples, n_features)`.
+    pub rows: Matrix,
+    /// Their scores.
+    pub scores: Scores,
+}
+
+/// What a detector says of an entity, and why; what is made of it is the threshold's business.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExplainedScore {
+    /// Higher is more anomalous.
+    pub score: f32,
+    /// The predicted cluster, where the detector has any.
+    pub cluster: Option<i32>,
+    /// The share of each feature in the score: `(n_features)`, adding up to 1, or all 0 for a score of 0. A share may be
+    /// negative, where a feature speaks for the entity.
+    pub shares: Vec<f64>,
+    /// The value that would have been normal, in the features' own units: `(n_features)`.
+    pub expected: Vec<f64>,
+    /// Whether the shares are only an approximation.
+    pub is_approximate: bool,
+}
+
+impl ScoredBatch {
+    /// The score and the cluster of each row.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (f32, Option<i32>)> + '_ {
+        let cluster = |index: usize| self.scores.clusters.as_ref().map(|clusters| clusters[index]);
+        self.scores.values.iter().enumerate().map(move |(index, &score)| (score, cluster(index)))
+    }
+
+    /// Some of the rows, in this order.
+    fn select(&self, indices: &[usize]) -> Self {
+        let values = indices.iter().flat_map(|&index| self.rows.row(index).iter().copied()).collect();
+        let clusters = self.scores.clusters.as_ref();
+        Self {
+            rows: Matrix::from_values(self.rows.n_features(), values),
+            scores: Scores {
+                values: indices.iter().map(|&index| self.scores.values[index]).collect(),
+                clusters: clusters.map(|clusters| indices.iter().map(|&index| clusters[index]).collect()),
+            },
+        }
+    }
 }
 
 impl Detector {
     /// Puts a model on a device.
     pub fn new(model: Model, device: &Device) -> Self {
-        let n_features = model.features.len();
-        let (centers, tree) = match &model.clusters {
-            Clusters::Centroids(clusters) => {
-                let values = clusters.iter().flat_map(|cluster| cluster.center.iter().copied()).collect();
-                (Matrix::from_values(n_features, values), None)
-            }
-            Clusters::Tree(tree) => {
-                let parts = TreeParts { links: tree.links(), cluster_of_node: tree.cluster_of_node() };
-                (tree.centers(), Some(parts))
-            }
-        };
-        let (version, tensor) = (model.version(), centers.to_tensor(device));
-        Self { model, version, device: device.clone(), centers, tensor, tree }
+        let typical = model.scaler.transform_row(&model.typical).collect();
+        Self { version: model.version(), scorer: model.learned.on_device(device), model, typical }
     }
 
     /// The model.
@@ -66,35 +80,42 @@ impl Detector {
     }
 
     /// Scores a batch of features `(n_samples, n_features)`, which are finite.
-    pub fn score(&self, features: &FeatureMatrix) -> Vec<Score> {
-        if features.n_samples() == 0 {
-            return Vec::new();
-        }
-        let scaled = self.model.scaler.transform(features); // (n_samples, n_features)
-        let x = scaled.to_tensor(&self.device); // (n_samples, n_features)
-        let (centers, squared_distances) = self.predict(&x); // (n_samples), (n_samples)
-        let score = |((row, &center), score): ((&[f32], &i32), f32)| Score {
-            score,
-            cluster: self.tree.as_ref().map_or(center, |tree| tree.cluster_of_node[center as usize]),
-            contributions: contributions(row, self.centers.row(center as usize)),
-        };
-        scaled.rows().zip(&centers).zip(squared_distances).map(score).collect()
+    pub fn score(&self, features: &FeatureMatrix) -> ScoredBatch {
+        let rows = self.model.scaler.transform(features); // (n_samples, n_features)
+        let scores = if rows.n_samples() == 0 { Scores::default() } else { self.scorer.score(&rows) };
+        ScoredBatch { rows, scores }
     }
 
-    fn predict(&self, x: &Tensor<2>) -> (Vec<i32>, Vec<f32>) {
-        match &self.tree {
-            None => kmeans::predict(x, &self.tensor),
-            Some(tree) => {
-                let descent = ops::descend(x, &self.tensor, &tree.links);
-                let nodes = descent.nodes.into_data().iter::<i32>().collect();
-                (nodes, descent.squared_distances.into_data().iter::<f32>().collect())
-            }
+    /// Whether a score is anomalous.
+    pub fn is_anomalous(&self, (score, cluster): (f32, Option<i32>)) -> bool {
+        self.model.threshold.is_exceeded(score, cluster)
+    }
+
+    /// Where the scores of some rows of a batch come from: by the detector's own arithmetic, or else by what is left of a
+    /// score when a feature is typical.
+    pub fn explain(&self, batch: &ScoredBatch, indices: &[usize]) -> Vec<ExplainedScore> {
+        if indices.is_empty() {
+            return Vec::new();
         }
+        let selected = batch.select(indices);
+        let ScoredBatch { rows, scores } = &selected;
+        let explanations = self.scorer.explain(rows, scores);
+        let explanations =
+            explanations.unwrap_or_else(|| leave_one_feature_out(&*self.scorer, rows, scores, &self.typical));
+        let explained = |(explanation, (score, cluster)): (Explanation, _)| ExplainedScore {
+            score,
+            cluster,
+            shares: shares(&explanation.contributions),
+            expected: self.model.scaler.inverse(&explanation.expected),
+            is_approximate: explanation.is_approximate,
+        };
+        explanations.into_iter().zip(selected.iter()).map(explained).collect()
     }
 }
 
-fn contributions(row: &[f32], center: &[f32]) -> Vec<f64> {
-    let squares: Vec<f64> = row.iter().zip(center).map(|(x, c)| (f64::from(*x) - f64::from(*c)).powi(2)).collect();
-    let total: f64 = squares.iter().sum();
-    squares.iter().map(|square| if total > 0.0 { square / total } else { 0.0 }).collect()
+/// Contributions as shares of their sum.
+fn shares(contributions: &[f32]) -> Vec<f64> {
+    let total: f64 = contributions.iter().copied().map(f64::from).sum();
+    let share = |&part: &f32| if total > 0.0 { f64::from(part) / total } else { 0.0 };
+    contributions.iter().map(share).collect()
 }

@@ -13,6 +13,7 @@ pub mod device;
 pub mod evaluation;
 pub mod expiry;
 pub mod features;
+mod fields;
 pub mod history;
 mod json;
 pub mod json_lines;

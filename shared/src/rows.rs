@@ -145,6 +145,22 @@ impl RowStore {
         }
     }
 
+    /// All rows in memory: no copy where they are there already.
+    ///
+    /// # Errors
+    /// [`SpillError::Read`] as an [`io::Error`].
+    pub fn into_matrix(self) -> io::Result<Matrix> {
+        let Self { rows: Rows::Memory(matrix), .. } = self else {
+            let mut values = Vec::with_capacity(self.n_samples * self.n_features);
+            self.for_each_block(|_, rows| -> io::Result<()> {
+                values.extend_from_slice(rows);
+                Ok(())
+            })?;
+            return Ok(Matrix::from_values(self.n_features, values));
+        };
+        Ok(matrix)
+    }
+
     /// Calls `visit` with the index of a block's first row and the block's rows, one after the other, in order.
     ///
     /// In memory there is one block, which has every row. From a file come blocks of a multiple of 4096 rows, the last one

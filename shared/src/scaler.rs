@@ -6,7 +6,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::{FeatureMatrix, Matrix};
-use crate::pipeline::Scaling;
+
+/// How features are scaled before distances are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scaling {
+    /// Centred, in the features' own units.
+    None,
+    /// Mean 0, standard deviation 1.
+    Standard,
+    /// Median 0, interquartile range 1.
+    Robust,
+}
 
 /// Scaled values are held within these bounds, so that no sum of 64 squares leaves float32.
 const LIMIT: f64 = 1e18;

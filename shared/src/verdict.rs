@@ -1,9 +1,11 @@
 //! A verdict: what a detector says of an entity, as it goes over the wire.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::detector::{Detector, Score};
+use crate::detector::{Detector, ExplainedScore};
 use crate::pipeline::ZScoreSpec;
 use crate::time::{Timestamp, format_timestamp};
 use crate::zscore::WindowSummary;
@@ -42,7 +44,7 @@ pub struct Verdict {
     pub score: f32,
     /// The score that an anomaly exceeds.
     pub threshold: f32,
-    /// The share of training scores at least as large; absent where nothing was trained.
+    /// The share of training scores at least as large, or of those that were held out; absent where nothing was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_value: Option<f64>,
     /// The predicted cluster; absent where there are none.
@@ -50,8 +52,18 @@ pub struct Verdict {
     pub cluster: Option<i32>,
     /// The features, by name, in order.
     pub features: Map<String, Value>,
-    /// Each feature's share of the score, the largest first.
+    /// Each feature's share of the score, the largest first; one below 0 speaks for the entity.
     pub contributions: Map<String, Value>,
+    /// Whether the shares are only an approximation: by how much the score falls when a feature is typical. Absent where
+    /// they are exact.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
+    /// For each feature of a share, in the same order, the value that would have been normal.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub expected: Map<String, Value>,
+    /// Whether the feature is `above` or `below` that; absent where it is neither.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub direction: Map<String, Value>,
     /// How many lines the entity has.
     pub lines: u64,
     /// Its customer.
@@ -68,20 +80,35 @@ pub struct Verdict {
 
 impl Verdict {
     /// The verdict of `detector` on an entity with these features and this score.
-    pub fn new(detector: &Detector, entity: &EntitySummary, features: &[f64], score: &Score) -> Self {
+    pub fn new(detector: &Detector, entity: &EntitySummary, features: &[f64], score: &ExplainedScore) -> Self {
         let model = detector.model();
+        let names = &model.features;
+        let order = by_share(&score.shares);
+        let in_order = |value: &dyn Fn(usize) -> Option<Value>| {
+            order.iter().filter_map(|&index| Some((names[index].clone(), value(index)?))).collect()
+        };
+        let expected: Vec<f64> = score.expected.iter().map(|&value| significant(value, 6)).collect();
+        let side = |index: usize| {
+            // What differs only by the rounding of float32 does not differ.
+            let (value, usual) = (features[index], expected[index]);
+            let differs = (value - usual).abs() > 1e-5 * value.abs().max(usual.abs());
+            differs.then(|| if value > usual { "above".into() } else { "below".into() })
+        };
         Self {
             pipeline: model.pipeline.clone(),
             key: entity.key.clone(),
             detector: model.detector.clone(),
             model_version: detector.version().to_owned(),
-            anomalous: model.threshold.is_exceeded(score.score),
+            anomalous: detector.is_anomalous((score.score, score.cluster)),
             score: score.score,
-            threshold: model.threshold.value,
-            p_value: Some(significant(model.calibration.p_value(score.score), 4)),
-            cluster: Some(score.cluster),
-            features: model.features.iter().cloned().zip(features.iter().map(|&value| value.into())).collect(),
-            contributions: sorted_contributions(&model.features, &score.contributions),
+            threshold: model.threshold.of_cluster(score.cluster),
+            p_value: Some(significant(model.p_value(score.score, score.cluster), 4)),
+            cluster: score.cluster,
+            features: names.iter().cloned().zip(features.iter().map(|&value| value.into())).collect(),
+            contributions: in_order(&|index| Some(significant(score.shares[index], 4).into())),
+            approximate: score.is_approximate,
+            expected: in_order(&|index| Some(expected[index].into())),
+            direction: in_order(&side),
             lines: entity.lines,
             customer_id: entity.customer.clone(),
             first_timestamp: format_timestamp(entity.first_timestamp),
@@ -119,6 +146,13 @@ impl Verdict {
             cluster: None,
             features,
             contributions: std::iter::once(("value".to_owned(), 1.0.into())).collect(),
+            approximate: false,
+            expected: std::iter::once(("value".to_owned(), window.center.into())).collect(),
+            direction: match value.partial_cmp(&window.center) {
+                Some(Ordering::Greater) => std::iter::once(("value".to_owned(), "above".into())).collect(),
+                Some(Ordering::Less) => std::iter::once(("value".to_owned(), "below".into())).collect(),
+                _ => Map::new(),
+            },
             lines: entity.lines,
             customer_id: entity.customer.clone(),
             first_timestamp: format_timestamp(entity.first_timestamp),
@@ -133,10 +167,11 @@ impl Verdict {
     }
 }
 
-fn sorted_contributions(names: &[String], shares: &[f64]) -> Map<String, Value> {
-    let mut pairs: Vec<(&String, f64)> = names.iter().zip(shares.iter().copied()).collect();
-    pairs.sort_by(|a, b| b.1.total_cmp(&a.1));
-    pairs.into_iter().map(|(name, share)| (name.clone(), significant(share, 4).into())).collect()
+/// The features' indices, the largest share first.
+fn by_share(shares: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..shares.len()).collect();
+    order.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
+    order
 }
 
 /// Rounded to so many significant digits: more would only be noise to a reader.
@@ -161,8 +196,6 @@ mod tests {
 
     #[test]
     fn the_largest_contribution_comes_first() {
-        let names = ["a".to_owned(), "b".to_owned()];
-        let sorted = sorted_contributions(&names, &[0.1, 0.9]);
-        assert_eq!(sorted.keys().collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(by_share(&[0.1, 0.9, -0.2, 0.1]), [1, 0, 3, 2]);
     }
 }

@@ -1,17 +1,17 @@
-//! From features to a model: scale, fit for every k, choose k; then score the training entities as the scorer would
-//! and set the threshold on exactly those scores.
+//! From features to a model: scale, fit; then score the training entities as the scorer would and set the threshold on
+//! exactly those scores, or on those of the entities that were held out.
 
 use std::io;
 
 use shared::detector::Detector;
+use shared::detectors::{self, Algorithm, AnyLearned, Context};
 use shared::device::ChosenDevice;
-use shared::kmeans::{BisectingTree, KMeansError, KMeansFit, KMeansParams, Points, elbow, fit_sweep, fit_tree};
 use shared::matrix::FeatureMatrix;
-use shared::model::{Cluster, Clusters, FORMAT_VERSION, Model, Parameters, TrainingSummary, fingerprint_of_numbers};
-use shared::pipeline::{Algorithm, DetectorSpec, KSelection, Pipeline, Scaling};
+use shared::model::{FORMAT_VERSION, Model, TrainingSummary, fingerprint_of_numbers};
+use shared::pipeline::{DetectorSpec, Pipeline, Scaling};
 use shared::rows::{RowStore, RowStoreBuilder};
 use shared::scaler::Scaler;
-use shared::threshold::{Calibration, Threshold, TooFewScores};
+use shared::threshold::{Calibration, Threshold, TooFewScores, by_cluster, held_out};
 use thiserror::Error;
 
 use crate::memory::Plan;
@@ -22,13 +22,13 @@ const ROWS_A_BATCH: usize = 1 << 16;
 /// Why a detector cannot be trained.
 #[derive(Debug, Error)]
 pub enum FitError {
-    /// There are no clusters to find.
+    /// The entities cannot be learned from.
     #[error("detector `{detector}`: {source}")]
-    Clusters {
+    Learning {
         /// The detector.
         detector: String,
         /// The cause.
-        source: KMeansError,
+        source: detectors::FitError,
     },
     /// There is no room for the scaled features.
     #[error("detector `{detector}`: {source}")]
@@ -57,16 +57,17 @@ pub struct TrainingSet<'a> {
     seed: u64,
     plan: Plan,
     fingerprint: String,
+    typical: Vec<f64>,
 }
 
-/// Clusters for the chosen k, and how the others did.
+/// What a detector learned, before anything was scored by it.
 #[derive(Debug, Clone)]
 pub struct Fitted {
     spec: DetectorSpec,
     scaler: Scaler,
-    clusters: Clusters,
-    inertia_by_k: Vec<(usize, f64)>,
-    chosen_k: usize,
+    learned: AnyLearned,
+    /// Whether each entity was held out; empty where none was.
+    held_out: Vec<bool>,
 }
 
 /// A trained detector and its scores of the training entities.
@@ -83,8 +84,8 @@ pub struct Trained {
 pub struct TrainingScore {
     /// How unusual it is, as on the stream.
     pub score: f32,
-    /// The predicted cluster.
-    pub cluster: i32,
+    /// The predicted cluster, where the detector has any.
+    pub cluster: Option<i32>,
 }
 
 impl<'a> TrainingSet<'a> {
@@ -96,43 +97,32 @@ impl<'a> TrainingSet<'a> {
         seed: u64,
         plan: Plan,
     ) -> Self {
-        Self { pipeline, features, device, seed, plan, fingerprint: fingerprint_of_numbers(features.values()) }
+        let fingerprint = fingerprint_of_numbers(features.values());
+        Self { pipeline, features, device, seed, plan, fingerprint, typical: medians(features) }
     }
 
-    /// Finds the clusters of a detector. `on_step` is called after each of [`n_steps`].
+    /// What a detector learns. `on_step` is called after each of [`Algorithm::n_steps`].
     ///
     /// # Errors
-    /// [`FitError::Clusters`] when there are too few entities or all are equal.
+    /// [`FitError::Learning`] when there are too few entities or all are equal.
     pub fn fit(&self, spec: &DetectorSpec, on_step: &(dyn Fn() + Sync)) -> Result<Fitted, FitError> {
-        let (scaler, rows) =
-            self.scale(spec.scaling).map_err(|source| FitError::Rows { detector: spec.name.clone(), source })?;
-        let clusters = |source| FitError::Clusters { detector: spec.name.clone(), source };
-        let max_k = spec.k.largest();
-        let points = Points::from_rows(rows, max_k, &self.device.device).map_err(clusters)?;
-        let params = KMeansParams {
-            n_init: spec.n_init,
-            max_iter: spec.max_iter,
-            tol: spec.tol,
-            seed: self.seed,
-            max_state_bytes: self.plan.state_bytes,
-        };
-        let mut candidates = match spec.algorithm {
-            Algorithm::KMeans => Candidates::Sweep(fit_sweep(&points, max_k, &params, on_step).map_err(clusters)?),
-            Algorithm::BisectingKmeans => {
-                Candidates::Tree(fit_tree(&points, max_k, &params, on_step).map_err(clusters)?)
-            }
-        };
-        let inertia = candidates.inertia_by_k();
-        let chosen_k = match spec.k {
-            KSelection::Fixed(_) => inertia.len(),
-            KSelection::Elbow { elbow: ratio, .. } => elbow(&inertia, ratio),
-        };
-        let by_k = inertia.into_iter().enumerate().map(|(index, inertia)| (index + 1, inertia));
-        let inertia_by_k = match spec.k {
-            KSelection::Fixed(_) => by_k.filter(|(k, _)| *k == chosen_k).collect(),
-            KSelection::Elbow { .. } => by_k.collect(),
-        };
-        Ok(Fitted { spec: spec.clone(), scaler, clusters: candidates.take(chosen_k), inertia_by_k, chosen_k })
+        let held_out = self.held_out(spec);
+        let (scaler, rows) = self
+            .scale(spec.scaling, &held_out)
+            .map_err(|source| FitError::Rows { detector: spec.name.clone(), source })?;
+        let context =
+            Context { device: &self.device.device, seed: self.seed, max_state_bytes: self.plan.state_bytes, on_step };
+        let learned = spec
+            .algorithm
+            .fit_rows(rows, &context)
+            .map_err(|source| FitError::Learning { detector: spec.name.clone(), source })?;
+        Ok(Fitted { spec: spec.clone(), scaler, learned, held_out })
+    }
+
+    /// Which entities are held out, to set the threshold by, where it needs that.
+    fn held_out(&self, spec: &DetectorSpec) -> Vec<bool> {
+        let is_needed = spec.threshold.needs_calibration();
+        if is_needed { held_out(self.features.n_samples(), spec.calibration_share, self.seed) } else { Vec::new() }
     }
 
     /// Scores the training entities and sets the threshold.
@@ -140,16 +130,17 @@ impl<'a> TrainingSet<'a> {
     /// # Errors
     /// [`FitError::Threshold`] when the policy asks for more entities than there are.
     pub fn score(&self, fitted: Fitted) -> Result<Trained, FitError> {
-        let detector = fitted.spec.name.clone();
-        let policy = fitted.spec.threshold;
-        let unscored = self.model(fitted, Threshold { policy, value: 0.0 });
+        let Fitted { spec, scaler, learned, held_out } = fitted;
+        let unscored = self.model(&spec, scaler, learned, &held_out);
         let scores = self.scores(&Detector::new(unscored.clone(), &self.device.device));
-        let values: Vec<f32> = scores.iter().map(|score| score.score).collect();
-        let threshold = Threshold::fit(policy, &values).map_err(|source| FitError::Threshold { detector, source })?;
-        let anomalies = values.iter().filter(|&&score| threshold.is_exceeded(score)).count();
-        let training = TrainingSummary { anomalies, ..unscored.training };
-        let model = Model { threshold, calibration: Calibration::fit(&values), training, ..unscored };
-        Ok(Trained { model, scores })
+        let is_counted = |index: &usize| held_out.is_empty() || held_out[*index];
+        let counted: Vec<TrainingScore> = (0..scores.len()).filter(is_counted).map(|index| scores[index]).collect();
+        let error = |source| FitError::Threshold { detector: spec.name.clone(), source };
+        let model = with_threshold(unscored, &spec, &counted).map_err(error)?;
+        let is_anomalous = |score: &&TrainingScore| model.threshold.is_exceeded(score.score, score.cluster);
+        let anomalies = scores.iter().filter(is_anomalous).count();
+        let training = TrainingSummary { anomalies, ..model.training };
+        Ok(Trained { model: Model { training, ..model }, scores })
     }
 
     fn scores(&self, detector: &Detector) -> Vec<TrainingScore> {
@@ -157,17 +148,26 @@ impl<'a> TrainingSet<'a> {
         let mut scores = Vec::with_capacity(self.features.n_samples());
         for rows in self.features.values().chunks(ROWS_A_BATCH * n_features) {
             let batch = detector.score(&FeatureMatrix::from_values(n_features, rows.to_vec()));
-            scores.extend(batch.iter().map(|score| TrainingScore { score: score.score, cluster: score.cluster }));
+            scores.extend(batch.iter().map(|(score, cluster)| TrainingScore { score, cluster }));
         }
         scores
     }
 
-    /// The scaler and what it makes of the features, `(n_samples, n_features)`, in memory or in a file.
-    fn scale(&self, scaling: Scaling) -> io::Result<(Scaler, RowStore)> {
-        let scaler = Scaler::fit(scaling, self.features);
-        let mut rows = RowStoreBuilder::new(self.features.n_features(), self.plan.row_bytes);
-        let mut scaled = vec![0.0; self.features.n_features()];
-        for row in self.features.rows() {
+    /// The scaler and what it makes of the entities that are not held out, `(n_samples, n_features)`, in memory or in a
+    /// file. Those that are held out have no part in the scaler either.
+    fn scale(&self, scaling: Scaling, held_out: &[bool]) -> io::Result<(Scaler, RowStore)> {
+        let n_features = self.features.n_features();
+        let is_learned_from = |index: usize| held_out.is_empty() || !held_out[index];
+        let scaler = if held_out.is_empty() {
+            Scaler::fit(scaling, self.features)
+        } else {
+            let rows = self.features.rows().enumerate().filter(|(index, _)| is_learned_from(*index));
+            let values = rows.flat_map(|(_, row)| row.iter().copied()).collect();
+            Scaler::fit(scaling, &FeatureMatrix::from_values(n_features, values))
+        };
+        let mut rows = RowStoreBuilder::new(n_features, self.plan.row_bytes);
+        let mut scaled = vec![0.0; n_features];
+        for (_, row) in self.features.rows().enumerate().filter(|(index, _)| is_learned_from(*index)) {
             scaled.iter_mut().zip(scaler.transform_row(row)).for_each(|(to, value)| *to = value);
             rows.push(&scaled)?;
         }
@@ -175,23 +175,24 @@ impl<'a> TrainingSet<'a> {
     }
 
     /// The model before anything was scored by it.
-    fn model(&self, fitted: Fitted, threshold: Threshold) -> Model {
-        let Fitted { spec, scaler, clusters, inertia_by_k, chosen_k } = fitted;
+    fn model(&self, spec: &DetectorSpec, scaler: Scaler, learned: AnyLearned, held_out: &[bool]) -> Model {
         Model {
             format_version: FORMAT_VERSION,
             pipeline: self.pipeline.name.clone(),
-            detector: spec.name,
-            algorithm: spec.algorithm,
-            parameters: Parameters { k: spec.k, n_init: spec.n_init, max_iter: spec.max_iter, tol: spec.tol },
+            detector: spec.name.clone(),
+            parameters: spec.algorithm.clone(),
+            promoted: false,
             features: self.pipeline.feature_names(),
             scaler,
-            clusters,
-            threshold,
+            typical: self.typical.clone(),
+            learned,
+            weights: None,
+            threshold: Threshold { policy: spec.threshold, value: 0.0, by_cluster: Vec::new() },
             calibration: Calibration::fit(&[]),
+            calibration_by_cluster: Vec::new(),
             training: TrainingSummary {
                 rows: self.features.n_samples(),
-                inertia_by_k,
-                chosen_k,
+                held_out: held_out.iter().filter(|&&is_held_out| is_held_out).count(),
                 seed: self.seed,
                 device: self.device.short_name().to_owned(),
                 anomalies: 0,
@@ -201,55 +202,52 @@ impl<'a> TrainingSet<'a> {
     }
 }
 
+/// The model with threshold and p-values from these scores.
+fn with_threshold(model: Model, spec: &DetectorSpec, scores: &[TrainingScore]) -> Result<Model, TooFewScores> {
+    let values: Vec<f32> = scores.iter().map(|score| score.score).collect();
+    let calibration = Calibration::fit_for(spec.threshold, &values);
+    let clusters: Option<Vec<i32>> = scores.iter().map(|score| score.cluster).collect();
+    let n_clusters = model.learned.clusters().map_or(0, |clusters| clusters.n_clusters());
+    let Some(clusters) = clusters.filter(|_| spec.per_cluster && n_clusters > 0) else {
+        let threshold = Threshold::fit(spec.threshold, &values)?;
+        return Ok(Model { threshold, calibration, ..model });
+    };
+    let threshold = Threshold::fit_by_cluster(spec.threshold, &values, &clusters, n_clusters)?;
+    // Where a cluster has the threshold of all, it has their p-values as well.
+    let own = |(scores, &value): (&Vec<f32>, &f32)| {
+        if value == threshold.value { calibration.clone() } else { Calibration::fit_for(spec.threshold, scores) }
+    };
+    let parts = by_cluster(&values, &clusters, n_clusters);
+    let calibration_by_cluster = parts.iter().zip(&threshold.by_cluster).map(own).collect();
+    Ok(Model { threshold, calibration, calibration_by_cluster, ..model })
+}
+
+/// The median of each feature, the lower one of two: a value that there was.
+fn medians(features: &FeatureMatrix) -> Vec<f64> {
+    let median = |index: usize| {
+        let mut column: Vec<f64> = features.column(index).collect();
+        let middle = column.len().saturating_sub(1) / 2;
+        if column.is_empty() { 0.0 } else { *column.select_nth_unstable_by(middle, f64::total_cmp).1 }
+    };
+    (0..features.n_features()).map(median).collect()
+}
+
 /// About how many passes over the rows a fit takes, and how many clusters are in all of them.
 pub fn passes(spec: &DetectorSpec) -> (f64, f64) {
     /// Rounds until a run has converged, as is usual.
     const ROUNDS: f64 = 15.0;
-    let (n_init, max_k) = (spec.n_init as f64, spec.k.largest() as f64);
-    match spec.algorithm {
-        Algorithm::KMeans => (ROUNDS * n_init * max_k, ROUNDS * n_init * max_k * (max_k + 1.0) / 2.0),
+    match &spec.algorithm {
+        Algorithm::KMeans(parameters) => {
+            let (n_init, max_k) = (parameters.n_init as f64, parameters.k.largest() as f64);
+            (ROUNDS * n_init * max_k, ROUNDS * n_init * max_k * (max_k + 1.0) / 2.0)
+        }
         // Each level of the tree splits all rows in two.
-        Algorithm::BisectingKmeans => {
-            let levels = max_k.log2().ceil().max(1.0);
+        Algorithm::BisectingKMeans(parameters) => {
+            let n_init = parameters.n_init as f64;
+            let levels = (parameters.k.largest() as f64).log2().ceil().max(1.0);
             (ROUNDS * n_init * levels, ROUNDS * n_init * levels * 2.0)
         }
-    }
-}
-
-/// How often [`TrainingSet::fit`] calls back: once a run of k-means, or once a split.
-pub fn n_steps(spec: &DetectorSpec) -> u64 {
-    let steps = match spec.algorithm {
-        Algorithm::KMeans => 1 + spec.n_init * (spec.k.largest() - 1),
-        Algorithm::BisectingKmeans => spec.k.largest() - 1,
-    };
-    steps as u64
-}
-
-/// The clusters for every k.
-enum Candidates {
-    /// One run for each k.
-    Sweep(Vec<KMeansFit>),
-    /// One tree, whose first splits are the trees for smaller k.
-    Tree(BisectingTree),
-}
-
-impl Candidates {
-    /// Inertia for k = 1, 2, ...
-    fn inertia_by_k(&self) -> Vec<f64> {
-        match self {
-            Self::Sweep(fits) => fits.iter().map(|fit| fit.inertia).collect(),
-            Self::Tree(tree) => (1..=tree.n_leaves()).map(|k| tree.prefix(k).inertia()).collect(),
-        }
-    }
-
-    fn take(&mut self, k: usize) -> Clusters {
-        match self {
-            Self::Sweep(fits) => {
-                let fit = fits.swap_remove(k - 1);
-                let clusters = fit.centroids.rows().zip(&fit.counts);
-                Clusters::Centroids(clusters.map(|(center, &size)| Cluster { center: center.to_vec(), size }).collect())
-            }
-            Self::Tree(tree) => Clusters::Tree(tree.prefix(k)),
-        }
+        // What the others take has not been measured on devices: they count as one pass and do not decide.
+        _ => (1.0, 1.0),
     }
 }

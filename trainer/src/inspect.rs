@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use shared::model::Model;
-use shared::pipeline::{Algorithm, KSelection, Scaling};
+use shared::pipeline::Scaling;
 
 use crate::numbers::{grouped, percentage, short};
 use crate::reports::clusters;
@@ -57,23 +57,18 @@ fn show(file: &Path, model: &Model) -> String {
         inertia_by_k(&[model]),
         tail(model),
     ]
+    .into_iter()
+    .filter(|section| !section.is_empty())
+    .collect::<Vec<_>>()
     .join("\n")
 }
 
 fn facts(model: &Model) -> String {
-    let (training, parameters) = (&model.training, &model.parameters);
+    let training = &model.training;
     let mut table = TextTable::without_header(2);
-    table.row(["algorithm", algorithm(model.algorithm)]);
-    table.row([
-        "parameters".to_owned(),
-        format!(
-            "{}, n_init = {}, max_iter = {}, tol = {}",
-            k(parameters.k),
-            parameters.n_init,
-            parameters.max_iter,
-            parameters.tol
-        ),
-    ]);
+    let promoted = if model.promoted { " (promoted: better than what the pipeline file asks for)" } else { "" };
+    table.row(["algorithm".to_owned(), format!("{}{promoted}", model.parameters.name())]);
+    table.row(["parameters".to_owned(), parameters(model)]);
     table.row([
         "trained on".to_owned(),
         format!("{} entities, seed {}, device {}", grouped(training.rows as u64), training.seed, training.device),
@@ -83,22 +78,29 @@ fn facts(model: &Model) -> String {
     let threshold = short(f64::from(model.threshold.value));
     table.row([
         "threshold".to_owned(),
-        format!("{threshold}, set by {}; exceeded by {anomalies} ({share})", policy(model.threshold.policy)),
+        format!("{threshold}, set by {}; exceeded by {anomalies} ({share})", policy(model)),
     ]);
     table.render()
 }
 
-fn algorithm(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::KMeans => "k-means",
-        Algorithm::BisectingKmeans => "bisecting k-means",
-    }
+/// The parameters as a pipeline file would have them.
+fn parameters(model: &Model) -> String {
+    let written = serde_json::to_value(&model.parameters).unwrap_or_default();
+    let keys = written.as_object().into_iter().flatten().filter(|(key, value)| *key != "algorithm" && !value.is_null());
+    let shown: Vec<String> = keys.map(|(key, value)| format!("{key} = {}", toml_of(value))).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
-fn k(selection: KSelection) -> String {
-    match selection {
-        KSelection::Fixed(k) => format!("k = {k}"),
-        KSelection::Elbow { elbow, max } => format!("k = {{ elbow = {elbow}, max = {max} }}"),
+fn toml_of(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(map) => {
+            let keys: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {}", toml_of(value))).collect();
+            format!("{{ {} }}", keys.join(", "))
+        }
+        serde_json::Value::Array(values) => {
+            format!("[{}]", values.iter().map(toml_of).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -112,11 +114,14 @@ fn scaling(model: &Model) -> String {
     for (feature, (center, scale)) in model.features.iter().zip(model.scaler.center.iter().zip(&model.scaler.scale)) {
         table.row([feature.clone(), short(*center), short(*scale)]);
     }
-    format!("{} scaling is {name}: a score is in squares of these scales\n", table.render())
+    format!("{} scaling is {name}: what is scored are values in these scales\n", table.render())
 }
 
 /// The clusters in the features' own units, with a line of headers that fits.
 fn cluster_table(model: &Model) -> String {
+    if model.learned.clusters().is_none() {
+        return String::new();
+    }
     let mut header = vec!["cluster", "entities", "share"];
     header.extend(model.features.iter().map(String::as_str));
     let mut table = TextTable::new(0, &header);

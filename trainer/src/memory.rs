@@ -123,6 +123,8 @@ pub struct Shape {
     pub n_features: u64,
     /// Detectors that are trained.
     pub n_detectors: u64,
+    /// Whether one of them needs all scaled rows in memory: only k-means can do with a file of them.
+    pub rows_in_memory: bool,
 }
 
 /// How a training makes do with what it may take.
@@ -157,9 +159,10 @@ impl Budget {
         let left = usable(allowed) - shape.entities() - shape.scores();
         let least_state = shape.n_entities * STATE_BYTES;
         let row_bytes = left - least_state;
-        let rows = if shape.rows() <= row_bytes { shape.rows() } else { READING_ROWS };
+        let fits = shape.rows() <= row_bytes || shape.rows_in_memory;
+        let rows = if fits { shape.rows() } else { READING_ROWS };
         let state_bytes = usize::try_from(left.saturating_sub(rows).max(least_state)).unwrap_or(usize::MAX);
-        Ok(Plan { row_bytes: Some(if rows == READING_ROWS { 0 } else { row_bytes }), state_bytes: Some(state_bytes) })
+        Ok(Plan { row_bytes: Some(if fits { row_bytes.max(rows) } else { 0 }), state_bytes: Some(state_bytes) })
     }
 
     /// Whether what was read so far, the first `share` of the history (0 to 1), leaves hope that all of it fits.
@@ -183,7 +186,9 @@ impl Budget {
 impl Shape {
     /// The least that a training can do with, in bytes.
     fn least(self) -> u64 {
-        let fitting = READING_ROWS + self.n_entities * STATE_BYTES;
+        // An algorithm that has the rows in memory has about as much again of its own.
+        let rows = if self.rows_in_memory { 2 * self.rows() } else { READING_ROWS };
+        let fitting = rows + self.n_entities * STATE_BYTES;
         let sorting = self.n_entities * SORTING_BYTES;
         taken_for(self.entities() + self.scores() + fitting.max(sorting)).next_multiple_of(MIB)
     }
@@ -248,7 +253,8 @@ mod tests {
         }
     }
 
-    const SHAPE: Shape = Shape { n_entities: 10_000_000, key_bytes: 60_000_000, n_features: 5, n_detectors: 2 };
+    const SHAPE: Shape =
+        Shape { n_entities: 10_000_000, key_bytes: 60_000_000, n_features: 5, n_detectors: 2, rows_in_memory: false };
 
     #[test]
     fn without_a_bound_everything_is_in_memory() {
@@ -289,7 +295,7 @@ mod tests {
         fn a_plan_never_takes_more_than_is_allowed(
             n_entities in 0..200_000_000u64, n_features in 1..64u64, n_detectors in 1..4u64, more in 0..(20u64 << 30)
         ) {
-            let shape = Shape { n_entities, key_bytes: 7 * n_entities, n_features, n_detectors };
+            let shape = Shape { n_entities, key_bytes: 7 * n_entities, n_features, n_detectors, rows_in_memory: false };
             let allowed = shape.least() + more;
             let plan = Budget(Some(allowed)).plan(shape).unwrap();
             let rows = if plan.row_bytes.unwrap() >= shape.rows() { shape.rows() } else { READING_ROWS };

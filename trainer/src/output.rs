@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use shared::model::StagedFile;
+use shared::model::{Model, ModelFiles, StagedFile, remove_other_weights};
 use thiserror::Error;
 
 /// A file that cannot be written.
@@ -19,6 +19,8 @@ pub struct OutputError {
 #[derive(Default)]
 pub struct Output<'a> {
     files: Vec<(PathBuf, WriteContent<'a>)>,
+    /// Models, by their `model.json`, and the file of weights that each has beside it.
+    models: Vec<(PathBuf, Option<String>)>,
 }
 
 /// Writes the content of a file.
@@ -33,6 +35,18 @@ impl<'a> Output<'a> {
     /// Adds a file that is too large to be held: `write` produces its content.
     pub fn add_written(&mut self, path: PathBuf, write: impl Fn(&mut File) -> io::Result<()> + 'a) {
         self.files.push((path, Box::new(write)));
+    }
+
+    /// Adds a model's files under the folder of all models. The file of weights comes first: the old model is whole until
+    /// the new one is.
+    pub fn add_model(&mut self, models: &Path, model: &Model) {
+        let path = Model::path(models, &model.pipeline, &model.detector);
+        let ModelFiles { json, weights } = model.files();
+        self.models.push((path.clone(), weights.as_ref().map(|(name, _)| name.clone())));
+        if let Some((name, bytes)) = weights {
+            self.add(path.with_file_name(name), bytes);
+        }
+        self.add(path, json.into_bytes());
     }
 
     /// The files in order.
@@ -52,6 +66,9 @@ impl<'a> Output<'a> {
         let staged: Vec<StagedFile> = self.files.iter().map(stage).collect::<Result<_, _>>()?;
         for (file, path) in staged.into_iter().zip(self.paths()) {
             file.publish().map_err(|source| failed(path, source))?;
+        }
+        for (path, weights) in &self.models {
+            remove_other_weights(path, weights.as_deref());
         }
         Ok(())
     }

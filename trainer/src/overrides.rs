@@ -1,6 +1,6 @@
-//! Flags that take the place of what the pipeline file says, for every detector of the pipeline.
+//! Flags that take the place of what the pipeline file says, for every detector of the pipeline that has what they set.
 
-use shared::pipeline::{KSelection, Pipeline, Scaling, ThresholdPolicy};
+use shared::pipeline::{Algorithm, KSelection, Pipeline, Scaling, ThresholdPolicy};
 
 /// What `--elbow` or `--max-k` leaves open when the pipeline file names a fixed k.
 const DEFAULT_ELBOW: f64 = 0.7;
@@ -33,12 +33,18 @@ impl Overrides {
     /// Changes the detectors of `pipeline`.
     pub fn apply(&self, pipeline: &mut Pipeline) {
         for spec in &mut pipeline.detectors {
-            spec.k = self.k_selection(spec.k);
             spec.threshold = self.threshold(spec.threshold);
             spec.scaling = self.scaling.unwrap_or(spec.scaling);
-            spec.n_init = self.n_init.unwrap_or(spec.n_init);
-            spec.max_iter = self.max_iter.unwrap_or(spec.max_iter);
-            spec.tol = self.tol.unwrap_or(spec.tol);
+            let clustering = match &mut spec.algorithm {
+                Algorithm::KMeans(it) => (&mut it.k, &mut it.n_init, &mut it.max_iter, &mut it.tol),
+                Algorithm::BisectingKMeans(it) => (&mut it.k, &mut it.n_init, &mut it.max_iter, &mut it.tol),
+                _ => continue,
+            };
+            let (k, n_init, max_iter, tol) = clustering;
+            *k = self.k_selection(*k);
+            *n_init = self.n_init.unwrap_or(*n_init);
+            *max_iter = self.max_iter.unwrap_or(*max_iter);
+            *tol = self.tol.unwrap_or(*tol);
         }
     }
 
@@ -64,6 +70,8 @@ impl Overrides {
 
 #[cfg(test)]
 mod tests {
+    use shared::pipeline::DetectorSpec;
+
     use super::*;
 
     fn changed(overrides: Overrides) -> Pipeline {
@@ -72,26 +80,34 @@ mod tests {
         pipeline
     }
 
+    fn k_of(spec: &DetectorSpec) -> (KSelection, usize) {
+        match &spec.algorithm {
+            Algorithm::KMeans(it) => (it.k, it.n_init),
+            Algorithm::BisectingKMeans(it) => (it.k, it.n_init),
+            other => panic!("{} has no clusters", other.name()),
+        }
+    }
+
     #[test]
     fn without_flags_the_pipeline_file_holds() {
         let file = Pipeline::load("invoices").unwrap();
         for (changed, spec) in changed(Overrides::default()).detectors.iter().zip(&file.detectors) {
-            assert_eq!((changed.k, changed.threshold, changed.scaling), (spec.k, spec.threshold, spec.scaling));
+            assert_eq!((&changed.algorithm, changed.threshold), (&spec.algorithm, spec.threshold));
+            assert_eq!(changed.scaling, spec.scaling);
         }
     }
 
     #[test]
     fn a_flag_changes_every_detector_and_nothing_else() {
         for spec in changed(Overrides { elbow: Some(0.5), top: Some(9), ..Overrides::default() }).detectors {
-            assert_eq!(spec.k, KSelection::Elbow { elbow: 0.5, max: 20 });
+            assert_eq!(k_of(&spec), (KSelection::Elbow { elbow: 0.5, max: 20 }, 10));
             assert_eq!(spec.threshold, ThresholdPolicy::Top(9));
-            assert_eq!(spec.n_init, 10);
         }
         assert!(
             changed(Overrides { k: Some(4), ..Overrides::default() })
                 .detectors
                 .iter()
-                .all(|d| d.k == KSelection::Fixed(4))
+                .all(|spec| k_of(spec).0 == KSelection::Fixed(4))
         );
     }
 

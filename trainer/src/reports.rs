@@ -8,8 +8,9 @@ use std::path::Path;
 
 use polars::prelude::*;
 use serde::Serialize;
+use shared::detectors::clusters::Cluster;
 use shared::device::ChosenDevice;
-use shared::model::{Clusters, Model};
+use shared::model::Model;
 use shared::pipeline::Pipeline;
 use shared::time::{Timestamp, format_timestamp};
 
@@ -43,7 +44,7 @@ impl<'a> Findings<'a> {
             .add_written(folder.join("scores.parquet"), move |file| self.write_scores(file).map_err(io::Error::other));
         output.add(folder.join("elbow.parquet"), parquet(self.elbow()?)?);
         output.add(folder.join("centroids.parquet"), parquet(self.centroids()?)?);
-        output.add(folder.join("comparison.parquet"), parquet(self.comparison()?)?);
+        output.add(folder.join("agreement.parquet"), parquet(self.agreement()?)?);
         Ok(())
     }
 
@@ -74,11 +75,17 @@ impl<'a> Findings<'a> {
         }
         for Trained { model, scores } in self.trained {
             let named = |what: &str| PlSmallStr::from_string(format!("{}_{what}", model.detector));
-            let (threshold, scores) = (model.threshold, &scores[of.clone()]);
+            let scores = &scores[of.clone()];
             columns.push(Column::new(named("score"), scores.iter().map(|score| score.score).collect::<Vec<f32>>()));
-            columns.push(Column::new(named("threshold"), vec![threshold.value; scores.len()]));
+            columns.push(Column::new(
+                named("threshold"),
+                scores.iter().map(|score| model.threshold.of_cluster(score.cluster)).collect::<Vec<f32>>(),
+            ));
             columns.push(Column::new(named("anomalous"), anomalous(model, scores)));
-            columns.push(Column::new(named("cluster"), scores.iter().map(|score| score.cluster).collect::<Vec<i32>>()));
+            if model.learned.clusters().is_some() {
+                let clusters = scores.iter().map(|score| score.cluster).collect::<Vec<Option<i32>>>();
+                columns.push(Column::new(named("cluster"), clusters));
+            }
         }
         DataFrame::new_infer_height(columns)
     }
@@ -115,7 +122,7 @@ impl<'a> Findings<'a> {
     }
 
     /// One row a pair of detectors: what each finds, both find, and only one finds.
-    fn comparison(self) -> PolarsResult<DataFrame> {
+    fn agreement(self) -> PolarsResult<DataFrame> {
         let rows = comparisons(self.trained);
         DataFrame::new_infer_height(vec![
             Column::new("a".into(), rows.iter().map(|row| row.a).collect::<Vec<_>>()),
@@ -138,7 +145,7 @@ pub(crate) fn parquet(mut frame: DataFrame) -> PolarsResult<Vec<u8>> {
 }
 
 fn anomalous(model: &Model, scores: &[TrainingScore]) -> Vec<bool> {
-    scores.iter().map(|score| model.threshold.is_exceeded(score.score)).collect()
+    scores.iter().map(|score| model.threshold.is_exceeded(score.score, score.cluster)).collect()
 }
 
 /// How one k did.
@@ -155,9 +162,10 @@ pub struct ElbowRow<'a> {
     pub chosen: bool,
 }
 
-/// How every k did that was tried.
+/// How every k did that was tried; none where the detector has no clusters.
 pub fn elbow_rows(model: &Model) -> Vec<ElbowRow<'_>> {
-    let by_k = &model.training.inertia_by_k;
+    let Some(clusters) = model.learned.clusters() else { return Vec::new() };
+    let (by_k, chosen_k) = (&clusters.inertia_by_k, clusters.n_clusters());
     let ratio = |index: usize| {
         let before = by_k[index.checked_sub(1)?].1;
         (before > 0.0).then(|| by_k[index].1 / before)
@@ -167,7 +175,7 @@ pub fn elbow_rows(model: &Model) -> Vec<ElbowRow<'_>> {
         k,
         inertia,
         ratio: ratio(index),
-        chosen: k == model.training.chosen_k,
+        chosen: k == chosen_k,
     };
     by_k.iter().enumerate().map(row).collect()
 }
@@ -181,18 +189,12 @@ pub struct ClusterSummary {
     pub center: Vec<f64>,
 }
 
-/// The clusters of a model, in the order of their numbers.
+/// The clusters of a model, in the order of their numbers; none where the detector has none.
 pub fn clusters(model: &Model) -> Vec<ClusterSummary> {
-    let summary = |center: &[f32], size| ClusterSummary { size, center: model.scaler.inverse(center) };
-    match &model.clusters {
-        Clusters::Centroids(clusters) => {
-            clusters.iter().map(|cluster| summary(&cluster.center, cluster.size)).collect()
-        }
-        Clusters::Tree(tree) => {
-            let leaves = tree.nodes.iter().filter(|node| node.children.is_none());
-            leaves.map(|leaf| summary(&leaf.center, leaf.size)).collect()
-        }
-    }
+    let clusters = model.learned.clusters().map(|clusters| clusters.clusters()).unwrap_or_default();
+    let summary =
+        |cluster: &Cluster| ClusterSummary { size: cluster.size, center: model.scaler.inverse(&cluster.center) };
+    clusters.iter().map(summary).collect()
 }
 
 /// How far two detectors agree on the training entities.
@@ -263,7 +265,9 @@ struct DroppedRows {
 #[derive(Debug, Serialize)]
 struct DetectorReport {
     model_version: String,
-    k: usize,
+    algorithm: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    k: Option<usize>,
     threshold: f32,
     anomalies: usize,
 }
@@ -314,7 +318,8 @@ fn detector_report(trained: &Trained) -> (String, DetectorReport) {
     let model = &trained.model;
     let report = DetectorReport {
         model_version: model.version(),
-        k: model.training.chosen_k,
+        algorithm: model.parameters.name(),
+        k: model.learned.clusters().map(|clusters| clusters.n_clusters()),
         threshold: model.threshold.value,
         anomalies: model.training.anomalies,
     };

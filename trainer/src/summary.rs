@@ -2,7 +2,7 @@
 
 use shared::matrix::FeatureMatrix;
 use shared::model::Model;
-use shared::pipeline::{Pipeline, ThresholdPolicy};
+use shared::pipeline::Pipeline;
 
 use crate::fit::Trained;
 use crate::load::BadRows;
@@ -80,12 +80,16 @@ fn features(names: &[String], features: &FeatureMatrix) -> String {
 
 /// Inertia of every model side by side; a star marks the k that was chosen.
 pub fn inertia_by_k(models: &[&Model]) -> String {
+    let models: Vec<&&Model> = models.iter().filter(|model| model.learned.clusters().is_some()).collect();
     let mut header = vec!["k".to_owned()];
-    for model in models {
+    for model in &models {
         header.extend([format!("inertia of {}", model.detector), "ratio".to_owned()]);
     }
     let mut table = TextTable::new(0, &header);
     let rows: Vec<_> = models.iter().map(|model| elbow_rows(model)).collect();
+    if rows.iter().all(Vec::is_empty) {
+        return String::new();
+    }
     let mut tried: Vec<usize> = rows.iter().flatten().map(|row| row.k).collect();
     tried.sort_unstable();
     tried.dedup();
@@ -104,14 +108,15 @@ pub fn inertia_by_k(models: &[&Model]) -> String {
 }
 
 fn thresholds(models: &[&Model]) -> String {
-    let mut table = TextTable::new(1, &["detector", "k", "threshold", "set by", "anomalies", "share", "version"]);
+    let mut table =
+        TextTable::new(1, &["detector", "algorithm", "threshold", "set by", "anomalies", "share", "version"]);
     for model in models {
         let training = &model.training;
         table.row([
             model.detector.clone(),
-            training.chosen_k.to_string(),
+            algorithm(model),
             short(f64::from(model.threshold.value)),
-            policy(model.threshold.policy),
+            policy(model),
             grouped(training.anomalies as u64),
             percentage(training.anomalies, training.rows),
             model.version(),
@@ -120,12 +125,16 @@ fn thresholds(models: &[&Model]) -> String {
     table.render()
 }
 
-/// A policy as the pipeline file writes it.
-pub fn policy(policy: ThresholdPolicy) -> String {
-    match policy {
-        ThresholdPolicy::Quantile(quantile) => format!("quantile = {quantile}"),
-        ThresholdPolicy::Top(top) => format!("top = {top}"),
-    }
+/// The algorithm, and into how many clusters it put the entities.
+fn algorithm(model: &Model) -> String {
+    let name = model.parameters.name();
+    model.learned.clusters().map_or_else(|| name.to_owned(), |it| format!("{name}, k = {}", it.n_clusters()))
+}
+
+/// How the threshold was set, as the pipeline file writes it.
+pub fn policy(model: &Model) -> String {
+    let by_cluster = if model.threshold.by_cluster.is_empty() { "" } else { ", per cluster" };
+    format!("{}{by_cluster}", model.threshold.policy)
 }
 
 /// The detectors that need no training, a line each.

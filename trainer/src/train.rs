@@ -7,14 +7,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest, Devices, Job, cache_folder};
-use shared::model::Model;
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::time::Timestamp;
 
 use crate::args::FitArgs;
 use crate::console;
 use crate::entities::{Entities, Gathering};
-use crate::fit::{Trained, TrainingSet, n_steps, passes};
+use crate::fit::{Trained, TrainingSet, passes};
 use crate::load::{self, ChunkError, LoadError, Loaded};
 use crate::memory::{Budget, Shape};
 use crate::output::Output;
@@ -200,6 +199,7 @@ fn shape(pipeline: &Pipeline, n_entities: usize, key_bytes: usize) -> Shape {
         key_bytes: key_bytes as u64,
         n_features: pipeline.n_features() as u64,
         n_detectors: pipeline.detectors.len() as u64,
+        rows_in_memory: pipeline.detectors.iter().any(|spec| !spec.algorithm.streams_rows()),
     }
 }
 
@@ -213,7 +213,7 @@ fn train_detector(
     progress: Progress,
     timings: &mut Timings,
 ) -> anyhow::Result<Trained> {
-    let bar = progress.steps(&format!("fitting {}", spec.name), n_steps(spec));
+    let bar = progress.steps(&format!("fitting {}", spec.name), spec.algorithm.n_steps());
     let fitted = timings.measure(format!("fit {}", spec.name), || set.fit(spec, &|| bar.inc(1)))?;
     bar.finish_and_clear();
     Ok(timings.measure(format!("score {}", spec.name), || set.score(fitted))?)
@@ -232,8 +232,7 @@ pub fn write(settings: &Settings, training: &mut Training) -> anyhow::Result<()>
     let report = TrainingReport::new(findings, loaded, device, &settings.files, timings, now());
     output.add(folder.join("training.json"), report.to_json()?);
     for Trained { model, .. } in trained.iter() {
-        let path = Model::path(&settings.models, &model.pipeline, &model.detector);
-        output.add(path, model.to_json().into_bytes());
+        output.add_model(&settings.models, model);
     }
     Ok(timings.measure("write", || output.write())?)
 }

@@ -135,10 +135,17 @@ impl Printer {
 fn describe(verdict: &Verdict, what: &str) -> String {
     let why = verdict.main_contribution().map_or_else(String::new, |(feature, share)| {
         let value = verdict.features.get(feature).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
-        format!("{feature} = {value:.2} ({:.0}%)", share * 100.0)
+        let usual = verdict.expected.get(feature).and_then(serde_json::Value::as_f64);
+        let usual = usual.map_or_else(String::new, |usual| format!(", usually {usual:.2}"));
+        format!("{feature} = {value:.2}{usual} ({:.0}%)", share * 100.0)
     });
     let (date, time) = verdict.first_timestamp.split_once('T').unwrap_or((&verdict.first_timestamp, ""));
     let (key, detector) = (&verdict.key, &verdict.detector);
-    let times = f64::from(verdict.score) / f64::from(verdict.threshold).max(1e-30);
-    format!("{date} {}  {what} {key}  {detector:<16}  {times:7.1} x threshold  {why}", time.get(..5).unwrap_or(time))
+    // Not every detector's scores start at 0.
+    let score = if verdict.threshold > 0.0 {
+        format!("{:7.1} x threshold", f64::from(verdict.score) / f64::from(verdict.threshold))
+    } else {
+        format!("{:8.3} > {:6.3}", verdict.score, verdict.threshold)
+    };
+    format!("{date} {}  {what} {key}  {detector:<16}  {score}  {why}", time.get(..5).unwrap_or(time))
 }

@@ -143,5 +143,9 @@ fn verdict_frame(verdicts: &[Verdict]) -> polars::prelude::PolarsResult<DataFram
         let of = |verdict: &Verdict| verdict.contributions.get(name).and_then(Value::as_f64);
         columns.push(numbers(format!("{name}_contribution"), &of));
     }
+    for name in &names {
+        let of = |verdict: &Verdict| verdict.expected.get(name).and_then(Value::as_f64);
+        columns.push(numbers(format!("{name}_expected"), &of));
+    }
     DataFrame::new(verdicts.len(), columns)
 }

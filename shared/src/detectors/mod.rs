@@ -5,7 +5,10 @@
 //! rows. Rows are scaled features, finite float32; whatever the algorithm, a higher score is more anomalous.
 
 mod array;
+pub mod clusters;
+pub mod ensemble;
 mod explanation;
+mod registry;
 
 use std::fmt::Debug;
 
@@ -18,7 +21,9 @@ use crate::kmeans::KMeansError;
 use crate::matrix::Matrix;
 
 pub use array::{Array, ArrayMut, Element};
+pub use clusters::KSelection;
 pub use explanation::{Explanation, leave_one_feature_out};
+pub use registry::{Algorithm, AnyLearned};
 
 /// What a fit has beside rows and parameters.
 #[derive(Clone, Copy)]
@@ -135,6 +140,9 @@ pub enum FitError {
     /// The clusters cannot be found.
     #[error(transparent)]
     Clusters(#[from] KMeansError),
+    /// Rows in a file that cannot be read.
+    #[error("{0}")]
+    Rows(String),
     /// The arithmetic came to an end without a usable result.
     #[error("{0}")]
     Numeric(String),

@@ -7,9 +7,10 @@ use super::file::{
     PipelineFile, RangeEntry,
 };
 use super::{
-    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, KSelection, Pipeline, PipelineError,
-    Records, Scaling, Scored, Sessions, ThresholdPolicy, ZScoreSpec, currency, label, zscore,
+    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, Pipeline, PipelineError, Records,
+    Scaling, Scored, Sessions, ThresholdPolicy, ZScoreSpec, currency, label, zscore,
 };
+use crate::detectors::Algorithm;
 use crate::features::Feature;
 use crate::history::RecordFeatures;
 use crate::time::{self, Millis};
@@ -23,10 +24,8 @@ const DEFAULT_MEMORY: Millis = 30 * 86_400_000;
 const DEFAULT_AHEAD: Millis = 5 * 60_000;
 const DEFAULT_IDLE_TIMEOUT: &str = "1s";
 const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
-const DEFAULT_K: KSelection = KSelection::Elbow { elbow: 0.7, max: 20 };
-const DEFAULT_N_INIT: usize = 10;
-const DEFAULT_MAX_ITER: usize = 300;
-const DEFAULT_TOL: f64 = 1e-4;
+/// Of the entities, what is held out where the threshold needs that.
+const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
 pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, PipelineError> {
     let checker = Checker { origin };
@@ -220,7 +219,7 @@ impl Checker<'_> {
 
     /// Sessions where there is a gap that ends them, else records.
     fn scored(&self, file: &PipelineFile, entity: &Entity, columns: &[Column]) -> Result<Scored, PipelineError> {
-        let is_trained = file.detectors.iter().any(|detector| matches!(detector, AnyDetector::Trained(_)));
+        let is_trained = file.detectors.iter().any(|detector| matches!(detector, AnyDetector::Trained(..)));
         if file.features.is_empty() && (is_trained || file.entity.session_gap.is_some()) {
             return self.error("[features]", "at least one feature is needed");
         }
@@ -383,7 +382,7 @@ impl Checker<'_> {
             return self.error("[[detectors]] name", format!("`{}` stands twice", twice.name()));
         }
         let trained = sections.iter().filter_map(|section| match section {
-            AnyDetector::Trained(section) => Some(self.detector(section)),
+            AnyDetector::Trained(section, algorithm) => Some(self.detector(section, algorithm)),
             AnyDetector::ZScore(_) => None,
         });
         trained.collect()
@@ -398,7 +397,7 @@ impl Checker<'_> {
         label: Option<&label::Label>,
     ) -> Result<Vec<ZScoreSpec>, PipelineError> {
         let windowed = sections.iter().filter_map(|section| match section {
-            AnyDetector::Trained(_) => None,
+            AnyDetector::Trained(..) => None,
             AnyDetector::ZScore(section) => Some(section),
         });
         let specs: Vec<ZScoreSpec> = windowed
@@ -422,41 +421,34 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn detector(&self, section: &DetectorSection) -> Result<DetectorSpec, PipelineError> {
+    fn detector(&self, section: &DetectorSection, algorithm: &Algorithm) -> Result<DetectorSpec, PipelineError> {
         let place = |key: &str| format!("[[detectors]] {}: {key}", section.name);
         self.detector_name(&section.name)?;
-        let k = section.k.unwrap_or(DEFAULT_K);
-        match k {
-            KSelection::Fixed(0) => return self.error(&place("k"), "must be above 0"),
-            KSelection::Elbow { elbow, max } if !(elbow > 0.0 && elbow < 1.0) || max == 0 => {
-                return self.error(&place("k"), "elbow must be between 0 and 1 and max above 0");
-            }
-            _ => {}
-        }
         let threshold = section.threshold.unwrap_or(DEFAULT_THRESHOLD);
-        match threshold {
-            ThresholdPolicy::Quantile(q) if !(q > 0.0 && q < 1.0) => {
-                return self.error(&place("threshold"), "quantile must be between 0 and 1, such as 0.99");
-            }
-            ThresholdPolicy::Top(0) => return self.error(&place("threshold"), "top must be above 0"),
-            _ => {}
+        if let Err(problem) = threshold.check() {
+            return self.error(&place("threshold"), problem);
         }
-        let (n_init, max_iter) =
-            (section.n_init.unwrap_or(DEFAULT_N_INIT), section.max_iter.unwrap_or(DEFAULT_MAX_ITER));
-        let tol = section.tol.unwrap_or(DEFAULT_TOL);
-        if n_init == 0 || max_iter == 0 || !(tol >= 0.0 && tol.is_finite()) {
-            return self.error(&place("n_init, max_iter, tol"), "must be above 0, above 0, and not negative");
+        let per_cluster = section.threshold_per_cluster.unwrap_or(false);
+        if per_cluster && algorithm.most_clusters().is_none() {
+            let problem = format!("{} has no clusters: remove it", algorithm.name());
+            return self.error(&place("threshold_per_cluster"), problem);
+        }
+        let calibration_share = section.calibration_share.unwrap_or(DEFAULT_CALIBRATION_SHARE);
+        if !(calibration_share > 0.0 && calibration_share < 1.0) {
+            return self.error(&place("calibration_share"), "must be between 0 and 1, such as 0.25");
+        }
+        if section.calibration_share.is_some() && !threshold.needs_calibration() {
+            let problem = "is for threshold = { false_alarm_rate = ... }, which holds entities out: remove it";
+            return self.error(&place("calibration_share"), problem);
         }
         Ok(DetectorSpec {
             name: section.name.clone(),
-            algorithm: section.algorithm,
+            algorithm: algorithm.clone(),
             scaling: section.scaling.unwrap_or(Scaling::Robust),
-            k,
             threshold,
+            per_cluster,
+            calibration_share,
             topic: self.topic("[[detectors]] topic", &section.topic)?,
-            n_init,
-            max_iter,
-            tol,
         })
     }
 

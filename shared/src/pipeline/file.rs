@@ -2,70 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde::de::value::{Error as ValueError, MapDeserializer};
-use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, Visitor};
+use serde::de::{self, DeserializeOwned};
 use toml::{Table, Value};
 
 use super::PipelineError;
-
-/// How a detector is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithm {
-    /// Lloyd's k-means.
-    #[serde(rename = "kmeans")]
-    KMeans,
-    /// Bisecting k-means.
-    BisectingKmeans,
-}
-
-/// How features are scaled before distances are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scaling {
-    /// Centred, in the features' own units.
-    None,
-    /// Mean 0, standard deviation 1.
-    Standard,
-    /// Median 0, interquartile range 1.
-    Robust,
-}
-
-/// How many clusters.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, serde::Deserialize)]
-#[serde(untagged, deny_unknown_fields, expecting = "must be a number of clusters, or { elbow = 0.7, max = 20 }")]
-pub enum KSelection {
-    /// This many.
-    Fixed(usize),
-    /// The first k whose cost is more than `elbow` times the cost of k - 1, else `max`.
-    Elbow {
-        /// The ratio, between 0 and 1.
-        elbow: f64,
-        /// The largest k that is tried.
-        max: usize,
-    },
-}
-
-impl KSelection {
-    /// The largest number of clusters that is tried.
-    pub fn largest(self) -> usize {
-        match self {
-            Self::Fixed(k) => k,
-            Self::Elbow { max, .. } => max,
-        }
-    }
-}
-
-/// From which score on an entity is anomalous.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ThresholdPolicy {
-    /// The score that this share of the training entities does not exceed.
-    Quantile(f64),
-    /// The n-th largest training score.
-    Top(usize),
-}
+use crate::detectors::Algorithm;
+use crate::fields::field_names;
+use crate::scaler::Scaling;
+use crate::threshold::ThresholdPolicy;
 
 /// `[input]`.
 #[derive(Debug, serde::Deserialize)]
@@ -142,18 +86,18 @@ pub(super) struct CancellationsSection {
     pub topic: String,
 }
 
-/// One of `[[detectors]]`.
+/// One of `[[detectors]]` that is trained: what all of them have, whatever the algorithm.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct DetectorSection {
     pub name: String,
-    pub algorithm: Algorithm,
+    /// Read before the section is.
+    #[serde(rename = "algorithm")]
+    _algorithm: de::IgnoredAny,
     pub scaling: Option<Scaling>,
-    pub k: Option<KSelection>,
     pub threshold: Option<ThresholdPolicy>,
+    pub threshold_per_cluster: Option<bool>,
+    pub calibration_share: Option<f64>,
     pub topic: String,
-    pub n_init: Option<usize>,
-    pub max_iter: Option<usize>,
-    pub tol: Option<f64>,
 }
 
 /// One of `[[detectors]]` whose algorithm is `zscore-window`.
@@ -177,28 +121,21 @@ pub(super) struct ZScoreSection {
 /// One of `[[detectors]]`: what its keys are depends on its algorithm.
 #[derive(Debug)]
 pub(super) enum AnyDetector {
-    Trained(DetectorSection),
+    Trained(DetectorSection, Algorithm),
     ZScore(ZScoreSection),
 }
 
 impl AnyDetector {
     pub fn name(&self) -> &str {
         match self {
-            Self::Trained(section) => &section.name,
+            Self::Trained(section, _) => &section.name,
             Self::ZScore(section) => &section.name,
         }
     }
 }
 
-/// Every algorithm that a detector may have, trained or not.
-#[derive(Clone, Copy, PartialEq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum AnyAlgorithm {
-    #[serde(rename = "kmeans")]
-    KMeans,
-    BisectingKmeans,
-    ZscoreWindow,
-}
+/// The algorithm that needs no training.
+const ZSCORE_WINDOW: &str = "zscore-window";
 
 /// `[outputs]`.
 #[derive(Debug, serde::Deserialize)]
@@ -319,48 +256,79 @@ impl SectionReader<'_> {
     }
 
     fn detector(&self, value: Value, place: &str) -> Result<AnyDetector, PipelineError> {
-        let Value::Table(table) = &value else {
+        let Value::Table(mut table) = value else {
             return Err(self.invalid(place, "must be a section with keys"));
         };
-        let algorithm = table.get("algorithm").cloned().map(AnyAlgorithm::deserialize).transpose();
-        let algorithm = algorithm.map_err(|error| self.invalid(place, error.message().trim_end()))?;
-        if algorithm == Some(AnyAlgorithm::ZscoreWindow) {
-            self.own_keys::<ZScoreSection, DetectorSection>(
-                table,
-                place,
-                "of detectors that are trained: zscore-window",
-            )?;
-            if table.get("threshold").is_some_and(Value::is_table) {
+        let algorithm = self.algorithm(&table, place)?;
+        let threshold = table.get("threshold");
+        if algorithm == ZSCORE_WINDOW {
+            self.own_keys(&table, place, ZSCORE_WINDOW, field_names::<ZScoreSection>())?;
+            if threshold.is_some_and(Value::is_table) {
                 let problem = "must be a number of standard deviations, such as 3.0, for zscore-window";
                 return Err(self.invalid(&format!("{place}: threshold"), problem));
             }
-            return Ok(AnyDetector::ZScore(self.section(value, place)?));
+            return Ok(AnyDetector::ZScore(self.section(Value::Table(table), place)?));
         }
-        // Without an algorithm the keys are those of most detectors, and that it is missing is said with them.
-        self.own_keys::<DetectorSection, ZScoreSection>(table, place, "of zscore-window: a detector that is trained")?;
-        if table.get("threshold").is_some_and(|value| value.is_float() || value.is_integer()) {
-            let problem = "must be { quantile = 0.99 } or { top = 2000 }: a plain number is for zscore-window";
+        let parameters = Algorithm::parameter_names(&algorithm).unwrap_or_default();
+        let common = field_names::<DetectorSection>();
+        self.own_keys(&table, place, &algorithm, &[common, parameters].concat())?;
+        if threshold.is_some_and(|value| value.is_float() || value.is_integer()) {
+            let problem = "must be { quantile = 0.99 }, { top = 2000 } or { false_alarm_rate = 0.001 }: a plain number is \
+                           for zscore-window";
             return Err(self.invalid(&format!("{place}: threshold"), problem));
         }
-        Ok(AnyDetector::Trained(self.section(value, place)?))
+        let own: Table = parameters.iter().filter_map(|&key| Some((key.to_owned(), table.remove(key)?))).collect();
+        let algorithm = self.parameters(&algorithm, own, place)?;
+        Ok(AnyDetector::Trained(self.section(Value::Table(table), place)?, algorithm))
     }
 
-    /// Fails at a key that only `Other` knows, saying whose it is.
-    fn own_keys<T: DeserializeOwned, Other: DeserializeOwned>(
-        &self,
-        table: &Table,
-        place: &str,
-        whose: &str,
-    ) -> Result<(), PipelineError> {
-        let (own, others) = (field_names::<T>(), field_names::<Other>());
-        let is_other = |key: &&String| !own.contains(&key.as_str()) && others.contains(&key.as_str());
-        match table.keys().find(is_other) {
-            None => Ok(()),
-            Some(key) => {
-                let problem = format!("is a key {whose} has {}", own.join(", "));
-                Err(self.invalid(&format!("{place}: {key}"), &problem))
+    /// The name of the algorithm, which is one that there is.
+    fn algorithm(&self, table: &Table, place: &str) -> Result<String, PipelineError> {
+        let known = [Algorithm::NAMES, &[ZSCORE_WINDOW]].concat();
+        match table.get("algorithm") {
+            Some(Value::String(name)) if known.contains(&name.as_str()) => Ok(name.clone()),
+            Some(Value::String(name)) => {
+                let hint = nearest(name, &known).map_or_else(
+                    || format!("the algorithms are {}", known.join(", ")),
+                    |nearest| format!("did you mean `{nearest}`?"),
+                );
+                Err(self.invalid(&format!("{place}: algorithm"), &format!("`{name}` is no algorithm; {hint}")))
             }
+            Some(_) => Err(self.invalid(&format!("{place}: algorithm"), "must be a text, such as \"kmeans\"")),
+            None => Err(self.invalid(place, "missing field `algorithm`")),
         }
+    }
+
+    /// An algorithm with these of its parameters.
+    fn parameters(&self, algorithm: &str, mut own: Table, place: &str) -> Result<Algorithm, PipelineError> {
+        own.insert("algorithm".to_owned(), Value::String(algorithm.to_owned()));
+        let parameters: Result<Algorithm, toml::de::Error> = own.try_into();
+        let parameters = parameters.map_err(|error| self.invalid(place, error.message().trim_end()))?;
+        parameters.check().map_err(|problem| self.invalid(place, &problem))?;
+        Ok(parameters)
+    }
+
+    /// Fails at a key that is not among those of the algorithm, and says whose it is where it is another's.
+    fn own_keys(&self, table: &Table, place: &str, algorithm: &str, own: &[&str]) -> Result<(), PipelineError> {
+        let Some(key) = table.keys().find(|key| !own.contains(&key.as_str())) else { return Ok(()) };
+        let has = |names: &[&str]| names.contains(&key.as_str());
+        let mut owners: Vec<&str> =
+            Algorithm::NAMES.iter().copied().filter(|name| Algorithm::parameter_names(name).is_some_and(has)).collect();
+        if has(field_names::<DetectorSection>()) {
+            owners = vec!["detectors that are trained"];
+        } else if has(field_names::<ZScoreSection>()) {
+            owners.push(ZSCORE_WINDOW);
+        }
+        if owners.is_empty() {
+            return Err(PipelineError::UnknownKey {
+                origin: self.origin.to_owned(),
+                section: place.to_owned(),
+                key: key.clone(),
+                nearest: nearest(key, own),
+            });
+        }
+        let problem = format!("is a key of {}: {algorithm} has {}", owners.join(", "), own.join(", "));
+        Err(self.invalid(&format!("{place}: {key}"), &problem))
     }
 
     fn known_keys<T: DeserializeOwned>(&self, table: &Table, section: &str) -> Result<(), PipelineError> {
@@ -389,37 +357,4 @@ pub(super) fn nearest<S: AsRef<str>>(word: &str, known: &[S]) -> Option<String> 
         .filter(|(likeness, _)| *likeness > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name.to_owned())
-}
-
-/// The keys that a struct reads, as its own `Deserialize` declares them: no second list to keep in step.
-fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
-    let mut names: &'static [&'static str] = &[];
-    // The attempt itself fails: it is made for what the struct asks for.
-    let _ = T::deserialize(NameCatcher(&mut names));
-    names
-}
-
-struct NameCatcher<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for NameCatcher<'_> {
-    type Error = ValueError;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ValueError> {
-        *self.0 = fields;
-        visitor.visit_map(MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ValueError> {
-        Err(de::Error::custom("only structs have keys"))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
 }

@@ -17,8 +17,10 @@ use crate::features::Feature;
 use crate::history::RecordFeatures;
 use crate::time::Millis;
 
+pub use crate::detectors::{Algorithm, KSelection};
+pub use crate::scaler::Scaling;
+pub use crate::threshold::ThresholdPolicy;
 pub use currency::Currency;
-pub use file::{Algorithm, KSelection, Scaling, ThresholdPolicy};
 pub use label::Label;
 pub use zscore::ZScoreSpec;
 
@@ -252,18 +254,14 @@ pub struct DetectorSpec {
     pub algorithm: Algorithm,
     /// How features are scaled first.
     pub scaling: Scaling,
-    /// How many clusters.
-    pub k: KSelection,
     /// From which score on an entity is anomalous.
     pub threshold: ThresholdPolicy,
+    /// Whether each cluster has a threshold of its own.
+    pub per_cluster: bool,
+    /// The share of the entities that is held out of the training, where the threshold needs that.
+    pub calibration_share: f64,
     /// Where its anomalies are published.
     pub topic: String,
-    /// Restarts of which the best is kept.
-    pub n_init: usize,
-    /// Most iterations of a restart.
-    pub max_iter: usize,
-    /// Relative tolerance of the centroids' shift, scaled by the mean variance of the features.
-    pub tol: f64,
 }
 
 /// A checked pipeline file.

@@ -90,7 +90,10 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
             "[entity] max_state_bytes: must be above 0",
         ),
         (replaced("max_record_bytes = 1_048_576", "max_record_bytes = 0"), "[input] max_record_bytes: must be above 0"),
-        (replaced("algorithm = \"kmeans\"", "algorithm = \"dbscan\""), "unknown variant `dbscan`"),
+        (
+            replaced("algorithm = \"kmeans\"", "algorithm = \"dbscan\""),
+            "`dbscan` is no algorithm; the algorithms are kmeans, bisecting-kmeans",
+        ),
         (replaced("[entity]", "[entity"), "is not valid TOML"),
         (replaced("name = \"invoices\"", "name = \"../x\""), "`../x` is no name"),
         (replaced("min = 0.0", "min = 0.0, max = -1.0"), "min must not be above max"),

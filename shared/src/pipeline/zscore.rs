@@ -189,9 +189,9 @@ mod tests {
             (
                 with("k = 3"),
                 "",
-                "[[detectors]] number 1: k: is a key of detectors that are trained: zscore-window has name, algorithm, value, by",
+                "[[detectors]] number 1: k: is a key of kmeans, bisecting-kmeans: zscore-window has name, algorithm, value, by",
             ),
-            (with("n_init = 3"), "", "number 1: n_init: is a key of detectors that are trained"),
+            (with("n_init = 3"), "", "number 1: n_init: is a key of kmeans, bisecting-kmeans"),
             (with("windw = \"1m\""), "", "unknown key `windw` in [[detectors]] number 1; did you mean `window`?"),
             (
                 with("threshold = { quantile = 0.99 }"),
@@ -206,12 +206,12 @@ mod tests {
             (
                 format!("{kmeans}, window = \"1m\""),
                 "",
-                "number 1: window: is a key of zscore-window: a detector that is trained has name",
+                "number 1: window: is a key of zscore-window: kmeans has name, ",
             ),
             (
                 kmeans.replace("kmeans", "zscore"),
                 "",
-                "unknown variant `zscore`, expected one of `kmeans`, `bisecting-kmeans`, `zscore-window`",
+                "number 1: algorithm: `zscore` is no algorithm; did you mean `zscore-window`?",
             ),
             (DETECTOR.replace("value = \"amount\", ", ""), "", "number 1: missing field `value`"),
             (

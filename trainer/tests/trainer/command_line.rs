@@ -117,8 +117,8 @@ fn flags_override_the_pipeline_file() {
     for detector in ["kmeans", "bisecting-kmeans"] {
         let model: serde_json::Value = serde_json::from_str(&workplace.model(detector)).unwrap();
         assert_eq!(model["parameters"]["k"], 3);
-        assert_eq!(model["training"]["chosen_k"], 3);
-        assert_eq!(model["training"]["inertia_by_k"].as_array().unwrap().len(), 1);
+        assert_eq!(model["learned"][detector]["inertia_by_k"].as_array().unwrap().len(), 1);
+        assert_eq!(model["learned"][detector]["inertia_by_k"][0][0], 3);
         assert_eq!(model["threshold"]["policy"]["top"], 5);
         assert_eq!(model["scaler"]["method"], "none");
     }

@@ -49,7 +49,7 @@ fn real_history_gives_the_same_bytes_with_one_thread_and_with_many() {
 fn assert_read_back(workplace: &Workplace) {
     for detector in ["kmeans", "bisecting-kmeans"] {
         let path = workplace.path("models/invoices").join(detector).join("model.json");
-        assert_eq!(Model::read(&path).unwrap().to_json(), workplace.model(detector));
+        assert_eq!(Model::read(&path).unwrap().files().json, workplace.model(detector));
     }
 }
 
@@ -62,7 +62,8 @@ fn the_scorer_can_load_what_the_trainer_wrote() {
     for detector in ["kmeans", "bisecting-kmeans"] {
         let model = Model::load(&workplace.path("models"), &pipeline, detector).unwrap();
         assert_eq!(model.training.rows, 200);
-        let inertia: Vec<f64> = model.training.inertia_by_k.iter().map(|(_, inertia)| *inertia).collect();
+        let inertia: Vec<f64> =
+            model.learned.clusters().unwrap().inertia_by_k.iter().map(|(_, inertia)| *inertia).collect();
         assert!(inertia.is_sorted_by(|a, b| a >= b), "inertia never rises with k: {inertia:?}");
     }
 }
@@ -90,8 +91,8 @@ fn reports_agree_with_the_models() {
     let centroids = report(&folder, "centroids.parquet");
     let sizes: u64 = centroids.column("size").unwrap().u64().unwrap().sum().unwrap();
     assert_eq!(sizes, 400, "each of two detectors has all invoices in its clusters");
-    let comparison = report(&folder, "comparison.parquet");
-    let count = |name: &str| comparison.column(name).unwrap().u32().unwrap().get(0).unwrap();
+    let agreement = report(&folder, "agreement.parquet");
+    let count = |name: &str| agreement.column(name).unwrap().u32().unwrap().get(0).unwrap();
     assert_eq!(count("anomalies_a"), count("both") + count("only_a"));
     let training: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("training.json")).unwrap()).unwrap();
     assert_eq!((training["rows_read"].as_u64(), training["entities_trained_on"].as_u64()), (Some(400), Some(200)));
@@ -107,9 +108,10 @@ fn assert_scored_as_on_the_stream(scores: &DataFrame, pipeline: &Pipeline, model
     let (score, cluster) = (named("score"), named("cluster"));
     for row in 0..scores.height() {
         let values: Vec<f64> = features.iter().map(|feature| feature.get(row).unwrap()).collect();
-        let alone = detector.score(&FeatureMatrix::from_values(values.len(), values)).remove(0);
-        assert_eq!(score.f32().unwrap().get(row), Some(alone.score));
-        assert_eq!(cluster.i32().unwrap().get(row), Some(alone.cluster));
+        let batch = detector.score(&FeatureMatrix::from_values(values.len(), values));
+        let alone = batch.iter().next().unwrap();
+        assert_eq!(score.f32().unwrap().get(row), Some(alone.0));
+        assert_eq!(cluster.i32().unwrap().get(row), alone.1);
     }
 }
 

@@ -1,23 +1,32 @@
-//! A model file: `models/<pipeline>/<detector>/model.json`, written by the trainer and read by the scorer.
+//! A model file: `models/<pipeline>/<detector>/model.json`, written by the trainer and read by the scorer; arrays that are
+//! large are in a `weights-<hash>.safetensors` beside it.
 //!
 //! It holds nothing that differs from run to run, so a model's version is the hash of its content. Writing is
 //! atomic: a crash leaves the old file or the new one.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::kmeans::BisectingTree;
-use crate::pipeline::{Algorithm, KSelection, Pipeline};
+use crate::detectors::clusters::Clusters;
+use crate::detectors::{Algorithm, AnyLearned};
+use crate::pipeline::Pipeline;
 use crate::scaler::Scaler;
 use crate::threshold::{Calibration, Threshold};
 
+use files::folder_of;
+pub use files::{StagedFile, write_atomically, write_atomically_with};
+pub use weights::WeightsFile;
+
+mod files;
+mod weights;
+
 /// The version of the format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Why a model file cannot be used.
 #[derive(Debug, Error)]
@@ -66,50 +75,15 @@ pub enum ModelError {
     },
 }
 
-/// The clusters that a detector learned, in scaled features.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Clusters {
-    /// k-means: a centroid a cluster.
-    Centroids(Vec<Cluster>),
-    /// Bisecting k-means: a tree whose leaves are the clusters.
-    Tree(BisectingTree),
-}
-
-/// A cluster of k-means.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cluster {
-    /// Mean of the cluster's training points, scaled: `(n_features)`.
-    pub center: Vec<f32>,
-    /// How many training points it has.
-    pub size: u64,
-}
-
-/// The parameters a detector was trained with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Parameters {
-    /// How k was chosen.
-    pub k: KSelection,
-    /// Restarts.
-    pub n_init: usize,
-    /// Most iterations a restart.
-    pub max_iter: usize,
-    /// Relative tolerance.
-    pub tol: f64,
-}
-
 /// What the training was like.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSummary {
     /// Training rows.
     pub rows: usize,
-    /// Inertia for k = 1, 2, ...; for a fixed k, of that k alone.
-    pub inertia_by_k: Vec<(usize, f64)>,
-    /// The k that was chosen.
-    pub chosen_k: usize,
+    /// How many of them were held out, to set the threshold by.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_out: usize,
     /// Seed of all randomness.
     pub seed: u64,
     /// What computed.
@@ -131,21 +105,68 @@ pub struct Model {
     /// The detector's name.
     pub detector: String,
     /// How it was trained.
-    pub algorithm: Algorithm,
-    /// With which parameters.
-    pub parameters: Parameters,
+    pub parameters: Algorithm,
+    /// Whether it took the place of what the pipeline file asks for, because it was the better one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promoted: bool,
     /// Names of the features, in order.
     pub features: Vec<String>,
     /// How features are scaled.
     pub scaler: Scaler,
+    /// The median of each feature: a value that is normal, as far as one can say without the others.
+    pub typical: Vec<f64>,
     /// What it learned.
-    pub clusters: Clusters,
+    pub learned: AnyLearned,
+    /// Where its large arrays are, when they are in a file beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsFile>,
     /// From which score on an entity is anomalous.
     pub threshold: Threshold,
     /// From scores to p-values.
     pub calibration: Calibration,
+    /// From scores to p-values, for each cluster, where each has a threshold of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibration_by_cluster: Vec<Calibration>,
     /// What the training was like.
     pub training: TrainingSummary,
+}
+
+/// What is written of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFiles {
+    /// `model.json`.
+    pub json: String,
+    /// The file beside it, by name, where there are large arrays.
+    pub weights: Option<(String, Vec<u8>)>,
+}
+
+impl ModelFiles {
+    /// The first 8 hexadecimal digits of the SHA-256 of the content; the weights count by the hash that `model.json` has
+    /// of them.
+    pub fn version(&self) -> String {
+        fingerprint(self.json.as_bytes())[..8].to_owned()
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        (self.json.len() + self.weights.as_ref().map_or(0, |(_, bytes)| bytes.len())) as u64
+    }
+}
+
+/// Removes weights that the model at `path` no longer uses. That they are gone matters to nobody, so neither does a failure.
+pub fn remove_other_weights(path: &Path, keep: Option<&str>) {
+    let Ok(entries) = fs::read_dir(folder_of(path)) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if weights::is_name(name) && Some(name) != keep {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Only the version: read first, because a later format may have any other shape.
@@ -162,28 +183,45 @@ impl Model {
 
     /// The first 8 hexadecimal digits of the SHA-256 of the model's content.
     pub fn version(&self) -> String {
-        fingerprint(self.to_json().as_bytes())[..8].to_owned()
+        self.files().version()
     }
 
-    /// The content of the file.
-    pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a model is plain data with text keys");
-        text.push('\n');
-        text
+    /// The share of calibration scores that are at least `score`, of the entity's cluster where each has its own threshold.
+    pub fn p_value(&self, score: f32, cluster: Option<i32>) -> f64 {
+        let own = cluster.and_then(|cluster| self.calibration_by_cluster.get(usize::try_from(cluster).ok()?));
+        own.unwrap_or(&self.calibration).p_value(score)
     }
 
-    /// Writes the model under `models` and returns the file's path.
+    /// The content of the model's files.
+    pub fn files(&self) -> ModelFiles {
+        let mut model = self.clone();
+        let weights = weights::take(&mut model.learned);
+        model.weights = weights.as_ref().map(|(file, _)| file.clone());
+        let mut json = serde_json::to_string_pretty(&model).expect("a model is plain data with text keys");
+        json.push('\n');
+        ModelFiles { json, weights: weights.map(|(file, bytes)| (file.file, bytes)) }
+    }
+
+    /// Writes the model under `models` and returns the path of its `model.json`.
     ///
     /// # Errors
-    /// [`ModelError::Write`]; the old file, if any, is then still whole.
+    /// [`ModelError::Write`]; the old model, if any, is then still whole.
     pub fn save(&self, models: &Path) -> Result<PathBuf, ModelError> {
         let path = Self::path(models, &self.pipeline, &self.detector);
-        write_atomically(&path, self.to_json().as_bytes())
-            .map_err(|source| ModelError::Write { path: path.clone(), source })?;
+        let ModelFiles { json, weights } = self.files();
+        let write = |path: &Path, bytes: &[u8]| {
+            write_atomically(path, bytes).map_err(|source| ModelError::Write { path: path.to_owned(), source })
+        };
+        // The weights' file has a name of its own, so until model.json is replaced the old model is whole.
+        if let Some((name, bytes)) = &weights {
+            write(&path.with_file_name(name), bytes)?;
+        }
+        write(&path, json.as_bytes())?;
+        remove_other_weights(&path, weights.as_ref().map(|(name, _)| name.as_str()));
         Ok(path)
     }
 
-    /// Reads a model file and checks that it is whole.
+    /// Reads a model file, with the weights beside it, and checks that it is whole.
     ///
     /// # Errors
     /// [`ModelError`] when it is absent, cut short, of another version, or holds values that are not finite.
@@ -197,7 +235,10 @@ impl Model {
                 format!("its format version is {found} and this program reads {FORMAT_VERSION}; train it again");
             return Err(ModelError::Unfit { path: path.to_owned(), problem });
         }
-        let model: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let mut model: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if let Some(file) = model.weights.take() {
+            weights::give_back(&mut model.learned, &file, path).map_err(damaged)?;
+        }
         model.check().map_err(damaged)?;
         Ok(model)
     }
@@ -233,7 +274,8 @@ impl Model {
             ));
         }
         match pipeline.detectors.iter().find(|spec| spec.name == detector) {
-            Some(spec) if spec.algorithm == self.algorithm => Ok(()),
+            Some(_) if self.promoted => Ok(()),
+            Some(spec) if spec.algorithm.name() == self.parameters.name() => Ok(()),
             _ => Err(format!("pipeline `{}` asks `{detector}` for another algorithm; train it again", pipeline.name)),
         }
     }
@@ -248,43 +290,35 @@ impl Model {
         if !finite(&scaler.center) || !finite(&scaler.scale) || scaler.scale.iter().any(|&scale| scale <= 0.0) {
             return Err("its scaler holds a value that is not finite or a scale that is not above 0".into());
         }
-        let centers: Vec<&[f32]> = match &self.clusters {
-            Clusters::Centroids(clusters) => clusters.iter().map(|cluster| cluster.center.as_slice()).collect(),
-            Clusters::Tree(tree) => tree.nodes.iter().map(|node| node.center.as_slice()).collect(),
-        };
-        if centers.is_empty() || centers.iter().any(|center| center.len() != n_features) {
-            return Err(format!("its clusters are not {n_features} features wide"));
+        if self.typical.len() != n_features || !finite(&self.typical) {
+            return Err(format!("its typical values are not {n_features} finite numbers"));
         }
-        if centers.iter().any(|center| center.iter().any(|value| !value.is_finite()))
-            || !self.threshold.value.is_finite()
-        {
-            return Err("a centre or the threshold is not finite".into());
+        if self.learned.algorithm() != self.parameters.name() {
+            return Err("what it learned is another algorithm's".into());
         }
-        if let Clusters::Tree(tree) = &self.clusters {
-            check_tree(tree)?;
+        self.learned.check(n_features)?;
+        let thresholds = std::iter::once(self.threshold.value).chain(self.threshold.by_cluster.iter().copied());
+        if !thresholds.into_iter().all(f32::is_finite) {
+            return Err("a threshold is not finite".into());
         }
-        match (self.algorithm, &self.clusters) {
-            (Algorithm::KMeans, Clusters::Centroids(_)) | (Algorithm::BisectingKmeans, Clusters::Tree(_)) => {}
-            _ => return Err("its clusters are another algorithm's".into()),
+        let n_clusters = self.learned.clusters().map_or(0, Clusters::n_clusters);
+        let by_cluster = [self.threshold.by_cluster.len(), self.calibration_by_cluster.len()];
+        if by_cluster != [0, 0] && by_cluster != [n_clusters, n_clusters] {
+            return Err(format!("its thresholds by cluster are not for {n_clusters} clusters"));
         }
-        let calibration = &self.calibration;
-        let rising = calibration.scores.is_sorted() && calibration.at_least.is_sorted_by(|a, b| a > b);
-        if calibration.scores.len() != calibration.at_least.len()
-            || !rising
-            || calibration.at_least.last().is_some_and(|&n| n == 0)
-        {
-            return Err("its calibration is not a list of rising scores".into());
-        }
-        Ok(())
+        std::iter::once(&self.calibration).chain(&self.calibration_by_cluster).try_for_each(check_calibration)
     }
 }
 
-/// Children come after their parents, so every descent ends at a leaf.
-fn check_tree(tree: &BisectingTree) -> Result<(), String> {
-    let sound = |(index, node): (usize, &crate::kmeans::TreeNode)| {
-        node.children.is_none_or(|(left, right)| left > index && right > left && right < tree.nodes.len())
-    };
-    if tree.nodes.iter().enumerate().all(sound) { Ok(()) } else { Err("its tree has a link that leads nowhere".into()) }
+fn check_calibration(calibration: &Calibration) -> Result<(), String> {
+    let rising = calibration.scores.is_sorted() && calibration.at_least.is_sorted_by(|a, b| a > b);
+    if calibration.scores.len() != calibration.at_least.len()
+        || !rising
+        || calibration.at_least.last().is_some_and(|&n| n == 0)
+    {
+        return Err("its calibration is not a list of rising scores".into());
+    }
+    Ok(())
 }
 
 /// SHA-256 in hexadecimal.
@@ -306,67 +340,4 @@ pub fn fingerprint_of_numbers(numbers: &[f64]) -> String {
 
 fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Writes a file through a temporary one beside it, which is synced and then renamed; folders are made.
-///
-/// # Errors
-/// The first that occurs; the temporary file is removed and an old file stays as it was.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_atomically_with(path, |file| file.write_all(bytes))
-}
-
-/// As [`write_atomically`], for content that is produced as it is written.
-///
-/// # Errors
-/// The first that occurs, of `write` too.
-pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    StagedFile::write(path, write)?.publish()
-}
-
-/// A file that is written and synced beside its place, and not there yet; dropped, it leaves no trace.
-#[derive(Debug)]
-pub struct StagedFile {
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
-impl StagedFile {
-    /// Writes the temporary file; folders are made.
-    ///
-    /// # Errors
-    /// The first that occurs, of `write` too; the temporary file is then removed.
-    pub fn write(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Self> {
-        let folder = folder_of(path);
-        fs::create_dir_all(folder)?;
-        let name =
-            path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "this is not a file's name"))?;
-        let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-        let staged = Self { temporary, path: path.to_owned() };
-        let mut file = File::create(&staged.temporary)?;
-        write(&mut file)?;
-        file.sync_all()?;
-        Ok(staged)
-    }
-
-    /// Moves the file to its place, where an old one goes.
-    ///
-    /// # Errors
-    /// The first that occurs; the old file then stays as it was.
-    pub fn publish(self) -> io::Result<()> {
-        fs::rename(&self.temporary, &self.path)?;
-        // The rename itself is on disk only once the folder is.
-        File::open(folder_of(&self.path))?.sync_all()
-    }
-}
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        // Once it was moved there is nothing to remove, and that is as it should be.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,0 +1,223 @@
+//! What holds for every detector that is trained, whatever its algorithm: a row's score is its own, a model that was saved
+//! is the one that was fitted, and a GPU finds what the CPU finds.
+//!
+//! `cargo test -p shared -p trainer --test detectors -- --nocapture` shows the largest differences.
+
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use shared::detectors::{Algorithm, AnyLearned, Context, Explanation, Scores, leave_one_feature_out};
+use shared::device::{ChosenDevice, DeviceRequest, choose};
+use shared::matrix::{FeatureMatrix, Matrix};
+use shared::model::{FORMAT_VERSION, Model, TrainingSummary};
+use shared::pipeline::ThresholdPolicy;
+use shared::scaler::{Scaler, Scaling};
+use shared::threshold::{Calibration, Threshold};
+
+const N_FEATURES: usize = 6;
+
+/// Two clouds of normal rows, the one wide and the other narrow, with features that go together; every 40th row is odd. One
+/// feature is constant, as some always is.
+fn rows(n_samples: usize, seed: u64) -> Matrix {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut values = Vec::with_capacity(n_samples * N_FEATURES);
+    for index in 0..n_samples {
+        let (center, width) = if random.random_bool(0.3) { (4.0, 0.3) } else { (0.0, 1.0) };
+        let mut noise = || (0..6).map(|_| random.random_range(-1.0..1.0f32)).sum::<f32>() / 1.4;
+        let first = center + width * noise();
+        let odd = if index % 40 == 7 { 6.0 * noise() } else { 0.0 };
+        values.extend([first, first * 0.5 + 0.2 * noise() + odd, -center + noise(), noise() + odd, noise().exp(), 3.0]);
+    }
+    Matrix::from_values(N_FEATURES, values)
+}
+
+fn cpu() -> ChosenDevice {
+    choose(DeviceRequest::Cpu).unwrap()
+}
+
+fn fit(algorithm: &Algorithm, x: &Matrix, device: &ChosenDevice) -> AnyLearned {
+    let context = Context { device: &device.device, seed: 42, max_state_bytes: None, on_step: &|| {} };
+    algorithm.fit(x, &context).unwrap()
+}
+
+fn all() -> impl Iterator<Item = Algorithm> {
+    Algorithm::NAMES.iter().map(|name| Algorithm::by_name(name).unwrap())
+}
+
+fn score(learned: &AnyLearned, x: &Matrix, device: &ChosenDevice) -> Scores {
+    let scores = learned.on_device(&device.device).score(x);
+    assert_eq!(scores.values.len(), x.n_samples());
+    assert!(scores.values.iter().all(|score| score.is_finite()), "{}", learned.algorithm());
+    scores
+}
+
+/// The largest difference, relative to how far scores are apart.
+fn largest_difference(a: &Scores, b: &Scores) -> f64 {
+    let spread = a.values.iter().fold((f32::MAX, f32::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+    let spread = f64::from(spread.1 - spread.0).max(1e-30);
+    a.values.iter().zip(&b.values).map(|(a, b)| f64::from((a - b).abs()) / spread).fold(0.0, f64::max)
+}
+
+#[test]
+fn a_row_has_the_same_score_alone_and_among_others() {
+    let (x, new, device) = (rows(1500, 1), rows(300, 2), cpu());
+    for algorithm in all() {
+        let learned = fit(&algorithm, &x, &device);
+        for rows in [&x.first_rows(300), &new] {
+            let scorer = learned.on_device(&device.device);
+            let together = scorer.score(rows);
+            let alone = rows.rows().map(|row| scorer.score(&Matrix::from_values(N_FEATURES, row.to_vec())).values[0]);
+            let alone = Scores { values: alone.collect(), clusters: None };
+            println!(
+                "{}: batch and one by one differ by {:e}",
+                algorithm.name(),
+                largest_difference(&together, &alone)
+            );
+            assert_eq!(together.values, alone.values, "{}", algorithm.name());
+        }
+    }
+}
+
+fn model(algorithm: &Algorithm, learned: AnyLearned) -> Model {
+    let features = FeatureMatrix::from_values(N_FEATURES, vec![0.0; N_FEATURES]);
+    let policy = ThresholdPolicy::Quantile(0.99);
+    Model {
+        format_version: FORMAT_VERSION,
+        pipeline: "any".into(),
+        detector: algorithm.name().into(),
+        parameters: algorithm.clone(),
+        promoted: false,
+        features: (0..N_FEATURES).map(|index| format!("f{index}")).collect(),
+        scaler: Scaler::fit(Scaling::None, &features),
+        typical: vec![0.0; N_FEATURES],
+        learned,
+        weights: None,
+        threshold: Threshold { policy, value: 1.0, by_cluster: Vec::new() },
+        calibration: Calibration::fit(&[]),
+        calibration_by_cluster: Vec::new(),
+        training: TrainingSummary {
+            rows: 1500,
+            held_out: 0,
+            seed: 42,
+            device: "cpu".into(),
+            anomalies: 0,
+            data_fingerprint: String::new(),
+        },
+    }
+}
+
+#[test]
+fn a_model_that_was_saved_is_the_one_that_was_fitted() {
+    let (x, device, folder) = (rows(1500, 1), cpu(), tempfile::tempdir().unwrap());
+    for algorithm in all() {
+        let fresh = model(&algorithm, fit(&algorithm, &x, &device));
+        let path = fresh.save(folder.path()).unwrap();
+        let loaded = Model::read(&path).unwrap();
+        assert!(loaded == fresh, "{}", algorithm.name());
+        assert_eq!(loaded.version(), fresh.version());
+        let (fresh, loaded) = (score(&fresh.learned, &x, &device), score(&loaded.learned, &x, &device));
+        println!("{}: saved and fresh differ by {:e}", algorithm.name(), largest_difference(&fresh, &loaded));
+        assert_eq!(fresh, loaded, "{}", algorithm.name());
+        if let Some(weights) = weights_beside(&path) {
+            refuses_other_weights(&path, &weights);
+        }
+    }
+}
+
+fn weights_beside(path: &Path) -> Option<std::path::PathBuf> {
+    let files = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let mut weights: Vec<_> =
+        files.filter(|file| file.extension().is_some_and(|ending| ending == "safetensors")).collect();
+    assert!(weights.len() <= 1, "{weights:?}");
+    weights.pop()
+}
+
+/// Weights that were cut short, changed or lost are found out.
+fn refuses_other_weights(model: &Path, weights: &Path) {
+    let whole = std::fs::read(weights).unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for bytes in [&whole[..whole.len() / 2], &changed] {
+        std::fs::write(weights, bytes).unwrap();
+        let error = Model::read(model).unwrap_err().to_string();
+        assert!(error.contains("is damaged") && error.contains("is not what was written"), "{error}");
+    }
+    std::fs::remove_file(weights).unwrap();
+    let error = Model::read(model).unwrap_err().to_string();
+    assert!(error.contains("is damaged") && error.contains("cannot be read"), "{error}");
+}
+
+#[test]
+fn the_same_rows_and_seed_give_the_same_model() {
+    let (x, device) = (rows(800, 1), cpu());
+    for algorithm in all() {
+        let models = [1, 2].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| fit(&algorithm, &x, &device))
+        });
+        assert!(models[0] == models[1], "{}", algorithm.name());
+    }
+}
+
+#[test]
+fn a_gpu_finds_what_the_cpu_finds() {
+    let gpu = match choose(DeviceRequest::Software) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            assert!(std::env::var_os("ATALAYA_REQUIRE_SOFTWARE_GPU").is_none(), "{error}");
+            eprintln!("not tested: {error}");
+            return;
+        }
+    };
+    let (x, new, device) = (rows(1200, 1), rows(300, 2), cpu());
+    for algorithm in all() {
+        let learned = fit(&algorithm, &x, &device);
+        let (on_cpu, on_gpu) = (score(&learned, &new, &device), score(&learned, &new, &gpu));
+        let difference = largest_difference(&on_cpu, &on_gpu);
+        println!("{}: CPU and GPU differ by {difference:e}", algorithm.name());
+        assert!(difference < 1e-4, "{}: {difference:e}", algorithm.name());
+        assert_eq!(on_cpu.clusters, on_gpu.clusters, "{}", algorithm.name());
+    }
+}
+
+/// Odd rows have to look odd, or something is upside down.
+#[test]
+fn odd_rows_have_higher_scores() {
+    let (x, device) = (rows(1500, 1), cpu());
+    for algorithm in all() {
+        let scores = score(&fit(&algorithm, &x, &device), &x, &device).values;
+        let (odd, normal): (Vec<_>, Vec<_>) = scores.iter().enumerate().partition(|(index, _)| index % 40 == 7);
+        let beaten = |odd: f32| normal.iter().filter(|(_, score)| **score < odd).count() as f64;
+        let auc = odd.iter().map(|(_, score)| beaten(**score)).sum::<f64>() / (odd.len() * normal.len()) as f64;
+        println!("{}: ROC AUC {auc:.3}", algorithm.name());
+        assert!(auc > 0.7, "{}: {auc}", algorithm.name());
+    }
+}
+
+#[test]
+fn explanations_add_up_or_say_that_they_are_approximate() {
+    let (x, device) = (rows(1500, 1), cpu());
+    let rows = x.first_rows(200);
+    let typical = vec![0.0; N_FEATURES];
+    for algorithm in all() {
+        let scorer = fit(&algorithm, &x, &device).on_device(&device.device);
+        let scores = scorer.score(&rows);
+        let check = |explanations: Vec<Explanation>, is_approximate: bool| {
+            assert_eq!(explanations.len(), 200, "{}", algorithm.name());
+            for (explanation, &score) in explanations.iter().zip(&scores.values) {
+                assert_eq!(explanation.contributions.len(), N_FEATURES);
+                assert!(explanation.contributions.iter().chain(&explanation.expected).all(|value| value.is_finite()));
+                assert_eq!(explanation.is_approximate, is_approximate, "{}", algorithm.name());
+                let total: f32 = explanation.contributions.iter().sum();
+                let adds_up = (total - score).abs() <= 1e-3 * score.abs().max(1e-2);
+                assert!(is_approximate || adds_up, "{}: {total} is not {score}", algorithm.name());
+            }
+        };
+        match scorer.explain(&rows, &scores) {
+            Some(explanations) if explanations.iter().all(|it| !it.is_approximate) => check(explanations, false),
+            Some(explanations) => check(explanations, true),
+            None => check(leave_one_feature_out(&*scorer, &rows, &scores, &typical), true),
+        }
+    }
+}
