@@ -50,8 +50,8 @@ WHAT THE TABLE SHOWS
 
 FILES
   DIR/comparison.parquet, .json   one row, or one object, a detector: all of the above and more
-  DIR/scores.parquet              every scored row: its label and each detector's score, threshold and verdict
-  DIR/agreement.parquet           each pair of detectors: rank correlation, what both report, McNemar's test
+  DIR/comparison_scores.parquet   every scored row: its label and each detector's score, threshold and verdict
+  DIR/comparison_agreement.parquet each pair of detectors: rank correlation, what both report, McNemar's test
 
 EXIT STATUS
   0  every file is written; a detector that could not take part has a row that says why
@@ -166,9 +166,9 @@ pub struct DataArgs {
     #[arg(long, value_name = "ROWS", default_value = "all")]
     pub fit_on: FitOn,
 
-    /// How features are scaled; detectors of the pipeline file keep what it says
-    #[arg(long, value_name = "S", default_value = "standard")]
-    pub scaling: ScalingName,
+    /// How features are scaled for detectors that are not of the pipeline file; without it, as is best for each
+    #[arg(long, value_name = "S")]
+    pub scaling: Option<ScalingName>,
 
     /// What becomes of missing values: the statistic is that of the rows that are fitted on
     #[arg(long, value_name = "RULE", default_value = "median")]
@@ -187,7 +187,7 @@ pub struct MeasuringArgs {
     #[arg(long, value_name = "Q", value_parser = between_zero_and_one, conflicts_with = "false_alarm_rate")]
     pub quantile: Option<f64>,
 
-    /// The threshold: the score that at most this share of normal rows exceeds
+    /// The threshold: the score that a normal row exceeds with at most this probability, by rows that are held out
     #[arg(long, value_name = "R", value_parser = between_zero_and_one)]
     pub false_alarm_rate: Option<f64>,
 

@@ -17,8 +17,10 @@ pub struct Contender {
 
 /// What was learned, ready to score.
 pub struct Fitted {
-    /// Bytes of the model.
+    /// Bytes of what was learned, as a model file holds it.
     pub bytes: u64,
+    /// How many clusters there are, where the detector looks for some.
+    pub n_clusters: Option<usize>,
     /// The detector.
     pub detector: Box<dyn Score>,
 }

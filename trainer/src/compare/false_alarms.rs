@@ -6,6 +6,8 @@
 //! which are like those of the second, at most the asked share exceeds it, on average.
 
 use shared::matrix::FeatureMatrix;
+use shared::pipeline::DetectorSpec;
+use shared::threshold::{Threshold, ThresholdPolicy};
 
 use super::contenders::Contender;
 use super::run::{Clock, Data, Runner, Scaled, score};
@@ -65,7 +67,7 @@ impl ThreeParts {
         let bar = runner.progress.steps("false alarms", contenders.len() as u64);
         let mut scaled: Option<Scaled> = None;
         let of_contender = |contender: &Contender| {
-            let scaled = Scaled::renew(&mut scaled, contender.spec.scaling, &data);
+            let scaled = Scaled::renew(&mut scaled, &plain(contender), &data, runner.seed);
             let outcome = runner.on_a_device(|runner| realised(runner, contender, scaled, n_calibration));
             bar.inc(1);
             FalseAlarms { name: contender.spec.name.clone(), outcome }
@@ -84,55 +86,22 @@ fn realised(
 ) -> Result<Vec<Realised>, String> {
     let (fitted, _) = runner.fit(contender, &scaled.fit, runner.seed)?;
     let rows = scaled.scored();
-    let scores = score(&*fitted.detector, rows, &mut Clock::new(rows.n_samples(), runner.max_seconds))?;
+    let scores = score(&*fitted.detector, rows, &mut Clock::new(rows.n_samples(), runner.max_seconds))?.values;
     let (calibration, held_out) = scores.split_at(n_calibration);
-    let mut sorted = calibration.to_vec();
-    sorted.sort_by(f32::total_cmp);
     let of_rate = |asked| {
-        let threshold = conformal_threshold(&sorted, asked);
-        let is_alarm = |score: &&f32| threshold.is_some_and(|threshold| **score > threshold);
-        let false_alarms = held_out.iter().filter(is_alarm).count() as u64;
-        Realised { asked, threshold, false_alarms, n_normal: held_out.len() as u64 }
+        let threshold = Threshold::fit(ThresholdPolicy::FalseAlarmRate(asked), calibration).ok();
+        let is_alarm = |score: &&f32| threshold.as_ref().is_some_and(|threshold| threshold.is_exceeded(**score, None));
+        Realised {
+            asked,
+            false_alarms: held_out.iter().filter(is_alarm).count() as u64,
+            n_normal: held_out.len() as u64,
+            threshold: threshold.map(|threshold| threshold.value),
+        }
     };
     Ok(ASKED.map(of_rate).to_vec())
 }
 
-/// The smallest of the sorted scores that a new normal row exceeds with a probability of at most `rate`; none where there
-/// are too few scores for any of them to be that.
-fn conformal_threshold(sorted: &[f32], rate: f64) -> Option<f32> {
-    let rank = ((1.0 - rate) * (sorted.len() + 1) as f64 - 1e-9).ceil() as usize;
-    sorted.get(rank.checked_sub(1)?).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_rate_takes_enough_scores() {
-        let scores: Vec<f32> = (1..=999).map(|score| score as f32).collect();
-        assert_eq!(conformal_threshold(&scores, 0.001), Some(999.0));
-        assert_eq!(conformal_threshold(&scores[..998], 0.001), None);
-        assert_eq!(conformal_threshold(&scores, 0.05), Some(950.0));
-        assert_eq!(conformal_threshold(&[], 0.05), None);
-    }
-
-    proptest! {
-        /// Of n + 1 rows each is as likely to be the new one: so many of them must not exceed what the others set.
-        #[test]
-        fn the_promise_holds_for_every_set_of_rows(
-            scores in proptest::collection::vec(0..30i32, 2..80), rate in 0.02..0.5f64
-        ) {
-            let scores: Vec<f32> = scores.into_iter().map(|score| score as f32).collect();
-            let exceeds = |new: usize| {
-                let mut others: Vec<f32> = scores.clone();
-                others.remove(new);
-                others.sort_by(f32::total_cmp);
-                conformal_threshold(&others, rate).is_some_and(|threshold| scores[new] > threshold)
-            };
-            let alarms = (0..scores.len()).filter(|&new| exceeds(new)).count();
-            prop_assert!(alarms as f64 <= rate * scores.len() as f64 + 1e-6, "{alarms} of {}", scores.len());
-        }
-    }
+/// The contender as if its own threshold held nothing out: what thresholds are set on here is held out already.
+fn plain(contender: &Contender) -> DetectorSpec {
+    DetectorSpec { threshold: ThresholdPolicy::Top(1), ..contender.spec.clone() }
 }

@@ -38,7 +38,7 @@ const FIELDS: [Field; 34] = [
     ("f1_high", |m| Some(m.labelled?.intervals.f1.high)),
     ("precision_at_n", |m| Some(m.labelled?.precision_at_n)),
     ("false_alarm_rate", |m| Some(m.labelled?.at_threshold.false_alarm_rate())),
-    ("threshold", |m| Some(f64::from(m.threshold))),
+    ("threshold", |m| Some(f64::from(m.threshold.value))),
     ("reported", |m| Some(m.n_reported() as f64)),
     ("agreement", |m| m.agreement),
     ("overlap", |m| m.overlap),
@@ -63,11 +63,12 @@ impl Comparison {
     /// # Errors
     /// When Polars or JSON cannot make one.
     pub fn add_files<'a>(&'a self, folder: &Path, output: &mut Output<'a>) -> anyhow::Result<()> {
-        output
-            .add_written(folder.join("scores.parquet"), move |file| self.write_scores(file).map_err(io::Error::other));
-        output.add(folder.join("agreement.parquet"), parquet(self.agreement()?)?);
+        output.add_written(folder.join("comparison_scores.parquet"), move |file| {
+            self.write_scores(file).map_err(io::Error::other)
+        });
+        output.add(folder.join("comparison_agreement.parquet"), parquet(self.agreement()?)?);
         if !self.false_alarms.is_empty() {
-            output.add(folder.join("false_alarms.parquet"), parquet(self.false_alarms_frame()?)?);
+            output.add(folder.join("comparison_false_alarms.parquet"), parquet(self.false_alarms_frame()?)?);
         }
         output.add(folder.join("comparison.parquet"), parquet(self.frame()?)?);
         let mut text = serde_json::to_vec_pretty(&self.objects())?;
@@ -185,9 +186,10 @@ impl Comparison {
             let Ok(measured) = &entry.outcome else { continue };
             let named = |what: &str| PlSmallStr::from_string(format!("{}_{what}", entry.name));
             let scores = &measured.scores[of.clone()];
-            let reported: Vec<bool> = scores.iter().map(|score| *score > measured.threshold).collect();
+            let thresholds: Vec<f32> = of.clone().map(|row| measured.threshold_of(row)).collect();
+            let reported: Vec<bool> = scores.iter().zip(&thresholds).map(|(score, limit)| score > limit).collect();
             columns.push(Column::new(named("score"), scores));
-            columns.push(Column::new(named("threshold"), vec![measured.threshold; scores.len()]));
+            columns.push(Column::new(named("threshold"), thresholds));
             columns.push(Column::new(named("anomalous"), reported));
         }
         DataFrame::new_infer_height(columns)

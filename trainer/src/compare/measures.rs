@@ -2,6 +2,7 @@
 
 use shared::evaluation::{Bootstrap, Confusion, EvaluationError, Intervals, Ranking, average_ranks, mcnemar, pearson};
 use shared::evaluation::{McNemar, Overlap};
+use shared::threshold::Threshold;
 
 use super::injected::SyntheticMeasures;
 
@@ -23,8 +24,10 @@ pub struct Entry {
 pub struct Measured {
     /// Its score of each row: `(n_test)`.
     pub scores: Vec<f32>,
-    /// A row is reported when its score is strictly above.
-    pub threshold: f32,
+    /// The cluster of each row, where each cluster has a threshold of its own: `(n_test)`.
+    pub clusters: Option<Vec<i32>>,
+    /// From which score on a row is reported.
+    pub threshold: Threshold,
     /// Seconds of the fit.
     pub fit_seconds: f64,
     /// Seconds of scoring all that was scored.
@@ -61,18 +64,18 @@ pub struct Labelled {
 }
 
 impl Labelled {
-    /// Measures scores `(n_samples)` beside labels `(n_samples)`.
+    /// Measures scores `(n_samples)`, and what of it is reported, beside labels `(n_samples)`.
     ///
     /// # Errors
     /// When there are not rows of both kinds.
     pub fn new(
         scores: &[f32],
+        reported: impl Iterator<Item = bool>,
         labels: &[bool],
-        threshold: f32,
         bootstrap: &Bootstrap,
     ) -> Result<Self, EvaluationError> {
         let ranking = Ranking::new(scores, labels)?;
-        let at_threshold = Confusion::of(scores.iter().zip(labels).map(|(score, label)| (*score > threshold, *label)));
+        let at_threshold = Confusion::of(reported.zip(labels.iter().copied()));
         Ok(Self {
             roc_auc: ranking.roc_auc(),
             average_precision: ranking.average_precision(),
@@ -86,7 +89,12 @@ impl Labelled {
 impl Measured {
     /// Whether each row is reported: `(n_test)`.
     pub fn reported(&self) -> impl Iterator<Item = bool> {
-        self.scores.iter().map(|score| *score > self.threshold)
+        (0..self.scores.len()).map(|row| self.scores[row] > self.threshold_of(row))
+    }
+
+    /// The threshold that a row's score is held to.
+    pub fn threshold_of(&self, row: usize) -> f32 {
+        self.threshold.of_cluster(self.clusters.as_ref().map(|clusters| clusters[row]))
     }
 
     /// How many rows are reported.

@@ -135,14 +135,15 @@ impl Settings {
         let (source, folder) = match &args.pipeline {
             Some(pipeline) => {
                 let settings = of_pipeline(pipeline, args, budget)?;
-                let folder = args.models.join(&settings.pipeline.name).join("reports").join("comparison");
+                let folder = args.models.join(&settings.pipeline.name).join("reports");
                 (Source::Pipeline(settings), folder)
             }
             None => (Source::Table(table_options(args)?), PathBuf::from("comparison")),
         };
         let pipeline = source.pipeline();
-        let threshold = args.measuring.quantile.map(ThresholdPolicy::Quantile);
-        let scaling = Scaling::from(args.data.scaling);
+        let quantile = args.measuring.quantile.map(ThresholdPolicy::Quantile);
+        let threshold = args.measuring.false_alarm_rate.map(ThresholdPolicy::FalseAlarmRate).or(quantile);
+        let scaling = args.data.scaling.map(Scaling::from);
         let contenders = selection::contenders(pipeline.map(AsRef::as_ref), &args.detectors, scaling, threshold)?;
         if let (Some(name), Some(pipeline)) = (&args.promote, pipeline) {
             promote::target(pipeline, name)?;
@@ -265,6 +266,7 @@ impl Settings {
             key_bytes: comparison.keys.as_ref().map_or(0, Keys::text_bytes) as u64,
             n_features: rows.n_features() as u64,
             n_detectors: 1,
+            rows_in_memory: !winner.algorithm.streams_rows(),
         })?;
         let how = (&comparison.device, self.args.seed, plan);
         promote::add_model(pipeline, (target, winner), rows, how, &self.args.models, output).map(Some)

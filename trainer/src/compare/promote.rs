@@ -45,11 +45,12 @@ pub fn add_model(
         name: target.name.clone(),
         topic: target.topic.clone(),
         threshold: target.threshold,
+        calibration_share: target.calibration_share,
         ..winner.clone()
     };
     let set = TrainingSet::new(pipeline, rows, device, seed, plan);
     let trained = set.score(set.fit(&spec, &|| {})?)?;
-    let path = Model::path(models, &pipeline.name, &spec.name);
-    output.add(path.clone(), trained.model.to_json().into_bytes());
-    Ok(path)
+    let model = Model { promoted: true, ..trained.model };
+    output.add_model(models, &model);
+    Ok(Model::path(models, &pipeline.name, &spec.name))
 }

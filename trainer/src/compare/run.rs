@@ -2,17 +2,18 @@
 
 use std::time::Instant;
 
-use shared::detectors::{Context, Score};
+use shared::detectors::{Context, Score, Scores};
 use shared::device::{self, ChosenDevice};
 use shared::evaluation::{Bootstrap, spearman};
 use shared::matrix::{FeatureMatrix, Matrix};
-use shared::pipeline::Scaling;
+use shared::pipeline::{DetectorSpec, Scaling};
 use shared::scaler::Scaler;
-use shared::threshold::Threshold;
+use shared::threshold::{Threshold, held_out};
 
 use super::contenders::{Contender, Fitted};
 use super::injected::Synthetic;
 use super::measures::{Entry, Labelled, Measured, mean, thinned};
+use super::split::gather;
 use crate::numbers::grouped;
 use crate::progress::Progress;
 
@@ -66,30 +67,47 @@ pub struct Runner<'a> {
 
 /// Rows scaled in one way.
 pub(super) struct Scaled {
-    method: Scaling,
+    way: Way,
     pub(super) fit: Matrix,
+    /// What was held out of the fit, and of the scaler, to set a threshold on.
+    held_out: Option<Matrix>,
     test: Option<Matrix>,
     synthetic: Option<Matrix>,
 }
 
+/// How rows are scaled, and which share of those that are fitted on is held out, when any is.
+type Way = (Scaling, Option<f64>);
+
 impl Scaled {
-    fn new(method: Scaling, data: &Data) -> Self {
-        let scaler = Scaler::fit(method, &data.fit);
+    fn new((method, share): Way, data: &Data, seed: u64) -> Self {
+        let is_out = share.map(|share| held_out(data.fit.n_samples(), share, seed));
+        let rows = |wanted: bool| {
+            let rows = 0..data.fit.n_samples() as u32;
+            let is_wanted = |row: &u32| is_out.as_ref().is_some_and(|is_out| is_out[*row as usize] == wanted);
+            is_out.as_ref().map(|_| gather(&data.fit, &rows.filter(is_wanted).collect::<Vec<u32>>()))
+        };
+        let (kept, out) = (rows(false), rows(true));
+        let fit = kept.as_ref().unwrap_or(&data.fit);
+        let scaler = Scaler::fit(method, fit);
+        // What is scored is what is fitted on, unless some of that was held out.
+        let test = data.test.as_ref().or(kept.as_ref().map(|_| &data.fit));
         Self {
-            method,
-            fit: scaler.transform(&data.fit),
-            test: data.test.as_ref().map(|test| scaler.transform(test)),
+            way: (method, share),
+            fit: scaler.transform(fit),
+            held_out: out.map(|out| scaler.transform(&out)),
+            test: test.map(|test| scaler.transform(test)),
             synthetic: data.synthetic.as_ref().map(|synthetic| scaler.transform(&synthetic.rows)),
         }
     }
 
-    /// Scales in this way, unless that was the last one.
-    pub(super) fn renew<'a>(last: &'a mut Option<Self>, method: Scaling, data: &Data) -> &'a Self {
-        if last.as_ref().is_some_and(|scaled| scaled.method != method) {
+    /// Scales for this detector, unless that is how it was done last.
+    pub(super) fn renew<'a>(last: &'a mut Option<Self>, spec: &DetectorSpec, data: &Data, seed: u64) -> &'a Self {
+        let way = (spec.scaling, spec.threshold.needs_calibration().then_some(spec.calibration_share));
+        if last.as_ref().is_some_and(|scaled| scaled.way != way) {
             // What was scaled in another way goes before there is more.
             *last = None;
         }
-        last.get_or_insert_with(|| Self::new(method, data))
+        last.get_or_insert_with(|| Self::new(way, data, seed))
     }
 
     /// What is scored.
@@ -105,7 +123,7 @@ impl Runner<'_> {
         let mut scaled: Option<Scaled> = None;
         let measure = |contender: &Contender| {
             bar.set_message(contender.spec.name.clone());
-            let scaled = Scaled::renew(&mut scaled, contender.spec.scaling, data);
+            let scaled = Scaled::renew(&mut scaled, &contender.spec, data, self.seed);
             let outcome = self.on_a_device(|runner| runner.measure(contender, scaled, data));
             bar.inc(1);
             Entry { name: contender.spec.name.clone(), outcome }
@@ -129,19 +147,21 @@ impl Runner<'_> {
 
     fn measure(&self, contender: &Contender, scaled: &Scaled, data: &Data) -> Result<Measured, String> {
         let (fitted, fit_seconds) = self.fit(contender, &scaled.fit, self.seed)?;
-        let parts = [scaled.test.as_ref(), Some(&scaled.fit), scaled.synthetic.as_ref()];
+        let calibration = scaled.held_out.as_ref().unwrap_or(&scaled.fit);
+        let parts = [Some(calibration), scaled.test.as_ref(), scaled.synthetic.as_ref()];
         let n_scored = parts.iter().flatten().map(|rows| rows.n_samples()).sum();
         let mut clock = Clock::new(n_scored, self.max_seconds);
-        let of_fit = score(&*fitted.detector, &scaled.fit, &mut clock)?;
-        let threshold = Threshold::fit(contender.spec.threshold, &of_fit).map_err(|error| error.to_string())?.value;
-        let scores = match &scaled.test {
+        let calibration = score(&*fitted.detector, calibration, &mut clock)?;
+        let threshold = threshold(&contender.spec, &fitted, &calibration)?;
+        let Scores { values: scores, clusters } = match &scaled.test {
             Some(test) => score(&*fitted.detector, test, &mut clock)?,
-            None => of_fit,
+            None => calibration,
         };
         let made = scaled.synthetic.as_ref().map(|made| score(&*fitted.detector, made, &mut clock)).transpose()?;
-        let synthetic = data.synthetic.as_ref().zip(made);
-        let labelled = data.labels.as_ref().map(|labels| Labelled::new(&scores, labels, threshold, &self.bootstrap));
-        Ok(Measured {
+        let stability = if self.stability { self.stability(contender, scaled, &scores)? } else { None };
+        let mut measured = Measured {
+            scores,
+            clusters: clusters.filter(|_| !threshold.by_cluster.is_empty()),
             threshold,
             fit_seconds,
             score_seconds: clock.seconds,
@@ -149,14 +169,19 @@ impl Runner<'_> {
             model_bytes: fitted.bytes,
             agreement: None,
             overlap: None,
-            stability: if self.stability { self.stability(contender, scaled, &scores)? } else { None },
-            labelled: labelled.transpose().map_err(|error| error.to_string())?,
-            synthetic: synthetic
-                .map(|(synthetic, made)| synthetic.measure(&scores, &made))
-                .transpose()
-                .map_err(|error| error.to_string())?,
-            scores,
-        })
+            stability,
+            labelled: None,
+            synthetic: None,
+        };
+        if let Some(labels) = &data.labels {
+            let labelled = Labelled::new(&measured.scores, measured.reported(), labels, &self.bootstrap);
+            measured.labelled = Some(labelled.map_err(|error| error.to_string())?);
+        }
+        if let (Some(synthetic), Some(made)) = (&data.synthetic, made) {
+            let found = synthetic.measure(&measured.scores, &made.values);
+            measured.synthetic = Some(found.map_err(|error| error.to_string())?);
+        }
+        Ok(measured)
     }
 
     /// Fits, and says how many seconds it took.
@@ -175,7 +200,8 @@ impl Runner<'_> {
         for more in 1..=MORE_SEEDS {
             let (other, _) = self.fit(contender, &scaled.fit, self.seed.wrapping_add(more))?;
             let mut clock = Clock::new(rows.n_samples(), self.max_seconds);
-            correlations.extend(spearman(&scores, &thinned(&score(&*other.detector, rows, &mut clock)?)));
+            let others = score(&*other.detector, rows, &mut clock)?.values;
+            correlations.extend(spearman(&scores, &thinned(&others)));
         }
         Ok(mean(&correlations))
     }
@@ -214,20 +240,32 @@ impl Clock {
     }
 }
 
-/// The scores of rows: `(n_samples)`.
-pub(super) fn score(detector: &dyn Score, rows: &Matrix, clock: &mut Clock) -> Result<Vec<f32>, String> {
+/// The threshold that the detector's policy finds among these scores.
+fn threshold(spec: &DetectorSpec, fitted: &Fitted, scores: &Scores) -> Result<Threshold, String> {
+    match (&scores.clusters, fitted.n_clusters) {
+        (Some(clusters), Some(n_clusters)) if spec.per_cluster => {
+            Threshold::fit_by_cluster(spec.threshold, &scores.values, clusters, n_clusters)
+        }
+        _ => Threshold::fit(spec.threshold, &scores.values),
+    }
+    .map_err(|error| error.to_string())
+}
+
+/// The scores of rows, and their clusters where there are any: `(n_samples)`.
+pub(super) fn score(detector: &dyn Score, rows: &Matrix, clock: &mut Clock) -> Result<Scores, String> {
     let n_features = rows.n_features();
     let rows_a_batch = (NUMBERS_A_BATCH / n_features).max(1);
-    let mut scores = Vec::with_capacity(rows.n_samples());
+    let (mut scores, mut clusters) = (Vec::with_capacity(rows.n_samples()), Vec::new());
     for batch in rows.values().chunks(rows_a_batch * n_features) {
         let batch = Matrix::from_values(n_features, batch.to_vec());
         let start = Instant::now();
-        let of_batch = detector.score(&batch).values;
-        clock.count(of_batch.len(), start.elapsed().as_secs_f64())?;
-        scores.extend(of_batch);
+        let of_batch = detector.score(&batch);
+        clock.count(of_batch.values.len(), start.elapsed().as_secs_f64())?;
+        scores.extend(of_batch.values);
+        clusters.extend(of_batch.clusters.into_iter().flatten());
     }
     match scores.iter().position(|score| !score.is_finite()) {
         Some(row) => Err(format!("its score of row {row} is not a finite number")),
-        None => Ok(scores),
+        None => Ok(Scores { clusters: (clusters.len() == scores.len()).then_some(clusters), values: scores }),
     }
 }

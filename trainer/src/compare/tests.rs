@@ -1,8 +1,7 @@
 //! Comparisons of detectors whose quality is known.
 
-use shared::detectors::{FitError, Score, Scores};
+use shared::detectors::{Algorithm, FitError, Score, Scores};
 use shared::matrix::Matrix;
-use shared::pipeline::{Algorithm, KSelection};
 
 use super::contenders::Fitted;
 use super::*;
@@ -18,20 +17,21 @@ impl Score for Scorer {
 }
 
 fn contender(name: &str, score: fn(&[f32]) -> f32, bytes: u64) -> Contender {
-    Contender { spec: spec(name), fit: Box::new(move |_, _| Ok(Fitted { bytes, detector: Box::new(Scorer(score)) })) }
+    Contender {
+        spec: spec(name),
+        fit: Box::new(move |_, _| Ok(Fitted { bytes, n_clusters: None, detector: Box::new(Scorer(score)) })),
+    }
 }
 
 fn spec(name: &str) -> DetectorSpec {
     DetectorSpec {
         name: name.to_owned(),
-        algorithm: Algorithm::KMeans,
+        algorithm: Algorithm::by_name("kmeans").unwrap(),
         scaling: Scaling::None,
-        k: KSelection::Fixed(1),
         threshold: ThresholdPolicy::Quantile(0.9),
+        per_cluster: false,
+        calibration_share: 0.2,
         topic: String::new(),
-        n_init: 1,
-        max_iter: 1,
-        tol: 0.0,
     }
 }
 
@@ -166,7 +166,7 @@ fn seeds_that_change_everything_show_as_instability() {
         spec: spec("unstable"),
         fit: Box::new(|_, context| {
             let score: fn(&[f32]) -> f32 = if context.seed == 1 { |row| row[0] } else { |row| -row[0] };
-            Ok(Fitted { bytes: 1, detector: Box::new(Scorer(score)) })
+            Ok(Fitted { bytes: 1, n_clusters: None, detector: Box::new(Scorer(score)) })
         }),
     };
     let entries = run(&[unstable], &data(false), true);

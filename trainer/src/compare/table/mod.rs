@@ -22,7 +22,7 @@ pub use error::TableError;
 
 use columns::{Kind, Seen};
 use label::{LabelRule, LabelValues};
-use rows::{Cell, Files};
+use rows::Files;
 
 /// Which columns of a table are what.
 #[derive(Debug, Clone)]
