@@ -206,6 +206,8 @@ pub enum ScalingName {
     Standard,
     /// Median 0 and interquartile range 1
     Robust,
+    /// Mean 0 and standard deviation 1, with far values drawn in by a logarithm
+    Symlog,
 }
 
 impl From<ScalingName> for Scaling {
@@ -214,6 +216,7 @@ impl From<ScalingName> for Scaling {
             ScalingName::None => Self::None,
             ScalingName::Standard => Self::Standard,
             ScalingName::Robust => Self::Robust,
+            ScalingName::Symlog => Self::Symlog,
         }
     }
 }

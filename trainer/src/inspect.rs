@@ -109,6 +109,7 @@ fn scaling(model: &Model) -> String {
         Scaling::None => "none",
         Scaling::Standard => "standard",
         Scaling::Robust => "robust",
+        Scaling::Symlog => "symlog",
     };
     let mut table = TextTable::new(1, &["feature", "centre", "scale"]);
     for (feature, (center, scale)) in model.features.iter().zip(model.scaler.center.iter().zip(&model.scaler.scale)) {

@@ -108,13 +108,12 @@ pub fn inertia_by_k(models: &[&Model]) -> String {
 }
 
 fn thresholds(models: &[&Model]) -> String {
-    let mut table =
-        TextTable::new(1, &["detector", "algorithm", "threshold", "set by", "anomalies", "share", "version"]);
+    let mut table = TextTable::new(1, &["detector", "k", "threshold", "set by", "anomalies", "share", "version"]);
     for model in models {
         let training = &model.training;
         table.row([
             model.detector.clone(),
-            algorithm(model),
+            model.learned.clusters().map_or_else(String::new, |clusters| clusters.n_clusters().to_string()),
             short(f64::from(model.threshold.value)),
             policy(model),
             grouped(training.anomalies as u64),
@@ -123,12 +122,6 @@ fn thresholds(models: &[&Model]) -> String {
         ]);
     }
     table.render()
-}
-
-/// The algorithm, and into how many clusters it put the entities.
-fn algorithm(model: &Model) -> String {
-    let name = model.parameters.name();
-    model.learned.clusters().map_or_else(|| name.to_owned(), |it| format!("{name}, k = {}", it.n_clusters()))
 }
 
 /// How the threshold was set, as the pipeline file writes it.

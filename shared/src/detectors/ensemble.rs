@@ -7,12 +7,13 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::defaults::corrected_kmeans;
 use super::{Algorithm, AnyLearned, ArrayMut, Context, Explanation, Fit, FitError, Learned, Score, Scores};
 use crate::matrix::Matrix;
 use crate::threshold::TailDepth;
 
-/// The members, where a pipeline file names none: one of each family.
-const MEMBERS: &[&str] = &["kmeans"];
+/// The members beside k-means, where a pipeline file names none.
+const OTHERS: &[&str] = &["isolation-forest", "knn", "mcd", "hbos"];
 
 /// Rows that are scored at a time while an ensemble is fitted.
 const ROWS_A_BATCH: usize = 1 << 16;
@@ -54,9 +55,11 @@ impl<'de> Deserialize<'de> for Member {
 }
 
 impl Default for Ensemble {
+    /// One of each family: clusters (corrected), random partitions, neighbours, a covariance, and each feature by itself.
     fn default() -> Self {
-        let member = |name: &&str| Algorithm::by_name(name).map(|algorithm| Member(Box::new(algorithm)));
-        Self { members: MEMBERS.iter().filter_map(member).collect() }
+        let others = OTHERS.iter().filter_map(|name| Algorithm::by_name(name));
+        let members = std::iter::once(Algorithm::KMeans(corrected_kmeans())).chain(others);
+        Self { members: members.map(|algorithm| Member(Box::new(algorithm))).collect() }
     }
 }
 

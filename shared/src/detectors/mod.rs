@@ -6,6 +6,7 @@
 
 mod array;
 pub mod clusters;
+mod defaults;
 pub mod ensemble;
 mod explanation;
 mod registry;
@@ -22,6 +23,7 @@ use crate::matrix::Matrix;
 
 pub use array::{Array, ArrayMut, Element};
 pub use clusters::KSelection;
+pub use defaults::{DefaultDetector, defaults};
 pub use explanation::{Explanation, leave_one_feature_out};
 pub use registry::{Algorithm, AnyLearned};
 

@@ -97,7 +97,7 @@ impl Points {
     }
 
     /// The rows.
-    pub(super) fn rows(&self) -> &RowStore {
+    pub fn rows(&self) -> &RowStore {
         &self.rows
     }
 

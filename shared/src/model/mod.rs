@@ -283,13 +283,7 @@ impl Model {
     fn check(&self) -> Result<(), String> {
         let n_features = self.features.len();
         let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
-        let scaler = &self.scaler;
-        if scaler.center.len() != n_features || scaler.scale.len() != n_features {
-            return Err(format!("its scaler is not for {n_features} features"));
-        }
-        if !finite(&scaler.center) || !finite(&scaler.scale) || scaler.scale.iter().any(|&scale| scale <= 0.0) {
-            return Err("its scaler holds a value that is not finite or a scale that is not above 0".into());
-        }
+        self.scaler.check(n_features)?;
         if self.typical.len() != n_features || !finite(&self.typical) {
             return Err(format!("its typical values are not {n_features} finite numbers"));
         }

@@ -3,9 +3,10 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::scorer::Distances;
-use crate::detectors::{Learned, Score};
-use crate::kmeans::{BisectingTree, TreeNode};
+use super::correction::{Corrected, Correction};
+use super::scorer::{CorrectedDistances, Distances};
+use crate::detectors::{FitError, Learned, Score};
+use crate::kmeans::{BisectingTree, Points, TreeNode};
 
 /// What k-means learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Clusters {
     pub partition: Partition,
     /// Inertia for k = 1, 2, ...; for a fixed k, of that k alone.
     pub inertia_by_k: Vec<(usize, f64)>,
+    /// How distances are corrected, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<Corrected>,
 }
 
 /// Which rows belong together.
@@ -38,6 +42,13 @@ pub struct Cluster {
 }
 
 impl Clusters {
+    /// The same clusters with their distances corrected, as far as that is asked for, by the rows they come from.
+    pub(super) fn corrected(self, (correction, share): (Correction, f64), points: &Points) -> Result<Self, FitError> {
+        let scorer = Distances::new(&self, points.device());
+        let corrected = Corrected::fit(correction, share, &self, &scorer, points.rows())?;
+        Ok(Self { corrected, ..self })
+    }
+
     /// How many clusters.
     pub fn n_clusters(&self) -> usize {
         match &self.partition {
@@ -70,14 +81,17 @@ impl Learned for Clusters {
         if centers.iter().any(|center| center.iter().any(|value| !value.is_finite())) {
             return Err("a centre is not finite".into());
         }
-        match &self.partition {
-            Partition::Centroids(_) => Ok(()),
-            Partition::Tree(tree) => check_tree(tree),
+        if let Partition::Tree(tree) = &self.partition {
+            check_tree(tree)?;
         }
+        self.corrected.as_ref().map_or(Ok(()), |corrected| corrected.check(n_features, self.n_clusters()))
     }
 
     fn on_device(&self, device: &Device) -> Box<dyn Score> {
-        Box::new(Distances::new(self, device))
+        match &self.corrected {
+            None => Box::new(Distances::new(self, device)),
+            Some(corrected) => Box::new(CorrectedDistances::new(self, corrected, device)),
+        }
     }
 }
 

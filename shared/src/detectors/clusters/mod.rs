@@ -1,5 +1,6 @@
 //! k-means and bisecting k-means as detectors: how far a row is from the centre of its cluster.
 
+mod correction;
 mod learned;
 mod scorer;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use crate::kmeans::{KMeansFit, KMeansParams, Points, elbow, fit_sweep, fit_tree}
 use crate::matrix::Matrix;
 use crate::rows::RowStore;
 
+pub use correction::{Corrected, Correction};
 pub use learned::{Cluster, Clusters, Partition};
 
 /// How many clusters.
@@ -65,11 +67,22 @@ macro_rules! clustering {
             /// A restart has converged when its centroids moved less than this, relative to the mean variance of the
             /// features.
             pub tol: f64,
+            /// What makes of distances better scores.
+            pub correction: Correction,
+            /// Of all rows, the share that large clusters have together, where `correction` looks at their size.
+            pub large_share: f64,
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { k: KSelection::Elbow { elbow: 0.7, max: 20 }, n_init: 10, max_iter: 300, tol: 1e-4 }
+                Self {
+                    k: KSelection::Elbow { elbow: 0.7, max: 20 },
+                    n_init: 10,
+                    max_iter: 300,
+                    tol: 1e-4,
+                    correction: Correction::None,
+                    large_share: 0.8,
+                }
             }
         }
 
@@ -84,6 +97,9 @@ macro_rules! clustering {
                 }
                 if self.n_init == 0 || self.max_iter == 0 || !(self.tol >= 0.0 && self.tol.is_finite()) {
                     return Err("n_init and max_iter must be above 0, and tol not negative".into());
+                }
+                if !(self.large_share > 0.0 && self.large_share <= 1.0) {
+                    return Err("large_share must be above 0 and at most 1, such as 0.8".into());
                 }
                 Ok(())
             }
@@ -103,13 +119,13 @@ macro_rules! clustering {
 
 clustering! {
     /// k-means (Lloyd 1982, with the seeding of Arthur and Vassilvitskii 2007): a score is the squared distance to the
-    /// nearest centroid.
+    /// nearest centroid, or what [`Correction`] makes of it.
     KMeans
 }
 
 clustering! {
     /// Bisecting k-means (Steinbach, Karypis and Kumar 2000): a score is the squared distance to the centre of the leaf
-    /// that the row comes to, from the root to the nearer child.
+    /// that the row comes to, from the root to the nearer child; with a [`Correction`], to the leaf that is nearest by it.
     BisectingKMeans
 }
 
@@ -124,10 +140,9 @@ impl KMeans {
         let mut fits = fit_sweep(&points, max_k, &self.params(context), context.on_step)?;
         let inertia: Vec<f64> = fits.iter().map(|fit| fit.inertia).collect();
         let chosen_k = choose(self.k, &inertia);
-        Ok(Clusters {
-            partition: Partition::Centroids(clusters_of(&fits.swap_remove(chosen_k - 1))),
-            inertia_by_k: inertia_by_k(self.k, &inertia),
-        })
+        let partition = Partition::Centroids(clusters_of(&fits.swap_remove(chosen_k - 1)));
+        let clusters = Clusters { partition, inertia_by_k: inertia_by_k(self.k, &inertia), corrected: None };
+        clusters.corrected((self.correction, self.large_share), &points)
     }
 }
 
@@ -143,7 +158,9 @@ impl BisectingKMeans {
         // One tree, whose first splits are the trees for smaller k.
         let inertia: Vec<f64> = (1..=tree.n_leaves()).map(|k| tree.prefix(k).inertia()).collect();
         let chosen_k = choose(self.k, &inertia);
-        Ok(Clusters { partition: Partition::Tree(tree.prefix(chosen_k)), inertia_by_k: inertia_by_k(self.k, &inertia) })
+        let partition = Partition::Tree(tree.prefix(chosen_k));
+        let clusters = Clusters { partition, inertia_by_k: inertia_by_k(self.k, &inertia), corrected: None };
+        clusters.corrected((self.correction, self.large_share), &points)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Clusters, Partition};
+use super::{Clusters, Corrected, Partition};
 use crate::detectors::{Explanation, Score, Scores};
 use crate::kmeans;
 use crate::matrix::Matrix;
@@ -80,5 +80,68 @@ impl Score for Distances {
             }
         };
         Some(x.rows().zip(clusters).map(explain).collect())
+    }
+}
+
+/// Corrected distances, by the same arithmetic: features are multiplied by the roots of their weights, and the root of a
+/// cluster's penalty is one more feature of its centre, which rows have as 0.
+#[derive(Debug)]
+pub(super) struct CorrectedDistances {
+    device: Device,
+    /// The root of the weight of each feature: `(n_features)`.
+    roots: Vec<f32>,
+    /// The centres of the clusters that count, in their own units: `(n_counting, n_features)`.
+    centers: Matrix,
+    /// The same, weighted and with the penalty: `(n_counting, n_features + 1)`.
+    tensor: Tensor<2>,
+    /// The numbers of the clusters that count: `(n_counting)`.
+    numbers: Vec<i32>,
+}
+
+impl CorrectedDistances {
+    pub(super) fn new(learned: &Clusters, corrected: &Corrected, device: &Device) -> Self {
+        let roots: Vec<f32> = corrected.weights.iter().map(|weight| weight.sqrt()).collect();
+        let (mut centers, mut weighted) = (Vec::new(), Vec::new());
+        let mut numbers = Vec::new();
+        for (number, (cluster, penalty)) in learned.clusters().iter().zip(&corrected.penalties).enumerate() {
+            let Some(penalty) = penalty else { continue };
+            centers.extend_from_slice(&cluster.center);
+            weighted.extend(cluster.center.iter().zip(&roots).map(|(c, root)| c * root));
+            weighted.push(penalty.sqrt());
+            numbers.push(number as i32);
+        }
+        let n_features = roots.len();
+        let tensor = Matrix::from_values(n_features + 1, weighted).to_tensor(device);
+        let centers = Matrix::from_values(n_features, centers);
+        Self { device: device.clone(), roots, centers, tensor, numbers }
+    }
+}
+
+impl Score for CorrectedDistances {
+    fn score(&self, x: &Matrix) -> Scores {
+        let weighted =
+            x.rows().flat_map(|row| row.iter().zip(&self.roots).map(|(x, root)| x * root).chain(std::iter::once(0.0)));
+        let x = Matrix::from_values(self.roots.len() + 1, weighted.collect()).into_tensor(&self.device);
+        let (nearest, values) = kmeans::predict(&x, &self.tensor); // (n_samples), (n_samples)
+        Scores { values, clusters: Some(nearest.into_iter().map(|index| self.numbers[index as usize]).collect()) }
+    }
+
+    /// A corrected distance is a sum over the features; what the cluster's size adds is shared out in proportion.
+    fn explain(&self, x: &Matrix, scores: &Scores) -> Option<Vec<Explanation>> {
+        let clusters = scores.clusters.as_ref()?;
+        let explain = |((row, cluster), &score): ((&[f32], &i32), &f32)| {
+            let index = self.numbers.iter().position(|number| number == cluster).unwrap_or_default();
+            let center = self.centers.row(index);
+            let part = |((x, c), root): ((&f32, &f32), &f32)| (x * root - c * root).powi(2);
+            let parts: Vec<f32> = row.iter().zip(center).zip(&self.roots).map(part).collect();
+            let total: f32 = parts.iter().sum();
+            let share = |part: f32| if total > 0.0 { part / total * score } else { score / parts.len() as f32 };
+            Explanation {
+                contributions: parts.iter().map(|&part| share(part)).collect(),
+                expected: center.to_vec(),
+                is_approximate: false,
+            }
+        };
+        Some(x.rows().zip(clusters).zip(&scores.values).map(explain).collect())
     }
 }
