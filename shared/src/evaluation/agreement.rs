@@ -59,7 +59,7 @@ pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
         of_a += (a - mean_a) * (a - mean_a);
         of_b += (b - mean_b) * (b - mean_b);
     }
-    (of_a > 0.0 && of_b > 0.0).then(|| (together / (of_a.sqrt() * of_b.sqrt())).clamp(-1.0, 1.0))
+    (of_a > 0.0 && of_b > 0.0).then(|| (together / (of_a * of_b).sqrt()).clamp(-1.0, 1.0))
 }
 
 /// The rank correlation of two detectors' scores `(n_samples)` of the same rows (Spearman 1904): 1 when they put the rows

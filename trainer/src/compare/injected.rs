@@ -126,6 +126,10 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
         let (middle, range) = (at(0.5), at(0.75) - at(0.25));
+        if values.first() == values.last() {
+            // What rounding would make of it is no spread.
+            return Self { middle, spread: 0.0 };
+        }
         let n = values.len() as f64;
         let mean = values.iter().map(|value| value / n).sum::<f64>();
         let deviation = values.iter().map(|value| (value - mean) * (value - mean) / n).sum::<f64>().sqrt();

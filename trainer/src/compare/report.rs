@@ -9,7 +9,7 @@ use crate::numbers::{grouped, percentage};
 use crate::table::TextTable;
 
 /// Most characters of a detector's name.
-const NAME: usize = 18;
+const NAME: usize = 26;
 
 /// Everything that was measured, for people.
 pub fn report(comparison: &Comparison) -> String {
@@ -64,19 +64,8 @@ fn labelled(comparison: &Comparison) -> String {
 }
 
 fn unlabelled(comparison: &Comparison) -> String {
-    let header = [
-        "detector",
-        "synth AUC",
-        "synth AP",
-        "global",
-        "depend",
-        "cluster",
-        "stable",
-        "agree",
-        "fit s",
-        "rows/s",
-        "model",
-    ];
+    let header =
+        ["detector", "syn AUC", "syn AP", "global", "depend", "cluster", "stable", "agree", "fit s", "rows/s", "model"];
     let mut table = TextTable::new(1, &header);
     for (entry, measured) in taking_part(comparison) {
         let all = measured.synthetic.as_ref().map(|synthetic| synthetic.all);
@@ -116,7 +105,7 @@ fn explanation(comparison: &Comparison) -> String {
         );
     }
     format!(
-        "{sorted}; there are no labels: synth AUC and AP are of synthetic anomalies, made of the scored rows, and global,\n \
+        "{sorted}; there are no labels: syn AUC and syn AP are of synthetic anomalies, made of the scored rows, and global,\n \
          depend and cluster are the AUC of each kind; they say little of real anomalies. stable: rank correlation of\n \
          scores across seeds; agree: with the other detectors\n"
     )
@@ -160,7 +149,11 @@ fn shortened(name: &str) -> String {
 }
 
 fn share(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+    match value {
+        None => "-".to_owned(),
+        Some(value) if value >= 0.9995 => "1.00".to_owned(),
+        Some(value) => format!("{value:.3}").replacen("0.", ".", 1),
+    }
 }
 
 /// `0.987 ±.006`.
@@ -195,7 +188,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!(with_interval(0.98712, Interval { low: 0.98, high: 0.993 }), "0.987 ±.006");
+        assert_eq!(with_interval(0.98712, Interval { low: 0.981, high: 0.993 }), "0.987 ±.006");
         assert_eq!(with_interval(0.5, Interval { low: 0.0, high: 2.0 }), "0.500 ±1.000");
         assert_eq!([0.01234, 12.34, 12_345.6].map(seconds), ["0.012", "12.3", "12346"]);
         let bytes = [(" MB", 1e6), (" kB", 1e3), (" B", 1.0)];
@@ -205,7 +198,7 @@ mod tests {
 
     #[test]
     fn long_names_are_cut() {
-        assert_eq!(shortened("isolation-forest"), "isolation-forest");
-        assert_eq!(shortened("isolation-forest-of-mine").chars().count(), NAME);
+        assert_eq!(shortened("bisecting-kmeans-corrected"), "bisecting-kmeans-corrected");
+        assert_eq!(shortened("bisecting-kmeans-corrected-default").chars().count(), NAME);
     }
 }

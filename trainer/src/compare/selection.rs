@@ -1,6 +1,6 @@
 //! Which detectors take part: those of the pipeline as its file has them, and every other with its defaults.
 
-use shared::detectors::{Algorithm, AnyLearned, ArrayMut};
+use shared::detectors::{self, Algorithm, AnyLearned, ArrayMut, DefaultDetector};
 use shared::device::Device;
 use shared::pipeline::{DetectorSpec, Pipeline, Scaling, ThresholdPolicy};
 
@@ -10,7 +10,7 @@ use super::contenders::{Contender, FitContender, Fitted};
 const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
 
 /// The share that is held out where a threshold needs it and nothing else is said.
-const DEFAULT_CALIBRATION_SHARE: f64 = 0.2;
+const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
 /// The detectors that take part, those of the pipeline first.
 ///
@@ -46,18 +46,16 @@ pub fn contenders(
 
 /// Every detector with its defaults.
 fn defaults(scaling: Option<Scaling>, threshold: ThresholdPolicy) -> Vec<DetectorSpec> {
-    let spec = |name: &&str| {
-        Some(DetectorSpec {
-            name: (*name).to_owned(),
-            algorithm: Algorithm::by_name(name)?,
-            scaling: scaling.unwrap_or(Scaling::Standard),
-            threshold,
-            per_cluster: false,
-            calibration_share: DEFAULT_CALIBRATION_SHARE,
-            topic: String::new(),
-        })
+    let spec = |detector: DefaultDetector| DetectorSpec {
+        name: detector.name.to_owned(),
+        algorithm: detector.algorithm,
+        scaling: scaling.unwrap_or(detector.scaling),
+        threshold,
+        per_cluster: false,
+        calibration_share: DEFAULT_CALIBRATION_SHARE,
+        topic: String::new(),
     };
-    Algorithm::NAMES.iter().filter_map(spec).collect()
+    detectors::defaults().into_iter().map(spec).collect()
 }
 
 /// Whether two would learn the same, and report the same.
