@@ -87,7 +87,11 @@ impl Comparison {
         object.insert("detector".into(), json!(entry.name));
         let measured = entry.outcome.as_ref().ok();
         for (name, value) in FIELDS {
-            object.insert(name.into(), json!(measured.and_then(value)));
+            let value = measured.and_then(value);
+            // Counts are whole numbers, as they are read by programs that know the difference.
+            let is_count = ["reported", "model_bytes"].contains(&name);
+            let count = value.filter(|_| is_count).map(|value| value as u64);
+            object.insert(name.into(), if is_count { json!(count) } else { json!(value) });
         }
         object.insert("rows_fitted".into(), json!(self.n_fit));
         object.insert("rows_scored".into(), json!(self.rows.len()));

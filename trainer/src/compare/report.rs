@@ -42,7 +42,7 @@ fn data(comparison: &Comparison) -> String {
 fn labelled(comparison: &Comparison) -> String {
     let header =
         ["detector", "ROC AUC", "avg prec", "prec", "recall", "F1", "at n", "agree", "fit s", "rows/s", "model"];
-    let mut table = TextTable::new(1, &header);
+    let mut table = TextTable::new(1, &header).narrow();
     for (entry, measured) in taking_part(comparison) {
         let Some(Labelled { roc_auc, average_precision, precision_at_n, at_threshold, intervals }) = measured.labelled
         else {
@@ -66,7 +66,7 @@ fn labelled(comparison: &Comparison) -> String {
 fn unlabelled(comparison: &Comparison) -> String {
     let header =
         ["detector", "syn AUC", "syn AP", "global", "depend", "cluster", "stable", "agree", "fit s", "rows/s", "model"];
-    let mut table = TextTable::new(1, &header);
+    let mut table = TextTable::new(1, &header).narrow();
     for (entry, measured) in taking_part(comparison) {
         let all = measured.synthetic.as_ref().map(|synthetic| synthetic.all);
         let by_kind = measured.synthetic.as_ref().map(|synthetic| synthetic.by_kind);
@@ -105,9 +105,10 @@ fn explanation(comparison: &Comparison) -> String {
         );
     }
     format!(
-        "{sorted}; there are no labels: syn AUC and syn AP are of synthetic anomalies, made of the scored rows, and global,\n \
-         depend and cluster are the AUC of each kind; they say little of real anomalies. stable: rank correlation of\n \
-         scores across seeds; agree: with the other detectors\n"
+        "{sorted}; there are no labels:\n \
+         syn AUC and syn AP are of synthetic anomalies, made of the scored rows, and global, depend and cluster are\n \
+         the AUC of each kind; they say little of real anomalies. stable: rank correlation of scores across seeds;\n \
+         agree: with the other detectors\n"
     )
 }
 
