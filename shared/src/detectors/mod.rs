@@ -9,6 +9,9 @@ pub mod clusters;
 mod defaults;
 pub mod ensemble;
 mod explanation;
+pub mod knn;
+pub mod lof;
+mod neighborhood;
 mod registry;
 
 use std::fmt::Debug;

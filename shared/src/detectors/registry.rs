@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clusters::{BisectingKMeans, Clusters, KMeans};
 use super::ensemble::{Ensemble, LearnedEnsemble};
+use super::knn::{Knn, KnnModel};
+use super::lof::{Lof, LofModel};
 use super::{ArrayMut, Context, Fit, FitError, Learned, Score};
 use crate::fields::field_names;
 use crate::matrix::Matrix;
@@ -120,6 +122,8 @@ macro_rules! algorithms {
 algorithms! {
     "kmeans" KMeans: KMeans => Clusters;
     "bisecting-kmeans" BisectingKMeans: BisectingKMeans => Clusters;
+    "knn" Knn: Knn => KnnModel;
+    "lof" Lof: Lof => LofModel;
     "ensemble" Ensemble: Ensemble => LearnedEnsemble;
 }
 
