@@ -95,6 +95,7 @@ pub fn with_label(mut pipeline: Pipeline, column: &str) -> anyhow::Result<Arc<Pi
             range: (f64::NEG_INFINITY, f64::INFINITY),
             optional: false,
             needed: false,
+            if_missing: None,
         });
     }
     let normal = match pipeline.label.take() {
