@@ -6,10 +6,14 @@
 
 mod array;
 mod columns;
+mod dense;
 pub mod ecod;
 mod explanation;
 pub mod hbos;
 pub mod isolation_forest;
+pub mod mcd;
+pub mod one_class_svm;
+pub mod pca;
 
 use std::fmt::Debug;
 
