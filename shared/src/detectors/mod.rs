@@ -5,6 +5,7 @@
 //! rows. Rows are scaled features, finite float32; whatever the algorithm, a higher score is more anomalous.
 
 mod array;
+pub mod autoencoder;
 pub mod clusters;
 mod columns;
 mod defaults;

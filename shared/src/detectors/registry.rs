@@ -5,6 +5,7 @@ use std::io;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::autoencoder::{Autoencoder, Reconstruction};
 use super::clusters::{BisectingKMeans, Clusters, KMeans};
 use super::ecod::{Ecod, Tails};
 use super::ensemble::{Ensemble, LearnedEnsemble};
@@ -134,6 +135,7 @@ algorithms! {
     "lof" Lof: Lof => LofModel;
     "mcd" Mcd: Mcd => RobustCovariance;
     "pca" Pca: Pca => PrincipalComponents;
+    "autoencoder" Autoencoder: Autoencoder => Reconstruction;
     "ecod" Ecod: Ecod => Tails;
     "hbos" Hbos: Hbos => Histograms;
     "ensemble" Ensemble: Ensemble => LearnedEnsemble;
