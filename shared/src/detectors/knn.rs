@@ -36,7 +36,7 @@ pub enum KnnMethod {
 
 impl Default for Knn {
     fn default() -> Self {
-        Self { k: 5, method: KnnMethod::Largest, max_rows: 1 << 16 }
+        Self { k: 10, method: KnnMethod::Largest, max_rows: 1 << 16 }
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Lof {
 
 impl Default for Lof {
     fn default() -> Self {
-        Self { k: 20, max_rows: 1 << 16 }
+        Self { k: 50, max_rows: 1 << 16 }
     }
 }
 

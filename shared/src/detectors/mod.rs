@@ -6,9 +6,13 @@
 
 mod array;
 pub mod clusters;
+mod columns;
 mod defaults;
+pub mod ecod;
 pub mod ensemble;
 mod explanation;
+pub mod hbos;
+pub mod isolation_forest;
 pub mod knn;
 pub mod lof;
 mod neighborhood;

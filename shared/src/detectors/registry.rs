@@ -6,7 +6,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::clusters::{BisectingKMeans, Clusters, KMeans};
+use super::ecod::{Ecod, Tails};
 use super::ensemble::{Ensemble, LearnedEnsemble};
+use super::hbos::{Hbos, Histograms};
+use super::isolation_forest::{Forest, IsolationForest};
 use super::knn::{Knn, KnnModel};
 use super::lof::{Lof, LofModel};
 use super::{ArrayMut, Context, Fit, FitError, Learned, Score};
@@ -122,8 +125,11 @@ macro_rules! algorithms {
 algorithms! {
     "kmeans" KMeans: KMeans => Clusters;
     "bisecting-kmeans" BisectingKMeans: BisectingKMeans => Clusters;
+    "isolation-forest" IsolationForest: IsolationForest => Forest;
     "knn" Knn: Knn => KnnModel;
     "lof" Lof: Lof => LofModel;
+    "ecod" Ecod: Ecod => Tails;
+    "hbos" Hbos: Hbos => Histograms;
     "ensemble" Ensemble: Ensemble => LearnedEnsemble;
 }
 

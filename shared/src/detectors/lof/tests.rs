@@ -73,7 +73,7 @@ fn damaged_models_are_refused() {
 #[test]
 fn parameters_read_as_a_pipeline_file_has_them() {
     let read = |text: &str| toml::from_str::<Lof>(text);
-    assert_eq!(read(""), Ok(Lof { k: 20, max_rows: 65_536 }));
+    assert_eq!(read(""), Ok(Lof { k: 50, max_rows: 65_536 }));
     assert_eq!(read("k = 9").unwrap().k, 9);
     assert!(read("neighbours = 3").is_err());
 }
