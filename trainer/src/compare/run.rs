@@ -24,11 +24,12 @@ const NUMBERS_A_BATCH: usize = 1 << 20;
 const FIRST_BATCH: usize = 256;
 const SHORT: f64 = 0.1;
 
-/// With more rows than this, two small fits tell how long the whole one would take.
+/// With more rows than this, small fits tell how long the whole one would take.
 const ROWS_TO_TRY: usize = 200_000;
 
-/// Rows of the larger of them.
-const TRIAL_ROWS: usize = 40_000;
+/// Rows of the first of them; each has twice as many as the one before, until one takes so many seconds.
+const TRIAL_ROWS: usize = 10_000;
+const LONG_ENOUGH: f64 = 0.3;
 
 /// Seconds that are not enough to tell how long scoring will take.
 const TOO_SOON: f64 = 2.0;
@@ -203,31 +204,41 @@ impl Runner<'_> {
         Ok((fitted, start.elapsed().as_secs_f64()))
     }
 
-    /// Whether fitting so many rows would take too long, as two small fits tell.
+    /// Whether fitting so many rows would take too long, as small fits tell.
     ///
     /// # Errors
     /// That it would.
     fn check_time(&self, contender: &Contender, rows: &Matrix) -> Result<(), String> {
         let n_samples = rows.n_samples();
-        if n_samples <= ROWS_TO_TRY {
-            return Ok(());
-        }
         let seconds = |n_rows: usize| {
-            let step = n_samples / n_rows;
-            let some = rows.rows().step_by(step).take(n_rows).flatten().copied().collect();
+            let some = rows.rows().step_by(n_samples / n_rows).take(n_rows).flatten().copied().collect();
             Ok::<f64, String>(self.fit(contender, &Matrix::from_values(rows.n_features(), some), self.seed)?.1)
         };
-        let (half, whole) = (seconds(TRIAL_ROWS / 2)?, seconds(TRIAL_ROWS)?);
-        let all = extrapolated(half, whole, n_samples as f64 / TRIAL_ROWS as f64);
-        if all <= self.max_seconds {
-            return Ok(());
+        let (mut n_rows, mut half) = (TRIAL_ROWS, 0.0);
+        // What a quarter of the rows takes no time for, all of them take little for.
+        while n_samples > ROWS_TO_TRY && n_rows <= n_samples / 4 {
+            let mut whole = seconds(n_rows)?;
+            if whole < LONG_ENOUGH || half == 0.0 {
+                (n_rows, half) = (2 * n_rows, whole);
+                continue;
+            }
+            let times = n_samples as f64 / n_rows as f64;
+            if extrapolated(half, whole, times) > self.max_seconds {
+                // Once more, because others use the machine too.
+                (half, whole) = (half.min(seconds(n_rows / 2)?), whole.min(seconds(n_rows)?));
+            }
+            let minutes = (extrapolated(half, whole, times) / 60.0).ceil();
+            if extrapolated(half, whole, times) <= self.max_seconds {
+                return Ok(());
+            }
+            return Err(format!(
+                "fitting {} rows would take it about {minutes} minutes, by what {} take: skipped; --max-minutes {minutes} \
+                 allows it",
+                grouped(n_samples as u64),
+                grouped(n_rows as u64)
+            ));
         }
-        let minutes = (all / 60.0).ceil();
-        Err(format!(
-            "fitting {} rows would take it about {minutes} minutes, by what {} take: skipped; --max-minutes {minutes} allows it",
-            grouped(n_samples as u64),
-            grouped(TRIAL_ROWS as u64)
-        ))
+        Ok(())
     }
 
     /// Mean rank correlation of the scores with those of fits with other seeds.
@@ -279,10 +290,9 @@ impl Clock {
 }
 
 /// Seconds of a fit of so many `times` as many rows, by those of it and of one of half as many: the time is some power of the
-/// number of rows, of which fits that are over at once tell nothing.
+/// number of rows.
 fn extrapolated(half: f64, whole: f64, times: f64) -> f64 {
-    const AT_ONCE: f64 = 0.02;
-    let power = if whole < AT_ONCE { 1.0 } else { (whole / half.max(1e-6)).log2().clamp(0.0, 2.0) };
+    let power = (whole / half.max(1e-6)).log2().clamp(0.0, 2.0);
     whole * times.powf(power)
 }
 
@@ -332,7 +342,7 @@ mod tests {
         assert!((extrapolated(0.5, 1.0, 10.0) - 10.0).abs() < 1e-9);
         assert!((extrapolated(0.25, 1.0, 10.0) - 100.0).abs() < 1e-9);
         assert!((extrapolated(1.0, 1.0, 10.0) - 1.0).abs() < 1e-9);
-        // A hiccup is no law.
-        assert!((extrapolated(0.001, 0.01, 10.0) - 0.1).abs() < 1e-9);
+        // No detector takes more than the square of its rows.
+        assert!((extrapolated(0.001, 0.5, 10.0) - 50.0).abs() < 1e-9);
     }
 }

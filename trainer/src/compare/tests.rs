@@ -216,7 +216,7 @@ fn what_would_take_too_long_to_fit_is_skipped() {
         spec: spec("quadratic"),
         fit: Box::new(|rows, _| {
             let thousands = rows.n_samples() as u64 / 1000;
-            std::thread::sleep(std::time::Duration::from_micros(100 * thousands * thousands));
+            std::thread::sleep(std::time::Duration::from_micros(500 * thousands * thousands));
             Ok(Fitted { bytes: 1, n_clusters: None, detector: Box::new(Scorer(|row| row[0])) })
         }),
     };
@@ -228,7 +228,7 @@ fn what_would_take_too_long_to_fit_is_skipped() {
         device: &device,
         seed: 1,
         state_bytes: None,
-        max_seconds: 1.0,
+        max_seconds: 10.0,
         bootstrap: Bootstrap { n_replicates: 1, ..Bootstrap::default() },
         stability: false,
         progress: Progress { quiet: true },
