@@ -8,6 +8,7 @@ mod array;
 pub mod clusters;
 mod columns;
 mod defaults;
+mod dense;
 pub mod ecod;
 pub mod ensemble;
 mod explanation;
@@ -15,7 +16,10 @@ pub mod hbos;
 pub mod isolation_forest;
 pub mod knn;
 pub mod lof;
+pub mod mcd;
 mod neighborhood;
+pub mod one_class_svm;
+pub mod pca;
 mod registry;
 
 use std::fmt::Debug;
