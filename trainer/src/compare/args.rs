@@ -122,7 +122,9 @@ pub struct CompareArgs {
     #[arg(long, value_name = "SIZE", value_parser = Size::from_str)]
     pub max_memory: Option<Size>,
 
-    /// Skip a detector when scoring would take it longer than this many minutes
+    /// Skip a detector when its fit, or scoring, would take longer than this many minutes
+    ///
+    /// Of many rows a few are fitted first, to tell how long all of them would take.
     #[arg(long, value_name = "N", default_value_t = 60.0, value_parser = above_zero)]
     pub max_minutes: f64,
 

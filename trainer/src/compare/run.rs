@@ -20,6 +20,17 @@ use crate::progress::Progress;
 /// Numbers of a batch of rows that is scored at a time, unless a row has more.
 const NUMBERS_A_BATCH: usize = 1 << 20;
 
+/// Rows of the first batch; while batches take less than this many seconds, they grow.
+const FIRST_BATCH: usize = 256;
+const SHORT: f64 = 0.1;
+
+/// With more rows than this, small fits tell how long the whole one would take.
+const ROWS_TO_TRY: usize = 200_000;
+
+/// Rows of the first of them; each has twice as many as the one before, until one takes so many seconds.
+const TRIAL_ROWS: usize = 10_000;
+const LONG_ENOUGH: f64 = 0.3;
+
 /// Seconds that are not enough to tell how long scoring will take.
 const TOO_SOON: f64 = 2.0;
 
@@ -146,6 +157,7 @@ impl Runner<'_> {
     }
 
     fn measure(&self, contender: &Contender, scaled: &Scaled, data: &Data) -> Result<Measured, String> {
+        self.check_time(contender, &scaled.fit)?;
         let (fitted, fit_seconds) = self.fit(contender, &scaled.fit, self.seed)?;
         let calibration = scaled.held_out.as_ref().unwrap_or(&scaled.fit);
         let parts = [Some(calibration), scaled.test.as_ref(), scaled.synthetic.as_ref()];
@@ -190,6 +202,43 @@ impl Runner<'_> {
         let start = Instant::now();
         let fitted = (contender.fit)(rows, &context).map_err(|error| error.to_string())?;
         Ok((fitted, start.elapsed().as_secs_f64()))
+    }
+
+    /// Whether fitting so many rows would take too long, as small fits tell.
+    ///
+    /// # Errors
+    /// That it would.
+    fn check_time(&self, contender: &Contender, rows: &Matrix) -> Result<(), String> {
+        let n_samples = rows.n_samples();
+        let seconds = |n_rows: usize| {
+            let some = rows.rows().step_by(n_samples / n_rows).take(n_rows).flatten().copied().collect();
+            Ok::<f64, String>(self.fit(contender, &Matrix::from_values(rows.n_features(), some), self.seed)?.1)
+        };
+        let (mut n_rows, mut half) = (TRIAL_ROWS, 0.0);
+        // What a quarter of the rows takes no time for, all of them take little for.
+        while n_samples > ROWS_TO_TRY && n_rows <= n_samples / 4 {
+            let mut whole = seconds(n_rows)?;
+            if whole < LONG_ENOUGH || half == 0.0 {
+                (n_rows, half) = (2 * n_rows, whole);
+                continue;
+            }
+            let times = n_samples as f64 / n_rows as f64;
+            if extrapolated(half, whole, times) > self.max_seconds {
+                // Once more, because others use the machine too.
+                (half, whole) = (half.min(seconds(n_rows / 2)?), whole.min(seconds(n_rows)?));
+            }
+            let minutes = (extrapolated(half, whole, times) / 60.0).ceil();
+            if extrapolated(half, whole, times) <= self.max_seconds {
+                return Ok(());
+            }
+            return Err(format!(
+                "fitting {} rows would take it about {minutes} minutes, by what {} take: skipped; --max-minutes {minutes} \
+                 allows it",
+                grouped(n_samples as u64),
+                grouped(n_rows as u64)
+            ));
+        }
+        Ok(())
     }
 
     /// Mean rank correlation of the scores with those of fits with other seeds.
@@ -240,6 +289,13 @@ impl Clock {
     }
 }
 
+/// Seconds of a fit of so many `times` as many rows, by those of it and of one of half as many: the time is some power of the
+/// number of rows.
+fn extrapolated(half: f64, whole: f64, times: f64) -> f64 {
+    let power = (whole / half.max(1e-6)).log2().clamp(0.0, 2.0);
+    whole * times.powf(power)
+}
+
 /// The threshold that the detector's policy finds among these scores.
 fn threshold(spec: &DetectorSpec, fitted: &Fitted, scores: &Scores) -> Result<Threshold, String> {
     match (&scores.clusters, fitted.n_clusters) {
@@ -254,18 +310,39 @@ fn threshold(spec: &DetectorSpec, fitted: &Fitted, scores: &Scores) -> Result<Th
 /// The scores of rows, and their clusters where there are any: `(n_samples)`.
 pub(super) fn score(detector: &dyn Score, rows: &Matrix, clock: &mut Clock) -> Result<Scores, String> {
     let n_features = rows.n_features();
-    let rows_a_batch = (NUMBERS_A_BATCH / n_features).max(1);
+    let most_rows = (NUMBERS_A_BATCH / n_features).max(1);
+    let mut n_rows = FIRST_BATCH.min(most_rows);
     let (mut scores, mut clusters) = (Vec::with_capacity(rows.n_samples()), Vec::new());
-    for batch in rows.values().chunks(rows_a_batch * n_features) {
-        let batch = Matrix::from_values(n_features, batch.to_vec());
+    while scores.len() < rows.n_samples() {
+        let end = rows.n_samples().min(scores.len() + n_rows);
+        let batch =
+            Matrix::from_values(n_features, rows.values()[scores.len() * n_features..end * n_features].to_vec());
         let start = Instant::now();
         let of_batch = detector.score(&batch);
-        clock.count(of_batch.values.len(), start.elapsed().as_secs_f64())?;
+        let seconds = start.elapsed().as_secs_f64();
+        clock.count(batch.n_samples(), seconds)?;
+        if seconds < SHORT {
+            n_rows = (4 * n_rows).min(most_rows);
+        }
         scores.extend(of_batch.values);
         clusters.extend(of_batch.clusters.into_iter().flatten());
     }
     match scores.iter().position(|score| !score.is_finite()) {
         Some(row) => Err(format!("its score of row {row} is not a finite number")),
         None => Ok(Scores { clusters: (clusters.len() == scores.len()).then_some(clusters), values: scores }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_fit_is_a_power_of_its_rows() {
+        assert!((extrapolated(0.5, 1.0, 10.0) - 10.0).abs() < 1e-9);
+        assert!((extrapolated(0.25, 1.0, 10.0) - 100.0).abs() < 1e-9);
+        assert!((extrapolated(1.0, 1.0, 10.0) - 1.0).abs() < 1e-9);
+        // No detector takes more than the square of its rows.
+        assert!((extrapolated(0.001, 0.5, 10.0) - 50.0).abs() < 1e-9);
     }
 }

@@ -211,6 +211,35 @@ fn what_would_take_too_long_to_score_is_skipped() {
 }
 
 #[test]
+fn what_would_take_too_long_to_fit_is_skipped() {
+    let quadratic = Contender {
+        spec: spec("quadratic"),
+        fit: Box::new(|rows, _| {
+            let thousands = rows.n_samples() as u64 / 1000;
+            std::thread::sleep(std::time::Duration::from_micros(500 * thousands * thousands));
+            Ok(Fitted { bytes: 1, n_clusters: None, detector: Box::new(Scorer(|row| row[0])) })
+        }),
+    };
+    let fit = FeatureMatrix::from_values(1, (0..300_000).map(f64::from).collect());
+    let labels = (0..300_000).map(|row| row % 100 == 0).collect();
+    let data = Data { fit, test: None, labels: Some(labels), synthetic: None };
+    let device = shared::device::choose(shared::device::DeviceRequest::Cpu).unwrap();
+    let runner = Runner {
+        device: &device,
+        seed: 1,
+        state_bytes: None,
+        max_seconds: 10.0,
+        bootstrap: Bootstrap { n_replicates: 1, ..Bootstrap::default() },
+        stability: false,
+        progress: Progress { quiet: true },
+    };
+    let entries = runner.run(&[quadratic, contender("good", |row| row[0], 1)], &data);
+    let error = entries[0].outcome.as_ref().unwrap_err();
+    assert!(error.starts_with("fitting 300,000 rows would take it about 1 minutes, by what 40,000 take: "), "{error}");
+    assert!(entries[1].outcome.is_ok());
+}
+
+#[test]
 fn false_alarms_are_those_that_were_asked_for() {
     let column = |n: usize, from: usize| {
         FeatureMatrix::from_values(1, (0..n).map(|row| ((row + from) * 7919 % 10_007) as f64).collect())
