@@ -147,7 +147,7 @@ def comparison_scores(pipeline: str) -> pl.DataFrame | None:
 
     They say whether a row is an anomaly. Of which kind it is, the trainer's report on the same history knows.
     """
-    path = reports(pipeline) / "comparison" / "scores.parquet"
+    path = reports(pipeline) / "comparison_scores.parquet"
     if not path.exists() or "label" not in pl.read_parquet_schema(path):
         return None
     frame = pl.read_parquet(path)

@@ -4,6 +4,7 @@
 mod abort;
 mod broker;
 mod clock;
+mod detectors;
 mod exactly_once;
 mod expected;
 mod operations;
