@@ -5,8 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use shared::detectors::Algorithm;
-use tests::programs::{scorer, trainer};
-use tests::{repository, text};
+use tests::{repository, scorer, text, trainer};
 
 /// The invoices' pipeline with a detector of every algorithm, each with another way to set its threshold.
 fn pipeline_with_all() -> String {
