@@ -45,7 +45,7 @@ fn wrong_files_and_models_are_one_sentence_each() {
     for (models, content) in [
         ("cut", model[..model.len() / 2].to_owned()),
         ("other", model.replace("\"NumberItems\"", "\"Total\"")),
-        ("later", model.replace("\"format_version\": 1", "\"format_version\": 9")),
+        ("later", model.replace("\"format_version\": 2", "\"format_version\": 9")),
     ] {
         std::fs::create_dir_all(path(&format!("{models}/invoices/kmeans"))).unwrap();
         write(&format!("{models}/invoices/kmeans/model.json"), &content);
@@ -59,7 +59,7 @@ fn wrong_files_and_models_are_one_sentence_each() {
         (&["score", production, "--models", &none], "train it first with `cargo run -p trainer"),
         (&["score", production, "--models", &cut], "is damaged: EOF while parsing"),
         (&["score", production, "--models", &other], "it was trained on the features AvgUnitPrice"),
-        (&["score", production, "--models", &later], "its format version is 9 and this program reads 1"),
+        (&["score", production, "--models", &later], "its format version is 9 and this program reads 2"),
         (&["score", production, "--output", "out.txt"], "name it FILE.jsonl or FILE.parquet"),
         (&["score", production, "--output", "/dev/full/x.jsonl"], "cannot write /dev/full/x.jsonl"),
     ];
