@@ -10,6 +10,7 @@ pub mod codec;
 pub mod detector;
 pub mod detectors;
 pub mod device;
+pub mod evaluation;
 pub mod expiry;
 pub mod features;
 mod fields;
