@@ -161,7 +161,7 @@ fn bit(what: u8, side: Side) -> u8 {
     what << side.index()
 }
 
-/// Spearman's, to the same bits whatever order the entities came in.
+/// Spearman's, to the same bits whatever order the entities came in: sums of so many ranks are rounded.
 fn rank_correlation(mut scores: Vec<(f32, f32)>) -> Option<f64> {
     scores.sort_unstable_by(|first, second| first.0.total_cmp(&second.0).then(first.1.total_cmp(&second.1)));
     let (a, b): (Vec<f32>, Vec<f32>) = scores.into_iter().unzip();
@@ -233,6 +233,17 @@ mod tests {
         let found = pairs(&[&told[..], &[(false, 9, -1)]].concat()).finish(None, 5);
         assert!(found.is_complete);
         assert_eq!((found.alone, found.agreement.all().total(), found.judged), ([2, 1], 2, [4, 3]));
+    }
+
+    #[test]
+    fn rank_correlation_does_not_know_the_order_of_a_million_entities() {
+        let score = |index: u64, factor: u64| (index * factor % 1_000_003) as f32;
+        let mut scores: Vec<(f32, f32)> = (0..1_000_000).map(|it| (score(it, 7_919), score(it * it, 31))).collect();
+        let found = rank_correlation(scores.clone());
+        scores.reverse();
+        assert_eq!(rank_correlation(scores.clone()), found);
+        scores.rotate_left(123_457);
+        assert_eq!(rank_correlation(scores), found);
     }
 
     proptest! {
