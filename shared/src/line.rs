@@ -314,13 +314,18 @@ fn parse_text<'a>(column: &Column, text: &'a str, dates: &mut DatetimeParser) ->
     admit(column, value)
 }
 
-/// The value, when the rules of its column allow it: there when it is needed, finite, and in range.
+/// The value, when the rules of its column allow it: there when it is needed, finite, and in range. A number that is not
+/// there is the one that the pipeline file has for it, where it has one.
 ///
 /// # Errors
 /// The rule that it breaks.
 pub fn admit<'a>(column: &Column, value: Value<'a>) -> Result<Value<'a>, Reason> {
     let name = || column.name.clone();
     match value {
+        Value::Missing if let Some(number) = column.if_missing => Ok(match column.kind {
+            ColumnType::Integer => Value::Integer(number as i64),
+            _ => Value::Float(number),
+        }),
         Value::Missing if column.needed => Err(Reason::MissingValue(name())),
         Value::Integer(number) if !in_range(column, number as f64) => Err(Reason::OutOfRange(name())),
         Value::Float(number) if !number.is_finite() => Err(Reason::NotFinite(name())),
@@ -455,6 +460,18 @@ mod tests {
             LineParser::new(Arc::clone(&pipeline)).parse(b"1,s,2,,1.5,,", |_| ()),
             Err(vec![Reason::TooFewFields])
         );
+    }
+
+    #[test]
+    fn a_number_that_is_missing_is_what_the_pipeline_file_has_for_it() {
+        let text = include_str!("../../resources/pipelines/invoices.toml");
+        let text = text.replace("[input.ranges]", "[input.missing]\nUnitPrice = 2.5\nQuantity = 3\n\n[input.ranges]");
+        let pipeline = Arc::new(Pipeline::parse(&text, "test.toml").unwrap());
+        let mut parser = LineParser::new(pipeline);
+        let numbers = parser.parse(b"1,s,d,,9/1/2010 9:22,,c,UK", |line| {
+            assert_eq!((line[3], line[5]), (Value::Integer(3), Value::Float(2.5)));
+        });
+        assert_eq!(numbers, Ok(()));
     }
 
     proptest! {

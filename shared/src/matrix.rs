@@ -57,6 +57,11 @@ impl FeatureMatrix {
     pub fn values(&self) -> &[f64] {
         &self.values
     }
+
+    /// All values, row by row, without a copy.
+    pub fn into_values(self) -> Vec<f64> {
+        self.values
+    }
 }
 
 /// Scaled features, `(n_samples, n_features)`, float32, row-major: what the device computes on.

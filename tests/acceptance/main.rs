@@ -5,6 +5,7 @@ mod ab;
 mod abort;
 mod broker;
 mod clock;
+mod detectors;
 mod exactly_once;
 mod expected;
 mod operations;

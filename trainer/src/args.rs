@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use shared::device::DeviceRequest;
 use shared::pipeline::Scaling;
 
+use crate::compare::args::{self as compare, CompareArgs};
 use crate::memory::Size;
 use crate::overrides::Overrides;
 
@@ -82,6 +83,9 @@ pub enum Command {
     /// Train models on history (this is what `trainer` alone does)
     #[command(after_long_help = AFTER_LONG_HELP)]
     Fit(FitArgs),
+    /// Compare detectors on the same rows, of a pipeline or of any table
+    #[command(long_about = compare::LONG_ABOUT, after_long_help = compare::AFTER_LONG_HELP)]
+    Compare(CompareArgs),
     /// Show what models have learned
     #[command(
         long_about = "Shows what models have learned: clusters in the features' own units, inertia by k, the threshold \

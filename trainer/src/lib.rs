@@ -4,6 +4,7 @@
 //! [`train::train`] is the whole of it; the modules below are its steps, in the order they run.
 
 pub mod args;
+pub mod compare;
 pub mod console;
 pub mod entities;
 pub mod fit;
@@ -29,6 +30,7 @@ use args::{Args, Command};
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Some(Command::Inspect(inspect)) => console::print(&inspect::inspect(&inspect.path)?)?,
+        Some(Command::Compare(compare)) => compare::compare_and_report(compare)?,
         Some(Command::Fit(fit)) => train::train_and_report(fit)?,
         None => train::train_and_report(&args.fit)?,
     }

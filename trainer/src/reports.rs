@@ -137,7 +137,8 @@ impl<'a> Findings<'a> {
     }
 }
 
-fn parquet(mut frame: DataFrame) -> PolarsResult<Vec<u8>> {
+/// A frame as the content of a file.
+pub(crate) fn parquet(mut frame: DataFrame) -> PolarsResult<Vec<u8>> {
     let mut bytes = Vec::new();
     ParquetWriter::new(&mut bytes).finish(&mut frame)?;
     Ok(bytes)

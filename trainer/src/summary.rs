@@ -16,6 +16,9 @@ use crate::train::{Settings, Training};
 /// Most reasons that are listed one by one.
 const MOST_REASONS: usize = 12;
 
+/// Most pairs of detectors whose agreement is shown.
+const MOST_PAIRS: usize = 6;
+
 /// Everything that a training was, for people.
 pub fn summary(settings: &Settings, training: &Training) -> String {
     let models: Vec<&Model> = training.trained.iter().map(|trained| &trained.model).collect();
@@ -146,7 +149,11 @@ fn agreement(trained: &[Trained]) -> String {
         let (both, only_a, only_b) = (count(pair.both), count(pair.only_a), count(pair.only_b));
         format!(" anomalies of both: {both}; of {} alone: {only_a}; of {} alone: {only_b}\n", pair.a, pair.b)
     };
-    comparisons(trained).iter().map(line).collect()
+    let pairs = comparisons(trained);
+    if pairs.len() > MOST_PAIRS {
+        return format!(" how far the {} pairs of detectors agree is in reports/agreement.parquet\n", pairs.len());
+    }
+    pairs.iter().map(line).collect()
 }
 
 fn peak_memory(bytes: Option<u64>) -> String {

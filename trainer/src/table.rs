@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, pres
 #[derive(Debug)]
 pub struct TextTable {
     n_text: usize,
+    padding: (u16, u16),
     table: Table,
 }
 
@@ -23,7 +24,12 @@ impl TextTable {
     pub fn without_header(n_text: usize) -> Self {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        Self { n_text, table }
+        Self { n_text, padding: (1, 1), table }
+    }
+
+    /// The table with columns closer to each other, for those that have many.
+    pub fn narrow(self) -> Self {
+        Self { padding: (1, 0), ..self }
     }
 
     /// Adds a row.
@@ -36,7 +42,7 @@ impl TextTable {
         for (index, column) in self.table.column_iter_mut().enumerate() {
             let alignment = if index < self.n_text { CellAlignment::Left } else { CellAlignment::Right };
             column.set_cell_alignment(alignment);
-            column.set_padding((1, 1));
+            column.set_padding(self.padding);
         }
         self.table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
     }

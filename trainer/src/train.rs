@@ -158,7 +158,11 @@ fn job(pipeline: &Pipeline, entities: &Entities) -> Job {
 }
 
 /// The history, put together into entities as it is read; read once more where its records turn out to be in no order.
-fn read(settings: &Settings, progress: Progress, timings: &mut Timings) -> anyhow::Result<(Loaded, Entities)> {
+pub(crate) fn read(
+    settings: &Settings,
+    progress: Progress,
+    timings: &mut Timings,
+) -> anyhow::Result<(Loaded, Entities)> {
     match read_into(Gathering::new(&settings.pipeline), settings, progress, timings) {
         Err(error) if matches!(error.downcast_ref(), Some(LoadError::Chunk(ChunkError::OutOfOrder(_)))) => {
             read_into(Gathering::holding(&settings.pipeline), settings, progress, timings)

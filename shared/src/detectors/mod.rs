@@ -5,10 +5,22 @@
 //! rows. Rows are scaled features, finite float32; whatever the algorithm, a higher score is more anomalous.
 
 mod array;
+pub mod autoencoder;
 pub mod clusters;
+mod columns;
 mod defaults;
+mod dense;
+pub mod ecod;
 pub mod ensemble;
 mod explanation;
+pub mod hbos;
+pub mod isolation_forest;
+pub mod knn;
+pub mod lof;
+pub mod mcd;
+mod neighborhood;
+pub mod one_class_svm;
+pub mod pca;
 mod registry;
 
 use std::fmt::Debug;

@@ -5,8 +5,17 @@ use std::io;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::autoencoder::{Autoencoder, Reconstruction};
 use super::clusters::{BisectingKMeans, Clusters, KMeans};
+use super::ecod::{Ecod, Tails};
 use super::ensemble::{Ensemble, LearnedEnsemble};
+use super::hbos::{Hbos, Histograms};
+use super::isolation_forest::{Forest, IsolationForest};
+use super::knn::{Knn, KnnModel};
+use super::lof::{Lof, LofModel};
+use super::mcd::{Mcd, RobustCovariance};
+use super::one_class_svm::{OneClassSvm, SupportVectorMachine};
+use super::pca::{Pca, PrincipalComponents};
 use super::{ArrayMut, Context, Fit, FitError, Learned, Score};
 use crate::fields::field_names;
 use crate::matrix::Matrix;
@@ -120,6 +129,15 @@ macro_rules! algorithms {
 algorithms! {
     "kmeans" KMeans: KMeans => Clusters;
     "bisecting-kmeans" BisectingKMeans: BisectingKMeans => Clusters;
+    "isolation-forest" IsolationForest: IsolationForest => Forest;
+    "one-class-svm" OneClassSvm: OneClassSvm => SupportVectorMachine;
+    "knn" Knn: Knn => KnnModel;
+    "lof" Lof: Lof => LofModel;
+    "mcd" Mcd: Mcd => RobustCovariance;
+    "pca" Pca: Pca => PrincipalComponents;
+    "autoencoder" Autoencoder: Autoencoder => Reconstruction;
+    "ecod" Ecod: Ecod => Tails;
+    "hbos" Hbos: Hbos => Histograms;
     "ensemble" Ensemble: Ensemble => LearnedEnsemble;
 }
 

@@ -5,7 +5,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Int, Tensor};
 
-use super::{Assignment, CandidateDistances, Descent, TreeLinks};
+use super::{Assignment, CandidateDistances, Descent, Neighbors, TreeLinks};
 
 /// Tensors of an [`Assignment`].
 ///
@@ -52,6 +52,17 @@ pub trait ClusterOps: Backend {
     ) -> (IntTensor<Self>, FloatTensor<Self>);
 }
 
+/// The search of neighbours, on the backend's own tensors.
+#[backend_extension(Cube, Flex)]
+pub trait NeighborOps: Backend {
+    /// See [`super::neighbors`]: squared distances `(n_samples, k)` and indices `(n_samples, k)`.
+    fn nearest_neighbors(
+        x: FloatTensor<Self>,
+        reference: FloatTensor<Self>,
+        k: usize,
+    ) -> (FloatTensor<Self>, IntTensor<Self>);
+}
+
 pub(super) fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
     let output = Dispatch::cluster_assign(x.clone().into_dispatch(), centroids.clone().into_dispatch());
     let [n_clusters, n_features] = centroids.dims();
@@ -90,6 +101,12 @@ pub(super) fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> 
     let (nodes, distances) =
         Dispatch::cluster_descend(x.clone().into_dispatch(), centers.clone().into_dispatch(), links.clone());
     Descent { nodes: Tensor::from_dispatch(nodes), squared_distances: Tensor::from_dispatch(distances) }
+}
+
+pub(super) fn neighbors(x: &Tensor<2>, reference: &Tensor<2>, k: usize) -> Neighbors {
+    let (distances, indices) =
+        Dispatch::nearest_neighbors(x.clone().into_dispatch(), reference.clone().into_dispatch(), k);
+    Neighbors { squared_distances: Tensor::from_dispatch(distances), indices: Tensor::from_dispatch(indices) }
 }
 
 /// Makes sums of points out of sums of their differences to the centroids.

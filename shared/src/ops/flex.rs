@@ -5,8 +5,8 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
 
 use super::TreeLinks;
-use super::cpu::{self, Rows};
-use super::extension::{AssignmentTensors, ClusterOps};
+use super::cpu::{self, BoxTree, Rows};
+use super::extension::{AssignmentTensors, ClusterOps, NeighborOps};
 
 impl ClusterOps for Flex {
     fn cluster_assign(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> AssignmentTensors<Self> {
@@ -49,6 +49,22 @@ impl ClusterOps for Flex {
         let (x, centers) = (x.to_contiguous(), centers.to_contiguous());
         let (nodes, distances) = cpu::descend(rows(&x), rows(&centers), &links.left, &links.right);
         (from_vec(nodes), from_vec(distances))
+    }
+}
+
+impl NeighborOps for Flex {
+    fn nearest_neighbors(
+        x: FloatTensor<Self>,
+        reference: FloatTensor<Self>,
+        k: usize,
+    ) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let (x, reference) = (x.to_contiguous(), reference.to_contiguous());
+        let shape = [x.shape()[0], k];
+        let (distances, indices) = cpu::neighbors(rows(&x), &BoxTree::new(rows(&reference)), k);
+        (
+            FloatTensor::<Self>::from_data(TensorData::new(distances, shape)),
+            IntTensor::<Self>::from_data(TensorData::new(indices, shape)),
+        )
     }
 }
 

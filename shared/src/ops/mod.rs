@@ -1,4 +1,4 @@
-//! The tensor operations that clustering is made of.
+//! The tensor operations that clustering and the search of neighbours are made of.
 //!
 //! Each operation has a plain reference in tensor operations, which runs on every device, and fused kernels that
 //! read the points once: one for the CPU and one for GPUs. Tests hold them together.
@@ -7,10 +7,13 @@ pub(crate) mod cpu;
 pub(crate) mod cube;
 mod extension;
 mod flex;
+mod neighbors;
 pub mod reference;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Int, Tensor};
+
+pub use neighbors::{NeighborIndex, NeighborLists};
 
 /// Each point's nearest centroid, and what the next centroids are made of.
 #[derive(Debug)]
@@ -43,6 +46,15 @@ pub struct Descent {
     pub nodes: Tensor<1, Int>,
     /// Squared distance to the leaf's centre: `(n_samples)`.
     pub squared_distances: Tensor<1>,
+}
+
+/// The rows of a reference set that each row is nearest to.
+#[derive(Debug)]
+pub struct Neighbors {
+    /// Squared Euclidean distances, rising, at most [`f32::MAX`]: `(n_samples, k)`.
+    pub squared_distances: Tensor<2>,
+    /// Indices of the reference rows, the lowest first on a tie: `(n_samples, k)`.
+    pub indices: Tensor<2, Int>,
 }
 
 /// A binary tree's links: node 0 is the root, and a leaf is its own child on both sides.
@@ -90,6 +102,23 @@ pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tens
 /// Leads each point of `x` down the tree whose nodes have `centers` `(n_nodes, n_features)`.
 pub fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> Descent {
     if has_kernel(x, centers) { extension::descend(x, centers, links) } else { reference::descend(x, centers, links) }
+}
+
+/// The `k` nearest rows of `reference` `(n_reference, n_features)` for each row of `x` `(n_samples, n_features)`, both
+/// finite float32 on one device and with at least one row. A row that is in both is its own nearest.
+///
+/// Who searches the same rows more than once keeps them in a [`NeighborIndex`].
+///
+/// # Panics
+/// When `k` is 0 or more than there are reference rows.
+pub fn neighbors(x: &Tensor<2>, reference: &Tensor<2>, k: usize) -> Neighbors {
+    let n_reference = reference.dims()[0];
+    assert!((1..=n_reference).contains(&k), "{k} neighbours of {n_reference} rows");
+    if neighbors::has_kernel(&x.device(), x.dims(), n_reference, k) {
+        extension::neighbors(x, reference, k)
+    } else {
+        reference::neighbors(x, reference, k)
+    }
 }
 
 /// Whether the device of `x` has a fused kernel; a GPU says by its limits whether it can run it.

@@ -5,10 +5,13 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{Assignment, CandidateDistances, Descent, TreeLinks};
+use super::{Assignment, CandidateDistances, Descent, Neighbors, TreeLinks};
 
 /// Points a pass, so that the `(n_samples, n_clusters)` matrix of a pass stays small.
 const CHUNK: usize = 1 << 18;
+
+/// Distances to reference rows a pass.
+const DISTANCES_A_PASS: usize = 1 << 22;
 
 /// As [`super::assign_and_accumulate`].
 pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
@@ -60,6 +63,29 @@ pub fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> Descent
     }
     let squared_distances = to(&nodes).squeeze_dim::<1>(1); // (n_samples)
     Descent { nodes, squared_distances }
+}
+
+/// As [`super::neighbors`]: the nearest row is taken out again and again.
+pub fn neighbors(x: &Tensor<2>, reference: &Tensor<2>, k: usize) -> Neighbors {
+    let ([n_samples, _], [n_reference, _]) = (x.dims(), reference.dims());
+    let numbers = cluster_numbers(n_reference, &x.device()); // (1, n_reference)
+    let rows_a_pass = (DISTANCES_A_PASS / n_reference).max(1);
+    let (mut squared_distances, mut indices) = (Vec::new(), Vec::new());
+    for start in (0..n_samples).step_by(rows_a_pass) {
+        let chunk = x.clone().narrow(0, start, rows_a_pass.min(n_samples - start)); // (chunk, n_features)
+        // Beyond float32 all are equally far away, and nearer than what was taken out.
+        let mut distances = pairwise_squared_distances(&chunk, reference).clamp_max(f32::MAX); // (chunk, n_reference)
+        let (mut chunk_distances, mut chunk_indices) = (Vec::new(), Vec::new());
+        for _ in 0..k {
+            let (nearest, index) = distances.clone().min_dim_with_indices(1); // (chunk, 1), (chunk, 1)
+            distances = distances.mask_fill(index.clone().equal(numbers.clone()), f32::INFINITY); // (chunk, n_reference)
+            chunk_distances.push(nearest);
+            chunk_indices.push(index);
+        }
+        squared_distances.push(Tensor::cat(chunk_distances, 1)); // (chunk, k)
+        indices.push(Tensor::cat(chunk_indices, 1)); // (chunk, k)
+    }
+    Neighbors { squared_distances: Tensor::cat(squared_distances, 0), indices: Tensor::cat(indices, 0) }
 }
 
 /// Squared distances `(n_samples, n_centers)`.

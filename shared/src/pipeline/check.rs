@@ -123,6 +123,7 @@ impl Checker<'_> {
         }
         self.apply_aliases(input, &mut columns)?;
         self.apply_ranges(input, &mut columns)?;
+        self.apply_missing(input, &mut columns)?;
         self.columns_differ(&columns)?;
         let has_dates = columns.iter().any(|column| column.kind == ColumnType::Datetime);
         if has_dates && input.datetime_formats.is_empty() {
@@ -154,7 +155,15 @@ impl Checker<'_> {
             }
         };
         let range = (f64::NEG_INFINITY, f64::INFINITY);
-        Ok(Column { name: name.to_owned(), kind, aliases: Vec::new(), range, optional, needed: false })
+        Ok(Column {
+            name: name.to_owned(),
+            kind,
+            aliases: Vec::new(),
+            range,
+            optional,
+            if_missing: None,
+            needed: false,
+        })
     }
 
     fn apply_aliases(&self, input: &InputSection, columns: &mut [Column]) -> Result<(), PipelineError> {
@@ -172,6 +181,24 @@ impl Checker<'_> {
                 return self.error("[input.ranges]", format!("`{name}` is not of type int or float"));
             }
             columns[index].range = self.range(name, entry)?;
+        }
+        Ok(())
+    }
+
+    fn apply_missing(&self, input: &InputSection, columns: &mut [Column]) -> Result<(), PipelineError> {
+        for (name, &number) in &input.missing {
+            let column = &mut columns[self.resolve("[input.missing]", name, columns)?];
+            let problem = match column.kind {
+                ColumnType::Text | ColumnType::Datetime => "is not of type int or float",
+                ColumnType::Integer if number.fract() != 0.0 => "is of type int: use a whole number",
+                _ if !number.is_finite() => "must be a number",
+                _ if number < column.range.0 || number > column.range.1 => "must be in the column's range",
+                _ => {
+                    column.if_missing = Some(number);
+                    continue;
+                }
+            };
+            return self.error("[input.missing]", format!("`{name}` {problem}"));
         }
         Ok(())
     }

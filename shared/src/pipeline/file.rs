@@ -23,6 +23,8 @@ pub(super) struct InputSection {
     pub aliases: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     pub ranges: BTreeMap<String, RangeEntry>,
+    #[serde(default)]
+    pub missing: BTreeMap<String, f64>,
     pub max_record_bytes: Option<usize>,
 }
 

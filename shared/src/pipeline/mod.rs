@@ -159,6 +159,8 @@ pub struct Column {
     pub range: (f64, f64),
     /// Whether a file's header may lack it; every value is missing then.
     pub optional: bool,
+    /// The number that stands for an empty field, where the file names one.
+    pub if_missing: Option<f64>,
     /// Whether an empty field makes the line erroneous: the key, and every number that a feature reads.
     pub needed: bool,
 }

@@ -101,6 +101,15 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (replaced("min = 0.0", "min = 0.0, above = 0.0"), "`UnitPrice`: give min or above, not both"),
         (replaced("min = 0.0", "above = 1.0, max = 1.0"), "`UnitPrice`: above must be below max"),
         (replaced("min = 0.0", "above = inf"), "`UnitPrice`: above must be a number"),
+        (
+            replaced("[input.ranges]", "[input.missing]\nCountry = 1\n[input.ranges]"),
+            "`Country` is not of type int or float",
+        ),
+        (replaced("[input.ranges]", "[input.missing]\nQuantity = 1.5\n[input.ranges]"), "use a whole number"),
+        (
+            replaced("[input.ranges]", "[input.missing]\nUnitPrice = -1\n[input.ranges]"),
+            "must be in the column's range",
+        ),
         (replaced("UnitPrice:float", "UnitPrice?:float"), "there is no column `UnitPrice`"),
     ];
     for (text, expected) in cases {

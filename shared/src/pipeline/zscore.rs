@@ -201,7 +201,7 @@ mod tests {
             (
                 format!("{kmeans}, threshold = 3.0"),
                 "",
-                "number 1: threshold: must be { quantile = 0.99 } or { top = 2000 }: a plain number",
+                "number 1: threshold: must be { quantile = 0.99 }, { top = 2000 } or { false_alarm_rate = 0.001 }: a plain number",
             ),
             (
                 format!("{kmeans}, window = \"1m\""),

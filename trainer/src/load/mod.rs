@@ -25,6 +25,9 @@ pub use error::{ChunkError, LoadError};
 pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
 
+pub(crate) use parquet::{first_line, is_readable};
+pub(crate) use text_file::{TextFile, failed};
+
 use inputs::Format;
 use lines::Lines;
 

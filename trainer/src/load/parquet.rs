@@ -199,7 +199,7 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
 }
 
 /// Whether this build of Polars reads the type at all: it panics at those that it was built without.
-fn is_readable(dtype: &ArrowDataType) -> bool {
+pub(crate) fn is_readable(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as T;
     match dtype {
         T::Null | T::Boolean | T::Float32 | T::Float64 | T::Timestamp(..) | T::Date32 | T::Date64 => true,
@@ -210,7 +210,7 @@ fn is_readable(dtype: &ArrowDataType) -> bool {
     }
 }
 
-fn first_line(error: &PolarsError) -> String {
+pub(crate) fn first_line(error: &PolarsError) -> String {
     error.to_string().lines().next().unwrap_or("it cannot be read").to_owned()
 }
 

@@ -16,7 +16,7 @@ const READ_BYTES: usize = 256 << 10;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A file that is open.
-pub(super) struct TextFile {
+pub(crate) struct TextFile {
     /// Its bytes, decompressed.
     pub source: Box<dyn Read>,
     /// How many of the bytes on disk were read.
@@ -26,7 +26,7 @@ pub(super) struct TextFile {
 }
 
 impl TextFile {
-    pub(super) fn open(path: &Path, progress: Progress) -> Result<Self, LoadError> {
+    pub(crate) fn open(path: &Path, progress: Progress) -> Result<Self, LoadError> {
         let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
         let bar = progress.bytes("reading", file.metadata().map_or(0, |found| found.len()));
@@ -36,7 +36,7 @@ impl TextFile {
 }
 
 /// The error of a file whose reading gave `source`.
-pub(super) fn failed(path: &Path, is_gzip: bool, source: io::Error) -> LoadError {
+pub(crate) fn failed(path: &Path, is_gzip: bool, source: io::Error) -> LoadError {
     match source.kind() {
         // What the decoder says of bytes that are not, or not all, of a gzip file.
         ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof if is_gzip => {

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod command_line;
+mod compare;
 mod fixtures;
 mod formats;
 mod memory;

@@ -33,6 +33,10 @@ pub(super) trait Lanes: Copy {
     unsafe fn min(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// The larger one, of values that are not negative.
     unsafe fn max(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// The value nearest to `value` from `low` to `high`.
+    unsafe fn clamp(value: Self::Floats, low: Self::Floats, high: Self::Floats) -> Self::Floats;
+    /// A bit for each lane, from the lowest, in which `a <= b`.
+    unsafe fn at_most(a: Self::Floats, b: Self::Floats) -> u16;
     /// `a * factor - b * other`, after the square roots of `a` and `b` were taken.
     unsafe fn gap(a: Self::Floats, factor: f32, b: Self::Floats, other: f32) -> [f32; LANES];
     /// `id` where `a < b`, else `label`.
@@ -116,6 +120,25 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
             a[lane] = if a[lane] > b[lane] { a[lane] } else { b[lane] };
         }
         a
+    }
+
+    #[inline(always)]
+    unsafe fn clamp(mut value: [f32; LANES], low: [f32; LANES], high: [f32; LANES]) -> [f32; LANES] {
+        for lane in 0..LANES {
+            value[lane] = if value[lane] > low[lane] { value[lane] } else { low[lane] };
+            value[lane] = if value[lane] < high[lane] { value[lane] } else { high[lane] };
+        }
+        value
+    }
+
+    #[inline(always)]
+    unsafe fn at_most(a: [f32; LANES], b: [f32; LANES]) -> u16 {
+        // Each lane's own bit, so that lanes are compared as whole registers.
+        let mut bits = [0u32; LANES];
+        for lane in 0..LANES {
+            bits[lane] = if a[lane] <= b[lane] { 1 << lane } else { 0 };
+        }
+        bits.iter().fold(0, |mask, bit| mask | bit) as u16
     }
 
     #[inline(always)]
@@ -234,6 +257,16 @@ mod avx512 {
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
+        }
+
+        #[inline(always)]
+        unsafe fn clamp(value: __m512, low: __m512, high: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(_mm512_max_ps(value, low), high) }
+        }
+
+        #[inline(always)]
+        unsafe fn at_most(a: __m512, b: __m512) -> u16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b) }
         }
 
         #[inline(always)]

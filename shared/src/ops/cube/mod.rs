@@ -16,6 +16,7 @@ pub(crate) mod evaluate;
 mod merge;
 pub(crate) mod models;
 mod nearest;
+mod neighbors;
 pub(crate) mod shape;
 mod sums;
 
@@ -31,7 +32,7 @@ use cubecl::server::Handle;
 
 use self::shape::TileShape;
 use super::TreeLinks;
-use super::extension::{AssignmentTensors, ClusterOps};
+use super::extension::{AssignmentTensors, ClusterOps, NeighborOps};
 
 /// Bytes of points that may stay on `device` between passes: half of its memory, so that what passes need and other
 /// programs have room beside them. Where it does not say how much it has, as many as it lets a single buffer take.
@@ -46,6 +47,17 @@ pub(super) fn can_run(device: &CubeDevice, [n_samples, n_features]: [usize; 2], 
     // Positions and counts of points are numbers of 32 bits, and a loop goes past the last point before it ends.
     (1..=i32::MAX as usize).contains(&n_samples)
         && TileShape::new(&device.client(), n_samples, n_features, n_centers).is_some()
+}
+
+/// Whether the `k` nearest of `n_reference` rows of points `(n_samples, n_features)` can be searched on `device`.
+pub(super) fn can_search(
+    device: &CubeDevice,
+    [n_samples, n_features]: [usize; 2],
+    n_reference: usize,
+    k: usize,
+) -> bool {
+    // One centre: no sums are kept here, and reference rows come block by block.
+    k <= neighbors::MOST_NEIGHBORS && n_reference <= i32::MAX as usize && can_run(device, [n_samples, n_features], 1)
 }
 
 impl ClusterOps for CubeBackend {
@@ -105,6 +117,22 @@ impl ClusterOps for CubeBackend {
             descend::descend(&at.client, shape, [x.handle, centers.handle], &links, [n_samples, n_features]);
         let shape = Shape::new([n_samples]);
         (at.tensor(nodes, shape.clone(), DType::I32), at.tensor(distances, shape, DType::F32))
+    }
+}
+
+impl NeighborOps for CubeBackend {
+    fn nearest_neighbors(
+        x: FloatTensor<Self>,
+        reference: FloatTensor<Self>,
+        k: usize,
+    ) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let (x, reference) = (into_contiguous(x), into_contiguous(reference));
+        let ([n_samples, n_features], [n_reference, _]) = (x.shape().dims(), reference.shape().dims());
+        let (shape, at) = (shape_for(&x, 1), Place::of(&x));
+        let dims = [n_samples, n_features, n_reference];
+        let (distances, indices) = neighbors::neighbors(&at.client, shape, [x.handle, reference.handle], dims, k);
+        let shape = Shape::new([n_samples, k]);
+        (at.tensor(distances, shape.clone(), DType::F32), at.tensor(indices, shape, DType::I32))
     }
 }
 

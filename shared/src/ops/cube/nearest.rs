@@ -8,7 +8,7 @@ use super::shape::TileShape;
 #[derive(CubeType)]
 pub(super) struct Search<N: Size> {
     /// Rows of the points: `(points, vectors)`.
-    rows: Array<Vector<f32, N>>,
+    pub rows: Array<Vector<f32, N>>,
     /// `(points)`
     pub squared_distances: Array<f32>,
     /// `(points)`

@@ -1,0 +1,280 @@
+//! The rows of files, whatever their format, as cells.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use polars::prelude::*;
+use shared::records::{Fields, FileRecords};
+
+use super::error::{TableError, listed};
+use crate::load::{self, LoadError, TextFile};
+use crate::numbers::grouped;
+use crate::progress::Progress;
+
+/// Bytes of a CSV record; a longer one is no row of numbers.
+const MAX_RECORD_BYTES: usize = 64 << 20;
+
+/// Most cells of a Parquet file that are in memory at a time, unless a row group has more.
+const CELLS_A_SLICE: usize = 1 << 21;
+
+/// What stands in a row, at a column.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell<'a> {
+    /// Nothing, or what people write for it, or a number that is not finite.
+    Missing,
+    /// A number; also a boolean, as 0 or 1, or a moment, in seconds since 1970.
+    Number(f64),
+    /// A text that may be a number, trimmed.
+    Text(Cow<'a, str>),
+}
+
+/// A row of the first file's columns, in their order.
+pub(super) enum Row<'a> {
+    Csv { fields: &'a Fields, order: &'a [usize] },
+    Frame { columns: &'a [Values], row: usize },
+}
+
+/// A column of a slice of a Parquet file.
+pub(super) enum Values {
+    /// Not a number where missing.
+    Numbers(Vec<f64>),
+    Texts(StringChunked),
+    /// Of a type that is no feature.
+    Unreadable,
+}
+
+impl Row<'_> {
+    /// The cell of a column.
+    pub(super) fn cell(&self, column: usize) -> Cell<'_> {
+        match self {
+            Self::Csv { fields, order } => Cell::of_text(String::from_utf8_lossy(fields.get(order[column]))),
+            Self::Frame { columns, row } => match &columns[column] {
+                Values::Numbers(numbers) => Cell::of_number(numbers[*row]),
+                Values::Texts(texts) => texts.get(*row).map_or(Cell::Missing, |text| Cell::of_text(text.into())),
+                Values::Unreadable => Cell::Missing,
+            },
+        }
+    }
+}
+
+impl<'a> Cell<'a> {
+    fn of_number(number: f64) -> Self {
+        if number.is_finite() { Self::Number(number) } else { Self::Missing }
+    }
+
+    fn of_text(text: Cow<'a, str>) -> Self {
+        const MISSING: [&str; 7] = ["na", "n/a", "nan", "null", "none", "nil", "?"];
+        let text = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
+        if text.is_empty() || (text.len() <= 4 && MISSING.iter().any(|missing| text.eq_ignore_ascii_case(missing))) {
+            return Self::Missing;
+        }
+        Self::Text(text)
+    }
+}
+
+/// Files with the same columns.
+pub(super) struct Files {
+    paths: Vec<PathBuf>,
+    /// Of the first file.
+    columns: Vec<String>,
+}
+
+/// Where a row stands.
+pub(super) struct Place<'a> {
+    path: &'a Path,
+    /// `line` or `row`, as the file's format counts.
+    unit: &'static str,
+    /// Its number, from 1.
+    number: u64,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "on {} {} of {}", self.unit, grouped(self.number), self.path.display())
+    }
+}
+
+/// Takes a row, and where it stands.
+pub(super) type TakeRow<'a> = &'a mut dyn FnMut(&Row<'_>, &Place<'_>) -> Result<(), TableError>;
+
+impl Files {
+    /// Looks at the columns of the first of `paths`, of which there is at least one.
+    pub(super) fn open(paths: &[PathBuf]) -> Result<Self, TableError> {
+        let first = &paths[0];
+        let columns = if is_parquet(first) { parquet_columns(first)? } else { csv_columns(first)? };
+        Ok(Self { paths: paths.to_vec(), columns })
+    }
+
+    /// The columns' names.
+    pub(super) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The files' names, for messages.
+    pub(super) fn name(&self) -> String {
+        self.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Hands every row to `take`, in order. Rows of a CSV file that have another number of fields than its header are left
+    /// out: how many, and where the first is.
+    pub(super) fn for_each_row(
+        &self,
+        progress: Progress,
+        take: TakeRow<'_>,
+    ) -> Result<Option<(u64, String)>, TableError> {
+        let mut ragged: Option<(u64, String)> = None;
+        for path in &self.paths {
+            if is_parquet(path) {
+                self.parquet_rows(path, progress, take)?;
+            } else if let Some((count, first)) = self.csv_rows(path, progress, take)? {
+                ragged.get_or_insert((0, first)).0 += count;
+            }
+        }
+        Ok(ragged)
+    }
+
+    fn csv_rows(
+        &self,
+        path: &Path,
+        progress: Progress,
+        take: TakeRow<'_>,
+    ) -> Result<Option<(u64, String)>, TableError> {
+        let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
+        let failed = |source| load::failed(path, is_gzip, source);
+        let mut records = FileRecords::new(source, MAX_RECORD_BYTES).map_err(failed)?;
+        let header = names(records.next_record().map_err(failed)?.map(|record| record.fields));
+        let order = self.order(path, &header)?;
+        let mut ragged: Option<(u64, String)> = None;
+        while let Some(record) = records.next_record().map_err(failed)? {
+            let place = Place { path, unit: "line", number: record.line };
+            if record.fields.len() == header.len() {
+                take(&Row::Csv { fields: record.fields, order: &order }, &place)?;
+            } else {
+                ragged.get_or_insert_with(|| (0, place.to_string())).0 += 1;
+            }
+        }
+        bar.finish_and_clear();
+        Ok(ragged)
+    }
+
+    fn parquet_rows(&self, path: &Path, progress: Progress, take: TakeRow<'_>) -> Result<(), TableError> {
+        let (file, mut reader) = parquet_reader(path)?;
+        let metadata = reader.get_metadata().map_err(|error| damaged(path, &error))?.clone();
+        let found = parquet_columns(path)?;
+        self.order(path, &found)?;
+        let schema = reader.schema().map_err(|error| damaged(path, &error))?;
+        let is_readable = |name: &String| schema.get(name).is_some_and(|field| load::is_readable(field.dtype()));
+        let readable: Vec<String> = self.columns.iter().filter(|name| is_readable(name)).cloned().collect();
+        let bar = progress.steps("reading", metadata.num_rows as u64);
+        let rows_a_slice = (CELLS_A_SLICE / self.columns.len().max(1)).max(1);
+        let mut start = 0;
+        for group in &metadata.row_groups {
+            let end = start + group.num_rows();
+            while start < end {
+                let n_rows = rows_a_slice.min(end - start);
+                let file = file.try_clone().map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+                let mut reader = ParquetReader::new(file);
+                reader.set_metadata(metadata.clone());
+                let reader = reader.with_columns(Some(readable.clone())).with_slice(Some((start, n_rows)));
+                let frame = reader.finish().map_err(|error| damaged(path, &error))?;
+                let columns: Vec<Values> = self.columns.iter().map(|name| values(&frame, name)).collect();
+                for row in 0..frame.height() {
+                    let place = Place { path, unit: "row", number: (start + row) as u64 + 1 };
+                    take(&Row::Frame { columns: &columns, row }, &place)?;
+                }
+                start += n_rows;
+                bar.set_position(start as u64);
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Where in a file that has the columns `found` each of ours stands.
+    fn order(&self, path: &Path, found: &[String]) -> Result<Vec<usize>, TableError> {
+        let place = |column: &String| {
+            found.iter().position(|name| name == column).ok_or_else(|| TableError::NoColumn {
+                file: path.display().to_string(),
+                column: column.clone(),
+                found: listed(found.iter()),
+            })
+        };
+        self.columns.iter().map(place).collect()
+    }
+}
+
+fn is_parquet(path: &Path) -> bool {
+    let name = path.extension().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.eq_ignore_ascii_case("parquet") || name.eq_ignore_ascii_case("pq"))
+}
+
+fn csv_columns(path: &Path) -> Result<Vec<String>, TableError> {
+    let TextFile { source, is_gzip, .. } = TextFile::open(path, Progress { quiet: true })?;
+    let failed = |source| load::failed(path, is_gzip, source);
+    let mut records = FileRecords::new(source, MAX_RECORD_BYTES).map_err(failed)?;
+    let columns = names(records.next_record().map_err(failed)?.map(|record| record.fields));
+    if columns.is_empty() { Err(TableError::Empty { file: path.display().to_string() }) } else { Ok(columns) }
+}
+
+/// The names that a header has; none when there is no header.
+fn names(header: Option<&Fields>) -> Vec<String> {
+    let fields = header.into_iter().flat_map(Fields::iter);
+    fields.map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect()
+}
+
+fn parquet_reader(path: &Path) -> Result<(File, ParquetReader<File>), TableError> {
+    let failed = |source| LoadError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().is_ok_and(|found| found.len() == 0) {
+        return Err(TableError::Empty { file: path.display().to_string() });
+    }
+    let reader = ParquetReader::new(file.try_clone().map_err(failed)?);
+    Ok((file, reader))
+}
+
+fn parquet_columns(path: &Path) -> Result<Vec<String>, TableError> {
+    let (_, mut reader) = parquet_reader(path)?;
+    let schema = reader.schema().map_err(|error| damaged(path, &error))?;
+    Ok(schema.iter_names().map(|name| name.to_string()).collect())
+}
+
+fn damaged(path: &Path, error: &PolarsError) -> LoadError {
+    LoadError::Parquet { path: path.to_owned(), problem: load::first_line(error) }
+}
+
+/// The values of a column of a frame, which may lack it.
+fn values(frame: &DataFrame, name: &str) -> Values {
+    let Ok(column) = frame.column(name) else { return Values::Unreadable };
+    let series = column.as_materialized_series().rechunk();
+    let read = match series.dtype() {
+        DataType::String => series.str().cloned().map(Values::Texts),
+        DataType::Categorical(..) => {
+            series.cast(&DataType::String).and_then(|texts| texts.str().cloned()).map(Values::Texts)
+        }
+        DataType::Datetime(unit, _) => {
+            let a_second = match unit {
+                TimeUnit::Nanoseconds => 1e9,
+                TimeUnit::Microseconds => 1e6,
+                TimeUnit::Milliseconds => 1e3,
+            };
+            numbers(&series.to_physical_repr(), 1.0 / a_second)
+        }
+        DataType::Date => numbers(&series.to_physical_repr(), 86_400.0),
+        DataType::Boolean => numbers(&series, 1.0),
+        dtype if dtype.is_primitive_numeric() => numbers(&series, 1.0),
+        DataType::Null => Ok(Values::Numbers(vec![f64::NAN; series.len()])),
+        _ => return Values::Unreadable,
+    };
+    read.unwrap_or(Values::Unreadable)
+}
+
+fn numbers(series: &Series, factor: f64) -> PolarsResult<Values> {
+    let numbers = series.cast(&DataType::Float64)?;
+    let numbers = numbers.f64()?.iter().map(|number| number.map_or(f64::NAN, |number| number * factor));
+    Ok(Values::Numbers(numbers.collect()))
+}
