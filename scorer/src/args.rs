@@ -32,6 +32,7 @@ Examples:
   scorer replay history.csv --rate 500          send a file to the topic, 500 lines a second
   scorer run --clock event                      score what was replayed, by the dates of its lines
   scorer score history.csv --output out.jsonl   score a file, without Kafka
+  scorer ab --a kmeans --b bisecting-kmeans     how far two detectors agree on what they published
   scorer topics                                 which topics the pipeline needs, and which are there
   scorer state                                  open invoices, lag, size of the state
   scorer reset --to earliest                    begin anew
@@ -47,6 +48,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Score a file without Kafka: backtests, and the reference for the stream.
     Score(ScoreArgs),
+    /// Which of two detectors is right: how far they agree, from the live topics or from files.
+    Ab(AbArgs),
     /// Send a file to the pipeline's topic, as a producer would: keyed by invoice number, or by whose past is looked at.
     Replay(ReplayArgs),
     /// Write sample data from a seed.
@@ -245,6 +248,54 @@ pub struct ScoreArgs {
     pub anomalies_only: bool,
 }
 
+/// Options of `ab`.
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = AB_EXAMPLES)]
+pub struct AbArgs {
+    /// Pipeline, models, device.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// One detector; without it, the pipeline's first.
+    #[arg(long, value_name = "NAME")]
+    pub a: Option<String>,
+    /// The other; without it, the first that is not the one.
+    #[arg(long, value_name = "NAME")]
+    pub b: Option<String>,
+    /// Files of records, which both detectors score now; or of verdicts that `scorer score` wrote, .jsonl or .parquet.
+    /// Without it: what was published to the two topics.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub input: Vec<PathBuf>,
+    /// Brokers.
+    #[command(flatten)]
+    pub brokers: BrokerArgs,
+    /// Only what was published since then: a time such as 2026-11-21T09:30:00Z, or milliseconds since 1970.
+    #[arg(long, value_name = "TIME", conflicts_with = "input", value_parser = parse_since)]
+    pub since: Option<i64>,
+    /// A CSV or JSON lines file of keys and labels, which say what are anomalies; without FILE, the records of the
+    /// pipeline's topic. Records that are scored now bring their labels with them.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub labels: Option<Option<PathBuf>>,
+    /// How many entities to show that only one of them calls anomalous.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub examples: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+const AB_EXAMPLES: &str = "\
+Examples:
+  scorer ab                                            what was published, the pipeline's first two detectors
+  scorer ab --since 2026-11-21T09:30:00Z               the same since then, as after a new model
+  scorer ab --input day-1.csv day-2.csv                records, scored now
+  scorer ab --input verdicts.parquet --labels odd.csv  verdicts of `scorer score --output`, and who was right
+
+Verdicts on normal entities are published by `scorer run --all-verdicts` only. Where they are not, silence is taken for
+`normal`, and what both call normal is not known. No consumer group is joined, and nothing is committed.
+
+A file of labels needs a column named as the pipeline's key, and one named as its label or `label`. Entities that it does
+not name are normal.";
+
 /// Options of `replay`.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
@@ -358,6 +409,10 @@ fn parse_reset_to(text: &str) -> Result<ResetTo, String> {
     }
 }
 
+fn parse_since(text: &str) -> Result<i64, String> {
+    parse_time(text).ok_or_else(|| "use a time such as 2026-11-21T09:30:00Z or milliseconds since 1970".to_owned())
+}
+
 fn parse_time(text: &str) -> Option<i64> {
     let date = || Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis());
     text.parse().ok().filter(|millis| *millis >= 0).or_else(date)
@@ -404,6 +459,8 @@ mod tests {
             &["scorer", "-X", "nonsense"],
             &["scorer", "--instance-id", "a/b"],
             &["scorer", "reset", "--to", "yesterday"],
+            &["scorer", "ab", "--since", "yesterday"],
+            &["scorer", "ab", "--since", "5", "--input", "f"],
             &["scorer", "replay", "f", "--rate", "0"],
             &["scorer", "replay", "f", "--speed", "-1"],
             &["scorer", "replay", "f", "--speed", "2", "--rate", "3"],

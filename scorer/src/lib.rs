@@ -1,9 +1,10 @@
 //! The scorer: a stream of lines in, verdicts out.
 //!
 //! `core` is the pure state machine; `scoring` and `messages` turn what it says into Kafka messages, `truth` holds what
-//! detectors found beside what is known; `kafka` is the only module that talks to a broker, `file`, `snapshot` and
+//! detectors found beside what is known, `agreement` how two of them agree; `kafka` is the only module that talks to a broker, `file`, `snapshot` and
 //! `simulate` the only ones that touch files. `args` and `commands` wire them together for the command line.
 
+pub mod agreement;
 pub mod args;
 pub mod commands;
 pub mod core;

@@ -10,6 +10,7 @@ use shared::pipeline::Pipeline;
 use shared::time::format_timestamp;
 use shared::verdict::Verdict;
 
+use crate::agreement::Agreement;
 use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, Report, WindowVerdict};
 use crate::scoring::Detectors;
 use crate::truth::Truth;
@@ -57,6 +58,8 @@ pub struct Encoded {
     pub messages: Vec<Message>,
     /// What was found of what its records are known to be.
     pub truth: Truth,
+    /// What the pipeline's first two trained detectors say of its entities; nothing where there are not as many.
+    pub agreement: Agreement,
 }
 
 /// Turns outputs into messages.
@@ -112,11 +115,17 @@ impl Encoder {
         let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
         let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
         let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
-        let Encoded { mut messages, mut truth } = Encoded::default();
+        let Encoded { mut messages, mut truth, mut agreement } = Encoded::default();
         for output in outputs {
             match output {
                 Output::Closed(entity) => {
                     let verdicts = verdicts.next().unwrap_or_default();
+                    if let [first, second, ..] = self.pipeline.detectors.as_slice() {
+                        let is_anomalous = [first, second].map(|spec| {
+                            verdicts.iter().any(|(_, verdict)| verdict.anomalous && verdict.detector == spec.name)
+                        });
+                        agreement.add(is_anomalous, entity.truth.is_some());
+                    }
                     if self.pipeline.label.is_some() {
                         let anomalous = verdicts.iter().filter(|(_, verdict)| verdict.anomalous);
                         let detectors = anomalous.map(|(_, verdict)| verdict.detector.as_str());
@@ -141,7 +150,7 @@ impl Encoder {
                 }),
             }
         }
-        Ok(Encoded { messages, truth })
+        Ok(Encoded { messages, truth, agreement })
     }
 
     /// The verdict on a record and its windows; none where it is normal and only anomalies are asked for.

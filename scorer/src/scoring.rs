@@ -16,6 +16,19 @@ use crate::core::ClosedEntity;
 /// The verdicts on an entity, each with the topic it goes to.
 pub type Verdicts = Vec<(Arc<str>, Verdict)>;
 
+/// What a detector says of each entity of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgements {
+    /// The detector.
+    pub detector: String,
+    /// The version of its model.
+    pub version: String,
+    /// Its scores, each with the score that an anomaly exceeds: `(n_entities)`.
+    pub scores: Vec<(f32, f32)>,
+    /// The verdicts on those that are anomalous, each with the entity's place, in rising order.
+    pub anomalies: Vec<(usize, Verdict)>,
+}
+
 /// The trained detectors of a pipeline, each with the topic of its verdicts, and the device that they score on.
 #[derive(Debug)]
 pub struct Detectors {
@@ -68,28 +81,40 @@ impl Detectors {
     /// # Errors
     /// [`DeviceError::Lost`] when a device that was asked for by name fails.
     pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Result<Vec<Verdicts>, DeviceError> {
-        if self.is_empty() {
-            return Ok(entities.iter().map(|_| Vec::new()).collect());
-        }
-        let mut features = FeatureMatrix::new(self.n_features);
-        entities.iter().for_each(|entity| features.push(&entity.features));
         let mut verdicts: Vec<Verdicts> = entities.iter().map(|_| Vec::new()).collect();
-        for ((detector, topic), batch) in self.detectors.iter().zip(self.scores(&features)?) {
-            let is_told = |score| all || detector.is_anomalous(score);
-            let told: Vec<usize> =
-                batch.iter().enumerate().filter(|&(_, score)| is_told(score)).map(|(index, _)| index).collect();
-            // Explained on the CPU: those that are told are few.
-            for (&index, score) in told.iter().zip(detector.explain(&batch, &told)) {
-                let entity = &entities[index];
-                let verdict = Verdict::new(detector, &entity.summary, &entity.features, &score);
+        for ((detector, topic), batch) in self.detectors.iter().zip(self.scores(entities)?) {
+            for (index, verdict) in told(detector, &batch, entities, all) {
                 verdicts[index].push((topic.clone(), verdict));
             }
         }
         Ok(verdicts)
     }
 
+    /// What each trained detector says of each entity: all scores, and the verdicts on anomalies.
+    ///
+    /// # Errors
+    /// As [`Detectors::verdicts`].
+    pub fn judgements(&self, entities: &[ClosedEntity]) -> Result<Vec<Judgements>, DeviceError> {
+        let judgements = |((detector, _), batch): (&(Detector, _), ScoredBatch)| {
+            let threshold = &detector.model().threshold;
+            Judgements {
+                detector: detector.model().detector.clone(),
+                version: detector.version().to_owned(),
+                scores: batch.iter().map(|(score, cluster)| (score, threshold.of_cluster(cluster))).collect(),
+                anomalies: told(detector, &batch, entities, false),
+            }
+        };
+        Ok(self.detectors.iter().zip(self.scores(entities)?).map(judgements).collect())
+    }
+
     /// The scores of each detector.
-    fn scores(&self, features: &FeatureMatrix) -> Result<Vec<ScoredBatch>, DeviceError> {
+    fn scores(&self, entities: &[ClosedEntity]) -> Result<Vec<ScoredBatch>, DeviceError> {
+        if self.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut matrix = FeatureMatrix::new(self.n_features);
+        entities.iter().for_each(|entity| matrix.push(&entity.features));
+        let features = &matrix;
         let on_cpu = || self.detectors.iter().map(|(detector, _)| detector.score(features)).collect();
         if self.device.is_cpu() || self.has_failed.load(Ordering::Relaxed) {
             return Ok(on_cpu());
@@ -111,6 +136,20 @@ impl Detectors {
         let copy = |(detector, _): &(Detector, _)| Detector::new(detector.model().clone(), &self.device.device);
         self.detectors.iter().map(copy).collect()
     }
+}
+
+/// The verdicts on the entities of a batch, or on the anomalies among them, each with its place.
+fn told(detector: &Detector, batch: &ScoredBatch, entities: &[ClosedEntity], all: bool) -> Vec<(usize, Verdict)> {
+    let is_told = |score| all || detector.is_anomalous(score);
+    let told: Vec<usize> =
+        batch.iter().enumerate().filter(|&(_, score)| is_told(score)).map(|(index, _)| index).collect();
+    // Explained on the CPU: those that are told are few.
+    let explained = detector.explain(batch, &told);
+    let verdict = |(&index, score)| {
+        let entity: &ClosedEntity = &entities[index];
+        (index, Verdict::new(detector, &entity.summary, &entity.features, &score))
+    };
+    told.iter().zip(explained).map(verdict).collect()
 }
 
 #[cfg(test)]
@@ -178,6 +217,20 @@ mod tests {
         let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains("device `absent` failed: ") && said.contains("are scored on the CPU"), "{said}");
+    }
+
+    #[test]
+    fn judgements_are_verdicts_in_short() {
+        let (entities, detectors) = (entities(), on(choose(DeviceRequest::Cpu).unwrap()));
+        let verdicts = detectors.verdicts(&entities, true).unwrap();
+        for (place, judgements) in detectors.judgements(&entities).unwrap().into_iter().enumerate() {
+            let expected: Vec<&Verdict> = verdicts.iter().map(|verdicts| &verdicts[place].1).collect();
+            let scores: Vec<(f32, f32)> = expected.iter().map(|it| (it.score, it.threshold)).collect();
+            assert_eq!(judgements.scores, scores);
+            let anomalies = expected.into_iter().enumerate().filter(|(_, verdict)| verdict.anomalous);
+            assert_eq!(judgements.anomalies, anomalies.map(|(at, verdict)| (at, verdict.clone())).collect::<Vec<_>>());
+            assert!(!judgements.anomalies.is_empty());
+        }
     }
 
     #[test]

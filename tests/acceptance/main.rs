@@ -1,6 +1,7 @@
 //! Acceptance tests: the programs as a user runs them, on the real history and a real Apache Kafka.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod ab;
 mod abort;
 mod broker;
 mod clock;

@@ -17,7 +17,8 @@ use shared::verdict::Verdict;
 
 use super::live::{StatusLine, accompany, init_logs};
 use super::replay::{Pace, send_file};
-use super::{LIVE_BATCH, console, in_repository, load, summary};
+use super::{LIVE_BATCH, beside_threshold, console, in_repository, load, summary};
+use crate::agreement::Cause;
 use crate::args::DemoArgs;
 use crate::file::{FileLines, read_file};
 use crate::kafka::{Delivery, EndWhen, KafkaSettings, Stream, StreamOptions, Topics};
@@ -133,19 +134,9 @@ impl Printer {
 }
 
 fn describe(verdict: &Verdict, what: &str) -> String {
-    let why = verdict.main_contribution().map_or_else(String::new, |(feature, share)| {
-        let value = verdict.features.get(feature).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
-        let usual = verdict.expected.get(feature).and_then(serde_json::Value::as_f64);
-        let usual = usual.map_or_else(String::new, |usual| format!(", usually {usual:.2}"));
-        format!("{feature} = {value:.2}{usual} ({:.0}%)", share * 100.0)
-    });
+    let why = Cause::of(verdict).map_or_else(String::new, |cause| cause.to_string());
     let (date, time) = verdict.first_timestamp.split_once('T').unwrap_or((&verdict.first_timestamp, ""));
     let (key, detector) = (&verdict.key, &verdict.detector);
-    // Not every detector's scores start at 0.
-    let score = if verdict.threshold > 0.0 {
-        format!("{:7.1} x threshold", f64::from(verdict.score) / f64::from(verdict.threshold))
-    } else {
-        format!("{:8.3} > {:6.3}", verdict.score, verdict.threshold)
-    };
+    let score = beside_threshold(verdict.score, verdict.threshold);
     format!("{date} {}  {what} {key}  {detector:<16}  {score}  {why}", time.get(..5).unwrap_or(time))
 }

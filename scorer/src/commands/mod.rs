@@ -1,5 +1,6 @@
 //! What each command does: the wiring between the command line and the rest.
 
+mod ab;
 mod console;
 mod demo;
 mod live;
@@ -32,6 +33,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Score(args) => score::score(&args),
+        Command::Ab(args) => ab::ab(&args),
         Command::Replay(args) => block_on(replay::replay(args)),
         Command::Simulate(Simulation::Invoices(args)) => simulate::invoices(args),
         Command::Simulate(Simulation::Transactions(args)) => block_on(simulate::transactions(*args)),
@@ -89,4 +91,13 @@ fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Resu
 fn in_repository(path: &Path) -> PathBuf {
     let of_source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     if !path.exists() && path.is_relative() && of_source.exists() { of_source } else { path.to_owned() }
+}
+
+/// A score in words: how many times its threshold it is, where scores start at 0, which not every detector's do.
+fn beside_threshold(score: f32, threshold: f32) -> String {
+    if threshold > 0.0 {
+        format!("{:7.1} x threshold", f64::from(score) / f64::from(threshold))
+    } else {
+        format!("{score:8.3} > {threshold:6.3}")
+    }
 }

@@ -65,8 +65,9 @@ impl<'a> Results<'a> {
     }
 
     fn take(&mut self, outputs: &mut Vec<Output>) -> Result<(), DeviceError> {
-        let Encoded { messages, truth } = self.encoder.encode(std::mem::take(outputs), self.detectors)?;
+        let Encoded { messages, truth, agreement } = self.encoder.encode(std::mem::take(outputs), self.detectors)?;
         self.status.truth.merge(truth);
+        self.status.agreement.merge(agreement);
         for message in messages {
             self.status.count(&message);
             self.file.push(message);

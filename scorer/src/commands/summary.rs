@@ -4,6 +4,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use shared::pipeline::{Pipeline, Scored};
 
+use super::ab::{in_short, who_was_right, wrapped};
 use crate::kafka::Status;
 use crate::truth::{Truth, share};
 
@@ -13,7 +14,16 @@ type Row = (String, u64);
 /// What became of records, and what was found of what they are known to be.
 pub(super) fn text(status: &Status, pipeline: &Pipeline) -> String {
     let known = known(status).map_or_else(String::new, |table| format!("\n{table}"));
-    format!("{}{known}", table(status, pipeline))
+    format!("{}{known}{}", table(status, pipeline), side_by_side(status, pipeline))
+}
+
+/// How the first two trained detectors agree, and which of them is right more often.
+fn side_by_side(status: &Status, pipeline: &Pipeline) -> String {
+    let [first, second, ..] = pipeline.detectors.as_slice() else { return String::new() };
+    let names = [first.name.as_str(), second.name.as_str()];
+    let right = (!status.truth.is_empty()).then(|| who_was_right(names, &status.agreement.mcnemar()));
+    let sentences = in_short(names, &status.agreement).into_iter().chain(right);
+    sentences.map(|sentence| format!("\n{}", wrapped(&sentence))).collect()
 }
 
 /// Records by outcome, which add up, then what was found.

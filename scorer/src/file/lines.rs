@@ -56,6 +56,38 @@ pub enum FileError {
         /// What the topic takes.
         wanted: &'static str,
     },
+    /// It is no Parquet file, or a damaged one.
+    #[error("cannot read {}: {problem}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A Parquet file of something else.
+    #[error(
+        "{} holds no verdicts: it lacks the columns {missing}, which `scorer score --output FILE.parquet` writes; records \
+         are read from CSV and JSON lines",
+        path.display()
+    )]
+    NoVerdicts {
+        /// The file.
+        path: PathBuf,
+        /// The columns that are missing.
+        missing: String,
+    },
+    /// A file without keys or without labels.
+    #[error("{} holds no labels: it needs the columns `{key}` and `{label}`, and has {found}", path.display())]
+    NoLabels {
+        /// The file.
+        path: PathBuf,
+        /// The column of keys.
+        key: String,
+        /// The column of labels.
+        label: String,
+        /// The columns that are there.
+        found: String,
+    },
 }
 
 fn records_of(format: InputFormat) -> &'static str {

@@ -6,7 +6,7 @@
 //!
 //! `group`, `rounds`, `restore` and `snapshots` are about what is ours and how it got here; `transaction` and `producer` about
 //! what goes out; `reports` about the one number that all instances have in common. `repartition`, on a fourth thread,
-//! brings lines together first where their producer did not.
+//! brings lines together first where their producer did not. `verdicts` only looks at what was published.
 
 mod consume;
 mod ends;
@@ -27,6 +27,7 @@ mod status;
 mod stream;
 mod topics;
 mod transaction;
+mod verdicts;
 mod watchdog;
 
 pub use misplaced::{Misplaced, find_misplaced, has_direct_state};
@@ -37,3 +38,4 @@ pub use status::{Status, StatusCell};
 pub use stream::{Delivery, EndWhen, Mutation, OnMessage, Progress, StopHandle, Stream, StreamOptions, Topics};
 pub use topics::{TopicSettings, TopicState, check_topics, ensure_topic, ensure_topics};
 pub use transaction::{Fault, Faults, Step};
+pub use verdicts::{VerdictTopics, read_topic_labels};

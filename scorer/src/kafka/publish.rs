@@ -14,6 +14,7 @@ use super::settings::KafkaError;
 use super::status::StatusCell;
 use super::stream::{OnMessage, StopHandle, Topics};
 use super::transaction::{Failure, Tag, Transaction, Transactions};
+use crate::agreement::Agreement;
 use crate::core::{PartitionChanges, Resume};
 use crate::messages::Message;
 use crate::truth::Truth;
@@ -24,6 +25,7 @@ pub(super) struct Publication {
     pub ticket: Ticket,
     pub messages: Vec<Message>,
     pub truth: Truth,
+    pub agreement: Agreement,
     pub progress: Progress,
 }
 
@@ -80,7 +82,7 @@ impl Publisher {
     ) -> Result<(), KafkaError> {
         transactions.start(&self.stop)?;
         let mut failed_epoch = None;
-        while let Ok(Publication { ticket, messages, truth, progress }) = batches.recv() {
+        while let Ok(Publication { ticket, messages, truth, agreement, progress }) = batches.recv() {
             let Progress::Changes { changes, group, given_up } = &progress else { continue };
             if failed_epoch == Some(ticket.epoch) {
                 continue;
@@ -95,7 +97,7 @@ impl Publisher {
                 given_up: *given_up,
             };
             match transactions.commit(&transaction, &self.consumer, &self.stop) {
-                Ok(ends) => self.committed(ticket, &messages, truth, ends),
+                Ok(ends) => self.committed(ticket, &messages, (truth, agreement), ends),
                 Err(Failure::Hopeless(error)) => return Err(error),
                 Err(Failure::Abort(reason) | Failure::Rebuild(reason)) => {
                     failed_epoch = Some(ticket.epoch);
@@ -132,7 +134,7 @@ impl Publisher {
     /// At least once: until the channel closes or Kafka fails.
     pub(super) fn run_plain(&self, batches: &Receiver<Publication>, sender: &Sender) -> Result<(), KafkaError> {
         let mut last: Option<TopicPartitionList> = None;
-        while let Ok(Publication { ticket, messages, truth, progress }) = batches.recv() {
+        while let Ok(Publication { ticket, messages, truth, agreement, progress }) = batches.recv() {
             let Progress::Resume(points) = progress else { continue };
             for message in &messages {
                 sender.send(&message.topic, message.key.as_deref().map(str::as_bytes), &message.payload())?;
@@ -141,7 +143,7 @@ impl Publisher {
             if let Some(offsets) = self.commit_offsets(&points) {
                 last = Some(offsets);
             }
-            self.committed(ticket, &messages, truth, sender.take_ends());
+            self.committed(ticket, &messages, (truth, agreement), sender.take_ends());
         }
         // The last word is said in person: an asynchronous commit may be lost when the client goes.
         if let Some(offsets) = last {
@@ -150,11 +152,12 @@ impl Publisher {
         Ok(())
     }
 
-    fn committed(&self, ticket: Ticket, messages: &[Message], truth: Truth, ends: Ends) {
+    fn committed(&self, ticket: Ticket, messages: &[Message], found: (Truth, Agreement), ends: Ends) {
         messages.iter().for_each(|message| (self.on_message)(message));
         self.status.update(|status| {
             messages.iter().for_each(|message| status.count(message));
-            status.truth.merge(truth);
+            status.truth.merge(found.0);
+            status.agreement.merge(found.1);
         });
         let _ = self.outcomes.send(Outcome::Committed { number: ticket.number, ends });
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::agreement::Agreement;
 use crate::core::Counters;
 use crate::messages::{Content, Message};
 use crate::truth::Truth;
@@ -21,6 +22,8 @@ pub struct Status {
     pub windows: u64,
     /// What was found of what records are known to be.
     pub truth: Truth,
+    /// What the first two trained detectors say of entities.
+    pub agreement: Agreement,
 }
 
 impl Status {

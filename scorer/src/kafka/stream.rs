@@ -316,8 +316,8 @@ fn score(
     next: &SyncSender<Publication>,
 ) -> Result<(), KafkaError> {
     while let Ok(Batch { ticket, outputs, progress }) = batches.recv() {
-        let Encoded { messages, truth } = encoder.encode(outputs, detectors)?;
-        if next.send(Publication { ticket, messages, truth, progress }).is_err() {
+        let Encoded { messages, truth, agreement } = encoder.encode(outputs, detectors)?;
+        if next.send(Publication { ticket, messages, truth, agreement, progress }).is_err() {
             break;
         }
     }

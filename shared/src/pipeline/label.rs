@@ -17,6 +17,17 @@ pub struct Label {
     pub normal: Vec<String>,
 }
 
+/// A label that stands nowhere in a record, as where labels come by themselves.
+impl Default for Label {
+    fn default() -> Self {
+        Self { column: None, header: None, normal: default_normal() }
+    }
+}
+
+fn default_normal() -> Vec<String> {
+    DEFAULT_NORMAL.map(str::to_owned).to_vec()
+}
+
 impl Label {
     /// The scenario that a record with the label `text` belongs to, or `None` when it is normal. A record without a label
     /// is normal.
@@ -40,9 +51,12 @@ pub(super) fn check(checker: &Checker<'_>, section: &LabelSection, columns: &[Co
     if column.is_none() && section.header.is_none() {
         return checker.error("[label]", "needs `column`, `header` or both: where the label of a record stands");
     }
-    let default = || DEFAULT_NORMAL.map(str::to_owned).to_vec();
     let trimmed = |normal: &Vec<String>| normal.iter().map(|text| text.trim().to_owned()).collect();
-    Ok(Label { column, header: section.header.clone(), normal: section.normal.as_ref().map_or_else(default, trimmed) })
+    Ok(Label {
+        column,
+        header: section.header.clone(),
+        normal: section.normal.as_ref().map_or_else(default_normal, trimmed),
+    })
 }
 
 /// Fails when `column`, which `place` of the file names, is the label's: what reads it would know the answer.

@@ -1,0 +1,232 @@
+//! `scorer ab`: how two detectors agree on the same entities, and, where labels say what those are, which is right.
+
+mod json;
+mod records;
+mod text;
+mod words;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, bail};
+use shared::pipeline::{Pipeline, Scored};
+use shared::time::format_timestamp;
+
+use super::console;
+use super::live::init_logs;
+use crate::agreement::{Comparison, Intake, Labels};
+use crate::args::AbArgs;
+use crate::file::{pipeline_of_messages, read_file, read_labels, read_messages, read_verdicts};
+use crate::kafka::{KafkaError, VerdictTopics, read_topic_labels};
+
+pub(super) use words::{in_short, who_was_right, wrapped};
+
+/// What is told of a comparison.
+struct Report {
+    pipeline: String,
+    /// Of A and of B.
+    names: [String; 2],
+    /// Versions of their models, each with how many verdicts it made.
+    versions: [Vec<(String, u64)>; 2],
+    /// What is scored, in the plural.
+    entities: &'static str,
+    /// Where the verdicts are from.
+    source: String,
+    found: Comparison,
+    labels: Option<Labelled>,
+}
+
+/// Where labels are from.
+struct Labelled {
+    source: String,
+    /// How many anomalies they name, where they came by themselves and are of the same time as the verdicts.
+    anomalies: Option<u64>,
+}
+
+pub(super) fn ab(args: &AbArgs) -> Result<()> {
+    init_logs(false);
+    let pipeline = Arc::new(Pipeline::load(&args.pipeline.pipeline)?);
+    let names = choose(&pipeline, args)?;
+    let report = compare(args, &pipeline, names)?;
+    if args.json {
+        console::print(serde_json::to_string_pretty(&json::of(&report))?)?;
+    } else {
+        console::print(text::of(&report))?;
+    }
+    Ok(())
+}
+
+/// The two detectors, by default the first two.
+fn choose(pipeline: &Pipeline, args: &AbArgs) -> Result<[String; 2]> {
+    let all: Vec<&str> = pipeline.detector_topics().map(|(name, _)| name).collect();
+    let known = || all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = [&args.a, &args.b].into_iter().flatten().find(|name| !all.contains(&name.as_str())) {
+        bail!("pipeline `{}` has no detector `{unknown}`: it has {}", pipeline.name, known());
+    }
+    let other_than = |taken: Option<&str>| all.iter().copied().find(|name| Some(*name) != taken);
+    let a = args.a.as_deref().or_else(|| other_than(args.b.as_deref()));
+    let b = args.b.as_deref().or_else(|| other_than(a));
+    match (a, b) {
+        (Some(a), Some(b)) if a != b => Ok([a.to_owned(), b.to_owned()]),
+        (Some(a), Some(_)) => bail!("`{a}` is both --a and --b: name two of {}", known()),
+        _ => bail!("pipeline `{}` has no detector but {}: there is nothing to set beside it", pipeline.name, known()),
+    }
+}
+
+fn compare(args: &AbArgs, pipeline: &Arc<Pipeline>, names: [String; 2]) -> Result<Report> {
+    check_labels(args, pipeline)?;
+    let topics = args.input.is_empty().then(|| topics_of(pipeline, &names));
+    let look = |topics| VerdictTopics::until_now(&args.brokers.settings(), topics, args.since);
+    // The ends of the verdicts before the labels: of what comes meanwhile there may be a label and no verdict, which does
+    // not matter, but no verdict without its label.
+    let topics = topics.map(look).transpose().map_err(|error| without_topic(error, NO_VERDICTS))?;
+    let mut labelled = None;
+    let labels = read_labels_of(args, pipeline)?.map(|(labels, source)| {
+        let anomalies = args.since.is_none().then(|| labels.n_anomalies());
+        labelled = Some(Labelled { source, anomalies });
+        labels
+    });
+    let [a, b] = &names;
+    let mut intake = Intake::new(&pipeline.name, [a, b], labels.as_ref());
+    let is_scored_now = match topics {
+        Some(topics) => topics.read(&mut intake).map(|()| false)?,
+        None => gather(args, pipeline, &names, &mut intake)?,
+    };
+    let source = describe_source(args, pipeline, &names);
+    if intake.is_empty() {
+        bail!(nothing_in(&source, is_scored_now, args, pipeline, &names));
+    }
+    if is_scored_now && labelled.is_none() && pipeline.label.is_some() {
+        labelled = Some(Labelled { source: source.clone(), anomalies: None });
+    }
+    let (found, versions) = intake.finish(is_scored_now.then_some(true), args.examples);
+    let versions = versions.map(|versions| versions.into_iter().collect());
+    let entities = match &pipeline.scored {
+        Scored::Sessions(_) => "invoices",
+        Scored::Records(_) => "records",
+    };
+    Ok(Report { pipeline: pipeline.name.clone(), names, versions, entities, source, found, labels: labelled })
+}
+
+/// Whether there are labels where they are asked for without a file.
+fn check_labels(args: &AbArgs, pipeline: &Pipeline) -> Result<()> {
+    match &args.labels {
+        Some(None) if !args.input.is_empty() => {
+            bail!("--labels reads the pipeline's topic: with --input, name a file of keys and labels, --labels FILE")
+        }
+        Some(None) if pipeline.label.is_none() => {
+            bail!("pipeline `{}` has no [label]: name a file of keys and labels, --labels FILE", pipeline.name)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The labels that were asked for by themselves, and where they are from.
+fn read_labels_of(args: &AbArgs, pipeline: &Arc<Pipeline>) -> Result<Option<(Labels, String)>> {
+    match &args.labels {
+        None => Ok(None),
+        Some(Some(path)) => {
+            let labels = read_labels(&read_file(path)?, path, pipeline)?;
+            Ok(Some((labels, path.display().to_string())))
+        }
+        Some(None) => {
+            // Of all times: a verdict may come long after its record, and its record's label is needed.
+            let labels = read_topic_labels(&args.brokers.settings(), pipeline)
+                .map_err(|error| without_topic(error, "name a file of keys and labels, --labels FILE"))?;
+            Ok(Some((labels, format!("topic `{}`", pipeline.topic))))
+        }
+    }
+}
+
+/// What an input file holds.
+enum Content {
+    Parquet,
+    Messages(Vec<u8>),
+    Records(Vec<u8>),
+}
+
+/// A file and what it holds.
+type Opened<'a> = (&'a Path, Content);
+
+fn open<'a>(path: &'a Path, pipeline: &Pipeline) -> Result<Opened<'a>> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
+        return Ok((path, Content::Parquet));
+    }
+    let bytes = read_file(path)?;
+    match pipeline_of_messages(&bytes) {
+        None => Ok((path, Content::Records(bytes))),
+        Some(of) if of == pipeline.name => Ok((path, Content::Messages(bytes))),
+        Some(of) => bail!(
+            "{} holds verdicts of pipeline `{of}` and not of `{}`: name theirs with --pipeline",
+            path.display(),
+            pipeline.name
+        ),
+    }
+}
+
+/// Hands over the verdicts of files; whether they were made just now, those on normal entities too.
+fn gather(args: &AbArgs, pipeline: &Pipeline, names: &[String; 2], intake: &mut Intake<'_>) -> Result<bool> {
+    let Some((first, rest)) = args.input.split_first() else { return Ok(false) };
+    let first = open(first, pipeline)?;
+    let are_records = matches!(first.1, Content::Records(_));
+    let files = std::iter::once(Ok(first)).chain(rest.iter().map(|path| open(path, pipeline)));
+    if are_records {
+        records::score(args, names, files, intake)?;
+        return Ok(true);
+    }
+    for file in files {
+        match file? {
+            (path, Content::Parquet) => read_verdicts(path, intake)?,
+            (_, Content::Messages(bytes)) => read_messages(&bytes, intake)?,
+            (path, Content::Records(_)) => return Err(mixed(path, "records", "verdicts")),
+        }
+    }
+    Ok(false)
+}
+
+fn mixed(path: &Path, holds: &str, others: &str) -> anyhow::Error {
+    anyhow!("{} holds {holds} and the files before it {others}: compare one kind at a time", path.display())
+}
+
+fn topics_of<'a>(pipeline: &'a Pipeline, names: &[String; 2]) -> [&'a str; 2] {
+    let topic_of = |wanted: &String| pipeline.detector_topics().find(|(name, _)| name == wanted);
+    [0, 1].map(|index| topic_of(&names[index]).map_or("", |(_, topic)| topic))
+}
+
+/// What to do where there is no topic of verdicts.
+const NO_VERDICTS: &str = "run `scorer run --all-verdicts` first, or name files with --input FILE";
+
+/// A topic that is not there is not for a reader to create.
+fn without_topic(error: KafkaError, advice: &str) -> anyhow::Error {
+    match error {
+        KafkaError::MissingTopic(topic) => anyhow!("topic `{topic}` does not exist: {advice}"),
+        error => error.into(),
+    }
+}
+
+fn describe_source(args: &AbArgs, pipeline: &Pipeline, names: &[String; 2]) -> String {
+    if args.input.is_empty() {
+        let since = args.since.map_or_else(String::new, |since| format!(" since {}", format_timestamp(since)));
+        let [a, b] = topics_of(pipeline, names);
+        return format!("topics `{a}` and `{b}`{since}");
+    }
+    args.input.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Why there is nothing to compare.
+fn nothing_in(source: &str, is_scored_now: bool, args: &AbArgs, pipeline: &Pipeline, [a, b]: &[String; 2]) -> String {
+    let name = &pipeline.name;
+    if is_scored_now {
+        return format!(
+            "{source}: none of the records could be judged: are they of pipeline `{name}`? `scorer score` says what is wrong with each"
+        );
+    }
+    let advice = match (args.input.is_empty(), args.since) {
+        (true, Some(_)) => "leave --since out, or",
+        (true, None) => "let `scorer run --all-verdicts` publish some, or",
+        (false, _) => "let `scorer score` write some, or",
+    };
+    format!(
+        "{source}: no verdict of `{a}` or `{b}` of pipeline `{name}` is there: {advice} name files of records with --input FILE"
+    )
+}

@@ -1,0 +1,177 @@
+//! The report for people.
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, Table};
+
+use super::words::{cut, who_was_right, wrapped};
+use super::{Labelled, Report};
+use crate::agreement::{Comparison, Side};
+use crate::commands::beside_threshold;
+use crate::commands::summary::percent;
+use crate::truth::share;
+
+/// The letters of the two in tables, whose names may be long.
+const LETTERS: [&str; 2] = ["A", "B"];
+
+/// The report.
+pub(super) fn of(report: &Report) -> String {
+    let mut parts = vec![heading(report), agreement(&report.found).to_string(), wrapped(&measures(report))];
+    parts.extend(caveats(report).iter().map(|caveat| wrapped(caveat)));
+    if let Some(labels) = &report.labels {
+        parts.extend(by_labels(report, labels));
+    }
+    parts.extend(Side::BOTH.into_iter().filter_map(|side| examples(report, side)));
+    parts.join("\n")
+}
+
+fn heading(report: &Report) -> String {
+    let Report { names: [a, b], entities, source, found, .. } = report;
+    let count = found.agreement.all().total();
+    let what = if found.is_complete { format!("{count} {entities}") } else { format!("anomalies among {entities}") };
+    wrapped(&format!("A is {a}, B is {b}; {what} of {source}"))
+}
+
+/// The two by two table, with its sums.
+fn agreement(found: &Comparison) -> Table {
+    let all = found.agreement.all();
+    let known = |number: u64| if found.is_complete { number.to_string() } else { "?".to_owned() };
+    let [only_a, only_b] = all.only;
+    let mut table = table(["", "B: anomalous", "B: normal", "all"]);
+    let row = |name: &str, cells: [String; 3]| std::iter::once(name.to_owned()).chain(cells);
+    table.add_row(row("A: anomalous", [all.both, only_a, all.flagged(Side::A)].map(|count| count.to_string())));
+    table.add_row(row("A: normal", [only_b.to_string(), known(all.neither), known(only_b + all.neither)]));
+    let of_b = all.flagged(Side::B).to_string();
+    table.add_row(row("all", [of_b, known(only_a + all.neither), known(all.total())]));
+    table
+}
+
+fn measures(report: &Report) -> String {
+    let found = &report.found;
+    let all = found.agreement.all();
+    let either = all.total() - all.neither;
+    let over = if found.is_complete {
+        format!("all {}", found.ranked)
+    } else {
+        format!("the {} that are anomalous to both", found.ranked)
+    };
+    let ranks = match found.spearman {
+        Some(spearman) => format!("{spearman:.3} over {over}"),
+        None => format!("none, for want of different scores among {over}"),
+    };
+    format!(
+        "Jaccard {:.3}: {} of {either} that either calls anomalous. Rank correlation of the scores (Spearman): {ranks}.",
+        found.agreement.jaccard(),
+        all.both
+    )
+}
+
+/// What is not known, or may mislead.
+fn caveats(report: &Report) -> Vec<String> {
+    let Report { names, versions, entities, found, .. } = report;
+    let mut caveats = Vec::new();
+    if !found.is_complete {
+        caveats.push(format!(
+            "Verdicts on normal {entities} are not there (`scorer run --all-verdicts` publishes them): silence is taken for \
+             normal, and how many are normal to both is not known."
+        ));
+    }
+    for side in Side::BOTH {
+        let (name, other) = (&names[side.index()], &names[side.other().index()]);
+        let versions = &versions[side.index()];
+        if found.alone[side.index()] > 0 {
+            caveats.push(format!(
+                "{} {entities} have a verdict of {name} and none of {other} (not yet, or it was normal to that one and not \
+                 published then): they are left out.",
+                found.alone[side.index()]
+            ));
+        }
+        if versions.is_empty() {
+            caveats.push(format!("Of {name} there is no verdict: it found nothing, or did not run."));
+        }
+        if versions.len() > 1 {
+            let each: Vec<String> = versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
+            caveats.push(format!("Verdicts of {name} are of several models: {}.", each.join(", ")));
+        }
+    }
+    if found.again > 0 {
+        caveats.push(format!("{} verdicts came again for their {entities}: the last one counts.", found.again));
+    }
+    caveats
+}
+
+/// How many anomalies there were to find: of what both have judged, or, where only anomalies are told, all that labels
+/// name. Not known where those are of another time.
+pub(super) fn labelled_anomalies(found: &Comparison, labels: &Labelled) -> Option<u64> {
+    if found.is_complete { Some(found.agreement.labelled.total()) } else { labels.anomalies }
+}
+
+/// Who is right, and how often.
+fn by_labels(report: &Report, labels: &Labelled) -> Vec<String> {
+    let Report { names, found, entities, .. } = report;
+    let anomalies = labelled_anomalies(found, labels);
+    if anomalies.unwrap_or(found.agreement.labelled.total()) == 0 {
+        let source = &labels.source;
+        return vec![wrapped(&format!("Labels of {source}: none says that one of these {entities} is an anomaly."))];
+    }
+    let mut quality = table(["", "found", "false alarms", "precision", "recall"]);
+    for side in Side::BOTH {
+        let confusion = found.agreement.confusion(side);
+        let (hits, alarms) = (confusion.true_positives, confusion.false_positives);
+        quality.add_row([
+            LETTERS[side.index()].to_owned(),
+            anomalies.map_or_else(|| hits.to_string(), |anomalies| format!("{hits} of {anomalies}")),
+            alarms.to_string(),
+            percent(share(hits, hits + alarms)),
+            percent(anomalies.and_then(|anomalies| share(hits, anomalies))),
+        ]);
+    }
+    let (labelled, others, test) = (found.agreement.labelled, found.agreement.others, found.agreement.mcnemar());
+    let mut right = table(["anomalous to", "labelled anomalies", "others"]);
+    for side in Side::BOTH {
+        let (at, [this, other]) = (side.index(), [side, side.other()].map(|side| LETTERS[side.index()]));
+        right.add_row([
+            format!("{this} alone"),
+            format!("{}: {this} is right", labelled.only[at]),
+            format!("{}: {other} is right", others.only[at]),
+        ]);
+    }
+    let [a, b] = names;
+    vec![
+        wrapped(&format!("By the labels of {}:", labels.source)),
+        quality.to_string(),
+        right.to_string(),
+        wrapped(&who_was_right([a, b], &test)),
+    ]
+}
+
+/// What only one calls anomalous.
+fn examples(report: &Report, side: Side) -> Option<String> {
+    let (at, found) = (side.index(), &report.found);
+    let examples = &found.examples[at];
+    if examples.is_empty() {
+        return None;
+    }
+    let name = &report.names[at];
+    let mut lines = vec![cut(&format!("Only {name} ({}), highest scores first:", found.agreement.all().only[at]))];
+    let width = examples.iter().map(|example| example.key.chars().count()).max().unwrap_or(0).min(36);
+    for example in examples {
+        let score = beside_threshold(example.score, example.threshold);
+        let why = example.cause.as_ref().map_or_else(String::new, ToString::to_string);
+        let label = match (&report.labels, example.is_labelled) {
+            (None, _) => "",
+            (Some(_), true) => "anomaly  ",
+            (Some(_), false) => "normal   ",
+        };
+        lines.push(cut(&format!("  {:<width$}  {}  {label}{why}", example.key, score.trim_end())));
+    }
+    Some(lines.join("\n"))
+}
+
+/// A table whose numbers stand below each other.
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED);
+    table.set_header(header);
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+}

@@ -1,0 +1,138 @@
+//! Which entities are anomalies, from a file of keys and labels.
+
+use std::io;
+use std::path::Path;
+
+use serde_json::Value;
+use shared::json_lines::JsonLines;
+use shared::pipeline::{Column, InputFormat, Label, Pipeline};
+use shared::records::FileRecords;
+
+use super::FileError;
+use crate::agreement::Labels;
+
+/// What a column of labels is called where the pipeline names none.
+const LABEL: &str = "label";
+
+/// Reads the labels in `bytes`, which `path` holds: CSV with a header, or JSON lines. One column is named as the pipeline's
+/// key, another as its label, or `label`; there may be others, so a file of records is one of labels too.
+///
+/// # Errors
+/// [`FileError::NoLabels`] when a column is missing.
+pub fn read_labels(bytes: &[u8], path: &Path, pipeline: &Pipeline) -> Result<Labels, FileError> {
+    let format = InputFormat::of_file(path).unwrap_or(pipeline.format);
+    let columns = Columns::of(pipeline);
+    let read = |source: io::Error| FileError::Read { path: path.to_owned(), source };
+    let mut labels = Labels::default();
+    let found = match format {
+        InputFormat::Csv => columns.read_csv(bytes, &mut labels).map_err(read)?,
+        InputFormat::Json => columns.read_json(bytes, &mut labels).map_err(read)?,
+    };
+    found.map(|()| labels).map_err(|found| FileError::NoLabels {
+        path: path.to_owned(),
+        key: columns.key.name.clone(),
+        label: columns.label.map_or(LABEL, |label| &label.name).to_owned(),
+        found,
+    })
+}
+
+/// What the columns are called.
+struct Columns<'a> {
+    key: &'a Column,
+    label: Option<&'a Column>,
+    meaning: Label,
+}
+
+/// What was read, or the columns that there are.
+type Read = Result<(), String>;
+
+impl<'a> Columns<'a> {
+    fn of(pipeline: &'a Pipeline) -> Self {
+        let meaning = pipeline.label.clone().unwrap_or_default();
+        let label = meaning.column.map(|column| &pipeline.columns[column]);
+        Self { key: &pipeline.columns[pipeline.entity.key], label, meaning }
+    }
+
+    fn is_label(&self, name: &str) -> bool {
+        name.eq_ignore_ascii_case(LABEL) || self.label.is_some_and(|label| label.is_called(name))
+    }
+
+    fn add(&self, key: &str, label: Option<&str>, labels: &mut Labels) {
+        labels.add(key, self.meaning.scenario(label).is_some());
+    }
+
+    fn read_csv(&self, bytes: &[u8], labels: &mut Labels) -> io::Result<Read> {
+        let mut records = FileRecords::new(bytes, usize::MAX)?;
+        let names: Vec<String> = match records.next_record()? {
+            Some(header) => header.fields.iter().map(|name| text(name).trim().to_owned()).collect(),
+            None => Vec::new(),
+        };
+        let key = names.iter().position(|name| self.key.is_called(name));
+        let label = names.iter().position(|name| self.is_label(name));
+        let (Some(key), Some(label)) = (key, label) else { return Ok(Err(names.join(", "))) };
+        while let Some(record) = records.next_record()? {
+            if key.max(label) < record.fields.len() {
+                self.add(&text(record.fields.get(key)), Some(&text(record.fields.get(label))), labels);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn read_json(&self, bytes: &[u8], labels: &mut Labels) -> io::Result<Read> {
+        let (mut lines, mut names, mut has_label) = (JsonLines::new(bytes, usize::MAX), String::new(), false);
+        while let Some(line) = lines.next_line()? {
+            let Ok(Value::Object(object)) = serde_json::from_slice(line.raw) else { continue };
+            let find = |is: &dyn Fn(&str) -> bool| object.iter().find(|(name, _)| is(name)).map(|(_, value)| value);
+            let label = find(&|name| self.is_label(name));
+            has_label |= label.is_some();
+            match find(&|name| self.key.is_called(name)).and_then(written) {
+                // A record that is normal may say nothing of it.
+                Some(key) => self.add(&key, label.and_then(written).as_deref(), labels),
+                None => names = object.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+            }
+        }
+        Ok(if labels.records() > 0 && has_label { Ok(()) } else { Err(names) })
+    }
+}
+
+fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// A text, or a number as it is written.
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pipeline: &str, name: &str, text: &str) -> Result<Vec<&'static str>, String> {
+        let pipeline = Pipeline::load(pipeline).unwrap();
+        let labels = read_labels(text.as_bytes(), Path::new(name), &pipeline).map_err(|error| error.to_string())?;
+        Ok(["1", "2", "3", "4"].into_iter().filter(|key| labels.is_anomaly(key)).collect())
+    }
+
+    #[test]
+    fn keys_and_labels_are_found_by_their_names() {
+        let csv = "\u{feff}Label,other,Invoice\nbulk,x,1\n,x,2\n0,x,3\nodd,x, 4 \nshort\n";
+        assert_eq!(labels("invoices", "l.csv", csv), Ok(vec!["1", "4"]));
+        let json = "{\"transaction_id\":\"1\",\"label\":\"stolen\"}\n{\"transaction_id\":2}\nnonsense\n\
+            {\"transaction_id\":3,\"label\":1}\n{\"transaction_id\":\"4\",\"label\":\"normal\"}\n";
+        assert_eq!(labels("transactions", "l.jsonl", json), Ok(vec!["1", "3"]));
+    }
+
+    #[test]
+    fn a_file_without_them_is_refused() {
+        let says = "l.csv holds no labels: it needs the columns `InvoiceNo` and `label`, and has a, b";
+        assert_eq!(labels("invoices", "l.csv", "a,b\n1,2\n"), Err(says.to_owned()));
+        let says = "l.jsonl holds no labels: it needs the columns `transaction_id` and `label`, and has a";
+        assert_eq!(labels("transactions", "l.jsonl", "{\"a\":1}\n"), Err(says.to_owned()));
+        assert!(labels("invoices", "l.csv", "").is_err());
+    }
+}
