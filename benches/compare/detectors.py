@@ -30,6 +30,7 @@ import numpy as np
 import polars as pl
 from program import PROGRAMS, build_all
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
 TABLES = environment.ROOT / "../shared/data/adbench"
@@ -113,7 +114,7 @@ def counterpart_of(name: str) -> str:
 
 
 def pyod_detectors() -> dict[str, Callable[[], Any]]:
-    """PyOD's detectors with their defaults. The autoencoder needs torch, and is left out without it."""
+    """PyOD's detectors with their defaults. The autoencoder needs torch; without it scikit-learn's network stands in."""
     from pyod.models.cblof import CBLOF
     from pyod.models.ecod import ECOD
     from pyod.models.hbos import HBOS
@@ -140,12 +141,26 @@ def pyod_detectors() -> dict[str, Callable[[], Any]]:
 
         detectors["AutoEncoder"] = lambda: AutoEncoder(random_state=SEED, verbose=0)
     else:
-        print("PyOD's AutoEncoder needs torch, which is not installed: left out", file=sys.stderr)
+        print("PyOD's AutoEncoder needs torch, which is not installed: MLPRegressor stands in", file=sys.stderr)
+        detectors["AutoEncoder"] = NetworkOfScikitLearn
     # Imports and compilation on the first use are nobody's fit.
     few = np.random.default_rng(SEED).normal(size=(300, 5))
     for name, make in detectors.items():
         measure(name, make, few, np.arange(300) < 10)
     return detectors
+
+
+class NetworkOfScikitLearn:
+    """scikit-learn's network taught to give its input back, with the layers, batches and epochs of PyOD's AutoEncoder."""
+
+    def fit(self, rows: np.ndarray) -> "NetworkOfScikitLearn":
+        network = MLPRegressor((64, 32, 64), batch_size=min(32, len(rows)), max_iter=10, random_state=SEED)
+        self.network = network.fit(rows, rows)
+        self.decision_scores_ = self.decision_function(rows)
+        return self
+
+    def decision_function(self, rows: np.ndarray) -> np.ndarray:
+        return np.square(rows - self.network.predict(rows)).mean(axis=1)
 
 
 def measure(name: str, make: Callable[[], Any], rows: np.ndarray, labels: np.ndarray) -> Measures | None:

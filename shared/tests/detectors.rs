@@ -3,6 +3,8 @@
 //!
 //! `cargo test -p shared -p trainer --test detectors -- --nocapture` shows the largest differences.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::Path;
 
 use rand::{RngExt, SeedableRng};

@@ -78,7 +78,6 @@ pub struct Args {
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a program's life")]
 pub enum Command {
     /// Train models on history (this is what `trainer` alone does)
     #[command(after_long_help = AFTER_LONG_HELP)]

@@ -31,6 +31,7 @@ pub struct NeighborIndex {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an index has one of it")]
 enum Place {
     Cpu(Box<BoxTree>),
     /// `(n_reference, n_features)`

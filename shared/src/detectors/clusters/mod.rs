@@ -205,9 +205,9 @@ fn choose(k: KSelection, inertia: &[f64]) -> usize {
 
 /// Inertia for every k that was compared; of a fixed k, its own alone.
 fn inertia_by_k(k: KSelection, inertia: &[f64]) -> Vec<(usize, f64)> {
-    let by_k = inertia.iter().enumerate().map(|(index, inertia)| (index + 1, *inertia));
+    let mut by_k = inertia.iter().enumerate().map(|(index, inertia)| (index + 1, *inertia));
     match k {
-        KSelection::Fixed(_) => by_k.last().into_iter().collect(),
+        KSelection::Fixed(_) => by_k.next_back().into_iter().collect(),
         KSelection::Elbow { .. } => by_k.collect(),
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct ForestScores {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a detector has one of it")]
 enum Trees {
     Cpu(PackedForest),
     Tensors(TensorForest),

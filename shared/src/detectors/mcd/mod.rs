@@ -135,7 +135,7 @@ impl Mcd {
         let kept: Vec<usize> = all.into_iter().filter(|&index| distances[index] <= most).collect();
         let missing = KEPT_QUANTILE / chi_squared::cdf(n_features + 2, quantile);
         let mut moments = Moments::of(rows, &kept);
-        moments.covariance = moments.covariance * faer::Scale(missing);
+        moments.covariance *= faer::Scale(missing);
         Shape::new(moments, self.shrinkage)
     }
 }

@@ -62,6 +62,7 @@ impl RobustCovariance {
 
 /// The model where it computes.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a detector has one of it")]
 pub(super) enum Arithmetic {
     /// On the CPU.
     Cpu {

@@ -172,6 +172,7 @@ impl SupportVectorMachine {
 
 /// A machine where it computes.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a detector has one of it")]
 pub(super) enum Detector {
     CpuKernel {
         /// `(n_features, n_support_vectors)`

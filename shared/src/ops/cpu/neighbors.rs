@@ -126,8 +126,7 @@ unsafe fn search_body<V: Lanes>(x: Rows<'_>, tree: &BoxTree, k: usize, distances
     let mut bounds: Vec<(u16, Block, u16)> = Vec::new();
     while let Some(visit) = visits.pop() {
         if visit.height == 0 {
-            for at in visit.visitors..visitors.len() {
-                let Visitor { row, bound } = visitors[at];
+            for &Visitor { row, bound } in &visitors[visit.visitors..] {
                 let row = usize::from(row);
                 if nearest.admits(row, bound, visit.first_index) {
                     // SAFETY: this is a version for the processor's instructions.
