@@ -180,6 +180,9 @@ def measure(name: str, make: Callable[[], Any], rows: np.ndarray, labels: np.nda
         print(f"    PyOD's {name} failed: {error}")
         return None
     scores = detector.decision_scores_
+    if not np.isfinite(scores).all():
+        print(f"    PyOD's {name} failed: not all of its scores are finite")
+        return None
     return {
         "roc_auc": float(roc_auc_score(labels, scores)),
         "average_precision": float(average_precision_score(labels, scores)),
