@@ -154,7 +154,8 @@ class NetworkOfScikitLearn:
     """scikit-learn's network taught to give its input back, with the layers, batches and epochs of PyOD's AutoEncoder."""
 
     def fit(self, rows: np.ndarray) -> "NetworkOfScikitLearn":
-        network = MLPRegressor((64, 32, 64), batch_size=min(32, len(rows)), max_iter=10, random_state=SEED)
+        layers, batch = (64, 32, 64), min(32, len(rows))
+        network = MLPRegressor(hidden_layer_sizes=layers, batch_size=batch, max_iter=10, random_state=SEED)
         self.network = network.fit(rows, rows)
         self.decision_scores_ = self.decision_function(rows)
         return self
