@@ -16,6 +16,8 @@ mod explanation;
 pub mod hbos;
 pub mod isolation_forest;
 pub mod knn;
+#[cfg(test)]
+mod laws;
 pub mod lof;
 pub mod mcd;
 mod neighborhood;
