@@ -46,8 +46,8 @@ EXAMPLES
       trainer inspect models/invoices
 
 FILES
-  MODELS/PIPELINE/DETECTOR/model.json   a model, which the scorer reads
-  MODELS/PIPELINE/reports/*.parquet     scores, elbow, centroids and comparison, for notebooks
+  MODELS/PIPELINE/DETECTOR/model.json   a model, which the scorer reads; large arrays are in a weights file beside it
+  MODELS/PIPELINE/reports/*.parquet     scores, elbow, centroids and agreement, for notebooks
   MODELS/PIPELINE/reports/training.json when, on what, and how long
 
 EXIT STATUS

@@ -10,6 +10,7 @@ use polars::prelude::*;
 use serde::Serialize;
 use shared::detectors::clusters::Cluster;
 use shared::device::ChosenDevice;
+use shared::evaluation::Overlap;
 use shared::model::Model;
 use shared::pipeline::Pipeline;
 use shared::time::{Timestamp, format_timestamp};
@@ -124,15 +125,18 @@ impl<'a> Findings<'a> {
     /// One row a pair of detectors: what each finds, both find, and only one finds.
     fn agreement(self) -> PolarsResult<DataFrame> {
         let rows = comparisons(self.trained);
+        let count = |name: &str, of: fn(&Overlap) -> u64| {
+            Column::new(name.into(), rows.iter().map(|row| of(&row.overlap) as u32).collect::<Vec<_>>())
+        };
         DataFrame::new_infer_height(vec![
             Column::new("a".into(), rows.iter().map(|row| row.a).collect::<Vec<_>>()),
             Column::new("b".into(), rows.iter().map(|row| row.b).collect::<Vec<_>>()),
-            Column::new("anomalies_a".into(), rows.iter().map(|row| row.both + row.only_a).collect::<Vec<_>>()),
-            Column::new("anomalies_b".into(), rows.iter().map(|row| row.both + row.only_b).collect::<Vec<_>>()),
-            Column::new("both".into(), rows.iter().map(|row| row.both).collect::<Vec<_>>()),
-            Column::new("only_a".into(), rows.iter().map(|row| row.only_a).collect::<Vec<_>>()),
-            Column::new("only_b".into(), rows.iter().map(|row| row.only_b).collect::<Vec<_>>()),
-            Column::new("jaccard".into(), rows.iter().map(Comparison::jaccard).collect::<Vec<_>>()),
+            count("anomalies_a", |overlap| overlap.both + overlap.only_first),
+            count("anomalies_b", |overlap| overlap.both + overlap.only_second),
+            count("both", |overlap| overlap.both),
+            count("only_a", |overlap| overlap.only_first),
+            count("only_b", |overlap| overlap.only_second),
+            Column::new("jaccard".into(), rows.iter().map(|row| row.overlap.jaccard()).collect::<Vec<_>>()),
         ])
     }
 }
@@ -204,36 +208,18 @@ pub struct Comparison<'a> {
     pub a: &'a str,
     /// Another.
     pub b: &'a str,
-    /// Anomalies of both.
-    pub both: u32,
-    /// Anomalies of `a` alone.
-    pub only_a: u32,
-    /// Anomalies of `b` alone.
-    pub only_b: u32,
-}
-
-impl Comparison<'_> {
-    /// The share of anomalies of either that are anomalies of both; 1 when neither has any.
-    pub fn jaccard(&self) -> f64 {
-        let either = self.both + self.only_a + self.only_b;
-        if either == 0 { 1.0 } else { f64::from(self.both) / f64::from(either) }
-    }
+    /// Anomalies of both, of `a` alone and of `b` alone.
+    pub overlap: Overlap,
 }
 
 /// Every pair of detectors.
 pub fn comparisons(trained: &[Trained]) -> Vec<Comparison<'_>> {
     let verdicts: Vec<Vec<bool>> = trained.iter().map(|trained| anomalous(&trained.model, &trained.scores)).collect();
     let pairs = (0..trained.len()).flat_map(|a| (a + 1..trained.len()).map(move |b| (a, b)));
-    let compare = |(a, b): (usize, usize)| {
-        let count =
-            |wanted: (bool, bool)| verdicts[a].iter().zip(&verdicts[b]).filter(|(a, b)| (**a, **b) == wanted).count();
-        Comparison {
-            a: &trained[a].model.detector,
-            b: &trained[b].model.detector,
-            both: count((true, true)) as u32,
-            only_a: count((true, false)) as u32,
-            only_b: count((false, true)) as u32,
-        }
+    let compare = |(a, b): (usize, usize)| Comparison {
+        a: &trained[a].model.detector,
+        b: &trained[b].model.detector,
+        overlap: Overlap::of(verdicts[a].iter().copied().zip(verdicts[b].iter().copied())),
     };
     pairs.map(compare).collect()
 }

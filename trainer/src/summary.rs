@@ -145,8 +145,8 @@ pub fn nothing_to_train(pipeline: &Pipeline) -> String {
 
 fn agreement(trained: &[Trained]) -> String {
     let line = |pair: &crate::reports::Comparison<'_>| {
-        let count = |number: u32| grouped(u64::from(number));
-        let (both, only_a, only_b) = (count(pair.both), count(pair.only_a), count(pair.only_b));
+        let overlap = pair.overlap;
+        let [both, only_a, only_b] = [overlap.both, overlap.only_first, overlap.only_second].map(grouped);
         format!(" anomalies of both: {both}; of {} alone: {only_a}; of {} alone: {only_b}\n", pair.a, pair.b)
     };
     let pairs = comparisons(trained);
