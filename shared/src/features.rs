@@ -4,9 +4,9 @@
 //! `hour` of a datetime column, and `count()`. The scorer folds lines into [`Accumulators`]; the trainer
 //! computes the same aggregates over columns, and a test holds the two together on real data.
 
-use crate::line::Value;
-use crate::pipeline::{Column, ColumnType};
+use crate::schema::{Column, ColumnType};
 use crate::time;
+use crate::value::Value;
 
 /// What is made of the values of an entity's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

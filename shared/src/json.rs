@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::pipeline::{Column, ColumnType};
 use crate::reason::Reason;
+use crate::schema::{Column, ColumnType};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

@@ -6,60 +6,30 @@
 use std::sync::Arc;
 
 use crate::json::{Field, JsonReader};
-use crate::pipeline::{Column, ColumnType, Currency, InputFormat, Pipeline};
 use crate::reason::Reason;
 use crate::records::{Fields, Splitter};
-use crate::time::{DatetimeParser, Timestamp};
+use crate::schema::{Column, ColumnType, Currency, InputFormat, Schema};
+use crate::time::DatetimeParser;
 
-/// One value of a line.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value<'a> {
-    /// The field was empty.
-    Missing,
-    /// Text, without white space around it.
-    Text(&'a str),
-    /// A whole number.
-    Integer(i64),
-    /// A finite number.
-    Float(f64),
-    /// A moment.
-    Datetime(Timestamp),
-}
+pub use crate::value::Value;
 
-impl<'a> Value<'a> {
-    /// Whether the field was empty.
-    pub fn is_missing(self) -> bool {
-        self == Self::Missing
-    }
-
-    /// The text, when it is one.
-    pub fn text(self) -> Option<&'a str> {
-        if let Self::Text(text) = self { Some(text) } else { None }
-    }
-
-    /// The moment, when it is one.
-    pub fn datetime(self) -> Option<Timestamp> {
-        if let Self::Datetime(moment) = self { Some(moment) } else { None }
-    }
-}
-
-/// Parses records of one pipeline.
+/// Parses records of one schema.
 #[derive(Debug, Clone)]
 pub struct LineParser {
-    pipeline: Arc<Pipeline>,
+    schema: Arc<Schema>,
     splitter: Splitter,
     json: JsonReader,
     dates: DatetimeParser,
 }
 
 impl LineParser {
-    /// A parser for records of `pipeline`.
-    pub fn new(pipeline: Arc<Pipeline>) -> Self {
-        let dates = DatetimeParser::new(&pipeline.datetime_formats);
-        Self { pipeline, splitter: Splitter::new(), json: JsonReader::default(), dates }
+    /// A parser for records of `schema`.
+    pub fn new(schema: Arc<Schema>) -> Self {
+        let dates = DatetimeParser::new(&schema.datetime_formats);
+        Self { schema, splitter: Splitter::new(), json: JsonReader::default(), dates }
     }
 
-    /// Parses a message that holds one record in the pipeline's format, and hands the line, one value a column, to
+    /// Parses a message that holds one record in the schema's format, and hands the line, one value a column, to
     /// `use_line`.
     ///
     /// # Errors
@@ -68,15 +38,15 @@ impl LineParser {
         if record.is_empty() {
             return Err(vec![Reason::EmptyRecord]);
         }
-        if self.pipeline.format == InputFormat::Json {
+        if self.schema.format == InputFormat::Json {
             return self.parse_json(record.len(), record, use_line);
         }
-        let Self { pipeline, splitter, dates, .. } = self;
-        if record.len() > pipeline.max_record_bytes {
+        let Self { schema, splitter, dates, .. } = self;
+        if record.len() > schema.max_record_bytes {
             return Err(vec![Reason::RecordTooLarge]);
         }
         let fields = splitter.split_one(record).ok_or_else(|| vec![Reason::NotOneRecord])?;
-        parse_fields(pipeline, dates, fields, &Order::Same, use_line)
+        parse_fields(schema, dates, fields, &Order::Same, use_line)
     }
 
     /// Parses a CSV record of a file that was taken apart already; `order` maps columns to its fields.
@@ -90,10 +60,10 @@ impl LineParser {
         order: &Order,
         use_line: impl FnOnce(&[Value<'_>]) -> T,
     ) -> Result<T, Vec<Reason>> {
-        if raw_len > self.pipeline.max_record_bytes {
+        if raw_len > self.schema.max_record_bytes {
             return Err(vec![Reason::RecordTooLarge]);
         }
-        parse_fields(&self.pipeline, &mut self.dates, fields, order, use_line)
+        parse_fields(&self.schema, &mut self.dates, fields, order, use_line)
     }
 
     /// Parses a JSON record, which has `raw_len` bytes where it comes from.
@@ -106,10 +76,10 @@ impl LineParser {
         record: &[u8],
         use_line: impl FnOnce(&[Value<'_>]) -> T,
     ) -> Result<T, Vec<Reason>> {
-        if raw_len > self.pipeline.max_record_bytes {
+        if raw_len > self.schema.max_record_bytes {
             return Err(vec![Reason::RecordTooLarge]);
         }
-        parse_object(&self.pipeline, &mut self.dates, &mut self.json, record, use_line)
+        parse_object(&self.schema, &mut self.dates, &mut self.json, record, use_line)
     }
 
     /// Parses one field, the value of column `column`.
@@ -117,14 +87,14 @@ impl LineParser {
     /// # Errors
     /// The reason why the field is erroneous.
     pub fn parse_value<'a>(&mut self, column: usize, field: &'a [u8]) -> Result<Value<'a>, Reason> {
-        parse_value(&self.pipeline.columns[column], field, &mut self.dates)
+        parse_value(&self.schema.columns[column], field, &mut self.dates)
     }
 }
 
 /// Where a column stands in a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// As the pipeline declares them, as on the stream.
+    /// As the schema declares them, as on the stream.
     Same,
     /// As a file's header says: `fields[i]` is the place of column `i` among `width` fields.
     Header {
@@ -170,13 +140,13 @@ impl Order {
 }
 
 fn parse_fields<T>(
-    pipeline: &Pipeline,
+    schema: &Schema,
     dates: &mut DatetimeParser,
     fields: &Fields,
     order: &Order,
     use_line: impl FnOnce(&[Value<'_>]) -> T,
 ) -> Result<T, Vec<Reason>> {
-    let columns = &pipeline.columns;
+    let columns = &schema.columns;
     let width = order.width(columns.len());
     if fields.len() != width {
         return Err(vec![if fields.len() < width { Reason::TooFewFields } else { Reason::TooManyFields }]);
@@ -193,19 +163,19 @@ fn parse_fields<T>(
                 Err(reason) => reasons.push(reason),
             }
         }
-        let result = finish(pipeline, values, reasons, use_line);
+        let result = finish(schema, values, reasons, use_line);
         if result.is_err() && is_header(columns, fields, order) { Err(vec![Reason::HeaderLine]) } else { result }
     })
 }
 
 fn parse_object<T>(
-    pipeline: &Pipeline,
+    schema: &Schema,
     dates: &mut DatetimeParser,
     json: &mut JsonReader,
     record: &[u8],
     use_line: impl FnOnce(&[Value<'_>]) -> T,
 ) -> Result<T, Vec<Reason>> {
-    let columns = &pipeline.columns;
+    let columns = &schema.columns;
     with_room(columns.len(), Field::Absent, |fields| {
         json.read(record, columns, fields).map_err(|reason| vec![reason])?;
         with_room(columns.len(), Value::Missing, |values| {
@@ -216,7 +186,7 @@ fn parse_object<T>(
                     Err(reason) => reasons.push(reason),
                 }
             }
-            finish(pipeline, values, reasons, use_line)
+            finish(schema, values, reasons, use_line)
         })
     })
 }
@@ -229,30 +199,30 @@ fn with_room<S: Copy, T>(slots: usize, empty: S, act: impl FnOnce(&mut [S]) -> T
 
 /// What is left once each column has its value: what values say of each other.
 fn finish<T>(
-    pipeline: &Pipeline,
+    schema: &Schema,
     values: &mut [Value<'_>],
     mut reasons: Vec<Reason>,
     use_line: impl FnOnce(&[Value<'_>]) -> T,
 ) -> Result<T, Vec<Reason>> {
-    if let Err(reason) = convert(pipeline, values) {
+    if let Err(reason) = convert(schema, values) {
         reasons.push(reason);
     }
     if reasons.is_empty() { Ok(use_line(values)) } else { Err(reasons) }
 }
 
-/// Turns the amount of a line into the pipeline's base currency, where it has one.
+/// Turns the amount of a line into the schema's base currency, where it has one.
 ///
 /// # Errors
 /// The currency is unknown, or the amount too large for the base.
-pub fn convert(pipeline: &Pipeline, line: &mut [Value<'_>]) -> Result<(), Reason> {
-    let Some(currency) = &pipeline.currency else { return Ok(()) };
+pub fn convert(schema: &Schema, line: &mut [Value<'_>]) -> Result<(), Reason> {
+    let Some(currency) = &schema.currency else { return Ok(()) };
     let Currency { column, amount, .. } = *currency;
     let Value::Text(name) = line[column] else { return Ok(()) };
-    let rate = currency.rate(name).ok_or_else(|| Reason::UnknownCurrency(pipeline.columns[column].name.clone()))?;
+    let rate = currency.rate(name).ok_or_else(|| Reason::UnknownCurrency(schema.columns[column].name.clone()))?;
     if let Value::Float(number) = &mut line[amount] {
         *number *= rate;
         if !number.is_finite() {
-            return Err(Reason::NotFinite(pipeline.columns[amount].name.clone()));
+            return Err(Reason::NotFinite(schema.columns[amount].name.clone()));
         }
     }
     Ok(())
@@ -354,10 +324,11 @@ fn in_range(column: &Column, number: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Pipeline;
     use proptest::prelude::*;
 
     fn parser() -> LineParser {
-        LineParser::new(Arc::new(Pipeline::load("invoices").unwrap()))
+        LineParser::new(Pipeline::load("invoices").unwrap().schema)
     }
 
     fn reasons(record: &[u8]) -> Vec<String> {
@@ -412,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_header_may_reorder_and_rename() {
-        let pipeline = Pipeline::load("invoices").unwrap();
+        let schema = Pipeline::load("invoices").unwrap().schema;
         let header = [
             "Country",
             "Invoice",
@@ -424,9 +395,9 @@ mod tests {
             "Customer ID",
             "Extra",
         ];
-        let order = Order::from_header(&header, &pipeline.columns).unwrap();
+        let order = Order::from_header(&header, &schema.columns).unwrap();
         assert_eq!(order, Order::Header { fields: [1, 2, 3, 4, 5, 6, 7, 0].map(Some).to_vec(), width: 9 });
-        let missing = Order::from_header(&["InvoiceNo", "Country"], &pipeline.columns).unwrap_err();
+        let missing = Order::from_header(&["InvoiceNo", "Country"], &schema.columns).unwrap_err();
         assert_eq!(missing[0], "StockCode");
     }
 
@@ -434,10 +405,10 @@ mod tests {
     fn an_optional_column_may_be_absent_from_a_header() {
         let text = include_str!("../../resources/pipelines/invoices.toml");
         let text = text.replace("\"Description\"", "\"Description?\"").replace("UnitPrice:float", "UnitPrice:float?");
-        let pipeline = Arc::new(Pipeline::parse(&text, "test.toml").unwrap());
-        let order = |header: &str| Order::from_header(&header.split(',').collect::<Vec<_>>(), &pipeline.columns);
+        let schema = Pipeline::parse(&text, "test.toml").unwrap().schema;
+        let order = |header: &str| Order::from_header(&header.split(',').collect::<Vec<_>>(), &schema.columns);
         let parse = |order: &Order, record: &[u8]| {
-            let (mut splitter, mut parser) = (Splitter::new(), LineParser::new(Arc::clone(&pipeline)));
+            let (mut splitter, mut parser) = (Splitter::new(), LineParser::new(Arc::clone(&schema)));
             let fields = splitter.split_one(record).unwrap();
             parser.parse_fields(record.len(), fields, order, |line| {
                 (line[1].text().map(str::to_owned), line[2].is_missing())
@@ -457,7 +428,7 @@ mod tests {
         );
         // A message has no header: its fields are as declared.
         assert_eq!(
-            LineParser::new(Arc::clone(&pipeline)).parse(b"1,s,2,,1.5,,", |_| ()),
+            LineParser::new(Arc::clone(&schema)).parse(b"1,s,2,,1.5,,", |_| ()),
             Err(vec![Reason::TooFewFields])
         );
     }
@@ -466,8 +437,8 @@ mod tests {
     fn a_number_that_is_missing_is_what_the_pipeline_file_has_for_it() {
         let text = include_str!("../../resources/pipelines/invoices.toml");
         let text = text.replace("[input.ranges]", "[input.missing]\nUnitPrice = 2.5\nQuantity = 3\n\n[input.ranges]");
-        let pipeline = Arc::new(Pipeline::parse(&text, "test.toml").unwrap());
-        let mut parser = LineParser::new(pipeline);
+        let schema = Pipeline::parse(&text, "test.toml").unwrap().schema;
+        let mut parser = LineParser::new(schema);
         let numbers = parser.parse(b"1,s,d,,9/1/2010 9:22,,c,UK", |line| {
             assert_eq!((line[3], line[5]), (Value::Integer(3), Value::Float(2.5)));
         });

@@ -42,7 +42,7 @@ pub fn summary(settings: &Settings, training: &Training) -> String {
 
 fn counts(settings: &Settings, training: &Training) -> String {
     let (loaded, entities) = (&training.loaded, &training.entities);
-    let key = &settings.pipeline.columns[settings.pipeline.entity.key].name;
+    let key = &settings.pipeline.schema.columns[settings.pipeline.entity.key].name;
     let mut table = TextTable::without_header(1);
     table.row(["rows read".to_owned(), grouped(loaded.rows_read)]);
     table.row(["  dropped".to_owned(), grouped(loaded.bad_rows.total())]);

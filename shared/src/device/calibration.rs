@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::predict::{Calibration, Cost, Speed};
 use super::{ChosenDevice, DeviceError, guarded};
+use crate::files::write_atomically;
 use crate::matrix::Matrix;
-use crate::model::write_atomically;
 use crate::ops;
 
 /// Rows of the two calls that are measured: one that costs little more than any call, and one that keeps a device busy.

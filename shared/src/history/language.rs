@@ -19,7 +19,7 @@
 //! twice as much are equally far from 1, and less than a thousandth counts as a thousandth.
 
 use super::panes::{Layout, SHORTEST_WINDOW};
-use crate::pipeline::{Column, ColumnType};
+use crate::schema::{Column, ColumnType};
 use crate::time::{Millis, format_span, parse_span};
 
 /// A feature of a record.

@@ -11,9 +11,9 @@ mod past;
 mod place;
 
 use crate::expiry::ExpiryMap;
-use crate::line::Value;
-use crate::pipeline::Column;
+use crate::schema::Column;
 use crate::time::{Millis, Timestamp, hour};
+use crate::value::Value;
 
 pub use language::{RecordFeature, Relation};
 pub use parts::{Part, PartError, Restoring};

@@ -39,7 +39,7 @@ fn pipeline(columns: &str, more: &str) -> Arc<Pipeline> {
 type Outcome = Result<Vec<String>, Vec<String>>;
 
 fn outcome(pipeline: &Arc<Pipeline>, record: &[u8]) -> Outcome {
-    let parsed = LineParser::new(Arc::clone(pipeline))
+    let parsed = LineParser::new(Arc::clone(&pipeline.schema))
         .parse(record, |line| line.iter().map(|value| format!("{value:?}")).collect());
     parsed.map_err(|reasons| reasons.iter().map(ToString::to_string).collect())
 }
@@ -73,7 +73,7 @@ fn a_record_has_its_values() {
         let place = line[0].text().unwrap().as_ptr();
         assert!(record.as_ptr_range().contains(&place));
     };
-    LineParser::new(pipeline(COLUMNS, "")).parse(record, check).unwrap();
+    LineParser::new(Arc::clone(&pipeline(COLUMNS, "").schema)).parse(record, check).unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From the file as written to the pipeline as meant: every name resolved, every value checked.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::file::{
     self, AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection,
@@ -8,7 +9,7 @@ use super::file::{
 };
 use super::{
     Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, Pipeline, PipelineError, Records,
-    Scaling, Scored, Sessions, ThresholdPolicy, ZScoreSpec, currency, label, zscore,
+    Scaling, Schema, Scored, Sessions, ThresholdPolicy, ZScoreSpec, currency, label, zscore,
 };
 use crate::detectors::Algorithm;
 use crate::features::Feature;
@@ -51,25 +52,31 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         Some(section) => Some(checker.cancellations(section)?),
         None => None,
     };
-    let pipeline = Pipeline {
-        detectors: checker.detectors(&file.detectors)?,
-        zscores,
-        topic: checker.topic("[input] topic", &file.input.topic)?,
-        erroneous_topic: checker.topic("[outputs] erroneous", &file.outputs.erroneous)?,
-        name: file.name,
+    let detectors = checker.detectors(&file.detectors)?;
+    let topic = checker.topic("[input] topic", &file.input.topic)?;
+    let erroneous_topic = checker.topic("[outputs] erroneous", &file.outputs.erroneous)?;
+    let schema = Schema {
         format: checker.format(file.input.format.as_deref())?,
-        currency,
-        label,
+        columns,
         datetime_formats: file.input.datetime_formats,
         max_record_bytes: checker.limit(
             "[input] max_record_bytes",
             file.input.max_record_bytes,
             DEFAULT_MAX_RECORD_BYTES,
         )?,
-        columns,
+        currency,
+    };
+    let pipeline = Pipeline {
+        name: file.name,
+        topic,
+        schema: Arc::new(schema),
+        label,
         entity,
         cancellations,
         scored,
+        detectors,
+        zscores,
+        erroneous_topic,
     };
     checker.topics_differ(&pipeline)?;
     Ok(pipeline)

@@ -4,7 +4,7 @@
 use super::check::Checker;
 use super::file::ZScoreSection;
 use super::{Column, ColumnType, Label, PipelineError, Scored, label};
-use crate::model::fingerprint;
+use crate::fingerprint::fingerprint;
 use crate::time::{Millis, format_span};
 
 const DEFAULT_WINDOW: Millis = 60_000;
@@ -165,7 +165,7 @@ mod tests {
         let spec = &pipeline.zscores[0];
         assert_eq!((spec.value, spec.by, spec.threshold, spec.min_count, spec.overlapping()), (2, Some(1), 3.0, 1, 2));
         assert_eq!((pipeline.placed_by(), pipeline.sees_all().is_some()), (vec![1], false));
-        assert!(pipeline.columns[1].needed && pipeline.columns[2].needed);
+        assert!(pipeline.schema.columns[1].needed && pipeline.schema.columns[2].needed);
         assert_eq!(pipeline.output_topics(), ["bad", "z"]);
         assert!(read(DETECTOR, "").unwrap().sees_all().is_some());
     }

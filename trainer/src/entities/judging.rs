@@ -110,7 +110,7 @@ impl<'a> Judging<'a> {
     }
 
     fn key_name(&self) -> &str {
-        &self.pipeline.columns[self.pipeline.entity.key].name
+        &self.pipeline.schema.columns[self.pipeline.entity.key].name
     }
 }
 
@@ -200,5 +200,5 @@ fn columns(pipeline: &Pipeline, records: &DataFrame) -> PolarsResult<Vec<Read>> 
             ColumnType::Datetime => Read::Datetime(found.datetime()?.physical().clone()),
         })
     };
-    pipeline.columns.iter().map(read).collect()
+    pipeline.schema.columns.iter().map(read).collect()
 }

@@ -211,7 +211,7 @@ const KEY: &str = "key";
 /// One row an entity: `key`, `state:N` (float64, one a number of the accumulators' state) and `required:NAME` (how many
 /// lines have the column).
 fn aggregate(pipeline: &Pipeline, lines: DataFrame) -> PolarsResult<DataFrame> {
-    let columns = &pipeline.columns;
+    let columns = &pipeline.schema.columns;
     let name = |index: usize| columns[index].name.as_str();
     let states = pipeline.session_features().iter().flat_map(|feature| state_of(feature, name));
     let states = states.enumerate().map(|(index, expression)| expression.alias(state_name(index)));
@@ -269,7 +269,7 @@ impl Aggregated {
             Ok(column.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect())
         };
         let present = |&index: &usize| {
-            let column = frame.column(&required_name(&pipeline.columns[index].name))?.cast(&DataType::UInt32)?;
+            let column = frame.column(&required_name(&pipeline.schema.columns[index].name))?.cast(&DataType::UInt32)?;
             Ok(column.u32()?.iter().map(|count| count.unwrap_or(0) > 0).collect())
         };
         Ok(Self {
@@ -295,7 +295,7 @@ fn problem(pipeline: &Pipeline, key: &str, present: &[bool], features: &[f64]) -
     }
     let mut required = pipeline.entity.required.iter().zip(present);
     let missing = required.find(|(_, present)| !**present);
-    let missing = missing.map(|(&column, _)| Reason::MissingRequired(pipeline.columns[column].name.clone()));
+    let missing = missing.map(|(&column, _)| Reason::MissingRequired(pipeline.schema.columns[column].name.clone()));
     let not_finite = || {
         let feature = features.iter().position(|value| !value.is_finite())?;
         Some(Reason::NotFinite(pipeline.session_features()[feature].name.clone()))

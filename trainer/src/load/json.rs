@@ -19,8 +19,8 @@ pub(super) fn read(
     progress: Progress,
 ) -> Result<(), LoadError> {
     let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
-    let mut records = JsonLines::new(source, pipeline.max_record_bytes);
-    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let mut records = JsonLines::new(source, pipeline.schema.max_record_bytes);
+    let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
     while let Some(record) = records.next_line().map_err(|source| text_file::failed(path, is_gzip, source))? {
         let outcome = parser.parse_json(record.len, record.raw, |line| lines.push(line));

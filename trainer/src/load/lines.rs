@@ -133,7 +133,7 @@ pub(super) fn used_columns(pipeline: &Pipeline) -> Vec<usize> {
 }
 
 fn builder(pipeline: &Pipeline, index: usize) -> Builder {
-    let column = &pipeline.columns[index];
+    let column = &pipeline.schema.columns[index];
     let name = PlSmallStr::from_str(&column.name);
     match column.kind {
         ColumnType::Text if index == pipeline.entity.key || is_read(pipeline, index) => {

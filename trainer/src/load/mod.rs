@@ -58,7 +58,7 @@ pub fn load(
     let mut lines = Lines::new(pipeline, files.iter().map(|file| bytes(file.as_ref())).sum(), take);
     let mut bytes_read = 0;
     for file in files.iter().map(AsRef::as_ref) {
-        match inputs::format(file, pipeline.format) {
+        match inputs::format(file, pipeline.schema.format) {
             Format::Parquet => parquet::read(file, pipeline, &mut lines, progress)?,
             Format::Records(InputFormat::Csv) => csv::read(file, pipeline, &mut lines, progress)?,
             Format::Records(InputFormat::Json) => json::read(file, pipeline, &mut lines, progress)?,

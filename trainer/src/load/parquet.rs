@@ -50,7 +50,7 @@ pub(super) fn read(
 ) -> Result<(), LoadError> {
     let rows = Rows::open(path, pipeline)?;
     let bar = progress.steps("reading", rows.total() as u64);
-    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
     for (first_row, n_rows) in rows.slices() {
         let frame = rows.read(first_row, n_rows)?;
@@ -73,6 +73,7 @@ fn push_rows(
     lines: &mut Lines<'_>,
 ) -> Result<(), LoadError> {
     let sources: Vec<Source> = pipeline
+        .schema
         .columns
         .iter()
         .enumerate()
@@ -82,7 +83,7 @@ fn push_rows(
     for row in 0..frame.height() {
         let mut reasons = Vec::new();
         for (index, source) in sources.iter().enumerate() {
-            match source.value(row, index, &pipeline.columns[index], parser) {
+            match source.value(row, index, &pipeline.schema.columns[index], parser) {
                 Ok(value) => line[index] = value,
                 Err(reason) => {
                     line[index] = Value::Missing;
@@ -90,7 +91,7 @@ fn push_rows(
                 }
             }
         }
-        if let Err(reason) = convert(pipeline, &mut line) {
+        if let Err(reason) = convert(&pipeline.schema, &mut line) {
             reasons.push(reason);
         }
         let outcome = if reasons.is_empty() {
@@ -171,28 +172,30 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
     let found: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
     let name_of = |column: &pipeline::Column| found.iter().find(|name| column.is_called(name)).copied();
     let used = used_columns(pipeline);
-    let currency = pipeline.currency.as_ref().map(|currency| currency.column);
+    let currency = pipeline.schema.currency.as_ref().map(|currency| currency.column);
     let label = pipeline.label.as_ref().and_then(|label| label.column);
     let needed = |index: usize| {
-        let is_text = pipeline.columns[index].kind == ColumnType::Text;
+        let is_text = pipeline.schema.columns[index].kind == ColumnType::Text;
         !is_text || used.contains(&index) || [currency, label].contains(&Some(index))
     };
-    let missing: Vec<String> = (0..pipeline.columns.len())
+    let missing: Vec<String> = (0..pipeline.schema.columns.len())
         .filter(|&index| {
-            needed(index) && !pipeline.columns[index].optional && name_of(&pipeline.columns[index]).is_none()
+            needed(index)
+                && !pipeline.schema.columns[index].optional
+                && name_of(&pipeline.schema.columns[index]).is_none()
         })
-        .map(|index| pipeline.columns[index].name.clone())
+        .map(|index| pipeline.schema.columns[index].name.clone())
         .collect();
     if !missing.is_empty() {
         return Err(LoadError::missing_columns(path, "", &missing, &found));
     }
-    let wanted = (0..pipeline.columns.len()).filter(|&index| needed(index));
-    let wanted: Vec<_> = wanted.filter_map(|index| Some((index, name_of(&pipeline.columns[index])?))).collect();
+    let wanted = (0..pipeline.schema.columns.len()).filter(|&index| needed(index));
+    let wanted: Vec<_> = wanted.filter_map(|index| Some((index, name_of(&pipeline.schema.columns[index])?))).collect();
     for &(index, name) in &wanted {
         let dtype = schema.get(name).map(|field| field.dtype());
         if let Some(dtype) = dtype.filter(|dtype| !is_readable(dtype)) {
             let is_key = index == pipeline.entity.key;
-            return Err(wrong_type(path, name, format!("{dtype:?}"), pipeline.columns[index].kind, is_key));
+            return Err(wrong_type(path, name, format!("{dtype:?}"), pipeline.schema.columns[index].kind, is_key));
         }
     }
     Ok(wanted.into_iter().map(|(_, name)| name.to_owned()).collect())

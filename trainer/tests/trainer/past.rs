@@ -143,16 +143,16 @@ fn statistics(window: &[f64], amount: f64) -> [f64; 8] {
 /// As the scorer does it: record by record.
 fn streamed(pipeline: &Arc<Pipeline>, files: &[PathBuf]) -> (Vec<Record>, Vec<Vec<f64>>) {
     let Scored::Records(records) = &pipeline.scored else { panic!("records by themselves") };
-    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let mut history = History::new(&records.features, true);
     let (mut seen, mut values) = (Vec::new(), Vec::new());
     for file in files {
         let bytes = fs::read(file).unwrap();
-        let mut records_of = FileRecords::new(&bytes[..], pipeline.max_record_bytes).unwrap();
+        let mut records_of = FileRecords::new(&bytes[..], pipeline.schema.max_record_bytes).unwrap();
         let header = records_of.next_record().unwrap().expect("a header");
         let names: Vec<String> = header.fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        let order =
-            Order::from_header(&names.iter().map(String::as_str).collect::<Vec<_>>(), &pipeline.columns).unwrap();
+        let order = Order::from_header(&names.iter().map(String::as_str).collect::<Vec<_>>(), &pipeline.schema.columns)
+            .unwrap();
         while let Some(record) = records_of.next_record().unwrap() {
             let judged = parser.parse_fields(record.len, record.fields, &order, |line| {
                 let text = |column: usize| line[column].text().unwrap_or_default().to_owned();
