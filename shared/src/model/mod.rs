@@ -8,20 +8,20 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clustering::files::folder_of;
+use detectors::clusters::Clusters;
+use detectors::scaler::Scaler;
+use detectors::threshold::{Calibration, Threshold};
+use detectors::{Algorithm, AnyLearned};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::detectors::clusters::Clusters;
-use crate::detectors::{Algorithm, AnyLearned};
-use crate::files::folder_of;
 use crate::pipeline::Pipeline;
-use crate::scaler::Scaler;
-use crate::threshold::{Calibration, Threshold};
 
 mod weights;
 
-pub use crate::files::{StagedFile, write_atomically, write_atomically_with};
 pub use crate::fingerprint::{fingerprint, fingerprint_of_numbers};
+pub use clustering::files::{StagedFile, write_atomically, write_atomically_with};
 pub use weights::WeightsFile;
 
 /// The version of the format that this program writes and reads.

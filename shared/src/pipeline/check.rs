@@ -3,6 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use detectors::Algorithm;
+use features::aggregates::Feature;
+use features::history::RecordFeatures;
+use records::schema::UnknownType;
+use records::time::{self, Millis};
+
 use super::file::{
     self, AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection,
     PipelineFile, RangeEntry,
@@ -11,10 +17,6 @@ use super::{
     Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, Pipeline, PipelineError, Records,
     Scaling, Schema, Scored, Sessions, ThresholdPolicy, ZScoreSpec, currency, label, zscore,
 };
-use crate::detectors::Algorithm;
-use crate::features::Feature;
-use crate::history::RecordFeatures;
-use crate::time::{self, Millis};
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
 const DEFAULT_REMEMBER: &str = "10m";
@@ -98,7 +100,11 @@ pub(super) struct Checker<'a> {
 
 impl Checker<'_> {
     pub(super) fn error<T>(&self, place: &str, problem: impl Into<String>) -> Result<T, PipelineError> {
-        Err(PipelineError::Invalid { origin: self.origin.to_owned(), place: place.to_owned(), problem: problem.into() })
+        Err(self.invalid(place, problem.into()))
+    }
+
+    fn invalid(&self, place: &str, problem: String) -> PipelineError {
+        PipelineError::Invalid { origin: self.origin.to_owned(), place: place.to_owned(), problem }
     }
 
     /// Names become folders and parts of topics' names: letters, digits, `-`, `_` and `.`, not starting with `.`.
@@ -124,7 +130,10 @@ impl Checker<'_> {
     }
 
     fn columns(&self, input: &InputSection) -> Result<Vec<Column>, PipelineError> {
-        let mut columns = input.columns.iter().map(|declared| self.column(declared)).collect::<Result<Vec<_>, _>>()?;
+        let read = |declared: &String| {
+            declared.parse().map_err(|problem: UnknownType| self.invalid("[input] columns", problem.to_string()))
+        };
+        let mut columns: Vec<Column> = input.columns.iter().map(read).collect::<Result<_, _>>()?;
         if columns.is_empty() {
             return self.error("[input] columns", "at least one column is needed");
         }
@@ -143,34 +152,6 @@ impl Checker<'_> {
             );
         }
         Ok(columns)
-    }
-
-    fn column(&self, declared: &str) -> Result<Column, PipelineError> {
-        let (known, optional) = match declared.strip_suffix('?') {
-            Some(known) => (known, true),
-            None => (declared, false),
-        };
-        let (name, kind) = match known.rsplit_once(':') {
-            None => (known, ColumnType::Text),
-            Some((name, "text")) => (name, ColumnType::Text),
-            Some((name, "int")) => (name, ColumnType::Integer),
-            Some((name, "float")) => (name, ColumnType::Float),
-            Some((name, "datetime")) => (name, ColumnType::Datetime),
-            Some((_, other)) => {
-                let problem = format!("`{declared}`: unknown type `{other}`: use text, int, float or datetime");
-                return self.error("[input] columns", problem);
-            }
-        };
-        let range = (f64::NEG_INFINITY, f64::INFINITY);
-        Ok(Column {
-            name: name.to_owned(),
-            kind,
-            aliases: Vec::new(),
-            range,
-            optional,
-            if_missing: None,
-            needed: false,
-        })
     }
 
     fn apply_aliases(&self, input: &InputSection, columns: &mut [Column]) -> Result<(), PipelineError> {
@@ -305,11 +286,7 @@ impl Checker<'_> {
         let lateness = span("lateness", history.and_then(|section| section.lateness.as_ref()), 0)?;
         let ahead = span("ahead", history.and_then(|section| section.ahead.as_ref()), DEFAULT_AHEAD)?;
         let place = |name: &str| format!("[features] {name}");
-        let problem = |name: &str, problem: String| PipelineError::Invalid {
-            origin: self.origin.to_owned(),
-            place: place(name),
-            problem,
-        };
+        let problem = |name: &str, problem: String| self.invalid(&place(name), problem);
         let resolve = |name: &str, column: &str| self.resolve(&place(name), column, columns);
         let features = RecordFeatures::read(declared, columns, (time, memory, lateness), &resolve, &problem)?;
         Ok(Scored::Records(Records { features, ahead }))
@@ -318,15 +295,8 @@ impl Checker<'_> {
     fn features(&self, declared: &[(String, String)], columns: &[Column]) -> Result<Vec<Feature>, PipelineError> {
         let read = |(name, expression): &(String, String)| {
             let place = format!("[features] {name}");
-            let parsed = match Feature::parse(name, expression) {
-                Ok(parsed) => parsed,
-                Err(problem) => return self.error(&place, problem),
-            };
-            let column = parsed.column_name.as_ref().map(|column| self.resolve(&place, column, columns)).transpose()?;
-            match parsed.resolve(column, columns) {
-                Ok(feature) => Ok(feature),
-                Err(problem) => self.error(&place, problem),
-            }
+            let resolve = |column: &str| self.resolve(&place, column, columns);
+            Feature::read(name, expression, columns, resolve, |problem| self.invalid(&place, problem))
         };
         declared.iter().map(read).collect()
     }

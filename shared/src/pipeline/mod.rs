@@ -12,17 +12,16 @@ mod zscore;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use features::aggregates::Feature;
+use features::history::RecordFeatures;
+use records::time::Millis;
 use thiserror::Error;
 
-use crate::features::Feature;
-use crate::history::RecordFeatures;
-use crate::time::Millis;
-
-pub use crate::detectors::{Algorithm, KSelection};
-pub use crate::scaler::Scaling;
-pub use crate::schema::{Column, ColumnType, Currency, InputFormat, Schema};
-pub use crate::threshold::ThresholdPolicy;
+pub use detectors::scaler::Scaling;
+pub use detectors::threshold::ThresholdPolicy;
+pub use detectors::{Algorithm, KSelection};
 pub use label::Label;
+pub use records::schema::{Column, ColumnType, Currency, InputFormat, Schema};
 pub use zscore::ZScoreSpec;
 
 /// A pipeline file that ships with the program.

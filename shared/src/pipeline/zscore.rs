@@ -1,11 +1,12 @@
 //! `algorithm = "zscore-window"`: a detector that needs no training, because it compares each record with the others of its
 //! time.
 
+use records::time::{Millis, format_span};
+
 use super::check::Checker;
 use super::file::ZScoreSection;
 use super::{Column, ColumnType, Label, PipelineError, Scored, label};
 use crate::fingerprint::fingerprint;
-use crate::time::{Millis, format_span};
 
 const DEFAULT_WINDOW: Millis = 60_000;
 const DEFAULT_SLIDE: Millis = 30_000;
