@@ -13,7 +13,7 @@ mod data;
 
 use std::fmt;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use clustering::kmeans::{KMeansParams, Points, fit_from, fit_sweep, fit_tree};
 use clustering::matrix::Matrix;
 use clustering::ops;
@@ -115,15 +115,4 @@ fn sweep(bencher: Bencher, size: Size) {
 fn bisecting(bencher: Bencher, size: Size) {
     let points = size.points();
     bencher.bench_local(|| fit_tree(&points, size.n_clusters, &PARAMS, &|| {}));
-}
-
-/// One step of seeding: what each of four candidates would leave of the distances to the closest centroid.
-#[divan::bench(args = [INVOICES, TYPICAL], max_time = 2)]
-fn seeding_step(bencher: Bencher, size: Size) {
-    let (device, matrix) = (Device::flex(), size.matrix());
-    let x = matrix.to_tensor(&device); // (n_samples, n_features)
-    let infinite = TensorData::new(vec![f32::INFINITY; size.n_samples], [size.n_samples]);
-    let closest = Tensor::<1>::from_data(infinite, &device); // (n_samples)
-    let candidates = first_rows(&matrix, 4).to_tensor(&device); // (n_candidates, n_features)
-    bencher.bench_local(|| ops::candidate_distances(&x, &closest, &candidates));
 }

@@ -5,7 +5,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Int, Tensor};
 
-use super::{Assignment, CandidateDistances, Descent, Neighbors, TreeLinks};
+use super::{Assignment, Descent, Neighbors, TreeLinks};
 
 /// Tensors of an [`Assignment`].
 ///
@@ -35,14 +35,6 @@ pub trait ClusterOps: Backend {
 
     /// See [`super::nearest`]: labels `(n_samples)` and squared distances `(n_samples)`.
     fn cluster_nearest(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>);
-
-    /// See [`super::candidate_distances`]: distances `(n_candidates, n_samples)` and potentials
-    /// `(n_parts, n_candidates)`.
-    fn cluster_candidates(
-        x: FloatTensor<Self>,
-        closest: FloatTensor<Self>,
-        candidates: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// See [`super::descend`]: leaves `(n_samples)` and squared distances `(n_samples)`.
     fn cluster_descend(
@@ -83,18 +75,6 @@ pub(super) fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Ass
 pub(super) fn nearest(x: &Tensor<2>, centroids: &Tensor<2>) -> (Tensor<1, Int>, Tensor<1>) {
     let (labels, distances) = Dispatch::cluster_nearest(x.clone().into_dispatch(), centroids.clone().into_dispatch());
     (Tensor::from_dispatch(labels), Tensor::from_dispatch(distances))
-}
-
-pub(super) fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {
-    let (distances, potentials) = Dispatch::cluster_candidates(
-        x.clone().into_dispatch(),
-        closest.clone().into_dispatch(),
-        candidates.clone().into_dispatch(),
-    );
-    CandidateDistances {
-        closest: Tensor::from_dispatch(distances),
-        potentials: totals(Tensor::<2>::from_dispatch(potentials), candidates.dims()[0]),
-    }
 }
 
 pub(super) fn descend(x: &Tensor<2>, centers: &Tensor<2>, links: &TreeLinks) -> Descent {

@@ -30,17 +30,6 @@ impl ClusterOps for Flex {
         (from_vec(labels), from_vec(distances))
     }
 
-    fn cluster_candidates(
-        x: FloatTensor<Self>,
-        closest: FloatTensor<Self>,
-        candidates: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (x, closest, candidates) = (x.to_contiguous(), closest.to_contiguous(), candidates.to_contiguous());
-        let (distances, potentials) = cpu::candidates(rows(&x), floats(&closest), rows(&candidates));
-        let shape = [potentials.len(), x.shape()[0]];
-        (FloatTensor::<Self>::from_data(TensorData::new(distances, shape)), one_part(potentials))
-    }
-
     fn cluster_descend(
         x: FloatTensor<Self>,
         centers: FloatTensor<Self>,

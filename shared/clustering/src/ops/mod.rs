@@ -30,15 +30,6 @@ pub struct Assignment {
     pub inertia: f64,
 }
 
-/// What each candidate for a next centroid would leave of the points' distances to their closest one.
-#[derive(Debug)]
-pub struct CandidateDistances {
-    /// Squared distance to the closest centroid if the candidate were one: `(n_candidates, n_samples)`.
-    pub closest: Tensor<2>,
-    /// The sum of each row: `(n_candidates)`.
-    pub potentials: Vec<f64>,
-}
-
 /// The leaf that each point comes to, from the root to the nearer child.
 #[derive(Debug)]
 pub struct Descent {
@@ -88,15 +79,6 @@ pub fn nearest(x: &Tensor<2>, centroids: &Tensor<2>) -> (Tensor<1, Int>, Tensor<
     }
     let assignment = reference::assign_and_accumulate(x, centroids);
     (assignment.labels, assignment.squared_distances)
-}
-
-/// What each of `candidates` `(n_candidates, n_features)` would leave of `closest` `(n_samples)`.
-pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {
-    if has_kernel(x, candidates) {
-        extension::candidate_distances(x, closest, candidates)
-    } else {
-        reference::candidate_distances(x, closest, candidates)
-    }
 }
 
 /// Leads each point of `x` down the tree whose nodes have `centers` `(n_nodes, n_features)`.

@@ -5,7 +5,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{Assignment, CandidateDistances, Descent, Neighbors, TreeLinks};
+use super::{Assignment, Descent, Neighbors, TreeLinks};
 
 /// Points a pass, so that the `(n_samples, n_clusters)` matrix of a pass stays small.
 const CHUNK: usize = 1 << 18;
@@ -38,15 +38,6 @@ pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment
         counts,
         inertia,
     }
-}
-
-/// As [`super::candidate_distances`].
-pub fn candidate_distances(x: &Tensor<2>, closest: &Tensor<1>, candidates: &Tensor<2>) -> CandidateDistances {
-    let distances = pairwise_squared_distances(x, candidates).transpose(); // (n_candidates, n_samples)
-    let closest = distances.min_pair(closest.clone().unsqueeze_dim(0)); // (n_candidates, n_samples)
-    let n_samples = x.dims()[0];
-    let potentials = host(closest.clone()).chunks(n_samples.max(1)).map(|row| row.iter().sum()).collect();
-    CandidateDistances { closest, potentials }
 }
 
 /// As [`super::descend`].

@@ -7,21 +7,21 @@
 mod assign;
 mod blocks;
 mod boxes;
-mod candidates;
 mod descend;
 mod lanes;
 mod lloyd;
 mod neighbors;
 mod scan;
+mod seeding;
 mod spread;
 
 pub(crate) use assign::{Evaluation, assign, labels, nearest};
 pub(crate) use boxes::BoxTree;
-pub(crate) use candidates::{candidates, draw_in_chunk, seed_step};
 pub(crate) use descend::descend;
 pub(crate) use lloyd::{LloydChunk, Moved, drift_table, evaluate_labels};
 pub(crate) use neighbors::neighbors;
 pub(crate) use scan::{Packed, squared_distance};
+pub(crate) use seeding::{draw_in_chunk, seed_step};
 pub(crate) use spread::Spread;
 
 /// Points a chunk: small enough for the second-level cache, large enough to be worth a task.

@@ -9,7 +9,6 @@
 #![allow(clippy::too_many_arguments)]
 
 mod assign;
-mod candidates;
 mod compensated;
 mod descend;
 pub(crate) mod evaluate;
@@ -86,23 +85,6 @@ impl ClusterOps for CubeBackend {
         let (labels, distances) = assign::nearest(&at.client, shape, x.handle, centroids.handle, dims);
         let shape = Shape::new([n_samples]);
         (at.tensor(labels, shape.clone(), DType::I32), at.tensor(distances, shape, DType::F32))
-    }
-
-    fn cluster_candidates(
-        x: FloatTensor<Self>,
-        closest: FloatTensor<Self>,
-        candidates: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (x, closest, candidates) = (into_contiguous(x), into_contiguous(closest), into_contiguous(candidates));
-        let ([n_samples, n_features], [n_candidates, _]) = (x.shape().dims(), candidates.shape().dims());
-        let (shape, at) = (shape_for(&x, n_candidates), Place::of(&x));
-        let handles = [x.handle, closest.handle, candidates.handle];
-        let (distances, potentials) =
-            candidates::weigh(&at.client, shape, handles, [n_samples, n_features, n_candidates]);
-        (
-            at.tensor(distances, Shape::new([n_candidates, n_samples]), DType::F32),
-            at.tensor(potentials, Shape::new([2, n_candidates]), DType::F32),
-        )
     }
 
     fn cluster_descend(

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor};
 use super::can_run;
 use crate::device::{DeviceRequest, choose};
 use crate::matrix::Matrix;
-use crate::ops::{Assignment, TreeLinks, assign_and_accumulate, candidate_distances, descend, nearest, reference};
+use crate::ops::{Assignment, TreeLinks, assign_and_accumulate, descend, nearest, reference};
 
 /// A GPU, or the software adapter, or nothing.
 pub(crate) fn gpu() -> Option<Device> {
@@ -176,23 +176,6 @@ fn what_the_device_cannot_hold_takes_the_reference() {
     let most = i32::MAX as usize;
     assert!(has_kernel(&device, [most, 2], 2) && !has_kernel(&device, [most + 1, 2], 2));
     same(&on(&device, &x, &c), &plain(&x, &c));
-}
-
-#[test]
-fn candidates_are_weighed_as_by_the_reference() {
-    let Some(device) = gpu() else { return };
-    for (n, d, m) in [(1, 1, 1), (300, 5, 4), (5003, 8, 7), (999, 33, 3), (270_000, 3, 11)] {
-        let (x, c) = (whole_numbers(n, d, 1), whole_numbers(m, d, 2));
-        assert!(has_kernel(&device, [n, d], m));
-        let closest = whole_numbers(n, 1, 5).values().iter().map(|value| value * value * d as f32).collect();
-        let closest =
-            |device: &Device| Matrix::from_values(1, Vec::clone(&closest)).to_tensor(device).squeeze_dim::<1>(1);
-        let kernel = candidate_distances(&x.to_tensor(&device), &closest(&device), &c.to_tensor(&device));
-        let cpu = Device::flex();
-        let plain = reference::candidate_distances(&x.to_tensor(&cpu), &closest(&cpu), &c.to_tensor(&cpu));
-        assert_eq!(floats(&kernel.closest), floats(&plain.closest));
-        assert_eq!(kernel.potentials, plain.potentials);
-    }
 }
 
 #[test]

@@ -1,27 +1,9 @@
-//! Distances to the closest centroid so far, and what a candidate for the next one would leave of them.
-
-use rayon::prelude::*;
+//! A step of k-means++: distances to the closest centroid so far, and what a candidate for the next one would leave of them.
 
 use super::blocks::Blocks;
 use super::lanes::{LANES, Lanes};
 use super::scan::{self, Packed};
-use super::{CHUNK, Rows, multiversion};
-
-/// For each candidate: each point's distance to the closest centroid if the candidate were one, and their sum.
-pub(crate) fn candidates(x: Rows<'_>, closest: &[f32], candidates: Rows<'_>) -> (Vec<f32>, Vec<f64>) {
-    let n_samples = x.len();
-    let mut output = Vec::with_capacity(candidates.len() * n_samples);
-    let mut potentials = Vec::with_capacity(candidates.len());
-    for index in 0..candidates.len() {
-        let packed = Packed::new(Rows { values: candidates.row(index), ..candidates });
-        let mut left = closest.to_vec();
-        let chunks = left.par_chunks_mut(CHUNK).enumerate();
-        let parts: Vec<f64> = chunks.map(|(index, left)| seed_step(x.chunk(index), left, &packed, &mut [])).collect();
-        potentials.push(parts.iter().sum());
-        output.append(&mut left);
-    }
-    (output, potentials)
-}
+use super::{Rows, multiversion};
 
 /// Takes a new centroid, the first of `centers`, into the distances to the closest one of a chunk's points, and weighs
 /// the centers after it as candidates: `potentials` gets the sum of the distances that each would leave. Returns the
