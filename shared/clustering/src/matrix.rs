@@ -1,6 +1,6 @@
 //! Two row-major matrices: features as they are computed, and features as the device sees them.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Element, Tensor, TensorData};
 
 /// Features of entities in their own units, `(n_samples, n_features)`, float64, row-major.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -129,4 +129,9 @@ impl Matrix {
         let values = Tensor::<1>::from_data(TensorData::new(self.values, [len]), device); // (n_samples * n_features)
         values.reshape(shape) // (n_samples, n_features)
     }
+}
+
+/// The values that were read back from a device, row by row: without a copy where they are of this type already.
+pub fn host_values<E: Element>(data: TensorData) -> Vec<E> {
+    data.convert::<E>().try_into_vec().expect("they were converted to this type")
 }

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use self::program::Program;
 use super::lloyd::{Farthest, Limits, Run, Start, Totals, squared_shift};
 use super::{KMeansError, Members, Points};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, host_values};
 use crate::ops;
 use crate::ops::cpu::{CHUNK, Evaluation};
 use crate::ops::cube::models::Model;
@@ -129,8 +129,8 @@ fn nearest_labels(
     let mut chunks = vec![Vec::new(); points.n_chunks()];
     points.each_tensor(members, |indices, x| {
         let (labels, _) = ops::nearest(x, &centroids); // (rows), (rows)
-        let labels = labels.into_data();
-        indices.zip(labels.iter::<i32>()).for_each(|(index, label)| chunks[index / CHUNK].push(label as u16));
+        let labels: Vec<i32> = host_values(labels.into_data());
+        indices.zip(labels).for_each(|(index, label)| chunks[index / CHUNK].push(label as u16));
         Ok(())
     })?;
     Ok(chunks)
@@ -146,8 +146,9 @@ fn each_nearest(
     let centroids: Tensor<2> = centroids.to_tensor(points.device()); // (n_clusters, n_features)
     points.each_tensor(members, |indices, x| {
         let (labels, distances) = ops::nearest(x, &centroids); // (rows), (rows)
-        let (labels, distances) = (labels.into_data(), distances.into_data());
-        let found = labels.iter::<i32>().zip(distances.iter::<f32>());
+        let (labels, distances): (Vec<i32>, Vec<f32>) =
+            (host_values(labels.into_data()), host_values(distances.into_data()));
+        let found = labels.into_iter().zip(distances);
         indices.zip(found).try_for_each(|(index, (label, distance))| visit(index, label as usize, distance))
     })
 }

@@ -6,6 +6,7 @@ use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use super::{Assignment, Descent, Neighbors, TreeLinks};
+use crate::matrix::host_values;
 
 /// Tensors of an [`Assignment`].
 ///
@@ -92,13 +93,13 @@ pub(super) fn neighbors(x: &Tensor<2>, reference: &Tensor<2>, k: usize) -> Neigh
 /// Makes sums of points out of sums of their differences to the centroids.
 fn add_centroids(sums: &mut [f64], counts: &[f64], centroids: &Tensor<2>) {
     let [_, n_features] = centroids.dims();
-    for (index, (sum, center)) in sums.iter_mut().zip(centroids.to_data().iter::<f64>()).enumerate() {
+    for (index, (sum, center)) in sums.iter_mut().zip(host_values::<f64>(centroids.to_data())).enumerate() {
         *sum += counts[index / n_features] * center;
     }
 }
 
 /// The parts of `len` totals, added up.
 fn totals<const D: usize>(parts: Tensor<D>, len: usize) -> Vec<f64> {
-    let values: Vec<f64> = parts.into_data().iter::<f64>().collect();
+    let values: Vec<f64> = host_values(parts.into_data());
     (0..len).map(|index| values.iter().skip(index).step_by(len).sum()).collect()
 }

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::cpu::{self, BoxTree, Rows};
 use super::{cube, extension};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, host_values};
 
 /// Distances that a GPU computes in one go, in features: so few that its driver does not take it for hung.
 const FEATURES_A_LAUNCH: usize = 1 << 38;
@@ -84,8 +84,8 @@ impl NeighborIndex {
         for values in x.values().chunks(rows_a_launch * n_features) {
             let x = Matrix::from_values(n_features, values.to_vec()).into_tensor(&reference.device());
             let found = extension::neighbors(&x, reference, self.k);
-            lists.squared_distances.extend(found.squared_distances.into_data().iter::<f32>());
-            lists.indices.extend(found.indices.into_data().iter::<i32>());
+            lists.squared_distances.extend(host_values::<f32>(found.squared_distances.into_data()));
+            lists.indices.extend(host_values::<i32>(found.indices.into_data()));
         }
         lists
     }

@@ -6,6 +6,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::{Assignment, Descent, Neighbors, TreeLinks};
+use crate::matrix::host_values;
 
 /// Points a pass, so that the `(n_samples, n_clusters)` matrix of a pass stays small.
 const CHUNK: usize = 1 << 18;
@@ -111,5 +112,5 @@ fn add(total: &mut [f64], part: Tensor<2>) {
 }
 
 fn host(tensor: Tensor<2>) -> Vec<f64> {
-    tensor.into_data().iter::<f64>().collect()
+    host_values(tensor.into_data())
 }

@@ -2,7 +2,7 @@
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor, TensorData};
-use clustering::matrix::Matrix;
+use clustering::matrix::{Matrix, host_values};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -165,7 +165,9 @@ impl OnDevice {
             let x = Tensor::from_data(TensorData::new(values, [self.rows_a_block, self.n_features]), &self.device);
             let result = compute(self, x);
             let [_, width] = result.dims();
-            result.into_data().iter::<f32>().take(n_rows * width).collect::<Vec<f32>>()
+            let mut values: Vec<f32> = host_values(result.into_data());
+            values.truncate(n_rows * width);
+            values
         };
         if self.in_parallel {
             return x.values().par_chunks(len).map(block).collect::<Vec<_>>().concat();

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
+use clustering::matrix::host_values;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -53,8 +54,8 @@ impl Network {
     pub(super) fn weights(&self) -> Vec<f32> {
         let mut weights = Vec::new();
         for layer in self.hidden.iter().chain([&self.output]) {
-            weights.extend(layer.weight.val().into_data().iter::<f32>());
-            weights.extend(layer.bias.iter().flat_map(|bias| bias.val().into_data().iter::<f32>().collect::<Vec<_>>()));
+            weights.extend(host_values::<f32>(layer.weight.val().into_data()));
+            weights.extend(layer.bias.iter().flat_map(|bias| host_values::<f32>(bias.val().into_data())));
         }
         weights
     }

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
-use clustering::matrix::Matrix;
+use clustering::matrix::{Matrix, host_values};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -145,8 +145,8 @@ impl<'a> Training<'a> {
             let x = standardised(self.x, self.standard, self.params.clip, rows, &device);
             let errors = forward(x.clone()) - x; // (n_rows, n_features)
             let slopes = errors.clone().clamp(-HUBER, HUBER);
-            let losses = ((errors - slopes.clone() * 0.5) * slopes).sum_dim(1).into_data(); // (n_rows, 1)
-            sum += losses.iter::<f32>().map(f64::from).sum::<f64>();
+            let losses = ((errors - slopes.clone() * 0.5) * slopes).sum_dim(1); // (n_rows, 1)
+            sum += host_values::<f32>(losses.into_data()).into_iter().map(f64::from).sum::<f64>();
         }
         sum / self.held_out.len() as f64
     }

@@ -2,7 +2,7 @@
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor};
-use clustering::matrix::Matrix;
+use clustering::matrix::{Matrix, host_values};
 
 /// Whether the device is the CPU.
 pub(crate) fn is_cpu(device: &Device) -> bool {
@@ -20,7 +20,7 @@ pub(crate) fn in_blocks(x: &Matrix, device: &Device, block: usize, score: impl F
         let mut values = rows.to_vec();
         values.resize(block * n_features, 0.0);
         let rows = Matrix::from_values(n_features, values).into_tensor(device); // (block, n_features)
-        scores.extend(score(rows).into_data().iter::<f32>());
+        scores.extend(host_values::<f32>(score(rows).into_data()));
     }
     scores.truncate(x.n_samples());
     scores

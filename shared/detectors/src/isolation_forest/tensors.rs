@@ -1,7 +1,7 @@
 //! The way down all trees at once in tensor operations: they run on every device.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use clustering::matrix::Matrix;
+use clustering::matrix::{Matrix, host_values};
 
 use super::Forest;
 
@@ -54,7 +54,7 @@ impl TensorForest {
         let mut sums = Vec::with_capacity(x.n_samples());
         for rows in x.values().chunks(n_rows * x.n_features()) {
             let rows = Matrix::from_values(x.n_features(), rows.to_vec()).into_tensor(&self.device);
-            sums.extend(self.sums_of(&rows).into_data().iter::<f32>());
+            sums.extend(host_values::<f32>(self.sums_of(&rows).into_data()));
         }
         sums
     }

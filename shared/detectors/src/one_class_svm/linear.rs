@@ -7,7 +7,7 @@
 //! `|gradient|` of the solution, whatever the order of rows.
 
 use burn::tensor::{Device, Tensor};
-use clustering::matrix::Matrix;
+use clustering::matrix::{Matrix, host_values};
 
 use super::{FourierMachine, OneClassSvm, fourier};
 use crate::dense::sample_rows;
@@ -89,8 +89,7 @@ impl Rows {
     fn products(&self, w: &[f64]) -> Vec<f64> {
         let w = Matrix::from_values(1, w.iter().map(|&value| value as f32).collect()).into_tensor(&self.device);
         let products: Vec<Tensor<2>> = self.blocks.iter().map(|z| z.clone().matmul(w.clone())).collect(); // (BLOCK, 1)
-        let values = Tensor::cat(products, 0).into_data();
-        values.iter::<f32>().map(f64::from).collect()
+        host_values(Tensor::cat(products, 0).into_data())
     }
 
     /// `Σ αᵢ zᵢ`
@@ -100,9 +99,9 @@ impl Rows {
             Matrix::from_values(alpha.len(), alpha).into_tensor(&self.device).matmul(z.clone()) // (1, width)
         };
         let parts = self.blocks.iter().zip(alpha.chunks(BLOCK)).map(block).collect();
-        let parts = Tensor::cat(parts, 0).into_data(); // (n_blocks, width)
+        let parts: Vec<f64> = host_values(Tensor::cat(parts, 0).into_data()); // (n_blocks, width)
         let mut sum = vec![0.0; self.width];
-        parts.iter::<f32>().enumerate().for_each(|(index, value)| sum[index % self.width] += f64::from(value));
+        parts.iter().enumerate().for_each(|(index, value)| sum[index % self.width] += value);
         sum
     }
 }
