@@ -9,7 +9,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use burn::backend::DispatchDevice;
 pub use burn::tensor::Device;
 use burn::tensor::{DeviceKind, Tensor};
 use thiserror::Error;
@@ -18,6 +17,7 @@ pub use calibration::cache_folder;
 pub use guard::guarded;
 pub use predict::{Calibration, Cost, Job, Speed};
 
+use crate::ops::is_cpu;
 use guard::caught;
 
 /// What `--device` may say.
@@ -144,7 +144,7 @@ impl ChosenDevice {
 
     /// Whether it is the CPU.
     pub fn is_cpu(&self) -> bool {
-        matches!(self.device.as_dispatch(), DispatchDevice::Flex(_))
+        is_cpu(&self.device)
     }
 
     /// The CPU, where it may take the place of this device, which failed.

@@ -4,7 +4,7 @@
 //! The order of splits does not depend on how many are wanted, so one tree of 20 leaves holds the tree for every
 //! smaller number: its first splits. A point is predicted by descending from the root to the nearer child.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::fit::{KMeansFit, fit_from, fits, keep};
@@ -12,7 +12,7 @@ use super::lloyd::{Start, labels};
 use super::seeding::seedings;
 use super::{KMeansError, KMeansParams, Members, Points};
 use crate::matrix::Matrix;
-use crate::ops::{self, TreeLinks};
+use crate::ops::{Centers, TreeLinks};
 
 /// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,11 +92,10 @@ impl BisectingTree {
         }
     }
 
-    /// The leaf's node that each point of `x` comes to, `(n_samples)`, and the squared distance to its centre.
-    pub fn predict(&self, x: &Tensor<2>, device: &Device) -> (Vec<i32>, Vec<f32>) {
-        let descent = ops::descend(x, &self.centers().to_tensor(device), &self.links());
-        let nodes = descent.nodes.into_data().iter::<i32>().collect();
-        (nodes, descent.squared_distances.into_data().iter::<f32>().collect())
+    /// The leaf's node that each row of `x` `(n_samples, n_features)` comes to, and the squared distance to its centre; both
+    /// `(n_samples)`.
+    pub fn predict(&self, x: &Matrix, device: &Device) -> (Vec<i32>, Vec<f32>) {
+        Centers::new(self.centers(), device).descend(x, &self.links())
     }
 }
 

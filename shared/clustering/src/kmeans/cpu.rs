@@ -69,7 +69,7 @@ fn state_bytes(points: &Points, start: &Start<'_>) -> usize {
 
 /// As [`super::lloyd::labels`].
 pub(super) fn labels(points: &Points, centroids: &Matrix, members: &Members) -> Result<Vec<Vec<u16>>, KMeansError> {
-    let packed = Packed::new(rows_of(centroids));
+    let packed = Packed::new(centroids.into());
     let mut labels = Vec::with_capacity(points.n_chunks());
     points.rows().for_each_block(|first_row, values| {
         let block = Rows { values, n_features: points.n_features() };
@@ -83,10 +83,6 @@ pub(super) fn labels(points: &Points, centroids: &Matrix, members: &Members) -> 
 
 fn shares_runs(points: &Points) -> bool {
     points.n_chunks() < CHUNKS_A_THREAD * rayon::current_num_threads() && !points.rows().is_spilled()
-}
-
-fn rows_of(matrix: &Matrix) -> Rows<'_> {
-    Rows { values: matrix.values(), n_features: matrix.n_features() }
 }
 
 /// A run in progress.
@@ -130,7 +126,7 @@ enum Found {
 impl<'a> Running<'a> {
     fn new(start: Start<'a>, limits: Limits) -> Self {
         Self {
-            packed: Packed::new(rows_of(&start.centroids)),
+            packed: Packed::new((&start.centroids).into()),
             drift: Vec::new(),
             totals: Totals::zeros(&start.centroids),
             clusters: Evaluation::empty(start.centroids.n_samples()),
@@ -163,7 +159,7 @@ impl<'a> Running<'a> {
         };
         match self.phase {
             Phase::Moving => Found::Moved(moved),
-            _ => Found::Clusters(evaluate_labels(x, members, rows_of(&self.centroids), state.labels())),
+            _ => Found::Clusters(evaluate_labels(x, members, (&self.centroids).into(), state.labels())),
         }
     }
 
@@ -183,8 +179,8 @@ impl<'a> Running<'a> {
         if squared_shift(&self.centroids, &next) <= self.tolerance || self.n_iter == max_iter {
             self.phase = Phase::Stopped;
         }
-        self.drift = drift_table(rows_of(&self.centroids), rows_of(&next));
-        self.packed = Packed::new(rows_of(&next));
+        self.drift = drift_table((&self.centroids).into(), (&next).into());
+        self.packed = Packed::new((&next).into());
         self.centroids = next;
     }
 }
@@ -278,7 +274,7 @@ impl<'a> Batch<'a> {
             return Ok(totals);
         }
         let mut farthest = Farthest::for_empty(&totals);
-        let centroids = rows_of(&running.centroids);
+        let centroids: Rows<'_> = (&running.centroids).into();
         self.points.rows().for_each_block(|first_row, values| {
             let block = Rows { values, n_features: self.points.n_features() };
             for index in 0..block.n_chunks() {

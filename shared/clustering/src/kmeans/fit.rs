@@ -1,11 +1,11 @@
 //! Clusters as they come out of a run.
 
+use burn::tensor::Device;
+
 use super::lloyd::{Limits, Run, Start, lloyd};
 use super::{KMeansError, KMeansParams, Points};
 use crate::matrix::Matrix;
-use crate::ops;
-
-use burn::tensor::Tensor;
+use crate::ops::Centers;
 
 /// A finished run.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,11 @@ pub struct KMeansFit {
 }
 
 impl KMeansFit {
+    /// The cluster of each row of `x` `(n_samples, n_features)`, and the squared distance to its centroid; both `(n_samples)`.
+    pub fn predict(&self, x: &Matrix, device: &Device) -> (Vec<i32>, Vec<f32>) {
+        Centers::new(self.centroids.clone(), device).nearest(x)
+    }
+
     /// Whether this run is better than `other` by more than rounding.
     pub(super) fn beats(&self, other: &Self) -> bool {
         self.inertia < other.inertia * (1.0 - 1e-6)
@@ -74,10 +79,4 @@ pub fn fit_from(points: &Points, start: Matrix, params: &KMeansParams) -> Result
 
 fn limits(params: &KMeansParams) -> Limits {
     Limits { max_iter: params.max_iter, max_state_bytes: params.max_state_bytes }
-}
-
-/// Each point's nearest of `centroids`, `(n_samples)`, and the squared distance to it, `(n_samples)`.
-pub fn predict(x: &Tensor<2>, centroids: &Tensor<2>) -> (Vec<i32>, Vec<f32>) {
-    let (labels, squared_distances) = ops::nearest(x, centroids);
-    (labels.into_data().iter::<i32>().collect(), squared_distances.into_data().iter::<f32>().collect())
 }

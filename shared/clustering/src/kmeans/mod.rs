@@ -18,7 +18,7 @@ use members::Members;
 
 pub use bisecting::{BisectingTree, TreeNode, fit_tree};
 pub use elbow::elbow;
-pub use fit::{KMeansFit, fit_from, predict};
+pub use fit::{KMeansFit, fit_from};
 pub use points::Points;
 pub use sweep::fit_sweep;
 

@@ -10,7 +10,7 @@ use super::pace::Pace;
 use super::{KMeansError, Members};
 use crate::matrix::Matrix;
 use crate::ops::cpu::{CHUNK, Rows, Spread};
-use crate::ops::cube;
+use crate::ops::{cube, is_cpu};
 use crate::rows::RowStore;
 
 /// Bytes of a block on the device: less than any adapter lets a kernel read.
@@ -93,7 +93,7 @@ impl Points {
 
     /// Whether the CPU's kernels pass over the points.
     pub(super) fn on_cpu(&self) -> bool {
-        matches!(self.device.as_dispatch(), DispatchDevice::Flex(_))
+        is_cpu(&self.device)
     }
 
     /// The rows.

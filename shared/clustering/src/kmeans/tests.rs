@@ -20,9 +20,8 @@ fn tree(points: &Points, max_leaves: usize) -> BisectingTree {
     fit_tree(points, max_leaves, &PARAMS, &|| {}).unwrap()
 }
 
-fn on_device(points: &Points) -> burn::tensor::Tensor<2> {
-    let rows = points.gather(&(0..points.n_samples()).collect::<Vec<_>>()).unwrap();
-    rows.to_tensor(points.device())
+fn rows_of(points: &Points) -> Matrix {
+    points.gather(&(0..points.n_samples()).collect::<Vec<_>>()).unwrap()
 }
 
 /// Three groups of 40 points each, far apart.
@@ -79,7 +78,7 @@ fn a_tree_of_one_leaf_is_its_root() {
     let grown = tree(&groups, 4).prefix(1);
     assert_eq!(grown.nodes.len(), 1);
     assert_eq!(grown.nodes[0].children, None);
-    let (nodes, _) = grown.predict(&on_device(&groups), &Device::flex());
+    let (nodes, _) = grown.predict(&rows_of(&groups), &Device::flex());
     assert!(nodes.iter().all(|&node| node == 0));
 }
 
@@ -100,11 +99,10 @@ proptest! {
         let Ok(data) = points(d, values, 5) else { return Ok(()) };
         for fit in sweep(&data, 5) {
             prop_assert_eq!(fit.counts.iter().sum::<u64>(), data.n_samples() as u64);
-            let (labels, distances) = predict(&on_device(&data), &fit.centroids.to_tensor(data.device()));
+            let (labels, distances) = fit.predict(&rows_of(&data), data.device());
             let total: f64 = distances.iter().map(|&x| f64::from(x)).sum();
             prop_assert!((total - fit.inertia).abs() <= 1e-6 * total.max(1e-9));
-            let matrix = data.gather(&(0..data.n_samples()).collect::<Vec<_>>()).unwrap();
-            for (row, (&label, &distance)) in matrix.rows().zip(labels.iter().zip(&distances)) {
+            for (row, (&label, &distance)) in rows_of(&data).rows().zip(labels.iter().zip(&distances)) {
                 let nearest = fit.centroids.rows().map(|c| squared_distance(row, c)).fold(f32::INFINITY, f32::min);
                 prop_assert_eq!(distance, nearest);
                 prop_assert_eq!(squared_distance(row, fit.centroids.row(label as usize)), nearest);
@@ -121,7 +119,7 @@ proptest! {
     fn a_tree_predicts_the_leaves_it_was_grown_with((d, values) in arbitrary_points(), k in 1usize..6) {
         let Ok(data) = points(d, values, 6) else { return Ok(()) };
         let grown = tree(&data, 6).prefix(k);
-        let (nodes, distances) = grown.predict(&on_device(&data), &Device::flex());
+        let (nodes, distances) = grown.predict(&rows_of(&data), &Device::flex());
         for (index, node) in grown.nodes.iter().enumerate().filter(|(_, node)| node.children.is_none()) {
             let members = nodes.iter().filter(|&&found| found == index as i32).count();
             prop_assert_eq!(members as u64, node.size);
@@ -151,7 +149,7 @@ fn cloud(n: usize, d: usize) -> Vec<f32> {
 
 /// Lloyd's algorithm by its definition: every point against every centroid, sums from the start in every round.
 fn plain_lloyd(points: &Points, mut centroids: Matrix, params: &KMeansParams) -> (Matrix, usize) {
-    let x = on_device(points);
+    let x = rows_of(points).to_tensor(points.device());
     for round in 1..=params.max_iter {
         let assignment = crate::ops::assign_and_accumulate(&x, &centroids.to_tensor(points.device()));
         let d = centroids.n_features();
@@ -174,7 +172,7 @@ fn a_run_that_leaves_distances_out_ends_where_plain_lloyd_ends() {
         let params = KMeansParams { tol: 0.0, max_iter: 40, ..PARAMS };
         let (centroids, rounds) = plain_lloyd(&data, start.clone(), &params);
         let (fit, labels) = fit_from(&data, start, &params).unwrap();
-        let (expected, _) = predict(&on_device(&data), &fit.centroids.to_tensor(data.device()));
+        let (expected, _) = fit.predict(&rows_of(&data), data.device());
         assert!(labels.iter().map(|&label| i32::from(label)).eq(expected));
         assert_eq!(fit.n_iter, rounds, "n = {n}");
         let largest = centroids.values().iter().fold(0f32, |largest, value| largest.max(value.abs()));

@@ -3,6 +3,7 @@
 //! Each operation has a plain reference in tensor operations, which runs on every device, and fused kernels that
 //! read the points once: one for the CPU and one for GPUs. Tests hold them together.
 
+mod centers;
 pub(crate) mod cpu;
 pub(crate) mod cube;
 mod extension;
@@ -11,8 +12,9 @@ mod neighbors;
 pub mod reference;
 
 use burn::backend::DispatchDevice;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
+pub use centers::Centers;
 pub use neighbors::{NeighborIndex, NeighborLists};
 
 /// Each point's nearest centroid, and what the next centroids are made of.
@@ -101,6 +103,11 @@ pub fn neighbors(x: &Tensor<2>, reference: &Tensor<2>, k: usize) -> Neighbors {
     } else {
         reference::neighbors(x, reference, k)
     }
+}
+
+/// Whether `device` is the CPU.
+pub fn is_cpu(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// Whether the device of `x` has a fused kernel; a GPU says by its limits whether it can run it.

@@ -3,8 +3,8 @@
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor};
 
-use super::cpu::{self, BoxTree, Rows};
-use super::{cube, extension};
+use super::cpu::{self, BoxTree};
+use super::{cube, extension, is_cpu};
 use crate::matrix::{Matrix, host_values};
 
 /// Distances that a GPU computes in one go, in features: so few that its driver does not take it for hung.
@@ -47,11 +47,10 @@ impl NeighborIndex {
     pub fn new(reference: &Matrix, k: usize, device: &Device) -> Self {
         let (n_reference, n_features) = (reference.n_samples(), reference.n_features());
         assert!((1..=n_reference).contains(&k), "{k} neighbours of {n_reference} rows");
-        let is_cpu = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
-        let place = if !is_cpu && has_kernel(device, [*ROWS_A_LAUNCH.end(), n_features], n_reference, k) {
+        let place = if !is_cpu(device) && has_kernel(device, [*ROWS_A_LAUNCH.end(), n_features], n_reference, k) {
             Place::Device(reference.to_tensor(device))
         } else {
-            Place::Cpu(Box::new(BoxTree::new(rows(reference))))
+            Place::Cpu(Box::new(BoxTree::new(reference.into())))
         };
         Self { k, n_features, place }
     }
@@ -69,7 +68,7 @@ impl NeighborIndex {
         assert_eq!(x.n_features(), self.n_features, "rows of as many features as the reference rows");
         match &self.place {
             Place::Cpu(tree) => {
-                let (squared_distances, indices) = cpu::neighbors(rows(x), tree, self.k);
+                let (squared_distances, indices) = cpu::neighbors(x.into(), tree, self.k);
                 NeighborLists { squared_distances, indices }
             }
             Place::Device(reference) => self.search_on_device(x, reference),
@@ -99,10 +98,6 @@ pub(super) fn has_kernel(device: &Device, x: [usize; 2], n_reference: usize, k: 
         #[allow(unreachable_patterns)]
         _ => false,
     }
-}
-
-fn rows(matrix: &Matrix) -> Rows<'_> {
-    Rows { values: matrix.values(), n_features: matrix.n_features() }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What was learned, and scores by it.
 
-use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor, TensorData};
 use clustering::matrix::{Matrix, host_values};
+use clustering::ops::is_cpu;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +121,7 @@ impl OnDevice {
         let n_features = learned.center.values().len();
         let row = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [1, n_features]), device);
         let scale = learned.scale.values();
-        let is_cpu = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+        let on_cpu = is_cpu(device);
         Self {
             network: Network::new(&learned.widths, learned.weights.values(), device),
             clip: learned.clip,
@@ -129,8 +129,8 @@ impl OnDevice {
             scale: row(scale.to_vec()),
             inverse_scale: row(scale.iter().map(|&scale| if scale == 0.0 { 0.0 } else { scale.recip() }).collect()),
             n_features,
-            rows_a_block: if is_cpu { 64 } else { 1024 },
-            in_parallel: is_cpu,
+            rows_a_block: if on_cpu { 64 } else { 1024 },
+            in_parallel: on_cpu,
             device: device.clone(),
         }
     }

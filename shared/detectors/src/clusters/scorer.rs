@@ -1,9 +1,8 @@
 //! Clusters on a device.
 
-use burn::tensor::{Device, Tensor};
-use clustering::kmeans;
+use burn::tensor::Device;
 use clustering::matrix::Matrix;
-use clustering::ops::{self, TreeLinks};
+use clustering::ops::{Centers, TreeLinks};
 
 use super::{Clusters, Corrected, Partition};
 use crate::{Explanation, Score, Scores};
@@ -11,10 +10,8 @@ use crate::{Explanation, Score, Scores};
 /// Squared distances to the predicted centre.
 #[derive(Debug)]
 pub(super) struct Distances {
-    device: Device,
     /// Centroids `(n_clusters, n_features)`, or the centres of all nodes `(n_nodes, n_features)`.
-    centers: Matrix,
-    tensor: Tensor<2>,
+    centers: Centers,
     tree: Option<TreeParts>,
 }
 
@@ -44,7 +41,7 @@ impl Distances {
                 (tree.centers(), Some(parts))
             }
         };
-        Self { device: device.clone(), tensor: centers.to_tensor(device), centers, tree }
+        Self { centers: Centers::new(centers, device), tree }
     }
 
     fn center(&self, cluster: i32) -> &[f32] {
@@ -55,14 +52,11 @@ impl Distances {
 
 impl Score for Distances {
     fn score(&self, x: &Matrix) -> Scores {
-        let x = x.to_tensor(&self.device); // (n_samples, n_features)
         let (clusters, values) = match &self.tree {
-            None => kmeans::predict(&x, &self.tensor), // (n_samples), (n_samples)
+            None => self.centers.nearest(x), // (n_samples), (n_samples)
             Some(tree) => {
-                let descent = ops::descend(&x, &self.tensor, &tree.links);
-                let cluster = |node: i32| tree.cluster_of_node[node as usize];
-                let clusters = descent.nodes.into_data().iter::<i32>().map(cluster).collect();
-                (clusters, descent.squared_distances.into_data().iter::<f32>().collect())
+                let (nodes, values) = self.centers.descend(x, &tree.links); // (n_samples), (n_samples)
+                (nodes.into_iter().map(|node| tree.cluster_of_node[node as usize]).collect(), values)
             }
         };
         Scores { values, clusters: Some(clusters) }
@@ -87,13 +81,12 @@ impl Score for Distances {
 /// cluster's penalty is one more feature of its centre, which rows have as 0.
 #[derive(Debug)]
 pub(super) struct CorrectedDistances {
-    device: Device,
     /// The root of the weight of each feature: `(n_features)`.
     roots: Vec<f32>,
     /// The centres of the clusters that count, in their own units: `(n_counting, n_features)`.
     centers: Matrix,
     /// The same, weighted and with the penalty: `(n_counting, n_features + 1)`.
-    tensor: Tensor<2>,
+    weighted: Centers,
     /// The numbers of the clusters that count: `(n_counting)`.
     numbers: Vec<i32>,
 }
@@ -111,9 +104,9 @@ impl CorrectedDistances {
             numbers.push(number as i32);
         }
         let n_features = roots.len();
-        let tensor = Matrix::from_values(n_features + 1, weighted).to_tensor(device);
+        let weighted = Centers::new(Matrix::from_values(n_features + 1, weighted), device);
         let centers = Matrix::from_values(n_features, centers);
-        Self { device: device.clone(), roots, centers, tensor, numbers }
+        Self { roots, centers, weighted, numbers }
     }
 }
 
@@ -121,8 +114,8 @@ impl Score for CorrectedDistances {
     fn score(&self, x: &Matrix) -> Scores {
         let weighted =
             x.rows().flat_map(|row| row.iter().zip(&self.roots).map(|(x, root)| x * root).chain(std::iter::once(0.0)));
-        let x = Matrix::from_values(self.roots.len() + 1, weighted.collect()).into_tensor(&self.device);
-        let (nearest, values) = kmeans::predict(&x, &self.tensor); // (n_samples), (n_samples)
+        let x = Matrix::from_values(self.roots.len() + 1, weighted.collect());
+        let (nearest, values) = self.weighted.nearest(&x); // (n_samples), (n_samples)
         Scores { values, clusters: Some(nearest.into_iter().map(|index| self.numbers[index as usize]).collect()) }
     }
 

@@ -1,13 +1,7 @@
 //! Rows on a device.
 
-use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor};
 use clustering::matrix::{Matrix, host_values};
-
-/// Whether the device is the CPU.
-pub(crate) fn is_cpu(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
-}
 
 /// What `score` makes of blocks of `block` rows `(block, n_features) -> (block, 1)` on a device.
 ///

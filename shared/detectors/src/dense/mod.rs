@@ -11,7 +11,7 @@ mod sample;
 
 use clustering::matrix::Matrix;
 
-pub(crate) use blocks::{in_blocks, is_cpu};
+pub(crate) use blocks::in_blocks;
 pub(crate) use moments::{Moments, Rows, centered};
 pub(crate) use packed::{Packed, map_chunks};
 pub(crate) use sample::{float64, sample_rows};

@@ -1,8 +1,8 @@
 //! Scores: on the CPU by a kernel of their own, on other devices in tensor operations.
 
-use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use clustering::matrix::Matrix;
+use clustering::ops::is_cpu;
 
 use super::Forest;
 use super::cpu::PackedForest;
@@ -27,10 +27,9 @@ enum Trees {
 impl ForestScores {
     /// Of a forest that [`check`](crate::Learned::check) accepts.
     pub(super) fn new(forest: &Forest, device: &Device) -> Self {
-        let trees = match device.as_dispatch() {
-            DispatchDevice::Flex(_) => Trees::Cpu(PackedForest::new(forest)),
-            #[allow(unreachable_patterns)]
-            _ => Trees::Tensors(TensorForest::new(forest, device)),
+        let trees = match is_cpu(device) {
+            true => Trees::Cpu(PackedForest::new(forest)),
+            false => Trees::Tensors(TensorForest::new(forest, device)),
         };
         Self { trees, normal_path_lengths: forest.normal_path_lengths() }
     }

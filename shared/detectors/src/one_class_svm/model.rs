@@ -2,11 +2,12 @@
 
 use burn::tensor::{Device, Tensor};
 use clustering::matrix::Matrix;
+use clustering::ops::is_cpu;
 use serde::{Deserialize, Serialize};
 
 use super::fourier::cos_turns;
 use super::kernel::exp_minus;
-use crate::dense::{Packed, finite, in_blocks, is_cpu, map_chunks};
+use crate::dense::{Packed, finite, in_blocks, map_chunks};
 use crate::{Array, ArrayMut, Learned, Score, Scores};
 
 /// Rows that a device scores at a time.

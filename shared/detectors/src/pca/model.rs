@@ -2,11 +2,12 @@
 
 use burn::tensor::{Device, Tensor};
 use clustering::matrix::Matrix;
+use clustering::ops::is_cpu;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::PcaScore;
-use crate::dense::{Packed, finite, in_blocks, is_cpu, map_chunks};
+use crate::dense::{Packed, finite, in_blocks, map_chunks};
 use crate::{Array, ArrayMut, Explanation, Learned, Score, Scores};
 
 /// Rows that a device scores at a time.

@@ -15,6 +15,8 @@ mod scan;
 mod seeding;
 mod spread;
 
+use crate::matrix::Matrix;
+
 pub(crate) use assign::{Evaluation, assign, labels, nearest};
 pub(crate) use boxes::BoxTree;
 pub(crate) use descend::descend;
@@ -32,6 +34,12 @@ pub(crate) const CHUNK: usize = 4096;
 pub(crate) struct Rows<'a> {
     pub values: &'a [f32],
     pub n_features: usize,
+}
+
+impl<'a> From<&'a Matrix> for Rows<'a> {
+    fn from(matrix: &'a Matrix) -> Self {
+        Self { values: matrix.values(), n_features: matrix.n_features() }
+    }
 }
 
 impl<'a> Rows<'a> {
