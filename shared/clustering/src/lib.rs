@@ -14,3 +14,4 @@ pub mod kmeans;
 pub mod matrix;
 pub mod ops;
 pub mod rows;
+pub mod sample;

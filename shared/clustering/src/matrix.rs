@@ -101,6 +101,11 @@ impl Matrix {
         &self.values[index * self.n_features..(index + 1) * self.n_features]
     }
 
+    /// Whether every row is the first one.
+    pub fn is_constant(&self) -> bool {
+        self.rows().all(|row| row == self.row(0))
+    }
+
     /// All values, row by row.
     pub fn values(&self) -> &[f32] {
         &self.values

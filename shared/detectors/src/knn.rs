@@ -6,6 +6,7 @@
 
 use burn::tensor::Device;
 use clustering::matrix::Matrix;
+use evaluation::statistics;
 use serde::{Deserialize, Serialize};
 
 use super::neighborhood::{self, Neighborhood, check_reference};
@@ -127,7 +128,7 @@ impl KnnScore {
 impl Score for KnnScore {
     fn score(&self, x: &Matrix) -> Scores {
         let found = self.neighborhood.of(x);
-        let mean = |distances: &[f32]| neighborhood::mean(distances.iter().map(|&distance| f64::from(distance))) as f32;
+        let mean = |distances: &[f32]| statistics::mean(distances.iter().map(|&distance| f64::from(distance))) as f32;
         Scores::new(found.rows().map(|neighbors| mean(self.counted(neighbors).0)).collect())
     }
 

@@ -13,9 +13,10 @@
 
 use burn::tensor::Device;
 use clustering::matrix::Matrix;
+use evaluation::statistics::mean;
 use serde::{Deserialize, Serialize};
 
-use super::neighborhood::{self, Neighborhood, check_reference, mean};
+use super::neighborhood::{self, Neighborhood, check_reference};
 use super::{Array, ArrayMut, Context, Fit, FitError, Learned, Score, Scores};
 
 /// Added to the mean reachability distance: rows with `k` duplicates have a density that is large and not infinite, and

@@ -3,7 +3,8 @@
 use burn::tensor::Device;
 use clustering::matrix::Matrix;
 use clustering::ops::NeighborIndex;
-use rand::{RngExt, SeedableRng};
+use clustering::sample::stratified;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Array, Context, FitError};
@@ -86,19 +87,14 @@ pub(super) fn reference(x: &Matrix, k: usize, max_rows: usize, context: &Context
     if n_samples <= k {
         return Err(FitError::TooFewRows { n_samples, needed: k + 1, why: format!("k = {k} neighbours") });
     }
-    if x.rows().all(|row| row == x.row(0)) {
+    if x.is_constant() {
         return Err(FitError::AllEqual { n_samples });
     }
     if n_samples <= max_rows {
         return Ok(Array::new([n_samples, n_features], x.values().to_vec()));
     }
-    let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
-    // One from each stratum, so that the sample is spread over the history.
-    let bound = |stratum: usize| (stratum as u128 * n_samples as u128 / max_rows as u128) as usize;
-    let mut values = Vec::with_capacity(max_rows * n_features);
-    for stratum in 0..max_rows {
-        values.extend_from_slice(x.row(rng.random_range(bound(stratum)..bound(stratum + 1))));
-    }
+    let sample = stratified(n_samples, max_rows, &mut ChaCha8Rng::seed_from_u64(context.seed));
+    let values = sample.into_iter().flat_map(|index| x.row(index)).copied().collect();
     Ok(Array::new([max_rows, n_features], values))
 }
 
@@ -115,12 +111,6 @@ pub(super) fn check_reference(reference: &Array<f32>, k: usize, n_features: usiz
         return Err("its reference rows are not finite".to_owned());
     }
     Ok(())
-}
-
-/// The mean of some float32, taken in float64.
-pub(super) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len() as f64;
-    values.sum::<f64>() / count
 }
 
 #[cfg(test)]

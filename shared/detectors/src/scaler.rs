@@ -4,6 +4,7 @@
 //! totals of tens of thousands stand beside prices of a few cents.
 
 use clustering::matrix::{FeatureMatrix, Matrix};
+use evaluation::statistics::{deviation, mean, quantile};
 use serde::{Deserialize, Serialize};
 
 /// How features are scaled before distances are taken.
@@ -136,7 +137,8 @@ fn draw_out(y: f64) -> f64 {
 }
 
 fn fit_column(method: Scaling, mut column: Vec<f64>) -> (f64, f64) {
-    let (mean, deviation) = mean_and_deviation(&column);
+    let mean = mean(column.iter().copied());
+    let deviation = deviation(&column, mean);
     match method {
         Scaling::None => (mean, 1.0),
         Scaling::Standard | Scaling::Symlog => (mean, above_zero(deviation, 1.0)),
@@ -151,23 +153,6 @@ fn fit_column(method: Scaling, mut column: Vec<f64>) -> (f64, f64) {
 
 fn above_zero(value: f64, otherwise: f64) -> f64 {
     if value > 0.0 && value.is_finite() { value } else { otherwise }
-}
-
-/// Mean and population standard deviation, in two passes.
-fn mean_and_deviation(column: &[f64]) -> (f64, f64) {
-    let n = column.len().max(1) as f64;
-    let mean = column.iter().sum::<f64>() / n;
-    let variance = column.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
-    (mean, variance.sqrt())
-}
-
-/// The linearly interpolated quantile of sorted values, as NumPy's default has it.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let position = q * last as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(last);
-    sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::statistics::mean;
+
 /// How two detectors' reports overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Overlap {
@@ -51,8 +53,8 @@ pub fn average_ranks(scores: &[f32]) -> Vec<f64> {
 /// The correlation of two columns `(n_samples)`; none when one of them does not vary.
 pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     let n = a.len().min(b.len());
-    let mean = |values: &[f64]| values[..n].iter().sum::<f64>() / n.max(1) as f64;
-    let (mean_a, mean_b) = (mean(a), mean(b));
+    let (a, b) = (&a[..n], &b[..n]);
+    let (mean_a, mean_b) = (mean(a.iter().copied()), mean(b.iter().copied()));
     let (mut together, mut of_a, mut of_b) = (0.0, 0.0, 0.0);
     for (a, b) in a.iter().zip(b) {
         together += (a - mean_a) * (b - mean_b);

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::binomial::draw;
 use super::ranking::Step;
+use super::statistics::quantile;
 use super::{Confusion, Ranking};
 
 /// Cells with fewer rows than this on average are filled row by row, others cell by cell.
@@ -101,15 +102,6 @@ impl Bootstrap {
         let tail = (1.0 - self.confidence) / 2.0;
         Interval { low: quantile(&values, tail), high: quantile(&values, 1.0 - tail) }
     }
-}
-
-/// The linearly interpolated quantile of sorted values, of which there is at least one.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let last = sorted.len() - 1;
-    let position = q.clamp(0.0, 1.0) * last as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(last);
-    sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64)
 }
 
 /// A threshold's counts, each kind drawn again.

@@ -9,6 +9,7 @@ mod bootstrap;
 mod confusion;
 mod mcnemar;
 mod ranking;
+pub mod statistics;
 
 use thiserror::Error;
 

@@ -3,12 +3,10 @@
 //!
 //! Nothing is learned beforehand: centre and spread are those of the window itself.
 
+use evaluation::statistics::{MAD_TO_DEVIATION, deviation, distances_from, mean_from_first, median};
+
 /// What divides a distance when all values are equal, or nearly so.
 const SMALLEST_SPREAD: f64 = 1e-9;
-
-/// The spread of a normal distribution in units of its median absolute deviation (Rousseeuw and Croux, "Alternatives to the
-/// Median Absolute Deviation", JASA 1993).
-const MAD_TO_DEVIATION: f64 = 1.4826;
 
 /// The values of a window in short.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,7 +25,13 @@ impl WindowSummary {
     /// The summary of finite values `(n_values)`, at least one; a robust one reorders them, in time that is linear in their
     /// number. Sums are taken in the order of the values.
     pub fn of(values: &mut [f64], is_robust: bool) -> Self {
-        let (center, spread) = if is_robust { median_and_deviation(values) } else { mean_and_deviation(values) };
+        let center = if is_robust { median(values) } else { mean_from_first(values) };
+        let spread = if is_robust {
+            distances_from(center, values);
+            median(values)
+        } else {
+            deviation(values, center)
+        };
         Self { count: values.len() as u64, center, spread, is_robust }
     }
 
@@ -38,36 +42,6 @@ impl WindowSummary {
         // Values near the largest number leave neither centre nor spread; nothing can be said then.
         if score.is_nan() { 0.0 } else { score }
     }
-}
-
-fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    // From the first value on, so that equal values have no deviation at all.
-    let first = values.first().copied().unwrap_or(0.0);
-    let mean = first + values.iter().map(|value| value - first).sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (squares / n).sqrt())
-}
-
-fn median_and_deviation(values: &mut [f64]) -> (f64, f64) {
-    let center = median(values);
-    values.iter_mut().for_each(|value| *value = (*value - center).abs());
-    (center, median(values))
-}
-
-/// The value in the middle, or the mean of the two, of finite values in any order.
-fn median(values: &mut [f64]) -> f64 {
-    let middle = values.len() / 2;
-    let is_even = values.len().is_multiple_of(2);
-    if values.is_empty() {
-        return 0.0;
-    }
-    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    if !is_even {
-        return upper;
-    }
-    let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    lower / 2.0 + upper / 2.0
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::{KMeansError, KMeansParams, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::{CHUNK, Packed, Rows, draw_in_chunk, seed_step};
+use crate::sample::stratified;
 
 /// Most points that seeds are drawn from.
 const SAMPLE: usize = 1 << 18;
@@ -40,10 +41,8 @@ pub(super) fn seedings(
 fn sample<'a>(points: &'a Points, members: Option<&Members>, seed: u64) -> Result<Cow<'a, [f32]>, KMeansError> {
     let n_points = members.map_or(points.n_samples(), Members::len);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    // One from each stratum, so that the sample is spread over the history and read from the front to the back.
-    let bound = |stratum: usize| (stratum as u128 * n_points as u128 / SAMPLE as u128) as usize;
-    let mut drawn = |stratum: usize| rng.random_range(bound(stratum)..bound(stratum + 1));
-    let positions: Option<Vec<usize>> = (n_points > SAMPLE).then(|| (0..SAMPLE).map(&mut drawn).collect());
+    // Rising, so that the points are read from the front to the back.
+    let positions = (n_points > SAMPLE).then(|| stratified(n_points, SAMPLE, &mut rng));
     let indices: Vec<usize> = match (members, positions) {
         (None, None) if points.rows().as_slice().is_some() => {
             return Ok(Cow::Borrowed(points.rows().as_slice().unwrap_or_default()));

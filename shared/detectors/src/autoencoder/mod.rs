@@ -160,8 +160,7 @@ impl Fit for Autoencoder {
         if n_weights(&widths).is_none_or(|n| n > MAX_WEIGHTS) {
             return Err(too_large(&format!("the network would have more than {MAX_WEIGHTS} weights; lower hidden")));
         }
-        let first = x.row(0);
-        if x.rows().all(|row| row == first) {
+        if x.is_constant() {
             return Err(FitError::AllEqual { n_samples });
         }
         let standard = Standard::fit(x, &mut rng(context.seed, Stream::Standard));

@@ -1,7 +1,8 @@
 //! What goes into the network: every feature's bulk around 0, as wide as that of the others, and nothing far out.
 
 use clustering::matrix::Matrix;
-use rand::RngExt;
+use clustering::sample::stratified;
+use evaluation::statistics::{deviation, mean};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -30,12 +31,7 @@ pub(super) struct Standard {
 impl Standard {
     /// Learns from all rows, or from one of each of 65,536 strata where there are more.
     pub(super) fn fit(x: &Matrix, rng: &mut ChaCha8Rng) -> Self {
-        let n_samples = x.n_samples();
-        let bound = |stratum: usize| (stratum as u128 * n_samples as u128 / SAMPLE as u128) as usize;
-        let rows: Vec<usize> = match n_samples {
-            0..=SAMPLE => (0..n_samples).collect(),
-            _ => (0..SAMPLE).map(|stratum| rng.random_range(bound(stratum)..bound(stratum + 1))).collect(),
-        };
+        let rows = stratified(x.n_samples(), SAMPLE, rng);
         let column = |feature: usize| {
             let values = rows.iter().map(|&row| f64::from(x.row(row)[feature].clamp(-LIMIT, LIMIT)));
             center_and_scale(values.collect())
@@ -57,16 +53,13 @@ fn center_and_scale(mut column: Vec<f64>) -> (f32, f32) {
     column.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| column[((column.len() - 1) as f64 * share).round() as usize];
     let range = at(0.75) - at(0.25);
-    let (center, scale) = if range > 0.0 { (at(0.5), range / NORMAL_RANGE) } else { mean_and_deviation(&column) };
+    let (center, scale) = if range > 0.0 {
+        (at(0.5), range / NORMAL_RANGE)
+    } else {
+        let mean = mean(column.iter().copied());
+        (mean, deviation(&column, mean))
+    };
     // Less than float32 can tell apart is nothing.
     let is_varying = scale > center.abs() * f64::from(f32::EPSILON) && scale as f32 > 1.0 / LIMIT;
     (center as f32, if is_varying { scale as f32 } else { 0.0 })
-}
-
-/// Mean and population standard deviation, in two passes.
-fn mean_and_deviation(column: &[f64]) -> (f64, f64) {
-    let n = column.len().max(1) as f64;
-    let mean = column.iter().sum::<f64>() / n;
-    let variance = column.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
-    (mean, variance.sqrt())
 }

@@ -7,24 +7,21 @@
 mod blocks;
 mod moments;
 mod packed;
-mod sample;
 
 use clustering::matrix::Matrix;
 
 pub(crate) use blocks::in_blocks;
 pub(crate) use moments::{Moments, Rows, centered};
 pub(crate) use packed::{Packed, map_chunks};
-pub(crate) use sample::{float64, sample_rows};
 
 /// The nearest finite float32 of a score: sums of huge values overflow, and what overflowed both ways is no number.
 pub(crate) fn finite(score: f32) -> f32 {
     if score.is_nan() { f32::MAX } else { score.clamp(f32::MIN, f32::MAX) }
 }
 
-/// Whether every row is the first one.
-pub(crate) fn are_all_equal(x: &Matrix) -> bool {
-    let first = x.row(0);
-    x.rows().all(|row| row == first)
+/// The values of these rows, row by row.
+pub(crate) fn float64(x: &Matrix, indices: &[usize]) -> Vec<f64> {
+    indices.iter().flat_map(|&index| x.row(index).iter().map(|&value| f64::from(value))).collect()
 }
 
 #[cfg(test)]

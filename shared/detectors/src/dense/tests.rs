@@ -52,15 +52,6 @@ proptest! {
             }
         }
     }
-
-    #[test]
-    fn a_sample_is_in_order_and_spread(n in 1usize..5000, most in 1usize..500, seed: u64) {
-        let sample = sample_rows(n, most, seed);
-        prop_assert_eq!(sample.len(), n.min(most));
-        prop_assert!(sample.is_sorted_by(|a, b| a < b) && sample.iter().all(|&index| index < n));
-        let gap = sample.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-        prop_assert!(gap <= 2 * n.div_ceil(most));
-    }
 }
 
 #[test]

@@ -62,8 +62,7 @@ impl Fit for Ecod {
             let why = format!("at most {} rows can be counted; train on a sample of them", i32::MAX);
             return Err(FitError::TooLarge { n_samples, n_features, why });
         }
-        let first = x.row(0);
-        if x.rows().all(|row| row == first) {
+        if x.is_constant() {
             return Err(FitError::AllEqual { n_samples });
         }
         let features = map_columns(x, |values| Steps::of(values, self.max_values));

@@ -67,8 +67,7 @@ impl Fit for Hbos {
         if n_samples < 2 {
             return Err(FitError::TooFewRows { n_samples, needed: 2, why: "a histogram".into() });
         }
-        let first = x.row(0);
-        if x.rows().all(|row| row == first) {
+        if x.is_constant() {
             return Err(FitError::AllEqual { n_samples });
         }
         let features = map_columns(x, |values| Histogram::of(values, self));

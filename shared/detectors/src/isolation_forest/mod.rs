@@ -76,8 +76,7 @@ impl Fit for IsolationForest {
         if n_samples < 2 {
             return Err(FitError::TooFewRows { n_samples, needed: 2, why: "a forest".into() });
         }
-        let first = x.row(0);
-        if x.rows().all(|row| row == first) {
+        if x.is_constant() {
             return Err(FitError::AllEqual { n_samples });
         }
         Ok(grow::forest(x, self, context))

@@ -20,10 +20,13 @@ mod search;
 mod shape;
 
 use clustering::matrix::Matrix;
+use clustering::sample::stratified;
 use faer::Mat;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::dense::{Moments, Rows, are_all_equal, float64, sample_rows};
+use super::dense::{Moments, Rows, float64};
 use super::{Array, Context, Fit, FitError, Learned};
 
 pub use model::RobustCovariance;
@@ -96,11 +99,11 @@ impl Fit for Mcd {
             let why = format!("a covariance of {n_features} features that half of the rows have");
             return Err(FitError::TooFewRows { n_samples, needed: 2 * n_features.max(2), why });
         }
-        if are_all_equal(x) {
+        if x.is_constant() {
             return Err(FitError::AllEqual { n_samples });
         }
         let most = (MAX_PRODUCTS / (n_features * n_features)).min(MAX_ROWS);
-        let mut values = float64(x, &sample_rows(n_samples, most, context.seed));
+        let mut values = float64(x, &stratified(n_samples, most, &mut ChaCha8Rng::seed_from_u64(context.seed)));
         let scale = Scale::of(Rows { values: &values, n_features });
         scale.apply(&mut values);
         let rows = Rows { values: &values, n_features };

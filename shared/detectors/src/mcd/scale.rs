@@ -1,9 +1,8 @@
 //! Features brought to one scale, which anomalies do not stretch.
 
-use crate::dense::Rows;
+use evaluation::statistics::{MAD_TO_DEVIATION, deviation, distances_from, middle};
 
-/// The spread of a normal distribution in units of its median absolute deviation.
-const MAD_TO_DEVIATION: f64 = 1.4826;
+use crate::dense::Rows;
 
 /// Centre and spread of each feature.
 #[derive(Debug)]
@@ -34,17 +33,12 @@ impl Scale {
 
 fn of_feature(rows: Rows<'_>, feature: usize) -> (f64, f64) {
     let mut values: Vec<f64> = rows.values.iter().skip(feature).step_by(rows.n_features).copied().collect();
-    let center = median(&mut values);
-    let squares: f64 = values.iter().map(|value| (value - center).powi(2)).sum();
-    let deviation = (squares / values.len() as f64).sqrt();
-    values.iter_mut().for_each(|value| *value = (*value - center).abs());
-    let robust = MAD_TO_DEVIATION * median(&mut values);
+    // The upper of two values in the middle: one that there was.
+    let upper = |values: &mut [f64]| middle(values).map_or(0.0, |(_, upper)| upper);
+    let center = upper(&mut values);
+    let deviation = deviation(&values, center);
+    distances_from(center, &mut values);
+    let robust = MAD_TO_DEVIATION * upper(&mut values);
     let spread = if robust > 0.0 { robust } else { deviation };
     (center, if spread > 0.0 { spread } else { 1.0 })
-}
-
-/// The upper of the values in the middle.
-fn median(values: &mut [f64]) -> f64 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }

@@ -15,7 +15,6 @@ mod smo;
 use clustering::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 
-use super::dense::are_all_equal;
 use super::{Array, Context, Fit, FitError, Learned};
 
 pub use model::{FourierMachine, KernelMachine, SupportVectorMachine};
@@ -74,7 +73,7 @@ impl Fit for OneClassSvm {
         if n_samples < 2 {
             return Err(FitError::TooFewRows { n_samples, needed: 2, why: "a boundary".to_owned() });
         }
-        if are_all_equal(x) {
+        if x.is_constant() {
             return Err(FitError::AllEqual { n_samples });
         }
         let model = if n_samples <= self.max_exact {

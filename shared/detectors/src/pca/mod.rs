@@ -13,9 +13,12 @@ mod model;
 mod spectrum;
 
 use clustering::matrix::Matrix;
+use clustering::sample::stratified;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::dense::{Rows, are_all_equal, float64, sample_rows};
+use super::dense::{Rows, float64};
 use super::{Array, Context, Fit, FitError, Learned};
 
 pub use model::PrincipalComponents;
@@ -83,10 +86,11 @@ impl Fit for Pca {
         if n_samples < 2 {
             return Err(FitError::TooFewRows { n_samples, needed: 2, why: "a variance".to_owned() });
         }
-        if are_all_equal(x) {
+        if x.is_constant() {
             return Err(FitError::AllEqual { n_samples });
         }
-        let values = float64(x, &sample_rows(n_samples, most_rows(n_features), context.seed));
+        let values =
+            float64(x, &stratified(n_samples, most_rows(n_features), &mut ChaCha8Rng::seed_from_u64(context.seed)));
         let spectrum = Spectrum::of(Rows { values: &values, n_features })?;
         let model = self.weigh(&spectrum);
         model.check(n_features).map_err(|problem| FitError::Numeric(format!("principal components: {problem}")))?;
