@@ -15,3 +15,7 @@ pub mod matrix;
 pub mod ops;
 pub mod rows;
 pub mod sample;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

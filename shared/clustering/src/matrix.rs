@@ -1,6 +1,7 @@
 //! Two row-major matrices: features as they are computed, and features as the device sees them.
 
 use burn::tensor::{Device, Element, Tensor, TensorData};
+use ndarray::ArrayView2;
 
 /// Features of entities in their own units, `(n_samples, n_features)`, float64, row-major.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -61,6 +62,13 @@ impl FeatureMatrix {
     /// All values, row by row, without a copy.
     pub fn into_values(self) -> Vec<f64> {
         self.values
+    }
+}
+
+/// Rows `(n_samples, n_features)`, of at least one feature.
+impl From<ArrayView2<'_, f64>> for FeatureMatrix {
+    fn from(rows: ArrayView2<'_, f64>) -> Self {
+        Self::from_values(rows.ncols(), rows.iter().copied().collect())
     }
 }
 
@@ -136,7 +144,32 @@ impl Matrix {
     }
 }
 
+/// Rows `(n_samples, n_features)`, of at least one feature.
+impl From<ArrayView2<'_, f32>> for Matrix {
+    fn from(rows: ArrayView2<'_, f32>) -> Self {
+        Self::from_values(rows.ncols(), rows.iter().copied().collect())
+    }
+}
+
 /// The values that were read back from a device, row by row: without a copy where they are of this type already.
 pub fn host_values<E: Element>(data: TensorData) -> Vec<E> {
     data.convert::<E>().try_into_vec().expect("they were converted to this type")
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_a_view_are_rows_however_they_lie_in_memory() {
+        let rows = Array2::from_shape_fn((3, 2), |(row, feature)| (10 * row + feature) as f32);
+        let expected = Matrix::from_values(2, vec![0.0, 1.0, 10.0, 11.0, 20.0, 21.0]);
+        assert_eq!(Matrix::from(rows.view()), expected);
+        let columns = Array2::from_shape_fn((2, 3), |(feature, row)| (10 * row + feature) as f32);
+        assert_eq!(Matrix::from(columns.t()), expected);
+        let wide = rows.mapv(f64::from);
+        assert_eq!(FeatureMatrix::from(wide.view()).values(), [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]);
+    }
 }

@@ -166,3 +166,7 @@ pub enum FitError {
     #[error("{0}")]
     Numeric(String),
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

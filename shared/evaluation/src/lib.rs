@@ -43,3 +43,7 @@ pub enum EvaluationError {
         n_samples: usize,
     },
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
