@@ -9,13 +9,15 @@ use features::history::RecordFeatures;
 use records::schema::UnknownType;
 use records::time::{self, Millis};
 
+use super::checker::Checker;
 use super::file::{
-    self, AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection,
-    PipelineFile, RangeEntry,
+    AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile,
+    RangeEntry,
 };
 use super::{
-    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, Pipeline, PipelineError, Records,
-    Scaling, Schema, Scored, Sessions, ThresholdPolicy, ZScoreSpec, currency, label, zscore,
+    Cancellations, Clock, Column, ColumnType, DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, Entity,
+    InputFormat, Pipeline, PipelineError, Records, Scaling, Schema, Scored, Sessions, ZScoreSpec, currency, label,
+    zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -26,9 +28,6 @@ const DEFAULT_MAX_STATE_BYTES: usize = 1 << 30;
 const DEFAULT_MEMORY: Millis = 30 * 86_400_000;
 const DEFAULT_AHEAD: Millis = 5 * 60_000;
 const DEFAULT_IDLE_TIMEOUT: &str = "1s";
-const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
-/// Of the entities, what is held out where the threshold needs that.
-const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
 pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, PipelineError> {
     let checker = Checker { origin };
@@ -94,33 +93,7 @@ fn needed_columns(scored: &Scored, columns: &[Column]) -> Vec<usize> {
     }
 }
 
-pub(super) struct Checker<'a> {
-    origin: &'a str,
-}
-
 impl Checker<'_> {
-    pub(super) fn error<T>(&self, place: &str, problem: impl Into<String>) -> Result<T, PipelineError> {
-        Err(self.invalid(place, problem.into()))
-    }
-
-    fn invalid(&self, place: &str, problem: String) -> PipelineError {
-        PipelineError::Invalid { origin: self.origin.to_owned(), place: place.to_owned(), problem }
-    }
-
-    /// Names become folders and parts of topics' names: letters, digits, `-`, `_` and `.`, not starting with `.`.
-    fn name(&self, place: &str, name: &str) -> Result<(), PipelineError> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(fits) {
-            return self.error(place, format!("`{name}` is no name: use letters, digits, `-`, `_` and `.`"));
-        }
-        Ok(())
-    }
-
-    pub(super) fn topic(&self, place: &str, topic: &str) -> Result<String, PipelineError> {
-        self.name(place, topic)?;
-        Ok(topic.to_owned())
-    }
-
     fn format(&self, format: Option<&str>) -> Result<InputFormat, PipelineError> {
         match format {
             None | Some("csv") => Ok(InputFormat::Csv),
@@ -216,20 +189,6 @@ impl Checker<'_> {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn resolve(&self, place: &str, name: &str, columns: &[Column]) -> Result<usize, PipelineError> {
-        match columns.iter().position(|column| column.name == name) {
-            Some(index) => Ok(index),
-            None => {
-                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-                let hint = match file::nearest(name, &names) {
-                    Some(nearest) => format!("did you mean `{nearest}`?"),
-                    None => format!("the columns are {}", names.join(", ")),
-                };
-                self.error(place, format!("there is no column `{name}`; {hint}"))
-            }
-        }
     }
 
     /// Sessions where there is a gap that ends them, else records.
@@ -336,25 +295,6 @@ impl Checker<'_> {
             return self.error("[entity] clock", format!("`{name}` is not of type datetime; or use \"record\""));
         }
         Ok(index)
-    }
-
-    pub(super) fn span(&self, place: &str, text: &str) -> Result<Millis, PipelineError> {
-        match time::parse_span(text) {
-            Some(span) => Ok(span),
-            None => self.error(place, format!("`{text}` is not a span of time above zero, such as \"40s\" or \"8m\"")),
-        }
-    }
-
-    pub(super) fn limit<T: Default + PartialEq>(
-        &self,
-        place: &str,
-        limit: Option<T>,
-        default: T,
-    ) -> Result<T, PipelineError> {
-        match limit {
-            Some(limit) if limit == T::default() => self.error(place, "must be above 0"),
-            limit => Ok(limit.unwrap_or(default)),
-        }
     }
 
     fn cancellations(&self, section: &CancellationsSection) -> Result<Cancellations, PipelineError> {

@@ -1,6 +1,6 @@
 //! `[currency]`: amounts in several currencies become amounts in one.
 
-use super::check::Checker;
+use super::checker::Checker;
 use super::file::CurrencySection;
 use super::{Column, ColumnType, Currency, PipelineError};
 

@@ -4,6 +4,7 @@
 //! program may rely on it: names that are referred to exist, spans and formats make sense, outputs are named.
 
 mod check;
+mod checker;
 mod currency;
 mod file;
 mod label;
@@ -23,6 +24,12 @@ pub use detectors::{Algorithm, KSelection};
 pub use label::Label;
 pub use records::schema::{Column, ColumnType, Currency, InputFormat, Schema};
 pub use zscore::ZScoreSpec;
+
+/// The threshold, where nobody says another.
+pub const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
+
+/// The share of the entities that is held out of the training, where the threshold needs that and nobody says another.
+pub const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
 /// A pipeline file that ships with the program.
 struct Shipped {

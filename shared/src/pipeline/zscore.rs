@@ -3,7 +3,7 @@
 
 use records::time::{Millis, format_span};
 
-use super::check::Checker;
+use super::checker::Checker;
 use super::file::ZScoreSection;
 use super::{Column, ColumnType, Label, PipelineError, Scored, label};
 use crate::fingerprint::fingerprint;

@@ -2,15 +2,11 @@
 
 use shared::detectors::{self, Algorithm, AnyLearned, ArrayMut, DefaultDetector};
 use shared::device::Device;
-use shared::pipeline::{DetectorSpec, Pipeline, Scaling, ThresholdPolicy};
+use shared::pipeline::{
+    DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, Pipeline, Scaling, ThresholdPolicy,
+};
 
 use super::contenders::{Contender, FitContender, Fitted};
-
-/// The threshold where neither a pipeline file nor a flag says anything.
-const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
-
-/// The share that is held out where a threshold needs it and nothing else is said.
-const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
 /// The detectors that take part, those of the pipeline first.
 ///

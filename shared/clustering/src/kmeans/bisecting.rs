@@ -8,7 +8,8 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::fit::{KMeansFit, fit_from, fits, keep};
-use super::lloyd::{Start, labels};
+use super::lloyd::labels;
+use super::run::Start;
 use super::seeding::seedings;
 use super::{KMeansError, KMeansParams, Members, Points};
 use crate::matrix::Matrix;

@@ -6,7 +6,8 @@
 
 use rayon::prelude::*;
 
-use super::lloyd::{Farthest, Limits, Run, Start, Totals, squared_shift};
+use super::run::{Limits, Run, Start};
+use super::totals::{Farthest, Totals, squared_shift};
 use super::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::{

@@ -5,7 +5,8 @@ mod program;
 use burn::tensor::Tensor;
 
 use self::program::Program;
-use super::lloyd::{Farthest, Limits, Run, Start, Totals, squared_shift};
+use super::run::{Limits, Run, Start};
+use super::totals::{Farthest, Totals, squared_shift};
 use super::{KMeansError, Members, Points};
 use crate::matrix::{Matrix, host_values};
 use crate::ops;

@@ -2,7 +2,8 @@
 
 use burn::tensor::Device;
 
-use super::lloyd::{Limits, Run, Start, lloyd};
+use super::lloyd::lloyd;
+use super::run::{Limits, Run, Start};
 use super::{KMeansError, KMeansParams, Points};
 use crate::matrix::Matrix;
 use crate::ops::Centers;

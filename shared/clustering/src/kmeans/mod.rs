@@ -9,8 +9,10 @@ mod lloyd;
 mod members;
 mod pace;
 mod points;
+mod run;
 mod seeding;
 mod sweep;
+mod totals;
 
 use thiserror::Error;
 

@@ -1,7 +1,7 @@
 //! k-means for every k of a range over the same points.
 
 use super::fit::{KMeansFit, fits, keep};
-use super::lloyd::Start;
+use super::run::Start;
 use super::seeding::seedings;
 use super::{KMeansError, KMeansParams, Points};
 use crate::matrix::Matrix;

@@ -155,7 +155,7 @@ fn plain_lloyd(points: &Points, mut centroids: Matrix, params: &KMeansParams) ->
         let d = centroids.n_features();
         let mean = |(i, sum): (usize, &f64)| (sum / assignment.counts[i / d]) as f32;
         let next = Matrix::from_values(d, assignment.sums.iter().enumerate().map(mean).collect());
-        let shift = lloyd::squared_shift(&centroids, &next);
+        let shift = totals::squared_shift(&centroids, &next);
         centroids = next;
         if shift <= params.tol * points.mean_variance() {
             return (centroids, round);
@@ -186,15 +186,11 @@ fn a_run_that_leaves_distances_out_ends_where_plain_lloyd_ends() {
 fn runs_together_are_the_runs_alone() {
     let data = points(3, cloud(70_000, 3), 9).unwrap();
     let seeds = seeding::seedings(&data, None, 9, &PARAMS).unwrap();
-    let start = |k: usize| lloyd::Start {
-        centroids: seeds[0].first_rows(k),
-        members: None,
-        tolerance: 1e-3,
-        keep_labels: true,
-    };
-    let limits = |max_state_bytes| lloyd::Limits { max_iter: 30, max_state_bytes };
+    let start =
+        |k: usize| run::Start { centroids: seeds[0].first_rows(k), members: None, tolerance: 1e-3, keep_labels: true };
+    let limits = |max_state_bytes| run::Limits { max_iter: 30, max_state_bytes };
     let run = |starts, bytes| lloyd::lloyd(&data, starts, limits(bytes), &|| {}).unwrap();
-    let alone: Vec<lloyd::Run> = (1..10).flat_map(|k| run(vec![start(k)], None)).collect();
+    let alone: Vec<run::Run> = (1..10).flat_map(|k| run(vec![start(k)], None)).collect();
     assert_eq!(run((1..10).map(start).collect(), None), alone);
     assert_eq!(run((1..10).map(start).collect(), Some(70_000 * cpu::STATE_BYTES * 2)), alone);
 }

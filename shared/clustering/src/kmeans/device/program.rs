@@ -11,7 +11,7 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::prelude::{Client, CubeElement};
 
 use super::Running;
-use crate::kmeans::lloyd::Limits;
+use crate::kmeans::run::Limits;
 use crate::kmeans::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::Evaluation;
