@@ -115,7 +115,7 @@ impl<'a> TrainingSet<'a> {
             Context { device: &self.device.device, seed: self.seed, max_state_bytes: self.plan.state_bytes, on_step };
         let learned = spec
             .algorithm
-            .fit_rows(rows, &context)
+            .fit_store(rows, &context)
             .map_err(|source| FitError::Learning { detector: spec.name.clone(), source })?;
         Ok(Fitted { spec: spec.clone(), scaler, learned, held_out })
     }

@@ -144,7 +144,7 @@ pub fn nothing_to_train(pipeline: &Pipeline) -> String {
 }
 
 fn agreement(trained: &[Trained]) -> String {
-    let line = |pair: &crate::reports::Comparison<'_>| {
+    let line = |pair: &crate::reports::PairOverlap<'_>| {
         let overlap = pair.overlap;
         let [both, only_a, only_b] = [overlap.both, overlap.only_first, overlap.only_second].map(grouped);
         format!(" anomalies of both: {both}; of {} alone: {only_a}; of {} alone: {only_b}\n", pair.a, pair.b)

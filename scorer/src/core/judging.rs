@@ -172,7 +172,7 @@ impl Judging {
         let Self { records, history, .. } = self;
         let is_out_of_order = history.clock().is_some_and(|clock| time < clock);
         let mut features = Vec::with_capacity(records.features.features().len());
-        history.judge(&records.features, line, time, &mut features);
+        history.featurize(&records.features, line, time, &mut features);
         step.counters.out_of_order += u64::from(is_out_of_order);
         let others = self.held.bytes() + self.zscores.bytes();
         step.counters.forgotten_keys += history.shrink_to(self.max_bytes.saturating_sub(others));

@@ -34,11 +34,11 @@ pub struct RowStore {
     n_samples: usize,
     /// Rows of a block that is read from a file.
     block_rows: usize,
-    rows: Rows,
+    rows: Stored,
 }
 
 #[derive(Debug)]
-enum Rows {
+enum Stored {
     Memory(Matrix),
     /// Locked for each read: a file has one position.
     File(Mutex<File>),
@@ -106,7 +106,7 @@ impl RowStore {
     /// The rows of a matrix, in memory.
     pub fn from_matrix(matrix: Matrix) -> Self {
         let (n_features, n_samples) = (matrix.n_features(), matrix.n_samples());
-        Self { n_features, n_samples, block_rows: block_rows(n_features), rows: Rows::Memory(matrix) }
+        Self { n_features, n_samples, block_rows: block_rows(n_features), rows: Stored::Memory(matrix) }
     }
 
     /// How many rows.
@@ -126,7 +126,7 @@ impl RowStore {
 
     /// Whether the rows are in a file.
     pub fn is_spilled(&self) -> bool {
-        matches!(self.rows, Rows::File(_))
+        matches!(self.rows, Stored::File(_))
     }
 
     /// Most bytes of memory that the store takes: all rows, or what [`for_each_block`](Self::for_each_block) needs to
@@ -140,8 +140,8 @@ impl RowStore {
     /// All values, row by row, when they are in memory: `(n_samples, n_features)`.
     pub fn as_slice(&self) -> Option<&[f32]> {
         match &self.rows {
-            Rows::Memory(matrix) => Some(matrix.values()),
-            Rows::File(_) => None,
+            Stored::Memory(matrix) => Some(matrix.values()),
+            Stored::File(_) => None,
         }
     }
 
@@ -150,7 +150,7 @@ impl RowStore {
     /// # Errors
     /// [`SpillError::Read`] as an [`io::Error`].
     pub fn into_matrix(self) -> io::Result<Matrix> {
-        let Self { rows: Rows::Memory(matrix), .. } = self else {
+        let Self { rows: Stored::Memory(matrix), .. } = self else {
             let mut values = Vec::with_capacity(self.n_samples * self.n_features);
             self.for_each_block(|_, rows| -> io::Result<()> {
                 values.extend_from_slice(rows);
@@ -173,9 +173,9 @@ impl RowStore {
         mut visit: impl FnMut(usize, &[f32]) -> Result<(), E>,
     ) -> Result<(), E> {
         match &self.rows {
-            Rows::Memory(matrix) if self.n_samples > 0 => visit(0, matrix.values()),
-            Rows::Memory(_) => Ok(()),
-            Rows::File(file) => self.visit_file(file, visit),
+            Stored::Memory(matrix) if self.n_samples > 0 => visit(0, matrix.values()),
+            Stored::Memory(_) => Ok(()),
+            Stored::File(file) => self.visit_file(file, visit),
         }
     }
 
@@ -190,8 +190,8 @@ impl RowStore {
         assert!(index < self.n_samples, "row {index} of {}", self.n_samples);
         assert_eq!(into.len(), self.n_features, "room for one value a feature");
         match &self.rows {
-            Rows::Memory(matrix) => into.copy_from_slice(matrix.row(index)),
-            Rows::File(file) => self.read_rows(file, index, &mut vec![0; into.len() * VALUE], into)?,
+            Stored::Memory(matrix) => into.copy_from_slice(matrix.row(index)),
+            Stored::File(file) => self.read_rows(file, index, &mut vec![0; into.len() * VALUE], into)?,
         }
         Ok(())
     }
@@ -205,7 +205,7 @@ impl RowStore {
         let (to_fill, free) = sync_channel(2);
         thread::scope(|scope| {
             scope.spawn(move || self.read_ahead(file, &free, &to_visit));
-            // Whoever leaves this closure, by an error or a panic, takes both ends along, and the reader ends.
+            // Both ends of the channels are moved in here: who leaves by an error or a panic drops them, and the reader ends.
             let (blocks, to_fill) = (blocks, to_fill);
             for _ in 0..2 {
                 // The reader can only be gone after it has said why.
@@ -327,9 +327,9 @@ impl RowStoreBuilder {
         let rows = match target {
             Target::Memory(mut values) => {
                 values.shrink_to_fit();
-                Rows::Memory(Matrix::from_values(n_features, values))
+                Stored::Memory(Matrix::from_values(n_features, values))
             }
-            Target::File(writer) => Rows::File(Mutex::new(writer.finish()?)),
+            Target::File(writer) => Stored::File(Mutex::new(writer.finish()?)),
         };
         Ok(RowStore { n_features, n_samples, block_rows: block_rows(n_features), rows })
     }

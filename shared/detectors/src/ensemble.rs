@@ -9,8 +9,8 @@ use clustering::matrix::Matrix;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::defaults::corrected_kmeans;
+use super::tail_depth::TailDepth;
 use super::{Algorithm, AnyLearned, ArrayMut, Context, Explanation, Fit, FitError, Learned, Score, Scores};
-use crate::threshold::TailDepth;
 
 /// The members beside k-means, where a pipeline file names none.
 const OTHERS: &[&str] = &["isolation-forest", "knn", "mcd", "hbos"];

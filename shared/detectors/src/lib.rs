@@ -8,6 +8,8 @@ mod array;
 pub mod autoencoder;
 pub mod clusters;
 mod columns;
+#[cfg(test)]
+mod conformance;
 mod defaults;
 mod dense;
 pub mod ecod;
@@ -17,8 +19,6 @@ mod fields;
 pub mod hbos;
 pub mod isolation_forest;
 pub mod knn;
-#[cfg(test)]
-mod laws;
 pub mod lof;
 pub mod mcd;
 mod neighborhood;
@@ -26,6 +26,7 @@ pub mod one_class_svm;
 pub mod pca;
 mod registry;
 pub mod scaler;
+mod tail_depth;
 pub mod threshold;
 
 use std::fmt::Debug;

@@ -146,10 +146,10 @@ impl Algorithm {
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and when rows cannot be read.
-    pub fn fit_rows(&self, rows: RowStore, context: &Context<'_>) -> Result<AnyLearned, FitError> {
+    pub fn fit_store(&self, rows: RowStore, context: &Context<'_>) -> Result<AnyLearned, FitError> {
         match self {
-            Self::KMeans(parameters) => parameters.fit_rows(rows, context).map(AnyLearned::KMeans),
-            Self::BisectingKMeans(parameters) => parameters.fit_rows(rows, context).map(AnyLearned::BisectingKMeans),
+            Self::KMeans(parameters) => parameters.fit_store(rows, context).map(AnyLearned::KMeans),
+            Self::BisectingKMeans(parameters) => parameters.fit_store(rows, context).map(AnyLearned::BisectingKMeans),
             _ => {
                 let unreadable = |error: io::Error| FitError::Rows(error.to_string());
                 self.fit(&rows.into_matrix().map_err(unreadable)?, context)
@@ -157,8 +157,8 @@ impl Algorithm {
         }
     }
 
-    /// Whether [`fit_rows`](Self::fit_rows) leaves rows in a file where they are.
-    pub fn streams_rows(&self) -> bool {
+    /// Whether [`fit_store`](Self::fit_store) leaves rows in a file where they are.
+    pub fn supports_out_of_core(&self) -> bool {
         matches!(self, Self::KMeans(_) | Self::BisectingKMeans(_))
     }
 

@@ -17,7 +17,7 @@ pub enum Scaling {
     Standard,
     /// Median 0, interquartile range 1.
     Robust,
-    /// Mean 0, standard deviation 1, after values further than 5 standard deviations out were drawn in: linear up to there,
+    /// Mean 0, standard deviation 1, after a symmetric logarithm: linear up to 5 standard deviations on both sides,
     /// logarithmic beyond. So a few enormous values neither set the scale of all others nor lose their order.
     Symlog,
 }
@@ -28,7 +28,7 @@ const LIMIT: f64 = 1e18;
 /// From how many standard deviations on [`Scaling::Symlog`] is logarithmic.
 const LINEAR_TO: f64 = 5.0;
 
-/// `(x - center) / scale`, feature by feature, in float64; for [`Scaling::Symlog`] that, drawn in, once more.
+/// `(x - center) / scale`, feature by feature, in float64; for [`Scaling::Symlog`] that, after [`symlog`], once more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scaler {
@@ -38,15 +38,15 @@ pub struct Scaler {
     pub center: Vec<f64>,
     /// What is divided by, a value a feature, above 0.
     pub scale: Vec<f64>,
-    /// Centre and scale of what was drawn in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drawn_in: Option<DrawnIn>,
+    /// Centre and scale after the symmetric logarithm; `drawn_in` in files.
+    #[serde(rename = "drawn_in", default, skip_serializing_if = "Option::is_none")]
+    pub symlog: Option<Symlog>,
 }
 
 /// The second step of [`Scaling::Symlog`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DrawnIn {
+pub struct Symlog {
     /// What is subtracted, a value a feature.
     pub center: Vec<f64>,
     /// What is divided by, a value a feature, above 0.
@@ -58,15 +58,15 @@ impl Scaler {
     pub fn fit(method: Scaling, features: &FeatureMatrix) -> Self {
         let columns = (0..features.n_features()).map(|index| features.column(index).collect::<Vec<f64>>());
         let (center, scale): (Vec<f64>, Vec<f64>) = columns.clone().map(|column| fit_column(method, column)).unzip();
-        let drawn_in = (method == Scaling::Symlog).then(|| {
+        let symlog = (method == Scaling::Symlog).then(|| {
             let scaled = columns.zip(center.iter().zip(&scale)).map(|(column, (center, scale))| {
-                let drawn_in = column.into_iter().map(|x| draw_in((x - center) / scale)).collect();
-                fit_column(Scaling::Standard, drawn_in)
+                let values = column.into_iter().map(|x| symlog((x - center) / scale)).collect();
+                fit_column(Scaling::Standard, values)
             });
             let (center, scale) = scaled.unzip();
-            DrawnIn { center, scale }
+            Symlog { center, scale }
         });
-        Self { method, center, scale, drawn_in }
+        Self { method, center, scale, symlog }
     }
 
     /// Checks what was read from a file.
@@ -74,7 +74,7 @@ impl Scaler {
     /// # Errors
     /// What is wrong.
     pub fn check(&self, n_features: usize) -> Result<(), String> {
-        let second = self.drawn_in.as_ref().map(|second| (&second.center, &second.scale));
+        let second = self.symlog.as_ref().map(|second| (&second.center, &second.scale));
         if (self.method == Scaling::Symlog) != second.is_some() {
             return Err("its scaler is not that of its method".into());
         }
@@ -103,9 +103,9 @@ impl Scaler {
     pub fn transform_row(&self, row: &[f64]) -> impl Iterator<Item = f32> {
         row.iter().enumerate().map(|(index, x)| {
             let scaled = (x - self.center[index]) / self.scale[index];
-            let scaled = match &self.drawn_in {
+            let scaled = match &self.symlog {
                 None => scaled,
-                Some(second) => (draw_in(scaled) - second.center[index]) / second.scale[index],
+                Some(second) => (symlog(scaled) - second.center[index]) / second.scale[index],
             };
             scaled.clamp(-LIMIT, LIMIT) as f32
         })
@@ -114,11 +114,11 @@ impl Scaler {
     /// A scaled row back in the features' own units.
     pub fn inverse(&self, row: &[f32]) -> Vec<f64> {
         let inverse = |(index, x): (usize, &f32)| {
-            let scaled = match &self.drawn_in {
+            let scaled = match &self.symlog {
                 None => f64::from(*x),
-                Some(second) => draw_out(f64::from(*x) * second.scale[index] + second.center[index]),
+                Some(second) => inverse_symlog(f64::from(*x) * second.scale[index] + second.center[index]),
             };
-            // What was drawn in by a logarithm goes out by an exponential, which is never more than this to anybody.
+            // The inverse of a logarithm may leave float64, which is held at its largest number.
             (scaled * self.scale[index] + self.center[index]).clamp(f64::MIN, f64::MAX)
         };
         row.iter().enumerate().map(inverse).collect()
@@ -126,12 +126,12 @@ impl Scaler {
 }
 
 /// Linear up to [`LINEAR_TO`], with the logarithm's slope from there on, in both directions.
-fn draw_in(z: f64) -> f64 {
+fn symlog(z: f64) -> f64 {
     let beyond = z.abs() - LINEAR_TO;
     if beyond <= 0.0 { z } else { (LINEAR_TO + beyond.ln_1p()).copysign(z) }
 }
 
-fn draw_out(y: f64) -> f64 {
+fn inverse_symlog(y: f64) -> f64 {
     let beyond = y.abs() - LINEAR_TO;
     if beyond <= 0.0 { y } else { (LINEAR_TO + beyond.exp_m1()).copysign(y) }
 }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn enormous_values_are_drawn_in_and_keep_their_order() {
+    fn enormous_values_come_nearer_and_keep_their_order() {
         let mut values: Vec<f64> = (0..1000).map(|i| f64::from(i % 10)).collect();
         values.extend([1e6, 2e6]);
         let data = column(&values);

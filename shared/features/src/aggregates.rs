@@ -297,7 +297,7 @@ impl Aggregate {
     }
 }
 
-/// A sum that has left float64 stays where it is, as it does value by value: infinities that meet are no number, and
+/// A sum that has left float64 stays where it is, as it does value by value: infinities that meet are NaN, and
 /// would be taken for no value.
 fn added(sum: f64, later: f64) -> f64 {
     let both = sum + later;

@@ -109,7 +109,7 @@ pub enum PipelineError {
         origin: String,
         /// Section and key.
         place: String,
-        /// What is wrong and what would be right.
+        /// The problem, and a suggestion.
         problem: String,
     },
 }

@@ -6,7 +6,7 @@ use shared::pipeline::{
     DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, Pipeline, Scaling, ThresholdPolicy,
 };
 
-use super::contenders::{Contender, FitContender, Fitted};
+use super::contenders::{Contender, FitContender, ReadyDetector};
 
 /// The detectors that take part, those of the pipeline first.
 ///
@@ -64,7 +64,7 @@ fn fit_of(algorithm: Algorithm) -> FitContender {
 }
 
 /// What was learned, on a device; only how large it is stays of the rest.
-fn ready(mut learned: AnyLearned, device: &Device) -> Fitted {
+fn ready(mut learned: AnyLearned, device: &Device) -> ReadyDetector {
     let detector = learned.on_device(device);
     let n_clusters = learned.clusters().map(|clusters| clusters.n_clusters());
     let of_arrays: usize = learned
@@ -77,5 +77,5 @@ fn ready(mut learned: AnyLearned, device: &Device) -> Fitted {
         .sum();
     // What is not in arrays is text in a model file.
     let of_text = serde_json::to_vec(&learned).map_or(0, |text| text.len());
-    Fitted { bytes: (of_arrays + of_text) as u64, n_clusters, detector }
+    ReadyDetector { bytes: (of_arrays + of_text) as u64, n_clusters, detector }
 }

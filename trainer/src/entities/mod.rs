@@ -1,12 +1,12 @@
-//! From lines to entities: the lines of one key together, their features as Polars expressions; or, in [`Judging`], each
+//! From lines to entities: the lines of one key together, their features as Polars expressions; or, in [`RecordFeaturizer`], each
 //! record by itself.
 //!
 //! The scorer computes the same features line by line, with [`shared::features::Accumulators`]; a test holds the two
 //! together on real data. Between chunks of lines, what Polars computed is in the form of those accumulators, and they say
 //! how it is merged and what it comes to.
 
-mod gathering;
-mod judging;
+mod aggregator;
+mod featurizer;
 mod keys;
 mod labels;
 
@@ -19,8 +19,8 @@ use thiserror::Error;
 
 use crate::load::ChunkError;
 
-pub use gathering::Gathering;
-pub use judging::{Judging, OutOfOrder};
+pub use aggregator::EntityAggregator;
+pub use featurizer::{OutOfOrder, RecordFeaturizer};
 pub use keys::Keys;
 pub use labels::Labels;
 
@@ -40,7 +40,7 @@ pub enum EntityError {
     /// Polars refuses the query, which is no fault of the data.
     #[error("cannot group the lines: {0}")]
     Polars(#[from] PolarsError),
-    /// Records cannot be judged.
+    /// Records cannot be taken.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
 }
@@ -245,7 +245,7 @@ fn state_of<'a>(feature: &Feature, name: impl Fn(usize) -> &'a str) -> Vec<Expr>
         Aggregate::Mean => vec![values.clone().sum(), values.count().cast(DataType::Float64)],
         Aggregate::Min => vec![values.min()],
         Aggregate::Max => vec![values.max()],
-        // A feature of nothing is no number.
+        // A feature of nothing is NaN.
         Aggregate::Sum => vec![when(values.clone().count().gt(lit(0))).then(values.sum()).otherwise(lit(NULL))],
         Aggregate::First => vec![values.first_non_null()],
         Aggregate::Last => vec![values.last_non_null()],

@@ -10,7 +10,7 @@ use shared::records::{Fields, FileRecords};
 
 use super::lines::Lines;
 use super::text_file::{self, TextFile};
-use super::{LoadError, Place};
+use super::{LoadError, RowLocation};
 use crate::progress::Progress;
 
 pub(super) fn read(
@@ -30,7 +30,7 @@ pub(super) fn read(
     let before = lines.bytes_read();
     while let Some(record) = records.next_record().map_err(failed)? {
         let outcome = parser.parse_fields(record.len, record.fields, &order, |line| lines.push(line));
-        lines.count(outcome, || Place::line(path, record.line))?;
+        lines.count(outcome, || RowLocation::line(path.to_owned(), record.line))?;
         lines.set_bytes_read(before + bar.position());
     }
     bar.finish_and_clear();

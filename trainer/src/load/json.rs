@@ -9,7 +9,7 @@ use shared::pipeline::Pipeline;
 
 use super::lines::Lines;
 use super::text_file::{self, TextFile};
-use super::{LoadError, Place};
+use super::{LoadError, RowLocation};
 use crate::progress::Progress;
 
 pub(super) fn read(
@@ -24,7 +24,7 @@ pub(super) fn read(
     let before = lines.bytes_read();
     while let Some(record) = records.next_line().map_err(|source| text_file::failed(path, is_gzip, source))? {
         let outcome = parser.parse_json(record.len, record.raw, |line| lines.push(line));
-        lines.count(outcome, || Place::line(path, record.line))?;
+        lines.count(outcome, || RowLocation::line(path.to_owned(), record.line))?;
         lines.set_bytes_read(before + bar.position());
     }
     bar.finish_and_clear();

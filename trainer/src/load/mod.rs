@@ -10,6 +10,7 @@ mod inputs;
 mod json;
 mod lines;
 mod parquet;
+mod row_location;
 mod text_file;
 
 use std::fs;
@@ -20,10 +21,11 @@ use shared::pipeline::{InputFormat, Pipeline};
 
 use crate::progress::Progress;
 
-pub use bad_rows::{BadRow, BadRows, Place};
+pub use bad_rows::{BadRow, BadRows};
 pub use error::{ChunkError, LoadError};
 pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
+pub use row_location::RowLocation;
 
 pub(crate) use parquet::{first_line, is_readable};
 pub(crate) use text_file::{TextFile, failed};

@@ -13,7 +13,7 @@ use shared::reason::Reason;
 
 use super::csv::pipeline_columns;
 use super::lines::{Lines, used_columns};
-use super::{LoadError, Place};
+use super::{LoadError, RowLocation};
 use crate::progress::Progress;
 
 /// Most rows that are read at a time; row groups may be larger.
@@ -23,7 +23,7 @@ const ROWS_A_SLICE: usize = 1 << 17;
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The values of a column, as the file's type has them.
-enum Source {
+enum ColumnSource {
     /// The file lacks it, as it may lack an optional column or a text that nothing reads, or has no value in it.
     Absent,
     /// Read as a field of a CSV file is.
@@ -72,7 +72,7 @@ fn push_rows(
     parser: &mut LineParser,
     lines: &mut Lines<'_>,
 ) -> Result<(), LoadError> {
-    let sources: Vec<Source> = pipeline
+    let sources: Vec<ColumnSource> = pipeline
         .schema
         .columns
         .iter()
@@ -100,7 +100,7 @@ fn push_rows(
         } else {
             Err(reasons)
         };
-        lines.count(outcome, || Place::row(path, (first_row + row) as u64 + 1))?;
+        lines.count(outcome, || RowLocation::row(path.to_owned(), (first_row + row) as u64 + 1))?;
     }
     Ok(())
 }
@@ -218,16 +218,16 @@ pub(crate) fn first_line(error: &PolarsError) -> String {
 }
 
 /// The column of the file that holds `column`, in a type that its values are taken from.
-fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: bool) -> Result<Source, LoadError> {
+fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: bool) -> Result<ColumnSource, LoadError> {
     let Some(found) = frame.columns().iter().find(|found| column.is_called(found.name())) else {
-        return Ok(Source::Absent);
+        return Ok(ColumnSource::Absent);
     };
     let dtype = found.dtype().clone();
     let wrong_type = || wrong_type(path, found.name(), dtype.to_string(), column.kind, is_key);
     let series = found.as_materialized_series().rechunk();
     let source = match (column.kind, &dtype) {
-        (_, DataType::Null) => Ok(Source::Absent),
-        (_, DataType::String) => series.str().cloned().map(Source::Text),
+        (_, DataType::Null) => Ok(ColumnSource::Absent),
+        (_, DataType::String) => series.str().cloned().map(ColumnSource::Text),
         (_, DataType::Categorical(..)) => text(&series),
         (ColumnType::Text, dtype) if dtype.is_integer() => text(&series),
         // Where a number may be missing, some writers make it a float: 13085.0 is the customer 13085.
@@ -235,10 +235,10 @@ fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: boo
             text(&without_nan(&series).map_err(|_| wrong_type())?)
         }
         (ColumnType::Integer, dtype) if dtype.is_integer() => {
-            series.strict_cast(&DataType::Int64).and_then(|series| series.i64().cloned()).map(Source::Integer)
+            series.strict_cast(&DataType::Int64).and_then(|series| series.i64().cloned()).map(ColumnSource::Integer)
         }
         (ColumnType::Integer | ColumnType::Float, dtype) if dtype.is_primitive_numeric() => {
-            series.cast(&DataType::Float64).and_then(|series| series.f64().cloned()).map(Source::Float)
+            series.cast(&DataType::Float64).and_then(|series| series.f64().cloned()).map(ColumnSource::Float)
         }
         (ColumnType::Datetime, DataType::Datetime(unit, _)) => {
             let unit = match unit {
@@ -254,8 +254,8 @@ fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: boo
     source.map_err(|_| wrong_type())
 }
 
-fn text(series: &Series) -> PolarsResult<Source> {
-    series.cast(&DataType::String).and_then(|series| series.str().cloned()).map(Source::Text)
+fn text(series: &Series) -> PolarsResult<ColumnSource> {
+    series.cast(&DataType::String).and_then(|series| series.str().cloned()).map(ColumnSource::Text)
 }
 
 fn without_nan(series: &Series) -> PolarsResult<Series> {
@@ -264,9 +264,9 @@ fn without_nan(series: &Series) -> PolarsResult<Series> {
     Ok(kept.into_series())
 }
 
-fn moments(series: &Series, unit: Unit) -> PolarsResult<Source> {
+fn moments(series: &Series, unit: Unit) -> PolarsResult<ColumnSource> {
     let physical = series.to_physical_repr().cast(&DataType::Int64)?;
-    physical.i64().cloned().map(|values| Source::Datetime(values, unit))
+    physical.i64().cloned().map(|values| ColumnSource::Datetime(values, unit))
 }
 
 fn wrong_type(path: &Path, column: &str, found: String, kind: ColumnType, is_key: bool) -> LoadError {
@@ -284,7 +284,7 @@ fn expected(kind: ColumnType, is_key: bool) -> (&'static str, &'static str) {
     }
 }
 
-impl Source {
+impl ColumnSource {
     fn value<'a>(
         &'a self,
         row: usize,

@@ -10,7 +10,7 @@ use shared::history::History;
 use shared::line::{LineParser, Order};
 use shared::pipeline::{Pipeline, Scored};
 use shared::records::FileRecords;
-use trainer::entities::Gathering;
+use trainer::entities::EntityAggregator;
 use trainer::load::{LINES_A_CHUNK, load};
 use trainer::progress::Progress;
 
@@ -159,7 +159,7 @@ fn streamed(pipeline: &Arc<Pipeline>, files: &[PathBuf]) -> (Vec<Record>, Vec<Ve
                 let shared::line::Value::Float(amount) = line[4] else { panic!("an amount") };
                 let time = line[1].datetime().expect("a date");
                 let mut row = Vec::new();
-                history.judge(&records.features, line, time, &mut row);
+                history.featurize(&records.features, line, time, &mut row);
                 seen.push(Record { key: text(0), time, customer: text(2), terminal: text(3), amount });
                 values.push(row);
             });
@@ -172,9 +172,9 @@ fn streamed(pipeline: &Arc<Pipeline>, files: &[PathBuf]) -> (Vec<Record>, Vec<Ve
 fn assert_parity(files: &[PathBuf]) {
     let pipeline = Arc::new(every_feature());
     let (records, stream) = streamed(&pipeline, files);
-    let mut gathering = Gathering::new(&pipeline);
-    load(&pipeline, files, Progress { quiet: true }, &mut |lines, _| gathering.add(lines)).unwrap();
-    let entities = gathering.finish().unwrap();
+    let mut aggregator = EntityAggregator::new(&pipeline);
+    load(&pipeline, files, Progress { quiet: true }, &mut |lines, _| aggregator.add(lines)).unwrap();
+    let entities = aggregator.finish().unwrap();
     assert_eq!((entities.total(), entities.keys.len()), (records.len(), records.len()));
     let (names, definition) = (pipeline.feature_names(), Definition::new(records));
     let mut largest = (0.0, String::new());

@@ -11,14 +11,14 @@ use super::totals::{Farthest, Totals, squared_shift};
 use super::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::{
-    self, CHUNK, Evaluation, LloydChunk, Moved, Packed, Rows, drift_table, evaluate_labels, squared_distance,
+    self, CHUNK, Evaluation, LloydChunk, Packed, Rows, SumDelta, evaluate_labels, shift_table, squared_distance,
 };
 
 /// Bytes to remember of a point between rounds.
 pub(super) const STATE_BYTES: usize = 6;
 
 /// Chunks whose changes are held at a time before they are merged.
-const WAVE: usize = 1024;
+const CHUNKS_A_MERGE: usize = 1024;
 
 /// Chunks a thread from which on threads share a pass; below, they share the runs.
 const CHUNKS_A_THREAD: usize = 4;
@@ -32,7 +32,7 @@ pub(super) fn lloyd(
 ) -> Result<Vec<Run>, KMeansError> {
     let n_starts = starts.len();
     if shares_runs(points) {
-        let alone = |start| Batch::new(points, vec![start], limits, false).finish(on_run);
+        let alone = |start| SharedPasses::new(points, vec![start], limits, false).finish(on_run);
         let runs: Result<Vec<Vec<Run>>, KMeansError> = starts.into_par_iter().map(alone).collect();
         return Ok(runs?.into_iter().flatten().collect());
     }
@@ -40,7 +40,7 @@ pub(super) fn lloyd(
     let mut waiting = starts.into_iter().peekable();
     while waiting.peek().is_some() {
         let batch = within_budget(points, &mut waiting, limits);
-        runs.extend(Batch::new(points, batch, limits, true).finish(on_run)?);
+        runs.extend(SharedPasses::new(points, batch, limits, true).finish(on_run)?);
     }
     Ok(runs)
 }
@@ -87,11 +87,11 @@ fn shares_runs(points: &Points) -> bool {
 }
 
 /// A run in progress.
-struct Running<'a> {
+struct ActiveRun<'a> {
     centroids: Matrix,
     packed: Packed,
     /// How the centroids moved in the last round.
-    drift: Vec<f32>,
+    max_shifts: Vec<f32>,
     /// Of the points by their present labels.
     totals: Totals,
     members: Option<&'a Members>,
@@ -119,16 +119,16 @@ enum Phase {
 /// What a pass finds in a chunk.
 enum Found {
     /// How the sums change, if they do.
-    Moved(Option<Moved>),
+    Sums(Option<SumDelta>),
     /// What the clusters are like.
     Clusters(Evaluation),
 }
 
-impl<'a> Running<'a> {
+impl<'a> ActiveRun<'a> {
     fn new(start: Start<'a>, limits: Limits) -> Self {
         Self {
             packed: Packed::new((&start.centroids).into()),
-            drift: Vec::new(),
+            max_shifts: Vec::new(),
             totals: Totals::zeros(&start.centroids),
             clusters: Evaluation::empty(start.centroids.n_samples()),
             keep_labels: start.keep_labels,
@@ -146,20 +146,20 @@ impl<'a> Running<'a> {
     }
 
     /// One round over a chunk, in the first of which there is no state yet.
-    fn pass(&self, x: Rows<'_>, chunk: usize, state: &mut Option<LloydChunk>, spent: &mut Vec<u16>) -> Found {
+    fn pass(&self, x: Rows<'_>, chunk: usize, state: &mut Option<LloydChunk>, expired: &mut Vec<u16>) -> Found {
         let members = self.members(chunk);
-        let (state, moved) = match state {
+        let (state, delta) = match state {
             Some(state) => {
-                let moved = state.step(x, members, &self.packed, &self.drift, spent);
-                (&*state, moved)
+                let delta = state.step(x, members, &self.packed, &self.max_shifts, expired);
+                (&*state, delta)
             }
             None => {
-                let (first, moved) = LloydChunk::start(x, members, &self.packed);
-                (&*state.insert(first), Some(moved))
+                let (first, delta) = LloydChunk::start(x, members, &self.packed);
+                (&*state.insert(first), Some(delta))
             }
         };
         match self.phase {
-            Phase::Moving => Found::Moved(moved),
+            Phase::Moving => Found::Sums(delta),
             _ => Found::Clusters(evaluate_labels(x, members, (&self.centroids).into(), state.labels())),
         }
     }
@@ -167,8 +167,8 @@ impl<'a> Running<'a> {
     /// Adds what was found in a chunk.
     fn add(&mut self, chunk: usize, found: &Found) {
         match found {
-            Found::Moved(Some(moved)) => moved.apply(&mut self.totals.sums, &mut self.totals.counts),
-            Found::Moved(None) => {}
+            Found::Sums(Some(delta)) => delta.apply(&mut self.totals.sums, &mut self.totals.counts),
+            Found::Sums(None) => {}
             Found::Clusters(clusters) => self.clusters.merge(clusters, chunk * CHUNK),
         }
     }
@@ -180,16 +180,16 @@ impl<'a> Running<'a> {
         if squared_shift(&self.centroids, &next) <= self.tolerance || self.n_iter == max_iter {
             self.phase = Phase::Stopped;
         }
-        self.drift = drift_table((&self.centroids).into(), (&next).into());
+        self.max_shifts = shift_table((&self.centroids).into(), (&next).into());
         self.packed = Packed::new((&next).into());
         self.centroids = next;
     }
 }
 
 /// Runs that share their passes.
-struct Batch<'a> {
+struct SharedPasses<'a> {
     points: &'a Points,
-    runs: Vec<Running<'a>>,
+    runs: Vec<ActiveRun<'a>>,
     /// What is remembered of each chunk's points, for each run.
     states: Vec<Vec<Option<LloydChunk>>>,
     max_iter: usize,
@@ -197,9 +197,9 @@ struct Batch<'a> {
     parallel: bool,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> SharedPasses<'a> {
     fn new(points: &'a Points, starts: Vec<Start<'a>>, limits: Limits, parallel: bool) -> Self {
-        let runs: Vec<Running<'a>> = starts.into_iter().map(|start| Running::new(start, limits)).collect();
+        let runs: Vec<ActiveRun<'a>> = starts.into_iter().map(|start| ActiveRun::new(start, limits)).collect();
         let states = (0..points.n_chunks()).map(|_| runs.iter().map(|_| None).collect()).collect();
         Self { points, runs, states, max_iter: limits.max_iter, parallel }
     }
@@ -210,7 +210,7 @@ impl<'a> Batch<'a> {
             let active: Vec<usize> = (0..self.runs.len()).filter(|&run| self.runs[run].phase != Phase::Done).collect();
             if active.is_empty() {
                 let run =
-                    |Running { centroids, n_iter, clusters, labels, .. }| Run { centroids, n_iter, clusters, labels };
+                    |ActiveRun { centroids, n_iter, clusters, labels, .. }| Run { centroids, n_iter, clusters, labels };
                 return Ok(self.runs.into_iter().map(run).collect());
             }
             self.pass(&active)?;
@@ -243,20 +243,20 @@ impl<'a> Batch<'a> {
         let (runs, states, parallel) = (&mut self.runs, &mut self.states, self.parallel);
         self.points.rows().for_each_block(|first_row, values| {
             let block = Rows { values, n_features };
-            for wave in (0..block.n_chunks()).step_by(WAVE) {
-                let first_chunk = first_row / CHUNK + wave;
-                let n_chunks = WAVE.min(block.n_chunks() - wave);
-                let of_chunk = |spent: &mut Vec<u16>, (index, states): (usize, &mut Vec<Option<LloydChunk>>)| {
-                    let x = block.chunk(wave + index);
-                    let pass = |&run: &usize| runs[run].pass(x, first_chunk + index, &mut states[run], spent);
+            for first in (0..block.n_chunks()).step_by(CHUNKS_A_MERGE) {
+                let first_chunk = first_row / CHUNK + first;
+                let n_chunks = CHUNKS_A_MERGE.min(block.n_chunks() - first);
+                let of_chunk = |expired: &mut Vec<u16>, (index, states): (usize, &mut Vec<Option<LloydChunk>>)| {
+                    let x = block.chunk(first + index);
+                    let pass = |&run: &usize| runs[run].pass(x, first_chunk + index, &mut states[run], expired);
                     active.iter().map(pass).collect::<Vec<Found>>()
                 };
                 let states = &mut states[first_chunk..first_chunk + n_chunks];
                 let found: Vec<Vec<Found>> = if parallel {
                     states.par_iter_mut().enumerate().map_init(Vec::new, of_chunk).collect()
                 } else {
-                    let mut spent = Vec::new();
-                    states.iter_mut().enumerate().map(|chunk| of_chunk(&mut spent, chunk)).collect()
+                    let mut expired = Vec::new();
+                    states.iter_mut().enumerate().map(|chunk| of_chunk(&mut expired, chunk)).collect()
                 };
                 // In the order of the chunks, so that sums are the same whoever was first.
                 for (index, found) in found.iter().enumerate() {

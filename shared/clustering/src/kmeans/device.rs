@@ -11,7 +11,7 @@ use super::{KMeansError, Members, Points};
 use crate::matrix::{Matrix, host_values};
 use crate::ops;
 use crate::ops::cpu::{CHUNK, Evaluation};
-use crate::ops::cube::models::Model;
+use crate::ops::cube::runs::RunStart;
 
 /// As [`super::lloyd::lloyd`]: on a GPU in one program, elsewhere with plain operations, one run after the other.
 pub(super) fn lloyd(
@@ -20,7 +20,7 @@ pub(super) fn lloyd(
     limits: Limits,
     on_run: &(dyn Fn() + Sync),
 ) -> Result<Vec<Run>, KMeansError> {
-    let mut runs: Vec<Running<'_>> = starts.into_iter().map(Running::new).collect();
+    let mut runs: Vec<DeviceRun<'_>> = starts.into_iter().map(DeviceRun::new).collect();
     match Program::new(points) {
         _ if limits.max_iter == 0 => runs.iter().for_each(|_| on_run()),
         Some(program) => program.finish(&mut runs, limits, on_run)?,
@@ -36,7 +36,7 @@ pub(super) fn lloyd(
 }
 
 /// A run in progress.
-struct Running<'a> {
+struct DeviceRun<'a> {
     centroids: Matrix,
     n_iter: usize,
     members: Option<&'a Members>,
@@ -44,15 +44,15 @@ struct Running<'a> {
     keep_labels: bool,
 }
 
-impl<'a> Running<'a> {
+impl<'a> DeviceRun<'a> {
     fn new(start: Start<'a>) -> Self {
         let Start { centroids, members, tolerance, keep_labels } = start;
         Self { centroids, n_iter: 0, members, tolerance, keep_labels }
     }
 
     /// As the GPU's kernels take it.
-    fn model(&self, leaf: i32) -> Model<'_> {
-        Model { centroids: self.centroids.values(), n_iter: self.n_iter, leaf, tolerance: self.tolerance as f32 }
+    fn start(&self, leaf: i32) -> RunStart<'_> {
+        RunStart { centroids: self.centroids.values(), n_iter: self.n_iter, leaf, tolerance: self.tolerance as f32 }
     }
 
     /// Runs to the end, with plain operations.
@@ -107,10 +107,10 @@ impl<'a> Running<'a> {
 }
 
 /// What the clusters of each run are like.
-fn evaluate(points: &Points, runs: &[Running<'_>]) -> Result<Vec<Evaluation>, KMeansError> {
+fn evaluate(points: &Points, runs: &[DeviceRun<'_>]) -> Result<Vec<Evaluation>, KMeansError> {
     let on_gpu = Program::new(points).map(|program| program.evaluate(runs)).transpose()?;
     let on_gpu = on_gpu.unwrap_or_else(|| vec![None; runs.len()]);
-    let plain = |(run, done): (&Running<'_>, Option<Evaluation>)| done.map_or_else(|| run.evaluate(points), Ok);
+    let plain = |(run, done): (&DeviceRun<'_>, Option<Evaluation>)| done.map_or_else(|| run.evaluate(points), Ok);
     runs.iter().zip(on_gpu).map(plain).collect()
 }
 

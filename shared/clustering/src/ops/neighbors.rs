@@ -27,12 +27,12 @@ pub struct NeighborLists {
 pub struct NeighborIndex {
     k: usize,
     n_features: usize,
-    place: Place,
+    storage: Storage,
 }
 
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "an index has one of it")]
-enum Place {
+enum Storage {
     Cpu(Box<BoxTree>),
     /// `(n_reference, n_features)`
     Device(Tensor<2>),
@@ -47,12 +47,12 @@ impl NeighborIndex {
     pub fn new(reference: &Matrix, k: usize, device: &Device) -> Self {
         let (n_reference, n_features) = (reference.n_samples(), reference.n_features());
         assert!((1..=n_reference).contains(&k), "{k} neighbours of {n_reference} rows");
-        let place = if !is_cpu(device) && has_kernel(device, [*ROWS_A_LAUNCH.end(), n_features], n_reference, k) {
-            Place::Device(reference.to_tensor(device))
+        let storage = if !is_cpu(device) && has_kernel(device, [*ROWS_A_LAUNCH.end(), n_features], n_reference, k) {
+            Storage::Device(reference.to_tensor(device))
         } else {
-            Place::Cpu(Box::new(BoxTree::new(reference.into())))
+            Storage::Cpu(Box::new(BoxTree::new(reference.into())))
         };
-        Self { k, n_features, place }
+        Self { k, n_features, storage }
     }
 
     /// How many neighbours are searched.
@@ -66,12 +66,12 @@ impl NeighborIndex {
     /// When the rows have not as many features as the reference rows.
     pub fn search(&self, x: &Matrix) -> NeighborLists {
         assert_eq!(x.n_features(), self.n_features, "rows of as many features as the reference rows");
-        match &self.place {
-            Place::Cpu(tree) => {
+        match &self.storage {
+            Storage::Cpu(tree) => {
                 let (squared_distances, indices) = cpu::neighbors(x.into(), tree, self.k);
                 NeighborLists { squared_distances, indices }
             }
-            Place::Device(reference) => self.search_on_device(x, reference),
+            Storage::Device(reference) => self.search_on_device(x, reference),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{Assignment, Descent, Neighbors, TreeLinks};
 use crate::matrix::host_values;
 
 /// Points a pass, so that the `(n_samples, n_clusters)` matrix of a pass stays small.
-const CHUNK: usize = 1 << 18;
+const POINTS_A_PASS: usize = 1 << 18;
 
 /// Distances to reference rows a pass.
 const DISTANCES_A_PASS: usize = 1 << 22;
@@ -94,7 +94,9 @@ fn pairwise_squared_distances(x: &Tensor<2>, centers: &Tensor<2>) -> Tensor<2> {
 
 fn chunks(x: &Tensor<2>) -> impl Iterator<Item = Tensor<2>> + '_ {
     let [n_samples, _] = x.dims();
-    (0..n_samples).step_by(CHUNK).map(move |start| x.clone().narrow(0, start, CHUNK.min(n_samples - start)))
+    (0..n_samples)
+        .step_by(POINTS_A_PASS)
+        .map(move |start| x.clone().narrow(0, start, POINTS_A_PASS.min(n_samples - start)))
 }
 
 fn cluster_numbers(n_clusters: usize, device: &Device) -> Tensor<2, Int> {

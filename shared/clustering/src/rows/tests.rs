@@ -80,7 +80,7 @@ fn a_panic_of_the_visitor_is_passed_on() {
 #[test]
 fn a_file_that_was_cut_is_an_error_that_names_the_row() {
     let store = RowStore { block_rows: 4, ..stored(2, &numbers(10, 2), Some(0)) };
-    let Rows::File(file) = &store.rows else { panic!("in memory") };
+    let Stored::File(file) = &store.rows else { panic!("in memory") };
     file.lock().unwrap().set_len(47).unwrap();
     let result = store.for_each_block(|_, _| Ok::<_, io::Error>(()));
     assert!(result.unwrap_err().to_string().starts_with("cannot read row 4 back from a temporary file in "));

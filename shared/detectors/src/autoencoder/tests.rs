@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Score;
-use crate::laws::gpu;
+use crate::conformance::gpu;
 use burn::tensor::Device;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};

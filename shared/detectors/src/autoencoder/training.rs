@@ -129,8 +129,8 @@ impl<'a> Training<'a> {
         let x = standardised(self.x, self.standard, self.params.clip, self.order.draw(batch), &self.device);
         let [n_samples, n_features] = x.dims();
         let errors = self.network.forward_with(x.clone(), &mut self.dropout) - x; // (n_samples, n_features)
-        // The derivative of Huber's loss, as a constant: times the errors, it has the derivative that is wanted, in fewer
-        // operations than the loss itself.
+        // Huber's loss L has the derivative L'(e) = clamp(e, -HUBER, HUBER): as a constant factor of e it gives the same
+        // gradient in fewer operations than L itself.
         let slopes = errors.clone().detach().clamp(-HUBER, HUBER);
         let loss = (slopes * errors).sum() / (n_samples * n_features) as f32;
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);

@@ -134,7 +134,7 @@ impl KMeans {
     ///
     /// # Errors
     /// As [`Fit::fit`].
-    pub fn fit_rows(&self, rows: RowStore, context: &Context<'_>) -> Result<Clusters, FitError> {
+    pub fn fit_store(&self, rows: RowStore, context: &Context<'_>) -> Result<Clusters, FitError> {
         let max_k = self.k.largest();
         let points = Points::from_rows(rows, max_k, context.device)?;
         let mut fits = fit_sweep(&points, max_k, &self.params(context), context.on_step)?;
@@ -151,7 +151,7 @@ impl BisectingKMeans {
     ///
     /// # Errors
     /// As [`Fit::fit`].
-    pub fn fit_rows(&self, rows: RowStore, context: &Context<'_>) -> Result<Clusters, FitError> {
+    pub fn fit_store(&self, rows: RowStore, context: &Context<'_>) -> Result<Clusters, FitError> {
         let max_k = self.k.largest();
         let points = Points::from_rows(rows, max_k, context.device)?;
         let tree = fit_tree(&points, max_k, &self.params(context), context.on_step)?;
@@ -172,7 +172,7 @@ impl Fit for KMeans {
     }
 
     fn fit(&self, x: &Matrix, context: &Context<'_>) -> Result<Clusters, FitError> {
-        self.fit_rows(RowStore::from_matrix(x.clone()), context)
+        self.fit_store(RowStore::from_matrix(x.clone()), context)
     }
 
     fn n_steps(&self) -> u64 {
@@ -188,7 +188,7 @@ impl Fit for BisectingKMeans {
     }
 
     fn fit(&self, x: &Matrix, context: &Context<'_>) -> Result<Clusters, FitError> {
-        self.fit_rows(RowStore::from_matrix(x.clone()), context)
+        self.fit_store(RowStore::from_matrix(x.clone()), context)
     }
 
     fn n_steps(&self) -> u64 {

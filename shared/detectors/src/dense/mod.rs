@@ -14,7 +14,7 @@ pub(crate) use blocks::in_blocks;
 pub(crate) use moments::{Moments, Rows, centered};
 pub(crate) use packed::{Packed, map_chunks};
 
-/// The nearest finite float32 of a score: sums of huge values overflow, and what overflowed both ways is no number.
+/// The nearest finite float32 of a score: sums of huge values overflow, and what overflowed both ways is NaN.
 pub(crate) fn finite(score: f32) -> f32 {
     if score.is_nan() { f32::MAX } else { score.clamp(f32::MIN, f32::MAX) }
 }

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use super::score::ForestScores;
 use super::*;
 use crate::Scores;
-use crate::laws::gpu;
+use crate::conformance::gpu;
 
 fn fit(params: &IsolationForest, x: &Matrix, seed: u64) -> Result<Forest, FitError> {
     let device = Device::flex();

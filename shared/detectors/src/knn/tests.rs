@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::super::neighborhood::tests::{assert_close, fit, others, rows, twenty_rows};
 use super::*;
-use crate::laws::gpu;
+use crate::conformance::gpu;
 
 fn knn(k: usize, method: KnnMethod) -> Knn {
     Knn { k, method, ..Knn::default() }

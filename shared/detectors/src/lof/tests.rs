@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::super::neighborhood::tests::{assert_close, fit, others, rows, twenty_rows};
 use super::*;
-use crate::laws::gpu;
+use crate::conformance::gpu;
 
 fn lof(k: usize) -> Lof {
     Lof { k, ..Lof::default() }

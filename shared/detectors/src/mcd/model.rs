@@ -42,29 +42,29 @@ impl Learned for RobustCovariance {
 
     fn on_device(&self, device: &Device) -> Box<dyn Score> {
         let arithmetic = if is_cpu(device) { self.on_cpu() } else { self.on_gpu(device) };
-        Box::new(Detector { model: self.clone(), arithmetic })
+        Box::new(McdScorer { model: self.clone(), arithmetic })
     }
 }
 
 impl RobustCovariance {
-    pub(super) fn on_cpu(&self) -> Arithmetic {
+    pub(super) fn on_cpu(&self) -> McdArithmetic {
         let n_features = self.location.values().len();
         let factor = Packed::new(n_features, n_features, |feature, column| self.factor.row(feature)[column]);
-        Arithmetic::Cpu { location: self.location.values().to_vec(), factor }
+        McdArithmetic::Cpu { location: self.location.values().to_vec(), factor }
     }
 
-    pub(super) fn on_gpu(&self, device: &Device) -> Arithmetic {
+    pub(super) fn on_gpu(&self, device: &Device) -> McdArithmetic {
         let tensor = |array: &Array<f32>| {
             Matrix::from_values(self.location.values().len(), array.values().to_vec()).to_tensor(device)
         };
-        Arithmetic::Gpu { device: device.clone(), location: tensor(&self.location), factor: tensor(&self.factor) }
+        McdArithmetic::Gpu { device: device.clone(), location: tensor(&self.location), factor: tensor(&self.factor) }
     }
 }
 
 /// The model where it computes.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a detector has one of it")]
-pub(super) enum Arithmetic {
+pub(super) enum McdArithmetic {
     /// On the CPU.
     Cpu {
         /// `(n_features)`
@@ -82,7 +82,7 @@ pub(super) enum Arithmetic {
     },
 }
 
-impl Arithmetic {
+impl McdArithmetic {
     /// The squared distances `(n_samples)`.
     pub fn score(&self, x: &Matrix) -> Vec<f32> {
         let mut scores = match self {
@@ -106,12 +106,12 @@ fn score_rows(location: &[f32], factor: &Packed, rows: &[f32]) -> Vec<f32> {
 
 /// A model on a device.
 #[derive(Debug)]
-struct Detector {
+struct McdScorer {
     model: RobustCovariance,
-    arithmetic: Arithmetic,
+    arithmetic: McdArithmetic,
 }
 
-impl Score for Detector {
+impl Score for McdScorer {
     fn score(&self, x: &Matrix) -> Scores {
         Scores::new(self.arithmetic.score(x))
     }

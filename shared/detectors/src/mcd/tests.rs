@@ -2,8 +2,8 @@ use burn::tensor::Device;
 
 use super::*;
 use crate::Scores;
-use crate::laws::gpu;
-use crate::laws::{self, agree, context, fitted, scores, slanted};
+use crate::conformance::gpu;
+use crate::conformance::{self, agree, context, fitted, scores, slanted};
 
 fn models(x: &Matrix) -> Vec<RobustCovariance> {
     vec![fitted(&Mcd { n_init: 40, ..Mcd::default() }, x)]
@@ -11,32 +11,32 @@ fn models(x: &Matrix) -> Vec<RobustCovariance> {
 
 #[test]
 fn a_rows_score_does_not_depend_on_its_batch() {
-    laws::a_rows_score_does_not_depend_on_its_batch(models);
+    conformance::a_rows_score_does_not_depend_on_its_batch(models);
 }
 
 #[test]
 fn a_saved_model_is_the_model() {
-    laws::a_saved_model_is_the_model(models);
+    conformance::a_saved_model_is_the_model(models);
 }
 
 #[test]
 fn parameters_round_trip_and_unknown_ones_are_refused() {
-    laws::parameters_round_trip_and_unknown_ones_are_refused::<Mcd>();
+    conformance::parameters_round_trip_and_unknown_ones_are_refused::<Mcd>();
 }
 
 #[test]
 fn a_fit_does_not_depend_on_the_threads() {
-    laws::a_fit_does_not_depend_on_the_threads(models);
+    conformance::a_fit_does_not_depend_on_the_threads(models);
 }
 
 #[test]
 fn rows_that_are_all_equal_are_refused() {
-    laws::rows_that_are_all_equal_are_refused::<Mcd>();
+    conformance::rows_that_are_all_equal_are_refused::<Mcd>();
 }
 
 #[test]
 fn huge_rows_have_finite_scores() {
-    laws::huge_rows_have_finite_scores(models);
+    conformance::huge_rows_have_finite_scores(models);
 }
 
 #[test]

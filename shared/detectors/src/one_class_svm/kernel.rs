@@ -19,7 +19,7 @@ pub(super) fn exp_minus(gamma: f32, squared_distances: &mut [f32]) {
         [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 2.402_265e-1, std::f32::consts::LN_2, 1.0];
     for value in squared_distances {
         let exponent = -gamma * std::f32::consts::LOG2_E * *value;
-        // Not `max`, for the comparison takes what is no number to the bound too.
+        // Not `max`, for the comparison takes NaN to the bound too.
         let exponent = if exponent > -126.0 { exponent } else { -126.0 };
         let shifted = exponent + WHOLE;
         let fraction = exponent - (shifted - WHOLE);

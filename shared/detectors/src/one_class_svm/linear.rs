@@ -42,7 +42,7 @@ pub(super) fn fit(x: &Matrix, params: &OneClassSvm, gamma: f32, context: &Contex
     let frequencies = fourier::frequencies(p, k, gamma, context.seed);
     let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
     let indices = stratified(x.n_samples(), MAX_ROWS.min(MAX_VALUES / (2 * k)), &mut rng);
-    let rows = Rows::new(x, &indices, &Matrix::from_values(k, frequencies.clone()), context.device);
+    let rows = FourierRows::new(x, &indices, &Matrix::from_values(k, frequencies.clone()), context.device);
     let (weights, rho) = shortest(&rows, params.nu, params.tol);
     machine(&weights, rho, Array::new([p, k], frequencies))
 }
@@ -64,7 +64,7 @@ fn machine(weights: &[f64], rho: f64, frequencies: Array<f32>) -> FourierMachine
 }
 
 /// Features of rows on a device.
-struct Rows {
+struct FourierRows {
     /// Each `(BLOCK, 2 n_components)`, the last one with what rows are left: cosines, then sines, all divided by the
     /// root of `n_components`, so that a row has length 1.
     blocks: Vec<Tensor<2>>,
@@ -73,15 +73,16 @@ struct Rows {
     device: Device,
 }
 
-impl Rows {
+impl FourierRows {
     fn new(x: &Matrix, indices: &[usize], frequencies: &Matrix, device: &Device) -> Self {
         let k = frequencies.n_features();
         let frequencies = frequencies.to_tensor(device); // (n_features, n_components)
         let block = |indices: &[usize]| {
             let values: Vec<f32> = indices.iter().flat_map(|&index| x.row(index).iter().copied()).collect();
-            let turns = Matrix::from_values(x.n_features(), values).into_tensor(device).matmul(frequencies.clone());
+            let phase_in_turns =
+                Matrix::from_values(x.n_features(), values).into_tensor(device).matmul(frequencies.clone());
             // The part of a turn: cosines of large angles are not exact on every GPU.
-            let angles = (turns.clone() - turns.round()).mul_scalar(2.0 * std::f32::consts::PI);
+            let angles = (phase_in_turns.clone() - phase_in_turns.round()).mul_scalar(2.0 * std::f32::consts::PI);
             Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1).mul_scalar(1.0 / (k as f32).sqrt())
         };
         let blocks = indices.chunks(BLOCK).map(block).collect();
@@ -110,7 +111,7 @@ impl Rows {
 }
 
 /// The shortest combination of rows, and ρ.
-fn shortest(rows: &Rows, nu: f64, tol: f64) -> (Vec<f64>, f64) {
+fn shortest(rows: &FourierRows, nu: f64, tol: f64) -> (Vec<f64>, f64) {
     let n = rows.n_rows as f64;
     let mean = rows.combination(&vec![1.0 / n; rows.n_rows]);
     let corner = CORNER * dot(&mean, &mean).max(1e-6);
@@ -135,7 +136,7 @@ fn shortest(rows: &Rows, nu: f64, tol: f64) -> (Vec<f64>, f64) {
 }
 
 /// Of the rows' second moments, from below.
-fn largest_eigenvalue(rows: &Rows, start: &[f64]) -> f64 {
+fn largest_eigenvalue(rows: &FourierRows, start: &[f64]) -> f64 {
     let mut vector = start.to_vec();
     let mut eigenvalue = 0.0;
     for _ in 0..POWER_STEPS {

@@ -112,7 +112,7 @@ impl FourierMachine {
 }
 
 impl SupportVectorMachine {
-    pub(super) fn on_cpu(&self) -> Detector {
+    pub(super) fn on_cpu(&self) -> SvmScorer {
         match self {
             Self::Kernel(machine) => {
                 let vectors = &machine.support_vectors;
@@ -120,18 +120,18 @@ impl SupportVectorMachine {
                 let points = Packed::new(p, n, |feature, row| vectors.row(row)[feature]);
                 // No more coefficients than support vectors: the points that fill up the last lanes have none.
                 let coefficients = machine.coefficients.values().to_vec();
-                Detector::CpuKernel { points, coefficients, gamma: machine.gamma, rho: machine.rho }
+                SvmScorer::CpuKernel { points, coefficients, gamma: machine.gamma, rho: machine.rho }
             }
             Self::Fourier(machine) => {
                 let (p, k) = (machine.frequencies.shape()[0], machine.frequencies.shape()[1]);
                 let frequencies = Packed::new(p, k, |feature, column| machine.frequencies.row(feature)[column]);
                 let (phases, amplitudes) = (machine.phases.values().to_vec(), machine.amplitudes.values().to_vec());
-                Detector::CpuFourier { frequencies, phases, amplitudes, rho: machine.rho }
+                SvmScorer::CpuFourier { frequencies, phases, amplitudes, rho: machine.rho }
             }
         }
     }
 
-    pub(super) fn on_gpu(&self, device: &Device) -> Detector {
+    pub(super) fn on_gpu(&self, device: &Device) -> SvmScorer {
         let tensor = |n_columns: usize, values: Vec<f32>| Matrix::from_values(n_columns, values).into_tensor(device);
         match self {
             Self::Kernel(machine) => {
@@ -147,7 +147,7 @@ impl SupportVectorMachine {
                 let moved: Vec<f32> = moved.collect();
                 let square = |row: &[f32]| row.iter().map(|value| value * value).sum();
                 let squares: Vec<f32> = moved.chunks_exact(p).map(square).collect();
-                Detector::GpuKernel {
+                SvmScorer::GpuKernel {
                     device: device.clone(),
                     center: tensor(p, center),
                     vectors: tensor(p, moved),
@@ -159,7 +159,7 @@ impl SupportVectorMachine {
             }
             Self::Fourier(machine) => {
                 let k = machine.amplitudes.values().len();
-                Detector::GpuFourier {
+                SvmScorer::GpuFourier {
                     device: device.clone(),
                     frequencies: tensor(k, machine.frequencies.values().to_vec()),
                     phases: tensor(k, machine.phases.values().to_vec()),
@@ -174,7 +174,7 @@ impl SupportVectorMachine {
 /// A machine where it computes.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a detector has one of it")]
-pub(super) enum Detector {
+pub(super) enum SvmScorer {
     CpuKernel {
         /// `(n_features, n_support_vectors)`
         points: Packed,
@@ -214,7 +214,7 @@ pub(super) enum Detector {
     },
 }
 
-impl Score for Detector {
+impl Score for SvmScorer {
     fn score(&self, x: &Matrix) -> Scores {
         let (sums, rho) = match self {
             Self::CpuKernel { points, coefficients, gamma, rho } => {
@@ -244,7 +244,7 @@ impl Score for Detector {
     }
 }
 
-impl Detector {
+impl SvmScorer {
     /// The sums of a block on a device: `(block, n_features) -> (block, 1)`.
     fn sums(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
@@ -256,9 +256,9 @@ impl Detector {
                 distances.mul_scalar(-*gamma).exp().matmul(coefficients.clone()) // (block, 1)
             }
             Self::GpuFourier { frequencies, phases, amplitudes, .. } => {
-                let turns = x.matmul(frequencies.clone()) + phases.clone(); // (block, n_components)
+                let phase_in_turns = x.matmul(frequencies.clone()) + phases.clone(); // (block, n_components)
                 // The part of a turn: cosines of large angles are not exact on every GPU.
-                let angles = (turns.clone() - turns.round()).mul_scalar(2.0 * std::f32::consts::PI);
+                let angles = (phase_in_turns.clone() - phase_in_turns.round()).mul_scalar(2.0 * std::f32::consts::PI);
                 angles.cos().matmul(amplitudes.clone()) // (block, 1)
             }
             Self::CpuKernel { .. } | Self::CpuFourier { .. } => x,

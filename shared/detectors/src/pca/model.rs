@@ -57,9 +57,9 @@ impl Learned for PrincipalComponents {
 
     fn on_device(&self, device: &Device) -> Box<dyn Score> {
         if is_cpu(device) {
-            return Box::new(Detector { arithmetic: self.on_cpu(), exact: Exact::of(self) });
+            return Box::new(PcaScorer { arithmetic: self.on_cpu(), exact: Exact::of(self) });
         }
-        Box::new(Detector { arithmetic: self.on_gpu(device), exact: Exact::of(self) })
+        Box::new(PcaScorer { arithmetic: self.on_gpu(device), exact: Exact::of(self) })
     }
 }
 
@@ -77,17 +77,17 @@ impl PrincipalComponents {
         self.n_components() < self.n_features()
     }
 
-    pub(super) fn on_cpu(&self) -> Arithmetic {
+    pub(super) fn on_cpu(&self) -> PcaArithmetic {
         let (p, k) = (self.n_features(), self.n_components());
         let onto = Packed::new(p, k, |feature, component| self.components.row(component)[feature]);
         let entry = |component: usize, feature: usize| {
             if component < k { self.components.row(component)[feature] } else { 0.0 }
         };
         let back = (self.has_residual() && k > 0).then(|| Packed::new(onto.width(), p, entry));
-        Arithmetic::Cpu { onto, back, model: self.clone() }
+        PcaArithmetic::Cpu { onto, back, model: self.clone() }
     }
 
-    pub(super) fn on_gpu(&self, device: &Device) -> Arithmetic {
+    pub(super) fn on_gpu(&self, device: &Device) -> PcaArithmetic {
         let (p, k) = (self.n_features(), self.n_components());
         let tensor =
             |n_columns: usize, values: &[f32]| Matrix::from_values(n_columns, values.to_vec()).to_tensor(device);
@@ -95,7 +95,7 @@ impl PrincipalComponents {
             let weights = tensor(k, self.component_weights.values()); // (1, n_components)
             (tensor(p, self.components.values()), weights)
         });
-        Arithmetic::Gpu {
+        PcaArithmetic::Gpu {
             device: device.clone(),
             mean: tensor(p, self.mean.values()),
             components,
@@ -107,7 +107,7 @@ impl PrincipalComponents {
 /// The model where it computes.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a detector has one of it")]
-pub(super) enum Arithmetic {
+pub(super) enum PcaArithmetic {
     /// On the CPU.
     Cpu {
         /// Rows to coordinates: `(n_features, n_components)`.
@@ -128,7 +128,7 @@ pub(super) enum Arithmetic {
     },
 }
 
-impl Arithmetic {
+impl PcaArithmetic {
     /// The scores `(n_samples)`.
     pub fn score(&self, x: &Matrix) -> Vec<f32> {
         let mut scores = match self {
@@ -186,12 +186,12 @@ fn score_rows(model: &PrincipalComponents, onto: &Packed, back: Option<&Packed>,
 
 /// A model on a device.
 #[derive(Debug)]
-struct Detector {
-    arithmetic: Arithmetic,
+struct PcaScorer {
+    arithmetic: PcaArithmetic,
     exact: Exact,
 }
 
-impl Score for Detector {
+impl Score for PcaScorer {
     fn score(&self, x: &Matrix) -> Scores {
         Scores::new(self.arithmetic.score(x))
     }

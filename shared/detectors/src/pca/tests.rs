@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Scores;
-use crate::laws::gpu;
-use crate::laws::{self, agree, fitted, scores, slanted};
+use crate::conformance::gpu;
+use crate::conformance::{self, agree, fitted, scores, slanted};
 
 /// Every kind of score, with a residual and without.
 fn models(x: &Matrix) -> Vec<PrincipalComponents> {
@@ -15,32 +15,32 @@ fn models(x: &Matrix) -> Vec<PrincipalComponents> {
 
 #[test]
 fn a_rows_score_does_not_depend_on_its_batch() {
-    laws::a_rows_score_does_not_depend_on_its_batch(models);
+    conformance::a_rows_score_does_not_depend_on_its_batch(models);
 }
 
 #[test]
 fn a_saved_model_is_the_model() {
-    laws::a_saved_model_is_the_model(models);
+    conformance::a_saved_model_is_the_model(models);
 }
 
 #[test]
 fn parameters_round_trip_and_unknown_ones_are_refused() {
-    laws::parameters_round_trip_and_unknown_ones_are_refused::<Pca>();
+    conformance::parameters_round_trip_and_unknown_ones_are_refused::<Pca>();
 }
 
 #[test]
 fn a_fit_does_not_depend_on_the_threads() {
-    laws::a_fit_does_not_depend_on_the_threads(models);
+    conformance::a_fit_does_not_depend_on_the_threads(models);
 }
 
 #[test]
 fn rows_that_are_all_equal_are_refused() {
-    laws::rows_that_are_all_equal_are_refused::<Pca>();
+    conformance::rows_that_are_all_equal_are_refused::<Pca>();
 }
 
 #[test]
 fn huge_rows_have_finite_scores() {
-    laws::huge_rows_have_finite_scores(models);
+    conformance::huge_rows_have_finite_scores(models);
 }
 
 #[test]

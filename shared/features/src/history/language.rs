@@ -131,7 +131,7 @@ pub struct Relation {
 }
 
 /// Reads features; columns are found, and problems told, by the one who knows the file.
-pub(super) struct Reader<'a, E> {
+pub(super) struct FeatureReader<'a, E> {
     pub columns: &'a [Column],
     /// The column with this name, for the feature with that name.
     pub resolve: &'a dyn Fn(&str, &str) -> Result<usize, E>,
@@ -168,7 +168,7 @@ struct Tail<'a> {
     including: bool,
 }
 
-impl<E> Reader<'_, E> {
+impl<E> FeatureReader<'_, E> {
     /// The features, and the keys whose past they need, in the order of their first mention.
     pub(super) fn read(&self, declared: &[(String, String)]) -> Result<(Vec<RecordFeature>, Vec<Relation>), E> {
         let drafts = declared.iter().map(|(name, text)| self.draft(name, text)).collect::<Result<Vec<_>, E>>()?;

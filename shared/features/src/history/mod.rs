@@ -4,19 +4,19 @@
 //! bounded number of panes, its last record, and whom it has met. The trainer and the scorer drive this same code, each
 //! record once and in its order; what is remembered can be written down, part by part, and read back.
 
+mod geo_point;
 mod language;
 mod panes;
 mod parts;
 mod past;
-mod place;
 
 use crate::expiry::ExpiryMap;
 
+pub use geo_point::{GeoPoint, distance_km};
 pub use language::{RecordFeature, Relation};
 pub use parts::{Part, PartError, Restoring};
-pub use place::{Place, distance_km};
 
-use language::{Cycle, Quantity, Reader, Shape, Statistic, WindowQuantity};
+use language::{Cycle, FeatureReader, Quantity, Shape, Statistic, WindowQuantity};
 use panes::{Stats, WindowStats};
 use past::{Past, Seen, fingerprint};
 use records::schema::Column;
@@ -56,7 +56,7 @@ impl RecordFeatures {
         resolve: &dyn Fn(&str, &str) -> Result<usize, E>,
         problem: &dyn Fn(&str, String) -> E,
     ) -> Result<Self, E> {
-        let (features, relations) = Reader { columns, resolve, problem }.read(declared)?;
+        let (features, relations) = FeatureReader { columns, resolve, problem }.read(declared)?;
         Ok(Self { features, relations, time, memory, lateness })
     }
 
@@ -184,7 +184,7 @@ impl History {
     ///
     /// A window without a record has count, sum and deviation 0, ratio 1, and the record's own value as mean, smallest and
     /// largest. A key without a last record has not moved, and was last met as long ago as is remembered.
-    pub fn judge(&mut self, features: &RecordFeatures, line: &[Value<'_>], time: Timestamp, values: &mut Vec<f64>) {
+    pub fn featurize(&mut self, features: &RecordFeatures, line: &[Value<'_>], time: Timestamp, values: &mut Vec<f64>) {
         self.clock = self.clock.max(time);
         self.forget(features);
         self.look_up(features, line, time);
@@ -327,12 +327,12 @@ fn key_of<'a>(relation: &Relation, line: &[Value<'a>]) -> Option<&'a str> {
     line[relation.key].text()
 }
 
-fn place_of(relation: &Relation, line: &[Value<'_>]) -> Option<Place> {
+fn place_of(relation: &Relation, line: &[Value<'_>]) -> Option<GeoPoint> {
     let (latitude, longitude) = relation.place?;
     if line[latitude].is_missing() || line[longitude].is_missing() {
         return None;
     }
-    Some(Place { latitude: number(line[latitude]), longitude: number(line[longitude]) })
+    Some(GeoPoint { latitude: number(line[latitude]), longitude: number(line[longitude]) })
 }
 
 /// 0 stands for a number that is missing, which only a place may be.

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use records::time::Timestamp;
 use thiserror::Error;
 
+use super::geo_point::GeoPoint;
 use super::panes::{PaneId, Panes, Stats};
 use super::past::{Last, MOST_COMPANIONS, Met, Past};
-use super::place::Place;
 use super::{History, RecordFeatures, entry_bytes};
 use crate::codec::{Damaged, Reader, put_signed, put_unsigned};
 
@@ -135,7 +135,7 @@ fn last_part(relation: usize, key: &str, deadline: Timestamp, last: Option<Last>
     put_signed(&mut out, deadline);
     if let Some(Last { time, place }) = last {
         put_signed(&mut out, time);
-        if let Some((Place { latitude, longitude }, since)) = place {
+        if let Some((GeoPoint { latitude, longitude }, since)) = place {
             put_signed(&mut out, since);
             put_float(&mut out, latitude);
             put_float(&mut out, longitude);
@@ -250,7 +250,7 @@ fn read_last(value: &mut Reader<'_>) -> Result<Last, Damaged> {
         true => None,
         false => {
             let since = value.signed()?;
-            Some((Place { latitude: value.float()?, longitude: value.float()? }, since))
+            Some((GeoPoint { latitude: value.float()?, longitude: value.float()? }, since))
         }
     };
     Ok(Last { time, place })

@@ -2,8 +2,8 @@
 
 use records::time::{Millis, Timestamp};
 
+use super::geo_point::GeoPoint;
 use super::panes::{Layout, Panes, WindowStats};
-use super::place::Place;
 use super::room;
 
 /// Companions (such as a customer's merchants) that are remembered of a key; beyond it the one that was met the longest
@@ -21,7 +21,7 @@ pub(super) type Met = Vec<(u64, i64)>;
 pub(super) struct Last {
     pub(super) time: Timestamp,
     /// Of the last record that tells a place, with its time.
-    pub(super) place: Option<(Place, Timestamp)>,
+    pub(super) place: Option<(GeoPoint, Timestamp)>,
 }
 
 /// What is remembered of one key.
@@ -56,7 +56,7 @@ pub(super) struct Seen<'a> {
     pub(super) time: Timestamp,
     /// The values of the relation's number columns: `(n_columns)`.
     pub(super) numbers: &'a [f64],
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<GeoPoint>,
     /// Fingerprints of the companions: `(n_companions)`; `None` where the record has none.
     pub(super) companions: &'a [Option<u64>],
 }
@@ -83,7 +83,7 @@ impl Past {
     }
 
     /// The last place, with its time, where that was not after `time` and is not forgotten.
-    pub(super) fn place_before(&self, time: Timestamp, memory: Millis) -> Option<(Place, Timestamp)> {
+    pub(super) fn place_before(&self, time: Timestamp, memory: Millis) -> Option<(GeoPoint, Timestamp)> {
         self.last?.place.filter(|(_, last)| is_known(*last, time, memory))
     }
 

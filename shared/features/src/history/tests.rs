@@ -67,14 +67,14 @@ impl Texts {
     }
 }
 
-fn judged(features: &RecordFeatures, history: &mut History, rows: &[Row]) -> Vec<Vec<f64>> {
+fn featurized(features: &RecordFeatures, history: &mut History, rows: &[Row]) -> Vec<Vec<f64>> {
     let texts = Texts::new();
-    let judge = |row: &Row| {
+    let featurize = |row: &Row| {
         let mut values = Vec::new();
-        history.judge(features, &texts.line(row), row.4, &mut values);
+        history.featurize(features, &texts.line(row), row.4, &mut values);
         values
     };
-    rows.iter().map(judge).collect()
+    rows.iter().map(featurize).collect()
 }
 
 /// Rows in order of time, over some months, often close together.
@@ -126,7 +126,7 @@ fn by_definition(rows: &[Row], index: usize) -> Vec<f64> {
     let last = of_user.last().filter(|last| now - last.4 <= 30 * DAY);
     let last_place = of_user.iter().rev().find_map(|row| Some((row.3?, row.4))).filter(|last| now - last.1 <= 30 * DAY);
     let trip = place.zip(last_place).map(|(here, (there, _))| {
-        let place = |(latitude, longitude)| Place { latitude, longitude };
+        let place = |(latitude, longitude)| GeoPoint { latitude, longitude };
         distance_km(place(there), place(here))
     });
     let elapsed = last_place.map_or(1_000, |last| (now - last.1).max(1_000)) as f64 / 3_600_000.0;
@@ -181,7 +181,7 @@ proptest! {
     #[test]
     fn features_are_what_the_language_says(rows in rows()) {
         let features = &features_of(ALL).unwrap();
-        let found = judged(features, &mut History::new(features, false), &rows);
+        let found = featurized(features, &mut History::new(features, false), &rows);
         let names: Vec<String> = features.features().iter().map(|feature| feature.name.clone()).collect();
         for (index, found) in found.iter().enumerate() {
             let scale = rows.iter().map(|row| row.2).fold(1.0, f64::max);
@@ -194,13 +194,13 @@ proptest! {
         rows in rows(), cuts in proptest::collection::vec(0usize..120, 0..6),
     ) {
         let features = &features_of(ALL).unwrap();
-        let whole = judged(features, &mut History::new(features, false), &rows);
+        let whole = featurized(features, &mut History::new(features, false), &rows);
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(rows.len())).chain([0, rows.len()]).collect();
         cuts.sort_unstable();
         let mut history = History::new(features, true);
         let mut store = std::collections::BTreeMap::new();
         for cut in cuts.windows(2) {
-            let values = judged(features, &mut history, &rows[cut[0]..cut[1]]);
+            let values = featurized(features, &mut history, &rows[cut[0]..cut[1]]);
             prop_assert_eq!(&values[..], &whole[cut[0]..cut[1]]);
             history.take_parts(features, |part| match part.value {
                 Some(value) => { store.insert(part.key, value); }
@@ -236,7 +236,7 @@ fn a_key_needs_so_much_room_and_no_more() {
     let mut history = History::new(features, true);
     let (minute, mut most) = (60_000, 0);
     for index in 0..90 * 24 * 60 {
-        judged(features, &mut history, &[(0, (index % 20) as u8, 1.0, None, index * minute)]);
+        featurized(features, &mut history, &[(0, (index % 20) as u8, 1.0, None, index * minute)]);
         most = most.max(history.pasts[0].get("key 0").unwrap().panes.len());
     }
     // 12 panes of five minutes, 24 hours, 28 of six hours, 30 days, and those that begin or end within another.
@@ -247,10 +247,10 @@ fn a_key_needs_so_much_room_and_no_more() {
 fn who_does_not_come_back_is_forgotten() {
     let features = &features_of(ALL).unwrap();
     let mut history = History::new(features, true);
-    judged(features, &mut history, &[(0, 0, 1.0, None, 0), (1, 1, 1.0, None, 20 * DAY)]);
+    featurized(features, &mut history, &[(0, 0, 1.0, None, 0), (1, 1, 1.0, None, 20 * DAY)]);
     history.take_parts(features, |_| {});
     assert_eq!(history.len(), 4);
-    judged(features, &mut history, &[(2, 2, 1.0, None, 32 * DAY)]);
+    featurized(features, &mut history, &[(2, 2, 1.0, None, 32 * DAY)]);
     assert_eq!(history.len(), 4, "the first user and shop are gone");
     let mut gone = Vec::new();
     history.take_parts(features, |part| gone.extend(part.value.is_none().then_some(part.key)));

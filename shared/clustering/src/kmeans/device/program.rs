@@ -10,20 +10,20 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use cubecl::prelude::{Client, CubeElement};
 
-use super::Running;
+use super::DeviceRun;
 use crate::kmeans::run::Limits;
 use crate::kmeans::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::Evaluation;
 use crate::ops::cube::evaluate::{ClusterPoints, Clustering, EvaluationBatch};
-use crate::ops::cube::models::{Batch, Chunk, Model, Outcome};
+use crate::ops::cube::runs::{DeviceBlock, Outcome, RunBatch, RunStart};
 use crate::ops::cube::shape::TileShape;
 
 /// Rounds between two looks at what became of the runs, where points stay on the device. A frozen run costs next to
 /// nothing there, and a look a wait. Where every pass sends the points, a round for nothing costs more than a look.
 const ROUNDS: usize = 8;
 
-/// The leaf of a point that no run of a wave is about.
+/// The leaf of a point that no run of a shared pass is about.
 const NO_LEAF: i32 = -1;
 
 /// The points of one [`Points`], and the device that passes over them.
@@ -43,17 +43,17 @@ impl<'a> Program<'a> {
     /// Runs the `runs` to their end. `on_run` is called as they stop.
     pub(super) fn finish(
         &self,
-        runs: &mut [Running<'_>],
+        runs: &mut [DeviceRun<'_>],
         limits: Limits,
         on_run: &(dyn Fn() + Sync),
     ) -> Result<(), KMeansError> {
-        for wave in waves(runs, self.points.n_samples()) {
-            let passes = Passes::new(self, wave.leaves)?;
-            let mut left = wave.runs;
+        for shared_pass in shared_passes(runs, self.points.n_samples()) {
+            let passes = Passes::new(self, shared_pass.leaves)?;
+            let mut left = shared_pass.runs;
             while !left.is_empty() {
                 let mut on = Vec::new();
-                for planned in plan(&left, |run| runs[run].centroids.n_samples(), |k| self.round_kernel(k)) {
-                    on.extend(self.advance(&passes, runs, planned, limits, on_run)?);
+                for group in groups_of(&left, |run| runs[run].centroids.n_samples(), |k| self.round_kernel(k)) {
+                    on.extend(self.advance(&passes, runs, group, limits, on_run)?);
                 }
                 left = on;
             }
@@ -64,7 +64,7 @@ impl<'a> Program<'a> {
     /// The kernel of a round with `n_clusters` clusters.
     fn round_kernel(&self, n_clusters: usize) -> Option<Kernel> {
         let (shape, n_rows) = self.shape(n_clusters)?;
-        Some(Kernel { shape, n_rows, room: Batch::most_clusters(&self.client, shape, n_rows) })
+        Some(Kernel { shape, n_rows, room: RunBatch::most_clusters(&self.client, shape, n_rows) })
     }
 
     /// The kernel that evaluates `n_clusters` clusters.
@@ -85,32 +85,32 @@ impl<'a> Program<'a> {
     fn advance(
         &self,
         passes: &Passes<'_>,
-        runs: &mut [Running<'_>],
-        planned: Planned,
+        runs: &mut [DeviceRun<'_>],
+        group: KernelGroup,
         limits: Limits,
         on_run: &(dyn Fn() + Sync),
     ) -> Result<Vec<(usize, i32)>, KMeansError> {
-        let Some(kernel) = planned.kernel else {
-            for (run, _) in planned.runs {
+        let Some(kernel) = group.kernel else {
+            for (run, _) in group.runs {
                 runs[run].finish(self.points, limits)?;
                 on_run();
             }
             return Ok(Vec::new());
         };
-        let model = |&(run, leaf): &(usize, i32)| runs[run].model(leaf);
-        let models: Vec<Model<'_>> = planned.runs.iter().map(model).collect();
-        let batch = Batch::new(&self.client, kernel.shape, kernel.n_rows, &models);
+        let start = |&(run, leaf): &(usize, i32)| runs[run].start(leaf);
+        let starts: Vec<RunStart<'_>> = group.runs.iter().map(start).collect();
+        let batch = RunBatch::new(&self.client, kernel.shape, kernel.n_rows, &starts);
         for _ in 0..if passes.held.is_some() { ROUNDS } else { 1 } {
             let mut is_first = true;
-            passes.each_chunk(|chunk| {
-                batch.pass(chunk, is_first);
+            passes.each_block(|block| {
+                batch.pass(block, is_first);
                 is_first = false;
             })?;
             batch.end_round(limits.max_iter);
         }
         let states = batch.read().unwrap_or_else(lost);
         let mut left = Vec::new();
-        for ((run, leaf), state) in planned.runs.into_iter().zip(states) {
+        for ((run, leaf), state) in group.runs.into_iter().zip(states) {
             let running = &mut runs[run];
             running.centroids = Matrix::from_values(self.points.n_features(), state.centroids);
             running.n_iter = state.n_iter;
@@ -131,22 +131,24 @@ impl<'a> Program<'a> {
 
 impl Program<'_> {
     /// What the clusters of each of `runs` are like; `None` for one that the device has no kernel for.
-    pub(super) fn evaluate(&self, runs: &[Running<'_>]) -> Result<Vec<Option<Evaluation>>, KMeansError> {
+    pub(super) fn evaluate(&self, runs: &[DeviceRun<'_>]) -> Result<Vec<Option<Evaluation>>, KMeansError> {
         let mut evaluations: Vec<Option<Evaluation>> = vec![None; runs.len()];
-        for wave in waves(runs, self.points.n_samples()) {
-            let passes = Passes::new(self, wave.leaves)?;
-            for planned in plan(&wave.runs, |run| runs[run].centroids.n_samples(), |k| self.evaluation_kernel(k)) {
-                let Some(kernel) = planned.kernel else { continue };
+        for shared_pass in shared_passes(runs, self.points.n_samples()) {
+            let passes = Passes::new(self, shared_pass.leaves)?;
+            for group in
+                groups_of(&shared_pass.runs, |run| runs[run].centroids.n_samples(), |k| self.evaluation_kernel(k))
+            {
+                let Some(kernel) = group.kernel else { continue };
                 let clustering =
                     |&(run, leaf): &(usize, i32)| Clustering { centroids: runs[run].centroids.values(), leaf };
-                let batch: Vec<Clustering<'_>> = planned.runs.iter().map(clustering).collect();
+                let batch: Vec<Clustering<'_>> = group.runs.iter().map(clustering).collect();
                 let batch = EvaluationBatch::new(&self.client, kernel.shape, kernel.n_rows, &batch);
                 let mut is_first = true;
-                passes.each_chunk(|chunk| {
-                    batch.pass(chunk, is_first);
+                passes.each_block(|block| {
+                    batch.pass(block, is_first);
                     is_first = false;
                 })?;
-                for ((run, _), clusters) in planned.runs.into_iter().zip(batch.read().unwrap_or_else(lost)) {
+                for ((run, _), clusters) in group.runs.into_iter().zip(batch.read().unwrap_or_else(lost)) {
                     evaluations[run] = Some(evaluation(&clusters));
                 }
             }
@@ -180,8 +182,8 @@ struct Kernel {
     room: usize,
 }
 
-/// Runs that go together.
-struct Planned {
+/// Runs that one kernel serves together.
+struct KernelGroup {
     /// `None` when the device has none for so many clusters.
     kernel: Option<Kernel>,
     /// Indices of the runs, and the leaf of each.
@@ -189,50 +191,50 @@ struct Planned {
     n_clusters: usize,
 }
 
-/// Batches of runs that the same kernel serves, so that what a run gets depends on itself alone.
-fn plan(
+/// Groups of runs that the same kernel serves, so that what a run gets depends on itself alone.
+fn groups_of(
     runs: &[(usize, i32)],
     n_clusters: impl Fn(usize) -> usize,
     kernel: impl Fn(usize) -> Option<Kernel>,
-) -> Vec<Planned> {
-    let mut batches = Vec::<Planned>::new();
+) -> Vec<KernelGroup> {
+    let mut groups = Vec::<KernelGroup>::new();
     for &(run, leaf) in runs {
         let k = n_clusters(run);
         let kernel = kernel(k);
         let room = kernel.map_or(usize::MAX, |kernel| kernel.room);
-        let fits = |batch: &&mut Planned| batch.kernel == kernel && batch.n_clusters + k <= room;
-        if let Some(batch) = batches.iter_mut().find(fits) {
-            batch.runs.push((run, leaf));
-            batch.n_clusters += k;
+        let fits = |group: &&mut KernelGroup| group.kernel == kernel && group.n_clusters + k <= room;
+        if let Some(group) = groups.iter_mut().find(fits) {
+            group.runs.push((run, leaf));
+            group.n_clusters += k;
         } else {
-            batches.push(Planned { kernel, runs: vec![(run, leaf)], n_clusters: k });
+            groups.push(KernelGroup { kernel, runs: vec![(run, leaf)], n_clusters: k });
         }
     }
-    batches
+    groups
 }
 
 /// Runs that can share their passes: no point is a member of two different parts.
-struct Wave {
+struct SharedPass {
     /// The leaf of each point, where runs are about parts of the points.
     leaves: Option<Vec<i32>>,
     /// Indices of the runs, and the leaf of each.
     runs: Vec<(usize, i32)>,
 }
 
-/// Sorts runs into waves: those over all points, and those over parts of them, which do not overlap in a tree.
-fn waves(runs: &[Running<'_>], n_samples: usize) -> Vec<Wave> {
+/// Sorts runs into passes: those over all points, and those over parts of them, which do not overlap in a tree.
+fn shared_passes(runs: &[DeviceRun<'_>], n_samples: usize) -> Vec<SharedPass> {
     let whole: Vec<(usize, i32)> =
         (0..runs.len()).filter(|&run| runs[run].members.is_none()).map(|run| (run, 0)).collect();
-    let mut waves = Vec::new();
+    let mut shared_passes = Vec::new();
     if !whole.is_empty() {
-        waves.push(Wave { leaves: None, runs: whole });
+        shared_passes.push(SharedPass { leaves: None, runs: whole });
     }
     let mut left: Vec<(usize, &Members)> =
         runs.iter().enumerate().filter_map(|(run, part)| Some((run, part.members?))).collect();
     while !left.is_empty() {
         let mut leaves = vec![NO_LEAF; n_samples];
         let mut parts = Vec::<&Members>::new();
-        let mut wave = Vec::new();
+        let mut shared_pass = Vec::new();
         left.retain(|&(run, members)| {
             let known = parts.iter().position(|part| std::ptr::eq(*part, members));
             let leaf = known.unwrap_or(parts.len());
@@ -243,54 +245,54 @@ fn waves(runs: &[Running<'_>], n_samples: usize) -> Vec<Wave> {
                 members.indices().for_each(|index| leaves[index] = leaf as i32);
                 parts.push(members);
             }
-            wave.push((run, leaf as i32));
+            shared_pass.push((run, leaf as i32));
             false
         });
-        waves.push(Wave { leaves: Some(leaves), runs: wave });
+        shared_passes.push(SharedPass { leaves: Some(leaves), runs: shared_pass });
     }
-    waves
+    shared_passes
 }
 
-/// The points of a wave, chunk by chunk.
+/// The points of a shared pass, block by block.
 struct Passes<'a> {
     program: &'a Program<'a>,
     leaves: Option<Vec<i32>>,
     /// Where they stay on the device.
-    held: Option<Vec<Chunk>>,
+    held: Option<Vec<DeviceBlock>>,
 }
 
 impl<'a> Passes<'a> {
     fn new(program: &'a Program<'a>, leaves: Option<Vec<i32>>) -> Result<Self, KMeansError> {
         let passes = Self { program, leaves, held: None };
         let mut first = 0;
-        let chunk = |x: &Tensor<2>| {
+        let block = |x: &Tensor<2>| {
             first += x.dims()[0];
-            passes.chunk(x, first - x.dims()[0])
+            passes.block(x, first - x.dims()[0])
         };
-        let held = program.points.held()?.map(|blocks| blocks.iter().map(chunk).collect());
+        let held = program.points.held()?.map(|blocks| blocks.iter().map(block).collect());
         Ok(Self { held, ..passes })
     }
 
-    fn each_chunk(&self, mut visit: impl FnMut(&Chunk)) -> Result<(), KMeansError> {
+    fn each_block(&self, mut visit: impl FnMut(&DeviceBlock)) -> Result<(), KMeansError> {
         if let Some(held) = &self.held {
             held.iter().for_each(visit);
             return Ok(());
         }
         let mut first = 0;
         self.program.points.each_tensor(None, |_, x| {
-            visit(&self.chunk(x, first));
+            visit(&self.block(x, first));
             first += x.dims()[0];
             Ok(())
         })
     }
 
     /// The rows `x`, which follow `first` others, as the kernels take them.
-    fn chunk(&self, x: &Tensor<2>, first: usize) -> Chunk {
+    fn block(&self, x: &Tensor<2>, first: usize) -> DeviceBlock {
         let n_samples = x.dims()[0];
         let to_device = |leaves: &Vec<i32>| {
             self.program.client.create_from_slice(i32::as_bytes(&leaves[first..first + n_samples])) // (rows)
         };
         let x = into_contiguous(x.clone().try_into_primitive::<CubeBackend>().unwrap_or_else(lost));
-        Chunk { first, x: x.handle, leaves: self.leaves.as_ref().map(to_device), n_samples }
+        DeviceBlock { first, x: x.handle, leaves: self.leaves.as_ref().map(to_device), n_samples }
     }
 }

@@ -98,14 +98,14 @@ fn clusters_are_evaluated_as_by_plain_operations() {
                 .chain(parts.iter().map(Some))
                 .filter(|members| members.is_none_or(|members| members.len() > 0))
         };
-        let running = |centroids: &Matrix, members| Running {
+        let running = |centroids: &Matrix, members| DeviceRun {
             centroids: centroids.clone(),
             n_iter: 0,
             members,
             tolerance: 0.0,
             keep_labels: false,
         };
-        let clusterings: Vec<Running<'_>> =
+        let clusterings: Vec<DeviceRun<'_>> =
             centroids.iter().flat_map(|centroids| members().map(move |members| running(centroids, members))).collect();
         for (run, evaluation) in clusterings.iter().zip(evaluate(&points, &clusterings).unwrap()) {
             let plain = run.evaluate(&points).unwrap();

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::blocks::Blocks;
 use super::lanes::Lanes;
 use super::scan::{self, Packed};
+use super::tiles::Tiles;
 use super::{CHUNK, Rows, multiversion};
 
 /// Chunks whose sums are held at a time before they are merged.
@@ -141,13 +141,13 @@ unsafe fn assign_body<V: Lanes>(
     inertia: &mut f64,
 ) {
     let (d, stride) = (x.n_features, stride(x.n_features));
-    let mut blocks = Blocks::new(x, None, labels.len());
+    let mut tiles = Tiles::new(x, None, labels.len());
     // SAFETY: there is a label for each row, and labels are below the number of clusters, for which there are sums.
     unsafe {
-        while let Some(block) = blocks.next::<V>() {
-            let nearest = scan::nearest::<V, false>(blocks.tile(), centroids, 0.0);
-            for lane in 0..block.len {
-                let (position, label) = (block.start + lane, nearest.labels[lane] as usize);
+        while let Some(tile) = tiles.next::<V>() {
+            let nearest = scan::nearest::<V, false>(tiles.tile(), centroids, 0.0);
+            for lane in 0..tile.len {
+                let (position, label) = (tile.start + lane, nearest.labels[lane] as usize);
                 *labels.get_unchecked_mut(position) = label as i32;
                 *distances.get_unchecked_mut(position) = nearest.best[lane];
                 *counts.get_unchecked_mut(label) += 1.0;
@@ -160,24 +160,24 @@ unsafe fn assign_body<V: Lanes>(
 
 #[inline(always)]
 unsafe fn nearest_body<V: Lanes>(x: Rows<'_>, centroids: &Packed, labels: &mut [i32], distances: &mut [f32]) {
-    let mut blocks = Blocks::new(x, None, labels.len());
+    let mut tiles = Tiles::new(x, None, labels.len());
     unsafe {
-        while let Some(block) = blocks.next::<V>() {
-            let nearest = scan::nearest::<V, false>(blocks.tile(), centroids, 0.0);
-            let range = block.start..block.start + block.len;
-            labels[range.clone()].copy_from_slice(&nearest.labels[..block.len]);
-            distances[range].copy_from_slice(&nearest.best[..block.len]);
+        while let Some(tile) = tiles.next::<V>() {
+            let nearest = scan::nearest::<V, false>(tiles.tile(), centroids, 0.0);
+            let range = tile.start..tile.start + tile.len;
+            labels[range.clone()].copy_from_slice(&nearest.labels[..tile.len]);
+            distances[range].copy_from_slice(&nearest.best[..tile.len]);
         }
     }
 }
 
 #[inline(always)]
 unsafe fn label_body<V: Lanes>(x: Rows<'_>, members: &[u16], centroids: &Packed, labels: &mut [u16]) {
-    let mut blocks = Blocks::new(x, Some(members), labels.len());
+    let mut tiles = Tiles::new(x, Some(members), labels.len());
     unsafe {
-        while let Some(block) = blocks.next::<V>() {
-            let nearest = scan::nearest::<V, false>(blocks.tile(), centroids, 0.0);
-            let labels = labels[block.start..block.start + block.len].iter_mut();
+        while let Some(tile) = tiles.next::<V>() {
+            let nearest = scan::nearest::<V, false>(tiles.tile(), centroids, 0.0);
+            let labels = labels[tile.start..tile.start + tile.len].iter_mut();
             labels.zip(&nearest.labels).for_each(|(label, nearest)| *label = *nearest as u16);
         }
     }

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::Rows;
-use super::lanes::{Block, LANES};
+use super::lanes::{Column, LANES};
 
 /// Registers of rows in a leaf: as many sums go on side by side.
 pub(super) const TILES: usize = 4;
@@ -25,7 +25,7 @@ const MANY_ROWS: usize = 4096;
 pub(super) const NO_ROW: i32 = i32::MAX;
 
 /// The values of one feature in a leaf, or its low and high ends in 16 boxes.
-type Column<const N: usize> = [Block; N];
+type Columns<const N: usize> = [Column; N];
 
 /// Reference rows, and the boxes that they lie in.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub(crate) struct BoxTree {
     n_features: usize,
     n_rows: usize,
     /// `(n_leaves, n_features)`; lanes past the last row are infinite, which is near to nothing.
-    columns: Vec<Column<TILES>>,
+    columns: Vec<Columns<TILES>>,
     /// Index of each row: `(n_leaves, 64)`, rising within a leaf.
     indices: Vec<i32>,
     /// Boxes around leaves, around groups of 16 of these, and so on until one group has all.
@@ -44,7 +44,7 @@ pub(crate) struct BoxTree {
 #[derive(Debug, Clone)]
 struct Level {
     /// Low and high end of each group's boxes: `(n_groups, n_features)`. Boxes past the last one are as far away as can be.
-    ends: Vec<Column<2>>,
+    ends: Vec<Columns<2>>,
     /// The lowest index of a row in each box: `(n_groups, 16)`.
     first_indices: Vec<i32>,
 }
@@ -53,7 +53,7 @@ impl BoxTree {
     /// Of `rows`, which are finite, at least one and fewer than 2³¹.
     pub(crate) fn new(rows: Rows<'_>) -> Self {
         let order = order(rows, LEAF);
-        let mut columns = vec![[Block([f32::INFINITY; LANES]); TILES]; order.len().div_ceil(LEAF) * rows.n_features];
+        let mut columns = vec![[Column([f32::INFINITY; LANES]); TILES]; order.len().div_ceil(LEAF) * rows.n_features];
         columns.par_chunks_mut(rows.n_features).zip(order.par_chunks(LEAF)).for_each(|(columns, members)| {
             for (position, &index) in members.iter().enumerate() {
                 for (column, &value) in columns.iter_mut().zip(rows.row(index as usize)) {
@@ -85,14 +85,14 @@ impl BoxTree {
 
     /// The values of a leaf, feature by feature, and the indices of its rows.
     #[inline(always)]
-    pub(super) fn leaf(&self, leaf: usize) -> (&[Column<TILES>], &[i32]) {
+    pub(super) fn leaf(&self, leaf: usize) -> (&[Columns<TILES>], &[i32]) {
         let columns = &self.columns[leaf * self.n_features..(leaf + 1) * self.n_features];
         (columns, &self.indices[leaf * LEAF..(leaf + 1) * LEAF])
     }
 
     /// The ends of a group's boxes, feature by feature, and the lowest index in each.
     #[inline(always)]
-    pub(super) fn group(&self, level: usize, group: usize) -> (&[Column<2>], &[i32]) {
+    pub(super) fn group(&self, level: usize, group: usize) -> (&[Columns<2>], &[i32]) {
         let level = &self.levels[level];
         let ends = &level.ends[group * self.n_features..(group + 1) * self.n_features];
         (ends, &level.first_indices[group * LANES..(group + 1) * LANES])
@@ -102,7 +102,7 @@ impl BoxTree {
 impl Level {
     fn empty(n_boxes: usize, n_features: usize) -> Self {
         let n_groups = n_boxes.div_ceil(LANES);
-        let nothing = [Block([f32::INFINITY; LANES]), Block([f32::NEG_INFINITY; LANES])];
+        let nothing = [Column([f32::INFINITY; LANES]), Column([f32::NEG_INFINITY; LANES])];
         Self { ends: vec![nothing; n_groups * n_features], first_indices: vec![NO_ROW; n_groups * LANES] }
     }
 

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::blocks::Blocks;
 use super::lanes::{LANES, Lanes};
 use super::scan::{self, Packed, squared_distance};
+use super::tiles::Tiles;
 use super::{CHUNK, Rows, multiversion};
 
 /// Up to so many nodes, the distances to all of them are computed 16 points at a time; beyond, only those on the way.
@@ -41,11 +41,11 @@ unsafe fn descend_body<V: Lanes>(
     distances: &mut [f32],
 ) {
     let mut all = vec![[0f32; LANES]; left.len()];
-    let mut blocks = Blocks::new(x, None, nodes.len());
+    let mut tiles = Tiles::new(x, None, nodes.len());
     unsafe {
-        while let Some(block) = blocks.next::<V>() {
-            scan::distances::<V>(blocks.tile(), centers, &mut all);
-            for (position, lane) in (block.start..).zip(0..block.len) {
+        while let Some(tile) = tiles.next::<V>() {
+            scan::distances::<V>(tiles.tile(), centers, &mut all);
+            for (position, lane) in (tile.start..).zip(0..tile.len) {
                 (nodes[position], distances[position]) = walk(left, right, |node| all[node][lane]);
             }
         }

@@ -3,13 +3,13 @@
 //! Both give the same bits wherever the processor has fused multiply-add, which is everywhere but on x86-64 without
 //! AVX2: the additions and multiplications are the same, in the same order.
 
-/// Lanes of a block.
+/// Lanes: points of a tile.
 pub(super) const LANES: usize = 16;
 
-/// One value of 16 points.
+/// One feature of a tile: a value for each of 16 points.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Block(pub [f32; LANES]);
+pub(super) struct Column(pub [f32; LANES]);
 
 /// The arithmetic of the kernels.
 ///
@@ -24,7 +24,7 @@ pub(super) trait Lanes: Copy {
 
     unsafe fn splat(value: f32) -> Self::Floats;
     unsafe fn splat_int(value: i32) -> Self::Ints;
-    unsafe fn load(block: &Block) -> Self::Floats;
+    unsafe fn load(column: &Column) -> Self::Floats;
     unsafe fn floats(values: Self::Floats) -> [f32; LANES];
     unsafe fn ints(values: Self::Ints) -> [i32; LANES];
     /// `sum + (a - b)²`
@@ -45,7 +45,7 @@ pub(super) trait Lanes: Copy {
     /// Four features from `feature` on of the 16 rows that begin at `offsets` of `values`, feature by feature.
     ///
     /// Each `offset + feature + 4` lies within `values`.
-    unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Block; 4]);
+    unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Column; 4]);
 
     /// Adds the row at `row`, of `n_features`, times `sign`, to the sum at `sum`, which has room for `n_features` rounded
     /// up to a multiple of 8.
@@ -54,14 +54,14 @@ pub(super) trait Lanes: Copy {
     /// Asks for the row of `n_features` at `row`, which is read soon, where the processor can be asked.
     unsafe fn prefetch(row: *const f32, n_features: usize);
 
-    /// Takes `drift[label]` from each point's slack and appends the positions where nothing is left to `spent`.
+    /// Takes `max_shifts[label]` from each point's slack and appends the positions where nothing is left to `expired`.
     ///
-    /// `drift` is 32 values or more, and each label is one of its indices.
-    unsafe fn spend(labels: &[u16], slack: &mut [f32], drift: &[f32], spent: &mut Vec<u16>);
+    /// `max_shifts` is 32 values or more, and each label is one of its indices.
+    unsafe fn shrink_bounds(labels: &[u16], slack: &mut [f32], max_shifts: &[f32], expired: &mut Vec<u16>);
 }
 
-/// What of a slack remains in spite of the rounding of its subtractions.
-pub(super) const KEPT: f32 = 1.0 - 2.0 * f32::EPSILON;
+/// A factor below 1 that covers the rounding of `slack - max_shift`.
+pub(super) const SLACK_SAFETY: f32 = 1.0 - 2.0 * f32::EPSILON;
 
 /// Arrays of 16; `FUSED` when the processor has fused multiply-add.
 #[derive(Clone, Copy)]
@@ -82,8 +82,8 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     }
 
     #[inline(always)]
-    unsafe fn load(block: &Block) -> [f32; LANES] {
-        block.0
+    unsafe fn load(column: &Column) -> [f32; LANES] {
+        column.0
     }
 
     #[inline(always)]
@@ -164,7 +164,7 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     }
 
     #[inline(always)]
-    unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Block; 4]) {
+    unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Column; 4]) {
         for (lane, offset) in offsets.iter().enumerate() {
             let row = &values[offset + feature..offset + feature + 4];
             for (column, value) in columns.iter_mut().zip(row) {
@@ -184,11 +184,11 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     unsafe fn prefetch(_: *const f32, _: usize) {}
 
     #[inline(always)]
-    unsafe fn spend(labels: &[u16], slack: &mut [f32], drift: &[f32], spent: &mut Vec<u16>) {
+    unsafe fn shrink_bounds(labels: &[u16], slack: &mut [f32], max_shifts: &[f32], expired: &mut Vec<u16>) {
         for (position, (label, slack)) in labels.iter().zip(slack).enumerate() {
-            *slack = (*slack - drift[usize::from(*label)]) * KEPT;
+            *slack = (*slack - max_shifts[usize::from(*label)]) * SLACK_SAFETY;
             if *slack <= 0.0 {
-                spent.push(position as u16);
+                expired.push(position as u16);
             }
         }
     }
@@ -201,7 +201,7 @@ pub(super) use avx512::Avx512;
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{Block, KEPT, LANES, Lanes};
+    use super::{Column, LANES, Lanes, SLACK_SAFETY};
 
     /// AVX-512 F, VL, DQ and BW.
     #[derive(Clone, Copy)]
@@ -222,15 +222,15 @@ mod avx512 {
         }
 
         #[inline(always)]
-        unsafe fn load(block: &Block) -> __m512 {
-            unsafe { _mm512_load_ps(block.0.as_ptr()) }
+        unsafe fn load(column: &Column) -> __m512 {
+            unsafe { _mm512_load_ps(column.0.as_ptr()) }
         }
 
         #[inline(always)]
         unsafe fn floats(values: __m512) -> [f32; LANES] {
-            let mut block = Block([0.0; LANES]);
-            unsafe { _mm512_store_ps(block.0.as_mut_ptr(), values) };
-            block.0
+            let mut column = Column([0.0; LANES]);
+            unsafe { _mm512_store_ps(column.0.as_mut_ptr(), values) };
+            column.0
         }
 
         #[inline(always)]
@@ -283,7 +283,7 @@ mod avx512 {
         }
 
         #[inline(always)]
-        unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Block; 4]) {
+        unsafe fn transpose4(values: &[f32], offsets: &[usize; LANES], feature: usize, columns: &mut [Column; 4]) {
             debug_assert!(offsets.iter().all(|offset| offset + feature + 4 <= values.len()));
             unsafe {
                 // Four rows, four apart, side by side: after the transposition within each quarter of the register
@@ -336,38 +336,39 @@ mod avx512 {
         }
 
         #[inline(always)]
-        unsafe fn spend(labels: &[u16], slack: &mut [f32], drift: &[f32], spent: &mut Vec<u16>) {
-            debug_assert!(drift.len() >= 32 && labels.iter().all(|&label| usize::from(label) < drift.len()));
+        unsafe fn shrink_bounds(labels: &[u16], slack: &mut [f32], max_shifts: &[f32], expired: &mut Vec<u16>) {
+            debug_assert!(max_shifts.len() >= 32 && labels.iter().all(|&label| usize::from(label) < max_shifts.len()));
             let whole = labels.len() / LANES * LANES;
-            spent.reserve(labels.len() + LANES);
-            let mut n_spent = spent.len();
+            expired.reserve(labels.len() + LANES);
+            let mut n_expired = expired.len();
             unsafe {
-                let (low, high) = (_mm512_loadu_ps(drift.as_ptr()), _mm512_loadu_ps(drift.as_ptr().add(LANES)));
-                let kept = _mm512_set1_ps(KEPT);
+                let (low, high) =
+                    (_mm512_loadu_ps(max_shifts.as_ptr()), _mm512_loadu_ps(max_shifts.as_ptr().add(LANES)));
+                let safety = _mm512_set1_ps(SLACK_SAFETY);
                 let mut positions = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
                 for start in (0..whole).step_by(LANES) {
                     let label = _mm512_cvtepu16_epi32(_mm256_loadu_si256(labels.as_ptr().add(start).cast()));
                     // Two registers hold the table for up to 32 clusters; a gather costs several times as much.
-                    let lost = if drift.len() == 32 {
+                    let lost = if max_shifts.len() == 32 {
                         _mm512_permutex2var_ps(low, label, high)
                     } else {
-                        _mm512_i32gather_ps::<4>(label, drift.as_ptr())
+                        _mm512_i32gather_ps::<4>(label, max_shifts.as_ptr())
                     };
                     let at = slack.as_mut_ptr().add(start);
-                    let left = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(at), lost), kept);
+                    let left = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(at), lost), safety);
                     _mm512_storeu_ps(at, left);
                     let mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(left, _mm512_setzero_ps());
                     let found = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(mask, positions));
-                    _mm256_storeu_si256(spent.as_mut_ptr().add(n_spent).cast(), found);
-                    n_spent += mask.count_ones() as usize;
+                    _mm256_storeu_si256(expired.as_mut_ptr().add(n_expired).cast(), found);
+                    n_expired += mask.count_ones() as usize;
                     positions = _mm512_add_epi32(positions, _mm512_set1_epi32(LANES as i32));
                 }
-                spent.set_len(n_spent);
+                expired.set_len(n_expired);
             }
             for (position, (label, slack)) in labels.iter().zip(slack).enumerate().skip(whole) {
-                *slack = (*slack - drift[usize::from(*label)]) * KEPT;
+                *slack = (*slack - max_shifts[usize::from(*label)]) * SLACK_SAFETY;
                 if *slack <= 0.0 {
-                    spent.push(position as u16);
+                    expired.push(position as u16);
                 }
             }
         }

@@ -1,11 +1,10 @@
-//! The fused CPU kernels: points are read once, a block of 16 at a time, and no distance matrix is written.
+//! The fused CPU kernels: points are read once, a tile of 16 at a time, and no distance matrix is written.
 //!
 //! Each kernel is compiled for AVX-512, for AVX2 with fused multiply-add, and for the baseline (NEON on aarch64), and
 //! the best that the processor has is taken at run time. Work is cut into chunks of a fixed size whose sums are merged
 //! in order, in float64: one thread or sixteen give the same result.
 
 mod assign;
-mod blocks;
 mod boxes;
 mod descend;
 mod lanes;
@@ -14,13 +13,14 @@ mod neighbors;
 mod scan;
 mod seeding;
 mod spread;
+mod tiles;
 
 use crate::matrix::Matrix;
 
 pub(crate) use assign::{Evaluation, assign, labels, nearest};
 pub(crate) use boxes::BoxTree;
 pub(crate) use descend::descend;
-pub(crate) use lloyd::{LloydChunk, Moved, drift_table, evaluate_labels};
+pub(crate) use lloyd::{LloydChunk, SumDelta, evaluate_labels, shift_table};
 pub(crate) use neighbors::neighbors;
 pub(crate) use scan::{Packed, squared_distance};
 pub(crate) use seeding::{draw_in_chunk, seed_step};

@@ -11,14 +11,14 @@
 use rayon::prelude::*;
 
 use super::boxes::{BoxTree, LEAF, NO_ROW, TILES, order};
-use super::lanes::{Block, LANES, Lanes};
+use super::lanes::{Column, LANES, Lanes};
 use super::{Rows, multiversion};
 
 /// Rows that go through the boxes together, so that a leaf is read from the cache once it is there.
 const BATCH: usize = 32;
 
 /// Rows that are put in order at a time.
-const CHUNK: usize = 1 << 16;
+const ROWS_IN_ORDER: usize = 1 << 16;
 
 /// Features between two looks at whether a leaf's rows are too far away already.
 const FEATURES_A_LOOK: usize = 16;
@@ -34,9 +34,9 @@ pub(crate) fn neighbors(x: Rows<'_>, tree: &BoxTree, k: usize) -> (Vec<f32>, Vec
     if x.len() <= BATCH {
         search_batch(x, tree, k, &mut distances, &mut indices);
     } else {
-        let outputs = distances.chunks_mut(CHUNK * k).zip(indices.chunks_mut(CHUNK * k));
-        for (values, (distances, indices)) in x.values.chunks(CHUNK * x.n_features).zip(outputs) {
-            search_chunk(Rows { values, ..x }, tree, k, distances, indices);
+        let outputs = distances.chunks_mut(ROWS_IN_ORDER * k).zip(indices.chunks_mut(ROWS_IN_ORDER * k));
+        for (values, (distances, indices)) in x.values.chunks(ROWS_IN_ORDER * x.n_features).zip(outputs) {
+            search_in_order(Rows { values, ..x }, tree, k, distances, indices);
         }
     }
     // Beyond float32 all are equally far away.
@@ -45,7 +45,7 @@ pub(crate) fn neighbors(x: Rows<'_>, tree: &BoxTree, k: usize) -> (Vec<f32>, Vec
 }
 
 /// Searches in an order in which neighbours come one after the other, and puts what was found where it belongs.
-fn search_chunk(x: Rows<'_>, tree: &BoxTree, k: usize, distances: &mut [f32], indices: &mut [i32]) {
+fn search_in_order(x: Rows<'_>, tree: &BoxTree, k: usize, distances: &mut [f32], indices: &mut [i32]) {
     let order = order(x, BATCH);
     let search = |members: &[u32]| {
         let values: Vec<f32> = members.iter().flat_map(|&row| x.row(row as usize)).copied().collect();
@@ -80,13 +80,13 @@ struct Visitor {
 }
 
 /// The nearest rows so far: `(n_rows, k)`, in order.
-struct Nearest<'a> {
+struct NearestRows<'a> {
     k: usize,
     distances: &'a mut [f32],
     indices: &'a mut [i32],
 }
 
-impl Nearest<'_> {
+impl NearestRows<'_> {
     /// The last of a row's nearest: its squared distance and its index.
     #[inline(always)]
     fn last(&self, row: usize) -> (f32, i32) {
@@ -120,10 +120,10 @@ multiversion!(fn search_batch(x: Rows<'_>, tree: &BoxTree, k: usize, distances: 
 
 #[inline(always)]
 unsafe fn search_body<V: Lanes>(x: Rows<'_>, tree: &BoxTree, k: usize, distances: &mut [f32], indices: &mut [i32]) {
-    let mut nearest = Nearest { k, distances, indices };
+    let mut nearest = NearestRows { k, distances, indices };
     let mut visitors: Vec<Visitor> = (0..x.len()).map(|row| Visitor { row: row as u16, bound: 0.0 }).collect();
     let mut visits = vec![Visit { height: tree.n_levels(), index: 0, first_index: 0, visitors: 0 }];
-    let mut bounds: Vec<(u16, Block, u16)> = Vec::new();
+    let mut bounds: Vec<(u16, Column, u16)> = Vec::new();
     while let Some(visit) = visits.pop() {
         if visit.height == 0 {
             for &Visitor { row, bound } in &visitors[visit.visitors..] {
@@ -150,7 +150,7 @@ unsafe fn search_body<V: Lanes>(x: Rows<'_>, tree: &BoxTree, k: usize, distances
                     for lane in 0..LANES {
                         closest[lane] = if distances[lane] < closest[lane] { distances[lane] } else { closest[lane] };
                     }
-                    bounds.push((row, Block(distances), near));
+                    bounds.push((row, Column(distances), near));
                 }
             }
         }
@@ -182,7 +182,7 @@ unsafe fn search_body<V: Lanes>(x: Rows<'_>, tree: &BoxTree, k: usize, distances
 /// # Safety
 /// As for [`Lanes`].
 #[inline(always)]
-unsafe fn to_boxes<V: Lanes>(row: &[f32], ends: &[[Block; 2]]) -> V::Floats {
+unsafe fn to_boxes<V: Lanes>(row: &[f32], ends: &[[Column; 2]]) -> V::Floats {
     unsafe {
         let mut sum = V::splat(0.0);
         for (value, [low, high]) in row.iter().zip(ends) {
@@ -198,7 +198,7 @@ unsafe fn to_boxes<V: Lanes>(row: &[f32], ends: &[[Block; 2]]) -> V::Floats {
 /// # Safety
 /// As for [`Lanes`].
 #[inline(always)]
-unsafe fn compare<V: Lanes>(x: &[f32], row: usize, leaf: (&[[Block; TILES]], &[i32]), nearest: &mut Nearest<'_>) {
+unsafe fn compare<V: Lanes>(x: &[f32], row: usize, leaf: (&[[Column; TILES]], &[i32]), nearest: &mut NearestRows<'_>) {
     let (columns, indices) = leaf;
     let (last, _) = nearest.last(row);
     unsafe {

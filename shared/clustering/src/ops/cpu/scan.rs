@@ -1,11 +1,11 @@
 //! The inner loop: 16 points against every centroid.
 //!
-//! A block of 16 rows is transposed, so that one feature of all 16 lies in one register; four centroids are compared
+//! A tile of 16 rows is transposed, so that one feature of all 16 lies in one register; four centroids are compared
 //! with it at a time, which keeps four chains of additions going. Distances are sums of squared differences from the
 //! first feature to the last: the expansion `|x|² - 2xc + |c|²` loses the small distances of large values.
 
 use super::Rows;
-use super::lanes::{Block, LANES, Lanes};
+use super::lanes::{Column, LANES, Lanes};
 
 /// Centroids compared at a time.
 const GROUP: usize = 4;
@@ -37,14 +37,14 @@ impl Packed {
     }
 }
 
-/// Up to 16 points, transposed: `n_features` blocks.
+/// Up to 16 points, transposed: `n_features` columns.
 pub(super) struct Tile {
-    columns: Vec<Block>,
+    columns: Vec<Column>,
 }
 
 impl Tile {
     pub(super) fn new(n_features: usize) -> Self {
-        Self { columns: vec![Block([0.0; LANES]); n_features] }
+        Self { columns: vec![Column([0.0; LANES]); n_features] }
     }
 
     /// Takes the rows that begin at `offsets` of `values`.

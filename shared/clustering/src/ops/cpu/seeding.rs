@@ -1,8 +1,8 @@
 //! A step of k-means++: distances to the closest centroid so far, and what a candidate for the next one would leave of them.
 
-use super::blocks::Blocks;
 use super::lanes::{LANES, Lanes};
 use super::scan::{self, Packed};
+use super::tiles::Tiles;
 use super::{Rows, multiversion};
 
 /// Takes a new centroid, the first of `centers`, into the distances to the closest one of a chunk's points, and weighs
@@ -36,17 +36,17 @@ unsafe fn seed_body<V: Lanes>(
     total: &mut f64,
 ) {
     let mut distances = vec![[0f32; LANES]; potentials.len() + 1];
-    // Sums lane by lane, so that a block costs additions of whole registers.
+    // Sums lane by lane, so that a tile costs additions of whole registers.
     let mut lane_totals = [0f64; LANES];
     let mut lane_potentials = vec![[0f64; LANES]; potentials.len()];
-    let mut blocks = Blocks::new(x, None, closest.len());
+    let mut tiles = Tiles::new(x, None, closest.len());
     unsafe {
-        while let Some(block) = blocks.next::<V>() {
-            scan::distances::<V>(blocks.tile(), centers, &mut distances);
-            let closest = &mut closest[block.start..block.start + block.len];
+        while let Some(tile) = tiles.next::<V>() {
+            scan::distances::<V>(tiles.tile(), centers, &mut distances);
+            let closest = &mut closest[tile.start..tile.start + tile.len];
             // Lanes without a point are 0 away, and add nothing.
             let mut left = [0f32; LANES];
-            left[..block.len].copy_from_slice(closest);
+            left[..tile.len].copy_from_slice(closest);
             for lane in 0..LANES {
                 left[lane] = if distances[0][lane] < left[lane] { distances[0][lane] } else { left[lane] };
                 lane_totals[lane] += f64::from(left[lane]);
@@ -57,7 +57,7 @@ unsafe fn seed_body<V: Lanes>(
                     sums[lane] += f64::from(with);
                 }
             }
-            closest.copy_from_slice(&left[..block.len]);
+            closest.copy_from_slice(&left[..tile.len]);
         }
     }
     *total = lane_totals.iter().sum();

@@ -57,25 +57,25 @@ fn every_instruction_set_gives_the_same_bits() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn slack_is_spent_alike_on_every_instruction_set() {
+fn slack_shrinks_alike_on_every_instruction_set() {
     use super::lanes::Avx512;
     if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")) {
         eprintln!("skipped: this processor has no AVX-512");
         return;
     }
     for n_clusters in [1usize, 7, 32, 33, 200] {
-        let mut drift = scattered(n_clusters, 13, 0.01).iter().map(|x| x.abs()).collect::<Vec<f32>>();
-        drift.resize(drift.len().max(32), 0.0);
+        let mut max_shifts = scattered(n_clusters, 13, 0.01).iter().map(|x| x.abs()).collect::<Vec<f32>>();
+        max_shifts.resize(max_shifts.len().max(32), 0.0);
         let labels: Vec<u16> = (0..1003).map(|i| (i * 5 % n_clusters) as u16).collect();
         let slack = scattered(1003, 61, 1.0);
         let (mut a, mut b) = (slack.clone(), slack);
-        let (mut spent_a, mut spent_b) = (Vec::new(), Vec::new());
+        let (mut expired_a, mut expired_b) = (Vec::new(), Vec::new());
         // SAFETY: the instructions are there.
         unsafe {
-            Avx512::spend(&labels, &mut a, &drift, &mut spent_a);
-            Portable::<true>::spend(&labels, &mut b, &drift, &mut spent_b);
+            Avx512::shrink_bounds(&labels, &mut a, &max_shifts, &mut expired_a);
+            Portable::<true>::shrink_bounds(&labels, &mut b, &max_shifts, &mut expired_b);
         }
-        assert_eq!((a, spent_a), (b, spent_b), "{n_clusters} clusters");
+        assert_eq!((a, expired_a), (b, expired_b), "{n_clusters} clusters");
     }
 }
 
@@ -150,15 +150,15 @@ proptest! {
         let x = rows(&x, d);
         let mut centroids = Matrix::from_values(d, c);
         let packed = |matrix: &Matrix| Packed::new(rows(matrix.values(), d));
-        let (mut chunk, moved) = LloydChunk::start(x, None, &packed(&centroids));
+        let (mut chunk, delta) = LloydChunk::start(x, None, &packed(&centroids));
         let (mut sums, mut counts) = (vec![0.0; centroids.values().len()], vec![0i64; centroids.n_samples()]);
-        moved.apply(&mut sums, &mut counts);
+        delta.apply(&mut sums, &mut counts);
         for step in 0..6 {
             let next = Matrix::from_values(d, walk(centroids.values(), step));
-            let drift = drift_table(rows(centroids.values(), d), rows(next.values(), d));
+            let max_shifts = shift_table(rows(centroids.values(), d), rows(next.values(), d));
             centroids = next;
-            if let Some(moved) = chunk.step(x, None, &packed(&centroids), &drift, &mut Vec::new()) {
-                moved.apply(&mut sums, &mut counts);
+            if let Some(delta) = chunk.step(x, None, &packed(&centroids), &max_shifts, &mut Vec::new()) {
+                delta.apply(&mut sums, &mut counts);
             }
             let full = assign(x, rows(centroids.values(), d));
             let labels: Vec<i32> = chunk.labels().iter().map(|&label| i32::from(label)).collect();

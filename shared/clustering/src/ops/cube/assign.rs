@@ -6,9 +6,9 @@ use cubecl::server::Handle;
 
 use super::compensated::{One, Total, merge_units};
 use super::merge::{Merged, Partial};
-use super::nearest::{Blocks, Search};
+use super::nearest::{Search, SharedCentroids};
 use super::shape::TileShape;
-use super::sums::{Clusters, NO_CLUSTER, Running, place};
+use super::sums::{Clusters, CubeSums, NO_CLUSTER, partial_row};
 use super::{buffer, floats};
 
 /// Cubes walk over tiles; each writes its row of the partial sums, which [`super::merge`] adds up.
@@ -23,26 +23,26 @@ fn assign_kernel<N: Size>(
     inertia: &mut [f32],
     n_samples: usize,
     n_clusters: usize,
-    slots: usize,
-    owners: usize,
-    zero: u32,
+    copies: usize,
+    owners_per_copy: usize,
+    no_fold: u32,
     #[comptime] shape: TileShape,
 ) {
     let row = CUBE_POS_X as usize;
-    let clusters = Clusters { first: 0usize.runtime(), n_clusters, slots, owners };
-    let mut blocks = Blocks::<N>::new(0usize.runtime(), n_clusters, shape);
+    let clusters = Clusters { first: 0usize.runtime(), n_clusters, copies, owners_per_copy };
+    let mut shared_centroids = SharedCentroids::<N>::new(0usize.runtime(), n_clusters, shape);
     let mut tile_labels = Shared::<[u32]>::new_slice(comptime!(shape.tile()));
     let mut search = Search::<N>::new(shape);
-    let place = place(row, n_clusters, 0usize.runtime(), shape);
-    let mut running = Running::<N>::new(clusters, place, true.runtime(), shape);
+    let sums_row = partial_row(row, n_clusters, 0usize.runtime(), shape);
+    let mut cube_sums = CubeSums::<N>::new(clusters, sums_row, true.runtime(), shape);
     let mut cube_inertia = Total::<One>::new();
-    running.start(sums, counts, shape);
-    blocks.start(centroids, shape);
+    cube_sums.start(sums, counts, shape);
+    shared_centroids.start(centroids, shape);
 
     let mut tile = row * comptime!(shape.tile());
     while tile < n_samples {
         search.load(x, tile, n_samples, shape);
-        blocks.search(&mut search, centroids, true, shape);
+        shared_centroids.search(&mut search, centroids, true, shape);
         #[unroll]
         for i in 0..shape.points {
             let at = UNIT_POS as usize + i * shape.units;
@@ -51,19 +51,19 @@ fn assign_kernel<N: Size>(
                 label = search.labels[i];
                 labels[tile + at] = label as i32;
                 squared_distances[tile + at] = search.squared_distances[i];
-                cube_inertia.add(Vector::new(search.squared_distances[i]), zero);
+                cube_inertia.add(Vector::new(search.squared_distances[i]), no_fold);
             }
             tile_labels[at] = label;
         }
         sync_cube();
-        running.add_tile(x, centroids, &tile_labels, tile, sums, counts, zero, shape);
+        cube_sums.add_tile(x, centroids, &tile_labels, tile, sums, counts, no_fold, shape);
         sync_cube();
         tile += CUBE_COUNT_X as usize * comptime!(shape.tile());
     }
-    running.finish(sums, counts, zero, shape);
+    cube_sums.finish(sums, counts, no_fold, shape);
     let mut hi = Shared::<[Vector<f32, One>]>::new_slice(shape.units);
     let mut lo = Shared::<[Vector<f32, One>]>::new_slice(shape.units);
-    merge_units(&mut cube_inertia, &mut hi, &mut lo, zero, shape.units);
+    merge_units(&mut cube_inertia, &mut hi, &mut lo, no_fold, shape.units);
     if UNIT_POS == 0 {
         inertia[2 * row] = cube_inertia.hi.extract(0usize);
         inertia[2 * row + 1] = cube_inertia.lo.extract(0usize);
@@ -89,7 +89,7 @@ pub(super) fn assign(
     centroids: Handle,
     [n_samples, n_features, n_clusters]: [usize; 3],
 ) -> Assigned {
-    let lanes = shape.lanes(n_clusters);
+    let layout = shape.layout(n_clusters);
     let n_rows = shape.rows(n_samples, n_clusters);
     let partial = Partial::new(client, n_rows, n_clusters * n_features, n_clusters);
     let (labels, squared_distances) = (floats(client, n_samples), floats(client, n_samples));
@@ -111,8 +111,8 @@ pub(super) fn assign(
             buffer(&partial.inertia, 2 * n_rows),
             n_samples,
             n_clusters,
-            lanes.slots,
-            lanes.owners,
+            layout.copies,
+            layout.owners_per_copy,
             0,
             shape,
         );
@@ -131,13 +131,13 @@ fn nearest_kernel<N: Size>(
     n_clusters: usize,
     #[comptime] shape: TileShape,
 ) {
-    let mut blocks = Blocks::<N>::new(0usize.runtime(), n_clusters, shape);
+    let mut shared_centroids = SharedCentroids::<N>::new(0usize.runtime(), n_clusters, shape);
     let mut search = Search::<N>::new(shape);
-    blocks.start(centroids, shape);
+    shared_centroids.start(centroids, shape);
     let mut tile = CUBE_POS_X as usize * comptime!(shape.tile());
     while tile < n_samples {
         search.load(x, tile, n_samples, shape);
-        blocks.search(&mut search, centroids, true, shape);
+        shared_centroids.search(&mut search, centroids, true, shape);
         #[unroll]
         for i in 0..shape.points {
             let point = tile + UNIT_POS as usize + i * shape.units;

@@ -18,18 +18,18 @@ impl<N: Size> Total<N> {
         Total::<N> { hi: Vector::new(0.0f32), lo: Vector::new(0.0f32) }
     }
 
-    /// Adds `value` (TwoSum, Knuth 1969; as a running sum: Neumaier 1974). `zero` is 0.
-    pub fn add(&mut self, value: Vector<f32, N>, zero: u32) {
-        let sum = opaque::<N>(self.hi + value, zero);
-        let added = opaque::<N>(sum - self.hi, zero);
+    /// Adds `value` (TwoSum, Knuth 1969; as a running sum: Neumaier 1974). `no_fold` is 0.
+    pub fn add(&mut self, value: Vector<f32, N>, no_fold: u32) {
+        let sum = opaque::<N>(self.hi + value, no_fold);
+        let added = opaque::<N>(sum - self.hi, no_fold);
         let lost = (self.hi - (sum - added)) + (value - added);
         self.hi = sum;
         self.lo += lost;
     }
 
-    /// Adds another total. `zero` is 0.
-    pub fn merge(&mut self, hi: Vector<f32, N>, lo: Vector<f32, N>, zero: u32) {
-        self.add(hi, zero);
+    /// Adds another total. `no_fold` is 0.
+    pub fn merge(&mut self, hi: Vector<f32, N>, lo: Vector<f32, N>, no_fold: u32) {
+        self.add(hi, no_fold);
         self.lo += lo;
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn merge_units(
     total: &mut Total<One>,
     hi: &mut Shared<[Vector<f32, One>]>,
     lo: &mut Shared<[Vector<f32, One>]>,
-    zero: u32,
+    no_fold: u32,
     #[comptime] units: usize,
 ) {
     let unit = UNIT_POS as usize;
@@ -50,7 +50,7 @@ pub(super) fn merge_units(
     let mut half = comptime!(units / 2).runtime();
     while half > 0 {
         if unit < half {
-            total.merge(hi[unit + half], lo[unit + half], zero);
+            total.merge(hi[unit + half], lo[unit + half], no_fold);
             hi[unit] = total.hi;
             lo[unit] = total.lo;
         }
@@ -59,10 +59,11 @@ pub(super) fn merge_units(
     }
 }
 
-/// `value` itself, which the compiler cannot know: `zero` is 0, but only at run time. Shader compilers take the
-/// right to simplify `(a + b) - a` to `b`, which would make every rounding error 0.
+/// `value` itself, which the compiler cannot know: `no_fold` is 0, but only at run time. Shader compilers take the right to
+/// fold `(a + b) - a` into `b`, which would make every rounding error 0. Every kernel that adds up with care has `no_fold`
+/// among its arguments for this.
 #[cube]
-fn opaque<N: Size>(value: Vector<f32, N>, zero: u32) -> Vector<f32, N> {
-    let bits = Vector::<u32, N>::reinterpret(value) ^ Vector::new(zero);
+fn opaque<N: Size>(value: Vector<f32, N>, no_fold: u32) -> Vector<f32, N> {
+    let bits = Vector::<u32, N>::reinterpret(value) ^ Vector::new(no_fold);
     Vector::<f32, N>::reinterpret(bits)
 }

@@ -1,12 +1,12 @@
-//! What the clusters of many models are like, in one pass over the points: how many points each has, their squared
+//! What the clusters of many runs are like, in one pass over the points: how many points each has, their squared
 //! distances' sum, and which point is farthest.
 
 use cubecl::prelude::*;
 use cubecl::server::{Handle, ServerError};
 
 use super::compensated::{One, Total};
-use super::models::{Chunk, FIELDS, FIRST, LEAF, N_CLUSTERS, OWNERS, SLOTS, label_tile};
-use super::nearest::{Blocks, Search};
+use super::nearest::{Search, SharedCentroids};
+use super::runs::{COPIES, DeviceBlock, FIELDS, FIRST, LEAF, N_CLUSTERS, OWNERS_PER_COPY, label_tile};
 use super::shape::TileShape;
 use super::sums::NO_CLUSTER;
 use super::{buffer, floats};
@@ -66,8 +66,8 @@ impl EvaluationBatch {
         let mut table = Vec::with_capacity(clusterings.len() * FIELDS);
         let mut first = 0;
         for (one, &k) in clusterings.iter().zip(&n_clusters) {
-            let lanes = shape.lanes_of_entries(k);
-            table.extend([first, k, lanes.slots, lanes.owners].map(|field| field as u32));
+            let layout = shape.layout_of_entries(k);
+            table.extend([first, k, layout.copies, layout.owners_per_copy].map(|field| field as u32));
             table.extend([one.leaf.cast_unsigned(), 0]);
             first += k;
         }
@@ -86,34 +86,34 @@ impl EvaluationBatch {
         }
     }
 
-    /// Takes in a chunk of the points, the first one or a later one.
-    pub fn pass(&self, chunk: &Chunk, is_first: bool) {
+    /// Takes in a block of the points, the first one or a later one.
+    pub fn pass(&self, block: &DeviceBlock, is_first: bool) {
         let (shape, n_models) = (self.shape, self.n_clusters.len());
-        let (leaves, n_leaves) = match &chunk.leaves {
-            Some(leaves) => (leaves, chunk.n_samples),
+        let (leaves, n_leaves) = match &block.leaves {
+            Some(leaves) => (leaves, block.n_samples),
             None => (&self.no_leaves, 1),
         };
         // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its points are below
-        // `n_samples`, its models and rows are those of the grid, and the table's clusters are those of the models.
+        // `n_samples`, its runs and rows are those of the grid, and the table's clusters are those of the runs.
         unsafe {
             evaluate_kernel::launch_unchecked(
                 &self.client,
                 CubeCount::new_2d(n_models as u32, self.n_rows as u32),
                 shape.cube_dim(),
-                AddressType::from_len(chunk.n_samples * shape.n_features()),
+                AddressType::from_len(block.n_samples * shape.n_features()),
                 shape.vector_size,
-                buffer(&chunk.x, chunk.n_samples * shape.vectors),
+                buffer(&block.x, block.n_samples * shape.vectors),
                 buffer(leaves, n_leaves),
                 buffer(&self.centroids, self.n_total * shape.vectors),
                 buffer(&self.table, n_models * FIELDS),
                 buffer(&self.floats, 3 * self.n_rows * self.n_total),
                 buffer(&self.ints, 2 * self.n_rows * self.n_total),
-                chunk.n_samples,
-                chunk.first as u32,
+                block.n_samples,
+                block.first as u32,
                 self.n_total,
                 u32::from(is_first),
                 0,
-                chunk.leaves.is_some(),
+                block.leaves.is_some(),
                 shape,
             );
         }
@@ -157,9 +157,9 @@ impl EvaluationBatch {
     }
 }
 
-/// Evaluates the clusters of model `CUBE_POS_X` into row `CUBE_POS_Y` of the partial results.
+/// Evaluates the clusters of run `CUBE_POS_X` into row `CUBE_POS_Y` of the partial results.
 ///
-/// As with the sums, a unit owns the clusters `owner, owner + owners, ...` of a slot, and a slot takes every `slots`-th
+/// As with the sums, a unit owns the clusters `owner, owner + owners_per_copy, ...` of a copy, and a copy takes every `copies`-th
 /// point of a tile.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn evaluate_kernel<N: Size>(
@@ -173,28 +173,28 @@ fn evaluate_kernel<N: Size>(
     first_sample: u32,
     n_total: usize,
     is_first: u32,
-    zero: u32,
+    no_fold: u32,
     #[comptime] with_leaves: bool,
     #[comptime] shape: TileShape,
 ) {
-    let model = CUBE_POS_X as usize;
+    let run = CUBE_POS_X as usize;
     let row = CUBE_POS_Y as usize;
-    let first = table[model * FIELDS + FIRST] as usize;
-    let n_clusters = table[model * FIELDS + N_CLUSTERS] as usize;
-    let slots = table[model * FIELDS + SLOTS] as usize;
-    let owners = table[model * FIELDS + OWNERS] as usize;
-    let leaf = table[model * FIELDS + LEAF] as i32;
+    let first = table[run * FIELDS + FIRST] as usize;
+    let n_clusters = table[run * FIELDS + N_CLUSTERS] as usize;
+    let copies = table[run * FIELDS + COPIES] as usize;
+    let owners_per_copy = table[run * FIELDS + OWNERS_PER_COPY] as usize;
+    let leaf = table[run * FIELDS + LEAF] as i32;
 
-    let mut blocks = Blocks::<N>::new(first, n_clusters, shape);
+    let mut shared_centroids = SharedCentroids::<N>::new(first, n_clusters, shape);
     let mut search = Search::<N>::new(shape);
     let mut tile_labels = Shared::<[u32]>::new_slice(comptime!(shape.tile()));
     let mut tile_distances = Shared::<[f32]>::new_slice(comptime!(shape.tile()));
     let mut clusters = Evaluations::new(shape);
-    clusters.clear(slots * n_clusters, shape);
-    blocks.start(centroids, shape);
+    clusters.clear(copies * n_clusters, shape);
+    shared_centroids.start(centroids, shape);
 
-    let slot = UNIT_POS as usize % slots;
-    let owner = UNIT_POS as usize / slots;
+    let copy = UNIT_POS as usize % copies;
+    let owner = UNIT_POS as usize / copies;
     let mut tile = row * comptime!(shape.tile());
     while tile < n_samples {
         label_tile::<N>(
@@ -202,7 +202,7 @@ fn evaluate_kernel<N: Size>(
             leaves,
             centroids,
             &mut search,
-            &mut blocks,
+            &mut shared_centroids,
             &mut tile_labels,
             tile,
             n_samples,
@@ -215,15 +215,15 @@ fn evaluate_kernel<N: Size>(
             tile_distances[UNIT_POS as usize + i * shape.units] = search.squared_distances[i];
         }
         sync_cube();
-        if owner < owners {
-            let mut point = slot;
+        if owner < owners_per_copy {
+            let mut point = copy;
             while point < comptime!(shape.tile()) {
                 let label = tile_labels[point];
-                if label != NO_CLUSTER && label as usize & (owners - 1) == owner {
+                if label != NO_CLUSTER && label as usize & (owners_per_copy - 1) == owner {
                     let index = first_sample + (tile + point) as u32;
-                    clusters.add(slot * n_clusters + label as usize, index, tile_distances[point], zero);
+                    clusters.add(copy * n_clusters + label as usize, index, tile_distances[point], no_fold);
                 }
-                point += slots;
+                point += copies;
             }
         }
         sync_cube();
@@ -233,11 +233,11 @@ fn evaluate_kernel<N: Size>(
     let mut cluster = UNIT_POS as usize;
     while cluster < n_clusters {
         let mut total = Evaluated::new();
-        for slot in 0..slots {
-            clusters.merge_into(&mut total, slot * n_clusters + cluster, zero);
+        for copy in 0..copies {
+            clusters.merge_into(&mut total, copy * n_clusters + cluster, no_fold);
         }
         if is_first == 0u32 {
-            total.merge_row(&*floats, &*ints, row, n_total, first + cluster, zero);
+            total.merge_row(&*floats, &*ints, row, n_total, first + cluster, no_fold);
         }
         total.write(floats, ints, row, n_total, first + cluster);
         cluster += shape.units;
@@ -253,13 +253,13 @@ fn merge_clusters_kernel(
     merged_ints: &mut [u32],
     n_rows: usize,
     n_total: usize,
-    zero: u32,
+    no_fold: u32,
 ) {
     let cluster = CUBE_POS_X as usize * COLUMNS + UNIT_POS_X as usize;
     if cluster < n_total {
         let mut total = Evaluated::new();
         for row in 0..n_rows {
-            total.merge_row(floats, ints, row, n_total, cluster, zero);
+            total.merge_row(floats, ints, row, n_total, cluster, no_fold);
         }
         total.write(merged_floats, merged_ints, 0usize.runtime(), n_total, cluster);
     }
@@ -286,8 +286,16 @@ impl Evaluated {
     }
 
     /// Takes in other points.
-    fn merge(&mut self, hi: Vector<f32, One>, lo: Vector<f32, One>, count: u32, distance: f32, index: u32, zero: u32) {
-        self.inertia.merge(hi, lo, zero);
+    fn merge(
+        &mut self,
+        hi: Vector<f32, One>,
+        lo: Vector<f32, One>,
+        count: u32,
+        distance: f32,
+        index: u32,
+        no_fold: u32,
+    ) {
+        self.inertia.merge(hi, lo, no_fold);
         self.count += count;
         if distance > self.distance || (distance == self.distance && index < self.index) {
             self.distance = distance;
@@ -296,10 +304,10 @@ impl Evaluated {
     }
 
     /// Takes in what row `row` says of a cluster.
-    fn merge_row(&mut self, floats: &[f32], ints: &[u32], row: usize, n_total: usize, cluster: usize, zero: u32) {
+    fn merge_row(&mut self, floats: &[f32], ints: &[u32], row: usize, n_total: usize, cluster: usize, no_fold: u32) {
         let (f, i) = (3 * row * n_total + cluster, 2 * row * n_total + cluster);
         let (hi, lo) = (Vector::new(floats[f]), Vector::new(floats[f + n_total]));
-        self.merge(hi, lo, ints[i], floats[f + 2 * n_total], ints[i + n_total], zero);
+        self.merge(hi, lo, ints[i], floats[f + 2 * n_total], ints[i + n_total], no_fold);
     }
 
     /// Writes it as what row `row` says of a cluster.
@@ -313,7 +321,7 @@ impl Evaluated {
     }
 }
 
-/// A cube's clusters: `(slots, n_clusters)`.
+/// A cube's clusters: `(copies, n_clusters)`.
 #[derive(CubeType)]
 struct Evaluations {
     hi: Shared<[Vector<f32, One>]>,
@@ -348,9 +356,9 @@ impl Evaluations {
     }
 
     /// Adds the next point in order.
-    fn add(&mut self, entry: usize, index: u32, distance: f32, zero: u32) {
+    fn add(&mut self, entry: usize, index: u32, distance: f32, no_fold: u32) {
         let mut total = Total::<One> { hi: self.hi[entry], lo: self.lo[entry] };
-        total.add(Vector::new(distance), zero);
+        total.add(Vector::new(distance), no_fold);
         self.hi[entry] = total.hi;
         self.lo[entry] = total.lo;
         self.counts[entry] += 1u32;
@@ -360,8 +368,8 @@ impl Evaluations {
         }
     }
 
-    fn merge_into(&self, total: &mut Evaluated, entry: usize, zero: u32) {
+    fn merge_into(&self, total: &mut Evaluated, entry: usize, no_fold: u32) {
         let (hi, lo) = (self.hi[entry], self.lo[entry]);
-        total.merge(hi, lo, self.counts[entry], self.distances[entry], self.indices[entry], zero);
+        total.merge(hi, lo, self.counts[entry], self.distances[entry], self.indices[entry], no_fold);
     }
 }

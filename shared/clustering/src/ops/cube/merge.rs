@@ -6,9 +6,9 @@ use cubecl::server::Handle;
 use super::compensated::{One, Total};
 use super::{buffer, floats};
 
-/// Units of a cube of the reduction: columns side by side, and rows in turns.
+/// Units of a cube of the reduction: columns side by side, and rows in groups.
 pub(super) const COLUMNS: usize = 32;
-const TURNS: usize = 4;
+const ROW_GROUPS: usize = 4;
 
 /// Partial sums on the device, one row a cube.
 pub(super) struct Partial {
@@ -67,7 +67,7 @@ pub(super) fn merge_sums(client: &Client, partial: &Handle, merged: &Handle, n_r
         merge_sums_kernel::launch_unchecked(
             client,
             CubeCount::new_1d(n_columns.div_ceil(COLUMNS) as u32),
-            CubeDim::new_2d(COLUMNS as u32, TURNS as u32),
+            CubeDim::new_2d(COLUMNS as u32, ROW_GROUPS as u32),
             buffer(partial, 2 * n_rows * n_columns),
             buffer(merged, 2 * n_columns),
             n_rows,
@@ -94,29 +94,29 @@ pub(super) fn merge_counts(client: &Client, partial: &Handle, merged: &Handle, n
 }
 
 #[cube(launch_unchecked)]
-fn merge_sums_kernel(partial: &[f32], merged: &mut [f32], n_rows: usize, n_columns: usize, zero: u32) {
-    let mut hi = Shared::<[Vector<f32, One>]>::new_slice(comptime!(COLUMNS * TURNS));
-    let mut lo = Shared::<[Vector<f32, One>]>::new_slice(comptime!(COLUMNS * TURNS));
-    let turn = UNIT_POS_Y as usize;
+fn merge_sums_kernel(partial: &[f32], merged: &mut [f32], n_rows: usize, n_columns: usize, no_fold: u32) {
+    let mut hi = Shared::<[Vector<f32, One>]>::new_slice(comptime!(COLUMNS * ROW_GROUPS));
+    let mut lo = Shared::<[Vector<f32, One>]>::new_slice(comptime!(COLUMNS * ROW_GROUPS));
+    let group = UNIT_POS_Y as usize;
     let column = CUBE_POS_X as usize * COLUMNS + UNIT_POS_X as usize;
     let mut total = Total::<One>::new();
     if column < n_columns {
-        let mut row = turn;
+        let mut row = group;
         while row < n_rows {
             let hi = partial[2 * row * n_columns + column];
             let lo = partial[(2 * row + 1) * n_columns + column];
-            total.merge(Vector::new(hi), Vector::new(lo), zero);
-            row += TURNS;
+            total.merge(Vector::new(hi), Vector::new(lo), no_fold);
+            row += ROW_GROUPS;
         }
     }
     hi[UNIT_POS as usize] = total.hi;
     lo[UNIT_POS as usize] = total.lo;
     sync_cube();
-    if turn == 0 && column < n_columns {
+    if group == 0 && column < n_columns {
         #[unroll]
-        for other in 1..TURNS {
+        for other in 1..ROW_GROUPS {
             let at = UNIT_POS_X as usize + other * COLUMNS;
-            total.merge(hi[at], lo[at], zero);
+            total.merge(hi[at], lo[at], no_fold);
         }
         merged[column] = total.hi.extract(0usize);
         merged[n_columns + column] = total.lo.extract(0usize);

@@ -13,9 +13,9 @@ mod compensated;
 mod descend;
 pub(crate) mod evaluate;
 mod merge;
-pub(crate) mod models;
 mod nearest;
 mod neighbors;
+pub(crate) mod runs;
 pub(crate) mod shape;
 mod sums;
 
@@ -64,15 +64,15 @@ impl ClusterOps for CubeBackend {
         let (x, centroids) = (into_contiguous(x), into_contiguous(centroids));
         let ([n_samples, n_features], [n_clusters, _]) = (x.shape().dims(), centroids.shape().dims());
         let shape = shape_for(&x, n_clusters);
-        let (sample_shape, at) = (Shape::new([n_samples]), Place::of(&x));
+        let (sample_shape, factory) = (Shape::new([n_samples]), TensorFactory::of(&x));
         let dims = [n_samples, n_features, n_clusters];
-        let output = assign::assign(&at.client, shape, x.handle, centroids.handle, dims);
+        let output = assign::assign(&factory.client, shape, x.handle, centroids.handle, dims);
         AssignmentTensors {
-            labels: at.tensor(output.labels, sample_shape.clone(), DType::I32),
-            squared_distances: at.tensor(output.squared_distances, sample_shape, DType::F32),
-            sums: at.tensor(output.merged.sums, Shape::new([2, n_clusters, n_features]), DType::F32),
-            counts: at.tensor(output.merged.counts, Shape::new([2, n_clusters]), DType::F32),
-            inertia: at.tensor(output.merged.inertia, Shape::new([2]), DType::F32),
+            labels: factory.tensor(output.labels, sample_shape.clone(), DType::I32),
+            squared_distances: factory.tensor(output.squared_distances, sample_shape, DType::F32),
+            sums: factory.tensor(output.merged.sums, Shape::new([2, n_clusters, n_features]), DType::F32),
+            counts: factory.tensor(output.merged.counts, Shape::new([2, n_clusters]), DType::F32),
+            inertia: factory.tensor(output.merged.inertia, Shape::new([2]), DType::F32),
             centered: true,
         }
     }
@@ -80,11 +80,11 @@ impl ClusterOps for CubeBackend {
     fn cluster_nearest(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
         let (x, centroids) = (into_contiguous(x), into_contiguous(centroids));
         let ([n_samples, n_features], [n_clusters, _]) = (x.shape().dims(), centroids.shape().dims());
-        let (shape, at) = (shape_for(&x, n_clusters), Place::of(&x));
+        let (shape, factory) = (shape_for(&x, n_clusters), TensorFactory::of(&x));
         let dims = [n_samples, n_features, n_clusters];
-        let (labels, distances) = assign::nearest(&at.client, shape, x.handle, centroids.handle, dims);
+        let (labels, distances) = assign::nearest(&factory.client, shape, x.handle, centroids.handle, dims);
         let shape = Shape::new([n_samples]);
-        (at.tensor(labels, shape.clone(), DType::I32), at.tensor(distances, shape, DType::F32))
+        (factory.tensor(labels, shape.clone(), DType::I32), factory.tensor(distances, shape, DType::F32))
     }
 
     fn cluster_descend(
@@ -94,11 +94,11 @@ impl ClusterOps for CubeBackend {
     ) -> (IntTensor<Self>, FloatTensor<Self>) {
         let (x, centers) = (into_contiguous(x), into_contiguous(centers));
         let [n_samples, n_features] = x.shape().dims();
-        let (shape, at) = (shape_for(&x, links.left.len()), Place::of(&x));
+        let (shape, factory) = (shape_for(&x, links.left.len()), TensorFactory::of(&x));
         let (nodes, distances) =
-            descend::descend(&at.client, shape, [x.handle, centers.handle], &links, [n_samples, n_features]);
+            descend::descend(&factory.client, shape, [x.handle, centers.handle], &links, [n_samples, n_features]);
         let shape = Shape::new([n_samples]);
-        (at.tensor(nodes, shape.clone(), DType::I32), at.tensor(distances, shape, DType::F32))
+        (factory.tensor(nodes, shape.clone(), DType::I32), factory.tensor(distances, shape, DType::F32))
     }
 }
 
@@ -110,11 +110,11 @@ impl NeighborOps for CubeBackend {
     ) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (x, reference) = (into_contiguous(x), into_contiguous(reference));
         let ([n_samples, n_features], [n_reference, _]) = (x.shape().dims(), reference.shape().dims());
-        let (shape, at) = (shape_for(&x, 1), Place::of(&x));
+        let (shape, factory) = (shape_for(&x, 1), TensorFactory::of(&x));
         let dims = [n_samples, n_features, n_reference];
-        let (distances, indices) = neighbors::neighbors(&at.client, shape, [x.handle, reference.handle], dims, k);
+        let (distances, indices) = neighbors::neighbors(&factory.client, shape, [x.handle, reference.handle], dims, k);
         let shape = Shape::new([n_samples, k]);
-        (at.tensor(distances, shape.clone(), DType::F32), at.tensor(indices, shape, DType::I32))
+        (factory.tensor(distances, shape.clone(), DType::F32), factory.tensor(indices, shape, DType::I32))
     }
 }
 
@@ -125,13 +125,13 @@ fn shape_for(x: &CubeTensor, n_centers: usize) -> TileShape {
         .expect("operations are only sent to devices that can run them")
 }
 
-/// Where a tensor lies.
-struct Place {
+/// Makes tensors where another one lies.
+struct TensorFactory {
     client: Client,
     device: CubeDevice,
 }
 
-impl Place {
+impl TensorFactory {
     fn of(tensor: &CubeTensor) -> Self {
         Self { client: tensor.client.clone(), device: tensor.device.clone() }
     }

@@ -106,19 +106,19 @@ impl<N: Size> Search<N> {
     }
 }
 
-/// Centroids of one model in shared memory: all of them, or block after block.
+/// Centroids of one run in shared memory: all of them, or block after block.
 #[derive(CubeType)]
-pub(super) struct Blocks<N: Size> {
+pub(super) struct SharedCentroids<N: Size> {
     shared: Shared<[Vector<f32, N>]>,
     first: usize,
     n_clusters: usize,
 }
 
 #[cube]
-impl<N: Size> Blocks<N> {
+impl<N: Size> SharedCentroids<N> {
     /// The `n_clusters` centroids from index `first` on.
     pub fn new(first: usize, n_clusters: usize, #[comptime] shape: TileShape) -> Self {
-        Blocks::<N> { shared: Shared::new_slice(comptime!(shape.block * shape.vectors)), first, n_clusters }
+        SharedCentroids::<N> { shared: Shared::new_slice(comptime!(shape.block * shape.vectors)), first, n_clusters }
     }
 
     /// Loads the centroids if one block holds them. All units must come here.

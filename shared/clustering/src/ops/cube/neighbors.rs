@@ -18,15 +18,15 @@ const NO_ROW: u32 = u32::MAX;
 
 /// A row's nearest so far, in order: `(k)` each.
 #[derive(CubeType)]
-struct Nearest {
+struct NearestRows {
     squared_distances: Array<f32>,
     indices: Array<u32>,
 }
 
 #[cube]
-impl Nearest {
+impl NearestRows {
     fn new(#[comptime] k: usize) -> Self {
-        Nearest { squared_distances: Array::new(k), indices: Array::new(k) }
+        NearestRows { squared_distances: Array::new(k), indices: Array::new(k) }
     }
 
     fn clear(&mut self, #[comptime] k: usize) {
@@ -114,7 +114,7 @@ fn neighbors_kernel<N: Size>(
 ) {
     let mut block = Shared::<[Vector<f32, N>]>::new_slice(comptime!(shape.block * shape.vectors));
     let mut search = Search::<N>::new(shape);
-    let mut nearest = Nearest::new(k);
+    let mut nearest = NearestRows::new(k);
     let mut tile = CUBE_POS_X as usize * comptime!(shape.tile());
     while tile < n_samples {
         search.load(x, tile, n_samples, shape);

@@ -53,13 +53,13 @@ pub(crate) struct TileShape {
     pub spilled: bool,
 }
 
-/// How the units of a cube share out the sums of `n_clusters` clusters.
+/// How the units of a cube share out the table of the sums of `n_clusters` clusters, of which there may be copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lanes {
-    /// Copies of the sums, each for its own points: a power of two.
-    pub slots: usize,
-    /// Units a slot and vector, each for its own clusters: a power of two.
-    pub owners: usize,
+pub(crate) struct SumLayout {
+    /// Copies of the table of sums, each for its own points: a power of two.
+    pub copies: usize,
+    /// Units a copy and vector, each for its own clusters: a power of two.
+    pub owners_per_copy: usize,
 }
 
 impl TileShape {
@@ -112,12 +112,12 @@ impl TileShape {
         self.units * self.points
     }
 
-    /// Clusters that the counts beside the sums have room for, all slots together.
+    /// Clusters that the counts beside the sums have room for, all copies together.
     pub fn hits(&self) -> usize {
         self.sum_vectors / self.vectors
     }
 
-    /// Clusters, all slots together, that shared memory has room to evaluate: five numbers each, in the place of the
+    /// Clusters, all copies together, that shared memory has room to evaluate: five numbers each, in the place of the
     /// sums, beside a distance for each point of a tile.
     pub fn entries(&self) -> usize {
         let floats = self.sum_vectors * self.vector_size + 2 * self.units;
@@ -125,13 +125,13 @@ impl TileShape {
     }
 
     /// How `n_clusters` clusters, at most [`entries`](Self::entries), are shared out to be evaluated.
-    pub fn lanes_of_entries(&self, n_clusters: usize) -> Lanes {
-        let slots = power_of_two_up_to(self.units.min(self.entries() / n_clusters));
-        Lanes { slots, owners: self.units / slots }
+    pub fn layout_of_entries(&self, n_clusters: usize) -> SumLayout {
+        let copies = power_of_two_up_to(self.units.min(self.entries() / n_clusters));
+        SumLayout { copies, owners_per_copy: self.units / copies }
     }
 
     /// Cubes along `n_samples` points, so many that their partial sums of `n_clusters` fit into a buffer. It depends on
-    /// nothing else, so that a model's sums do not depend on what runs beside it.
+    /// nothing else, so that a run's sums do not depend on what runs beside it.
     pub fn rows(&self, n_samples: usize, n_clusters: usize) -> usize {
         let a_row = 2 * size_of::<f32>() * n_clusters * self.n_features();
         let most = (PARTIAL_BYTES / a_row).min(MOST_ROWS);
@@ -144,11 +144,11 @@ impl TileShape {
     }
 
     /// How the sums of `n_clusters` clusters are shared out.
-    pub fn lanes(&self, n_clusters: usize) -> Lanes {
-        let lanes = self.units / self.vectors;
-        let slots = if self.spilled { 1 } else { lanes.min(self.hits() / n_clusters) };
-        let slots = power_of_two_up_to(slots);
-        Lanes { slots, owners: power_of_two_up_to(lanes / slots) }
+    pub fn layout(&self, n_clusters: usize) -> SumLayout {
+        let workers = self.units / self.vectors;
+        let copies = if self.spilled { 1 } else { workers.min(self.hits() / n_clusters) };
+        let copies = power_of_two_up_to(copies);
+        SumLayout { copies, owners_per_copy: power_of_two_up_to(workers / copies) }
     }
 }
 

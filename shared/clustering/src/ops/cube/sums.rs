@@ -12,19 +12,19 @@ use super::shape::{LONGEST_CHAIN, TileShape};
 /// The label of a point that counts for no cluster.
 pub(super) const NO_CLUSTER: u32 = u32::MAX;
 
-/// The clusters that a cube sums, and how its units share them out: see [`super::shape::Lanes`].
+/// The clusters that a cube sums, and how its units share them out: see [`super::shape::SumLayout`].
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Clusters {
     /// Index of the first one's centroid.
     pub first: usize,
     pub n_clusters: usize,
-    pub slots: usize,
-    pub owners: usize,
+    pub copies: usize,
+    pub owners_per_copy: usize,
 }
 
 /// Where a cube's sums go: a row of the partial sums.
 #[derive(CubeType, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct PartialRow {
     /// First vector of the row's rounded sums.
     pub hi: usize,
     /// First vector of what the roundings lost.
@@ -33,23 +33,23 @@ pub(super) struct Place {
     pub counts: usize,
 }
 
-/// The `row`-th place of partial sums that have `n_total` clusters a row.
+/// The `row`-th row of partial sums that have `n_total` clusters a row.
 #[cube]
-pub(super) fn place(row: usize, n_total: usize, first: usize, #[comptime] shape: TileShape) -> Place {
-    Place {
+pub(super) fn partial_row(row: usize, n_total: usize, first: usize, #[comptime] shape: TileShape) -> PartialRow {
+    PartialRow {
         hi: (2 * row * n_total + first) * shape.vectors,
         lo: ((2 * row + 1) * n_total + first) * shape.vectors,
         counts: row * n_total + first,
     }
 }
 
-/// A cube's running sums: `(slots, n_clusters, vectors)`, and how often each was added to.
+/// A cube's running sums: `(copies, n_clusters, vectors)`, and how often each was added to.
 #[derive(CubeType)]
-pub(super) struct Running<N: Size> {
+pub(super) struct CubeSums<N: Size> {
     sums: Shared<[Vector<f32, N>]>,
     hits: Shared<[u32]>,
     clusters: Clusters,
-    place: Place,
+    row: PartialRow,
     /// Points that were added since the last flush, at most.
     pending: usize,
     /// Whether the row holds nothing yet.
@@ -57,14 +57,14 @@ pub(super) struct Running<N: Size> {
 }
 
 #[cube]
-impl<N: Size> Running<N> {
+impl<N: Size> CubeSums<N> {
     /// Sums of nothing. A row that does not `begin` is added to.
-    pub fn new(clusters: Clusters, place: Place, begin: bool, #[comptime] shape: TileShape) -> Self {
-        Running::<N> {
+    pub fn new(clusters: Clusters, row: PartialRow, begin: bool, #[comptime] shape: TileShape) -> Self {
+        CubeSums::<N> {
             sums: Shared::new_slice(comptime!(if shape.spilled { 1 } else { shape.sum_vectors })),
             hits: Shared::new_slice(comptime!(if shape.spilled { 1 } else { shape.hits() })),
             clusters,
-            place,
+            row,
             pending: 0usize.runtime(),
             begin,
         }
@@ -91,17 +91,17 @@ impl<N: Size> Running<N> {
         tile: usize,
         sums: &mut [Vector<f32, N>],
         counts: &mut [u32],
-        zero: u32,
+        no_fold: u32,
         #[comptime] shape: TileShape,
     ) {
         if shape.spilled {
-            self.add_to_row(x, centroids, labels, tile, sums, counts, zero, shape);
+            self.add_to_row(x, centroids, labels, tile, sums, counts, no_fold, shape);
         } else {
-            let longest = self.clusters.slots * LONGEST_CHAIN;
+            let longest = self.clusters.copies * LONGEST_CHAIN;
             let run = select(longest < comptime!(shape.tile()), longest, comptime!(shape.tile()));
             for from in range_stepped(0, comptime!(shape.tile()), run) {
                 if self.pending + run > longest {
-                    self.flush(sums, counts, zero, shape);
+                    self.flush(sums, counts, no_fold, shape);
                 }
                 self.add(x, centroids, labels, tile, from, from + run, shape);
                 self.pending += run;
@@ -110,16 +110,22 @@ impl<N: Size> Running<N> {
     }
 
     /// Writes what is not yet in the row.
-    pub fn finish(&mut self, sums: &mut [Vector<f32, N>], counts: &mut [u32], zero: u32, #[comptime] shape: TileShape) {
+    pub fn finish(
+        &mut self,
+        sums: &mut [Vector<f32, N>],
+        counts: &mut [u32],
+        no_fold: u32,
+        #[comptime] shape: TileShape,
+    ) {
         if !shape.spilled {
-            self.flush(sums, counts, zero, shape);
+            self.flush(sums, counts, no_fold, shape);
         }
     }
 
     /// Adds the points `from..to` of a tile.
     ///
-    /// A unit owns one vector of the clusters `owner, owner + owners, ...` in its slot, and a slot takes every
-    /// `slots`-th point. Neighbouring units read neighbouring vectors of `x`, which the cube has just read.
+    /// A unit owns one vector of the clusters `owner, owner + owners_per_copy, ...` in its copy, and a copy takes every
+    /// `copies`-th point. Neighbouring units read neighbouring vectors of `x`, which the cube has just read.
     fn add(
         &mut self,
         x: &[Vector<f32, N>],
@@ -131,49 +137,49 @@ impl<N: Size> Running<N> {
         #[comptime] shape: TileShape,
     ) {
         let vector = UNIT_POS as usize % shape.vectors;
-        let lane = UNIT_POS as usize / shape.vectors;
-        let slot = lane % self.clusters.slots;
-        let owner = lane / self.clusters.slots;
-        if owner < self.clusters.owners {
-            let mut point = from + slot;
+        let worker = UNIT_POS as usize / shape.vectors;
+        let copy = worker % self.clusters.copies;
+        let owner = worker / self.clusters.copies;
+        if owner < self.clusters.owners_per_copy {
+            let mut point = from + copy;
             while point < to {
                 let label = labels[point];
-                if label != NO_CLUSTER && label as usize & (self.clusters.owners - 1) == owner {
+                if label != NO_CLUSTER && label as usize & (self.clusters.owners_per_copy - 1) == owner {
                     let center = centroids[(self.clusters.first + label as usize) * shape.vectors + vector];
-                    let entry = slot * self.clusters.n_clusters + label as usize;
+                    let entry = copy * self.clusters.n_clusters + label as usize;
                     self.sums[entry * shape.vectors + vector] += x[(tile + point) * shape.vectors + vector] - center;
                     if vector == 0 {
                         self.hits[entry] += 1u32;
                     }
                 }
-                point += self.clusters.slots;
+                point += self.clusters.copies;
             }
         }
     }
 
-    /// Merges the slots, pairwise, and adds them to the row.
-    fn flush(&mut self, sums: &mut [Vector<f32, N>], counts: &mut [u32], zero: u32, #[comptime] shape: TileShape) {
+    /// Merges the copies, pairwise, and adds them to the row.
+    fn flush(&mut self, sums: &mut [Vector<f32, N>], counts: &mut [u32], no_fold: u32, #[comptime] shape: TileShape) {
         sync_cube();
-        self.merge_slots(shape);
+        self.merge_copies(shape);
         let mut at = UNIT_POS as usize;
         while at < self.clusters.n_clusters * shape.vectors {
             let mut total = Total::<N>::new();
             if !self.begin {
-                total.hi = sums[self.place.hi + at];
-                total.lo = sums[self.place.lo + at];
+                total.hi = sums[self.row.hi + at];
+                total.lo = sums[self.row.lo + at];
             }
-            total.add(self.sums[at], zero);
-            sums[self.place.hi + at] = total.hi;
-            sums[self.place.lo + at] = total.lo;
+            total.add(self.sums[at], no_fold);
+            sums[self.row.hi + at] = total.hi;
+            sums[self.row.lo + at] = total.lo;
             at += shape.units;
         }
         let mut at = UNIT_POS as usize;
         while at < self.clusters.n_clusters {
             let mut count = self.hits[at];
             if !self.begin {
-                count += counts[self.place.counts + at];
+                count += counts[self.row.counts + at];
             }
-            counts[self.place.counts + at] = count;
+            counts[self.row.counts + at] = count;
             at += shape.units;
         }
         sync_cube();
@@ -183,8 +189,8 @@ impl<N: Size> Running<N> {
         self.pending = 0usize;
     }
 
-    fn merge_slots(&mut self, #[comptime] shape: TileShape) {
-        let mut half = self.clusters.slots / 2;
+    fn merge_copies(&mut self, #[comptime] shape: TileShape) {
+        let mut half = self.clusters.copies / 2;
         while half > 0 {
             let entries = half * self.clusters.n_clusters;
             let mut at = UNIT_POS as usize;
@@ -205,7 +211,7 @@ impl<N: Size> Running<N> {
     }
 
     fn clear(&mut self, #[comptime] shape: TileShape) {
-        let entries = self.clusters.slots * self.clusters.n_clusters;
+        let entries = self.clusters.copies * self.clusters.n_clusters;
         let mut at = UNIT_POS as usize;
         while at < entries * shape.vectors {
             self.sums[at] = Vector::new(0.0f32);
@@ -218,18 +224,18 @@ impl<N: Size> Running<N> {
         }
     }
 
-    /// Sets the row to zero, each number by the unit that will add to it.
+    /// Sets the row to no_fold, each number by the unit that will add to it.
     fn clear_row(&mut self, sums: &mut [Vector<f32, N>], counts: &mut [u32], #[comptime] shape: TileShape) {
         let vector = UNIT_POS as usize % shape.vectors;
         let mut cluster = UNIT_POS as usize / shape.vectors;
-        if cluster < self.clusters.owners {
+        if cluster < self.clusters.owners_per_copy {
             while cluster < self.clusters.n_clusters {
-                sums[self.place.hi + cluster * shape.vectors + vector] = Vector::new(0.0f32);
-                sums[self.place.lo + cluster * shape.vectors + vector] = Vector::new(0.0f32);
+                sums[self.row.hi + cluster * shape.vectors + vector] = Vector::new(0.0f32);
+                sums[self.row.lo + cluster * shape.vectors + vector] = Vector::new(0.0f32);
                 if vector == 0 {
-                    counts[self.place.counts + cluster] = 0u32;
+                    counts[self.row.counts + cluster] = 0u32;
                 }
-                cluster += self.clusters.owners;
+                cluster += self.clusters.owners_per_copy;
             }
         }
     }
@@ -243,23 +249,23 @@ impl<N: Size> Running<N> {
         tile: usize,
         sums: &mut [Vector<f32, N>],
         counts: &mut [u32],
-        zero: u32,
+        no_fold: u32,
         #[comptime] shape: TileShape,
     ) {
         let vector = UNIT_POS as usize % shape.vectors;
         let owner = UNIT_POS as usize / shape.vectors;
-        if owner < self.clusters.owners {
+        if owner < self.clusters.owners_per_copy {
             for point in 0..comptime!(shape.tile()) {
                 let label = labels[point];
-                if label != NO_CLUSTER && label as usize & (self.clusters.owners - 1) == owner {
+                if label != NO_CLUSTER && label as usize & (self.clusters.owners_per_copy - 1) == owner {
                     let center = centroids[(self.clusters.first + label as usize) * shape.vectors + vector];
                     let at = label as usize * shape.vectors + vector;
-                    let mut total = Total::<N> { hi: sums[self.place.hi + at], lo: sums[self.place.lo + at] };
-                    total.add(x[(tile + point) * shape.vectors + vector] - center, zero);
-                    sums[self.place.hi + at] = total.hi;
-                    sums[self.place.lo + at] = total.lo;
+                    let mut total = Total::<N> { hi: sums[self.row.hi + at], lo: sums[self.row.lo + at] };
+                    total.add(x[(tile + point) * shape.vectors + vector] - center, no_fold);
+                    sums[self.row.hi + at] = total.hi;
+                    sums[self.row.lo + at] = total.lo;
                     if vector == 0 {
-                        counts[self.place.counts + label as usize] += 1u32;
+                        counts[self.row.counts + label as usize] += 1u32;
                     }
                 }
             }

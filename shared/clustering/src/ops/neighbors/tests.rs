@@ -75,7 +75,7 @@ fn the_gpu_finds_the_neighbors_that_the_reference_finds() {
         let found = lists(neighbors(&x.to_tensor(&gpu), &rows.to_tensor(&gpu), k));
         assert!(found == expected, "{n} x {d} of {n_reference}, k = {k}");
         let index = NeighborIndex::new(&rows, k, &gpu);
-        assert!(matches!(index.place, Place::Device(_)));
+        assert!(matches!(index.storage, Storage::Device(_)));
         assert!(index.search(&x) == expected);
     }
 }
@@ -86,7 +86,7 @@ fn more_neighbors_than_a_gpu_keeps_are_searched_on_the_cpu() {
     let (x, rows) = (whole_numbers(20, 3, 1, 101), whole_numbers(90, 3, 2, 101));
     assert!(!has_kernel(&gpu, [20, 3], 90, 65));
     let index = NeighborIndex::new(&rows, 65, &gpu);
-    assert!(matches!(index.place, Place::Cpu(_)));
+    assert!(matches!(index.storage, Storage::Cpu(_)));
     assert_eq!(index.search(&x), plain(&x, &rows, 65));
 }
 

@@ -1,17 +1,17 @@
 //! The points of a chunk, sixteen at a time.
 //!
-//! Kernels loop over blocks themselves, and nothing here or in them takes a closure: what is not inlined into the version
+//! Kernels loop over tiles themselves, and nothing here or in them takes a closure: what is not inlined into the version
 //! of a kernel for an instruction set does without its instructions.
 
 use super::Rows;
 use super::lanes::{LANES, Lanes};
 use super::scan::Tile;
 
-/// Blocks that are asked for ahead of the one that is loaded.
+/// Tiles that are asked for ahead of the one that is loaded.
 const AHEAD: usize = 3;
 
 /// Up to 16 points.
-pub(super) struct Block {
+pub(super) struct TileRows {
     /// Position of the first.
     pub start: usize,
     /// How many there are.
@@ -21,7 +21,7 @@ pub(super) struct Block {
 }
 
 /// Loads the points at one position after the other.
-pub(super) struct Blocks<'a> {
+pub(super) struct Tiles<'a> {
     x: Rows<'a>,
     /// Rows of `x`; without, all of them in order.
     rows: Option<&'a [u16]>,
@@ -30,7 +30,7 @@ pub(super) struct Blocks<'a> {
     tile: Tile,
 }
 
-impl<'a> Blocks<'a> {
+impl<'a> Tiles<'a> {
     /// The `n_points` rows of `x`, or those that `rows` names.
     #[inline(always)]
     pub(super) fn new(x: Rows<'a>, rows: Option<&'a [u16]>, n_points: usize) -> Self {
@@ -51,12 +51,12 @@ impl<'a> Blocks<'a> {
         &self.tile
     }
 
-    /// Loads the next block.
+    /// Loads the next tile.
     ///
     /// # Safety
     /// As for [`Lanes`].
     #[inline(always)]
-    pub(super) unsafe fn next<V: Lanes>(&mut self) -> Option<Block> {
+    pub(super) unsafe fn next<V: Lanes>(&mut self) -> Option<TileRows> {
         if self.next >= self.n_points {
             return None;
         }
@@ -80,7 +80,7 @@ impl<'a> Blocks<'a> {
             }
             self.tile.load::<V>(self.x.values, &offsets);
         }
-        Some(Block { start, len, rows })
+        Some(TileRows { start, len, rows })
     }
 
     #[inline(always)]

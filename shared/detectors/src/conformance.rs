@@ -1,4 +1,4 @@
-//! What the tests of several detectors have in common: rows, and laws that hold for every algorithm.
+//! What every detector has to pass, and the rows for it.
 
 use burn::tensor::Device;
 use clustering::device::{DeviceRequest, choose};

@@ -1,37 +1,37 @@
-//! Lloyd's algorithm for many models over the same points: one pass over the points serves them all.
+//! Lloyd's algorithm for many runs over the same points: one pass over the points serves them all.
 //!
-//! A round is three launches: [`assign_models_kernel`] sums the points of every running model's clusters, the reduction
-//! of [`super::merge`] adds the cubes' sums up, and [`move_kernel`] moves the centroids and says which models are done.
-//! Cubes of the same points run side by side, so that all but one of them find the points in the cache. What is computed
-//! for a model does not depend on the others.
+//! A round is a launch of [`assign_runs_kernel`] for each block of points, which sums the points of every run that goes on,
+//! the two launches of the reduction in [`super::merge`], which adds the cubes' sums up, and one of [`move_kernel`], which
+//! moves the centroids and says which runs are done. Cubes of the same points run side by side, so that all but one of them find the points in the cache. What is computed
+//! for a run does not depend on the others.
 
 use cubecl::prelude::*;
 use cubecl::server::{Handle, ServerError};
 
 use super::compensated::{One, Total, merge_units};
 use super::merge::{COLUMNS, merge_counts, merge_sums};
-use super::nearest::{Blocks, Search};
+use super::nearest::{Search, SharedCentroids};
 use super::shape::TileShape;
-use super::sums::{Clusters, NO_CLUSTER, Running, place};
+use super::sums::{Clusters, CubeSums, NO_CLUSTER, partial_row};
 use super::{buffer, floats};
 
-/// Fields of a model in the table of a batch.
+/// Fields of a run in the table of a batch.
 pub(super) const FIELDS: usize = 6;
 pub(super) const FIRST: usize = 0;
 pub(super) const N_CLUSTERS: usize = 1;
-pub(super) const SLOTS: usize = 2;
-pub(super) const OWNERS: usize = 3;
+pub(super) const COPIES: usize = 2;
+pub(super) const OWNERS_PER_COPY: usize = 3;
 pub(super) const LEAF: usize = 4;
 const TOLERANCE: usize = 5;
 
-/// What a model's state says.
+/// What a run's state says.
 const RUNNING: u32 = 0;
 const DONE: u32 = 1;
 const HAS_EMPTY_CLUSTER: u32 = 2;
 
-/// A model as it is when a batch begins.
+/// A run as it is when a batch begins.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Model<'a> {
+pub(crate) struct RunStart<'a> {
     /// `(n_clusters, n_features)`, row-major.
     pub centroids: &'a [f32],
     /// Rounds so far.
@@ -42,19 +42,19 @@ pub(crate) struct Model<'a> {
     pub tolerance: f32,
 }
 
-/// Points on the device: a chunk of them.
+/// Points on the device: a block of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Chunk {
+pub(crate) struct DeviceBlock {
     /// Index of its first point.
     pub first: usize,
     /// `(n_samples, n_features)`, contiguous float32.
     pub x: Handle,
-    /// The leaf each point is in, int32; `None` where every model sees every point.
+    /// The leaf each point is in, int32; `None` where every run sees every point.
     pub leaves: Option<Handle>,
     pub n_samples: usize,
 }
 
-/// How a model came out of a batch.
+/// How a run came out of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It may go on.
@@ -65,9 +65,9 @@ pub(crate) enum Outcome {
     HasEmptyCluster,
 }
 
-/// A model after some rounds.
+/// A run after some rounds.
 #[derive(Debug, Clone)]
-pub(crate) struct ModelState {
+pub(crate) struct RunState {
     /// `(n_clusters, n_features)`, row-major.
     pub centroids: Vec<f32>,
     /// Rounds so far.
@@ -75,8 +75,8 @@ pub(crate) struct ModelState {
     pub outcome: Outcome,
 }
 
-/// Models that run together.
-pub(crate) struct Batch {
+/// Runs that share their passes.
+pub(crate) struct RunBatch {
     client: Client,
     shape: TileShape,
     n_clusters: Vec<usize>,
@@ -95,8 +95,8 @@ pub(crate) struct Batch {
 /// Bytes of partial sums a batch may take, where the device allows a buffer that large.
 const BATCH_BYTES: u64 = 256 << 20;
 
-impl Batch {
-    /// Clusters of all models together that a batch of `n_rows` cubes along the points has room for.
+impl RunBatch {
+    /// Clusters of all runs together that a batch of `n_rows` cubes along the points has room for.
     pub fn most_clusters(client: &Client, shape: TileShape, n_rows: usize) -> usize {
         let properties = client.properties();
         let bytes = properties.memory.max_page_size.min(BATCH_BYTES) as usize;
@@ -105,20 +105,20 @@ impl Batch {
         by_memory.min(most_cubes * COLUMNS / shape.n_features()).min(most_cubes)
     }
 
-    /// Puts models on the device, for `n_rows` cubes along the points.
-    pub fn new(client: &Client, shape: TileShape, n_rows: usize, models: &[Model<'_>]) -> Self {
+    /// Puts runs on the device, for `n_rows` cubes along the points.
+    pub fn new(client: &Client, shape: TileShape, n_rows: usize, runs: &[RunStart<'_>]) -> Self {
         let n_features = shape.n_features();
-        let n_clusters: Vec<usize> = models.iter().map(|model| model.centroids.len() / n_features).collect();
-        let mut table = Vec::with_capacity(models.len() * FIELDS);
+        let n_clusters: Vec<usize> = runs.iter().map(|run| run.centroids.len() / n_features).collect();
+        let mut table = Vec::with_capacity(runs.len() * FIELDS);
         let mut first = 0;
-        for (model, &k) in models.iter().zip(&n_clusters) {
-            let lanes = shape.lanes(k);
-            table.extend([first, k, lanes.slots, lanes.owners].map(|field| field as u32));
-            table.extend([model.leaf.cast_unsigned(), model.tolerance.to_bits()]);
+        for (run, &k) in runs.iter().zip(&n_clusters) {
+            let layout = shape.layout(k);
+            table.extend([first, k, layout.copies, layout.owners_per_copy].map(|field| field as u32));
+            table.extend([run.leaf.cast_unsigned(), run.tolerance.to_bits()]);
             first += k;
         }
-        let state: Vec<u32> = models.iter().flat_map(|model| [RUNNING, model.n_iter as u32]).collect();
-        let centroids: Vec<f32> = models.iter().flat_map(|model| model.centroids).copied().collect();
+        let state: Vec<u32> = runs.iter().flat_map(|run| [RUNNING, run.n_iter as u32]).collect();
+        let centroids: Vec<f32> = runs.iter().flat_map(|run| run.centroids).copied().collect();
         Self {
             client: client.clone(),
             shape,
@@ -136,40 +136,40 @@ impl Batch {
         }
     }
 
-    /// Sums a chunk of the points, in a round's first pass or a later one, for every model that is not done.
-    pub fn pass(&self, chunk: &Chunk, is_first: bool) {
-        let (shape, n_models) = (self.shape, self.n_clusters.len());
-        let (leaves, n_leaves) = match &chunk.leaves {
-            Some(leaves) => (leaves, chunk.n_samples),
+    /// Sums a block of the points, in a round's first pass or a later one, for every run that is not done.
+    pub fn pass(&self, block: &DeviceBlock, is_first: bool) {
+        let (shape, n_runs) = (self.shape, self.n_clusters.len());
+        let (leaves, n_leaves) = match &block.leaves {
+            Some(leaves) => (leaves, block.n_samples),
             None => (&self.no_leaves, 1),
         };
         // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its points are below
-        // `n_samples`, its models and rows are those of the grid, and the table's clusters are those of the models.
+        // `n_samples`, its runs and rows are those of the grid, and the table's clusters are those of the runs.
         unsafe {
-            assign_models_kernel::launch_unchecked(
+            assign_runs_kernel::launch_unchecked(
                 &self.client,
-                CubeCount::new_2d(n_models as u32, self.n_rows as u32),
+                CubeCount::new_2d(n_runs as u32, self.n_rows as u32),
                 shape.cube_dim(),
-                AddressType::from_len(chunk.n_samples * shape.n_features()),
+                AddressType::from_len(block.n_samples * shape.n_features()),
                 shape.vector_size,
-                buffer(&chunk.x, chunk.n_samples * shape.vectors),
+                buffer(&block.x, block.n_samples * shape.vectors),
                 buffer(leaves, n_leaves),
                 buffer(&self.centroids, self.n_total * shape.vectors),
-                buffer(&self.table, n_models * FIELDS),
-                buffer(&self.state, 2 * n_models),
+                buffer(&self.table, n_runs * FIELDS),
+                buffer(&self.state, 2 * n_runs),
                 buffer(&self.partial_sums, 2 * self.n_rows * self.n_total * shape.vectors),
                 buffer(&self.partial_counts, self.n_rows * self.n_total),
-                chunk.n_samples,
+                block.n_samples,
                 self.n_total,
                 u32::from(is_first),
                 0,
-                chunk.leaves.is_some(),
+                block.leaves.is_some(),
                 shape,
             );
         }
     }
 
-    /// Ends a round, after the passes over all chunks: moves the centroids. A model is done after `max_iter` rounds.
+    /// Ends a round, after the passes over all blocks: moves the centroids. A run is done after `max_iter` rounds.
     pub fn end_round(&self, max_iter: usize) {
         let n_sums = self.n_total * self.shape.n_features();
         merge_sums(&self.client, &self.partial_sums, &self.sums, self.n_rows, n_sums);
@@ -177,11 +177,11 @@ impl Batch {
         self.move_centroids(max_iter);
     }
 
-    /// The models as they are now. Waits for the device.
+    /// The runs as they are now. Waits for the device.
     ///
     /// # Errors
     /// What the device says when it has failed.
-    pub fn read(&self) -> Result<Vec<ModelState>, ServerError> {
+    pub fn read(&self) -> Result<Vec<RunState>, ServerError> {
         let read = self.client.read(vec![self.centroids.clone(), self.state.clone()])?;
         let (mut centroids, state) = (f32::from_bytes(&read[0]), u32::from_bytes(&read[1]));
         let mut states = Vec::with_capacity(self.n_clusters.len());
@@ -192,26 +192,26 @@ impl Batch {
                 DONE => Outcome::Done,
                 _ => Outcome::HasEmptyCluster,
             };
-            states.push(ModelState { centroids: mine.to_vec(), n_iter: state[1] as usize, outcome });
+            states.push(RunState { centroids: mine.to_vec(), n_iter: state[1] as usize, outcome });
             centroids = others;
         }
         Ok(states)
     }
 
     fn move_centroids(&self, max_iter: usize) {
-        let (n_models, n_features) = (self.n_clusters.len(), self.shape.n_features());
-        // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its models are those of the
-        // grid, and the table's clusters are those of the models.
+        let (n_runs, n_features) = (self.n_clusters.len(), self.shape.n_features());
+        // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its runs are those of the
+        // grid, and the table's clusters are those of the runs.
         unsafe {
             move_kernel::launch_unchecked(
                 &self.client,
-                CubeCount::new_1d(n_models as u32),
+                CubeCount::new_1d(n_runs as u32),
                 self.shape.cube_dim(),
                 buffer(&self.sums, 2 * self.n_total * n_features),
                 buffer(&self.counts, 2 * self.n_total),
-                buffer(&self.table, n_models * FIELDS),
+                buffer(&self.table, n_runs * FIELDS),
                 buffer(&self.centroids, self.n_total * n_features),
-                buffer(&self.state, 2 * n_models),
+                buffer(&self.state, 2 * n_runs),
                 self.n_total,
                 n_features,
                 u32::try_from(max_iter).unwrap_or(u32::MAX),
@@ -222,9 +222,9 @@ impl Batch {
     }
 }
 
-/// Sums the points of the clusters of model `CUBE_POS_X` into row `CUBE_POS_Y` of its partial sums.
+/// Sums the points of the clusters of run `CUBE_POS_X` into row `CUBE_POS_Y` of its partial sums.
 #[cube(launch_unchecked, address_type = "dynamic")]
-fn assign_models_kernel<N: Size>(
+fn assign_runs_kernel<N: Size>(
     x: &[Vector<f32, N>],
     leaves: &[i32],
     centroids: &[Vector<f32, N>],
@@ -235,29 +235,29 @@ fn assign_models_kernel<N: Size>(
     n_samples: usize,
     n_total: usize,
     begin: u32,
-    zero: u32,
+    no_fold: u32,
     #[comptime] with_leaves: bool,
     #[comptime] shape: TileShape,
 ) {
-    let model = CUBE_POS_X as usize;
-    if state[2 * model] != RUNNING {
+    let run = CUBE_POS_X as usize;
+    if state[2 * run] != RUNNING {
         terminate!();
     }
     let row = CUBE_POS_Y as usize;
     let clusters = Clusters {
-        first: table[model * FIELDS + FIRST] as usize,
-        n_clusters: table[model * FIELDS + N_CLUSTERS] as usize,
-        slots: table[model * FIELDS + SLOTS] as usize,
-        owners: table[model * FIELDS + OWNERS] as usize,
+        first: table[run * FIELDS + FIRST] as usize,
+        n_clusters: table[run * FIELDS + N_CLUSTERS] as usize,
+        copies: table[run * FIELDS + COPIES] as usize,
+        owners_per_copy: table[run * FIELDS + OWNERS_PER_COPY] as usize,
     };
-    let leaf = table[model * FIELDS + LEAF] as i32;
-    let mut blocks = Blocks::<N>::new(clusters.first, clusters.n_clusters, shape);
+    let leaf = table[run * FIELDS + LEAF] as i32;
+    let mut shared_centroids = SharedCentroids::<N>::new(clusters.first, clusters.n_clusters, shape);
     let mut tile_labels = Shared::<[u32]>::new_slice(comptime!(shape.tile()));
     let mut search = Search::<N>::new(shape);
-    let place = place(row, n_total, clusters.first, shape);
-    let mut running = Running::<N>::new(clusters, place, begin == 1u32, shape);
-    running.start(sums, counts, shape);
-    blocks.start(centroids, shape);
+    let sums_row = partial_row(row, n_total, clusters.first, shape);
+    let mut cube_sums = CubeSums::<N>::new(clusters, sums_row, begin == 1u32, shape);
+    cube_sums.start(sums, counts, shape);
+    shared_centroids.start(centroids, shape);
 
     let mut tile = row * comptime!(shape.tile());
     while tile < n_samples {
@@ -266,7 +266,7 @@ fn assign_models_kernel<N: Size>(
             leaves,
             centroids,
             &mut search,
-            &mut blocks,
+            &mut shared_centroids,
             &mut tile_labels,
             tile,
             n_samples,
@@ -275,21 +275,21 @@ fn assign_models_kernel<N: Size>(
             shape,
         );
         sync_cube();
-        running.add_tile(x, centroids, &tile_labels, tile, sums, counts, zero, shape);
+        cube_sums.add_tile(x, centroids, &tile_labels, tile, sums, counts, no_fold, shape);
         sync_cube();
         tile += CUBE_COUNT_Y as usize * comptime!(shape.tile());
     }
-    running.finish(sums, counts, zero, shape);
+    cube_sums.finish(sums, counts, no_fold, shape);
 }
 
-/// Labels the points of a tile that are the model's, and leaves the others without a cluster. All units must come here.
+/// Labels the points of a tile that are the run's, and leaves the others without a cluster. All units must come here.
 #[cube]
 pub(super) fn label_tile<N: Size>(
     x: &[Vector<f32, N>],
     leaves: &[i32],
     centroids: &[Vector<f32, N>],
     search: &mut Search<N>,
-    blocks: &mut Blocks<N>,
+    shared_centroids: &mut SharedCentroids<N>,
     tile_labels: &mut Shared<[u32]>,
     tile: usize,
     n_samples: usize,
@@ -297,7 +297,7 @@ pub(super) fn label_tile<N: Size>(
     #[comptime] with_leaves: bool,
     #[comptime] shape: TileShape,
 ) {
-    // Whether any of the unit's points is the model's: the others need not be read.
+    // Whether any of the unit's points is the run's: the others need not be read.
     let mut wanted = false;
     #[unroll]
     for i in 0..shape.points {
@@ -319,7 +319,7 @@ pub(super) fn label_tile<N: Size>(
     if wanted {
         search.load(x, tile, n_samples, shape);
     }
-    blocks.search(search, centroids, wanted, shape);
+    shared_centroids.search(search, centroids, wanted, shape);
     #[unroll]
     for i in 0..shape.points {
         let at = UNIT_POS as usize + i * shape.units;
@@ -329,7 +329,7 @@ pub(super) fn label_tile<N: Size>(
     }
 }
 
-/// Moves the centroids of model `CUBE_POS_X` to their points' means, unless a cluster has none.
+/// Moves the centroids of run `CUBE_POS_X` to their points' means, unless a cluster has none.
 #[cube(launch_unchecked)]
 fn move_kernel(
     sums: &[f32],
@@ -340,17 +340,17 @@ fn move_kernel(
     n_total: usize,
     n_features: usize,
     max_iter: u32,
-    zero: u32,
+    no_fold: u32,
     #[comptime] units: usize,
 ) {
     let mut hi = Shared::<[Vector<f32, One>]>::new_slice(units);
     let mut lo = Shared::<[Vector<f32, One>]>::new_slice(units);
-    let model = CUBE_POS_X as usize;
-    let first = table[model * FIELDS + FIRST] as usize;
-    let n_clusters = table[model * FIELDS + N_CLUSTERS] as usize;
-    let tolerance = f32::reinterpret(table[model * FIELDS + TOLERANCE]);
-    let runs = state[2 * model] == RUNNING;
-    let n_iter = state[2 * model + 1] + 1;
+    let run = CUBE_POS_X as usize;
+    let first = table[run * FIELDS + FIRST] as usize;
+    let n_clusters = table[run * FIELDS + N_CLUSTERS] as usize;
+    let tolerance = f32::reinterpret(table[run * FIELDS + TOLERANCE]);
+    let runs = state[2 * run] == RUNNING;
+    let n_iter = state[2 * run + 1] + 1;
 
     // Every unit must know, so it counts for itself.
     let mut empty = 0u32;
@@ -368,18 +368,18 @@ fn move_kernel(
             let old = centroids[at];
             let new = old + (sums[at] + sums[n_total * n_features + at]) / count;
             centroids[at] = new;
-            shift.add(Vector::new((new - old) * (new - old)), zero);
+            shift.add(Vector::new((new - old) * (new - old)), no_fold);
             at += units;
         }
     }
-    merge_units(&mut shift, &mut hi, &mut lo, zero, units);
+    merge_units(&mut shift, &mut hi, &mut lo, no_fold, units);
     if UNIT_POS == 0 && runs {
         if moves {
             let ends = shift.hi.extract(0usize) <= tolerance || n_iter >= max_iter;
-            state[2 * model] = select(ends, DONE, RUNNING);
-            state[2 * model + 1] = n_iter;
+            state[2 * run] = select(ends, DONE, RUNNING);
+            state[2 * run + 1] = n_iter;
         } else {
-            state[2 * model] = HAS_EMPTY_CLUSTER.runtime();
+            state[2 * run] = HAS_EMPTY_CLUSTER.runtime();
         }
     }
 }

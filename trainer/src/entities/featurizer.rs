@@ -1,4 +1,4 @@
-//! Records that are scored one by one: put into the order of their time, and judged by what came before.
+//! Records that are scored one by one: put into the order of their time, and seen in the light of what came before.
 //!
 //! The features are those of the scorer, by the same code ([`shared::history`]); a test holds them to Polars' own windows
 //! on real data.
@@ -15,29 +15,29 @@ use super::keys::KeyTable;
 use super::{Entities, EntityError, Labels, LeftOut, count, none_left};
 use crate::load::ChunkError;
 
-/// Judges the records of a history.
+/// Makes features of the records of a history.
 ///
-/// Files are nearly always in the order of time, and then records are judged as they come, and what is held is their
+/// Files are nearly always in the order of time, and then features are made as records come, and what is held is their
 /// features. Where they are not, all records have to be there first: who finds that out begins anew, with
-/// [`Judging::holding`].
+/// [`RecordFeaturizer::holding`].
 #[derive(Debug)]
-pub struct Judging<'a> {
+pub struct RecordFeaturizer<'a> {
     pipeline: &'a Pipeline,
     features: &'a RecordFeatures,
-    judged: Judged,
+    featurized: Featurized,
     /// The records so far, where they wait for the last.
     held: Option<DataFrame>,
     holds: bool,
 }
 
-/// A record is older than those that were judged already.
+/// A record is older than those whose features were made already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the records are not in the order of their time")]
 pub struct OutOfOrder;
 
 /// What records came to.
 #[derive(Debug)]
-struct Judged {
+struct Featurized {
     history: History,
     last_time: i64,
     keys: KeyTable,
@@ -47,10 +47,10 @@ struct Judged {
     n_records: usize,
 }
 
-impl<'a> Judging<'a> {
+impl<'a> RecordFeaturizer<'a> {
     /// No record yet; they have to come in the order of time, but for those of one chunk.
     pub fn new(pipeline: &'a Pipeline, features: &'a RecordFeatures) -> Self {
-        Self { pipeline, features, judged: Judged::new(pipeline, features), held: None, holds: false }
+        Self { pipeline, features, featurized: Featurized::new(pipeline, features), held: None, holds: false }
     }
 
     /// No record yet; they may come in any order.
@@ -60,20 +60,20 @@ impl<'a> Judging<'a> {
 
     /// How many records there are so far.
     pub fn n_entities(&self) -> usize {
-        self.judged.n_records + self.held.as_ref().map_or(0, DataFrame::height)
+        self.featurized.n_records + self.held.as_ref().map_or(0, DataFrame::height)
     }
 
     /// Bytes that are held of them.
     pub fn memory(&self) -> u64 {
         let held = self.held.as_ref().map_or(0, DataFrame::estimated_size);
-        let Judged { history, keys, matrix, .. } = &self.judged;
+        let Featurized { history, keys, matrix, .. } = &self.featurized;
         (held + history.bytes() + keys.memory() + size_of_val(matrix.values())) as u64
     }
 
     /// Bytes of their keys' texts.
     pub fn key_bytes(&self) -> usize {
         let held = self.held.as_ref().and_then(|held| held.column(self.key_name()).ok()?.str().ok());
-        self.judged.keys.keys.text_bytes() + held.map_or(0, |keys| keys.iter().flatten().map(str::len).sum())
+        self.featurized.keys.keys.text_bytes() + held.map_or(0, |keys| keys.iter().flatten().map(str::len).sum())
     }
 
     /// Adds records; their columns are called as in the pipeline.
@@ -82,7 +82,7 @@ impl<'a> Judging<'a> {
     /// [`ChunkError`] when one is older than those of earlier chunks and they are not held, or when Polars refuses them.
     pub fn add(&mut self, records: DataFrame) -> Result<(), ChunkError> {
         match &mut self.held {
-            _ if !self.holds => self.judged.take(self.pipeline, self.features, records)?,
+            _ if !self.holds => self.featurized.take(self.pipeline, self.features, records)?,
             Some(before) => {
                 before.vstack_mut_owned_unchecked(records);
             }
@@ -96,12 +96,12 @@ impl<'a> Judging<'a> {
     /// # Errors
     /// [`EntityError`] when none is left.
     pub fn finish(self) -> Result<Entities, EntityError> {
-        let Self { pipeline, features, mut judged, held, .. } = self;
+        let Self { pipeline, features, mut featurized, held, .. } = self;
         if let Some(mut records) = held {
             records.rechunk_mut();
-            judged.take(pipeline, features, records)?;
+            featurized.take(pipeline, features, records)?;
         }
-        let Judged { keys, matrix, labels, mut left_out, n_records, .. } = judged;
+        let Featurized { keys, matrix, labels, mut left_out, n_records, .. } = featurized;
         left_out.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         if matrix.n_samples() == 0 {
             return Err(none_left(n_records, &left_out));
@@ -114,7 +114,7 @@ impl<'a> Judging<'a> {
     }
 }
 
-impl Judged {
+impl Featurized {
     fn new(pipeline: &Pipeline, features: &RecordFeatures) -> Self {
         Self {
             history: History::new(features, false),
@@ -127,7 +127,7 @@ impl Judged {
         }
     }
 
-    /// Judges records that are not older than those before.
+    /// Takes records that are not older than those before.
     fn take(&mut self, pipeline: &Pipeline, features: &RecordFeatures, records: DataFrame) -> Result<(), ChunkError> {
         let columns = columns(pipeline, &records)?;
         let times: Vec<i64> = match &columns[features.time()] {
@@ -155,7 +155,7 @@ impl Judged {
                 continue;
             }
             values.clear();
-            self.history.judge(features, &line, times[row], &mut values);
+            self.history.featurize(features, &line, times[row], &mut values);
             if let Some(feature) = values.iter().position(|value| !value.is_finite()) {
                 let name = features.features()[feature].name.clone();
                 count(&mut self.left_out, LeftOut::Broken(Reason::NotFinite(name)));

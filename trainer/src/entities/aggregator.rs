@@ -3,32 +3,32 @@
 use polars::prelude::*;
 use shared::pipeline::{Pipeline, Scored};
 
-use super::{Entities, EntityError, Grouping, Judging};
+use super::{Entities, EntityError, Grouping, RecordFeaturizer};
 use crate::load::ChunkError;
 
 /// Makes entities of lines, as the pipeline says.
 #[derive(Debug)]
-pub enum Gathering<'a> {
+pub enum EntityAggregator<'a> {
     /// Of the lines of each key together.
     Sessions(Grouping<'a>),
     /// Of each record by itself.
-    Records(Box<Judging<'a>>),
+    Records(Box<RecordFeaturizer<'a>>),
 }
 
-impl<'a> Gathering<'a> {
+impl<'a> EntityAggregator<'a> {
     /// No line yet.
     pub fn new(pipeline: &'a Pipeline) -> Self {
         match &pipeline.scored {
             Scored::Sessions(_) => Self::Sessions(Grouping::new(pipeline)),
-            Scored::Records(records) => Self::Records(Box::new(Judging::new(pipeline, &records.features))),
+            Scored::Records(records) => Self::Records(Box::new(RecordFeaturizer::new(pipeline, &records.features))),
         }
     }
 
-    /// No line yet; records are all held before the first is judged, so that they may come in any order.
+    /// No line yet; records are all held before the first one's features are made, so that they may come in any order.
     pub fn holding(pipeline: &'a Pipeline) -> Self {
         match &pipeline.scored {
             Scored::Sessions(_) => Self::new(pipeline),
-            Scored::Records(records) => Self::Records(Box::new(Judging::holding(pipeline, &records.features))),
+            Scored::Records(records) => Self::Records(Box::new(RecordFeaturizer::holding(pipeline, &records.features))),
         }
     }
 
@@ -36,7 +36,7 @@ impl<'a> Gathering<'a> {
     pub fn n_entities(&self) -> usize {
         match self {
             Self::Sessions(grouping) => grouping.n_entities(),
-            Self::Records(judging) => judging.n_entities(),
+            Self::Records(featurizer) => featurizer.n_entities(),
         }
     }
 
@@ -44,7 +44,7 @@ impl<'a> Gathering<'a> {
     pub fn memory(&self) -> u64 {
         match self {
             Self::Sessions(grouping) => grouping.memory(),
-            Self::Records(judging) => judging.memory(),
+            Self::Records(featurizer) => featurizer.memory(),
         }
     }
 
@@ -52,7 +52,7 @@ impl<'a> Gathering<'a> {
     pub fn key_bytes(&self) -> usize {
         match self {
             Self::Sessions(grouping) => grouping.key_bytes(),
-            Self::Records(judging) => judging.key_bytes(),
+            Self::Records(featurizer) => featurizer.key_bytes(),
         }
     }
 
@@ -63,7 +63,7 @@ impl<'a> Gathering<'a> {
     pub fn add(&mut self, lines: DataFrame) -> Result<(), ChunkError> {
         match self {
             Self::Sessions(grouping) => Ok(grouping.add(lines)?),
-            Self::Records(judging) => judging.add(lines),
+            Self::Records(featurizer) => featurizer.add(lines),
         }
     }
 
@@ -74,7 +74,7 @@ impl<'a> Gathering<'a> {
     pub fn finish(self) -> Result<Entities, EntityError> {
         match self {
             Self::Sessions(grouping) => grouping.finish(),
-            Self::Records(judging) => judging.finish(),
+            Self::Records(featurizer) => featurizer.finish(),
         }
     }
 }
