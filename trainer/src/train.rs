@@ -65,15 +65,11 @@ impl Settings {
     pub fn new(args: &FitArgs) -> anyhow::Result<Self> {
         let mut pipeline = Pipeline::load(&args.pipeline)?;
         Overrides::from(args.overrides).apply(&mut pipeline);
-        let files = match (&args.input[..], pipeline.samples()) {
-            // Without anything to train, history is not needed.
-            _ if pipeline.detectors.is_empty() => Vec::new(),
-            ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
-            ([], None) => anyhow::bail!(
-                "pipeline `{}` has no sample data: say what history to learn from, with --input FILE",
-                pipeline.name
-            ),
-            (given, _) => load::resolve(given)?,
+        // Without anything to train, history is not needed.
+        let files = if pipeline.detectors.is_empty() {
+            Vec::new()
+        } else {
+            history_files(&pipeline, &args.input, "learn from")?
         };
         Ok(Self {
             pipeline: Arc::new(pipeline),
@@ -84,6 +80,21 @@ impl Settings {
             budget: Budget::new(args.max_memory),
             quiet: args.quiet,
         })
+    }
+}
+
+/// The files that were given, or the pipeline's sample history where none was; what it is to be used for is `purpose`.
+///
+/// # Errors
+/// When none was given and there is no sample, or a file is not there.
+pub fn history_files(pipeline: &Pipeline, given: &[String], purpose: &str) -> anyhow::Result<Vec<PathBuf>> {
+    match (given, pipeline.samples()) {
+        ([], Some([history, _])) => Ok(load::resolve(&[history.to_owned()])?),
+        ([], None) => anyhow::bail!(
+            "pipeline `{}` has no sample data: say what history to {purpose}, with --input FILE",
+            pipeline.name
+        ),
+        (given, _) => Ok(load::resolve(given)?),
     }
 }
 

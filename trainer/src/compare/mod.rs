@@ -287,13 +287,7 @@ fn of_pipeline(name: &str, args: &CompareArgs, budget: Budget) -> anyhow::Result
     if let Some(column) = &args.label {
         pipeline = dataset::with_label(Arc::unwrap_or_clone(pipeline), column)?;
     }
-    let files = match (&args.input[..], pipeline.samples()) {
-        ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
-        ([], None) => {
-            bail!("pipeline `{}` has no sample data: say what history to compare on, with --input FILE", pipeline.name)
-        }
-        (given, _) => load::resolve(given)?,
-    };
+    let files = train::history_files(&pipeline, &args.input, "compare on")?;
     let models = args.models.clone();
     Ok(train::Settings { pipeline, files, models, device: args.device, seed: args.seed, budget, quiet: args.quiet })
 }

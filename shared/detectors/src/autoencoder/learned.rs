@@ -1,11 +1,11 @@
 //! What was learned, and scores by it.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use clustering::matrix::{Matrix, host_values};
+use clustering::matrix::Matrix;
 use clustering::ops::is_cpu;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::dense::in_blocks;
 use crate::{Array, ArrayMut, Explanation, Learned, Score, Scores};
 
 use super::MAX_WIDTH;
@@ -111,8 +111,6 @@ struct OnDevice {
     n_features: usize,
     /// Rows that are one tensor.
     rows_a_block: usize,
-    /// Whether blocks are computed by all threads; a GPU has its own.
-    in_parallel: bool,
     device: Device,
 }
 
@@ -121,7 +119,6 @@ impl OnDevice {
         let n_features = learned.center.values().len();
         let row = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [1, n_features]), device);
         let scale = learned.scale.values();
-        let on_cpu = is_cpu(device);
         Self {
             network: Network::new(&learned.widths, learned.weights.values(), device),
             clip: learned.clip,
@@ -129,8 +126,7 @@ impl OnDevice {
             scale: row(scale.to_vec()),
             inverse_scale: row(scale.iter().map(|&scale| if scale == 0.0 { 0.0 } else { scale.recip() }).collect()),
             n_features,
-            rows_a_block: if on_cpu { 64 } else { 1024 },
-            in_parallel: on_cpu,
+            rows_a_block: if is_cpu(device) { 64 } else { 1024 },
             device: device.clone(),
         }
     }
@@ -150,40 +146,17 @@ impl OnDevice {
         let share = (self.n_features as f32).sqrt().recip();
         ((x - y).clamp(-LIMIT, LIMIT) * share).square().sum_dim(1)
     }
-
-    /// What `compute` makes of all rows, block by block.
-    ///
-    /// Every block has the same number of rows, the last one with zeros at its end: how a product of matrices is added up
-    /// may depend on their shapes, and a row's score is not to depend on how many there are beside it.
-    fn in_blocks(&self, x: &Matrix, compute: impl Fn(&Self, Tensor<2>) -> Tensor<2> + Sync) -> Vec<f32> {
-        let len = self.rows_a_block * self.n_features;
-        let block = |rows: &[f32]| {
-            let n_rows = rows.len() / self.n_features;
-            let mut values = Vec::with_capacity(len);
-            values.extend_from_slice(rows);
-            values.resize(len, 0.0);
-            let x = Tensor::from_data(TensorData::new(values, [self.rows_a_block, self.n_features]), &self.device);
-            let result = compute(self, x);
-            let [_, width] = result.dims();
-            let mut values: Vec<f32> = host_values(result.into_data());
-            values.truncate(n_rows * width);
-            values
-        };
-        if self.in_parallel {
-            return x.values().par_chunks(len).map(block).collect::<Vec<_>>().concat();
-        }
-        x.values().chunks(len).flat_map(block).collect()
-    }
 }
 
 impl Score for OnDevice {
     fn score(&self, x: &Matrix) -> Scores {
-        Scores::new(self.in_blocks(x, Self::mean_squared_errors))
+        Scores::new(in_blocks(x, &self.device, self.rows_a_block, |x| self.mean_squared_errors(x)))
     }
 
     /// Each feature's part of the mean squared error, and the reconstruction.
     fn explain(&self, x: &Matrix, _: &Scores) -> Option<Vec<Explanation>> {
-        let reconstructions = self.in_blocks(x, |on_device, x| on_device.reconstruct(x).1); // (n_samples, n_features)
+        // (n_samples, n_features)
+        let reconstructions = in_blocks(x, &self.device, self.rows_a_block, |x| self.reconstruct(x).1);
         let share = (self.n_features as f32).sqrt().recip();
         let part = |(x, y): (&f32, &f32)| ((x.clamp(-LIMIT, LIMIT) - y).clamp(-LIMIT, LIMIT) * share).powi(2);
         let explanation = |(row, expected): (&[f32], &[f32])| Explanation {

@@ -27,9 +27,10 @@ enum Trees {
 impl ForestScores {
     /// Of a forest that [`check`](crate::Learned::check) accepts.
     pub(super) fn new(forest: &Forest, device: &Device) -> Self {
-        let trees = match is_cpu(device) {
-            true => Trees::Cpu(PackedForest::new(forest)),
-            false => Trees::Tensors(TensorForest::new(forest, device)),
+        let trees = if is_cpu(device) {
+            Trees::Cpu(PackedForest::new(forest))
+        } else {
+            Trees::Tensors(TensorForest::new(forest, device))
         };
         Self { trees, normal_path_lengths: forest.normal_path_lengths() }
     }

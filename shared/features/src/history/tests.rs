@@ -16,7 +16,9 @@ fn features_of(lines: &str) -> Result<RecordFeatures, String> {
         let found = columns.iter().position(|known| known.name == column);
         found.ok_or_else(|| format!("there is no column `{column}`"))
     };
-    RecordFeatures::read(&declared, &columns, (6, 30 * DAY, 0), &resolve, &|name, problem| format!("{name}: {problem}"))
+    RecordFeatures::read(&declared, &columns, (6, 30 * DAY, 0), &resolve, &|name: &str, problem: String| {
+        format!("{name}: {problem}")
+    })
 }
 
 const ALL: &str = "
