@@ -214,9 +214,9 @@ fn parameters_are_checked() {
     for tolerance in [-0.1, 1.1, f64::NAN] {
         assert_eq!(Hbos { tolerance, ..default.clone() }.check(), Err("tolerance must be between 0 and 1".into()));
     }
-    assert!(toml::from_str::<Hbos>("bins = 3").is_err());
-    assert_eq!(toml::from_str::<Hbos>("n_bins = 10").unwrap(), bins(10));
-    assert_eq!(toml::to_string(&default).unwrap(), "alpha = 0.1\ntolerance = 0.5\n");
+    assert!(serde_json::from_str::<Hbos>(r#"{"bins": 3}"#).is_err());
+    assert_eq!(serde_json::from_str::<Hbos>(r#"{"n_bins": 10}"#).unwrap(), bins(10));
+    assert_eq!(serde_json::to_string(&default).unwrap(), r#"{"alpha":0.1,"tolerance":0.5}"#);
 }
 
 #[test]

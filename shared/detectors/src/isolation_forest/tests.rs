@@ -236,8 +236,11 @@ fn parameters_are_checked() {
     assert_eq!(check(100, 65_537), Err("sample must be between 2 and 65536".into()));
     assert!(check(257, 65_536).unwrap_err().starts_with("n_trees times sample"));
     assert!(check(10_000, 1025).unwrap_err().starts_with("n_trees times sample"));
-    assert!(toml::from_str::<IsolationForest>("n_tree = 3").is_err());
-    assert_eq!(toml::from_str::<IsolationForest>("sample = 3").unwrap(), IsolationForest { n_trees: 100, sample: 3 });
+    assert!(serde_json::from_str::<IsolationForest>(r#"{"n_tree": 3}"#).is_err());
+    assert_eq!(
+        serde_json::from_str::<IsolationForest>(r#"{"sample": 3}"#).unwrap(),
+        IsolationForest { n_trees: 100, sample: 3 }
+    );
 }
 
 #[test]

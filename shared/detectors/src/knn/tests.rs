@@ -54,10 +54,10 @@ fn damaged_models_are_refused() {
 
 #[test]
 fn parameters_read_as_a_pipeline_file_has_them() {
-    let read = |text: &str| toml::from_str::<Knn>(text);
-    assert_eq!(read(""), Ok(Knn { k: 10, method: KnnMethod::Largest, max_rows: 65_536 }));
-    assert_eq!(read("k = 9\nmethod = \"mean\"\nmax_rows = 100").unwrap().method, KnnMethod::Mean);
-    assert!(read("neighbours = 3").is_err());
+    let read = |text: &str| serde_json::from_str::<Knn>(text);
+    assert_eq!(read("{}").unwrap(), Knn { k: 10, method: KnnMethod::Largest, max_rows: 65_536 });
+    assert_eq!(read(r#"{"k": 9, "method": "mean", "max_rows": 100}"#).unwrap().method, KnnMethod::Mean);
+    assert!(read(r#"{"neighbours": 3}"#).is_err());
 }
 
 #[test]

@@ -71,10 +71,10 @@ fn damaged_models_are_refused() {
 
 #[test]
 fn parameters_read_as_a_pipeline_file_has_them() {
-    let read = |text: &str| toml::from_str::<Lof>(text);
-    assert_eq!(read(""), Ok(Lof { k: 50, max_rows: 65_536 }));
-    assert_eq!(read("k = 9").unwrap().k, 9);
-    assert!(read("neighbours = 3").is_err());
+    let read = |text: &str| serde_json::from_str::<Lof>(text);
+    assert_eq!(read("{}").unwrap(), Lof { k: 50, max_rows: 65_536 });
+    assert_eq!(read(r#"{"k": 9}"#).unwrap().k, 9);
+    assert!(read(r#"{"neighbours": 3}"#).is_err());
 }
 
 #[test]
