@@ -101,3 +101,53 @@ pub(super) fn huge_rows_have_finite_scores<L: Learned>(models: fn(&Matrix) -> Ve
         }
     }
 }
+
+/// Of models whose explanations are exact.
+pub(super) fn contributions_add_up_to_the_score<L: Learned>(models: fn(&Matrix) -> Vec<L>) {
+    let x = slanted(400, 5, 20, 3);
+    for model in models(&x) {
+        let scores = Scores::new(scores(&model, &x));
+        let explained = model.on_device(&Device::flex()).explain(&x, &scores).unwrap();
+        for (explanation, score) in explained.iter().zip(&scores.values) {
+            assert!(!explanation.is_approximate);
+            assert!((explanation.contributions.iter().sum::<f32>() - score).abs() <= 1e-3 * (1.0 + score));
+        }
+    }
+}
+
+/// A test for each of what every detector has to pass, of parameters and of the models that a function fits to rows.
+macro_rules! conformance_tests {
+    ($params:ty, $models:path) => {
+        #[test]
+        fn a_rows_score_does_not_depend_on_its_batch() {
+            crate::conformance::a_rows_score_does_not_depend_on_its_batch($models);
+        }
+
+        #[test]
+        fn a_saved_model_is_the_model() {
+            crate::conformance::a_saved_model_is_the_model($models);
+        }
+
+        #[test]
+        fn parameters_round_trip_and_unknown_ones_are_refused() {
+            crate::conformance::parameters_round_trip_and_unknown_ones_are_refused::<$params>();
+        }
+
+        #[test]
+        fn a_fit_does_not_depend_on_the_threads() {
+            crate::conformance::a_fit_does_not_depend_on_the_threads($models);
+        }
+
+        #[test]
+        fn rows_that_are_all_equal_are_refused() {
+            crate::conformance::rows_that_are_all_equal_are_refused::<$params>();
+        }
+
+        #[test]
+        fn huge_rows_have_finite_scores() {
+            crate::conformance::huge_rows_have_finite_scores($models);
+        }
+    };
+}
+
+pub(super) use conformance_tests;

@@ -1,15 +1,13 @@
 use proptest::prelude::*;
 
-use super::super::neighborhood::tests::{assert_close, fit, others, rows, twenty_rows};
+use super::super::neighborhood::tests::{
+    assert_close, assert_same_scores_alone_and_loaded, fit, others, rows, twenty_rows,
+};
 use super::*;
-use crate::conformance::gpu;
+use crate::conformance::{gpu, scores};
 
 fn knn(k: usize, method: KnnMethod) -> Knn {
     Knn { k, method, ..Knn::default() }
-}
-
-fn scores(model: &KnnModel, x: &Matrix) -> Vec<f32> {
-    model.on_device(&Device::flex()).score(x).values
 }
 
 /// scikit-learn 1.9, `NearestNeighbors(n_neighbors=3).fit(x).kneighbors()`, whose last column and mean PyOD's `KNN` takes.
@@ -99,15 +97,7 @@ proptest! {
     #[test]
     fn a_row_has_the_same_score_alone_as_in_a_batch_and_after_loading(x in rows(), k in 1usize..7) {
         let model = fit(&knn(k, KnnMethod::Mean), &x, 1).unwrap();
-        let text = serde_json::to_string(&model).unwrap();
-        let loaded: KnnModel = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(&loaded, &model);
-        prop_assert_eq!(loaded.check(x.n_features()), Ok(()));
-        let (batch, score) = (scores(&model, &x), loaded.on_device(&Device::flex()));
-        for (row, expected) in x.rows().zip(batch) {
-            let alone = score.score(&Matrix::from_values(x.n_features(), row.to_vec()));
-            prop_assert_eq!(alone.values, [expected]);
-        }
+        assert_same_scores_alone_and_loaded(&model, &x);
     }
 
     #[test]

@@ -1,15 +1,13 @@
 use proptest::prelude::*;
 
-use super::super::neighborhood::tests::{assert_close, fit, others, rows, twenty_rows};
+use super::super::neighborhood::tests::{
+    assert_close, assert_same_scores_alone_and_loaded, fit, others, rows, twenty_rows,
+};
 use super::*;
-use crate::conformance::gpu;
+use crate::conformance::{gpu, scores};
 
 fn lof(k: usize) -> Lof {
     Lof { k, ..Lof::default() }
-}
-
-fn scores(model: &LofModel, x: &Matrix) -> Vec<f32> {
-    model.on_device(&Device::flex()).score(x).values
 }
 
 /// scikit-learn 1.9, `-LocalOutlierFactor(n_neighbors=3).fit(x).negative_outlier_factor_`.
@@ -127,15 +125,7 @@ proptest! {
     #[test]
     fn a_row_has_the_same_score_alone_as_in_a_batch_and_after_loading(x in rows(), k in 1usize..7) {
         let model = fit(&lof(k), &x, 1).unwrap();
-        let text = serde_json::to_string(&model).unwrap();
-        let loaded: LofModel = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(&loaded, &model);
-        prop_assert_eq!(loaded.check(x.n_features()), Ok(()));
-        let (batch, score) = (scores(&model, &x), loaded.on_device(&Device::flex()));
-        for (row, expected) in x.rows().zip(batch) {
-            let alone = score.score(&Matrix::from_values(x.n_features(), row.to_vec()));
-            prop_assert_eq!(alone.values, [expected]);
-        }
+        assert_same_scores_alone_and_loaded(&model, &x);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use burn::tensor::Device;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Fit;
+use crate::conformance::scores;
+use crate::{Fit, Learned};
 
 /// Twenty rows: three of them equal, the last one far away.
 pub(in super::super) fn twenty_rows() -> Matrix {
@@ -30,6 +31,14 @@ fn differ(x: &Matrix) -> bool {
 pub(in super::super) fn fit<P: Fit>(parameters: &P, x: &Matrix, seed: u64) -> Result<P::Learned, FitError> {
     let device = Device::flex();
     parameters.fit(x, &Context { device: &device, seed, max_state_bytes: None, on_step: &|| {} })
+}
+
+pub(in super::super) fn assert_same_scores_alone_and_loaded<L: Learned>(model: &L, x: &Matrix) {
+    let loaded: L = serde_json::from_str(&serde_json::to_string(model).unwrap()).unwrap();
+    assert_eq!(&loaded, model);
+    assert_eq!(loaded.check(x.n_features()), Ok(()));
+    let alone = |row: &[f32]| scores(&loaded, &Matrix::from_values(x.n_features(), row.to_vec()))[0];
+    assert_eq!(x.rows().map(alone).collect::<Vec<f32>>(), scores(model, x));
 }
 
 pub(in super::super) fn assert_close(found: &[f32], expected: &[f32]) {

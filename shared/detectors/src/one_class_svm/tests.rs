@@ -3,8 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Score;
-use crate::conformance::gpu;
-use crate::conformance::{self, agree, fitted, scores, slanted};
+use crate::conformance::{agree, conformance_tests, fitted, gpu, scores, slanted};
 
 /// The exact machine and the approximate one.
 fn models(x: &Matrix) -> Vec<SupportVectorMachine> {
@@ -12,35 +11,7 @@ fn models(x: &Matrix) -> Vec<SupportVectorMachine> {
     vec![fitted(&OneClassSvm::default(), x), fitted(&fourier, x)]
 }
 
-#[test]
-fn a_rows_score_does_not_depend_on_its_batch() {
-    conformance::a_rows_score_does_not_depend_on_its_batch(models);
-}
-
-#[test]
-fn a_saved_model_is_the_model() {
-    conformance::a_saved_model_is_the_model(models);
-}
-
-#[test]
-fn parameters_round_trip_and_unknown_ones_are_refused() {
-    conformance::parameters_round_trip_and_unknown_ones_are_refused::<OneClassSvm>();
-}
-
-#[test]
-fn a_fit_does_not_depend_on_the_threads() {
-    conformance::a_fit_does_not_depend_on_the_threads(models);
-}
-
-#[test]
-fn rows_that_are_all_equal_are_refused() {
-    conformance::rows_that_are_all_equal_are_refused::<OneClassSvm>();
-}
-
-#[test]
-fn huge_rows_have_finite_scores() {
-    conformance::huge_rows_have_finite_scores(models);
-}
+conformance_tests!(OneClassSvm, models);
 
 #[test]
 fn a_device_scores_as_the_cpu_does() {

@@ -2,9 +2,7 @@ use burn::tensor::Device;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Scores;
-use crate::conformance::gpu;
-use crate::conformance::{self, agree, fitted, scores, slanted};
+use crate::conformance::{self, agree, conformance_tests, fitted, gpu, scores, slanted};
 
 /// Every kind of score, with a residual and without.
 fn models(x: &Matrix) -> Vec<PrincipalComponents> {
@@ -13,48 +11,11 @@ fn models(x: &Matrix) -> Vec<PrincipalComponents> {
     [Pca::default(), all, reconstruction].iter().map(|params| fitted(params, x)).collect()
 }
 
-#[test]
-fn a_rows_score_does_not_depend_on_its_batch() {
-    conformance::a_rows_score_does_not_depend_on_its_batch(models);
-}
-
-#[test]
-fn a_saved_model_is_the_model() {
-    conformance::a_saved_model_is_the_model(models);
-}
-
-#[test]
-fn parameters_round_trip_and_unknown_ones_are_refused() {
-    conformance::parameters_round_trip_and_unknown_ones_are_refused::<Pca>();
-}
-
-#[test]
-fn a_fit_does_not_depend_on_the_threads() {
-    conformance::a_fit_does_not_depend_on_the_threads(models);
-}
-
-#[test]
-fn rows_that_are_all_equal_are_refused() {
-    conformance::rows_that_are_all_equal_are_refused::<Pca>();
-}
-
-#[test]
-fn huge_rows_have_finite_scores() {
-    conformance::huge_rows_have_finite_scores(models);
-}
+conformance_tests!(Pca, models);
 
 #[test]
 fn contributions_add_up_to_the_score() {
-    let x = slanted(400, 5, 20, 3);
-    for model in models(&x) {
-        let scores = Scores::new(scores(&model, &x));
-        for (explanation, score) in
-            model.on_device(&Device::flex()).explain(&x, &scores).unwrap().iter().zip(&scores.values)
-        {
-            assert!(!explanation.is_approximate);
-            assert!((explanation.contributions.iter().sum::<f32>() - score).abs() <= 1e-3 * (1.0 + score));
-        }
-    }
+    conformance::contributions_add_up_to_the_score(models);
 }
 
 /// No other value of a feature, the other features being as they are, has a smaller score.
