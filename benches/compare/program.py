@@ -11,9 +11,9 @@ from typing import Any
 from environment import ROOT
 
 
-# Cargo builds a dependency with the features that all packages named here ask of it. Of `shared` alone that would be
+# Cargo builds a dependency with the features that all packages named here ask of it. Of `clustering` alone that would be
 # fewer, and another build of everything.
-KMEANS_BENCH = ["-p", "shared", "-p", "trainer", "--example", "kmeans-bench"]
+KMEANS_BENCH = ["-p", "clustering", "-p", "trainer", "--example", "kmeans-bench"]
 TRAINER = ["-p", "trainer", "--bin", "trainer"]
 
 
@@ -22,7 +22,7 @@ def build(target: list[str], features: str | None = None) -> Path:
     cargo = shutil.which("cargo") or str(Path.home() / ".cargo/bin/cargo")
     command = [cargo, "build", *target, "--message-format=json-render-diagnostics"]
     if features:
-        command += ["--features", ",".join(f"shared/{feature}" for feature in features.split(","))]
+        command += ["--features", ",".join(f"trainer/{feature}" for feature in features.split(","))]
     try:
         result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, env=outside_of_cargo(), text=True)
     except FileNotFoundError:
@@ -50,7 +50,7 @@ class Program:
         )
 
     def ask(self, *words: object) -> dict[str, Any]:
-        """The answer to a request; see `shared/examples/kmeans-bench/serve.rs`."""
+        """The answer to a request; see `shared/clustering/examples/kmeans-bench/serve.rs`."""
         assert self.process.stdin and self.process.stdout
         print(*words, sep="\t", file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()

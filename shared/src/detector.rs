@@ -1,9 +1,9 @@
 //! A trained detector on a device: batches of features in, scores out, and where they come from.
 
 use burn::tensor::Device;
+use clustering::matrix::{FeatureMatrix, Matrix};
+use detectors::{Explanation, Score, Scores, leave_one_feature_out};
 
-use crate::detectors::{Explanation, Score, Scores, leave_one_feature_out};
-use crate::matrix::{FeatureMatrix, Matrix};
 use crate::model::Model;
 
 /// A model whose arrays lie on a device.

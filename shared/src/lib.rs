@@ -1,33 +1,23 @@
-//! What the trainer and the scorer must agree on: pipeline files, the parsing and validity of a line,
-//! features, scaling, the clustering kernels, thresholds, model files and verdicts.
+//! What the trainer and the scorer must agree on: pipeline files, model files and verdicts; and, under one roof, the crates
+//! that these are made of: the parsing of records, features, clustering, detectors and their evaluation.
 //!
-//! This crate does no network I/O and draws no randomness that was not passed in as a seed. It reads a clock in one place
-//! only: [`device`] measures how fast a GPU is, which decides where something is computed. It touches files in four places
-//! only: [`pipeline::Pipeline::load`], [`model`], [`rows`], which keeps what does not fit in memory in a temporary file,
-//! and [`device`], which remembers what it measured.
+//! This crate does no network I/O and draws no randomness that was not passed in as a seed. It touches files in two places
+//! only: [`pipeline::Pipeline::load`] and [`model`].
 
-pub mod codec;
 pub mod detector;
-pub mod detectors;
-pub mod device;
-pub mod evaluation;
-pub mod expiry;
-pub mod features;
-mod fields;
-pub mod history;
-mod json;
-pub mod json_lines;
-pub mod kmeans;
-pub mod line;
-pub mod matrix;
+pub mod fingerprint;
 pub mod model;
-pub mod ops;
 pub mod pipeline;
-pub mod reason;
-pub mod records;
-pub mod rows;
-pub mod scaler;
-pub mod threshold;
-pub mod time;
 pub mod verdict;
-pub mod zscore;
+
+pub use ::clustering::{device, files, kmeans, matrix, ops, rows};
+pub use ::detectors::{self, scaler, threshold};
+pub use ::evaluation;
+pub use ::features::{aggregates as features, codec, expiry, history, zscore};
+pub use ::records::{csv as records, json_lines, reason, schema, time};
+
+/// From the bytes of a record to the values of a line.
+pub mod line {
+    pub use ::records::line::{LineParser, Order, admit, convert};
+    pub use ::records::value::Value;
+}

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
+use features::zscore::WindowSummary;
+use records::time::{Timestamp, format_timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::detector::{Detector, ExplainedScore};
 use crate::pipeline::ZScoreSpec;
-use crate::time::{Timestamp, format_timestamp};
-use crate::zscore::WindowSummary;
 
 /// What is known of an entity beside its features.
 #[derive(Debug, Clone, PartialEq)]

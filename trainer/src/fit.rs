@@ -6,6 +6,7 @@ use std::io;
 use shared::detector::Detector;
 use shared::detectors::{self, Algorithm, AnyLearned, Context};
 use shared::device::ChosenDevice;
+use shared::evaluation::statistics::middle;
 use shared::matrix::FeatureMatrix;
 use shared::model::{FORMAT_VERSION, Model, TrainingSummary, fingerprint_of_numbers};
 use shared::pipeline::{DetectorSpec, Pipeline, Scaling};
@@ -114,7 +115,7 @@ impl<'a> TrainingSet<'a> {
             Context { device: &self.device.device, seed: self.seed, max_state_bytes: self.plan.state_bytes, on_step };
         let learned = spec
             .algorithm
-            .fit_rows(rows, &context)
+            .fit_store(rows, &context)
             .map_err(|source| FitError::Learning { detector: spec.name.clone(), source })?;
         Ok(Fitted { spec: spec.clone(), scaler, learned, held_out })
     }
@@ -226,8 +227,7 @@ fn with_threshold(model: Model, spec: &DetectorSpec, scores: &[TrainingScore]) -
 fn medians(features: &FeatureMatrix) -> Vec<f64> {
     let median = |index: usize| {
         let mut column: Vec<f64> = features.column(index).collect();
-        let middle = column.len().saturating_sub(1) / 2;
-        if column.is_empty() { 0.0 } else { *column.select_nth_unstable_by(middle, f64::total_cmp).1 }
+        middle(&mut column).map_or(0.0, |(lower, _)| lower)
     };
     (0..features.n_features()).map(median).collect()
 }

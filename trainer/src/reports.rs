@@ -203,7 +203,7 @@ pub fn clusters(model: &Model) -> Vec<ClusterSummary> {
 
 /// How far two detectors agree on the training entities.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison<'a> {
+pub struct PairOverlap<'a> {
     /// A detector.
     pub a: &'a str,
     /// Another.
@@ -213,10 +213,10 @@ pub struct Comparison<'a> {
 }
 
 /// Every pair of detectors.
-pub fn comparisons(trained: &[Trained]) -> Vec<Comparison<'_>> {
+pub fn comparisons(trained: &[Trained]) -> Vec<PairOverlap<'_>> {
     let verdicts: Vec<Vec<bool>> = trained.iter().map(|trained| anomalous(&trained.model, &trained.scores)).collect();
     let pairs = (0..trained.len()).flat_map(|a| (a + 1..trained.len()).map(move |b| (a, b)));
-    let compare = |(a, b): (usize, usize)| Comparison {
+    let compare = |(a, b): (usize, usize)| PairOverlap {
         a: &trained[a].model.detector,
         b: &trained[b].model.detector,
         overlap: Overlap::of(verdicts[a].iter().copied().zip(verdicts[b].iter().copied())),

@@ -42,7 +42,7 @@ pub fn summary(settings: &Settings, training: &Training) -> String {
 
 fn counts(settings: &Settings, training: &Training) -> String {
     let (loaded, entities) = (&training.loaded, &training.entities);
-    let key = &settings.pipeline.columns[settings.pipeline.entity.key].name;
+    let key = &settings.pipeline.schema.columns[settings.pipeline.entity.key].name;
     let mut table = TextTable::without_header(1);
     table.row(["rows read".to_owned(), grouped(loaded.rows_read)]);
     table.row(["  dropped".to_owned(), grouped(loaded.bad_rows.total())]);
@@ -144,7 +144,7 @@ pub fn nothing_to_train(pipeline: &Pipeline) -> String {
 }
 
 fn agreement(trained: &[Trained]) -> String {
-    let line = |pair: &crate::reports::Comparison<'_>| {
+    let line = |pair: &crate::reports::PairOverlap<'_>| {
         let overlap = pair.overlap;
         let [both, only_a, only_b] = [overlap.both, overlap.only_first, overlap.only_second].map(grouped);
         format!(" anomalies of both: {both}; of {} alone: {only_a}; of {} alone: {only_b}\n", pair.a, pair.b)

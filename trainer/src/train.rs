@@ -12,7 +12,7 @@ use shared::time::Timestamp;
 
 use crate::args::FitArgs;
 use crate::console;
-use crate::entities::{Entities, Gathering};
+use crate::entities::{Entities, EntityAggregator};
 use crate::fit::{Trained, TrainingSet, passes};
 use crate::load::{self, ChunkError, LoadError, Loaded};
 use crate::memory::{Budget, Shape};
@@ -65,15 +65,11 @@ impl Settings {
     pub fn new(args: &FitArgs) -> anyhow::Result<Self> {
         let mut pipeline = Pipeline::load(&args.pipeline)?;
         Overrides::from(args.overrides).apply(&mut pipeline);
-        let files = match (&args.input[..], pipeline.samples()) {
-            // Without anything to train, history is not needed.
-            _ if pipeline.detectors.is_empty() => Vec::new(),
-            ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
-            ([], None) => anyhow::bail!(
-                "pipeline `{}` has no sample data: say what history to learn from, with --input FILE",
-                pipeline.name
-            ),
-            (given, _) => load::resolve(given)?,
+        // Without anything to train, history is not needed.
+        let files = if pipeline.detectors.is_empty() {
+            Vec::new()
+        } else {
+            history_files(&pipeline, &args.input, "learn from")?
         };
         Ok(Self {
             pipeline: Arc::new(pipeline),
@@ -84,6 +80,21 @@ impl Settings {
             budget: Budget::new(args.max_memory),
             quiet: args.quiet,
         })
+    }
+}
+
+/// The files that were given, or the pipeline's sample history where none was; what it is to be used for is `purpose`.
+///
+/// # Errors
+/// When none was given and there is no sample, or a file is not there.
+pub fn history_files(pipeline: &Pipeline, given: &[String], purpose: &str) -> anyhow::Result<Vec<PathBuf>> {
+    match (given, pipeline.samples()) {
+        ([], Some([history, _])) => Ok(load::resolve(&[history.to_owned()])?),
+        ([], None) => anyhow::bail!(
+            "pipeline `{}` has no sample data: say what history to {purpose}, with --input FILE",
+            pipeline.name
+        ),
+        (given, _) => Ok(load::resolve(given)?),
     }
 }
 
@@ -163,16 +174,16 @@ pub(crate) fn read(
     progress: Progress,
     timings: &mut Timings,
 ) -> anyhow::Result<(Loaded, Entities)> {
-    match read_into(Gathering::new(&settings.pipeline), settings, progress, timings) {
+    match read_into(EntityAggregator::new(&settings.pipeline), settings, progress, timings) {
         Err(error) if matches!(error.downcast_ref(), Some(LoadError::Chunk(ChunkError::OutOfOrder(_)))) => {
-            read_into(Gathering::holding(&settings.pipeline), settings, progress, timings)
+            read_into(EntityAggregator::holding(&settings.pipeline), settings, progress, timings)
         }
         result => result,
     }
 }
 
 fn read_into(
-    mut grouping: Gathering<'_>,
+    mut aggregator: EntityAggregator<'_>,
     settings: &Settings,
     progress: Progress,
     timings: &mut Timings,
@@ -181,14 +192,14 @@ fn read_into(
     let start = Instant::now();
     let loaded = load::load(pipeline, &settings.files, progress, &mut |lines, share| {
         let start = Instant::now();
-        grouping.add(lines)?;
+        aggregator.add(lines)?;
         seconds += start.elapsed().as_secs_f64();
-        let shape = shape(pipeline, grouping.n_entities(), grouping.key_bytes());
-        Ok(settings.budget.check_reading(shape, grouping.memory(), share)?)
+        let shape = shape(pipeline, aggregator.n_entities(), aggregator.key_bytes());
+        Ok(settings.budget.check_reading(shape, aggregator.memory(), share)?)
     })?;
     timings.add("load", start.elapsed().as_secs_f64() - seconds);
     let start = Instant::now();
-    let entities = grouping.finish()?;
+    let entities = aggregator.finish()?;
     timings.add("group", seconds + start.elapsed().as_secs_f64());
     Ok((loaded, entities))
 }
@@ -199,7 +210,7 @@ fn shape(pipeline: &Pipeline, n_entities: usize, key_bytes: usize) -> Shape {
         key_bytes: key_bytes as u64,
         n_features: pipeline.n_features() as u64,
         n_detectors: pipeline.detectors.len() as u64,
-        rows_in_memory: pipeline.detectors.iter().any(|spec| !spec.algorithm.streams_rows()),
+        rows_in_memory: pipeline.detectors.iter().any(|spec| !spec.algorithm.supports_out_of_core()),
     }
 }
 

@@ -108,7 +108,7 @@ struct Words {
 
 impl Words {
     fn of(pipeline: &Pipeline) -> Self {
-        let column = pipeline.placed_by().first().map_or("", |&column| &pipeline.columns[column].name);
+        let column = pipeline.placed_by().first().map_or("", |&column| &pipeline.schema.columns[column].name);
         match &pipeline.scored {
             Scored::Sessions(_) => Self {
                 key: "invoice number".to_owned(),

@@ -95,7 +95,7 @@ fn of_sessions(status: &Status) -> (Vec<Row>, Vec<Row>) {
 fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
     let counters = &status.counters;
     let placed_by = pipeline.placed_by();
-    let keyed_by = placed_by.first().map_or("", |&column| &pipeline.columns[column].name);
+    let keyed_by = placed_by.first().map_or("", |&column| &pipeline.schema.columns[column].name);
     let misplaced = format!("(not keyed by {keyed_by})");
     let records = [
         ("read", counters.records),

@@ -76,7 +76,7 @@ impl OpenEntity {
         if reasons.is_empty() {
             return Output::Closed(ClosedEntity { summary, features, truth: None });
         }
-        let columns = pipeline.entity.required.iter().map(|&column| pipeline.columns[column].name.clone());
+        let columns = pipeline.entity.required.iter().map(|&column| pipeline.schema.columns[column].name.clone());
         let known = columns.zip(&known).filter_map(|(name, value)| Some((name, (*value)?.to_owned()))).collect();
         Output::Erroneous(Erroneous::Entity {
             reasons,
@@ -114,7 +114,7 @@ impl OpenEntity {
 }
 
 fn broken_rules(pipeline: &Pipeline, features: &[f64], known: &[Option<&str>]) -> Vec<Reason> {
-    let name = |column: usize| pipeline.columns[column].name.clone();
+    let name = |column: usize| pipeline.schema.columns[column].name.clone();
     let required = pipeline.entity.required.iter().zip(known);
     let mut reasons: Vec<Reason> = required
         .filter(|(_, value)| value.is_none())
@@ -271,7 +271,7 @@ mod tests {
 
     fn fold(entity: &mut OpenEntity, lines: &[(u8, i64)]) {
         let pipeline = std::sync::Arc::new(pipeline());
-        let mut parser = LineParser::new(pipeline.clone());
+        let mut parser = LineParser::new(pipeline.schema.clone());
         for (kind, offset) in lines {
             let (customer, country) = [("", ""), ("123", ""), ("", "France"), ("456", "Spain")][usize::from(*kind % 4)];
             let record = format!("7,s,d,{kind},9/1/2010 9:22,{}.5,{customer},{country}", kind % 7);

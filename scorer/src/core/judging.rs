@@ -98,7 +98,7 @@ impl Judging {
     }
 
     fn time_column(&self, pipeline: &Pipeline) -> String {
-        pipeline.columns[self.records.features.time()].name.clone()
+        pipeline.schema.columns[self.records.features.time()].name.clone()
     }
 
     /// Why a record's own time cannot be, when it is further ahead of Kafka's than it may be.
@@ -143,7 +143,7 @@ impl Judging {
     pub(super) fn judge_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
         let before = clock.saturating_sub(self.lateness);
         while let Some((time, key, held)) = self.held.pop_before(before) {
-            let line = self.held.line(&held, step.pipeline.columns.len());
+            let line = self.held.line(&held, step.pipeline.schema.columns.len());
             self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
             standing.has_changed = true;
         }
@@ -154,7 +154,7 @@ impl Judging {
     fn hold_limit(&mut self, standing: &Standing, step: &mut Step<'_>) {
         while self.held.bytes() > self.max_bytes.saturating_sub(self.zscores.bytes()) {
             let Some((time, key, held)) = self.held.pop_first() else { return };
-            let line = self.held.line(&held, step.pipeline.columns.len());
+            let line = self.held.line(&held, step.pipeline.schema.columns.len());
             step.counters.closed_early += 1;
             self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
         }
@@ -172,7 +172,7 @@ impl Judging {
         let Self { records, history, .. } = self;
         let is_out_of_order = history.clock().is_some_and(|clock| time < clock);
         let mut features = Vec::with_capacity(records.features.features().len());
-        history.judge(&records.features, line, time, &mut features);
+        history.featurize(&records.features, line, time, &mut features);
         step.counters.out_of_order += u64::from(is_out_of_order);
         let others = self.held.bytes() + self.zscores.bytes();
         step.counters.forgotten_keys += history.shrink_to(self.max_bytes.saturating_sub(others));

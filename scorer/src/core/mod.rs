@@ -204,7 +204,7 @@ impl Core {
     /// A state machine for `pipeline` that is alone with all partitions.
     pub fn new(pipeline: Arc<Pipeline>) -> Self {
         Self {
-            parser: LineParser::new(pipeline.clone()),
+            parser: LineParser::new(pipeline.schema.clone()),
             windows: pipeline.cancellations.as_ref().map(Windows::new),
             partitions: BTreeMap::new(),
             sharing: None,

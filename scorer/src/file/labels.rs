@@ -20,7 +20,7 @@ const LABEL: &str = "label";
 /// # Errors
 /// [`FileError::NoLabels`] when a column is missing.
 pub fn read_labels(bytes: &[u8], path: &Path, pipeline: &Pipeline) -> Result<Labels, FileError> {
-    let format = InputFormat::of_file(path).unwrap_or(pipeline.format);
+    let format = InputFormat::of_file(path).unwrap_or(pipeline.schema.format);
     let columns = Columns::of(pipeline);
     let read = |source: io::Error| FileError::Read { path: path.to_owned(), source };
     let mut labels = Labels::default();
@@ -49,8 +49,8 @@ type Read = Result<(), String>;
 impl<'a> Columns<'a> {
     fn of(pipeline: &'a Pipeline) -> Self {
         let meaning = pipeline.label.clone().unwrap_or_default();
-        let label = meaning.column.map(|column| &pipeline.columns[column]);
-        Self { key: &pipeline.columns[pipeline.entity.key], label, meaning }
+        let label = meaning.column.map(|column| &pipeline.schema.columns[column]);
+        Self { key: &pipeline.schema.columns[pipeline.entity.key], label, meaning }
     }
 
     fn is_label(&self, name: &str) -> bool {

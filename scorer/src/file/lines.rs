@@ -176,11 +176,11 @@ impl<'a> FileLines<'a> {
     /// # Errors
     /// [`FileError`] when a CSV file has no header or its header lacks a column of the pipeline.
     pub fn new(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Self, FileError> {
-        let source = match InputFormat::of_file(path).unwrap_or(pipeline.format) {
+        let source = match InputFormat::of_file(path).unwrap_or(pipeline.schema.format) {
             InputFormat::Csv => csv(bytes, path, pipeline)?,
             InputFormat::Json => Source::Json(JsonLines::new(bytes, usize::MAX)),
         };
-        Ok(Self { source, parser: LineParser::new(Arc::new(pipeline.clone())) })
+        Ok(Self { source, parser: LineParser::new(Arc::clone(&pipeline.schema)) })
     }
 
     /// As [`FileLines::new`], for a file whose lines go to the pipeline's topic.
@@ -189,8 +189,8 @@ impl<'a> FileLines<'a> {
     /// [`FileError::OtherFormat`] when others than the stream's records are in it.
     pub fn for_topic(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Self, FileError> {
         let lines = Self::new(bytes, path, pipeline)?;
-        if lines.format() != pipeline.format {
-            let [found, wanted] = [lines.format(), pipeline.format].map(records_of);
+        if lines.format() != pipeline.schema.format {
+            let [found, wanted] = [lines.format(), pipeline.schema.format].map(records_of);
             return Err(FileError::OtherFormat { path: path.to_owned(), found, wanted });
         }
         Ok(lines)
@@ -228,7 +228,7 @@ impl<'a> FileLines<'a> {
 }
 
 fn csv<'a>(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Source<'a>, FileError> {
-    let columns = || pipeline.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+    let columns = || pipeline.schema.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
     let read = |source| FileError::Read { path: path.to_owned(), source };
     let mut records = FileRecords::new(bytes, usize::MAX).map_err(read)?;
     let Some(header) = records.next_record().map_err(read)? else {
@@ -236,7 +236,7 @@ fn csv<'a>(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Source<'
     };
     let names: Vec<Cow<'_, str>> = header.fields.iter().map(String::from_utf8_lossy).collect();
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    let order = Order::from_header(&names, &pipeline.columns).map_err(|missing| FileError::Header {
+    let order = Order::from_header(&names, &pipeline.schema.columns).map_err(|missing| FileError::Header {
         path: path.to_owned(),
         missing: missing.join(", "),
         found: names.join(", "),

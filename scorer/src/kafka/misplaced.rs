@@ -74,7 +74,7 @@ pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Res
         }
     }
     consumer.assign(&assignment).map_err(&failed)?;
-    let mut parser = LineParser::new(pipeline.clone());
+    let mut parser = LineParser::new(pipeline.schema.clone());
     let mut heard = Instant::now();
     while !unread.is_empty() && heard.elapsed() < SILENCE {
         match consumer.poll(Duration::from_millis(100)) {

@@ -156,7 +156,7 @@ impl Router {
             .map_err(|error| KafkaError::Settings(error.to_string()))?;
         consumer.subscribe(&[&with.topics.source]).map_err(KafkaError::failed("subscribing"))?;
         Ok(Self {
-            parser: LineParser::new(with.pipeline.clone()),
+            parser: LineParser::new(with.pipeline.schema.clone()),
             with,
             consumer,
             transactions,
@@ -476,7 +476,7 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_parsed_has_no_key() {
         let pipeline = Arc::new(Pipeline::load("invoices").unwrap());
-        let mut parser = LineParser::new(pipeline.clone());
+        let mut parser = LineParser::new(pipeline.schema.clone());
         let mut key = |line: &str| place_key(&mut parser, &pipeline, line.as_bytes());
         assert_eq!(key(" 536365 ,22143,MUG,2,9/1/2010 9:22,1.5,12345,France"), Some("536365".to_owned()));
         assert_eq!(key("536365,22143"), None);

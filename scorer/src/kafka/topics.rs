@@ -214,7 +214,8 @@ pub(super) fn refuse_split_past(pipeline: &Pipeline, topic: &str, partitions: us
     if columns.len() < 2 {
         return Ok(());
     }
-    let names: Vec<String> = columns.iter().map(|&column| format!("`{}`", pipeline.columns[column].name)).collect();
+    let names: Vec<String> =
+        columns.iter().map(|&column| format!("`{}`", pipeline.schema.columns[column].name)).collect();
     let (looks, only) = match pipeline.zscores.is_empty() {
         true => ("features look at the past", "features"),
         false => ("features and detectors look at other records", "features and windows"),

@@ -55,7 +55,7 @@ impl VerdictTopics {
 pub fn read_topic_labels(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Labels, KafkaError> {
     let mut labels = Labels::default();
     let Some(label) = &pipeline.label else { return Ok(labels) };
-    let mut parser = LineParser::new(pipeline.clone());
+    let mut parser = LineParser::new(pipeline.schema.clone());
     Look::new(settings, &pipeline.topic, None)?.read(|message| {
         let header = label_of(message, pipeline);
         // What cannot be parsed has no verdict either.

@@ -8,22 +8,21 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clustering::files::folder_of;
+use detectors::clusters::Clusters;
+use detectors::scaler::Scaler;
+use detectors::threshold::{Calibration, Threshold};
+use detectors::{Algorithm, AnyLearned};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::detectors::clusters::Clusters;
-use crate::detectors::{Algorithm, AnyLearned};
 use crate::pipeline::Pipeline;
-use crate::scaler::Scaler;
-use crate::threshold::{Calibration, Threshold};
 
-use files::folder_of;
-pub use files::{StagedFile, write_atomically, write_atomically_with};
-pub use weights::WeightsFile;
-
-mod files;
 mod weights;
+
+pub use crate::fingerprint::{fingerprint, fingerprint_of_numbers};
+pub use clustering::files::{StagedFile, write_atomically, write_atomically_with};
+pub use weights::WeightsFile;
 
 /// The version of the format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
@@ -313,25 +312,4 @@ fn check_calibration(calibration: &Calibration) -> Result<(), String> {
         return Err("its calibration is not a list of rising scores".into());
     }
     Ok(())
-}
-
-/// SHA-256 in hexadecimal.
-pub fn fingerprint(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
-}
-
-/// SHA-256 in hexadecimal of numbers, as their little-endian bytes one after the other.
-pub fn fingerprint_of_numbers(numbers: &[f64]) -> String {
-    let mut digest = Sha256::new();
-    let mut bytes = Vec::new();
-    for numbers in numbers.chunks(4096) {
-        bytes.clear();
-        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-        digest.update(&bytes);
-    }
-    hexadecimal(&digest.finalize())
-}
-
-fn hexadecimal(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

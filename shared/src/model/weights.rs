@@ -5,10 +5,9 @@
 use std::fs;
 use std::path::Path;
 
+use detectors::{AnyLearned, ArrayMut};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
-
-use crate::detectors::{AnyLearned, ArrayMut};
 
 use super::fingerprint;
 

@@ -1,19 +1,24 @@
 //! From the file as written to the pipeline as meant: every name resolved, every value checked.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use detectors::Algorithm;
+use features::aggregates::Feature;
+use features::history::RecordFeatures;
+use records::schema::UnknownType;
+use records::time::{self, Millis};
+
+use super::checker::Checker;
 use super::file::{
-    self, AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection,
-    PipelineFile, RangeEntry,
+    AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile,
+    RangeEntry,
 };
 use super::{
-    Cancellations, Clock, Column, ColumnType, DetectorSpec, Entity, InputFormat, Pipeline, PipelineError, Records,
-    Scaling, Scored, Sessions, ThresholdPolicy, ZScoreSpec, currency, label, zscore,
+    Cancellations, Clock, Column, ColumnType, DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, Entity,
+    InputFormat, Pipeline, PipelineError, Records, Scaling, Schema, Scored, Sessions, ZScoreSpec, currency, label,
+    zscore,
 };
-use crate::detectors::Algorithm;
-use crate::features::Feature;
-use crate::history::RecordFeatures;
-use crate::time::{self, Millis};
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
 const DEFAULT_REMEMBER: &str = "10m";
@@ -23,9 +28,6 @@ const DEFAULT_MAX_STATE_BYTES: usize = 1 << 30;
 const DEFAULT_MEMORY: Millis = 30 * 86_400_000;
 const DEFAULT_AHEAD: Millis = 5 * 60_000;
 const DEFAULT_IDLE_TIMEOUT: &str = "1s";
-const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
-/// Of the entities, what is held out where the threshold needs that.
-const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
 pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, PipelineError> {
     let checker = Checker { origin };
@@ -51,25 +53,31 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         Some(section) => Some(checker.cancellations(section)?),
         None => None,
     };
-    let pipeline = Pipeline {
-        detectors: checker.detectors(&file.detectors)?,
-        zscores,
-        topic: checker.topic("[input] topic", &file.input.topic)?,
-        erroneous_topic: checker.topic("[outputs] erroneous", &file.outputs.erroneous)?,
-        name: file.name,
+    let detectors = checker.detectors(&file.detectors)?;
+    let topic = checker.topic("[input] topic", &file.input.topic)?;
+    let erroneous_topic = checker.topic("[outputs] erroneous", &file.outputs.erroneous)?;
+    let schema = Schema {
         format: checker.format(file.input.format.as_deref())?,
-        currency,
-        label,
+        columns,
         datetime_formats: file.input.datetime_formats,
         max_record_bytes: checker.limit(
             "[input] max_record_bytes",
             file.input.max_record_bytes,
             DEFAULT_MAX_RECORD_BYTES,
         )?,
-        columns,
+        currency,
+    };
+    let pipeline = Pipeline {
+        name: file.name,
+        topic,
+        schema: Arc::new(schema),
+        label,
         entity,
         cancellations,
         scored,
+        detectors,
+        zscores,
+        erroneous_topic,
     };
     checker.topics_differ(&pipeline)?;
     Ok(pipeline)
@@ -85,29 +93,7 @@ fn needed_columns(scored: &Scored, columns: &[Column]) -> Vec<usize> {
     }
 }
 
-pub(super) struct Checker<'a> {
-    origin: &'a str,
-}
-
 impl Checker<'_> {
-    pub(super) fn error<T>(&self, place: &str, problem: impl Into<String>) -> Result<T, PipelineError> {
-        Err(PipelineError::Invalid { origin: self.origin.to_owned(), place: place.to_owned(), problem: problem.into() })
-    }
-
-    /// Names become folders and parts of topics' names: letters, digits, `-`, `_` and `.`, not starting with `.`.
-    fn name(&self, place: &str, name: &str) -> Result<(), PipelineError> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(fits) {
-            return self.error(place, format!("`{name}` is no name: use letters, digits, `-`, `_` and `.`"));
-        }
-        Ok(())
-    }
-
-    pub(super) fn topic(&self, place: &str, topic: &str) -> Result<String, PipelineError> {
-        self.name(place, topic)?;
-        Ok(topic.to_owned())
-    }
-
     fn format(&self, format: Option<&str>) -> Result<InputFormat, PipelineError> {
         match format {
             None | Some("csv") => Ok(InputFormat::Csv),
@@ -117,7 +103,10 @@ impl Checker<'_> {
     }
 
     fn columns(&self, input: &InputSection) -> Result<Vec<Column>, PipelineError> {
-        let mut columns = input.columns.iter().map(|declared| self.column(declared)).collect::<Result<Vec<_>, _>>()?;
+        let read = |declared: &String| {
+            declared.parse().map_err(|problem: UnknownType| self.invalid("[input] columns", problem.to_string()))
+        };
+        let mut columns: Vec<Column> = input.columns.iter().map(read).collect::<Result<_, _>>()?;
         if columns.is_empty() {
             return self.error("[input] columns", "at least one column is needed");
         }
@@ -136,34 +125,6 @@ impl Checker<'_> {
             );
         }
         Ok(columns)
-    }
-
-    fn column(&self, declared: &str) -> Result<Column, PipelineError> {
-        let (known, optional) = match declared.strip_suffix('?') {
-            Some(known) => (known, true),
-            None => (declared, false),
-        };
-        let (name, kind) = match known.rsplit_once(':') {
-            None => (known, ColumnType::Text),
-            Some((name, "text")) => (name, ColumnType::Text),
-            Some((name, "int")) => (name, ColumnType::Integer),
-            Some((name, "float")) => (name, ColumnType::Float),
-            Some((name, "datetime")) => (name, ColumnType::Datetime),
-            Some((_, other)) => {
-                let problem = format!("`{declared}`: unknown type `{other}`: use text, int, float or datetime");
-                return self.error("[input] columns", problem);
-            }
-        };
-        let range = (f64::NEG_INFINITY, f64::INFINITY);
-        Ok(Column {
-            name: name.to_owned(),
-            kind,
-            aliases: Vec::new(),
-            range,
-            optional,
-            if_missing: None,
-            needed: false,
-        })
     }
 
     fn apply_aliases(&self, input: &InputSection, columns: &mut [Column]) -> Result<(), PipelineError> {
@@ -230,20 +191,6 @@ impl Checker<'_> {
         Ok(())
     }
 
-    pub(super) fn resolve(&self, place: &str, name: &str, columns: &[Column]) -> Result<usize, PipelineError> {
-        match columns.iter().position(|column| column.name == name) {
-            Some(index) => Ok(index),
-            None => {
-                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-                let hint = match file::nearest(name, &names) {
-                    Some(nearest) => format!("did you mean `{nearest}`?"),
-                    None => format!("the columns are {}", names.join(", ")),
-                };
-                self.error(place, format!("there is no column `{name}`; {hint}"))
-            }
-        }
-    }
-
     /// Sessions where there is a gap that ends them, else records.
     fn scored(&self, file: &PipelineFile, entity: &Entity, columns: &[Column]) -> Result<Scored, PipelineError> {
         let is_trained = file.detectors.iter().any(|detector| matches!(detector, AnyDetector::Trained(..)));
@@ -298,11 +245,7 @@ impl Checker<'_> {
         let lateness = span("lateness", history.and_then(|section| section.lateness.as_ref()), 0)?;
         let ahead = span("ahead", history.and_then(|section| section.ahead.as_ref()), DEFAULT_AHEAD)?;
         let place = |name: &str| format!("[features] {name}");
-        let problem = |name: &str, problem: String| PipelineError::Invalid {
-            origin: self.origin.to_owned(),
-            place: place(name),
-            problem,
-        };
+        let problem = |name: &str, problem: String| self.invalid(&place(name), problem);
         let resolve = |name: &str, column: &str| self.resolve(&place(name), column, columns);
         let features = RecordFeatures::read(declared, columns, (time, memory, lateness), &resolve, &problem)?;
         Ok(Scored::Records(Records { features, ahead }))
@@ -311,15 +254,8 @@ impl Checker<'_> {
     fn features(&self, declared: &[(String, String)], columns: &[Column]) -> Result<Vec<Feature>, PipelineError> {
         let read = |(name, expression): &(String, String)| {
             let place = format!("[features] {name}");
-            let parsed = match Feature::parse(name, expression) {
-                Ok(parsed) => parsed,
-                Err(problem) => return self.error(&place, problem),
-            };
-            let column = parsed.column_name.as_ref().map(|column| self.resolve(&place, column, columns)).transpose()?;
-            match parsed.resolve(column, columns) {
-                Ok(feature) => Ok(feature),
-                Err(problem) => self.error(&place, problem),
-            }
+            let resolve = |column: &str| self.resolve(&place, column, columns);
+            Feature::read(name, expression, columns, resolve, |problem| self.invalid(&place, problem))
         };
         declared.iter().map(read).collect()
     }
@@ -359,25 +295,6 @@ impl Checker<'_> {
             return self.error("[entity] clock", format!("`{name}` is not of type datetime; or use \"record\""));
         }
         Ok(index)
-    }
-
-    pub(super) fn span(&self, place: &str, text: &str) -> Result<Millis, PipelineError> {
-        match time::parse_span(text) {
-            Some(span) => Ok(span),
-            None => self.error(place, format!("`{text}` is not a span of time above zero, such as \"40s\" or \"8m\"")),
-        }
-    }
-
-    pub(super) fn limit<T: Default + PartialEq>(
-        &self,
-        place: &str,
-        limit: Option<T>,
-        default: T,
-    ) -> Result<T, PipelineError> {
-        match limit {
-            Some(limit) if limit == T::default() => self.error(place, "must be above 0"),
-            limit => Ok(limit.unwrap_or(default)),
-        }
     }
 
     fn cancellations(&self, section: &CancellationsSection) -> Result<Cancellations, PipelineError> {

@@ -1,30 +1,8 @@
 //! `[currency]`: amounts in several currencies become amounts in one.
 
-use std::collections::BTreeMap;
-
-use super::check::Checker;
+use super::checker::Checker;
 use super::file::CurrencySection;
-use super::{Column, ColumnType, PipelineError};
-
-/// Which column's amounts are turned into one currency, and at which rates.
-#[derive(Debug, Clone)]
-pub struct Currency {
-    /// Index of the text column that names a line's currency; where it has none, the base is meant.
-    pub column: usize,
-    /// Index of the float column with the amount.
-    pub amount: usize,
-    /// The currency that every amount is turned into.
-    pub base: String,
-    /// What one unit of each other currency is in the base.
-    pub rates: BTreeMap<String, f64>,
-}
-
-impl Currency {
-    /// What one unit of the currency `name` is in the base, or `None` when nobody said.
-    pub fn rate(&self, name: &str) -> Option<f64> {
-        if name == self.base { Some(1.0) } else { self.rates.get(name).copied() }
-    }
-}
+use super::{Column, ColumnType, Currency, PipelineError};
 
 pub(super) fn check(
     checker: &Checker<'_>,

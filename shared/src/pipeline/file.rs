@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use detectors::scaler::Scaling;
+use detectors::threshold::ThresholdPolicy;
+use detectors::{Algorithm, field_names};
 use serde::de::{self, DeserializeOwned};
 use toml::{Table, Value};
 
 use super::PipelineError;
-use crate::detectors::Algorithm;
-use crate::fields::field_names;
-use crate::scaler::Scaling;
-use crate::threshold::ThresholdPolicy;
 
 /// `[input]`.
 #[derive(Debug, serde::Deserialize)]

@@ -1,6 +1,6 @@
 //! `[label]`: what a record itself says it is, for judging detectors by it. No detector learns from it.
 
-use super::check::Checker;
+use super::checker::Checker;
 use super::file::LabelSection;
 use super::{Column, ColumnType, PipelineError};
 

@@ -4,25 +4,32 @@
 //! program may rely on it: names that are referred to exist, spans and formats make sense, outputs are named.
 
 mod check;
+mod checker;
 mod currency;
 mod file;
 mod label;
 mod zscore;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use features::aggregates::Feature;
+use features::history::RecordFeatures;
+use records::time::Millis;
 use thiserror::Error;
 
-use crate::features::Feature;
-use crate::history::RecordFeatures;
-use crate::time::Millis;
-
-pub use crate::detectors::{Algorithm, KSelection};
-pub use crate::scaler::Scaling;
-pub use crate::threshold::ThresholdPolicy;
-pub use currency::Currency;
+pub use detectors::scaler::Scaling;
+pub use detectors::threshold::ThresholdPolicy;
+pub use detectors::{Algorithm, KSelection};
 pub use label::Label;
+pub use records::schema::{Column, ColumnType, Currency, InputFormat, Schema};
 pub use zscore::ZScoreSpec;
+
+/// The threshold, where nobody says another.
+pub const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
+
+/// The share of the entities that is held out of the training, where the threshold needs that and nobody says another.
+pub const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
 /// A pipeline file that ships with the program.
 struct Shipped {
@@ -102,74 +109,13 @@ pub enum PipelineError {
         origin: String,
         /// Section and key.
         place: String,
-        /// What is wrong and what would be right.
+        /// The problem, and a suggestion.
         problem: String,
     },
 }
 
 fn suggestion(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
-}
-
-/// The type of a column's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
-    /// UTF-8 text.
-    Text,
-    /// A whole number of 64 bits.
-    Integer,
-    /// A finite number of 64 bits.
-    Float,
-    /// A moment.
-    Datetime,
-}
-
-/// How a record is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InputFormat {
-    /// One CSV record, without a header.
-    Csv,
-    /// One JSON object.
-    Json,
-}
-
-impl InputFormat {
-    /// The format of a file's records when its name tells it, compressed (`.gz`) or not.
-    pub fn of_file(path: &Path) -> Option<Self> {
-        let is = |path: &Path, ending: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
-        let name = path.file_name().map(Path::new)?;
-        let name = if is(name, "gz") { Path::new(name.file_stem()?) } else { name };
-        if ["jsonl", "ndjson", "json"].iter().any(|ending| is(name, ending)) {
-            return Some(Self::Json);
-        }
-        is(name, "csv").then_some(Self::Csv)
-    }
-}
-
-/// A column of the input.
-#[derive(Debug, Clone)]
-pub struct Column {
-    /// Its name, which features and rules use.
-    pub name: String,
-    /// The type of its values.
-    pub kind: ColumnType,
-    /// Other names that a file's header or a JSON object may give it.
-    pub aliases: Vec<String>,
-    /// The smallest and the largest value that is valid.
-    pub range: (f64, f64),
-    /// Whether a file's header may lack it; every value is missing then.
-    pub optional: bool,
-    /// The number that stands for an empty field, where the file names one.
-    pub if_missing: Option<f64>,
-    /// Whether an empty field makes the line erroneous: the key, and every number that a feature reads.
-    pub needed: bool,
-}
-
-impl Column {
-    /// Whether `header` is this column's name or one of its aliases.
-    pub fn is_called(&self, header: &str) -> bool {
-        self.name == header || self.aliases.iter().any(|alias| alias == header)
-    }
 }
 
 /// What time it is for a partition.
@@ -273,16 +219,8 @@ pub struct Pipeline {
     pub name: String,
     /// The topic its records come from.
     pub topic: String,
-    /// How its records are written.
-    pub format: InputFormat,
-    /// The columns of a record, in order.
-    pub columns: Vec<Column>,
-    /// Formats of the datetime columns.
-    pub datetime_formats: Vec<String>,
-    /// A longer record is erroneous.
-    pub max_record_bytes: usize,
-    /// Amounts in several currencies, when there are any.
-    pub currency: Option<Currency>,
+    /// What its records look like.
+    pub schema: Arc<Schema>,
     /// Where records say what they are, when they do.
     pub label: Option<Label>,
     /// What is scored.
@@ -334,7 +272,7 @@ impl Pipeline {
 
     /// The same pipeline for records that are written in another way.
     pub fn with_format(mut self, format: InputFormat) -> Self {
-        self.format = format;
+        Arc::make_mut(&mut self.schema).format = format;
         self
     }
 
@@ -364,7 +302,7 @@ impl Pipeline {
 
     /// The index of the column called `name`.
     pub fn column(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
+        self.schema.columns.iter().position(|column| column.name == name)
     }
 
     /// The columns that say which records belong together: those with the same value have to be in one partition. None
@@ -400,7 +338,7 @@ impl Pipeline {
     /// State written under one layout must not be read under another: its numbers would mean something else.
     pub fn state_layout(&self) -> String {
         let Entity { key, remember, required, customer, .. } = &self.entity;
-        let name = |column: usize| &self.columns[column].name;
+        let name = |column: usize| &self.schema.columns[column].name;
         // Deadlines are moments of this clock.
         let clock = match self.entity.clock {
             Clock::Record => "record".to_owned(),
@@ -417,20 +355,20 @@ impl Pipeline {
                 sessions
                     .features
                     .iter()
-                    .map(|feature| format!("feature {}={}", feature.name, feature.expression(&self.columns))),
+                    .map(|feature| format!("feature {}={}", feature.name, feature.expression(&self.schema.columns))),
             ),
             Scored::Records(records) => {
                 facts.push(format!("time {}", name(records.features.time())));
                 facts.extend(records.features.layout());
             }
         }
-        facts.extend(self.zscores.iter().map(|spec| spec.layout(&self.columns)));
+        facts.extend(self.zscores.iter().map(|spec| spec.layout(&self.schema.columns)));
         facts.extend(required.iter().map(|&column| format!("required {}", name(column))));
         facts.extend(customer.iter().map(|&column| format!("customer {}", name(column))));
         facts.extend(self.cancellations.iter().map(|Cancellations { key_prefix, window, slide, .. }| {
             format!("cancellations {key_prefix} window {window} ms slide {slide} ms")
         }));
-        facts.extend(self.currency.iter().map(|Currency { column, amount, base, .. }| {
+        facts.extend(self.schema.currency.iter().map(|Currency { column, amount, base, .. }| {
             format!("currency {} in {base} by {}", name(*amount), name(*column))
         }));
         facts.join("\n")

@@ -33,7 +33,7 @@ fn the_pipelines_that_ship_are_valid() {
 fn numbers_that_features_read_are_needed() {
     let pipeline = Pipeline::load("invoices").unwrap();
     let needed: Vec<&str> =
-        pipeline.columns.iter().filter(|column| column.needed).map(|column| column.name.as_str()).collect();
+        pipeline.schema.columns.iter().filter(|column| column.needed).map(|column| column.name.as_str()).collect();
     assert_eq!(needed, ["InvoiceNo", "Quantity", "UnitPrice"]);
 }
 
@@ -121,11 +121,10 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
 #[test]
 fn a_limit_that_is_not_set_has_the_value_that_ships() {
     let limits = |text: &str| {
-        let Pipeline { entity, scored, cancellations, max_record_bytes, .. } =
-            Pipeline::parse(text, "test.toml").unwrap();
+        let Pipeline { entity, scored, cancellations, schema, .. } = Pipeline::parse(text, "test.toml").unwrap();
         let Scored::Sessions(sessions) = scored else { panic!("invoices have lines") };
         let idle_timeout = cancellations.unwrap().idle_timeout;
-        (max_record_bytes, sessions.max_open, sessions.max_lines, entity.max_state_bytes, idle_timeout)
+        (schema.max_record_bytes, sessions.max_open, sessions.max_lines, entity.max_state_bytes, idle_timeout)
     };
     assert_eq!(limits(INVOICES), (1_048_576, 1_000_000, 100_000, 1_073_741_824, 1_000));
     let is_no_limit = |line: &&str| !line.starts_with("max_") && !line.starts_with("idle_timeout");
@@ -202,7 +201,7 @@ fn a_pipeline_that_is_not_there_is_named() {
 
 #[test]
 fn a_format_is_csv_where_none_is_named() {
-    let format = |text: &str| Pipeline::parse(text, "test.toml").unwrap().format;
+    let format = |text: &str| Pipeline::parse(text, "test.toml").unwrap().schema.format;
     assert_eq!(format(INVOICES), InputFormat::Csv);
     assert_eq!(format(&replaced("format = \"csv\"", "")), InputFormat::Csv);
     assert_eq!(format(&replaced("format = \"csv\"", "format = \"json\"")), InputFormat::Json);
@@ -227,15 +226,16 @@ fn a_question_mark_makes_a_column_optional() {
     let text = replaced("\"Description\"", "\"Description?\"").replace("UnitPrice:float", "UnitPrice:float?");
     let pipeline = Pipeline::parse(&text, "test.toml").unwrap();
     let optional: Vec<&str> =
-        pipeline.columns.iter().filter(|column| column.optional).map(|column| column.name.as_str()).collect();
+        pipeline.schema.columns.iter().filter(|column| column.optional).map(|column| column.name.as_str()).collect();
     assert_eq!(optional, ["Description", "UnitPrice"]);
-    assert_eq!(pipeline.columns[5].kind, ColumnType::Float);
-    assert!(pipeline.columns[5].needed, "a feature reads it");
+    assert_eq!(pipeline.schema.columns[5].kind, ColumnType::Float);
+    assert!(pipeline.schema.columns[5].needed, "a feature reads it");
 }
 
 #[test]
 fn above_is_a_least_value_that_is_left_out() {
-    let range = |entry: &str| Pipeline::parse(&replaced("min = 0.0", entry), "test.toml").unwrap().columns[5].range;
+    let range =
+        |entry: &str| Pipeline::parse(&replaced("min = 0.0", entry), "test.toml").unwrap().schema.columns[5].range;
     assert_eq!(range("above = 0.0"), (5e-324, f64::INFINITY));
     assert_eq!(range("above = 1.0, max = 2.0"), (1.0 + f64::EPSILON, 2.0));
     assert_eq!(range("min = 1, max = 1"), (1.0, 1.0));
@@ -263,8 +263,8 @@ fn with(section: &str, from: &str, to: &str) -> String {
 
 #[test]
 fn amounts_have_rates_to_the_base() {
-    assert!(Pipeline::parse(INVOICES, "test.toml").unwrap().currency.is_none());
-    let currency = Pipeline::parse(&with(CURRENCY, "", ""), "test.toml").unwrap().currency.unwrap();
+    assert!(Pipeline::parse(INVOICES, "test.toml").unwrap().schema.currency.is_none());
+    let currency = Pipeline::parse(&with(CURRENCY, "", ""), "test.toml").unwrap().schema.currency.clone().unwrap();
     assert_eq!((currency.column, currency.amount), (7, 5));
     assert_eq!(["EUR", "USD", "JPY", ""].map(|name| currency.rate(name)), [Some(1.0), Some(0.92), None, None]);
     let cases = [

@@ -1,11 +1,12 @@
 //! `algorithm = "zscore-window"`: a detector that needs no training, because it compares each record with the others of its
 //! time.
 
-use super::check::Checker;
+use records::time::{Millis, format_span};
+
+use super::checker::Checker;
 use super::file::ZScoreSection;
 use super::{Column, ColumnType, Label, PipelineError, Scored, label};
-use crate::model::fingerprint;
-use crate::time::{Millis, format_span};
+use crate::fingerprint::fingerprint;
 
 const DEFAULT_WINDOW: Millis = 60_000;
 const DEFAULT_SLIDE: Millis = 30_000;
@@ -165,7 +166,7 @@ mod tests {
         let spec = &pipeline.zscores[0];
         assert_eq!((spec.value, spec.by, spec.threshold, spec.min_count, spec.overlapping()), (2, Some(1), 3.0, 1, 2));
         assert_eq!((pipeline.placed_by(), pipeline.sees_all().is_some()), (vec![1], false));
-        assert!(pipeline.columns[1].needed && pipeline.columns[2].needed);
+        assert!(pipeline.schema.columns[1].needed && pipeline.schema.columns[2].needed);
         assert_eq!(pipeline.output_topics(), ["bad", "z"]);
         assert!(read(DETECTOR, "").unwrap().sees_all().is_some());
     }

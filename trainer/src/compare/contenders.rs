@@ -5,7 +5,7 @@ use shared::matrix::Matrix;
 use shared::pipeline::DetectorSpec;
 
 /// Learns from scaled rows.
-pub type FitContender = Box<dyn Fn(&Matrix, &Context<'_>) -> Result<Fitted, FitError> + Send + Sync>;
+pub type FitContender = Box<dyn Fn(&Matrix, &Context<'_>) -> Result<ReadyDetector, FitError> + Send + Sync>;
 
 /// A detector that takes part.
 pub struct Contender {
@@ -16,7 +16,7 @@ pub struct Contender {
 }
 
 /// What was learned, ready to score.
-pub struct Fitted {
+pub struct ReadyDetector {
     /// Bytes of what was learned, as a model file holds it.
     pub bytes: u64,
     /// How many clusters there are, where the detector looks for some.

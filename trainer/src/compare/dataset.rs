@@ -75,9 +75,9 @@ pub fn with_label(mut pipeline: Pipeline, column: &str) -> anyhow::Result<Arc<Pi
             pipeline.name
         );
     };
-    let found = pipeline.columns.iter().position(|known| known.is_called(column));
+    let found = pipeline.schema.columns.iter().position(|known| known.is_called(column));
     if let Some(index) = found {
-        if pipeline.columns[index].kind != ColumnType::Text {
+        if pipeline.schema.columns[index].kind != ColumnType::Text {
             anyhow::bail!(
                 "the label `{column}` must be a text column in the pipeline file, as in \"{column}\" without :int"
             );
@@ -86,9 +86,9 @@ pub fn with_label(mut pipeline: Pipeline, column: &str) -> anyhow::Result<Arc<Pi
             anyhow::bail!("the label `{column}` is read by the pipeline's features: detectors would know the answer");
         }
     }
-    let index = found.unwrap_or(pipeline.columns.len());
+    let index = found.unwrap_or(pipeline.schema.columns.len());
     if found.is_none() {
-        pipeline.columns.push(Column {
+        Arc::make_mut(&mut pipeline.schema).columns.push(Column {
             name: column.to_owned(),
             kind: ColumnType::Text,
             aliases: Vec::new(),

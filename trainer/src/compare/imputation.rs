@@ -1,6 +1,7 @@
 //! What takes the place of missing values: a statistic of the rows that detectors are fitted on, and of no others.
 
 use rayon::prelude::*;
+use shared::evaluation::statistics::middle;
 use shared::matrix::FeatureMatrix;
 use thiserror::Error;
 
@@ -52,16 +53,9 @@ impl Imputation {
     }
 }
 
+/// The value in the middle, or between the two.
 fn median(mut values: Vec<f64>) -> f64 {
-    let middle = values.len() / 2;
-    let is_even = values.len().is_multiple_of(2);
-    let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    let upper = *upper;
-    if !is_even {
-        return upper;
-    }
-    let lower = below.iter().copied().max_by(f64::total_cmp).unwrap_or(upper);
-    lower + (upper - lower) / 2.0
+    middle(&mut values).map_or(0.0, |(lower, upper)| lower + (upper - lower) / 2.0)
 }
 
 /// How many values are missing, said in a line; none when none is.

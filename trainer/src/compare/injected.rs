@@ -20,7 +20,7 @@ const ROWS_TO_LOOK_AT: usize = 100_000;
 
 /// A kind of anomaly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum InjectedKind {
     /// A row of which one feature is 3 to 10 spreads beyond where it was, away from the middle.
     Global,
     /// A row each feature of which is another row's: usual values that do not belong together.
@@ -29,7 +29,7 @@ pub enum Kind {
     Clustered,
 }
 
-impl Kind {
+impl InjectedKind {
     /// All of them, in order.
     pub const ALL: [Self; 3] = [Self::Global, Self::Dependency, Self::Clustered];
 
@@ -67,7 +67,7 @@ pub struct SyntheticMeasures {
     /// All kinds together.
     pub all: Found,
     /// Each kind by itself.
-    pub by_kind: [(Kind, Found); 3],
+    pub by_kind: [(InjectedKind, Found); 3],
 }
 
 impl Synthetic {
@@ -77,14 +77,14 @@ impl Synthetic {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let features: Vec<Spread> = (0..rows.n_features()).map(|index| Spread::of(rows, index)).collect();
         let mut made = FeatureMatrix::new(rows.n_features());
-        for kind in Kind::ALL {
+        for kind in InjectedKind::ALL {
             let mut maker = Maker { rows, features: &features, rng: &mut rng };
             let center = maker.far_point();
             for _ in 0..n_of_each {
                 let row = match kind {
-                    Kind::Global => maker.global(),
-                    Kind::Dependency => maker.mixed(),
-                    Kind::Clustered => maker.near(&center),
+                    InjectedKind::Global => maker.global(),
+                    InjectedKind::Dependency => maker.mixed(),
+                    InjectedKind::Clustered => maker.near(&center),
                 };
                 made.push(&row);
             }
@@ -106,7 +106,11 @@ impl Synthetic {
         let of_kind = |index: usize| found(&made[index * self.n_of_each..][..self.n_of_each]);
         Ok(SyntheticMeasures {
             all: found(made)?,
-            by_kind: [(Kind::ALL[0], of_kind(0)?), (Kind::ALL[1], of_kind(1)?), (Kind::ALL[2], of_kind(2)?)],
+            by_kind: [
+                (InjectedKind::ALL[0], of_kind(0)?),
+                (InjectedKind::ALL[1], of_kind(1)?),
+                (InjectedKind::ALL[2], of_kind(2)?),
+            ],
         })
     }
 }

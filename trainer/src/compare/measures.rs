@@ -1,7 +1,7 @@
 //! What is measured of a detector.
 
 use shared::evaluation::{Bootstrap, Confusion, EvaluationError, Intervals, Ranking, average_ranks, mcnemar, pearson};
-use shared::evaluation::{McNemar, Overlap};
+use shared::evaluation::{McNemar, Overlap, statistics};
 use shared::threshold::Threshold;
 
 use super::injected::SyntheticMeasures;
@@ -172,5 +172,5 @@ fn only_one_is_right(a: &Measured, b: &Measured, labels: &[bool]) -> McNemar {
 }
 
 pub(super) fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    (!values.is_empty()).then(|| statistics::mean(values.iter().copied()))
 }

@@ -57,16 +57,16 @@ use table::TableOptions;
 const CALIBRATION_SHARE: f64 = 0.3;
 
 /// What is compared, on what, and where the results go.
-pub struct Settings {
+pub struct CompareSettings {
     args: CompareArgs,
-    source: Source,
+    source: RowSource,
     contenders: Vec<Contender>,
     budget: Budget,
     folder: PathBuf,
 }
 
 /// Where rows come from.
-enum Source {
+enum RowSource {
     Pipeline(train::Settings),
     Table(TableOptions),
 }
@@ -111,7 +111,7 @@ pub struct Comparison {
 /// # Errors
 /// The first that occurs, as one sentence; no file was changed then.
 pub fn compare_and_report(args: &CompareArgs) -> anyhow::Result<()> {
-    let settings = Settings::new(args)?;
+    let settings = CompareSettings::new(args)?;
     let (comparison, rows) = settings.compare()?;
     let mut output = Output::default();
     comparison.add_files(&settings.folder, &mut output)?;
@@ -125,7 +125,7 @@ pub fn compare_and_report(args: &CompareArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Settings {
+impl CompareSettings {
     /// From what was typed to what it means: files are looked up and detectors are chosen.
     ///
     /// # Errors
@@ -136,9 +136,9 @@ impl Settings {
             Some(pipeline) => {
                 let settings = of_pipeline(pipeline, args, budget)?;
                 let folder = args.models.join(&settings.pipeline.name).join("reports");
-                (Source::Pipeline(settings), folder)
+                (RowSource::Pipeline(settings), folder)
             }
-            None => (Source::Table(table_options(args)?), PathBuf::from("comparison")),
+            None => (RowSource::Table(table_options(args)?), PathBuf::from("comparison")),
         };
         let pipeline = source.pipeline();
         let quantile = args.measuring.quantile.map(ThresholdPolicy::Quantile);
@@ -159,8 +159,8 @@ impl Settings {
     pub fn compare(&self) -> anyhow::Result<(Comparison, Option<FeatureMatrix>)> {
         let (args, progress) = (&self.args, Progress { quiet: self.args.quiet });
         let dataset = match &self.source {
-            Source::Pipeline(settings) => Dataset::of_pipeline(settings, progress)?,
-            Source::Table(options) => table::read(options, self.budget, progress)?,
+            RowSource::Pipeline(settings) => Dataset::of_pipeline(settings, progress)?,
+            RowSource::Table(options) => table::read(options, self.budget, progress)?,
         };
         let sort = self.sort(dataset.labels.is_some())?;
         let plan = SplitPlan::new(args, &dataset)?;
@@ -190,7 +190,7 @@ impl Settings {
         };
         let data = plan.data(args, rows, labels.as_deref());
         let mut entries = runner.run(&self.contenders, &data);
-        some_took_part(&entries)?;
+        ensure_any_succeeded(&entries)?;
         let pairs = measures::agree(&mut entries, data.labels.as_deref());
         sort.sort(&mut entries);
         let count = |labels: &[bool], rows: &[u32]| rows.iter().filter(|row| labels[**row as usize]).count();
@@ -266,14 +266,14 @@ impl Settings {
             key_bytes: comparison.keys.as_ref().map_or(0, Keys::text_bytes) as u64,
             n_features: rows.n_features() as u64,
             n_detectors: 1,
-            rows_in_memory: !winner.algorithm.streams_rows(),
+            rows_in_memory: !winner.algorithm.supports_out_of_core(),
         })?;
         let how = (&comparison.device, self.args.seed, plan);
         promote::add_model(pipeline, (target, winner), rows, how, &self.args.models, output).map(Some)
     }
 }
 
-impl Source {
+impl RowSource {
     fn pipeline(&self) -> Option<&Arc<Pipeline>> {
         match self {
             Self::Pipeline(settings) => Some(&settings.pipeline),
@@ -287,13 +287,7 @@ fn of_pipeline(name: &str, args: &CompareArgs, budget: Budget) -> anyhow::Result
     if let Some(column) = &args.label {
         pipeline = dataset::with_label(Arc::unwrap_or_clone(pipeline), column)?;
     }
-    let files = match (&args.input[..], pipeline.samples()) {
-        ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
-        ([], None) => {
-            bail!("pipeline `{}` has no sample data: say what history to compare on, with --input FILE", pipeline.name)
-        }
-        (given, _) => load::resolve(given)?,
-    };
+    let files = train::history_files(&pipeline, &args.input, "compare on")?;
     let models = args.models.clone();
     Ok(train::Settings { pipeline, files, models, device: args.device, seed: args.seed, budget, quiet: args.quiet })
 }
@@ -308,8 +302,8 @@ fn table_options(args: &CompareArgs) -> anyhow::Result<TableOptions> {
     })
 }
 
-/// A comparison of nobody is none.
-fn some_took_part(entries: &[Entry]) -> anyhow::Result<()> {
+/// Fails if every detector failed, with the first reason.
+fn ensure_any_succeeded(entries: &[Entry]) -> anyhow::Result<()> {
     let reasons: Vec<(&str, &String)> =
         entries.iter().filter_map(|entry| Some((entry.name.as_str(), entry.outcome.as_ref().err()?))).collect();
     match reasons.first() {

@@ -10,7 +10,7 @@ use shared::pipeline::{DetectorSpec, Scaling};
 use shared::scaler::Scaler;
 use shared::threshold::{Threshold, held_out};
 
-use super::contenders::{Contender, Fitted};
+use super::contenders::{Contender, ReadyDetector};
 use super::injected::Synthetic;
 use super::measures::{Entry, Labelled, Measured, mean, thinned};
 use super::split::gather;
@@ -197,7 +197,7 @@ impl Runner<'_> {
     }
 
     /// Fits, and says how many seconds it took.
-    pub(super) fn fit(&self, contender: &Contender, rows: &Matrix, seed: u64) -> Result<(Fitted, f64), String> {
+    pub(super) fn fit(&self, contender: &Contender, rows: &Matrix, seed: u64) -> Result<(ReadyDetector, f64), String> {
         let context = Context { device: &self.device.device, seed, max_state_bytes: self.state_bytes, on_step: &|| {} };
         let start = Instant::now();
         let fitted = (contender.fit)(rows, &context).map_err(|error| error.to_string())?;
@@ -297,7 +297,7 @@ fn extrapolated(half: f64, whole: f64, times: f64) -> f64 {
 }
 
 /// The threshold that the detector's policy finds among these scores.
-fn threshold(spec: &DetectorSpec, fitted: &Fitted, scores: &Scores) -> Result<Threshold, String> {
+fn threshold(spec: &DetectorSpec, fitted: &ReadyDetector, scores: &Scores) -> Result<Threshold, String> {
     match (&scores.clusters, fitted.n_clusters) {
         (Some(clusters), Some(n_clusters)) if spec.per_cluster => {
             Threshold::fit_by_cluster(spec.threshold, &scores.values, clusters, n_clusters)

@@ -2,15 +2,11 @@
 
 use shared::detectors::{self, Algorithm, AnyLearned, ArrayMut, DefaultDetector};
 use shared::device::Device;
-use shared::pipeline::{DetectorSpec, Pipeline, Scaling, ThresholdPolicy};
+use shared::pipeline::{
+    DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, Pipeline, Scaling, ThresholdPolicy,
+};
 
-use super::contenders::{Contender, FitContender, Fitted};
-
-/// The threshold where neither a pipeline file nor a flag says anything.
-const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
-
-/// The share that is held out where a threshold needs it and nothing else is said.
-const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
+use super::contenders::{Contender, FitContender, ReadyDetector};
 
 /// The detectors that take part, those of the pipeline first.
 ///
@@ -68,7 +64,7 @@ fn fit_of(algorithm: Algorithm) -> FitContender {
 }
 
 /// What was learned, on a device; only how large it is stays of the rest.
-fn ready(mut learned: AnyLearned, device: &Device) -> Fitted {
+fn ready(mut learned: AnyLearned, device: &Device) -> ReadyDetector {
     let detector = learned.on_device(device);
     let n_clusters = learned.clusters().map(|clusters| clusters.n_clusters());
     let of_arrays: usize = learned
@@ -81,5 +77,5 @@ fn ready(mut learned: AnyLearned, device: &Device) -> Fitted {
         .sum();
     // What is not in arrays is text in a model file.
     let of_text = serde_json::to_vec(&learned).map_or(0, |text| text.len());
-    Fitted { bytes: (of_arrays + of_text) as u64, n_clusters, detector }
+    ReadyDetector { bytes: (of_arrays + of_text) as u64, n_clusters, detector }
 }

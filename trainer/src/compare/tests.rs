@@ -3,7 +3,7 @@
 use shared::detectors::{Algorithm, FitError, Score, Scores};
 use shared::matrix::Matrix;
 
-use super::contenders::Fitted;
+use super::contenders::ReadyDetector;
 use super::*;
 
 /// Scores a row by its first feature, or by what else it is told to.
@@ -19,7 +19,7 @@ impl Score for Scorer {
 fn contender(name: &str, score: fn(&[f32]) -> f32, bytes: u64) -> Contender {
     Contender {
         spec: spec(name),
-        fit: Box::new(move |_, _| Ok(Fitted { bytes, n_clusters: None, detector: Box::new(Scorer(score)) })),
+        fit: Box::new(move |_, _| Ok(ReadyDetector { bytes, n_clusters: None, detector: Box::new(Scorer(score)) })),
     }
 }
 
@@ -166,7 +166,7 @@ fn seeds_that_change_everything_show_as_instability() {
         spec: spec("unstable"),
         fit: Box::new(|_, context| {
             let score: fn(&[f32]) -> f32 = if context.seed == 1 { |row| row[0] } else { |row| -row[0] };
-            Ok(Fitted { bytes: 1, n_clusters: None, detector: Box::new(Scorer(score)) })
+            Ok(ReadyDetector { bytes: 1, n_clusters: None, detector: Box::new(Scorer(score)) })
         }),
     };
     let entries = run(&[unstable], &data(false), true);
@@ -217,7 +217,7 @@ fn what_would_take_too_long_to_fit_is_skipped() {
         fit: Box::new(|rows, _| {
             let thousands = rows.n_samples() as u64 / 1000;
             std::thread::sleep(std::time::Duration::from_micros(500 * thousands * thousands));
-            Ok(Fitted { bytes: 1, n_clusters: None, detector: Box::new(Scorer(|row| row[0])) })
+            Ok(ReadyDetector { bytes: 1, n_clusters: None, detector: Box::new(Scorer(|row| row[0])) })
         }),
     };
     let fit = FeatureMatrix::from_values(1, (0..300_000).map(f64::from).collect());

@@ -1,12 +1,12 @@
-//! From lines to entities: the lines of one key together, their features as Polars expressions; or, in [`Judging`], each
+//! From lines to entities: the lines of one key together, their features as Polars expressions; or, in [`RecordFeaturizer`], each
 //! record by itself.
 //!
 //! The scorer computes the same features line by line, with [`shared::features::Accumulators`]; a test holds the two
 //! together on real data. Between chunks of lines, what Polars computed is in the form of those accumulators, and they say
 //! how it is merged and what it comes to.
 
-mod gathering;
-mod judging;
+mod aggregator;
+mod featurizer;
 mod keys;
 mod labels;
 
@@ -19,8 +19,8 @@ use thiserror::Error;
 
 use crate::load::ChunkError;
 
-pub use gathering::Gathering;
-pub use judging::{Judging, OutOfOrder};
+pub use aggregator::EntityAggregator;
+pub use featurizer::{OutOfOrder, RecordFeaturizer};
 pub use keys::Keys;
 pub use labels::Labels;
 
@@ -40,7 +40,7 @@ pub enum EntityError {
     /// Polars refuses the query, which is no fault of the data.
     #[error("cannot group the lines: {0}")]
     Polars(#[from] PolarsError),
-    /// Records cannot be judged.
+    /// Records cannot be taken.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
 }
@@ -211,7 +211,7 @@ const KEY: &str = "key";
 /// One row an entity: `key`, `state:N` (float64, one a number of the accumulators' state) and `required:NAME` (how many
 /// lines have the column).
 fn aggregate(pipeline: &Pipeline, lines: DataFrame) -> PolarsResult<DataFrame> {
-    let columns = &pipeline.columns;
+    let columns = &pipeline.schema.columns;
     let name = |index: usize| columns[index].name.as_str();
     let states = pipeline.session_features().iter().flat_map(|feature| state_of(feature, name));
     let states = states.enumerate().map(|(index, expression)| expression.alias(state_name(index)));
@@ -245,7 +245,7 @@ fn state_of<'a>(feature: &Feature, name: impl Fn(usize) -> &'a str) -> Vec<Expr>
         Aggregate::Mean => vec![values.clone().sum(), values.count().cast(DataType::Float64)],
         Aggregate::Min => vec![values.min()],
         Aggregate::Max => vec![values.max()],
-        // A feature of nothing is no number.
+        // A feature of nothing is NaN.
         Aggregate::Sum => vec![when(values.clone().count().gt(lit(0))).then(values.sum()).otherwise(lit(NULL))],
         Aggregate::First => vec![values.first_non_null()],
         Aggregate::Last => vec![values.last_non_null()],
@@ -269,7 +269,7 @@ impl Aggregated {
             Ok(column.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect())
         };
         let present = |&index: &usize| {
-            let column = frame.column(&required_name(&pipeline.columns[index].name))?.cast(&DataType::UInt32)?;
+            let column = frame.column(&required_name(&pipeline.schema.columns[index].name))?.cast(&DataType::UInt32)?;
             Ok(column.u32()?.iter().map(|count| count.unwrap_or(0) > 0).collect())
         };
         Ok(Self {
@@ -295,7 +295,7 @@ fn problem(pipeline: &Pipeline, key: &str, present: &[bool], features: &[f64]) -
     }
     let mut required = pipeline.entity.required.iter().zip(present);
     let missing = required.find(|(_, present)| !**present);
-    let missing = missing.map(|(&column, _)| Reason::MissingRequired(pipeline.columns[column].name.clone()));
+    let missing = missing.map(|(&column, _)| Reason::MissingRequired(pipeline.schema.columns[column].name.clone()));
     let not_finite = || {
         let feature = features.iter().position(|value| !value.is_finite())?;
         Some(Reason::NotFinite(pipeline.session_features()[feature].name.clone()))

@@ -1,41 +1,10 @@
 //! Rows that are not valid, counted by reason.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
 
 use shared::reason::Reason;
 
-use crate::numbers::grouped;
-
-/// Where a row stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file.
-    pub file: PathBuf,
-    /// `line` or `row`, as the file's format counts.
-    pub unit: &'static str,
-    /// Its number, from 1.
-    pub number: u64,
-}
-
-impl Place {
-    /// A line of a text file.
-    pub(super) fn line(file: &Path, number: u64) -> Self {
-        Self { file: file.to_owned(), unit: "line", number }
-    }
-
-    /// A row of a Parquet file.
-    pub(super) fn row(file: &Path, number: u64) -> Self {
-        Self { file: file.to_owned(), unit: "row", number }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "on {} {} of {}", self.unit, grouped(self.number), self.file.display())
-    }
-}
+use super::RowLocation;
 
 /// Rows with the same reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +12,7 @@ pub struct BadRow {
     /// How many there are.
     pub count: u64,
     /// The first of them.
-    pub first: Place,
+    pub first: RowLocation,
 }
 
 /// Rows by reason. A row with several reasons counts once, for the first, so that the counts add up.
@@ -54,9 +23,9 @@ pub struct BadRows {
 
 impl BadRows {
     /// Counts a row with these reasons.
-    pub(super) fn add(&mut self, reasons: Vec<Reason>, place: impl FnOnce() -> Place) {
+    pub(super) fn add(&mut self, reasons: Vec<Reason>, location: impl FnOnce() -> RowLocation) {
         let Some(reason) = reasons.into_iter().next() else { return };
-        self.by_reason.entry(reason).or_insert_with(|| BadRow { count: 0, first: place() }).count += 1;
+        self.by_reason.entry(reason).or_insert_with(|| BadRow { count: 0, first: location() }).count += 1;
     }
 
     /// How many rows there are.

@@ -9,7 +9,7 @@ use shared::pipeline::Pipeline;
 
 use super::lines::Lines;
 use super::text_file::{self, TextFile};
-use super::{LoadError, Place};
+use super::{LoadError, RowLocation};
 use crate::progress::Progress;
 
 pub(super) fn read(
@@ -19,12 +19,12 @@ pub(super) fn read(
     progress: Progress,
 ) -> Result<(), LoadError> {
     let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
-    let mut records = JsonLines::new(source, pipeline.max_record_bytes);
-    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let mut records = JsonLines::new(source, pipeline.schema.max_record_bytes);
+    let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
     while let Some(record) = records.next_line().map_err(|source| text_file::failed(path, is_gzip, source))? {
         let outcome = parser.parse_json(record.len, record.raw, |line| lines.push(line));
-        lines.count(outcome, || Place::line(path, record.line))?;
+        lines.count(outcome, || RowLocation::line(path.to_owned(), record.line))?;
         lines.set_bytes_read(before + bar.position());
     }
     bar.finish_and_clear();

@@ -6,7 +6,7 @@ use shared::line::Value;
 use shared::pipeline::{ColumnType, Pipeline, Scored};
 use shared::reason::Reason;
 
-use super::{BadRows, ChunkError, LoadError, Loaded, Place};
+use super::{BadRows, ChunkError, LoadError, Loaded, RowLocation};
 
 /// Lines of a chunk.
 ///
@@ -72,10 +72,10 @@ impl<'a> Lines<'a> {
     pub(super) fn count(
         &mut self,
         outcome: Result<(), Vec<Reason>>,
-        place: impl FnOnce() -> Place,
+        location: impl FnOnce() -> RowLocation,
     ) -> Result<(), LoadError> {
         if let Err(reasons) = outcome {
-            self.bad_rows.add(reasons, place);
+            self.bad_rows.add(reasons, location);
         }
         if self.in_chunk == LINES_A_CHUNK { self.flush() } else { Ok(()) }
     }
@@ -133,7 +133,7 @@ pub(super) fn used_columns(pipeline: &Pipeline) -> Vec<usize> {
 }
 
 fn builder(pipeline: &Pipeline, index: usize) -> Builder {
-    let column = &pipeline.columns[index];
+    let column = &pipeline.schema.columns[index];
     let name = PlSmallStr::from_str(&column.name);
     match column.kind {
         ColumnType::Text if index == pipeline.entity.key || is_read(pipeline, index) => {

@@ -10,6 +10,7 @@ mod inputs;
 mod json;
 mod lines;
 mod parquet;
+mod row_location;
 mod text_file;
 
 use std::fs;
@@ -20,10 +21,11 @@ use shared::pipeline::{InputFormat, Pipeline};
 
 use crate::progress::Progress;
 
-pub use bad_rows::{BadRow, BadRows, Place};
+pub use bad_rows::{BadRow, BadRows};
 pub use error::{ChunkError, LoadError};
 pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
+pub use row_location::RowLocation;
 
 pub(crate) use parquet::{first_line, is_readable};
 pub(crate) use text_file::{TextFile, failed};
@@ -58,7 +60,7 @@ pub fn load(
     let mut lines = Lines::new(pipeline, files.iter().map(|file| bytes(file.as_ref())).sum(), take);
     let mut bytes_read = 0;
     for file in files.iter().map(AsRef::as_ref) {
-        match inputs::format(file, pipeline.format) {
+        match inputs::format(file, pipeline.schema.format) {
             Format::Parquet => parquet::read(file, pipeline, &mut lines, progress)?,
             Format::Records(InputFormat::Csv) => csv::read(file, pipeline, &mut lines, progress)?,
             Format::Records(InputFormat::Json) => json::read(file, pipeline, &mut lines, progress)?,

@@ -13,7 +13,7 @@ use shared::reason::Reason;
 
 use super::csv::pipeline_columns;
 use super::lines::{Lines, used_columns};
-use super::{LoadError, Place};
+use super::{LoadError, RowLocation};
 use crate::progress::Progress;
 
 /// Most rows that are read at a time; row groups may be larger.
@@ -23,7 +23,7 @@ const ROWS_A_SLICE: usize = 1 << 17;
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The values of a column, as the file's type has them.
-enum Source {
+enum ColumnSource {
     /// The file lacks it, as it may lack an optional column or a text that nothing reads, or has no value in it.
     Absent,
     /// Read as a field of a CSV file is.
@@ -50,7 +50,7 @@ pub(super) fn read(
 ) -> Result<(), LoadError> {
     let rows = Rows::open(path, pipeline)?;
     let bar = progress.steps("reading", rows.total() as u64);
-    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
     for (first_row, n_rows) in rows.slices() {
         let frame = rows.read(first_row, n_rows)?;
@@ -72,7 +72,8 @@ fn push_rows(
     parser: &mut LineParser,
     lines: &mut Lines<'_>,
 ) -> Result<(), LoadError> {
-    let sources: Vec<Source> = pipeline
+    let sources: Vec<ColumnSource> = pipeline
+        .schema
         .columns
         .iter()
         .enumerate()
@@ -82,7 +83,7 @@ fn push_rows(
     for row in 0..frame.height() {
         let mut reasons = Vec::new();
         for (index, source) in sources.iter().enumerate() {
-            match source.value(row, index, &pipeline.columns[index], parser) {
+            match source.value(row, index, &pipeline.schema.columns[index], parser) {
                 Ok(value) => line[index] = value,
                 Err(reason) => {
                     line[index] = Value::Missing;
@@ -90,7 +91,7 @@ fn push_rows(
                 }
             }
         }
-        if let Err(reason) = convert(pipeline, &mut line) {
+        if let Err(reason) = convert(&pipeline.schema, &mut line) {
             reasons.push(reason);
         }
         let outcome = if reasons.is_empty() {
@@ -99,7 +100,7 @@ fn push_rows(
         } else {
             Err(reasons)
         };
-        lines.count(outcome, || Place::row(path, (first_row + row) as u64 + 1))?;
+        lines.count(outcome, || RowLocation::row(path.to_owned(), (first_row + row) as u64 + 1))?;
     }
     Ok(())
 }
@@ -171,28 +172,30 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
     let found: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
     let name_of = |column: &pipeline::Column| found.iter().find(|name| column.is_called(name)).copied();
     let used = used_columns(pipeline);
-    let currency = pipeline.currency.as_ref().map(|currency| currency.column);
+    let currency = pipeline.schema.currency.as_ref().map(|currency| currency.column);
     let label = pipeline.label.as_ref().and_then(|label| label.column);
     let needed = |index: usize| {
-        let is_text = pipeline.columns[index].kind == ColumnType::Text;
+        let is_text = pipeline.schema.columns[index].kind == ColumnType::Text;
         !is_text || used.contains(&index) || [currency, label].contains(&Some(index))
     };
-    let missing: Vec<String> = (0..pipeline.columns.len())
+    let missing: Vec<String> = (0..pipeline.schema.columns.len())
         .filter(|&index| {
-            needed(index) && !pipeline.columns[index].optional && name_of(&pipeline.columns[index]).is_none()
+            needed(index)
+                && !pipeline.schema.columns[index].optional
+                && name_of(&pipeline.schema.columns[index]).is_none()
         })
-        .map(|index| pipeline.columns[index].name.clone())
+        .map(|index| pipeline.schema.columns[index].name.clone())
         .collect();
     if !missing.is_empty() {
         return Err(LoadError::missing_columns(path, "", &missing, &found));
     }
-    let wanted = (0..pipeline.columns.len()).filter(|&index| needed(index));
-    let wanted: Vec<_> = wanted.filter_map(|index| Some((index, name_of(&pipeline.columns[index])?))).collect();
+    let wanted = (0..pipeline.schema.columns.len()).filter(|&index| needed(index));
+    let wanted: Vec<_> = wanted.filter_map(|index| Some((index, name_of(&pipeline.schema.columns[index])?))).collect();
     for &(index, name) in &wanted {
         let dtype = schema.get(name).map(|field| field.dtype());
         if let Some(dtype) = dtype.filter(|dtype| !is_readable(dtype)) {
             let is_key = index == pipeline.entity.key;
-            return Err(wrong_type(path, name, format!("{dtype:?}"), pipeline.columns[index].kind, is_key));
+            return Err(wrong_type(path, name, format!("{dtype:?}"), pipeline.schema.columns[index].kind, is_key));
         }
     }
     Ok(wanted.into_iter().map(|(_, name)| name.to_owned()).collect())
@@ -215,16 +218,16 @@ pub(crate) fn first_line(error: &PolarsError) -> String {
 }
 
 /// The column of the file that holds `column`, in a type that its values are taken from.
-fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: bool) -> Result<Source, LoadError> {
+fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: bool) -> Result<ColumnSource, LoadError> {
     let Some(found) = frame.columns().iter().find(|found| column.is_called(found.name())) else {
-        return Ok(Source::Absent);
+        return Ok(ColumnSource::Absent);
     };
     let dtype = found.dtype().clone();
     let wrong_type = || wrong_type(path, found.name(), dtype.to_string(), column.kind, is_key);
     let series = found.as_materialized_series().rechunk();
     let source = match (column.kind, &dtype) {
-        (_, DataType::Null) => Ok(Source::Absent),
-        (_, DataType::String) => series.str().cloned().map(Source::Text),
+        (_, DataType::Null) => Ok(ColumnSource::Absent),
+        (_, DataType::String) => series.str().cloned().map(ColumnSource::Text),
         (_, DataType::Categorical(..)) => text(&series),
         (ColumnType::Text, dtype) if dtype.is_integer() => text(&series),
         // Where a number may be missing, some writers make it a float: 13085.0 is the customer 13085.
@@ -232,10 +235,10 @@ fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: boo
             text(&without_nan(&series).map_err(|_| wrong_type())?)
         }
         (ColumnType::Integer, dtype) if dtype.is_integer() => {
-            series.strict_cast(&DataType::Int64).and_then(|series| series.i64().cloned()).map(Source::Integer)
+            series.strict_cast(&DataType::Int64).and_then(|series| series.i64().cloned()).map(ColumnSource::Integer)
         }
         (ColumnType::Integer | ColumnType::Float, dtype) if dtype.is_primitive_numeric() => {
-            series.cast(&DataType::Float64).and_then(|series| series.f64().cloned()).map(Source::Float)
+            series.cast(&DataType::Float64).and_then(|series| series.f64().cloned()).map(ColumnSource::Float)
         }
         (ColumnType::Datetime, DataType::Datetime(unit, _)) => {
             let unit = match unit {
@@ -251,8 +254,8 @@ fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: boo
     source.map_err(|_| wrong_type())
 }
 
-fn text(series: &Series) -> PolarsResult<Source> {
-    series.cast(&DataType::String).and_then(|series| series.str().cloned()).map(Source::Text)
+fn text(series: &Series) -> PolarsResult<ColumnSource> {
+    series.cast(&DataType::String).and_then(|series| series.str().cloned()).map(ColumnSource::Text)
 }
 
 fn without_nan(series: &Series) -> PolarsResult<Series> {
@@ -261,9 +264,9 @@ fn without_nan(series: &Series) -> PolarsResult<Series> {
     Ok(kept.into_series())
 }
 
-fn moments(series: &Series, unit: Unit) -> PolarsResult<Source> {
+fn moments(series: &Series, unit: Unit) -> PolarsResult<ColumnSource> {
     let physical = series.to_physical_repr().cast(&DataType::Int64)?;
-    physical.i64().cloned().map(|values| Source::Datetime(values, unit))
+    physical.i64().cloned().map(|values| ColumnSource::Datetime(values, unit))
 }
 
 fn wrong_type(path: &Path, column: &str, found: String, kind: ColumnType, is_key: bool) -> LoadError {
@@ -281,7 +284,7 @@ fn expected(kind: ColumnType, is_key: bool) -> (&'static str, &'static str) {
     }
 }
 
-impl Source {
+impl ColumnSource {
     fn value<'a>(
         &'a self,
         row: usize,

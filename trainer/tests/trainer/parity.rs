@@ -42,9 +42,9 @@ fn every_aggregate() -> Pipeline {
 
 /// As the scorer does it: record by record, line by line.
 fn streamed(pipeline: &Arc<Pipeline>, bytes: &[u8]) -> HashMap<String, Vec<f64>> {
-    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let mut open: HashMap<String, Accumulators> = HashMap::new();
-    let mut records = FileRecords::new(bytes, pipeline.max_record_bytes).unwrap();
+    let mut records = FileRecords::new(bytes, pipeline.schema.max_record_bytes).unwrap();
     records.next_record().unwrap().expect("a header");
     while let Some(record) = records.next_record().unwrap() {
         let _ = parser.parse_fields(record.len, record.fields, &Order::Same, |line| {

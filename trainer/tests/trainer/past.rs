@@ -10,7 +10,7 @@ use shared::history::History;
 use shared::line::{LineParser, Order};
 use shared::pipeline::{Pipeline, Scored};
 use shared::records::FileRecords;
-use trainer::entities::Gathering;
+use trainer::entities::EntityAggregator;
 use trainer::load::{LINES_A_CHUNK, load};
 use trainer::progress::Progress;
 
@@ -143,23 +143,23 @@ fn statistics(window: &[f64], amount: f64) -> [f64; 8] {
 /// As the scorer does it: record by record.
 fn streamed(pipeline: &Arc<Pipeline>, files: &[PathBuf]) -> (Vec<Record>, Vec<Vec<f64>>) {
     let Scored::Records(records) = &pipeline.scored else { panic!("records by themselves") };
-    let mut parser = LineParser::new(Arc::clone(pipeline));
+    let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let mut history = History::new(&records.features, true);
     let (mut seen, mut values) = (Vec::new(), Vec::new());
     for file in files {
         let bytes = fs::read(file).unwrap();
-        let mut records_of = FileRecords::new(&bytes[..], pipeline.max_record_bytes).unwrap();
+        let mut records_of = FileRecords::new(&bytes[..], pipeline.schema.max_record_bytes).unwrap();
         let header = records_of.next_record().unwrap().expect("a header");
         let names: Vec<String> = header.fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        let order =
-            Order::from_header(&names.iter().map(String::as_str).collect::<Vec<_>>(), &pipeline.columns).unwrap();
+        let order = Order::from_header(&names.iter().map(String::as_str).collect::<Vec<_>>(), &pipeline.schema.columns)
+            .unwrap();
         while let Some(record) = records_of.next_record().unwrap() {
             let judged = parser.parse_fields(record.len, record.fields, &order, |line| {
                 let text = |column: usize| line[column].text().unwrap_or_default().to_owned();
                 let shared::line::Value::Float(amount) = line[4] else { panic!("an amount") };
                 let time = line[1].datetime().expect("a date");
                 let mut row = Vec::new();
-                history.judge(&records.features, line, time, &mut row);
+                history.featurize(&records.features, line, time, &mut row);
                 seen.push(Record { key: text(0), time, customer: text(2), terminal: text(3), amount });
                 values.push(row);
             });
@@ -172,9 +172,9 @@ fn streamed(pipeline: &Arc<Pipeline>, files: &[PathBuf]) -> (Vec<Record>, Vec<Ve
 fn assert_parity(files: &[PathBuf]) {
     let pipeline = Arc::new(every_feature());
     let (records, stream) = streamed(&pipeline, files);
-    let mut gathering = Gathering::new(&pipeline);
-    load(&pipeline, files, Progress { quiet: true }, &mut |lines, _| gathering.add(lines)).unwrap();
-    let entities = gathering.finish().unwrap();
+    let mut aggregator = EntityAggregator::new(&pipeline);
+    load(&pipeline, files, Progress { quiet: true }, &mut |lines, _| aggregator.add(lines)).unwrap();
+    let entities = aggregator.finish().unwrap();
     assert_eq!((entities.total(), entities.keys.len()), (records.len(), records.len()));
     let (names, definition) = (pipeline.feature_names(), Definition::new(records));
     let mut largest = (0.0, String::new());

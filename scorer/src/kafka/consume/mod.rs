@@ -280,7 +280,7 @@ impl<'a> ConsumeLoop<'a> {
         if !self.has_warned && self.core.misplaced_lines() > 0 {
             self.has_warned = true;
             let pipeline = &self.inlet.restorer.pipeline;
-            let column = pipeline.placed_by().first().map_or("", |&column| &pipeline.columns[column].name);
+            let column = pipeline.placed_by().first().map_or("", |&column| &pipeline.schema.columns[column].name);
             tracing::warn!(
                 partition,
                 offset,

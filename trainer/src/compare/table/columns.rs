@@ -121,29 +121,31 @@ impl Seen {
     }
 
     /// What the column holds.
-    pub(super) fn kind(self, rule: CategoricalRule) -> Kind {
+    pub(super) fn kind(self, rule: CategoricalRule) -> ColumnKind {
         if self.n_values == 0 {
-            return Kind::Empty;
+            return ColumnKind::Empty;
         }
         if self.are_numbers {
-            return Kind::Number;
+            return ColumnKind::Number;
         }
         if self.are_flags {
-            return Kind::Flag;
+            return ColumnKind::Flag;
         }
         if self.dates.is_some() {
-            return Kind::Moment;
+            return ColumnKind::Moment;
         }
         match self.categories {
-            Some(categories) if rule == CategoricalRule::OneHot => Kind::Category(categories.into_keys().collect()),
-            _ => Kind::Text(self.first_text.unwrap_or_default()),
+            Some(categories) if rule == CategoricalRule::OneHot => {
+                ColumnKind::Category(categories.into_keys().collect())
+            }
+            _ => ColumnKind::Text(self.first_text.unwrap_or_default()),
         }
     }
 }
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum ColumnKind {
     /// Nothing.
     Empty,
     /// Numbers.
@@ -158,7 +160,7 @@ pub(super) enum Kind {
     Text(String),
 }
 
-impl Kind {
+impl ColumnKind {
     /// The features that the column `name` makes.
     pub(super) fn feature_names(&self, name: &str) -> Vec<String> {
         match self {

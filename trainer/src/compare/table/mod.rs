@@ -20,7 +20,7 @@ use crate::progress::Progress;
 
 pub use error::TableError;
 
-use columns::{Kind, Seen};
+use columns::{ColumnKind, Seen};
 use label::{LabelRule, LabelValues};
 use rows::Files;
 
@@ -51,7 +51,7 @@ pub fn read(options: &TableOptions, budget: Budget, progress: Progress) -> Resul
         (Some(column), Some(values)) => Some(values.rule(column, options.anomaly.as_deref())?),
         _ => None,
     };
-    let plan = Plan::new(&files, &roles, looked, options)?;
+    let plan = TablePlan::new(&files, &roles, looked, options)?;
     plan.check_memory(budget)?;
     let (features, labels) = plan.fill(&files, roles.label, rule.as_ref(), progress)?;
     let mut notes = plan.notes;
@@ -126,16 +126,16 @@ fn look(files: &Files, roles: &Roles, progress: Progress) -> Result<Looked, Tabl
 }
 
 /// How columns become features.
-struct Plan {
+struct TablePlan {
     n_rows: usize,
     /// Column of the files, and what it holds.
-    columns: Vec<(usize, Kind)>,
+    columns: Vec<(usize, ColumnKind)>,
     /// The features' names.
     names: Vec<String>,
     notes: Vec<String>,
 }
 
-impl Plan {
+impl TablePlan {
     fn new(files: &Files, roles: &Roles, looked: Looked, options: &TableOptions) -> Result<Self, TableError> {
         let (mut columns, mut names, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         if let Some((count, first)) = &looked.ragged {
@@ -146,8 +146,8 @@ impl Plan {
         for (seen, &column) in looked.seen.into_iter().zip(&roles.features) {
             let name = &files.columns()[column];
             match seen.kind(options.categorical) {
-                Kind::Empty => empty.push(name.clone()),
-                Kind::Text(why) => texts.push((name.clone(), why)),
+                ColumnKind::Empty => empty.push(name.clone()),
+                ColumnKind::Text(why) => texts.push((name.clone(), why)),
                 kind => {
                     names.extend(kind.feature_names(name));
                     columns.push((column, kind));

@@ -1,7 +1,6 @@
 //! The rows of files, whatever their format, as cells.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +8,7 @@ use polars::prelude::*;
 use shared::records::{Fields, FileRecords};
 
 use super::error::{TableError, listed};
-use crate::load::{self, LoadError, TextFile};
-use crate::numbers::grouped;
+use crate::load::{self, LoadError, RowLocation, TextFile};
 use crate::progress::Progress;
 
 /// Bytes of a CSV record; a longer one is no row of numbers.
@@ -84,23 +82,8 @@ pub(super) struct Files {
     columns: Vec<String>,
 }
 
-/// Where a row stands.
-pub(super) struct Place<'a> {
-    path: &'a Path,
-    /// `line` or `row`, as the file's format counts.
-    unit: &'static str,
-    /// Its number, from 1.
-    number: u64,
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "on {} {} of {}", self.unit, grouped(self.number), self.path.display())
-    }
-}
-
 /// Takes a row, and where it stands.
-pub(super) type TakeRow<'a> = &'a mut dyn FnMut(&Row<'_>, &Place<'_>) -> Result<(), TableError>;
+pub(super) type TakeRow<'a> = &'a mut dyn FnMut(&Row<'_>, &RowLocation<&Path>) -> Result<(), TableError>;
 
 impl Files {
     /// Looks at the columns of the first of `paths`, of which there is at least one.
@@ -151,11 +134,11 @@ impl Files {
         let order = self.order(path, &header)?;
         let mut ragged: Option<(u64, String)> = None;
         while let Some(record) = records.next_record().map_err(failed)? {
-            let place = Place { path, unit: "line", number: record.line };
+            let location = RowLocation::line(path, record.line);
             if record.fields.len() == header.len() {
-                take(&Row::Csv { fields: record.fields, order: &order }, &place)?;
+                take(&Row::Csv { fields: record.fields, order: &order }, &location)?;
             } else {
-                ragged.get_or_insert_with(|| (0, place.to_string())).0 += 1;
+                ragged.get_or_insert_with(|| (0, location.to_string())).0 += 1;
             }
         }
         bar.finish_and_clear();
@@ -184,8 +167,8 @@ impl Files {
                 let frame = reader.finish().map_err(|error| damaged(path, &error))?;
                 let columns: Vec<Values> = self.columns.iter().map(|name| values(&frame, name)).collect();
                 for row in 0..frame.height() {
-                    let place = Place { path, unit: "row", number: (start + row) as u64 + 1 };
-                    take(&Row::Frame { columns: &columns, row }, &place)?;
+                    let location = RowLocation::row(path, (start + row) as u64 + 1);
+                    take(&Row::Frame { columns: &columns, row }, &location)?;
                 }
                 start += n_rows;
                 bar.set_position(start as u64);

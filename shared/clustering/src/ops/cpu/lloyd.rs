@@ -1,0 +1,245 @@
+//! One round of Lloyd's algorithm over a chunk of points, without the distances that cannot matter.
+//!
+//! Each point keeps the gap between its distances to the second nearest and to the nearest centroid: its slack. When
+//! the centroids move, the gap shrinks by no more than its own centroid moved plus what any other moved, so the label
+//! stands while slack is left: a bound in the manner of Hamerly (2010), whose two bounds a point are kept here as
+//! their difference, which a round changes by one subtraction. Points whose slack has expired are scanned again.
+//!
+//! Labels are those of a full scan, rounding included: slack begins with a margin for the rounding of the distances,
+//! and every movement is taken a little too long. Sums are kept up to date by the points that change sides.
+
+use super::assign::{Evaluation, rounding, stride};
+use super::lanes::{LANES, Lanes};
+use super::scan::{self, Packed};
+use super::tiles::Tiles;
+use super::{Rows, multiversion};
+
+/// Distances below this are lost in the smallest float32; a slack must be larger.
+const TINY: f32 = 1e-20;
+
+/// What is remembered of a chunk's points: six bytes each.
+#[derive(Debug, Default)]
+pub(crate) struct LloydChunk {
+    labels: Vec<u16>,
+    slack: Vec<f32>,
+}
+
+/// What a round changed of the clusters' sums and counts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SumDelta {
+    sums: Vec<f64>,
+    counts: Vec<i64>,
+    n_features: usize,
+}
+
+impl SumDelta {
+    fn none(n_clusters: usize, n_features: usize) -> Self {
+        Self { sums: vec![0.0; n_clusters * stride(n_features)], counts: vec![0; n_clusters], n_features }
+    }
+
+    /// Adds the change to `sums` `(n_clusters, n_features)` and `counts` `(n_clusters)`.
+    pub(crate) fn apply(&self, sums: &mut [f64], counts: &mut [i64]) {
+        let delta = self.sums.chunks_exact(stride(self.n_features));
+        for (sum, delta) in sums.chunks_exact_mut(self.n_features).zip(delta) {
+            sum.iter_mut().zip(delta).for_each(|(sum, delta)| *sum += delta);
+        }
+        for (count, delta) in counts.iter_mut().zip(&self.counts) {
+            *count += delta;
+        }
+    }
+}
+
+impl LloydChunk {
+    /// The label of each point, in the order of `members` or of the rows.
+    pub(crate) fn labels(&self) -> &[u16] {
+        &self.labels
+    }
+
+    /// The labels, without the rest.
+    pub(crate) fn into_labels(self) -> Vec<u16> {
+        self.labels
+    }
+
+    /// The first round: every point is scanned, and all of them are the change. `members` names rows of `x`; without,
+    /// it is all of them.
+    pub(crate) fn start(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed) -> (Self, SumDelta) {
+        let n_points = members.map_or(x.len(), <[u16]>::len);
+        let mut chunk = Self { labels: vec![0; n_points], slack: vec![0.0; n_points] };
+        let mut delta = SumDelta::none(centroids.n_clusters(), x.n_features);
+        start_chunk(x, members, centroids, &mut chunk, &mut delta);
+        (chunk, delta)
+    }
+
+    /// A further round, after the centroids moved, by [`shift_table`]; none when no point changed sides. `expired` is memory
+    /// to work in.
+    pub(crate) fn step(
+        &mut self,
+        x: Rows<'_>,
+        members: Option<&[u16]>,
+        centroids: &Packed,
+        max_shifts: &[f32],
+        expired: &mut Vec<u16>,
+    ) -> Option<SumDelta> {
+        expired.clear();
+        shrink_bounds(&self.labels, &mut self.slack, max_shifts, expired);
+        if expired.is_empty() {
+            return None;
+        }
+        let mut delta = None;
+        if expired.len() * 4 > self.labels.len() * 3 {
+            // Nearly all of them: in order they come faster.
+            rescan(x, None, members, centroids, self, &mut delta);
+        } else if let Some(members) = members {
+            let rows: Vec<u16> = expired.iter().map(|&position| members[usize::from(position)]).collect();
+            rescan(x, Some(expired), Some(&rows), centroids, self, &mut delta);
+        } else {
+            rescan(x, Some(expired), Some(expired), centroids, self, &mut delta);
+        }
+        delta
+    }
+}
+
+/// The count, the inertia and the farthest point of each cluster, for points whose labels are known.
+pub(crate) fn evaluate_labels(x: Rows<'_>, members: Option<&[u16]>, centroids: Rows<'_>, labels: &[u16]) -> Evaluation {
+    let mut evaluation = Evaluation::empty(centroids.len());
+    inspect(x, members, centroids, labels, &mut evaluation);
+    evaluation
+}
+
+/// By how much each cluster's points may lose slack when the centroids move: how far their own moved and how far any
+/// other did. At least 32 values, as [`Lanes::shrink_bounds`] wants them.
+pub(crate) fn shift_table(from: Rows<'_>, to: Rows<'_>) -> Vec<f32> {
+    let distance = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+    let shift = |cluster: usize| from.row(cluster).iter().zip(to.row(cluster)).map(distance).sum::<f64>().sqrt();
+    let shifts: Vec<f64> = (0..from.len()).map(shift).collect();
+    let longest = |skip: Option<usize>| {
+        let others = shifts.iter().enumerate().filter(|(cluster, _)| Some(*cluster) != skip);
+        others.map(|(_, shift)| *shift).fold(0.0, f64::max)
+    };
+    let first = longest(None);
+    let first_cluster = shifts.iter().position(|&shift| shift == first);
+    let second = longest(first_cluster);
+    let inflation = 1.0 + f64::from(2.0 * rounding(from.n_features) + 4.0 * f32::EPSILON);
+    let max_shift = |cluster: usize| {
+        let other = if Some(cluster) == first_cluster { second } else { first };
+        ((shifts[cluster] + other) * inflation) as f32
+    };
+    let mut table: Vec<f32> = (0..from.len()).map(max_shift).collect();
+    table.resize(table.len().max(2 * LANES), 0.0);
+    table
+}
+
+multiversion!(fn start_chunk(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, delta: &mut SumDelta) = start_body);
+multiversion!(fn shrink_bounds(labels: &[u16], slack: &mut [f32], max_shifts: &[f32], expired: &mut Vec<u16>) = shrink_body);
+multiversion!(fn rescan(x: Rows<'_>, positions: Option<&[u16]>, rows: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, delta: &mut Option<SumDelta>) = rescan_body);
+multiversion!(fn inspect(x: Rows<'_>, members: Option<&[u16]>, centroids: Rows<'_>, labels: &[u16], evaluation: &mut Evaluation) = inspect_body);
+
+#[inline(always)]
+unsafe fn start_body<V: Lanes>(
+    x: Rows<'_>,
+    members: Option<&[u16]>,
+    centroids: &Packed,
+    chunk: &mut LloydChunk,
+    delta: &mut SumDelta,
+) {
+    let (d, stride) = (x.n_features, stride(x.n_features));
+    let mut tiles = Tiles::new(x, members, chunk.labels.len());
+    // SAFETY: there is a label and a slack for each point, and labels are below the number of clusters, for which `moved`
+    // has room.
+    unsafe {
+        while let Some(tile) = tiles.next::<V>() {
+            let nearest = scan::nearest::<V, true>(tiles.tile(), centroids, 2.0 * rounding(d));
+            let labels = chunk.labels[tile.start..tile.start + tile.len].iter_mut().zip(&nearest.labels);
+            labels.for_each(|(label, nearest)| *label = *nearest as u16);
+            let slacks = chunk.slack[tile.start..tile.start + tile.len].iter_mut().zip(&nearest.gap);
+            slacks.for_each(|(slack, gap)| *slack = slack_of(*gap));
+            for lane in 0..tile.len {
+                let label = nearest.labels[lane] as usize;
+                *delta.counts.get_unchecked_mut(label) += 1;
+                let point = x.values.as_ptr().add(tile.rows[lane] * d);
+                V::add_row(delta.sums.as_mut_ptr().add(label * stride), point, d, 1.0);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn shrink_body<V: Lanes>(labels: &[u16], slack: &mut [f32], max_shifts: &[f32], expired: &mut Vec<u16>) {
+    unsafe { V::shrink_bounds(labels, slack, max_shifts, expired) }
+}
+
+#[inline(always)]
+unsafe fn rescan_body<V: Lanes>(
+    x: Rows<'_>,
+    positions: Option<&[u16]>,
+    rows: Option<&[u16]>,
+    centroids: &Packed,
+    chunk: &mut LloydChunk,
+    delta: &mut Option<SumDelta>,
+) {
+    let (d, stride) = (x.n_features, stride(x.n_features));
+    let mut tiles = Tiles::new(x, rows, positions.map_or(chunk.labels.len(), <[u16]>::len));
+    let LloydChunk { labels, slack: slacks } = chunk;
+    // SAFETY: positions are those of the chunk's state, and labels are below the number of clusters, for which `moved` has
+    // room.
+    unsafe {
+        while let Some(tile) = tiles.next::<V>() {
+            let nearest = scan::nearest::<V, true>(tiles.tile(), centroids, 2.0 * rounding(d));
+            for lane in 0..tile.len {
+                let position = match positions {
+                    Some(positions) => usize::from(*positions.get_unchecked(tile.start + lane)),
+                    None => tile.start + lane,
+                };
+                *slacks.get_unchecked_mut(position) = slack_of(nearest.gap[lane]);
+                let label = labels.get_unchecked_mut(position);
+                let (old, new) = (usize::from(*label), nearest.labels[lane] as usize);
+                if old != new {
+                    *label = new as u16;
+                    if delta.is_none() {
+                        *delta = Some(SumDelta::none(centroids.n_clusters(), d));
+                    }
+                    let delta = delta.as_mut().unwrap_unchecked();
+                    let point = x.values.as_ptr().add(tile.rows[lane] * d);
+                    *delta.counts.get_unchecked_mut(old) -= 1;
+                    *delta.counts.get_unchecked_mut(new) += 1;
+                    V::add_row(delta.sums.as_mut_ptr().add(old * stride), point, d, -1.0);
+                    V::add_row(delta.sums.as_mut_ptr().add(new * stride), point, d, 1.0);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn inspect_body<V: Lanes>(
+    x: Rows<'_>,
+    members: Option<&[u16]>,
+    centroids: Rows<'_>,
+    labels: &[u16],
+    evaluation: &mut Evaluation,
+) {
+    let mut tiles = Tiles::new(x, members, labels.len());
+    let mut centers = Tiles::new(centroids, Some(labels), labels.len());
+    unsafe {
+        while let Some(tile) = tiles.next::<V>() {
+            let Some(center) = centers.next::<V>() else { return };
+            let distances = scan::between::<V>(tiles.tile(), centers.tile());
+            for (lane, &distance) in distances.iter().enumerate().take(tile.len) {
+                // A label is a row of `centroids`, for which the evaluation has room: `Tiles` looked.
+                let label = center.rows[lane];
+                *evaluation.counts.get_unchecked_mut(label) += 1;
+                *evaluation.inertia.get_unchecked_mut(label) += f64::from(distance);
+                let farthest = evaluation.farthest.get_unchecked_mut(label);
+                if distance > farthest.1 {
+                    *farthest = (tile.rows[lane], distance);
+                }
+            }
+        }
+    }
+}
+
+/// How much the gap of a point may shrink before its label can be wrong.
+#[inline(always)]
+fn slack_of(gap: f32) -> f32 {
+    gap - TINY
+}

@@ -1,0 +1,104 @@
+//! Clusters as a model file has them.
+
+use burn::tensor::Device;
+use clustering::kmeans::{BisectingTree, Points, TreeNode};
+use serde::{Deserialize, Serialize};
+
+use super::correction::{Corrected, Correction};
+use super::scorer::{CorrectedDistances, Distances};
+use crate::{FitError, Learned, Score};
+
+/// What k-means learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clusters {
+    /// The clusters, in scaled features.
+    pub partition: Partition,
+    /// Inertia for k = 1, 2, ...; for a fixed k, of that k alone.
+    pub inertia_by_k: Vec<(usize, f64)>,
+    /// How distances are corrected, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<Corrected>,
+}
+
+/// Which rows belong together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Partition {
+    /// k-means: a centroid a cluster.
+    Centroids(Vec<Cluster>),
+    /// Bisecting k-means: a tree whose leaves are the clusters.
+    Tree(BisectingTree),
+}
+
+/// A cluster of k-means.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Mean of the cluster's training points, scaled: `(n_features)`.
+    pub center: Vec<f32>,
+    /// How many training points it has.
+    pub size: u64,
+}
+
+impl Clusters {
+    /// The same clusters with their distances corrected, as far as that is asked for, by the rows they come from.
+    pub(super) fn corrected(self, (correction, share): (Correction, f64), points: &Points) -> Result<Self, FitError> {
+        let scorer = Distances::new(&self, points.device());
+        let corrected = Corrected::fit(correction, share, &self, &scorer, points.rows())?;
+        Ok(Self { corrected, ..self })
+    }
+
+    /// How many clusters.
+    pub fn n_clusters(&self) -> usize {
+        match &self.partition {
+            Partition::Centroids(clusters) => clusters.len(),
+            Partition::Tree(tree) => tree.n_leaves(),
+        }
+    }
+
+    /// The clusters, in the order of their numbers in verdicts.
+    pub fn clusters(&self) -> Vec<Cluster> {
+        match &self.partition {
+            Partition::Centroids(clusters) => clusters.clone(),
+            Partition::Tree(tree) => {
+                let leaves = tree.nodes.iter().filter(|node| node.children.is_none());
+                leaves.map(|leaf| Cluster { center: leaf.center.clone(), size: leaf.size }).collect()
+            }
+        }
+    }
+}
+
+impl Learned for Clusters {
+    fn check(&self, n_features: usize) -> Result<(), String> {
+        let centers: Vec<&[f32]> = match &self.partition {
+            Partition::Centroids(clusters) => clusters.iter().map(|cluster| cluster.center.as_slice()).collect(),
+            Partition::Tree(tree) => tree.nodes.iter().map(|node| node.center.as_slice()).collect(),
+        };
+        if centers.is_empty() || centers.iter().any(|center| center.len() != n_features) {
+            return Err(format!("its clusters are not {n_features} features wide"));
+        }
+        if centers.iter().any(|center| center.iter().any(|value| !value.is_finite())) {
+            return Err("a centre is not finite".into());
+        }
+        if let Partition::Tree(tree) = &self.partition {
+            check_tree(tree)?;
+        }
+        self.corrected.as_ref().map_or(Ok(()), |corrected| corrected.check(n_features, self.n_clusters()))
+    }
+
+    fn on_device(&self, device: &Device) -> Box<dyn Score> {
+        match &self.corrected {
+            None => Box::new(Distances::new(self, device)),
+            Some(corrected) => Box::new(CorrectedDistances::new(self, corrected, device)),
+        }
+    }
+}
+
+/// Children come after their parents, so every descent ends at a leaf.
+fn check_tree(tree: &BisectingTree) -> Result<(), String> {
+    let sound = |(index, node): (usize, &TreeNode)| {
+        node.children.is_none_or(|(left, right)| left > index && right > left && right < tree.nodes.len())
+    };
+    if tree.nodes.iter().enumerate().all(sound) { Ok(()) } else { Err("its tree has a link that leads nowhere".into()) }
+}

@@ -1,0 +1,140 @@
+//! Local outlier factor (Breunig, Kriegel, Ng and Sander, *LOF: identifying density-based local outliers*, SIGMOD 2000).
+//!
+//! A row is unusual where its neighbours stand closer together than it stands to them. With the *k-distance* of a
+//! training row being the distance to its `k`-th nearest other one:
+//!
+//! 1. The *reachability distance* from a row to a neighbour is their distance, or the neighbour's k-distance where that is
+//!    larger.
+//! 2. A row's *local reachability density* is 1 over the mean reachability distance to its `k` nearest neighbours.
+//! 3. Its score is the mean of its neighbours' densities over its own: about 1 inside a cluster of any density.
+//!
+//! The densities of the training rows are computed in the fit and kept. A row that is scored is compared with them, and
+//! does not change them.
+
+use burn::tensor::Device;
+use clustering::matrix::Matrix;
+use evaluation::statistics::mean;
+use serde::{Deserialize, Serialize};
+
+use super::neighborhood::{self, Neighborhood, check_reference};
+use super::{Array, ArrayMut, Context, Fit, FitError, Learned, Score, Scores};
+
+/// Added to the mean reachability distance: rows with `k` duplicates have a density that is large and not infinite, and
+/// among themselves a score of 1. The same as scikit-learn's.
+const SMALLEST_MEAN: f64 = 1e-10;
+
+/// Parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lof {
+    /// How many neighbours.
+    pub k: usize,
+    /// Most training rows that are kept to be compared with; of more, a sample of as many.
+    pub max_rows: usize,
+}
+
+impl Default for Lof {
+    fn default() -> Self {
+        Self { k: 50, max_rows: 1 << 16 }
+    }
+}
+
+impl Fit for Lof {
+    type Learned = LofModel;
+
+    fn check(&self) -> Result<(), String> {
+        neighborhood::check_parameters(self.k, self.max_rows)
+    }
+
+    fn fit(&self, x: &Matrix, context: &Context<'_>) -> Result<LofModel, FitError> {
+        let reference = neighborhood::reference(x, self.k, self.max_rows, context)?;
+        let rows = Matrix::from_values(x.n_features(), reference.values().to_vec());
+        let found = Neighborhood::new(&reference, self.k, context.device).of(&rows);
+        let k_distances: Vec<f32> = found.rows().map(|(distances, _)| distances[self.k - 1]).collect();
+        let densities: Vec<f32> = found.rows().map(|neighbors| density(neighbors, &k_distances) as f32).collect();
+        (context.on_step)();
+        let n_reference = k_distances.len();
+        Ok(LofModel {
+            k: self.k,
+            reference,
+            k_distances: Array::new([n_reference], k_distances),
+            densities: Array::new([n_reference], densities),
+        })
+    }
+}
+
+/// The local reachability density of a row with these neighbours: their distances `(k)` and indices `(k)`.
+fn density((distances, indices): (&[f32], &[i32]), k_distances: &[f32]) -> f64 {
+    let reachability = |(distance, index): (&f32, &i32)| f64::from(distance.max(k_distances[*index as usize]));
+    1.0 / (mean(distances.iter().zip(indices).map(reachability)) + SMALLEST_MEAN)
+}
+
+/// Training rows, and how dense they lie.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LofModel {
+    k: usize,
+    /// `(n_reference, n_features)`
+    reference: Array<f32>,
+    /// Distance of each to its `k`-th nearest other one: `(n_reference)`.
+    k_distances: Array<f32>,
+    /// Local reachability density of each: `(n_reference)`.
+    densities: Array<f32>,
+}
+
+impl Learned for LofModel {
+    fn check(&self, n_features: usize) -> Result<(), String> {
+        check_reference(&self.reference, self.k, n_features)?;
+        let n_reference = self.reference.shape()[0];
+        if !self.k_distances.has_shape(&[n_reference]) || !self.densities.has_shape(&[n_reference]) {
+            return Err(format!("it has not one distance and one density for each of {n_reference} reference rows"));
+        }
+        // The root of a float32, and 1 over the sum of such a distance and a small number.
+        let is_distance = |value: &f32| *value >= 0.0 && *value <= f32::MAX.sqrt();
+        let is_density = |value: &f32| *value > 0.0 && f64::from(*value) <= 1.01 / SMALLEST_MEAN;
+        if !self.k_distances.values().iter().all(is_distance) || !self.densities.values().iter().all(is_density) {
+            return Err("its distances and densities are not those of rows".to_owned());
+        }
+        Ok(())
+    }
+
+    fn arrays(&mut self) -> Vec<(&'static str, ArrayMut<'_>)> {
+        vec![
+            ("reference", ArrayMut::F32(&mut self.reference)),
+            ("k_distances", ArrayMut::F32(&mut self.k_distances)),
+            ("densities", ArrayMut::F32(&mut self.densities)),
+        ]
+    }
+
+    fn on_device(&self, device: &Device) -> Box<dyn Score> {
+        Box::new(LofScore {
+            neighborhood: Neighborhood::new(&self.reference, self.k, device),
+            k_distances: self.k_distances.values().to_vec(),
+            densities: self.densities.values().to_vec(),
+        })
+    }
+}
+
+/// A [`LofModel`] on a device.
+#[derive(Debug)]
+struct LofScore {
+    neighborhood: Neighborhood,
+    /// `(n_reference)`
+    k_distances: Vec<f32>,
+    /// `(n_reference)`
+    densities: Vec<f32>,
+}
+
+impl Score for LofScore {
+    fn score(&self, x: &Matrix) -> Scores {
+        let found = self.neighborhood.of(x);
+        let score = |neighbors: (&[f32], &[i32])| {
+            let of_neighbors = mean(neighbors.1.iter().map(|&index| f64::from(self.densities[index as usize])));
+            (of_neighbors / density(neighbors, &self.k_distances)) as f32
+        };
+        Scores::new(found.rows().map(score).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

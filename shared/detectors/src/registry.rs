@@ -1,0 +1,191 @@
+//! Every algorithm under its name: what a pipeline file asks for, and what a model file holds.
+
+use std::io;
+
+use burn::tensor::Device;
+use clustering::matrix::Matrix;
+use clustering::rows::RowStore;
+use serde::{Deserialize, Serialize};
+
+use super::autoencoder::{Autoencoder, Reconstruction};
+use super::clusters::{BisectingKMeans, Clusters, KMeans};
+use super::ecod::{Ecod, Tails};
+use super::ensemble::{Ensemble, LearnedEnsemble};
+use super::hbos::{Hbos, Histograms};
+use super::isolation_forest::{Forest, IsolationForest};
+use super::knn::{Knn, KnnModel};
+use super::lof::{Lof, LofModel};
+use super::mcd::{Mcd, RobustCovariance};
+use super::one_class_svm::{OneClassSvm, SupportVectorMachine};
+use super::pca::{Pca, PrincipalComponents};
+use super::{ArrayMut, Context, Fit, FitError, Learned, Score};
+use crate::fields::field_names;
+
+/// An algorithm and what it learns, a line each: name in files, variant, parameters, learned.
+macro_rules! algorithms {
+    ($($name:literal $variant:ident: $parameters:ty => $learned:ty;)*) => {
+        /// An algorithm with its parameters, as a pipeline file asks for it.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "algorithm")]
+        pub enum Algorithm {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                #[serde(rename = $name)]
+                $variant($parameters),
+            )*
+        }
+
+        /// What an algorithm learned, as a model file holds it.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub enum AnyLearned {
+            $(
+                #[doc = concat!("By `", $name, "`.")]
+                #[serde(rename = $name)]
+                $variant($learned),
+            )*
+        }
+
+        impl Algorithm {
+            /// The names of all algorithms that are trained.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// The algorithm with its default parameters; none where no algorithm is called so.
+            pub fn by_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant(<$parameters>::default())),)*
+                    _ => None,
+                }
+            }
+
+            /// The names of the parameters of the algorithm called `name`; none where no algorithm is called so.
+            pub fn parameter_names(name: &str) -> Option<&'static [&'static str]> {
+                match name {
+                    $($name => Some(field_names::<$parameters>()),)*
+                    _ => None,
+                }
+            }
+
+            /// Its name in files.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name),* }
+            }
+
+            /// Checks what can be checked without data.
+            ///
+            /// # Errors
+            /// The parameter, and what is wrong and would be right.
+            pub fn check(&self) -> Result<(), String> {
+                match self { $(Self::$variant(parameters) => parameters.check()),* }
+            }
+
+            /// How often [`fit`](Self::fit) calls [`Context::on_step`].
+            pub fn n_steps(&self) -> u64 {
+                match self { $(Self::$variant(parameters) => parameters.n_steps()),* }
+            }
+
+            /// Learns from rows `(n_samples, n_features)`, some of which are anomalies, as is usual.
+            ///
+            /// # Errors
+            /// [`FitError`] when these rows cannot be learned from.
+            pub fn fit(&self, x: &Matrix, context: &Context<'_>) -> Result<AnyLearned, FitError> {
+                match self {
+                    $(Self::$variant(parameters) => parameters.fit(x, context).map(AnyLearned::$variant)),*
+                }
+            }
+        }
+
+        impl AnyLearned {
+            /// The name of the algorithm that learned it.
+            pub fn algorithm(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name),* }
+            }
+
+            /// Checks what was read from a file.
+            ///
+            /// # Errors
+            /// What is wrong.
+            pub fn check(&self, n_features: usize) -> Result<(), String> {
+                match self { $(Self::$variant(learned) => learned.check(n_features)),* }
+            }
+
+            /// Puts it on a device to score with.
+            pub fn on_device(&self, device: &Device) -> Box<dyn Score> {
+                match self { $(Self::$variant(learned) => learned.on_device(device)),* }
+            }
+
+            fn own_arrays(&mut self) -> Vec<(String, ArrayMut<'_>)> {
+                match self {
+                    $(Self::$variant(learned) => learned
+                        .arrays()
+                        .into_iter()
+                        .map(|(name, array)| (name.into(), array))
+                        .collect()),*
+                }
+            }
+        }
+    };
+}
+
+algorithms! {
+    "kmeans" KMeans: KMeans => Clusters;
+    "bisecting-kmeans" BisectingKMeans: BisectingKMeans => Clusters;
+    "isolation-forest" IsolationForest: IsolationForest => Forest;
+    "one-class-svm" OneClassSvm: OneClassSvm => SupportVectorMachine;
+    "knn" Knn: Knn => KnnModel;
+    "lof" Lof: Lof => LofModel;
+    "mcd" Mcd: Mcd => RobustCovariance;
+    "pca" Pca: Pca => PrincipalComponents;
+    "autoencoder" Autoencoder: Autoencoder => Reconstruction;
+    "ecod" Ecod: Ecod => Tails;
+    "hbos" Hbos: Hbos => Histograms;
+    "ensemble" Ensemble: Ensemble => LearnedEnsemble;
+}
+
+impl Algorithm {
+    /// As [`fit`](Self::fit), from rows that may be in a file; only k-means leaves them there.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and when rows cannot be read.
+    pub fn fit_store(&self, rows: RowStore, context: &Context<'_>) -> Result<AnyLearned, FitError> {
+        match self {
+            Self::KMeans(parameters) => parameters.fit_store(rows, context).map(AnyLearned::KMeans),
+            Self::BisectingKMeans(parameters) => parameters.fit_store(rows, context).map(AnyLearned::BisectingKMeans),
+            _ => {
+                let unreadable = |error: io::Error| FitError::Rows(error.to_string());
+                self.fit(&rows.into_matrix().map_err(unreadable)?, context)
+            }
+        }
+    }
+
+    /// Whether [`fit_store`](Self::fit_store) leaves rows in a file where they are.
+    pub fn supports_out_of_core(&self) -> bool {
+        matches!(self, Self::KMeans(_) | Self::BisectingKMeans(_))
+    }
+
+    /// How many clusters are tried at most, where it looks for clusters.
+    pub fn most_clusters(&self) -> Option<usize> {
+        match self {
+            Self::KMeans(parameters) => Some(parameters.k.largest()),
+            Self::BisectingKMeans(parameters) => Some(parameters.k.largest()),
+            _ => None,
+        }
+    }
+}
+
+impl AnyLearned {
+    /// The arrays that may be large, each with a name of its own.
+    pub fn arrays(&mut self) -> Vec<(String, ArrayMut<'_>)> {
+        match self {
+            Self::Ensemble(ensemble) => ensemble.arrays_of_members(),
+            other => other.own_arrays(),
+        }
+    }
+
+    /// The clusters, where the algorithm looks for some.
+    pub fn clusters(&self) -> Option<&Clusters> {
+        match self {
+            Self::KMeans(clusters) | Self::BisectingKMeans(clusters) => Some(clusters),
+            _ => None,
+        }
+    }
+}

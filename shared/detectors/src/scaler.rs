@@ -1,0 +1,223 @@
+//! Scaling: from features in their own units to numbers that may stand beside each other in a distance.
+//!
+//! Every method centres, also `none`: distances do not change, and float32 keeps the digits that matter when
+//! totals of tens of thousands stand beside prices of a few cents.
+
+use clustering::matrix::{FeatureMatrix, Matrix};
+use evaluation::statistics::{deviation, mean, quantile};
+use serde::{Deserialize, Serialize};
+
+/// How features are scaled before distances are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scaling {
+    /// Centred, in the features' own units.
+    None,
+    /// Mean 0, standard deviation 1.
+    Standard,
+    /// Median 0, interquartile range 1.
+    Robust,
+    /// Mean 0, standard deviation 1, after a symmetric logarithm: linear up to 5 standard deviations on both sides,
+    /// logarithmic beyond. So a few enormous values neither set the scale of all others nor lose their order.
+    Symlog,
+}
+
+/// Scaled values are held within these bounds, so that no sum of 64 squares leaves float32.
+const LIMIT: f64 = 1e18;
+
+/// From how many standard deviations on [`Scaling::Symlog`] is logarithmic.
+const LINEAR_TO: f64 = 5.0;
+
+/// `(x - center) / scale`, feature by feature, in float64; for [`Scaling::Symlog`] that, after the symmetric logarithm, once more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaler {
+    /// How `center` and `scale` were found.
+    pub method: Scaling,
+    /// What is subtracted, a value a feature.
+    pub center: Vec<f64>,
+    /// What is divided by, a value a feature, above 0.
+    pub scale: Vec<f64>,
+    /// Centre and scale after the symmetric logarithm; `drawn_in` in files.
+    #[serde(rename = "drawn_in", default, skip_serializing_if = "Option::is_none")]
+    pub symlog: Option<Symlog>,
+}
+
+/// The second step of [`Scaling::Symlog`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Symlog {
+    /// What is subtracted, a value a feature.
+    pub center: Vec<f64>,
+    /// What is divided by, a value a feature, above 0.
+    pub scale: Vec<f64>,
+}
+
+impl Scaler {
+    /// Learns centre and scale from the rows of `features`.
+    pub fn fit(method: Scaling, features: &FeatureMatrix) -> Self {
+        let columns = (0..features.n_features()).map(|index| features.column(index).collect::<Vec<f64>>());
+        let (center, scale): (Vec<f64>, Vec<f64>) = columns.clone().map(|column| fit_column(method, column)).unzip();
+        let symlog = (method == Scaling::Symlog).then(|| {
+            let scaled = columns.zip(center.iter().zip(&scale)).map(|(column, (center, scale))| {
+                let values = column.into_iter().map(|x| symlog((x - center) / scale)).collect();
+                fit_column(Scaling::Standard, values)
+            });
+            let (center, scale) = scaled.unzip();
+            Symlog { center, scale }
+        });
+        Self { method, center, scale, symlog }
+    }
+
+    /// Checks what was read from a file.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self, n_features: usize) -> Result<(), String> {
+        let second = self.symlog.as_ref().map(|second| (&second.center, &second.scale));
+        if (self.method == Scaling::Symlog) != second.is_some() {
+            return Err("its scaler is not that of its method".into());
+        }
+        for (center, scale) in std::iter::once((&self.center, &self.scale)).chain(second) {
+            if center.len() != n_features || scale.len() != n_features {
+                return Err(format!("its scaler is not for {n_features} features"));
+            }
+            let is_finite = center.iter().chain(scale).all(|value| value.is_finite());
+            if !is_finite || scale.iter().any(|&scale| scale <= 0.0) {
+                return Err("its scaler holds a value that is not finite or a scale that is not above 0".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Scales rows.
+    ///
+    /// # Panics
+    /// When the number of features is not the one the scaler was fitted on.
+    pub fn transform(&self, features: &FeatureMatrix) -> Matrix {
+        assert_eq!(features.n_features(), self.center.len(), "the features that the scaler was fitted on");
+        Matrix::from_values(features.n_features(), features.rows().flat_map(|row| self.transform_row(row)).collect())
+    }
+
+    /// Scales a row: `(n_features)`.
+    pub fn transform_row(&self, row: &[f64]) -> impl Iterator<Item = f32> {
+        row.iter().enumerate().map(|(index, x)| {
+            let scaled = (x - self.center[index]) / self.scale[index];
+            let scaled = match &self.symlog {
+                None => scaled,
+                Some(second) => (symlog(scaled) - second.center[index]) / second.scale[index],
+            };
+            scaled.clamp(-LIMIT, LIMIT) as f32
+        })
+    }
+
+    /// A scaled row back in the features' own units.
+    pub fn inverse(&self, row: &[f32]) -> Vec<f64> {
+        let inverse = |(index, x): (usize, &f32)| {
+            let scaled = match &self.symlog {
+                None => f64::from(*x),
+                Some(second) => inverse_symlog(f64::from(*x) * second.scale[index] + second.center[index]),
+            };
+            // The inverse of a logarithm may leave float64, which is held at its largest number.
+            (scaled * self.scale[index] + self.center[index]).clamp(f64::MIN, f64::MAX)
+        };
+        row.iter().enumerate().map(inverse).collect()
+    }
+}
+
+/// Linear up to [`LINEAR_TO`], with the logarithm's slope from there on, in both directions.
+fn symlog(z: f64) -> f64 {
+    let beyond = z.abs() - LINEAR_TO;
+    if beyond <= 0.0 { z } else { (LINEAR_TO + beyond.ln_1p()).copysign(z) }
+}
+
+fn inverse_symlog(y: f64) -> f64 {
+    let beyond = y.abs() - LINEAR_TO;
+    if beyond <= 0.0 { y } else { (LINEAR_TO + beyond.exp_m1()).copysign(y) }
+}
+
+fn fit_column(method: Scaling, mut column: Vec<f64>) -> (f64, f64) {
+    let mean = mean(column.iter().copied());
+    let deviation = deviation(&column, mean);
+    match method {
+        Scaling::None => (mean, 1.0),
+        Scaling::Standard | Scaling::Symlog => (mean, above_zero(deviation, 1.0)),
+        Scaling::Robust => {
+            column.sort_by(f64::total_cmp);
+            let range = quantile(&column, 0.75) - quantile(&column, 0.25);
+            // Half of the values may be equal although the others differ: then the deviation is all there is.
+            (quantile(&column, 0.5), above_zero(range, above_zero(deviation, 1.0)))
+        }
+    }
+}
+
+fn above_zero(value: f64, otherwise: f64) -> f64 {
+    if value > 0.0 && value.is_finite() { value } else { otherwise }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(values: &[f64]) -> FeatureMatrix {
+        FeatureMatrix::from_values(1, values.to_vec())
+    }
+
+    #[test]
+    fn each_method_has_its_centre_and_scale() {
+        let data = column(&[1.0, 2.0, 3.0, 4.0, 10.0]);
+        let of = |method| {
+            let scaler = Scaler::fit(method, &data);
+            (scaler.center[0], scaler.scale[0])
+        };
+        assert_eq!(of(Scaling::None), (4.0, 1.0));
+        assert_eq!(of(Scaling::Robust), (3.0, 2.0));
+        assert_eq!(of(Scaling::Standard), (4.0, 10.0_f64.sqrt()));
+    }
+
+    #[test]
+    fn a_constant_feature_scales_to_zero() {
+        for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
+            let data = column(&[7.5; 4]);
+            assert_eq!(Scaler::fit(method, &data).transform(&data).values(), [0.0; 4]);
+        }
+    }
+
+    #[test]
+    fn centring_keeps_the_digits_of_large_values() {
+        let data = column(&[1e9, 1e9 + 1.0, 1e9 + 2.0]);
+        let scaled = Scaler::fit(Scaling::None, &data).transform(&data);
+        assert_eq!(scaled.values(), [-1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn the_inverse_gives_the_features_back() {
+        let data = column(&[1.0, 5.0, 12.0]);
+        let scaler = Scaler::fit(Scaling::Robust, &data);
+        let scaled = scaler.transform(&data);
+        for (row, expected) in scaled.rows().zip(data.rows()) {
+            assert!((scaler.inverse(row)[0] - expected[0]).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn enormous_values_come_nearer_and_keep_their_order() {
+        let mut values: Vec<f64> = (0..1000).map(|i| f64::from(i % 10)).collect();
+        values.extend([1e6, 2e6]);
+        let data = column(&values);
+        let scaler = Scaler::fit(Scaling::Symlog, &data);
+        let scaled = scaler.transform(&data);
+        let (x, standard) = (scaled.values(), Scaler::fit(Scaling::Standard, &data).transform(&data));
+        assert!(x[1001] > x[1000] && x[1000] > x[9]);
+        assert!(x[9] - x[0] > 2.0 * (standard.values()[9] - standard.values()[0]), "the others have room");
+        let out = scaler.inverse(&x[1001..])[0];
+        assert!((out / 2e6 - 1.0).abs() < 1e-4, "{out}");
+    }
+
+    #[test]
+    fn huge_values_stay_finite() {
+        let data = column(&[0.0, 1.0, 2.0, 1e300]);
+        let scaled = Scaler::fit(Scaling::Robust, &data).transform(&data);
+        assert!(scaled.values().iter().all(|x| (x * x * 64.0).is_finite()));
+    }
+}

@@ -1,0 +1,82 @@
+//! Scores of different detectors on one scale.
+
+use serde::{Deserialize, Serialize};
+
+use super::threshold::Calibration;
+
+/// How deep in the tail of known scores a score is, on one scale for all detectors: `-ln` of its p-value, as a continuous
+/// and rising function that goes on beyond the largest score that is known.
+///
+/// Between kept ranks it is interpolated. Beyond the largest score it rises with the logarithm of the excess over it, in units
+/// of the mean excess over the 95th percentile: the order of scores is kept, and no single detector, whose scores have a
+/// heavy tail, outweighs all others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TailDepth {
+    known: Calibration,
+    /// Mean excess over the 95th percentile.
+    excess: f32,
+}
+
+impl TailDepth {
+    /// By scores that are known, which are finite; at least one.
+    pub fn fit(scores: &[f32]) -> Self {
+        let mut falling = scores.to_vec();
+        falling.sort_by(|a, b| b.total_cmp(a));
+        let tail = &falling[..(falling.len() / 20).max(1).min(falling.len())];
+        let least = tail.last().copied().map_or(0.0, f64::from);
+        let sum: f64 = tail.iter().map(|&score| f64::from(score) - least).sum();
+        Self { known: Calibration::fit(scores), excess: (sum / tail.len().max(1) as f64) as f32 }
+    }
+
+    /// Checks what was read from a file.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Calibration { n_samples, at_least, scores } = &self.known;
+        let falls = at_least.is_sorted_by(|a, b| a > b) && at_least.first() == Some(n_samples);
+        let is_sound = scores.is_sorted() && scores.len() == at_least.len() && falls && at_least.last() > Some(&0);
+        if is_sound && self.excess.is_finite() && self.excess >= 0.0 {
+            Ok(())
+        } else {
+            Err("its ranks are not whole".into())
+        }
+    }
+
+    /// The depth of a score: 0 at or below the smallest that is known.
+    pub fn of(&self, score: f32) -> f64 {
+        let Calibration { n_samples, at_least, scores } = &self.known;
+        let depth = |index: usize| ((1 + n_samples) as f64 / at_least[index] as f64).ln();
+        let score = f64::from(score);
+        let at = |index: usize| f64::from(scores[index]);
+        match scores.partition_point(|&kept| f64::from(kept) <= score) {
+            0 => 0.0,
+            above if above == scores.len() => {
+                let beyond = (score - at(above - 1)) / f64::from(self.excess).max(f64::MIN_POSITIVE);
+                depth(above - 1) + beyond.min(1e300).ln_1p()
+            }
+            above => {
+                let share = (score - at(above - 1)) / (at(above) - at(above - 1));
+                depth(above - 1) + share * (depth(above) - depth(above - 1))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_higher_score_is_deeper_in_the_tail(
+            scores in proptest::collection::vec(-1e3f32..1e3, 1..400), a in -2e3f32..2e3, b in -2e3f32..2e3,
+        ) {
+            let tail = TailDepth::fit(&scores);
+            prop_assert_eq!(tail.check(), Ok(()));
+            let (low, high) = (tail.of(a.min(b)), tail.of(a.max(b)));
+            prop_assert!(0.0 <= low && low <= high && high.is_finite(), "{low} {high}");
+            let largest = scores.iter().copied().fold(f32::MIN, f32::max);
+            prop_assert!(tail.of(largest + 1.0) > tail.of(largest));
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! From scores to a threshold, and from a score to a p-value.
+//!
+//! `top` and `quantile` look at the scores of the training entities themselves. `false_alarm_rate` looks at entities that
+//! the detector was not trained on: split-conformal prediction (Vovk, Gammerman and Shafer 2005; for anomaly detection
+//! Laxhammar and Falkman 2010). If these and an entity to come are exchangeable, its score exceeds the threshold with at
+//! most the probability that was asked for, however the detector came to its scores and however few they are.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// From which score on an entity is anomalous.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ThresholdPolicy {
+    /// The score that this share of the training entities does not exceed.
+    Quantile(f64),
+    /// The n-th largest training score.
+    Top(usize),
+    /// The score that a normal entity exceeds with at most this probability, by entities that were held out.
+    FalseAlarmRate(f64),
+}
+
+impl ThresholdPolicy {
+    /// Checks what can be checked without data.
+    ///
+    /// # Errors
+    /// The problem, and a suggestion.
+    pub fn check(self) -> Result<(), String> {
+        match self {
+            Self::Quantile(q) if !(q > 0.0 && q < 1.0) => Err("quantile must be between 0 and 1, such as 0.99".into()),
+            Self::FalseAlarmRate(rate) if !(rate > 0.0 && rate < 1.0) => {
+                Err("false_alarm_rate must be between 0 and 1, such as 0.001".into())
+            }
+            Self::Top(0) => Err("top must be above 0".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the scores have to be of entities that were held out of the training.
+    pub fn needs_calibration(self) -> bool {
+        matches!(self, Self::FalseAlarmRate(_))
+    }
+
+    /// The rank of the threshold among `n_samples` scores, the largest being the first; 0 where there are too few.
+    fn rank(self, n_samples: usize) -> usize {
+        match self {
+            Self::Top(top) if top > n_samples => 0,
+            Self::Top(top) => top,
+            // The smallest score that at least this share does not exceed.
+            Self::Quantile(_) if n_samples == 0 => 0,
+            Self::Quantile(q) => n_samples + 1 - ((q * n_samples as f64).ceil() as usize).clamp(1, n_samples),
+            // With k = floor(rate (n + 1)): the next score is above the k-th largest with probability k / (n + 1).
+            Self::FalseAlarmRate(rate) => {
+                ((rate * (n_samples + 1) as f64 * (1.0 + 1e-12)).floor() as usize).min(n_samples)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for ThresholdPolicy {
+    /// As the pipeline file has it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Quantile(quantile) => write!(f, "quantile = {quantile}"),
+            Self::Top(top) => write!(f, "top = {top}"),
+            Self::FalseAlarmRate(rate) => write!(f, "false_alarm_rate = {rate}"),
+        }
+    }
+}
+
+/// Fewer scores than the policy needs.
+#[derive(Debug, Error, PartialEq)]
+pub enum TooFewScores {
+    /// For a rank among the training scores.
+    #[error(
+        "threshold top = {top} needs at least {top} training rows, but there are {n_samples}: use threshold = {{ quantile = 0.99 }}"
+    )]
+    Top {
+        /// The rank.
+        top: usize,
+        /// How many there are.
+        n_samples: usize,
+    },
+    /// For a false alarm as rare as that.
+    #[error(
+        "threshold false_alarm_rate = {rate} needs at least {needed} rows that are held out of the training, but there are \
+         {n_samples}: use more history, a larger calibration_share, or a rate of at least {}",
+        (1.0 / (*n_samples as f64 + 1.0) * 1e4).ceil() / 1e4
+    )]
+    FalseAlarmRate {
+        /// The rate that was asked for.
+        rate: f64,
+        /// How many rows it takes.
+        needed: usize,
+        /// How many there are.
+        n_samples: usize,
+    },
+}
+
+/// From which score on an entity is anomalous: when its score is strictly greater than `value`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threshold {
+    /// How it was found.
+    pub policy: ThresholdPolicy,
+    /// The score.
+    pub value: f32,
+    /// The score for each cluster, where each has one of its own; none where they share one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_cluster: Vec<f32>,
+}
+
+impl Threshold {
+    /// Finds the threshold among scores, which are finite: of the training entities, or for a
+    /// [`false_alarm_rate`](ThresholdPolicy::FalseAlarmRate) of entities that were held out.
+    ///
+    /// # Errors
+    /// [`TooFewScores`] when the policy asks for more scores than there are.
+    pub fn fit(policy: ThresholdPolicy, scores: &[f32]) -> Result<Self, TooFewScores> {
+        Ok(Self { policy, value: nth_largest(policy, scores)?, by_cluster: Vec::new() })
+    }
+
+    /// As [`fit`](Self::fit), with a threshold for each of `n_clusters` from the scores of its own entities; a cluster with
+    /// too few of them has that of all.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    ///
+    /// # Panics
+    /// When there are not as many clusters as scores, or one is not below `n_clusters`.
+    pub fn fit_by_cluster(
+        policy: ThresholdPolicy,
+        scores: &[f32],
+        clusters: &[i32],
+        n_clusters: usize,
+    ) -> Result<Self, TooFewScores> {
+        let of_all = Self::fit(policy, scores)?;
+        let by_cluster = by_cluster(scores, clusters, n_clusters)
+            .iter()
+            .map(|scores| match policy {
+                ThresholdPolicy::Quantile(q) if (scores.len() as f64) < 1.0 / (1.0 - q) => of_all.value,
+                _ => nth_largest(policy, scores).unwrap_or(of_all.value),
+            })
+            .collect();
+        Ok(Self { by_cluster, ..of_all })
+    }
+
+    /// The threshold for entities of a cluster.
+    pub fn of_cluster(&self, cluster: Option<i32>) -> f32 {
+        let own = cluster.and_then(|cluster| self.by_cluster.get(usize::try_from(cluster).ok()?));
+        own.copied().unwrap_or(self.value)
+    }
+
+    /// Whether a score, of an entity of this cluster, is anomalous.
+    pub fn is_exceeded(&self, score: f32, cluster: Option<i32>) -> bool {
+        score > self.of_cluster(cluster)
+    }
+}
+
+/// Which of `n_samples` entities are held out of the training: a random share of them, so that they are exchangeable with
+/// those that are not.
+pub fn held_out(n_samples: usize, share: f64, seed: u64) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..n_samples).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut held_out = vec![false; n_samples];
+    let n_held_out = ((n_samples as f64 * share).round() as usize).min(n_samples);
+    order[..n_held_out].iter().for_each(|&index| held_out[index] = true);
+    held_out
+}
+
+/// The scores of each cluster.
+pub fn by_cluster(scores: &[f32], clusters: &[i32], n_clusters: usize) -> Vec<Vec<f32>> {
+    assert_eq!(scores.len(), clusters.len(), "a cluster a score");
+    let mut parts = vec![Vec::new(); n_clusters];
+    scores.iter().zip(clusters).for_each(|(&score, &cluster)| parts[cluster as usize].push(score));
+    parts
+}
+
+fn nth_largest(policy: ThresholdPolicy, scores: &[f32]) -> Result<f32, TooFewScores> {
+    let n_samples = scores.len();
+    let rank = policy.rank(n_samples);
+    if rank == 0 {
+        return Err(match policy {
+            ThresholdPolicy::Top(top) => TooFewScores::Top { top, n_samples },
+            ThresholdPolicy::FalseAlarmRate(rate) => {
+                TooFewScores::FalseAlarmRate { rate, needed: (1.0 / rate - 1e-9).ceil() as usize - 1, n_samples }
+            }
+            ThresholdPolicy::Quantile(_) => TooFewScores::Top { top: 1, n_samples },
+        });
+    }
+    let mut sorted = scores.to_vec();
+    let (_, value, _) = sorted.select_nth_unstable_by(rank - 1, |a, b| b.total_cmp(a));
+    Ok(*value)
+}
+
+/// Scores in short: enough of their upper tail to turn a score into a p-value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// How many scores there were.
+    pub n_samples: usize,
+    /// How many scores are at least as large as the score beside it, falling.
+    pub at_least: Vec<usize>,
+    /// Scores, rising.
+    pub scores: Vec<f32>,
+}
+
+impl Calibration {
+    /// Keeps ranks 1, 2, 3 ... near the top and ever wider steps below, about 8% apart.
+    pub fn fit(scores: &[f32]) -> Self {
+        Self::fit_with(scores, &[])
+    }
+
+    /// As [`fit`](Self::fit), with the rank of the threshold that `policy` finds among these scores: whatever exceeds that
+    /// has a p-value of at most the rate that was asked for.
+    pub fn fit_for(policy: ThresholdPolicy, scores: &[f32]) -> Self {
+        Self::fit_with(scores, &[policy.rank(scores.len())])
+    }
+
+    fn fit_with(scores: &[f32], exact: &[usize]) -> Self {
+        let mut falling = scores.to_vec();
+        falling.sort_by(|a, b| b.total_cmp(a));
+        let n = falling.len();
+        let mut ranks: Vec<usize> = std::iter::successors((n > 0).then_some(1), |&rank| Some(rank + 1 + rank / 12))
+            .take_while(|&rank| rank < n)
+            .collect();
+        ranks.extend((n > 0).then_some(n));
+        ranks.extend(exact.iter().filter(|&&rank| (1..=n).contains(&rank)));
+        ranks.sort_unstable_by(|a, b| b.cmp(a));
+        ranks.dedup();
+        let scores = ranks.iter().map(|&rank| falling[rank - 1]).collect();
+        Self { n_samples: n, at_least: ranks, scores }
+    }
+
+    /// The share of scores that are at least `score`, `score` itself counted in: `(1 + #) / (1 + n)`.
+    ///
+    /// Between the kept ranks the larger count is taken, so the p-value is never too small.
+    pub fn p_value(&self, score: f32) -> f64 {
+        // The last kept score below `score` has this many at or above it, itself included: an upper bound.
+        let count = match self.scores.partition_point(|&kept| kept < score) {
+            0 => self.n_samples,
+            below => self.at_least[below - 1] - 1,
+        };
+        (1 + count) as f64 / (1 + self.n_samples) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn top_is_the_nth_largest_and_strict() {
+        let threshold = Threshold::fit(ThresholdPolicy::Top(2), &[5.0, 1.0, 3.0, 4.0]).unwrap();
+        assert_eq!(threshold.value, 4.0);
+        assert!(!threshold.is_exceeded(4.0, None));
+        assert!(threshold.is_exceeded(4.1, None));
+    }
+
+    #[test]
+    fn too_few_rows_for_top_name_a_quantile() {
+        let error = Threshold::fit(ThresholdPolicy::Top(2000), &[1.0; 30]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "threshold top = 2000 needs at least 2000 training rows, but there are 30: use threshold = { quantile = 0.99 }"
+        );
+    }
+
+    #[test]
+    fn too_few_rows_for_a_rate_say_how_many_it_takes() {
+        let error = Threshold::fit(ThresholdPolicy::FalseAlarmRate(0.001), &[1.0; 500]).unwrap_err().to_string();
+        assert!(error.contains("needs at least 999 rows") && error.contains("at least 0.002"), "{error}");
+        assert!(Threshold::fit(ThresholdPolicy::FalseAlarmRate(0.001), &[1.0; 999]).is_ok());
+    }
+
+    #[test]
+    fn each_cluster_may_have_a_threshold_of_its_own() {
+        let scores: Vec<f32> = (0..200).map(|i| if i % 2 == 0 { i as f32 } else { 1000.0 + i as f32 }).collect();
+        let clusters: Vec<i32> = (0..200).map(|i| i % 2).collect();
+        let threshold = Threshold::fit_by_cluster(ThresholdPolicy::Quantile(0.9), &scores, &clusters, 3).unwrap();
+        assert_eq!(threshold.by_cluster, [178.0, 1179.0, threshold.value]);
+        assert!(threshold.is_exceeded(500.0, Some(0)) && !threshold.is_exceeded(500.0, Some(1)));
+        assert!(!threshold.is_exceeded(500.0, None) && !threshold.is_exceeded(500.0, Some(7)));
+    }
+
+    proptest! {
+        /// The finite-sample guarantee, counted out: of n + 1 exchangeable scores, each being the one to come in turn, at most
+        /// the asked-for share exceeds the threshold of the others.
+        #[test]
+        fn a_false_alarm_rate_is_kept(scores in proptest::collection::vec(0u8..60, 20..60), rate in 0.05f64..0.5) {
+            let policy = ThresholdPolicy::FalseAlarmRate(rate);
+            let scores: Vec<f32> = scores.into_iter().map(f32::from).collect();
+            let mut alarms = 0;
+            for index in 0..scores.len() {
+                let mut others = scores.clone();
+                let next = others.swap_remove(index);
+                let threshold = Threshold::fit(policy, &others).unwrap();
+                let p = Calibration::fit_for(policy, &others).p_value(next);
+                if threshold.is_exceeded(next, None) {
+                    alarms += 1;
+                    prop_assert!(p <= rate + 1e-9, "{p} {rate}");
+                }
+            }
+            prop_assert!(f64::from(alarms) <= rate * scores.len() as f64 + 1e-9, "{alarms} of {}", scores.len());
+        }
+
+        #[test]
+        fn a_quantile_is_exceeded_by_at_most_its_share(scores in proptest::collection::vec(0f32..1e6, 1..400), q in 0.01f64..0.999) {
+            let threshold = Threshold::fit(ThresholdPolicy::Quantile(q), &scores).unwrap();
+            let above = scores.iter().filter(|&&score| threshold.is_exceeded(score, None)).count();
+            prop_assert!(above as f64 <= (1.0 - q) * scores.len() as f64 + 1e-9);
+        }
+
+        #[test]
+        fn p_values_are_never_too_small_and_close(scores in proptest::collection::vec(0f32..1e3, 1..400), score in -10f32..1.1e3) {
+            let calibration = Calibration::fit(&scores);
+            let count = scores.iter().filter(|&&other| other >= score).count();
+            let exact = (1 + count) as f64 / (1 + scores.len()) as f64;
+            let p = calibration.p_value(score);
+            prop_assert!(p >= exact - 1e-12, "{p} {exact}");
+            prop_assert!(p <= exact * 1.1 + 1.0 / (1 + scores.len()) as f64, "{p} {exact}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Keys with a deadline, in the order in which they expire.
+//!
+//! A touched entry's deadline is the largest so far, because a partition's clock never goes back and every deadline
+//! lies the same span ahead. So a doubly linked list keeps them in order, and every operation takes constant time.
+//! A million entries are usual: keys are stored once, and links and table hold indices of four bytes.
+
+use std::hash::BuildHasher;
+
+use hashbrown::DefaultHashBuilder;
+use hashbrown::hash_table::{Entry as Slot, HashTable};
+use records::time::Timestamp;
+
+const NONE: u32 = u32::MAX;
+
+/// Values by key, ordered by deadline.
+#[derive(Debug, Clone)]
+pub struct ExpiryMap<V> {
+    hasher: DefaultHashBuilder,
+    slots: HashTable<u32>,
+    entries: Vec<Entry<V>>,
+    free: Vec<u32>,
+    oldest: u32,
+    newest: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Entry<V> {
+    key: Box<str>,
+    deadline: Timestamp,
+    older: u32,
+    newer: u32,
+    value: Option<V>,
+}
+
+impl<V> Default for ExpiryMap<V> {
+    fn default() -> Self {
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            slots: HashTable::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+        }
+    }
+}
+
+impl<V> ExpiryMap<V> {
+    /// Bytes of an entry beside its key and what its value points to.
+    pub const ENTRY_BYTES: usize = size_of::<Entry<V>>() + 2 * size_of::<u32>();
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The value at `key`, after moving its deadline to `deadline`, which is not before any other's.
+    pub fn touch(&mut self, key: &str, deadline: Timestamp) -> Option<&mut V> {
+        let slot = self.find(key)?;
+        self.unlink(slot);
+        self.entries[slot as usize].deadline = deadline;
+        self.link_newest(slot);
+        self.entries[slot as usize].value.as_mut()
+    }
+
+    /// The value at `key`.
+    pub fn get(&self, key: &str) -> Option<&V> {
+        self.entries[self.find(key)? as usize].value.as_ref()
+    }
+
+    /// Sets the value at `key`, with a deadline that is not before any other's.
+    pub fn insert(&mut self, key: &str, deadline: Timestamp, value: V) {
+        if let Some(existing) = self.touch(key, deadline) {
+            *existing = value;
+            return;
+        }
+        let entry = Entry { key: key.into(), deadline, older: NONE, newer: NONE, value: Some(value) };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.entries[slot as usize] = entry;
+                slot
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        let Self { hasher, slots, entries, .. } = self;
+        let hash = hasher.hash_one(key);
+        slots.insert_unique(hash, slot, |&slot| hasher.hash_one(&*entries[slot as usize].key));
+        self.link_newest(slot);
+    }
+
+    /// The earliest deadline.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        (self.oldest != NONE).then(|| self.entries[self.oldest as usize].deadline)
+    }
+
+    /// The latest deadline: a new one may not be before it.
+    pub fn last_deadline(&self) -> Option<Timestamp> {
+        (self.newest != NONE).then(|| self.entries[self.newest as usize].deadline)
+    }
+
+    /// Takes out the entry with the earliest deadline if that is not after `clock`.
+    pub fn pop_expired(&mut self, clock: Timestamp) -> Option<(Box<str>, Timestamp, V)> {
+        let due = self.next_deadline().is_some_and(|deadline| deadline <= clock);
+        if due { self.take(self.oldest) } else { None }
+    }
+
+    /// Takes out the entry with the earliest deadline.
+    pub fn pop_oldest(&mut self) -> Option<(Box<str>, Timestamp, V)> {
+        if self.oldest == NONE { None } else { self.take(self.oldest) }
+    }
+
+    /// Takes out the entry at `key`.
+    pub fn remove(&mut self, key: &str) -> Option<(Box<str>, Timestamp, V)> {
+        self.take(self.find(key)?)
+    }
+
+    /// Every entry, the earliest deadline first.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Timestamp, &V)> {
+        self.chain(self.oldest, |entry| entry.newer)
+    }
+
+    /// Every entry, the latest deadline first.
+    pub fn newest_first(&self) -> impl Iterator<Item = (&str, Timestamp, &V)> {
+        self.chain(self.newest, |entry| entry.older)
+    }
+
+    /// Changes values, those of the latest deadline first, until `change` says that it has enough.
+    pub fn change_newest(&mut self, mut change: impl FnMut(&mut V) -> bool) {
+        let mut slot = self.newest;
+        while slot != NONE {
+            let entry = &mut self.entries[slot as usize];
+            if !entry.value.as_mut().is_some_and(&mut change) {
+                return;
+            }
+            slot = entry.older;
+        }
+    }
+
+    /// As [`ExpiryMap::change_newest`], with keys and deadlines.
+    pub fn change_newest_entries(&mut self, mut change: impl FnMut(&str, Timestamp, &mut V) -> bool) {
+        let mut slot = self.newest;
+        while slot != NONE {
+            let Entry { key, deadline, older, value, .. } = &mut self.entries[slot as usize];
+            if !value.as_mut().is_some_and(|value| change(key, *deadline, value)) {
+                return;
+            }
+            slot = *older;
+        }
+    }
+
+    fn chain(&self, mut slot: u32, next: impl Fn(&Entry<V>) -> u32) -> impl Iterator<Item = (&str, Timestamp, &V)> {
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(slot as usize)?;
+            slot = next(entry);
+            Some((&*entry.key, entry.deadline, entry.value.as_ref()?))
+        })
+    }
+
+    fn find(&self, key: &str) -> Option<u32> {
+        self.slots.find(self.hasher.hash_one(key), |&slot| *self.entries[slot as usize].key == *key).copied()
+    }
+
+    fn take(&mut self, slot: u32) -> Option<(Box<str>, Timestamp, V)> {
+        self.unlink(slot);
+        let Self { hasher, slots, entries, .. } = self;
+        let hash = hasher.hash_one(&*entries[slot as usize].key);
+        if let Slot::Occupied(found) =
+            slots.entry(hash, |&other| other == slot, |&other| hasher.hash_one(&*entries[other as usize].key))
+        {
+            found.remove();
+        }
+        self.free.push(slot);
+        let entry = &mut self.entries[slot as usize];
+        let value = entry.value.take()?;
+        Some((std::mem::take(&mut entry.key), entry.deadline, value))
+    }
+
+    fn link_newest(&mut self, slot: u32) {
+        self.entries[slot as usize].older = self.newest;
+        self.entries[slot as usize].newer = NONE;
+        match self.newest {
+            NONE => self.oldest = slot,
+            newest => self.entries[newest as usize].newer = slot,
+        }
+        self.newest = slot;
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        let (older, newer) = (self.entries[slot as usize].older, self.entries[slot as usize].newer);
+        match older {
+            NONE => self.oldest = newer,
+            older => self.entries[older as usize].newer = newer,
+        }
+        match newer {
+            NONE => self.newest = older,
+            newer => self.entries[newer as usize].older = older,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_behaves_as_a_plain_map_ordered_by_deadline(steps in proptest::collection::vec((0u8..12, 0i64..5, 0u8..4), 0..200)) {
+            let mut map = ExpiryMap::default();
+            let mut model: BTreeMap<String, (i64, usize)> = BTreeMap::new();
+            let mut clock = 0;
+            for (order, (key, ahead, action)) in steps.into_iter().enumerate() {
+                clock += ahead;
+                let key = format!("k{key}");
+                let deadline = clock + 10;
+                if action == 0 {
+                    let removed = map.remove(&key).map(|(_, deadline, _)| deadline);
+                    prop_assert_eq!(removed, model.remove(&key).map(|at| at.0));
+                } else {
+                    map.insert(&key, deadline, key.clone());
+                    model.insert(key, (deadline, order));
+                }
+                prop_assert_eq!(map.len(), model.len());
+                if action == 1 {
+                    let expected = model.iter().min_by_key(|(_, at)| **at).filter(|(_, at)| at.0 <= clock + 12)
+                        .map(|(key, at)| (key.clone(), at.0));
+                    let popped = map.pop_expired(clock + 12).map(|(key, deadline, value)| {
+                        assert_eq!(*key, *value);
+                        (key.to_string(), deadline)
+                    });
+                    prop_assert_eq!(&popped, &expected);
+                    if let Some((key, _)) = popped { model.remove(&key); }
+                }
+                let mut ordered: Vec<(&(i64, usize), &String)> = model.iter().map(|(key, at)| (at, key)).collect();
+                ordered.sort();
+                let keys: Vec<&str> = ordered.iter().map(|(_, key)| key.as_str()).collect();
+                prop_assert_eq!(map.iter().map(|(key, _, _)| key).collect::<Vec<_>>(), keys.clone());
+                let backwards: Vec<&str> = map.newest_first().map(|(key, _, _)| key).collect();
+                prop_assert!(backwards.iter().rev().eq(keys.iter()));
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What is made of the values of records: numbers that a detector can compare.
+//!
+//! Entities of several lines have [aggregates] of them; records that are scored one by one have their own values and what
+//! came before them for their keys ([`history`]); a window has a centre and a spread ([`zscore`]). What is remembered can
+//! be written down ([`codec`]) and is forgotten in time ([`expiry`]). Pure: no clock, no I/O.
+
+pub mod aggregates;
+pub mod codec;
+pub mod expiry;
+pub mod history;
+pub mod zscore;

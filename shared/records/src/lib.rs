@@ -1,0 +1,13 @@
+//! From the bytes of a record to the values of a line: what a record may look like ([`schema`]), how it is taken apart
+//! ([`csv`], [`json_lines`]), and what is valid ([`line`]).
+//!
+//! Pure: nothing here does I/O of its own, reads a clock or knows what is made of the values.
+
+pub mod csv;
+mod json;
+pub mod json_lines;
+pub mod line;
+pub mod reason;
+pub mod schema;
+pub mod time;
+pub mod value;

@@ -1,0 +1,161 @@
+//! What records look like: their format, their columns, and what is valid in a column.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// What the records of an input look like.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    /// How a record is written.
+    pub format: InputFormat,
+    /// The columns of a record, in order.
+    pub columns: Vec<Column>,
+    /// Formats of the datetime columns.
+    pub datetime_formats: Vec<String>,
+    /// A longer record is erroneous.
+    pub max_record_bytes: usize,
+    /// Amounts in several currencies, when there are any.
+    pub currency: Option<Currency>,
+}
+
+/// The type of a column's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// UTF-8 text.
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A finite number of 64 bits.
+    Float,
+    /// A moment.
+    Datetime,
+}
+
+/// How a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputFormat {
+    /// One CSV record, without a header.
+    Csv,
+    /// One JSON object.
+    Json,
+}
+
+impl InputFormat {
+    /// The format of a file's records when its name tells it, compressed (`.gz`) or not.
+    pub fn of_file(path: &Path) -> Option<Self> {
+        let is = |path: &Path, ending: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+        let name = path.file_name().map(Path::new)?;
+        let name = if is(name, "gz") { Path::new(name.file_stem()?) } else { name };
+        if ["jsonl", "ndjson", "json"].iter().any(|ending| is(name, ending)) {
+            return Some(Self::Json);
+        }
+        is(name, "csv").then_some(Self::Csv)
+    }
+}
+
+/// A column of the input.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name, which features and rules use.
+    pub name: String,
+    /// The type of its values.
+    pub kind: ColumnType,
+    /// Other names that a file's header or a JSON object may give it.
+    pub aliases: Vec<String>,
+    /// The smallest and the largest value that is valid.
+    pub range: (f64, f64),
+    /// Whether a file's header may lack it; every value is missing then.
+    pub optional: bool,
+    /// The number that stands for an empty field, where the file names one.
+    pub if_missing: Option<f64>,
+    /// Whether an empty field makes the line erroneous: the key, and every number that a feature reads.
+    pub needed: bool,
+}
+
+/// A column is declared with a type that there is not.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{declared}`: unknown type `{unknown}`: use text, int, float or datetime")]
+pub struct UnknownType {
+    /// The declaration.
+    pub declared: String,
+    /// The type that it names.
+    pub unknown: String,
+}
+
+impl FromStr for Column {
+    type Err = UnknownType;
+
+    /// Reads `name`, `name:int`, `name:float` or `name:datetime`, with a `?` behind it where the column is optional.
+    fn from_str(declared: &str) -> Result<Self, UnknownType> {
+        let (known, optional) = match declared.strip_suffix('?') {
+            Some(known) => (known, true),
+            None => (declared, false),
+        };
+        let (name, kind) = match known.rsplit_once(':') {
+            None => (known, ColumnType::Text),
+            Some((name, "text")) => (name, ColumnType::Text),
+            Some((name, "int")) => (name, ColumnType::Integer),
+            Some((name, "float")) => (name, ColumnType::Float),
+            Some((name, "datetime")) => (name, ColumnType::Datetime),
+            Some((_, other)) => {
+                return Err(UnknownType { declared: declared.to_owned(), unknown: other.to_owned() });
+            }
+        };
+        let range = (f64::NEG_INFINITY, f64::INFINITY);
+        let (name, aliases) = (name.to_owned(), Vec::new());
+        Ok(Self { name, kind, aliases, range, optional, if_missing: None, needed: false })
+    }
+}
+
+impl Column {
+    /// Whether `header` is this column's name or one of its aliases.
+    pub fn is_called(&self, header: &str) -> bool {
+        self.name == header || self.aliases.iter().any(|alias| alias == header)
+    }
+}
+
+/// Which column's amounts are turned into one currency, and at which rates.
+#[derive(Debug, Clone)]
+pub struct Currency {
+    /// Index of the text column that names a line's currency; where it has none, the base is meant.
+    pub column: usize,
+    /// Index of the float column with the amount.
+    pub amount: usize,
+    /// The currency that every amount is turned into.
+    pub base: String,
+    /// What one unit of each other currency is in the base.
+    pub rates: BTreeMap<String, f64>,
+}
+
+impl Currency {
+    /// What one unit of the currency `name` is in the base, or `None` when nobody said.
+    pub fn rate(&self, name: &str) -> Option<f64> {
+        if name == self.base { Some(1.0) } else { self.rates.get(name).copied() }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A schema of `columns`, declared as in a pipeline file with blanks between them.
+    pub(crate) fn schema(format: InputFormat, columns: &str, datetime_formats: &[&str]) -> Schema {
+        Schema {
+            format,
+            columns: columns.split(' ').map(|declared| declared.parse().unwrap()).collect(),
+            datetime_formats: datetime_formats.iter().map(|&format| format.to_owned()).collect(),
+            max_record_bytes: 1 << 20,
+            currency: None,
+        }
+    }
+
+    impl Schema {
+        /// The column called `name`, to be changed.
+        pub(crate) fn column(&mut self, name: &str) -> &mut Column {
+            self.columns.iter_mut().find(|column| column.name == name).unwrap()
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The values of a line.
+
+use crate::time::Timestamp;
+
+/// One value of a line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// The field was empty.
+    Missing,
+    /// Text, without white space around it.
+    Text(&'a str),
+    /// A whole number.
+    Integer(i64),
+    /// A finite number.
+    Float(f64),
+    /// A moment.
+    Datetime(Timestamp),
+}
+
+impl<'a> Value<'a> {
+    /// Whether the field was empty.
+    pub fn is_missing(self) -> bool {
+        self == Self::Missing
+    }
+
+    /// The text, when it is one.
+    pub fn text(self) -> Option<&'a str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The moment, when it is one.
+    pub fn datetime(self) -> Option<Timestamp> {
+        if let Self::Datetime(moment) = self { Some(moment) } else { None }
+    }
+}
