@@ -15,4 +15,5 @@ pub mod messages;
 pub mod scoring;
 pub mod simulate;
 pub mod snapshot;
+pub mod status;
 pub mod truth;

@@ -8,34 +8,31 @@
 //! what goes out; `reports` about the one number that all instances have in common. `repartition`, on a fourth thread,
 //! brings lines together first where their producer did not. `verdicts` only looks at what was published.
 
-mod consume;
-mod ends;
-mod group;
-mod identity;
-mod misplaced;
-mod producer;
-mod publish;
+mod client;
+mod clock;
+mod membership;
+mod options;
 mod repartition;
-mod reports;
-mod reset;
-mod restore;
-mod resume;
-mod rounds;
-mod settings;
-mod snapshots;
-mod status;
+mod stages;
+mod state;
+mod stop;
 mod stream;
 mod topics;
-mod transaction;
 mod verdicts;
-mod watchdog;
+mod wire;
 
-pub use misplaced::{Misplaced, find_misplaced, has_direct_state};
-pub use producer::Sender;
-pub use reset::{PartitionState, ResetTo, reset, states};
-pub use settings::{KafkaError, KafkaSettings};
-pub use status::{Status, StatusCell};
-pub use stream::{Delivery, EndWhen, Mutation, OnMessage, Progress, StopHandle, Stream, StreamOptions, Topics};
-pub use topics::{TopicSettings, TopicState, check_topics, ensure_topic, ensure_topics};
-pub use transaction::{Fault, Faults, Step};
+pub use client::error::KafkaError;
+pub use client::producer::Sender;
+pub use client::settings::KafkaSettings;
+pub use options::{Delivery, EndWhen, Mutation, OnMessage, Progress, StreamOptions};
+pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};
+pub use stages::commit::{Fault, Faults, Step};
+pub use state::reset::{PartitionState, ResetTo, reset, states};
+pub use stop::StopHandle;
+pub use stream::Stream;
+pub use topics::admin::TopicSettings;
+pub use topics::check::{TopicState, check_topics, ensure_topic, ensure_topics};
+pub use topics::names::Topics;
 pub use verdicts::{VerdictTopics, read_topic_labels};
+
+pub use crate::status::{Status, StatusCell};

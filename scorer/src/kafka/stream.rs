@@ -1,130 +1,34 @@
-//! A running stream: its threads, its options, how it is stopped.
+//! A running stream: its threads.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{channel, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use shared::pipeline::Pipeline;
 
-use super::consume::{Batch, Inlet, InputConsumer, consume};
-use super::group::InputContext;
-use super::identity::Identity;
-use super::producer::Sender;
-use super::publish::{Publication, Publisher};
-use super::repartition::{Router, RouterSettings};
-use super::restore::Restorer;
-use super::settings::{KafkaError, KafkaSettings};
-use super::snapshots::Snapshots;
-use super::status::StatusCell;
-pub use super::topics::Topics;
-use super::topics::{max_message_bytes, refuse_split_past};
-use super::transaction::{Faults, Transactions};
-use super::watchdog::Watchdog;
+use super::client::consumer::{InputConsumer, InputContext};
+use super::client::error::KafkaError;
+use super::client::producer::Sender;
+use super::client::settings::KafkaSettings;
+use super::client::watchdog::Watchdog;
+use super::membership::identity::Identity;
+use super::options::{Delivery, Mutation, OnMessage, StreamOptions};
+use super::repartition::router::{Router, RouterSettings};
+use super::stages::commit::Transactions;
+use super::stages::consume::{Inlet, consume};
+use super::stages::publish::Publisher;
+use super::stages::score::score;
+use super::state::restore::Restorer;
+use super::state::snapshots::Snapshots;
+use super::stop::StopHandle;
+use super::topics::admin::max_message_bytes;
+use super::topics::check::refuse_split_past;
+use super::topics::names::Topics;
 use crate::core::{Core, Origin, Recovery};
-use crate::messages::{Encoded, Encoder, Message};
+use crate::messages::Encoder;
 use crate::scoring::Detectors;
-
-/// How far a stream has come.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Records read.
-    pub records: u64,
-}
-
-/// When a stream ends by itself.
-#[derive(Clone)]
-pub enum EndWhen {
-    /// It does not.
-    Never,
-    /// When everything there is has been read and this holds too: open entities are then complete.
-    Reached(Arc<dyn Fn(&Progress) -> bool + Send + Sync>),
-}
-
-impl fmt::Debug for EndWhen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(self, Self::Never) { "Never" } else { "Reached" })
-    }
-}
-
-/// What a crash can do to results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// The results of the last moments may be published twice, and a restart forgets which invoices had closed.
-    AtLeastOnce,
-    /// Nothing: every record has its outcome once.
-    ExactlyOnce,
-}
-
-/// A guarantee that is broken on purpose, for the test that has to notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutation {
-    /// Offsets are committed on their own, before the transaction.
-    OffsetsOutsideTransaction,
-}
-
-/// How a stream runs.
-#[derive(Clone)]
-pub struct StreamOptions {
-    /// The consumer group.
-    pub group: String,
-    /// What a crash can do to results.
-    pub delivery: Delivery,
-    /// Lines are brought together by their key first, which needs exactly once.
-    pub repartition: bool,
-    /// The instance's name; without one it takes a free slot of its machine.
-    pub instance_id: Option<String>,
-    /// Where local snapshots are kept.
-    pub state_dir: Option<PathBuf>,
-    /// A batch is closed after so many records.
-    pub batch_records: usize,
-    /// How often results are committed under load.
-    pub commit_interval: Duration,
-    /// Publish verdicts that are not anomalous as well.
-    pub all_verdicts: bool,
-    /// When the stream ends by itself.
-    pub end_when: EndWhen,
-    /// The largest message that the erroneous topic takes; without it the broker is asked.
-    pub max_erroneous_bytes: Option<usize>,
-    /// Breaks a guarantee: for tests.
-    pub mutation: Option<Mutation>,
-    /// Makes calls fail: for tests.
-    pub faults: Option<Faults>,
-}
-
-impl fmt::Debug for StreamOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamOptions")
-            .field("group", &self.group)
-            .field("delivery", &self.delivery)
-            .field("repartition", &self.repartition)
-            .field("instance_id", &self.instance_id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Asks a stream to stop: it publishes what it has, commits and ends.
-#[derive(Debug, Clone, Default)]
-pub struct StopHandle(Arc<AtomicBool>);
-
-impl StopHandle {
-    /// Asks.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether anybody asked.
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What a stream tells of each acknowledged message.
-pub type OnMessage = Arc<dyn Fn(&Message) + Send + Sync>;
+use crate::status::StatusCell;
 
 /// A stream that runs on threads of its own.
 #[derive(Debug)]
@@ -303,25 +207,6 @@ async fn start_router(with: RouterSettings) -> Result<Router, KafkaError> {
     tokio::task::spawn_blocking(move || Router::new(with))
         .await
         .map_err(|error| KafkaError::Failed { action: "starting to send lines on", cause: error.to_string() })?
-}
-
-/// The middle stage: outputs in, messages out, until either side is gone.
-///
-/// # Errors
-/// A device that failed and that nothing may replace. What is not published is not committed either.
-fn score(
-    batches: &Receiver<Batch>,
-    encoder: &Encoder,
-    detectors: &Detectors,
-    next: &SyncSender<Publication>,
-) -> Result<(), KafkaError> {
-    while let Ok(Batch { ticket, outputs, progress }) = batches.recv() {
-        let Encoded { messages, truth, agreement } = encoder.encode(outputs, detectors)?;
-        if next.send(Publication { ticket, messages, truth, agreement, progress }).is_err() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 fn spawn(

@@ -11,8 +11,9 @@ use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
-use super::repartition::label_of;
-use super::settings::{KafkaError, KafkaSettings, QuietContext};
+use super::client::error::KafkaError;
+use super::client::settings::{KafkaSettings, QuietContext};
+use super::wire::headers::label_of;
 use crate::agreement::{Intake, Labels};
 
 /// How long one call may take, and how long a broker may say nothing.
