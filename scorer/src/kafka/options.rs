@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stages::commit::Faults;
+use super::stages::faults::FaultInjection;
+use super::topics::names::Topics;
 use crate::messages::Message;
 
 /// How far a stream has come.
@@ -39,13 +40,6 @@ pub enum Delivery {
     ExactlyOnce,
 }
 
-/// A guarantee that is broken on purpose, for the test that has to notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutation {
-    /// Offsets are committed on their own, before the transaction.
-    OffsetsOutsideTransaction,
-}
-
 /// How a stream runs.
 #[derive(Clone)]
 pub struct StreamOptions {
@@ -53,9 +47,10 @@ pub struct StreamOptions {
     pub group: String,
     /// What a crash can do to results.
     pub delivery: Delivery,
-    /// Lines are brought together by their key first, which needs exactly once.
-    pub repartition: bool,
-    /// The instance's name; without one it takes a free slot of its machine.
+    /// The topics that it reads and writes; with a topic of copies, which needs exactly once, lines are repartitioned
+    /// first.
+    pub topics: Topics,
+    /// The name of a static member; without one the instance takes a free slot of its machine.
     pub instance_id: Option<String>,
     /// Where local snapshots are kept.
     pub state_dir: Option<PathBuf>,
@@ -69,10 +64,8 @@ pub struct StreamOptions {
     pub end_when: EndWhen,
     /// The largest message that the erroneous topic takes; without it the broker is asked.
     pub max_erroneous_bytes: Option<usize>,
-    /// Breaks a guarantee: for tests.
-    pub mutation: Option<Mutation>,
-    /// Makes calls fail: for tests.
-    pub faults: Option<Faults>,
+    /// What is to go wrong: nothing, but in tests.
+    pub faults: FaultInjection,
 }
 
 impl fmt::Debug for StreamOptions {
@@ -80,7 +73,7 @@ impl fmt::Debug for StreamOptions {
         f.debug_struct("StreamOptions")
             .field("group", &self.group)
             .field("delivery", &self.delivery)
-            .field("repartition", &self.repartition)
+            .field("topics", &self.topics)
             .field("instance_id", &self.instance_id)
             .finish_non_exhaustive()
     }

@@ -1,34 +1,42 @@
-//! A running stream: its threads.
+//! A running stream: first every look-up, then its threads.
 
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use rdkafka::consumer::Consumer;
 use shared::pipeline::Pipeline;
 
-use super::client::consumer::{InputConsumer, InputContext};
+use super::client::blocking::blocking;
 use super::client::error::KafkaError;
-use super::client::producer::Sender;
+use super::client::producer::Producer;
 use super::client::settings::KafkaSettings;
 use super::client::watchdog::Watchdog;
+use super::clock::WallClock;
 use super::membership::identity::Identity;
-use super::options::{Delivery, Mutation, OnMessage, StreamOptions};
-use super::repartition::router::{Router, RouterSettings};
+use super::membership::member::Member;
+use super::options::{Delivery, OnMessage, StreamOptions};
+use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
 use super::stages::commit::Transactions;
-use super::stages::consume::{Inlet, consume};
-use super::stages::publish::Publisher;
+use super::stages::consume::{ConsumeLoop, ConsumeOptions};
+use super::stages::idle_clock::IdleClock;
+use super::stages::in_flight::InFlight;
+use super::stages::open_batch::Limits;
+use super::stages::publish::{Commits, Publisher};
 use super::stages::score::score;
-use super::state::restore::Restorer;
+use super::stages::tasks::Tasks;
+use super::state::reports::Reports;
+use super::state::restore::{Changelogs, StateRestorer};
 use super::state::snapshots::Snapshots;
 use super::stop::StopHandle;
-use super::topics::admin::max_message_bytes;
+use super::topics::admin::{max_message_bytes, partitions_of};
 use super::topics::check::refuse_split_past;
-use super::topics::names::Topics;
 use crate::core::{Core, Origin, Recovery};
 use crate::messages::Encoder;
 use crate::scoring::Detectors;
 use crate::status::StatusCell;
+
+/// A batch is closed when its records have so many bytes.
+const MAX_BATCH_BYTES: usize = 32 << 20;
 
 /// A stream that runs on threads of its own.
 #[derive(Debug)]
@@ -50,124 +58,11 @@ impl Stream {
         options: StreamOptions,
         on_message: OnMessage,
     ) -> Result<Self, KafkaError> {
-        let topics = match options.repartition {
-            true => Topics::repartitioned(&pipeline, &options.group),
-            false => Topics::new(&pipeline, &options.group),
-        };
-        let asked = (settings.clone(), topics.input.clone());
-        let partitions = tokio::task::spawn_blocking(move || asked.0.partitions_of(&asked.1))
-            .await
-            .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
-        // Half of the largest message for raw bytes: JSON escapes and base64 make them longer.
-        let max_bytes = match options.max_erroneous_bytes {
-            Some(bytes) => bytes,
-            None => max_message_bytes(settings, &pipeline.erroneous_topic).await?,
-        };
-        let encoder = Encoder::new(pipeline.clone(), &topics.source, options.all_verdicts, max_bytes / 2)
-            .with_entities_from(&topics.input)
-            .with_reports_to(&topics.reports);
-        refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
-        let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
-        let name = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
-        let exactly_once = options.delivery == Delivery::ExactlyOnce;
-        let state_dir = options.state_dir.as_deref().filter(|_| exactly_once);
-        let identity = Arc::new(Identity::claim(name.as_deref(), &topics.state, state_dir)?);
-        let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
-        let router = match options.repartition {
-            true => {
-                let with = RouterSettings {
-                    settings: settings.clone(),
-                    pipeline: pipeline.clone(),
-                    topics: topics.clone(),
-                    group: options.group.clone(),
-                    name: name.clone(),
-                    id: format!("{}-{}-repartition", topics.state, identity.name),
-                    batch_records: options.batch_records,
-                    commit_interval: options.commit_interval,
-                    watchdog: watchdog.clone(),
-                    stop: stop.clone(),
-                };
-                Some(start_router(with).await?)
-            }
-            false => None,
-        };
-        let routing = router.as_ref().map(Router::progress);
-        let consumer: InputConsumer = settings
-            .consumer(&options.group, name.as_deref())
-            .create_with_context(InputContext::new(name.as_deref()))
-            .map_err(|error| KafkaError::Settings(error.to_string()))?;
-        consumer.subscribe(&[&topics.input]).map_err(KafkaError::failed("subscribing"))?;
-        let consumer = Arc::new(consumer);
-        status.update(|status| status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect());
-
-        // One batch a stage may wait: a slow stage holds the one before it back.
-        let (to_score, batches) = sync_channel(1);
-        let (to_publish, publications) = sync_channel(1);
-        let (outcomes, heard) = channel();
-        let outsider = options.mutation == Some(Mutation::OffsetsOutsideTransaction);
-        let consuming = {
-            let recovery = if exactly_once { Recovery::Changelog } else { Recovery::Reread };
-            let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
-            let restorer = Restorer {
-                settings: settings.clone(),
-                pipeline,
-                topics: topics.clone(),
-                group: options.group.clone(),
-                origin,
-                delivery: options.delivery,
-                snapshots: identity.folder.clone(),
-                watchdog: watchdog.clone(),
-                trust_offsets: outsider,
-            };
-            let inlet = Inlet {
-                consumer: consumer.clone(),
-                topics: topics.clone(),
-                snapshots: Snapshots::new(identity.folder.clone(), topics.clone()),
-                restorer,
-                watchdog: watchdog.clone(),
-                routing,
-                stop: stop.clone(),
-                status: status.clone(),
-                next: to_score,
-                outcomes: heard,
-                options: options.clone(),
-            };
-            let (stop, has_router) = (stop.clone(), router.is_some());
-            spawn("consume", move || {
-                let result = consume(inlet, core);
-                // Lines that nobody assembles need not be sent on.
-                if has_router {
-                    stop.request();
-                }
-                result
-            })
-        };
-        let scoring = spawn("score", move || score(&batches, &encoder, &detectors, &to_publish));
-        let publishing = {
-            let id = format!("{}-{}", topics.state, identity.name);
-            let followed = vec![topics.state.clone(), topics.reports.clone()];
-            let mut transactions = Transactions::new(settings, &id, followed.clone(), watchdog, options.faults.clone());
-            transactions.offsets_outside = outsider;
-            let sender = if exactly_once { None } else { Some(Sender::create(&settings.producer(), followed)?) };
-            let (status, stop, identity) = (status.clone(), stop.clone(), identity.clone());
-            let publisher = Publisher { consumer, topics, status, stop, on_message, outcomes };
-            spawn("publish", move || {
-                // The name is ours until the last transaction is over.
-                let _identity = identity;
-                match sender {
-                    Some(sender) => publisher.run_plain(&publications, &sender),
-                    None => publisher.run_transactions(&publications, transactions),
-                }
-            })
-        };
-        let mut threads = vec![consuming, scoring, publishing];
-        threads.extend(router.map(|router| {
-            spawn("route", move || {
-                let _identity = identity;
-                router.run()
-            })
-        }));
-        Ok(Self { stop, status, threads })
+        let plan = Plan::new(settings, pipeline, options).await?;
+        plan.status.update(|status| {
+            status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
+        });
+        Ok(plan.spawn(detectors, on_message))
     }
 
     /// Asks this stream to stop.
@@ -202,11 +97,187 @@ impl Stream {
     }
 }
 
-/// A router, and whatever its former self had under way is over: what that committed can be read then.
-async fn start_router(with: RouterSettings) -> Result<Router, KafkaError> {
-    tokio::task::spawn_blocking(move || Router::new(with))
-        .await
-        .map_err(|error| KafkaError::Failed { action: "starting to send lines on", cause: error.to_string() })?
+/// Everything that is looked up before a thread starts.
+struct Plan {
+    settings: KafkaSettings,
+    pipeline: Arc<Pipeline>,
+    options: StreamOptions,
+    origin: Origin,
+    encoder: Encoder,
+    /// The instance's name is its own until the last transaction is over.
+    identity: Arc<Identity>,
+    repartitioner: Option<Repartitioner>,
+    member: Member,
+    commits: Commits,
+    stop: StopHandle,
+    status: StatusCell,
+    watchdog: Watchdog,
+}
+
+impl Plan {
+    async fn new(
+        settings: &KafkaSettings,
+        pipeline: Arc<Pipeline>,
+        options: StreamOptions,
+    ) -> Result<Self, KafkaError> {
+        let topics = &options.topics;
+        let partitions = partitions_of(settings, &topics.input).await?;
+        let encoder = encoder(settings, &pipeline, &options).await?;
+        refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
+        let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
+        let instance_id = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
+        let is_exactly_once = options.delivery == Delivery::ExactlyOnce;
+        let state_dir = options.state_dir.as_deref().filter(|_| is_exactly_once);
+        let identity = Arc::new(Identity::claim(instance_id.as_deref(), &topics.state, state_dir)?);
+        let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
+        let repartitioner = match topics.is_repartitioned() {
+            true => {
+                let with = RepartitionSettings {
+                    settings: settings.clone(),
+                    pipeline: pipeline.clone(),
+                    topics: topics.clone(),
+                    group: options.group.clone(),
+                    instance_id: instance_id.clone(),
+                    transactional_id: format!("{}-{}-repartition", topics.state, identity.name),
+                    batch_records: options.batch_records,
+                    commit_interval: options.commit_interval,
+                    watchdog: watchdog.clone(),
+                    stop: stop.clone(),
+                };
+                // Whatever its predecessor had under way is over then: what that committed can be read.
+                Some(blocking("starting to send lines on", move || Repartitioner::new(with)).await?)
+            }
+            false => None,
+        };
+        let member = Member::join(settings, &options.group, &topics.input, instance_id.as_deref(), &watchdog)?;
+        let followed = vec![topics.state.clone(), topics.reports.clone()];
+        let commits = match options.delivery {
+            Delivery::ExactlyOnce => {
+                let (id, faults) = (format!("{}-{}", topics.state, identity.name), options.faults.clone());
+                Commits::Transactions(Transactions::new(settings, id, followed, watchdog.clone(), faults))
+            }
+            Delivery::AtLeastOnce => Commits::Offsets(Producer::create(&settings.producer(), followed)?),
+        };
+        let settings = settings.clone();
+        Ok(Self {
+            settings,
+            pipeline,
+            options,
+            origin,
+            encoder,
+            identity,
+            repartitioner,
+            member,
+            commits,
+            stop,
+            status,
+            watchdog,
+        })
+    }
+
+    /// Starts the threads. One batch may wait before each stage: a slow stage holds the one before it back.
+    fn spawn(mut self, detectors: Detectors, on_message: OnMessage) -> Stream {
+        let (to_score, batches) = sync_channel(1);
+        let (to_publish, scored) = sync_channel(1);
+        let (results, commit_results) = channel();
+        let (stop, status, identity) = (self.stop.clone(), self.status.clone(), self.identity.clone());
+        let publisher = Publisher {
+            consumer: self.member.consumer.clone(),
+            topics: self.options.topics.clone(),
+            status: status.clone(),
+            stop: stop.clone(),
+            on_message,
+            results,
+        };
+        let repartitioner = self.repartitioner.take();
+        let (tasks, options) = (self.tasks(), self.consume_options(repartitioner.as_ref()));
+        let limits = Limits { records: self.options.batch_records, bytes: MAX_BATCH_BYTES };
+        let Self { encoder, commits, member, .. } = self;
+        let stop_copying = repartitioner.is_some().then(|| stop.clone());
+        let mut threads = vec![
+            spawn("consume", move || {
+                let in_flight = InFlight::new(to_score, commit_results);
+                let wall = WallClock::start();
+                let clock = IdleClock::new(move || wall.now());
+                let result = ConsumeLoop::new(member.source(), tasks, in_flight, limits, clock, options).run();
+                // Lines that nobody assembles need not be copied.
+                if let Some(stop) = stop_copying {
+                    stop.request();
+                }
+                result
+            }),
+            spawn("score", move || score(&batches, &encoder, &detectors, &to_publish)),
+        ];
+        // The name is ours until the last transaction is over.
+        let held = identity.clone();
+        threads.push(spawn("publish", move || {
+            let _identity = held;
+            publisher.run(&scored, commits)
+        }));
+        threads.extend(repartitioner.map(|repartitioner| {
+            spawn("repartition", move || {
+                let _identity = identity;
+                repartitioner.run()
+            })
+        }));
+        Stream { stop, status, threads }
+    }
+
+    fn tasks(&self) -> Tasks<StateRestorer> {
+        let Self { settings, pipeline, options, origin, identity, member, stop, watchdog, .. } = self;
+        let recovery = match options.delivery {
+            Delivery::ExactlyOnce => Recovery::Changelog,
+            Delivery::AtLeastOnce => Recovery::Reread,
+        };
+        let changelogs = Changelogs {
+            settings: settings.clone(),
+            pipeline: pipeline.clone(),
+            topics: options.topics.clone(),
+            group: options.group.clone(),
+            origin: origin.clone(),
+            snapshots: identity.folder.clone(),
+            watchdog: watchdog.clone(),
+        };
+        let restorer = StateRestorer {
+            consumer: member.consumer.clone(),
+            delivery: options.delivery,
+            stop: stop.clone(),
+            changelogs,
+            #[cfg(feature = "fault-injection")]
+            faults: options.faults.clone(),
+        };
+        let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
+        let reports = Reports::new(settings, &options.topics.reports);
+        let snapshots = Snapshots::new(identity.folder.clone(), &options.topics.state);
+        Tasks::new(core, restorer, reports, snapshots, pipeline.clone())
+    }
+
+    fn consume_options(&self, repartitioner: Option<&Repartitioner>) -> ConsumeOptions {
+        ConsumeOptions {
+            delivery: self.options.delivery,
+            commit_interval: self.options.commit_interval,
+            end_when: self.options.end_when.clone(),
+            repartitioner: repartitioner.map(Repartitioner::progress),
+            stop: self.stop.clone(),
+            status: self.status.clone(),
+        }
+    }
+}
+
+/// What makes messages of outputs.
+async fn encoder(
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    options: &StreamOptions,
+) -> Result<Encoder, KafkaError> {
+    let max_bytes = match options.max_erroneous_bytes {
+        Some(bytes) => bytes,
+        None => max_message_bytes(settings, &pipeline.erroneous_topic).await?,
+    };
+    // Half of the largest message for raw bytes: JSON escapes and base64 make them longer.
+    Ok(Encoder::new(pipeline.clone(), &options.topics.source, options.all_verdicts, max_bytes / 2)
+        .with_entities_from(&options.topics.input)
+        .with_reports_to(&options.topics.reports))
 }
 
 fn spawn(

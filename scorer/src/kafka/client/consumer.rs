@@ -1,7 +1,7 @@
-//! The consumer group: which partitions are ours.
+//! A member of the consumer group, and what the group tells it.
 //!
 //! librdkafka says that partitions come or go while it is polled. What that asks of us (to restore state, to commit
-//! first) is too much for a callback: it is noted here, and the loop that polls answers it before it polls again.
+//! first) is too much for a callback: the callback only notes it, and the loop that polls answers it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,102 +11,106 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Statistics};
 
 use super::settings::log_client;
 
-/// A change of what is ours, in the order in which the group said so.
+/// A consumer that is in a group.
+pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
+
+/// A change of the assignment, in the order in which the group said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ownership {
-    /// These are to become ours.
+pub(crate) enum GroupChange {
+    /// The group assigns these partitions to us.
     Assigned(Vec<i32>),
-    /// These are to be given up.
+    /// The group revokes these partitions.
     Revoked {
         /// Which.
         partitions: Vec<i32>,
-        /// Whether they are somebody else's already, so that nothing may be committed for them.
+        /// Whether other instances own them already, so that nothing may be committed for them.
         lost: bool,
     },
-    /// The group could not share out partitions.
-    Failed(RDKafkaErrorCode),
 }
 
-/// A member of the consumer group.
-pub(crate) type InputConsumer = BaseConsumer<InputContext>;
-
-/// Follows the consumer group: which partitions are ours, and how far behind we are.
+/// What the callbacks of a [`GroupConsumer`] note, and what other threads may ask about its assignment.
 #[derive(Debug, Default)]
-pub(crate) struct InputContext {
+pub(crate) struct GroupContext {
     shared: Mutex<Shared>,
-    closing: AtomicBool,
+    is_closed: AtomicBool,
     has_changed: AtomicBool,
-    /// Counts the times that partitions were given up: a commit that began before is not for us to make any more.
-    given_up: AtomicU64,
-    /// Whether we came under a name, which a former self may have had, and nobody has asked yet.
-    has_come_under_a_name: AtomicBool,
+    /// Counts the revocations: a commit that was prepared before one is no longer ours to make.
+    revocations: AtomicU64,
+    /// Whether this is a static member that has not checked yet whether its predecessor left a rebalance half done.
+    has_predecessor: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     owned: BTreeSet<i32>,
-    changes: Vec<Ownership>,
+    changes: Vec<GroupChange>,
     lag: Option<i64>,
 }
 
-impl InputContext {
-    /// Of a member with a name that stays, or without.
-    pub(crate) fn new(name: Option<&str>) -> Self {
-        Self { has_come_under_a_name: AtomicBool::new(name.is_some()), ..Self::default() }
+impl GroupContext {
+    /// Of a static member with this name, or of a dynamic one.
+    pub(crate) fn new(instance_id: Option<&str>) -> Self {
+        Self { has_predecessor: AtomicBool::new(instance_id.is_some()), ..Self::default() }
     }
 
-    /// Whether a former self may have left a rebalance half done. True at most once.
-    pub(crate) fn has_come_under_a_name(&self) -> bool {
-        self.has_come_under_a_name.swap(false, Ordering::SeqCst)
+    /// Whether a predecessor of the same name may have left a rebalance half done. True at most once.
+    pub(crate) fn take_predecessor(&self) -> bool {
+        self.has_predecessor.swap(false, Ordering::SeqCst)
     }
 
     fn with<T>(&self, read: impl FnOnce(&mut Shared) -> T) -> T {
         read(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether a partition is ours: for threads that have no [`Assignment`] of their own.
+    ///
+    /// [`Assignment`]: crate::kafka::membership::assignment::Assignment
     pub(crate) fn owns(&self, partition: i32) -> bool {
         self.with(|shared| shared.owned.contains(&partition))
     }
 
-    pub(crate) fn take_changes(&self) -> Vec<Ownership> {
-        // Asked after every record, and almost never is there anything.
+    /// The changes since the last time.
+    pub(crate) fn take_changes(&self) -> Vec<GroupChange> {
+        // This is asked after every record, and almost always there are none.
         if !self.has_changed.swap(false, Ordering::SeqCst) {
             return Vec::new();
         }
         self.with(|shared| std::mem::take(&mut shared.changes))
     }
 
+    /// The records that the broker has and that were not read yet, as far as librdkafka knows.
     pub(crate) fn lag(&self) -> Option<i64> {
         self.with(|shared| shared.lag)
     }
 
-    pub(crate) fn times_given_up(&self) -> u64 {
-        self.given_up.load(Ordering::SeqCst)
+    /// How often partitions have been revoked so far.
+    pub(crate) fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
     }
 
-    /// Notes partitions that are ours from now on.
-    pub(crate) fn take_on(&self, partitions: &[i32]) {
+    /// Notes that partitions are ours from now on.
+    pub(crate) fn assign(&self, partitions: impl Iterator<Item = i32>) {
         self.with(|shared| shared.owned.extend(partitions));
     }
 
-    /// Notes partitions that are no longer ours: before the group hears of it.
-    pub(crate) fn give_up(&self, partitions: &[i32]) {
-        self.given_up.fetch_add(1, Ordering::SeqCst);
+    /// Notes that partitions are no longer ours: before the group is told that we let go of them.
+    pub(crate) fn revoke(&self, partitions: &[i32]) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
         self.with(|shared| shared.owned.retain(|owned| !partitions.contains(owned)));
     }
 
-    /// From now on the group's wishes are answered at once: nobody will poll and answer any more.
+    /// From now on nobody polls: the callback itself answers the group at once.
     pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+        self.is_closed.store(true, Ordering::SeqCst);
     }
 }
 
-impl ClientContext for InputContext {
+impl ClientContext for GroupContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_client(level, facility, message);
     }
@@ -123,19 +127,17 @@ impl ClientContext for InputContext {
     }
 }
 
-impl ConsumerContext for InputContext {
+impl ConsumerContext for GroupContext {
     // The library's own answer ignores the errors of incremental (un)assign, and answers before state is there.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
-        let change = match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Ownership::Assigned(partitions),
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
-                Ownership::Revoked { partitions, lost: consumer.assignment_lost() }
-            }
-            other => Ownership::Failed(other.into()),
+        // The library calls this for two codes only.
+        let change = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => GroupChange::Assigned(partitions),
+            _ => GroupChange::Revoked { partitions, lost: consumer.assignment_lost() },
         };
         tracing::debug!(?change, "rebalance");
-        if self.closing.load(Ordering::SeqCst) {
+        if self.is_closed.load(Ordering::SeqCst) {
             if let Err(error) = consumer.incremental_unassign(list) {
                 tracing::debug!(%error, "leaving the group");
             }

@@ -146,6 +146,12 @@ pub enum KafkaError {
 }
 
 impl KafkaError {
+    /// A client that cannot be made.
+    pub(crate) fn settings(error: rdkafka::error::KafkaError) -> Self {
+        Self::Settings(error.to_string())
+    }
+
+    /// What `action` failed of.
     pub(crate) fn failed(action: &'static str) -> impl Fn(rdkafka::error::KafkaError) -> Self {
         move |error| Self::Failed { action, cause: error.to_string() }
     }

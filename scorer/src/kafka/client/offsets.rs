@@ -1,13 +1,14 @@
-//! Where a partition begins and ends.
+//! Offsets: where partitions begin and end, what a group has committed, and how a consumer is moved.
 
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, KafkaResult};
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
+use shared::time::Timestamp;
 
-use super::consumer::InputConsumer;
+use super::consumer::GroupConsumer;
 use super::error::KafkaError;
 use super::settings::KafkaSettings;
 use super::watchdog::Watchdog;
@@ -16,11 +17,38 @@ use crate::kafka::stop::StopHandle;
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a call that asks several brokers may take.
+const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long to ask again: brokers come and go, and a busy one forgets for a moment which partitions there are.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a committed offset may be awaited while a transaction on it is open: longer than such a transaction lives.
 pub(crate) const STABLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Partitions of `topic`, each with an offset.
+///
+/// # Errors
+/// When librdkafka refuses an offset.
+pub(crate) fn positions_of(
+    topic: &str,
+    positions: impl IntoIterator<Item = (i32, Offset)>,
+) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in positions {
+        list.add_partition_offset(topic, partition, offset)?;
+    }
+    Ok(list)
+}
+
+/// Partitions of `topic`, without offsets.
+pub(crate) fn partitions_of(topic: &str, partitions: &[i32]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for &partition in partitions {
+        list.add_partition(topic, partition);
+    }
+    list
+}
 
 /// The first offset of a partition and the one after its last, as the consumer may read it; `doing` is for the error.
 ///
@@ -57,10 +85,26 @@ fn is_final(error: &ClientError) -> bool {
     matches!(code, Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::SaslAuthenticationFailed))
 }
 
-/// What is committed for partitions of `topic`, once no transaction on it is open. `None` when a stop was asked for
+/// As [`ends_of`], asked once.
+///
+/// # Errors
+/// When no broker can tell.
+pub(crate) fn ends_once<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    doing: &'static str,
+) -> Result<(i64, i64), KafkaError> {
+    consumer.fetch_watermarks(topic, partition, LONG_CALL_TIMEOUT).map_err(KafkaError::failed(doing))
+}
+
+/// What is committed for partitions of `topic`, once no transaction on it is open. `None` when a stop was requested
 /// meanwhile.
+///
+/// # Errors
+/// When the broker does not tell for two minutes.
 pub(crate) fn committed_offsets(
-    consumer: &InputConsumer,
+    consumer: &GroupConsumer,
     topic: &str,
     partitions: &[i32],
     watchdog: &Watchdog,
@@ -68,12 +112,8 @@ pub(crate) fn committed_offsets(
 ) -> Result<Option<TopicPartitionList>, KafkaError> {
     let start = Instant::now();
     loop {
-        let mut asked = TopicPartitionList::new();
-        partitions.iter().for_each(|partition| {
-            asked.add_partition(topic, *partition);
-        });
         let watched = watchdog.watch("asking for committed offsets", CALL_TIMEOUT * 6);
-        let answer = consumer.committed_offsets(asked, CALL_TIMEOUT);
+        let answer = consumer.committed_offsets(partitions_of(topic, partitions), CALL_TIMEOUT);
         drop(watched);
         let error = match answer {
             Ok(committed) => match committed.elements().iter().find_map(|element| element.error().err()) {
@@ -94,9 +134,12 @@ pub(crate) fn committed_offsets(
     }
 }
 
-/// Where a group begins that has read nothing yet of a partition.
+/// Where a group begins that has read nothing of a partition yet.
+///
+/// # Errors
+/// When no broker can tell for a minute.
 pub(crate) fn first_offset(
-    consumer: &InputConsumer,
+    consumer: &GroupConsumer,
     topic: &str,
     partition: i32,
     settings: &KafkaSettings,
@@ -104,4 +147,41 @@ pub(crate) fn first_offset(
 ) -> Result<i64, KafkaError> {
     let (low, high) = ends_of(consumer, topic, partition, "asking for the ends of a partition", watchdog)?;
     Ok(if settings.starts_at_latest() { high } else { low })
+}
+
+/// The first offset at that time or later of each of the first `partitions` partitions; `Offset::End` where no record is
+/// that late.
+///
+/// # Errors
+/// When no broker can tell.
+pub(crate) fn offsets_at<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: i32,
+    time: Timestamp,
+) -> Result<TopicPartitionList, KafkaError> {
+    positions_of(topic, (0..partitions).map(|partition| (partition, Offset::Offset(time))))
+        .and_then(|asked| consumer.offsets_for_times(asked, LONG_CALL_TIMEOUT))
+        .map_err(KafkaError::failed("looking for a time"))
+}
+
+/// Reads on at these offsets.
+///
+/// # Errors
+/// When a partition cannot be moved.
+pub(crate) fn seek(
+    consumer: &GroupConsumer,
+    topic: &str,
+    positions: &[(i32, i64)],
+    watchdog: &Watchdog,
+) -> Result<(), KafkaError> {
+    let failed = KafkaError::failed("seeking");
+    let list = positions.iter().map(|&(partition, offset)| (partition, Offset::Offset(offset)));
+    let list = positions_of(topic, list).map_err(&failed)?;
+    let _watched = watchdog.watch("seeking", LONG_CALL_TIMEOUT * 2);
+    let sought = consumer.seek_partitions(list, LONG_CALL_TIMEOUT).map_err(&failed)?;
+    match sought.elements().iter().find_map(|element| element.error().err()) {
+        Some(error) => Err(failed(error)),
+        None => Ok(()),
+    }
 }

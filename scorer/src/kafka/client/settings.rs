@@ -45,18 +45,18 @@ impl KafkaSettings {
         ])
     }
 
-    /// A producer whose transactions nobody else's of this `id` survive.
+    /// A transactional producer; starting it fences earlier producers with the same id.
     pub(crate) fn transactional_producer(&self, id: &str) -> ClientConfig {
         let mut config = self.producer();
         let defaults = [
             ("transactional.id", id),
-            // Readers wait for the transaction of an instance that died: not for long.
+            // How long readers wait for the transaction of an instance that died.
             ("transaction.timeout.ms", "30000"),
             // When the group's coordinator is gone for good, the client waits for it until any connection changes
             // (librdkafka issue 5511): idle connections are closed soon, and what it remembers of coordinators ages.
             ("connections.max.idle.ms", "15000"),
             ("metadata.max.age.ms", "10000"),
-            // The last messages of a batch need not wait for company: the commit does.
+            // The last messages of a batch need not wait for more: the commit waits for them.
             ("linger.ms", "1"),
         ];
         for (key, value) in defaults {
@@ -76,14 +76,14 @@ impl KafkaSettings {
             ("enable.partition.eof", "true"),
             ("auto.offset.reset", "earliest"),
             ("isolation.level", "read_committed"),
-            // Memory is for the state, not for what waits to become state.
+            // Memory is for the state, not for records that wait to be read.
             ("queued.max.messages.kbytes", "8192"),
             ("fetch.message.max.bytes", "1048576"),
             ("fetch.queue.backoff.ms", "1"),
             ("fetch.wait.max.ms", "20"),
         ])
         .create_with_context(QuietContext)
-        .map_err(|error| KafkaError::Settings(error.to_string()))
+        .map_err(KafkaError::settings)
     }
 
     /// Whether a group without offsets begins at the end of the topic.
@@ -96,7 +96,7 @@ impl KafkaSettings {
         let mut config = self.client(&[
             ("group.id", group),
             ("partition.assignment.strategy", "cooperative-sticky"),
-            // An instance that hangs or dies is replaced soon.
+            // The group replaces an instance that hangs or dies after this time.
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "1500"),
             ("queued.max.messages.kbytes", "65536"),
@@ -121,10 +121,8 @@ impl KafkaSettings {
     /// # Errors
     /// [`KafkaError::Unreachable`] after ten seconds.
     pub fn connect(&self) -> Result<Vec<(String, usize)>, KafkaError> {
-        let consumer: BaseConsumer<QuietContext> = self
-            .client(&[])
-            .create_with_context(QuietContext)
-            .map_err(|error| KafkaError::Settings(error.to_string()))?;
+        let consumer: BaseConsumer<QuietContext> =
+            self.client(&[]).create_with_context(QuietContext).map_err(KafkaError::settings)?;
         let metadata = consumer
             .fetch_metadata(None, CONNECT_TIMEOUT)
             .map_err(|_| KafkaError::Unreachable { brokers: self.brokers.clone() })?;
@@ -147,7 +145,7 @@ impl KafkaSettings {
     }
 }
 
-/// Sends librdkafka's own words to the log and not to the terminal.
+/// Sends librdkafka's own messages to the log and not to the terminal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QuietContext;
 

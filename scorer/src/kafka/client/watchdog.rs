@@ -1,7 +1,7 @@
 //! Ends the process when a call into Kafka's client outlives its bound.
 //!
-//! librdkafka has calls that can block for ever in rare states of the cluster. A process that hangs holds its partitions
-//! and says nothing; one that ends with a clear message is started again by its supervisor, and loses nothing.
+//! librdkafka has calls that can block for ever in rare states of the cluster. A process that hangs keeps its partitions
+//! and says nothing. One that ends with a clear message is started again by its supervisor, and loses nothing.
 
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

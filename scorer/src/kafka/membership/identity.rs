@@ -1,4 +1,4 @@
-//! Who an instance is: a name that is the same after a restart, and a folder of its own.
+//! The identity of an instance: a name that is the same after a restart, and a folder of its own.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) struct Identity {
     pub name: String,
     /// Where it keeps snapshots; nowhere without a folder for state.
     pub folder: Option<PathBuf>,
-    // Held as long as the instance lives: the system lets go of it whatever ends the process.
+    // Held as long as the instance lives: the system releases it however the process ends.
     _lock: Option<File>,
 }
 
@@ -33,7 +33,7 @@ impl Identity {
         };
         let folder_of = |name: &str| state_dir.join(file_name(group)).join(file_name(name));
         if let Some(name) = name {
-            // Who comes second fences who was first: so it is with names, and a folder is only to be shared by turns.
+            // The second instance of a name fences the first one; meanwhile only one of them may use the folder.
             let folder = folder_of(name);
             let lock = lock(&folder)?;
             let folder = lock.is_some().then_some(folder);
@@ -62,7 +62,7 @@ fn lock(folder: &Path) -> Result<Option<File>, KafkaError> {
     }
 }
 
-/// What tells this folder from all others, on machines of the same name too: chosen once, and kept in it.
+/// What tells this folder from all others, even on machines of the same name: chosen once, and kept in it.
 fn token(folder: &Path) -> Result<String, KafkaError> {
     let path = folder.join("id");
     let failed = |error: std::io::Error| KafkaError::StateFolder { path: path.clone(), cause: error.to_string() };
@@ -82,7 +82,7 @@ fn machine() -> String {
     if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }
 
-/// A name as that of a file: what could lead elsewhere is replaced.
+/// A name as a file name: characters that could lead to another folder are replaced.
 fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
     name.chars().map(plain).collect()

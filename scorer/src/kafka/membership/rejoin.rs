@@ -1,55 +1,58 @@
-//! A round of a rebalance that a former self left undone.
+//! A rebalance that a predecessor left half done.
 //!
-//! A partition moves in two rounds (KIP-429): after the first it is nobody's, and the second, which gives it to its new
-//! owner, begins when the old one has given it up and joins again. If that one dies in between, without a name, the
-//! group goes on when its session is over. If it comes back under its name, nobody would begin the second round: in a
-//! stable group a name is handed what it had in the last round, and there is no rebalance (KIP-345; in the broker,
-//! `GroupMetadataManager.updateStaticMemberThenRebalanceOrCompleteJoin`). The partition would stay nobody's until
-//! something else happens to the group. So whoever comes to a group under a name looks, before it begins to read,
-//! whether every partition is somebody's, and otherwise begins a round.
+//! A partition moves in two rebalances (KIP-429): after the first it has no owner, and the second, which gives it to its
+//! new owner, begins when the old one has let go of it and joins again. If that one dies in between, as a dynamic member,
+//! the group goes on when its session is over. If it comes back as a static member, nobody begins the second rebalance:
+//! in a stable group a static member is handed the assignment that it had, and there is no rebalance (KIP-345; in the
+//! broker, `GroupMetadataManager.updateStaticMemberThenRebalanceOrCompleteJoin`). The partition would stay without an
+//! owner until something else happens to the group. So a static member checks, before it begins to read, whether every
+//! partition has an owner, and otherwise begins a rebalance.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::Offset;
 
-use crate::kafka::client::consumer::InputConsumer;
+use crate::kafka::client::consumer::GroupConsumer;
+use crate::kafka::client::offsets::positions_of;
 use crate::kafka::client::watchdog::Watchdog;
 
-/// How long to look: a round that nobody needed costs less than a long wait for a broker that is away.
+/// How long to look: a rebalance that nobody needed costs less than a long wait for a broker that is away.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads partitions of `topic` that became ours, which answers the group's word that they did.
+/// Reads partitions that the group has assigned, which answers the group; a static member first checks whether its
+/// predecessor left partitions without an owner, and then joins again.
 ///
 /// # Errors
 /// When librdkafka refuses.
-pub(crate) fn read_on(
-    consumer: &InputConsumer,
+pub(crate) fn assign_and_rejoin_if_orphans(
+    consumer: &GroupConsumer,
     group: &str,
     topic: &str,
-    partitions: &TopicPartitionList,
+    positions: &[(i32, i64)],
     watchdog: &Watchdog,
 ) -> KafkaResult<()> {
-    if consumer.context().has_come_under_a_name() {
+    if consumer.context().take_predecessor() {
         let watched = watchdog.watch("looking at the group", LOOK_TIMEOUT * 12);
-        let is_shared_out = is_shared_out(consumer, group, topic);
+        let have_owners = have_owners(consumer, group, topic);
         drop(watched);
-        if !matches!(is_shared_out, Ok(true)) {
-            tracing::info!(group, ?is_shared_out, "joining once more: there may be partitions that are nobody's");
-            // While an assignment waits for its answer, librdkafka puts a subscription off, be it the same, and joins
+        if !matches!(have_owners, Ok(true)) {
+            tracing::info!(group, ?have_owners, "joining again: there may be partitions without an owner");
+            // While an assignment waits for its answer, librdkafka puts a subscription off, even the same one, and joins
             // again afterwards to apply it (`rd_kafka_trigger_waiting_subscribe_maybe`). The broker then begins a
-            // round, because what a member of `cooperative-sticky` says of itself names the generation of its last
-            // one, and so has changed. What has an owner stays with it.
+            // rebalance, because the user data of a member of `cooperative-sticky` names the generation of its last
+            // assignment, and so has changed. What has an owner stays with it.
             consumer.subscribe(&[topic])?;
         }
     }
-    consumer.incremental_assign(partitions)
+    let positions = positions.iter().map(|&(partition, offset)| (partition, Offset::Offset(offset)));
+    consumer.incremental_assign(&positions_of(topic, positions)?)
 }
 
-/// Whether every partition is somebody's. While the group rebalances none is: to join is right then, too.
-fn is_shared_out(consumer: &InputConsumer, group: &str, topic: &str) -> KafkaResult<bool> {
+/// Whether every partition has an owner. While the group rebalances none has: to join is right then, too.
+fn have_owners(consumer: &GroupConsumer, group: &str, topic: &str) -> KafkaResult<bool> {
     let metadata = consumer.fetch_metadata(Some(topic), LOOK_TIMEOUT)?;
     let groups = consumer.fetch_group_list(Some(group), LOOK_TIMEOUT)?;
     let members = groups.groups().iter().flat_map(|group| group.members());

@@ -1,24 +1,20 @@
 //! Whether a topic is keyed as it has to be: a look at its newest records.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::Offset;
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 
 use super::place::place_key;
 use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::offsets::ends_once;
+use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::topics::names::Topics;
-
-/// How long one call may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Records of each partition that are looked at: the newest.
 const LOOKED_AT: i64 = 100;
@@ -26,7 +22,7 @@ const LOOKED_AT: i64 = 100;
 /// How long to wait for records that are to be looked at.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// A record whose key may part it from its entity.
+/// A record whose key may send it to another partition than the rest of its entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misplaced {
     /// Its partition.
@@ -35,7 +31,7 @@ pub struct Misplaced {
     pub offset: i64,
     /// Its key.
     pub key: Option<String>,
-    /// The key of its entity, or that whose past it is looked at with.
+    /// The key of its entity, or that of the history it is looked at with.
     pub entity: String,
 }
 
@@ -50,53 +46,43 @@ impl fmt::Display for Misplaced {
     }
 }
 
-/// The first of the newest records of each partition whose key is not its entity's. With one partition no key can part
-/// lines; a topic that is not there yet has none; nor has one whose records need no others. Blocks.
+/// Looks at the newest records of each partition for one whose key is not that of its entity. There is none where the
+/// topic has one partition, does not exist yet, or has records that need no others. Blocks.
 ///
 /// # Errors
 /// [`KafkaError`] when no broker answers.
 pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Option<Misplaced>, KafkaError> {
-    // By several columns at once no topic can be keyed, which is said elsewhere.
+    // No topic can be keyed by several columns at once: `refuse_split_past` says so.
     let is_keyed = pipeline.placed_by().len() == 1;
     let partitions = match settings.partitions_of(&pipeline.topic) {
         Ok(partitions) if partitions > 1 && is_keyed => partitions,
         Ok(_) | Err(KafkaError::MissingTopic(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let failed = KafkaError::failed("looking at the newest records");
+    const DOING: &str = "looking at the newest records";
     let consumer = settings.reader(&format!("{}-look", pipeline.topic))?;
-    let (mut assignment, mut unread) = (TopicPartitionList::new(), BTreeSet::new());
+    let mut parts = Vec::new();
     for partition in 0..partitions {
-        let (low, high) = consumer.fetch_watermarks(&pipeline.topic, partition, CALL_TIMEOUT).map_err(&failed)?;
+        let (low, high) = ends_once(&consumer, &pipeline.topic, partition, DOING)?;
         if low < high {
-            let from = Offset::Offset(low.max(high - LOOKED_AT));
-            assignment.add_partition_offset(&pipeline.topic, partition, from).map_err(&failed)?;
-            unread.insert(partition);
+            parts.push(Part { partition, from: Offset::Offset(low.max(high - LOOKED_AT)), ends_at_end: true });
         }
     }
-    consumer.assign(&assignment).map_err(&failed)?;
-    let mut parser = LineParser::new(pipeline.clone());
-    let mut heard = Instant::now();
-    while !unread.is_empty() && heard.elapsed() < SILENCE {
-        match consumer.poll(Duration::from_millis(100)) {
-            None => {}
-            Some(Ok(message)) => {
-                heard = Instant::now();
-                let found = misplaced(&mut parser, pipeline, &message);
-                if found.is_some() {
-                    return Ok(found);
-                }
-            }
-            Some(Err(ClientError::PartitionEOF(partition))) => {
-                unread.remove(&partition);
-            }
-            Some(Err(error)) => tracing::debug!(%error, "looking at the newest records"),
-        }
-    }
-    Ok(None)
+    let (mut parser, mut found) = (LineParser::new(pipeline.clone()), None);
+    let reader = ReadToEnd { consumer: &consumer, topic: &pipeline.topic, doing: DOING, silence: SILENCE };
+    // Records that do not come in time are not looked at.
+    reader.read(
+        &parts,
+        || false,
+        |message| {
+            found = misplaced(&mut parser, pipeline, message);
+            Ok(if found.is_some() { Next::Stop } else { Next::ReadOn })
+        },
+    )?;
+    Ok(found)
 }
 
-/// Whether `group` has state of lines that were taken as they lie. Blocks.
+/// Whether `group` has state of lines that were not repartitioned. Blocks.
 ///
 /// # Errors
 /// [`KafkaError`] when no broker answers.
@@ -109,9 +95,7 @@ pub fn has_direct_state(settings: &KafkaSettings, pipeline: &Pipeline, group: &s
     };
     let consumer = settings.reader(&format!("{}-look", topics.state))?;
     for partition in 0..partitions {
-        let (low, high) = consumer
-            .fetch_watermarks(&topics.state, partition, CALL_TIMEOUT)
-            .map_err(KafkaError::failed("looking for state"))?;
+        let (low, high) = ends_once(&consumer, &topics.state, partition, "looking for state")?;
         if low < high {
             return Ok(true);
         }

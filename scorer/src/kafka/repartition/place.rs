@@ -1,10 +1,10 @@
-//! Which key a record has to have.
+//! Which key a record must have.
 
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 
-/// The key that a line's record is to have: its entity's, or that whose past it is looked at with; `None` where the line
-/// cannot be parsed.
+/// The key that a line's record must have: that of its entity, or that of the history it is looked at with. `None` where
+/// the line cannot be parsed.
 pub(crate) fn place_key(parser: &mut LineParser, pipeline: &Pipeline, payload: &[u8]) -> Option<String> {
     let column = *pipeline.placed_by().first()?;
     parser.parse(payload, |line| line[column].text().map(str::to_owned)).ok().flatten()

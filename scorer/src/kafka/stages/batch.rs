@@ -2,49 +2,48 @@
 
 use std::fmt;
 
-use rdkafka::consumer::ConsumerGroupMetadata;
-
 use crate::agreement::Agreement;
 use crate::core::{Output, PartitionChanges, Resume};
-use crate::kafka::client::producer::Ends;
+use crate::kafka::client::producer::ProducedOffsets;
+use crate::kafka::membership::commit_fence::CommitFence;
 use crate::messages::Message;
 use crate::truth::Truth;
+
+/// Which batch it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchId {
+    pub number: u64,
+    /// Counts the times that everything was rolled back: batches of before come to nothing.
+    pub epoch: u64,
+}
 
 /// Outputs of a stretch of the input, and what is committed with them.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub ticket: Ticket,
+    pub id: BatchId,
     pub outputs: Vec<Output>,
-    pub progress: Progress,
+    pub point: CommitPoint,
 }
 
 /// Messages of a batch, and what is committed with them.
 #[derive(Debug)]
-pub(crate) struct Publication {
-    pub ticket: Ticket,
+pub(crate) struct ScoredBatch {
+    pub id: BatchId,
     pub messages: Vec<Message>,
     pub truth: Truth,
     pub agreement: Agreement,
-    pub progress: Progress,
-}
-
-/// Which batch it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    pub number: u64,
-    /// Counts the times that everything was rolled back: batches from before come to nothing.
-    pub epoch: u64,
+    pub point: CommitPoint,
 }
 
 /// How far the input has come with a batch.
-pub(crate) enum Progress {
+pub(crate) enum CommitPoint {
     /// At least once: where to read again.
     Resume(Vec<(i32, Resume)>),
-    /// Exactly once: what changed, and the group as it was.
-    Changes { changes: Vec<PartitionChanges>, group: ConsumerGroupMetadata, given_up: u64 },
+    /// Exactly once: what changed, and for whom that may be committed.
+    Changes { changes: Vec<PartitionChanges>, fence: CommitFence },
 }
 
-impl fmt::Debug for Progress {
+impl fmt::Debug for CommitPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resume(points) => f.debug_tuple("Resume").field(points).finish(),
@@ -55,9 +54,9 @@ impl fmt::Debug for Progress {
 
 /// What became of a batch.
 #[derive(Debug)]
-pub(crate) enum Outcome {
-    /// Everything of it is committed; `ends` are those of the internal topics.
-    Committed { number: u64, ends: Ends },
+pub(crate) enum CommitResult {
+    /// Everything of it is committed; `produced` are the offsets that it has in the internal topics.
+    Committed { number: u64, produced: ProducedOffsets },
     /// Nothing of it is.
     Failed { epoch: u64, reason: String },
 }

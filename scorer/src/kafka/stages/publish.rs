@@ -1,67 +1,82 @@
 //! The last stage: messages out, acknowledgements in, progress committed; and what came of it goes back to the first.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender as Channel};
+use std::sync::mpsc::{Receiver, Sender};
 
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::batch::{Outcome, Progress, Publication, Ticket};
-use super::commit::{Failure, Transaction, Transactions};
+use super::batch::{BatchId, CommitPoint, CommitResult, ScoredBatch};
+use super::commit::{Transaction, Transactions};
+use super::transaction_error::TransactionError;
 use crate::agreement::Agreement;
 use crate::core::{PartitionChanges, Resume};
-use crate::kafka::client::consumer::InputConsumer;
+use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::error::KafkaError;
-use crate::kafka::client::producer::{Ends, Outgoing, Sender};
+use crate::kafka::client::producer::{ProduceRecord, ProducedOffsets, Producer};
 use crate::kafka::options::OnMessage;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::names::Topics;
-use crate::kafka::wire::offset_metadata::{Tag, encode_resume};
+use crate::kafka::wire::offset_metadata::{StateTag, encode_resume};
 use crate::messages::Message;
 use crate::status::StatusCell;
 use crate::truth::Truth;
 
+/// How results are committed.
+pub(crate) enum Commits {
+    /// Exactly once.
+    Transactions(Transactions),
+    /// At least once.
+    Offsets(Producer),
+}
+
 /// The last stage.
 pub(crate) struct Publisher {
-    pub consumer: Arc<InputConsumer>,
+    pub consumer: Arc<GroupConsumer>,
     pub topics: Topics,
     pub status: StatusCell,
     pub stop: StopHandle,
     pub on_message: OnMessage,
-    pub outcomes: Channel<Outcome>,
+    pub results: Sender<CommitResult>,
 }
 
 impl Publisher {
-    /// Exactly once: until the channel closes or Kafka fails for good.
-    pub(crate) fn run_transactions(
+    /// Runs until the channel closes or Kafka fails for good.
+    ///
+    /// # Errors
+    /// Why Kafka failed.
+    pub(crate) fn run(&self, batches: &Receiver<ScoredBatch>, commits: Commits) -> Result<(), KafkaError> {
+        match commits {
+            Commits::Transactions(transactions) => self.run_exactly_once(batches, transactions),
+            Commits::Offsets(producer) => self.run_at_least_once(batches, &producer),
+        }
+    }
+
+    fn run_exactly_once(
         &self,
-        batches: &Receiver<Publication>,
+        batches: &Receiver<ScoredBatch>,
         mut transactions: Transactions,
     ) -> Result<(), KafkaError> {
         transactions.start(&self.stop)?;
         let mut failed_epoch = None;
-        while let Ok(Publication { ticket, messages, truth, agreement, progress }) = batches.recv() {
-            let Progress::Changes { changes, group, given_up } = &progress else { continue };
-            if failed_epoch == Some(ticket.epoch) {
+        while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
+            let CommitPoint::Changes { changes, fence } = &point else { continue };
+            if failed_epoch == Some(id.epoch) {
                 continue;
             }
-            let offset = |of: &PartitionChanges| (of.partition, of.head.next_offset, Tag::of(&of.head).encode());
+            let offset = |of: &PartitionChanges| (of.partition, of.head.next_offset, StateTag::of(&of.head).encode());
             let offsets: Vec<(i32, i64, String)> = changes.iter().map(offset).collect();
-            let transaction = Transaction {
-                messages: &|send| self.send(&messages, changes, send),
-                topic: &self.topics.input,
-                offsets: &offsets,
-                group,
-                given_up: *given_up,
-            };
-            match transactions.commit(&transaction, &self.consumer, &self.stop) {
-                Ok(ends) => self.committed(ticket, &messages, (truth, agreement), ends),
-                Err(Failure::Hopeless(error)) => return Err(error),
-                Err(Failure::Abort(reason) | Failure::Rebuild(reason)) => {
-                    failed_epoch = Some(ticket.epoch);
+            let transaction = Transaction { topic: &self.topics.input, offsets: &offsets, fence };
+            let mut records = self.records(&messages, changes);
+            match transactions.commit(&transaction, &mut records, &self.consumer, &self.stop) {
+                Ok(produced) => self.committed(id, &messages, (truth, agreement), produced),
+                Err(TransactionError::Undeliverable(error)) => return Err(error),
+                Err(TransactionError::Abortable(reason) | TransactionError::FatalProducer(reason)) => {
+                    failed_epoch = Some(id.epoch);
                     // A new producer ends what the old one left open: offsets are known only then.
                     transactions.start(&self.stop)?;
-                    let _ = self.outcomes.send(Outcome::Failed { epoch: ticket.epoch, reason });
+                    let _ = self.results.send(CommitResult::Failed { epoch: id.epoch, reason });
                 }
             }
         }
@@ -69,55 +84,51 @@ impl Publisher {
     }
 
     /// Results, then changes of state.
-    fn send(
-        &self,
-        messages: &[Message],
-        changes: &[PartitionChanges],
-        send: &mut dyn FnMut(Outgoing<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        for message in messages {
-            let payload = message.payload();
-            let key = message.key.as_deref().map(str::as_bytes);
-            send(Outgoing { key, payload: Some(&payload), ..Outgoing::to(&message.topic) })?;
-        }
-        for PartitionChanges { partition, records, .. } in changes {
-            for record in records {
-                let (key, payload) = (Some(record.key.as_slice()), record.value.as_deref());
-                send(Outgoing { partition: Some(*partition), key, payload, ..Outgoing::to(&self.topics.state) })?;
-            }
-        }
-        Ok(())
+    fn records<'a>(
+        &'a self,
+        messages: &'a [Message],
+        changes: &'a [PartitionChanges],
+    ) -> impl Iterator<Item = ProduceRecord<'a>> {
+        let result = |message: &'a Message| ProduceRecord {
+            key: message.key.as_deref().map(str::as_bytes),
+            payload: Some(Cow::Owned(message.payload())),
+            ..ProduceRecord::to(&message.topic)
+        };
+        let topic = &self.topics.state;
+        let state = move |of: &'a PartitionChanges| {
+            of.records.iter().map(move |record| ProduceRecord::state(topic, of.partition, record))
+        };
+        messages.iter().map(result).chain(changes.iter().flat_map(state))
     }
 
-    /// At least once: until the channel closes or Kafka fails.
-    pub(crate) fn run_plain(&self, batches: &Receiver<Publication>, sender: &Sender) -> Result<(), KafkaError> {
+    fn run_at_least_once(&self, batches: &Receiver<ScoredBatch>, producer: &Producer) -> Result<(), KafkaError> {
         let mut last: Option<TopicPartitionList> = None;
-        while let Ok(Publication { ticket, messages, truth, agreement, progress }) = batches.recv() {
-            let Progress::Resume(points) = progress else { continue };
+        while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
+            let CommitPoint::Resume(points) = point else { continue };
             for message in &messages {
-                sender.send(&message.topic, message.key.as_deref().map(str::as_bytes), &message.payload())?;
+                producer.send(&message.topic, message.key.as_deref().map(str::as_bytes), &message.payload())?;
             }
-            sender.flush()?;
+            producer.flush()?;
             if let Some(offsets) = self.commit_offsets(&points) {
                 last = Some(offsets);
             }
-            self.committed(ticket, &messages, (truth, agreement), sender.take_ends());
+            self.committed(id, &messages, (truth, agreement), producer.take_produced());
         }
-        // The last word is said in person: an asynchronous commit may be lost when the client goes.
+        // The last commit is made synchronously: an asynchronous one may be lost when the client goes.
         if let Some(offsets) = last {
             self.consumer.commit(&offsets, CommitMode::Sync).map_err(KafkaError::failed("committing offsets"))?;
         }
         Ok(())
     }
 
-    fn committed(&self, ticket: Ticket, messages: &[Message], found: (Truth, Agreement), ends: Ends) {
+    fn committed(&self, id: BatchId, messages: &[Message], found: (Truth, Agreement), produced: ProducedOffsets) {
         messages.iter().for_each(|message| (self.on_message)(message));
         self.status.update(|status| {
             messages.iter().for_each(|message| status.count(message));
             status.truth.merge(found.0);
             status.agreement.merge(found.1);
         });
-        let _ = self.outcomes.send(Outcome::Committed { number: ticket.number, ends });
+        let _ = self.results.send(CommitResult::Committed { number: id.number, produced });
     }
 
     /// Commits the partitions that are still ours; what else the batch held is its new owner's to commit.

@@ -2,12 +2,12 @@
 
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use super::batch::{Batch, Publication};
+use super::batch::{Batch, ScoredBatch};
 use crate::kafka::client::error::KafkaError;
 use crate::messages::{Encoded, Encoder};
 use crate::scoring::Detectors;
 
-/// The middle stage: outputs in, messages out, until either side is gone.
+/// Scores until either side is gone.
 ///
 /// # Errors
 /// A device that failed and that nothing may replace. What is not published is not committed either.
@@ -15,11 +15,11 @@ pub(crate) fn score(
     batches: &Receiver<Batch>,
     encoder: &Encoder,
     detectors: &Detectors,
-    next: &SyncSender<Publication>,
+    next: &SyncSender<ScoredBatch>,
 ) -> Result<(), KafkaError> {
-    while let Ok(Batch { ticket, outputs, progress }) = batches.recv() {
+    while let Ok(Batch { id, outputs, point }) = batches.recv() {
         let Encoded { messages, truth, agreement } = encoder.encode(outputs, detectors)?;
-        if next.send(Publication { ticket, messages, truth, agreement, progress }).is_err() {
+        if next.send(ScoredBatch { id, messages, truth, agreement, point }).is_err() {
             break;
         }
     }

@@ -7,8 +7,11 @@ use rdkafka::types::RDKafkaErrorCode;
 use shared::pipeline::Pipeline;
 
 use super::names::Topics;
+use crate::kafka::client::blocking::blocking;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::settings::{KafkaSettings, MAX_MESSAGE_BYTES, QuietContext};
+
+const LOOKING: &str = "looking for topics";
 
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -21,6 +24,19 @@ pub struct TopicSettings {
     pub replication_factor: i32,
 }
 
+/// As [`KafkaSettings::connect`], for a task, which may not block.
+pub(crate) async fn existing_topics(settings: &KafkaSettings) -> Result<Vec<(String, usize)>, KafkaError> {
+    let settings = settings.clone();
+    blocking(LOOKING, move || settings.connect()).await
+}
+
+/// As [`KafkaSettings::partitions_of`], for a task, which may not block.
+pub(crate) async fn partitions_of(settings: &KafkaSettings, topic: &str) -> Result<i32, KafkaError> {
+    let (settings, topic) = (settings.clone(), topic.to_owned());
+    blocking(LOOKING, move || settings.partitions_of(&topic)).await
+}
+
+/// Creates topics of these names, each as what it is for needs it.
 pub(crate) async fn create_topics(
     settings: &KafkaSettings,
     names: &[String],
@@ -37,9 +53,9 @@ pub(crate) async fn create_topics(
             return NewTopic::new(name, input_partitions, replication())
                 .set("cleanup.policy", "compact")
                 .set("max.message.bytes", &max_bytes)
-                // What an instance that was away has not seen deleted, it finds deleted; see `snapshot`.
+                // An instance that was away for less than this still sees what was deleted meanwhile; see `snapshot`.
                 .set("delete.retention.ms", "86400000")
-                // Compaction leaves the last segment alone: a small one keeps what has to be read back small.
+                // Compaction leaves the last segment alone: a small segment keeps a restore short.
                 .set("segment.bytes", "67108864")
                 .set("min.cleanable.dirty.ratio", "0.3");
         }
@@ -62,6 +78,7 @@ pub(crate) async fn create_topics(
     create_on_broker(settings, &topics).await
 }
 
+/// Creates topics; those that exist stay as they are.
 pub(crate) async fn create_on_broker(settings: &KafkaSettings, topics: &[NewTopic<'_>]) -> Result<(), KafkaError> {
     let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
     let results =
@@ -76,8 +93,8 @@ pub(crate) async fn create_on_broker(settings: &KafkaSettings, topics: &[NewTopi
     Ok(())
 }
 
-/// How long lines are kept on their way, in milliseconds: a week, or as long as the source keeps them. They carry its
-/// timestamps: with less than its time, old ones would be gone before they are read.
+/// How long copies are kept, in milliseconds: a week, or as long as the source keeps its records. Copies carry the
+/// source's timestamps, so that with a shorter time old ones would be deleted before they are read.
 async fn repartition_retention(settings: &KafkaSettings, topics: &Topics) -> Result<String, KafkaError> {
     const WEEK: i64 = 7 * 24 * 60 * 60 * 1000;
     if !topics.is_repartitioned() {
@@ -90,11 +107,7 @@ async fn repartition_retention(settings: &KafkaSettings, topics: &Topics) -> Res
 
 /// Gives `topic` at least so many partitions.
 pub(crate) async fn extend_topic(settings: &KafkaSettings, topic: &str, partitions: i32) -> Result<(), KafkaError> {
-    let asked = (settings.clone(), topic.to_owned());
-    let now = tokio::task::spawn_blocking(move || asked.0.partitions_of(&asked.1))
-        .await
-        .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
-    if now >= partitions {
+    if partitions_of(settings, topic).await? >= partitions {
         return Ok(());
     }
     let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
@@ -116,6 +129,7 @@ pub(crate) async fn max_message_bytes(settings: &KafkaSettings, topic: &str) -> 
     Ok(value.and_then(|value| value.parse().ok()).unwrap_or(1 << 20))
 }
 
+/// A setting of a topic, where the broker tells.
 pub(crate) async fn topic_setting(
     settings: &KafkaSettings,
     topic: &str,
@@ -131,5 +145,5 @@ pub(crate) async fn topic_setting(
 }
 
 fn admin(settings: &KafkaSettings) -> Result<AdminClient<QuietContext>, KafkaError> {
-    settings.client(&[]).create_with_context(QuietContext).map_err(|error| KafkaError::Settings(error.to_string()))
+    settings.client(&[]).create_with_context(QuietContext).map_err(KafkaError::settings)
 }

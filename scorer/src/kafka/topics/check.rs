@@ -1,12 +1,12 @@
 //! The topics of a pipeline: looked for, created where they are missing, and checked.
 //!
-//! Two are internal: the changelog, with a partition for each of the input's, and the reports of cancellations; and a
-//! third where lines have to be brought together first, see `repartition`.
+//! Two are internal: the changelog, with a partition for each of the input's, and the reports of cancellations. A third is
+//! there where lines are repartitioned first: the topic of copies.
 
 use rdkafka::admin::{NewTopic, TopicReplication};
 use shared::pipeline::Pipeline;
 
-use super::admin::{TopicSettings, create_on_broker, create_topics, topic_setting};
+use super::admin::{TopicSettings, create_on_broker, create_topics, existing_topics, topic_setting};
 use super::names::Topics;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::settings::KafkaSettings;
@@ -31,11 +31,7 @@ pub async fn check_topics(
     pipeline: &Pipeline,
     topics: &Topics,
 ) -> Result<Vec<TopicState>, KafkaError> {
-    // Waiting for a broker blocks.
-    let asked = settings.clone();
-    let existing = tokio::task::spawn_blocking(move || asked.connect())
-        .await
-        .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
+    let existing = existing_topics(settings).await?;
     let mut names: Vec<String> = std::iter::once(topics.source.clone()).chain(own(pipeline.output_topics())).collect();
     names.extend(topics.is_repartitioned().then(|| topics.input.clone()));
     names.push(topics.state.clone());
@@ -94,11 +90,7 @@ pub async fn ensure_topic(
     name: &str,
     create: Option<TopicSettings>,
 ) -> Result<bool, KafkaError> {
-    let asked = settings.clone();
-    let existing = tokio::task::spawn_blocking(move || asked.connect())
-        .await
-        .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
-    if existing.iter().any(|(topic, _)| topic == name) {
+    if existing_topics(settings).await?.iter().any(|(topic, _)| topic == name) {
         return Ok(false);
     }
     let create_as = create.ok_or_else(|| KafkaError::MissingTopic(name.to_owned()))?;

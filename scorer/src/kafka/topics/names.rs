@@ -10,11 +10,11 @@ use crate::kafka::client::settings::KafkaSettings;
 pub struct Topics {
     /// Where records come from: the pipeline's topic.
     pub source: String,
-    /// Where entities are assembled from: the same, or the topic in which their lines have been brought together.
+    /// Where entities are assembled from: the same, or the topic of copies in which their lines meet.
     pub input: String,
     /// The changelog of a group's state.
     pub state: String,
-    /// What partitions tell of cancellations.
+    /// What partitions report of cancellations.
     pub reports: String,
 }
 
@@ -26,13 +26,13 @@ impl Topics {
         Self { input: source.clone(), source, state: internal("state"), reports: internal("cancellations") }
     }
 
-    /// The same with lines that are brought together first.
+    /// The same with lines that are repartitioned first.
     pub fn repartitioned(pipeline: &Pipeline, group: &str) -> Self {
         Self { input: internal_name(pipeline, group, "repartition"), ..Self::new(pipeline, group) }
     }
 
-    /// The topics as `group` has run it so far: the topic of lines that are brought together is there only where that
-    /// was chosen. Blocks.
+    /// The topics as `group` has run it so far: the topic of copies is there only where repartitioning was chosen.
+    /// Blocks.
     ///
     /// # Errors
     /// [`KafkaError::Unreachable`] when no broker answers.
@@ -42,7 +42,7 @@ impl Topics {
         Ok(if exists { repartitioned } else { Self::new(pipeline, group) })
     }
 
-    /// Whether lines are brought together first.
+    /// Whether lines are repartitioned first.
     pub fn is_repartitioned(&self) -> bool {
         self.input != self.source
     }
@@ -52,7 +52,7 @@ fn internal_name(pipeline: &Pipeline, group: &str, what: &str) -> String {
     format!("{group}-{}-{what}", pipeline.name)
 }
 
-/// The consumer group of routers.
-pub(crate) fn router_group(group: &str) -> String {
+/// The consumer group of repartitioners.
+pub(crate) fn repartition_group(group: &str) -> String {
     format!("{group}-repartition")
 }

@@ -1,6 +1,6 @@
 //! What stands in the headers of records.
 
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
 use shared::pipeline::Pipeline;
 
 /// The header that names the original's partition and offset.
@@ -13,17 +13,18 @@ pub(crate) fn source_header((partition, offset): (i32, i64)) -> OwnedHeaders {
 }
 
 /// The partition and offset of a copy's original.
-pub(crate) fn source_of(message: &BorrowedMessage<'_>) -> Option<(i32, i64)> {
-    let headers = message.headers()?;
-    let header = headers.iter().find(|header| header.key == SOURCE)?;
-    decode_source(header.value?)
+pub(crate) fn source_of(message: &impl Message) -> Option<(i32, i64)> {
+    decode_source(value_of(message, SOURCE)?)
 }
 
 /// What a header of the record says it is, where the pipeline names one.
-pub(crate) fn label_of<'a>(message: &'a BorrowedMessage<'_>, pipeline: &Pipeline) -> Option<&'a str> {
+pub(crate) fn label_of<'a>(message: &'a impl Message, pipeline: &Pipeline) -> Option<&'a str> {
     let name = pipeline.label.as_ref()?.header.as_ref()?;
-    let header = message.headers()?.iter().find(|header| header.key == name)?;
-    std::str::from_utf8(header.value?).ok()
+    std::str::from_utf8(value_of(message, name)?).ok()
+}
+
+fn value_of<'a>(message: &'a impl Message, name: &str) -> Option<&'a [u8]> {
+    message.headers()?.iter().find(|header| header.key == name)?.value
 }
 
 fn decode_source(value: &[u8]) -> Option<(i32, i64)> {
