@@ -64,7 +64,7 @@ pub struct StreamOptions {
     pub end_when: EndWhen,
     /// The largest message that the erroneous topic takes; without it the broker is asked.
     pub max_erroneous_bytes: Option<usize>,
-    /// What is to go wrong: nothing, but in tests.
+    /// Failures and broken guarantees: none, except in tests.
     pub faults: FaultInjection,
 }
 
@@ -79,5 +79,5 @@ impl fmt::Debug for StreamOptions {
     }
 }
 
-/// What a stream tells of each acknowledged message.
+/// Called with each acknowledged message.
 pub type OnMessage = Arc<dyn Fn(&Message) + Send + Sync>;

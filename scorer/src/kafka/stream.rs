@@ -200,7 +200,7 @@ impl Plan {
                 let wall = WallClock::start();
                 let clock = IdleClock::new(move || wall.now());
                 let result = ConsumeLoop::new(member.source(), tasks, in_flight, limits, clock, options).run();
-                // Lines that nobody assembles need not be copied.
+                // Without this stage, copies of lines are of no use.
                 if let Some(stop) = stop_copying {
                     stop.request();
                 }

@@ -1,4 +1,4 @@
-//! A member of the consumer group, and what the group tells it.
+//! The consumer of a group, and what its callbacks note.
 //!
 //! librdkafka says that partitions come or go while it is polled. What that asks of us (to restore state, to commit
 //! first) is too much for a callback: the callback only notes it, and the loop that polls answers it.
@@ -104,7 +104,7 @@ impl GroupContext {
         self.with(|shared| shared.owned.retain(|owned| !partitions.contains(owned)));
     }
 
-    /// From now on nobody polls: the callback itself answers the group at once.
+    /// From now on nothing polls: the callback itself answers the group.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
     }

@@ -20,7 +20,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call that asks several brokers may take.
 const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to ask again: brokers come and go, and a busy one forgets for a moment which partitions there are.
+/// How long to ask again: brokers come and go, and a busy one may not know for a moment which partitions there are.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a committed offset may be awaited while a transaction on it is open: longer than such a transaction lives.

@@ -1,4 +1,4 @@
-//! Reading partitions to their ends, in no group: how state is restored, and how whoever only looks reads topics.
+//! Reading partitions to their ends, in no group: this is how state is restored, and how topics are looked at.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

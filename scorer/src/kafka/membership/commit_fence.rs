@@ -4,7 +4,7 @@ use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 
 use crate::kafka::client::consumer::GroupConsumer;
 
-/// The group as it was when a batch was closed, so that nobody commits a batch for partitions that others own by now.
+/// The group as it was when a batch was closed, so that no batch is committed for partitions that others own by now.
 ///
 /// The broker takes offsets only with the group's current member and generation (KIP-447). The latest ones would be
 /// right even for a batch with partitions that have been revoked since, so a batch of before a revocation is committed

@@ -79,8 +79,8 @@ impl Member {
     }
 }
 
-/// The partitions of a [`Member`]. When this is dropped, nobody polls any more, and whatever the group still wants is
-/// answered at once.
+/// The partitions of a [`Member`]. Once this is dropped, nothing polls the consumer any more, and its callback answers
+/// the group itself.
 pub(crate) struct GroupSource<'a> {
     member: &'a Member,
     assignment: Assignment,

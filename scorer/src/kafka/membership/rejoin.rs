@@ -2,7 +2,7 @@
 //!
 //! A partition moves in two rebalances (KIP-429): after the first it has no owner, and the second, which gives it to its
 //! new owner, begins when the old one has let go of it and joins again. If that one dies in between, as a dynamic member,
-//! the group goes on when its session is over. If it comes back as a static member, nobody begins the second rebalance:
+//! the group goes on when its session is over. If it comes back as a static member, nothing begins the second rebalance:
 //! in a stable group a static member is handed the assignment that it had, and there is no rebalance (KIP-345; in the
 //! broker, `GroupMetadataManager.updateStaticMemberThenRebalanceOrCompleteJoin`). The partition would stay without an
 //! owner until something else happens to the group. So a static member checks, before it begins to read, whether every
@@ -19,7 +19,7 @@ use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::offsets::positions_of;
 use crate::kafka::client::watchdog::Watchdog;
 
-/// How long to look: a rebalance that nobody needed costs less than a long wait for a broker that is away.
+/// How long to look: an unnecessary rebalance costs less than a long wait for a broker that is away.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads partitions that the group has assigned, which answers the group; a static member first checks whether its

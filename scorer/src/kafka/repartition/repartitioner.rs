@@ -169,7 +169,7 @@ impl RepartitionLoop<'_> {
         left.unwrap_or(LONGEST_WAIT).clamp(Duration::from_millis(1), LONGEST_WAIT)
     }
 
-    /// How long lines may wait for company: not at all while no more come.
+    /// How long lines may wait for more: not at all while no more come.
     fn interval(&self) -> Duration {
         if self.source.assignment().is_caught_up() { Duration::ZERO } else { self.with.commit_interval }
     }
@@ -208,7 +208,7 @@ impl RepartitionLoop<'_> {
         self.open.clear();
         self.source.drop_fetched();
         let owned = self.source.assignment().partitions();
-        // A consumer whose session is over will hear of it when it is polled, and then begins anew.
+        // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
         if owned.is_empty() || self.source.is_lost() {
             return Ok(());
         }
@@ -247,7 +247,7 @@ impl RepartitionLoop<'_> {
 
     fn on_revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), KafkaError> {
         if lost {
-            // All of them are lost together: what was not committed is the new owners' to do.
+            // All of them are lost together: their new owners copy what was not committed.
             self.open.clear();
         } else {
             self.commit()?;
@@ -257,7 +257,7 @@ impl RepartitionLoop<'_> {
         Ok(())
     }
 
-    /// Says how far the repartitioner has come.
+    /// Publishes how far the repartitioner has come.
     fn report(&self) {
         self.progress.set_lag(self.source.lag());
         if !self.source.assignment().is_caught_up() || self.progress.has_caught_up() {
@@ -266,13 +266,13 @@ impl RepartitionLoop<'_> {
         match self.are_copies_readable() {
             Ok(true) => self.progress.set_caught_up(),
             Ok(false) => {}
-            // A broker that is away for a moment is asked again.
+            // The next report asks again.
             Err(error) => tracing::debug!(%error, "looking for the end of what was sent on"),
         }
     }
 
-    /// Whether everything in the topic of copies is of transactions that are over: a broker says that one is committed
-    /// before it can be read everywhere. `false` when a stop was requested meanwhile.
+    /// Whether every transaction in the topic of copies is over: a broker reports a commit before its records can be read
+    /// everywhere. `false` when a stop was requested meanwhile.
     fn are_copies_readable(&self) -> Result<bool, KafkaError> {
         let RepartitionSettings { settings, topics, watchdog, stop, .. } = self.with;
         let uncommitted: BaseConsumer<QuietContext> = settings
@@ -282,7 +282,7 @@ impl RepartitionLoop<'_> {
         for partition in 0..settings.partitions_of(&topics.input)? {
             let end = ends_of(&uncommitted, &topics.input, partition, ENDS, watchdog)?.1;
             let start = Instant::now();
-            // Asked by one who reads what is committed, the broker tells how far that is.
+            // A reader of committed records gets the end of what is committed.
             while ends_of(&*self.member.consumer, &topics.input, partition, ENDS, watchdog)?.1 < end {
                 if stop.is_requested() || start.elapsed() >= READABLE_TIMEOUT {
                     return Ok(false);

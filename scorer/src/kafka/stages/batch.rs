@@ -13,7 +13,7 @@ use crate::truth::Truth;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchId {
     pub number: u64,
-    /// Counts the times that everything was rolled back: batches of before come to nothing.
+    /// How often everything had been rolled back: batches of an earlier epoch are not committed.
     pub epoch: u64,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Debug for CommitPoint {
     }
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub(crate) enum CommitResult {
     /// Everything of it is committed; `produced` are the offsets that it has in the internal topics.

@@ -1,9 +1,9 @@
 //! One transaction a micro-batch: outputs, changes of state and the input's offsets are committed together or not at all.
 //!
-//! Errors are of three kinds, after the client has retried what can be retried. **Abortable**: the transaction came to
-//! nothing and the producer lives on. **Fatal**: the producer is of no more use, or nobody knows whether the commit
-//! happened: then the producer goes, a new one finds out (its start finishes or aborts what the old one left), and all
-//! state is restored. **Undeliverable**: it would fail again, and the process ends.
+//! Errors are of three kinds, after the client has retried what can be retried. **Abortable**: the transaction is aborted
+//! and the producer can be used again. **Fatal**: the producer cannot be used any more, or it is not known whether the commit
+//! happened. A new producer finds out (its start finishes or aborts what the old one left), and all state is restored.
+//! **Undeliverable**: the batch would fail again, and the process ends.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -210,7 +210,7 @@ impl Transactions {
     /// Ends the transaction without a trace.
     fn abort(&self) -> Result<(), TransactionError> {
         let Some(producer) = &self.producer else { return Ok(()) };
-        // The client waits for records under way, and with our kind of polling nobody would tell it of them.
+        // The client waits for the records under way, whose results only our polling would bring.
         producer.client.purge(PurgeConfig::default().queue().inflight());
         let _watched = self.watchdog.watch("abort_transaction", CALL_TIMEOUT * 2 + WATCHDOG_SLACK);
         producer.wait_for_acknowledgements().map_err(|error| TransactionError::Abortable(error.to_string()))?;

@@ -1,5 +1,5 @@
-//! The first stage: records in, state machine, batches of outputs on; and back to the last commit when a batch came to
-//! nothing.
+//! The first stage: it reads records, drives the state machine and hands batches of outputs on. When a batch could not be
+//! committed, it goes back to the last commit.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ pub(crate) struct ConsumeOptions {
 enum Settled {
     /// Everything is committed.
     Committed,
-    /// A batch came to nothing, and everything is as it was at the last commit.
+    /// A batch failed, and everything is as it was at the last commit.
     RolledBack,
     /// The next stage has ended.
     StageGone,
@@ -127,7 +127,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         wait.max(Duration::from_millis(1))
     }
 
-    /// How long results may wait for company.
+    /// How long results may wait for more.
     fn interval(&self) -> Duration {
         let interval = self.options.commit_interval;
         if self.source.assignment().is_caught_up() { interval.min(QUIET_INTERVAL) } else { interval }
@@ -144,7 +144,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             Event::Revoked { partitions, lost } => self.on_revoked(&partitions, lost)?,
             Event::Nothing => self.pass_time(),
         }
-        // Under load there is never nothing: time passes all the same.
+        // Under load `Nothing` never comes, but time passes all the same.
         if self.open.records().is_multiple_of(1024) && self.clock.is_overdue() {
             self.pass_time();
         }
@@ -196,8 +196,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(positions)
     }
 
-    /// What was read of partitions is committed before anybody else goes on from there; if they are lost, it is too late
-    /// for that.
+    /// Commits what was read of partitions before their new owner goes on from there. If they are lost, it is too late for
+    /// that.
     fn on_revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), KafkaError> {
         if lost {
             tracing::warn!(
@@ -224,7 +224,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         self.forget_batches();
         self.source.drop_fetched();
         let owned = self.source.assignment().partitions();
-        // A consumer whose session is over will hear of it when it is polled, and then begins anew.
+        // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
         if owned.is_empty() || self.source.is_lost() {
             self.tasks.drop_state(self.in_flight.committed_after_loss());
             return Ok(());
@@ -243,7 +243,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     // --- batches --------------------------------------------------------------------------------------------------
 
-    /// Hears what became of batches; whether there is still a stage to make them for.
+    /// Takes the results of batches, and hands the batch on that waits.
     fn follow_commits(&mut self) -> Result<Result<(), StageGone>, KafkaError> {
         loop {
             match self.in_flight.try_result() {
@@ -269,7 +269,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         }
     }
 
-    /// Batches that were made before this come to nothing.
+    /// Begins a new epoch: earlier batches will not be committed.
     fn forget_batches(&mut self) {
         self.in_flight.forget();
         self.open.clear();
@@ -292,7 +292,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         if self.in_flight.is_waiting() {
             return false;
         }
-        // Under load the time is not asked for at every record.
+        // Under load, to ask for the time at every record would cost too much.
         let may_be_old = self.open.records().is_multiple_of(32) || self.source.assignment().is_caught_up();
         self.open.is_full() || (may_be_old && self.open.is_old(self.interval()))
     }
@@ -395,7 +395,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(false)
     }
 
-    /// What is open is complete; then the windows that are left.
+    /// Closes what is open, then the windows that are left.
     fn end(mut self) -> Result<(), KafkaError> {
         self.tasks.core.apply(Input::End, self.open.items_mut());
         if self.settle()? == Settled::Committed {
@@ -404,7 +404,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         self.drain()
     }
 
-    /// Publishes and commits what was read, and leaves snapshots for the next start.
+    /// Publishes and commits what was read, and writes snapshots for the next start.
     fn drain(mut self) -> Result<(), KafkaError> {
         if self.settle()? == Settled::Committed {
             self.tasks.snapshots.leave(&self.tasks.core, &self.source.assignment().partitions());
@@ -415,7 +415,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(())
     }
 
-    /// Says what this stage is doing.
+    /// Updates the status.
     fn report(&self) {
         let (counters, lag) = (self.tasks.core.counters(), self.source.lag());
         let lag = match &self.options.repartitioner {

@@ -1,5 +1,5 @@
-//! Failures and broken guarantees, which tests ask for: the acceptance tests show that the scorer survives the first and
-//! that they notice the second. Without the feature `fault-injection`, as the program ships, nobody can ask for any.
+//! Failures and broken guarantees on demand: the acceptance tests show that the scorer survives the first and that they
+//! notice the second. The program that ships is built without the feature `fault-injection` and has neither.
 
 /// The calls of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

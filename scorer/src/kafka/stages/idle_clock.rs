@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use crate::core::Monotonic;
 
-/// Time passes unseen for at most so many milliseconds while records keep coming.
+/// While records keep coming, the state machine is told the time at least this often, in milliseconds.
 const LONGEST_TICK: Monotonic = 50;
 
-/// What the state machine hears of time: since when there has been nothing to read, and how late it is.
+/// The time as the state machine gets it: since when there has been nothing to read, and what time it is now.
 pub(crate) struct IdleClock {
     now: Box<dyn Fn() -> Monotonic>,
     /// Since when the client's queue has been empty.
@@ -17,12 +17,12 @@ pub(crate) struct IdleClock {
 }
 
 impl IdleClock {
-    /// Of what `now` reads.
+    /// A clock that reads `now`.
     pub(crate) fn new(now: impl Fn() -> Monotonic + 'static) -> Self {
         Self { last_tick: now(), now: Box::new(now), empty_since: None, first_record: None }
     }
 
-    /// How late it is.
+    /// The time now.
     pub(crate) fn now(&self) -> Monotonic {
         (self.now)()
     }
@@ -39,8 +39,8 @@ impl IdleClock {
         self.first_record.get_or_insert_with(Instant::now);
     }
 
-    /// Since when a partition whose end was just seen has had nothing to read: the broker says so late, but it has been
-    /// so since the last record was read.
+    /// Since when a partition whose end was just seen has had nothing to read: the broker reports the end late, but there
+    /// has been nothing since the last record was read.
     pub(crate) fn idle_since(&self) -> Monotonic {
         self.empty_since.unwrap_or_else(|| self.now())
     }
@@ -50,7 +50,7 @@ impl IdleClock {
         self.now() - self.last_tick >= LONGEST_TICK
     }
 
-    /// How late it is, for the state machine.
+    /// The time now, for the state machine.
     pub(crate) fn tick(&mut self) -> Monotonic {
         self.last_tick = self.now();
         self.last_tick

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::batch::{Batch, BatchId, CommitResult};
 use crate::core::Counters;
 
-/// That the next stage has ended: there is nobody to make batches for.
+/// The next stage has ended, so nothing takes batches any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StageGone;
 
-/// The batches under way, and what had been counted when each was closed: at a commit, these are the counters to go back
-/// to.
+/// The batches under way, and the counters of the moment when each was closed. Those of the last committed batch are the
+/// counters that a rollback goes back to.
 pub(crate) struct InFlight {
     next: SyncSender<Batch>,
     results: Receiver<CommitResult>,
@@ -20,9 +20,9 @@ pub(crate) struct InFlight {
     waiting: Option<Batch>,
     number: u64,
     epoch: u64,
-    /// What had been counted when each batch that is not settled was closed.
+    /// The counters of the moment when each batch that is not settled was closed.
     under_way: BTreeMap<u64, Counters>,
-    /// What had been counted when the last committed batch was closed.
+    /// The counters of the moment when the last committed batch was closed.
     committed: Counters,
 }
 
@@ -109,35 +109,35 @@ impl InFlight {
         }
     }
 
-    /// Notes that partitions came with state, or went: what was open then is committed already, or somebody else's.
+    /// Notes that partitions came with state: what is open in it is committed already.
     pub(crate) fn on_taken_over(&mut self, counters: &Counters) {
         self.committed.open_lines += counters.taken_over_lines - self.committed.taken_over_lines;
         self.committed.taken_over_lines = counters.taken_over_lines;
     }
 
-    /// Takes what is counted now for what is committed.
+    /// Notes that partitions were revoked: everything that is counted now is committed.
     pub(crate) fn on_revoked(&mut self, counters: Counters) {
         self.committed = counters;
     }
 
-    /// Batches of before this come to nothing.
+    /// Begins a new epoch: earlier batches will not be committed.
     pub(crate) fn forget(&mut self) {
         self.epoch += 1;
         self.waiting = None;
         self.under_way.clear();
     }
 
-    /// Counts the times that everything was rolled back.
+    /// How often everything was rolled back.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// What had been counted at the last commit.
+    /// The counters of the last commit.
     pub(crate) fn committed(&self) -> &Counters {
         &self.committed
     }
 
-    /// The same once everything is lost: what was open then is somebody else's to count.
+    /// The same once everything is lost: the new owners count what was open then.
     pub(crate) fn committed_after_loss(&self) -> Counters {
         let mut counters = self.committed.clone();
         counters.given_up_lines += counters.open_lines;

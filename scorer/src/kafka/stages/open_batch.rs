@@ -10,7 +10,7 @@ pub(crate) struct Limits {
     pub bytes: usize,
 }
 
-/// What was made of the records since the last batch was closed, and how many records, bytes and how much time that is.
+/// The items that follow from records since the last batch was closed, and how many records and bytes these were.
 #[derive(Debug)]
 pub(crate) struct OpenBatch<T> {
     items: Vec<T>,
@@ -33,7 +33,7 @@ impl<T> OpenBatch<T> {
         self.bytes += bytes;
     }
 
-    /// What was made of the records so far.
+    /// What follows from the records so far.
     pub(crate) fn items(&self) -> &[T] {
         &self.items
     }
@@ -70,13 +70,13 @@ impl<T> OpenBatch<T> {
         self.since.map(|since| (since + interval).saturating_duration_since(Instant::now()))
     }
 
-    /// Begins to count anew; what was made of the records stays until it is taken.
+    /// Resets the counts and the time; the items stay until they are taken.
     pub(crate) fn restart(&mut self) {
         self.since = None;
         (self.records, self.bytes) = (0, 0);
     }
 
-    /// Takes what was made of the records.
+    /// Takes the items.
     pub(crate) fn take_items(&mut self) -> Vec<T> {
         std::mem::take(&mut self.items)
     }
@@ -119,7 +119,7 @@ mod tests {
         assert!(batch.is_old(Duration::ZERO) && !batch.is_old(day));
         assert!(batch.time_left(day).is_some_and(|left| left <= day));
         batch.restart();
-        assert!(!batch.is_old(Duration::ZERO), "its time begins anew");
-        assert_eq!(batch.take_items(), ['a'], "what was made of the records is still there");
+        assert!(!batch.is_old(Duration::ZERO), "its time starts again");
+        assert_eq!(batch.take_items(), ['a'], "the items are still there");
     }
 }

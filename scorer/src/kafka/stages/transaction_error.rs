@@ -1,4 +1,4 @@
-//! Why a transaction came to nothing, in Kafka's terms.
+//! Why a transaction failed, in Kafka's terms.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::kafka::client::error::KafkaError;
 
-/// Why a transaction came to nothing.
+/// Why a transaction failed.
 #[derive(Debug)]
 pub(crate) enum TransactionError {
-    /// The producer lives on.
+    /// The transaction is aborted; the producer can be used again.
     Abortable(String),
-    /// The producer is of no more use.
+    /// The producer cannot be used any more, or it is not known whether the transaction was committed.
     FatalProducer(String),
     /// Trying again would not help.
     Undeliverable(KafkaError),

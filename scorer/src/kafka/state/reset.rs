@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 const DOING: &str = "resetting";
 
-/// Where a group is to begin anew.
+/// Where a group starts after a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetTo {
     /// At the first record that there is.
@@ -135,8 +135,7 @@ pub fn states(
     Ok(states)
 }
 
-/// Begins anew: deletes the state of `group`, whatever wrote it, and moves its offsets, in one transaction. Returns the
-/// new offsets. A changelog with fewer partitions than the input gets as many.
+/// Resets `group`: deletes its state, whatever wrote it, and moves its offsets, in one transaction. Returns the new offsets. A changelog with fewer partitions than the input gets as many.
 ///
 /// # Errors
 /// [`KafkaError`] when the group has members, or Kafka refuses: then offsets and state are as they were.
@@ -155,11 +154,11 @@ pub async fn reset(
     })
     .await?;
     extend_topic(settings, &access.changelogs.topics.state, access.changelogs.origin.partitions).await?;
-    blocking(DOING, move || access.begin_anew(to)).await
+    blocking(DOING, move || access.reset(to)).await
 }
 
 impl Access {
-    fn begin_anew(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
+    fn reset(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
         let failed = KafkaError::failed(DOING);
         let Changelogs { settings, topics, .. } = &self.changelogs;
         let targets = self.targets(to)?;

@@ -1,9 +1,9 @@
 //! Where work on a partition goes on: its committed offset, and its state from the changelog.
 //!
-//! The offset is asked for first, and the broker answers when no transaction on it is open: whoever owned the partition
-//! before can commit nothing more. The tag beside the offset names the commit of the state that it belongs to, and the
-//! changelog is read until that commit has been seen, so that neither a transaction that is just being completed nor an
-//! offset that somebody moved by hand can go unnoticed.
+//! The offset is asked for first, and the broker answers when no transaction on it is open: the partition's earlier owner
+//! can commit nothing more. The tag beside the offset names the commit of the state that it belongs to. The changelog is
+//! read until that commit has been seen, so a transaction that is just being completed is waited for, and an offset that was
+//! moved by hand is noticed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,9 +28,9 @@ use crate::kafka::topics::names::Topics;
 use crate::kafka::wire::offset_metadata::{StateTag, decode_resume};
 use crate::snapshot::SnapshotFile;
 
-/// How long a changelog may say nothing while the commit that is waited for has not come. A transaction that a dead
-/// instance left open holds back all that was written after it, until the broker ends it: as long as an offset may be
-/// awaited.
+/// How long a changelog may bring nothing while the commit that is waited for has not come. A transaction that a dead
+/// instance left open holds back everything that was written after it, until the broker ends it: this may take as long as
+/// for an offset.
 const SILENCE_TIMEOUT: Duration = STABLE_TIMEOUT;
 
 /// Finds out where work on partitions goes on.
@@ -76,7 +76,7 @@ pub(crate) struct Changelogs {
 /// What is committed for a partition.
 enum Committed {
     Nothing,
-    /// An offset without a word of ours.
+    /// An offset with nothing of ours beside it.
     Offset(i64),
     Resume(Resume),
     Tagged(i64, StateTag),
@@ -84,7 +84,7 @@ enum Committed {
 
 impl Restore for StateRestorer {
     fn start_positions(&self, partitions: &[i32]) -> Result<Option<Vec<StartPosition>>, KafkaError> {
-        // A rebalance that brought nothing is no reason to ask anybody.
+        // A rebalance that brought nothing needs no question.
         if partitions.is_empty() {
             return Ok(Some(Vec::new()));
         }

@@ -7,7 +7,7 @@ use crate::core::{Core, PartitionChanges};
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::snapshot::{SnapshotFile, Stamp, Unstamped};
 
-/// Changelog records after which a snapshot is worth its while, beside as many as the state itself has.
+/// Changelog records after which a snapshot is worth writing, in addition to as many as the state itself has.
 const MIN_RECORDS: u64 = 200_000;
 
 /// The snapshots of an instance's partitions.
@@ -65,7 +65,7 @@ impl Snapshots {
             let stamp = Stamp { birth: done.birth, sequence: done.sequence, offset };
             self.partitions.entry(done.partition).or_default().stamp = Some(stamp);
             if let Some(snapshot) = done.snapshot {
-                // Waiting for the disk is not for the thread that reads records.
+                // The thread that reads records must not wait for the disk.
                 std::thread::spawn(move || finish(snapshot, stamp));
             }
         }
@@ -77,7 +77,7 @@ impl Snapshots {
         self.partitions.clear();
     }
 
-    /// Everything is committed, and this is the end: a snapshot of each partition that is still owned and has changed.
+    /// At the end, when everything is committed: writes a snapshot of each partition that is still owned and has changed.
     pub(crate) fn leave(&self, core: &Core, owned: &[i32]) {
         let changed = self.partitions.iter().filter(|(partition, _)| owned.contains(partition));
         for (&partition, followed) in changed.filter(|(_, followed)| followed.records > 0) {
