@@ -150,14 +150,7 @@ impl Plan {
             false => None,
         };
         let member = Member::join(settings, &options.group, &topics.input, instance_id.as_deref(), &watchdog)?;
-        let followed = vec![topics.state.clone(), topics.reports.clone()];
-        let commits = match options.delivery {
-            Delivery::ExactlyOnce => {
-                let (id, faults) = (format!("{}-{}", topics.state, identity.name), options.faults.clone());
-                Commits::Transactions(Transactions::new(settings, id, followed, watchdog.clone(), faults))
-            }
-            Delivery::AtLeastOnce => Commits::Offsets(Producer::create(&settings.producer(), followed)?),
-        };
+        let commits = commits(settings, &options, &identity, &watchdog)?;
         let settings = settings.clone();
         Ok(Self {
             settings,
@@ -262,6 +255,24 @@ impl Plan {
             status: self.status.clone(),
         }
     }
+}
+
+/// How results are committed.
+fn commits(
+    settings: &KafkaSettings,
+    options: &StreamOptions,
+    identity: &Identity,
+    watchdog: &Watchdog,
+) -> Result<Commits, KafkaError> {
+    let StreamOptions { topics, faults, .. } = options;
+    let followed = vec![topics.state.clone(), topics.reports.clone()];
+    Ok(match options.delivery {
+        Delivery::ExactlyOnce => {
+            let id = format!("{}-{}", topics.state, identity.name);
+            Commits::Transactions(Transactions::new(settings, id, followed, watchdog.clone(), faults.clone()))
+        }
+        Delivery::AtLeastOnce => Commits::Offsets(Producer::create(&settings.producer(), followed)?),
+    })
 }
 
 /// What makes messages of outputs.

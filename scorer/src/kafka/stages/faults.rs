@@ -33,27 +33,27 @@ mod none {
     use crate::kafka::stages::transaction_error::TransactionError;
 
     /// No faults.
-    #[derive(Debug, Clone, Copy, Default)]
+    #[derive(Debug, Clone, Default)]
     pub struct FaultInjection;
 
     impl FaultInjection {
-        pub(crate) fn at(self, _: Step) -> Self {
-            self
+        pub(crate) fn at(&self, _: Step) -> Self {
+            Self
         }
 
-        pub(crate) fn before(self) -> Result<(), TransactionError> {
+        pub(crate) fn before(&self) -> Result<(), TransactionError> {
             Ok(())
         }
 
-        pub(crate) fn after(self, _: &str) -> Result<(), TransactionError> {
+        pub(crate) fn after(&self, _: &str) -> Result<(), TransactionError> {
             Ok(())
         }
 
-        pub(crate) fn commit_outside(self, _: &GroupConsumer, _: &TopicPartitionList) -> bool {
+        pub(crate) fn commit_outside(&self, _: &GroupConsumer, _: &TopicPartitionList) -> bool {
             false
         }
 
-        pub(crate) fn are_offsets_outside(self) -> bool {
+        pub(crate) fn are_offsets_outside(&self) -> bool {
             false
         }
     }
