@@ -131,3 +131,101 @@ impl ReadToEnd<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::kafka::client::producer::{ProduceRecord, Producer};
+    use crate::kafka::client::settings::KafkaSettings;
+
+    const TOPIC: &str = "topic";
+
+    /// A topic of two partitions, with three records in the first and one in the second, as `test` reads it.
+    fn with_topic(test: impl FnOnce(&ReadToEnd<'_>)) {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 2, 1).unwrap();
+        let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+        let producer = Producer::new(&settings).unwrap();
+        for partition in [0, 0, 0, 1] {
+            producer.queue(ProduceRecord { partition: Some(partition), ..ProduceRecord::to(TOPIC) }).unwrap();
+        }
+        producer.flush().unwrap();
+        let consumer = settings.reader("test").unwrap();
+        test(&ReadToEnd { consumer: &consumer, topic: TOPIC, doing: "testing", silence: Duration::from_millis(300) });
+    }
+
+    fn parts(ends_at_end: bool) -> [Part; 2] {
+        [0, 1].map(|partition| Part { partition, from: Offset::Beginning, ends_at_end })
+    }
+
+    #[test]
+    fn everything_is_read_to_the_end() {
+        with_topic(|reader| {
+            let mut seen = Vec::new();
+            let ended = reader.read(
+                &parts(true),
+                || false,
+                |message| {
+                    seen.push((message.partition(), message.offset()));
+                    Ok(Next::ReadOn)
+                },
+            );
+            assert!(matches!(ended, Ok(Ended::AtEnd)), "{ended:?}");
+            seen.sort_unstable();
+            assert_eq!(seen, [(0, 0), (0, 1), (0, 2), (1, 0)]);
+        });
+    }
+
+    #[test]
+    fn a_partition_is_done_when_a_record_says_so() {
+        with_topic(|reader| {
+            let mut seen = Vec::new();
+            let ended = reader.read(
+                &parts(false),
+                || false,
+                |message| {
+                    seen.push((message.partition(), message.offset()));
+                    let is_last = message.partition() == 1 || message.offset() == 1;
+                    Ok(if is_last { Next::PartitionDone } else { Next::ReadOn })
+                },
+            );
+            assert!(matches!(ended, Ok(Ended::AtEnd)), "{ended:?}");
+            seen.sort_unstable();
+            assert_eq!(seen, [(0, 0), (0, 1), (1, 0)]);
+        });
+    }
+
+    #[test]
+    fn silence_names_a_partition_that_is_not_done() {
+        with_topic(|reader| {
+            let ended = reader.read(
+                &parts(false),
+                || false,
+                |message| Ok(if message.partition() == 0 { Next::PartitionDone } else { Next::ReadOn }),
+            );
+            assert!(matches!(ended, Ok(Ended::Silent(1, None))), "{ended:?}");
+            let failed = reader.read_all(&parts(false), |_| Ok(Next::ReadOn)).unwrap_err().to_string();
+            assert_eq!(failed, "Kafka: testing: `topic` says nothing");
+        });
+    }
+
+    #[test]
+    fn a_record_or_a_request_can_stop_it() {
+        with_topic(|reader| {
+            let mut count = 0;
+            let ended = reader.read(
+                &parts(true),
+                || false,
+                |_| {
+                    count += 1;
+                    Ok(Next::Stop)
+                },
+            );
+            assert!(matches!(ended, Ok(Ended::Stopped)) && count == 1, "{ended:?}, {count} records");
+            let ended = reader.read(&parts(true), || true, |_| panic!("nothing is read"));
+            assert!(matches!(ended, Ok(Ended::Stopped)), "{ended:?}");
+        });
+    }
+}
