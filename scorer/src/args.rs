@@ -159,6 +159,7 @@ pub enum RepartitionArg {
 }
 
 /// A guarantee to break.
+#[cfg(feature = "fault-injection")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MutationArg {
     /// Commit offsets on their own.
@@ -207,6 +208,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", default_value_os_t = default_state_dir())]
     pub state_dir: PathBuf,
     /// Break a guarantee: for the test that has to notice.
+    #[cfg(feature = "fault-injection")]
     #[arg(long, value_name = "WHICH", hide = true)]
     pub mutation: Option<MutationArg>,
     /// Stop once everything in the topic has been read; invoices still open are complete then.
@@ -450,6 +452,15 @@ mod tests {
             Cli::try_parse_from(["scorer", "run", "--group", "g"]).unwrap().command,
             Some(Command::Run(_))
         ));
+    }
+
+    /// Only the program of the tests can break a guarantee.
+    #[cfg(not(feature = "fault-injection"))]
+    #[test]
+    fn no_flag_breaks_a_guarantee() {
+        let asked = ["scorer", "run", "--mutation", "offsets-outside-transaction"];
+        let refused = Cli::try_parse_from(asked).unwrap_err();
+        assert_eq!(refused.kind(), clap::error::ErrorKind::UnknownArgument);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scorer::core::{Head, StateRecord};
-use scorer::kafka::{Delivery, EndWhen, Fault, Faults, KafkaSettings, Step, Stream, StreamOptions, Topics, states};
+use scorer::kafka::{
+    Delivery, EndWhen, Fault, FaultInjection, Faults, KafkaSettings, Step, Stream, StreamOptions, Topics, states,
+};
 use scorer::scoring::Detectors;
 use scorer::snapshot::SnapshotFile;
 use shared::device::{DeviceRequest, choose};
@@ -18,19 +20,19 @@ const PARTITIONS: u32 = 3;
 
 /// Every call, each in the ways it can fail. A start follows on a lost producer, an abort on an aborted commit.
 const FAILURES: [(Step, Fault); 15] = [
-    (Step::Begin, Fault::Abort),
-    (Step::Begin, Fault::Rebuild),
-    (Step::Init, Fault::Abort),
-    (Step::Send, Fault::Abort),
-    (Step::Send, Fault::Rebuild),
-    (Step::Offsets, Fault::Abort),
-    (Step::Offsets, Fault::Rebuild),
+    (Step::Begin, Fault::Abortable),
+    (Step::Begin, Fault::Fatal),
+    (Step::Init, Fault::Abortable),
+    (Step::Send, Fault::Abortable),
+    (Step::Send, Fault::Fatal),
+    (Step::Offsets, Fault::Abortable),
+    (Step::Offsets, Fault::Fatal),
     (Step::Offsets, Fault::LostAnswer),
-    (Step::Commit, Fault::Abort),
-    (Step::Abort, Fault::Abort),
-    (Step::Commit, Fault::Rebuild),
+    (Step::Commit, Fault::Abortable),
+    (Step::Abort, Fault::Abortable),
+    (Step::Commit, Fault::Fatal),
     (Step::Commit, Fault::LostAnswer),
-    (Step::Commit, Fault::Abort),
+    (Step::Commit, Fault::Abortable),
     (Step::Abort, Fault::LostAnswer),
     (Step::Commit, Fault::LostAnswer),
 ];
@@ -57,7 +59,7 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
             &settings,
             pipeline.clone(),
             detectors(trial.models(), &pipeline),
-            options(&trial, &state_dir, faults),
+            options(&trial, Topics::new(&pipeline, trial.group_name()), &state_dir, faults),
             Arc::new(|_| {}),
         ))
         .unwrap();
@@ -105,11 +107,11 @@ fn in_turn() -> (Faults, Failures) {
     (Arc::new(faults), left)
 }
 
-fn options(trial: &Trial, state_dir: &Path, faults: Faults) -> StreamOptions {
+fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> StreamOptions {
     StreamOptions {
         group: trial.group_name().to_owned(),
         delivery: Delivery::ExactlyOnce,
-        repartition: false,
+        topics,
         instance_id: Some("failing".to_owned()),
         state_dir: Some(state_dir.to_owned()),
         batch_records: 10_000,
@@ -117,8 +119,7 @@ fn options(trial: &Trial, state_dir: &Path, faults: Faults) -> StreamOptions {
         all_verdicts: true,
         end_when: EndWhen::Never,
         max_erroneous_bytes: None,
-        mutation: None,
-        faults: Some(faults),
+        faults: FaultInjection { faults: Some(faults), mutation: None },
     }
 }
 

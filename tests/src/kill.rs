@@ -135,11 +135,12 @@ impl KillTest<'_> {
 
 fn start(trial: &Trial, plan: &Plan, number: usize) -> Running {
     let name = name(number);
-    let mut options = vec!["--instance-id", &name];
+    let who = ["--instance-id", &name];
     if plan.mutate {
-        options.extend(["--mutation", "offsets-outside-transaction"]);
+        let broken = ["--mutation", "offsets-outside-transaction"];
+        return trial.broken_instance(&name, &[who, broken].concat());
     }
-    trial.instance(&name, &options)
+    trial.instance(&name, &who)
 }
 
 fn restored_from_snapshots(instance: &Running) -> usize {

@@ -32,7 +32,10 @@ pub use lines::Lines;
 pub use payments::{Cards, Payments};
 pub use pipeline::PipelineFile;
 pub use producer::Producer;
-pub use programs::{Run, Running, build_programs, logged, scorer, start_scorer, train, trainer};
+pub use programs::{
+    Run, Running, build_broken_scorer, build_programs, logged, scorer, start_broken_scorer, start_scorer, train,
+    trainer,
+};
 pub use proxy::Proxy;
 pub use records::{Record, Records, Spoilt};
 pub use subject::Subject;

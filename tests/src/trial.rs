@@ -8,7 +8,8 @@ use shared::pipeline::Pipeline;
 use tempfile::TempDir;
 
 use crate::{
-    Difference, Group, Kafka, PipelineFile, Received, Running, Sender, Subject, compare, scorer, start_scorer, text,
+    Difference, Group, Kafka, PipelineFile, Received, Running, Sender, Subject, compare, scorer, start_broken_scorer,
+    start_scorer, text,
 };
 
 /// The group whose instances are disturbed.
@@ -86,9 +87,18 @@ impl Trial {
 
     /// Starts an instance, with a folder of its own for its state.
     pub fn instance(&self, name: &str, options: &[&str]) -> Running {
+        self.run_instance(start_scorer, name, options)
+    }
+
+    /// As [`instance`](Self::instance), of the scorer that has the flags that break a guarantee.
+    pub fn broken_instance(&self, name: &str, options: &[&str]) -> Running {
+        self.run_instance(start_broken_scorer, name, options)
+    }
+
+    fn run_instance(&self, start: fn(&[&str]) -> Running, name: &str, options: &[&str]) -> Running {
         let arguments = self.arguments(&self.kafka.reached_at, GROUP, name);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(options.iter().copied()).collect();
-        start_scorer(&arguments)
+        start(&arguments)
     }
 
     /// Removes the folder in which an instance keeps its state, as a machine that is replaced does.

@@ -8,9 +8,13 @@ use shared::pipeline::{Pipeline, Scored};
 
 use super::live::{StatusLine, accompany, init_logs};
 use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
-use crate::args::{CreateArgs, DeliveryArg, MutationArg, RepartitionArg, RunArgs};
+#[cfg(feature = "fault-injection")]
+use crate::args::MutationArg;
+use crate::args::{CreateArgs, DeliveryArg, RepartitionArg, RunArgs};
+#[cfg(feature = "fault-injection")]
+use crate::kafka::Mutation;
 use crate::kafka::{
-    Delivery, EndWhen, KafkaError, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics,
+    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, Stream, StreamOptions, TopicSettings, Topics,
     ensure_topics, find_misplaced, has_direct_state,
 };
 
@@ -29,7 +33,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
             DeliveryArg::ExactlyOnce => Delivery::ExactlyOnce,
             DeliveryArg::AtLeastOnce => Delivery::AtLeastOnce,
         },
-        repartition: topics.is_repartitioned(),
+        topics,
         instance_id: args.instance_id.clone(),
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
@@ -37,8 +41,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         all_verdicts: args.all_verdicts,
         end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
         max_erroneous_bytes: None,
-        mutation: args.mutation.map(|MutationArg::OffsetsOutsideTransaction| Mutation::OffsetsOutsideTransaction),
-        faults: None,
+        faults: faults(&args),
     };
     let line = StatusLine::new(!args.json_logs, &loaded.pipeline);
     let pipeline = loaded.pipeline.clone();
@@ -51,6 +54,19 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         console::print(summary::text(&status.get(), &pipeline))?;
     }
     Ok(())
+}
+
+/// What is to go wrong.
+#[cfg(feature = "fault-injection")]
+fn faults(args: &RunArgs) -> FaultInjection {
+    let mutation = args.mutation.map(|MutationArg::OffsetsOutsideTransaction| Mutation::OffsetsOutsideTransaction);
+    FaultInjection { faults: None, mutation }
+}
+
+/// Nothing is to go wrong.
+#[cfg(not(feature = "fault-injection"))]
+fn faults(_: &RunArgs) -> FaultInjection {
+    FaultInjection::default()
 }
 
 /// Whether lines have to be brought together first, said in one line where they do or would.
