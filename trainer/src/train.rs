@@ -70,7 +70,7 @@ impl Settings {
             _ if pipeline.detectors.is_empty() => Vec::new(),
             ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
             ([], None) => anyhow::bail!(
-                "pipeline `{}` has no sample data: say what history to learn from, with --input FILE",
+                "pipeline `{}` has no sample data: name the history to learn from with --input FILE",
                 pipeline.name
             ),
             (given, _) => load::resolve(given)?,
@@ -141,7 +141,7 @@ fn on_a_device<T>(
     match device::guarded(&device, || work(&device)) {
         Ok(result) => Ok((result?, device)),
         Err(failure) => {
-            let warning = format!("warning: {}; the fit is done again on the CPU", failure.what_happened());
+            let warning = format!("warning: {}; the fit is repeated on the CPU", failure.what_happened());
             let cpu = device.replaced_after(failure)?;
             eprintln!("{warning}");
             Ok((work(&cpu)?, cpu))

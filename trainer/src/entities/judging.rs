@@ -32,7 +32,7 @@ pub struct Judging<'a> {
 
 /// A record is older than those that were judged already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the records are not in the order of their time")]
+#[error("the records are not ordered by time")]
 pub struct OutOfOrder;
 
 /// What records came to.
