@@ -72,7 +72,7 @@ fn every_kind_of_column_becomes_what_it_is() {
     let refused = of_csv(text, |options| options.categorical = CategoricalRule::Refuse).unwrap_err();
     assert_eq!(
         refused,
-        "these columns hold texts that are no numbers, such as `Rome`: city; use --categorical drop or one-hot, or \
+        "these columns contain text that is not a number, such as `Rome`: city; use --categorical drop or one-hot, or \
          --exclude them"
     );
     let excluded = of_csv(text, |options| options.exclude = vec!["city".into(), "when".into()]).unwrap();
@@ -121,18 +121,18 @@ fn bad_labels_are_one_clear_sentence() {
     let cases = [
         (
             "a,y\n1,0\n2,0\n",
-            "every row has the label `y` = 0: without an anomaly nothing can be judged by it; leave --label \
-            out to compare without labels",
+            "every row has the label `y` = 0: without an anomaly it cannot serve for evaluation; leave out --label \
+            to compare without labels",
         ),
         (
             "a,y\n1,1\n2,1\n",
-            "every row has the label `y` = 1: without a normal row nothing can be judged by it; leave \
-            --label out to compare without labels",
+            "every row has the label `y` = 1: without a normal row it cannot serve for evaluation; leave out --label \
+            to compare without labels",
         ),
         (
             "a,y\n1,0\n2,1\n3,2\n",
-            "the label `y` is not binary, its values are 0, 1, 2: name a column with two values, or \
-            the value that means an anomaly with --anomaly VALUE",
+            "the label `y` is not binary, its values are 0, 1, 2: name a column with two values, or name the \
+            value that means an anomaly with --anomaly VALUE",
         ),
         (
             "a,y\n1,0\n2,\n3,1\n",
@@ -141,8 +141,8 @@ fn bad_labels_are_one_clear_sentence() {
         ),
         (
             "a,y\n1,left\n2,right\n",
-            "the label `y` has the values left, right, each as often as the other: say which one \
-            is the anomaly with --anomaly VALUE",
+            "the label `y` has the values left, right, which are equally frequent: name the one that \
+            means an anomaly with --anomaly VALUE",
         ),
         ("a,b\n1,0\n", "t.csv has no column `y`; its columns are a, b"),
         ("a,a,y\n1,0,1\n", "t.csv has two columns called `a`: give them different names"),
