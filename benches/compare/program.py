@@ -50,7 +50,7 @@ class Program:
         )
 
     def ask(self, *words: object) -> dict[str, Any]:
-        """Returns the answer to a request; see `shared/examples/kmeans-bench/serve.rs`."""
+        """The answer to a request; see `shared/examples/kmeans-bench/serve.rs`."""
         assert self.process.stdin and self.process.stdout
         print(*words, sep="\t", file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
