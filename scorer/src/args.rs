@@ -207,7 +207,7 @@ pub struct RunArgs {
     /// Folder for local snapshots of the state; they make restarts fast and may be deleted at any time.
     #[arg(long, value_name = "DIR", default_value_os_t = default_state_dir())]
     pub state_dir: PathBuf,
-    /// Break a guarantee, for the test that must detect it.
+    /// Break a guarantee: for the test that has to notice.
     #[arg(long, value_name = "WHICH", hide = true)]
     pub mutation: Option<MutationArg>,
     /// Stop when everything in the topic has been read; open invoices then count as complete.

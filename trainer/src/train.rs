@@ -70,7 +70,7 @@ impl Settings {
             _ if pipeline.detectors.is_empty() => Vec::new(),
             ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
             ([], None) => anyhow::bail!(
-                "pipeline `{}` has no sample data: name the history to learn from with --input FILE",
+                "pipeline `{}` has no sample data: say what history to learn from, with --input FILE",
                 pipeline.name
             ),
             (given, _) => load::resolve(given)?,

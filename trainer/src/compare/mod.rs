@@ -290,7 +290,7 @@ fn of_pipeline(name: &str, args: &CompareArgs, budget: Budget) -> anyhow::Result
     let files = match (&args.input[..], pipeline.samples()) {
         ([], Some([history, _])) => load::resolve(&[history.to_owned()])?,
         ([], None) => {
-            bail!("pipeline `{}` has no sample data: name the history to compare on with --input FILE", pipeline.name)
+            bail!("pipeline `{}` has no sample data: say what history to compare on, with --input FILE", pipeline.name)
         }
         (given, _) => load::resolve(given)?,
     };
