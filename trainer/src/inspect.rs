@@ -66,7 +66,8 @@ fn show(file: &Path, model: &Model) -> String {
 fn facts(model: &Model) -> String {
     let training = &model.training;
     let mut table = TextTable::without_header(2);
-    let promoted = if model.promoted { " (promoted: it was better than the detector in the pipeline file)" } else { "" };
+    let promoted =
+        if model.promoted { " (promoted: it was better than the detector in the pipeline file)" } else { "" };
     table.row(["algorithm".to_owned(), format!("{}{promoted}", model.parameters.name())]);
     table.row(["parameters".to_owned(), parameters(model)]);
     table.row([

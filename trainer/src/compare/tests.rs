@@ -235,7 +235,10 @@ fn what_would_take_too_long_to_fit_is_skipped() {
     };
     let entries = runner.run(&[quadratic, contender("good", |row| row[0], 1)], &data);
     let error = entries[0].outcome.as_ref().unwrap_err();
-    assert!(error.starts_with("fitting 300,000 rows would take about 1 minutes, estimated from 40,000 rows: "), "{error}");
+    assert!(
+        error.starts_with("fitting 300,000 rows would take about 1 minutes, estimated from 40,000 rows: "),
+        "{error}"
+    );
     assert!(entries[1].outcome.is_ok());
 }
 

@@ -64,7 +64,10 @@ fn every_kind_of_column_becomes_what_it_is() {
     assert_eq!(dataset.labels, Some(vec![false, false, true]));
     assert_eq!(
         dataset.notes,
-        ["1 column with text that is not a number is left out: city", "1 column without any value is left out: nothing"]
+        [
+            "1 column with text that is not a number is left out: city",
+            "1 column without any value is left out: nothing"
+        ]
     );
     let one_hot = of_csv(text, |options| options.categorical = CategoricalRule::OneHot).unwrap();
     assert_eq!(one_hot.features, ["a", "flag", "when", "city=Oslo", "city=Rome"]);
