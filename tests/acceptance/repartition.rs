@@ -106,7 +106,7 @@ fn lines_without_keys_meet_in_one_invoice() {
     for (committed, end) in kafka.committed("atalaya-repartition", "purchases", PARTITIONS as u32) {
         assert_eq!(committed, Some(end));
     }
-    assert!(topics().stdout.contains("on their way"), "{}", topics().stdout);
+    assert!(topics().stdout.contains("internal: repartitioned lines"), "{}", topics().stdout);
 
     // Now that state is of the other topic, reading the lines directly is refused.
     let never = scorer(&[&options[..], &["--until-end", "--repartition", "never"]].concat());

@@ -152,7 +152,7 @@ fn on_a_device<T>(
     match device::guarded(&device, || work(&device)) {
         Ok(result) => Ok((result?, device)),
         Err(failure) => {
-            let warning = format!("warning: {}; the fit is done again on the CPU", failure.what_happened());
+            let warning = format!("warning: {}; the fit is repeated on the CPU", failure.what_happened());
             let cpu = device.replaced_after(failure)?;
             eprintln!("{warning}");
             Ok((work(&cpu)?, cpu))

@@ -38,7 +38,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         (Some(input), _) => input,
         (None, Some([_, sample])) => in_repository(Path::new(sample)),
         (None, None) => {
-            bail!("pipeline `{}` has no sample data: say what to replay, with --input FILE", loaded.pipeline.name)
+            bail!("pipeline `{}` has no sample data: name the file to replay with --input FILE", loaded.pipeline.name)
         }
     };
     let bytes = read_file(&input)?;
@@ -52,7 +52,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
     console::print(format_args!("device: {}", loaded.device))?;
     console::print(format_args!(
-        "an in-process Kafka, {} replayed into `{}`, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
+        "replaying {} into `{}` on an in-process Kafka, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
         input.display(),
         pipeline.topic
     ))?;

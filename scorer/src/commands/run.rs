@@ -79,7 +79,7 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
             && topics_of(settings, pipeline, &args.group).await?.is_repartitioned());
     let Words { key, entity, is_split } = &Words::of(pipeline);
     let why = if is_chosen {
-        format!("lines of `{source}` go through `{input}`, where those of one {entity} meet")
+        format!("lines of `{source}` go through `{input}`, so that all lines of one {entity} are in one partition")
     } else {
         let (asked, of, group) = (settings.clone(), pipeline.clone(), args.group.clone());
         let look = move || Ok::<_, KafkaError>((find_misplaced(&asked, &of)?, has_direct_state(&asked, &of, &group)?));
@@ -91,8 +91,8 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
                 say(
                     args,
                     &format!(
-                        "`{source}` is not keyed by {key} ({found}): {is_split}; to bring their lines together, \
-                         `scorer reset` and run with --repartition always"
+                        "`{source}` is not keyed by {key} ({found}): {is_split}; to repartition their lines, use `scorer reset` \
+                         and run with --repartition always"
                     ),
                 );
                 return Ok(direct);
@@ -102,8 +102,8 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
                 return Ok(direct);
             }
             Some(found) => format!(
-                "`{source}` is not keyed by {key} ({found}): its lines go through `{input}`, where those of one {entity} \
-                 meet; --repartition never leaves them where they are"
+                "`{source}` is not keyed by {key} ({found}): its lines go through `{input}`, so that all lines of one \
+                 {entity} are in one partition; --repartition never leaves them where they are"
             ),
         }
     };
@@ -134,7 +134,7 @@ impl Words {
             Scored::Records(_) => Self {
                 key: format!("`{column}`"),
                 entity: format!("`{column}`"),
-                is_split: format!("what is remembered of a `{column}` may be split"),
+                is_split: format!("the state of a `{column}` may be split"),
             },
         }
     }
@@ -154,8 +154,8 @@ fn warn_of_a_short_memory(args: &RunArgs, pipeline: &Pipeline) {
     if args.delivery == DeliveryArg::ExactlyOnce || !has_a_past {
         return;
     }
-    let text = "at least once, nothing is written down: after a restart, and where partitions change hands, keys have no \
-                past";
+    let text = "with --delivery at-least-once the state of keys is not stored: it is lost at a restart, and when a partition \
+                moves to another instance";
     if args.json_logs { tracing::warn!("{text}") } else { console::say(text) }
 }
 

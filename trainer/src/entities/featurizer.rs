@@ -32,7 +32,7 @@ pub struct RecordFeaturizer<'a> {
 
 /// A record is older than those whose features were made already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the records are not in the order of their time")]
+#[error("the records are not ordered by time")]
 pub struct OutOfOrder;
 
 /// What records came to.

@@ -30,7 +30,7 @@ pub enum LoadError {
         pattern: String,
     },
     /// A pattern that cannot be read.
-    #[error("{pattern} is no pattern for files: {problem}")]
+    #[error("{pattern} is not a valid file pattern: {problem}")]
     Pattern {
         /// The pattern.
         pattern: String,
@@ -46,7 +46,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// It cannot be decompressed.
-    #[error("{} is not a whole gzip file ({source}): copy or compress it again", path.display())]
+    #[error("{} is not a complete gzip file ({source}): copy or compress it again", path.display())]
     Gzip {
         /// The file.
         path: PathBuf,
@@ -88,7 +88,7 @@ pub enum LoadError {
         allowed: &'static str,
     },
     /// Polars refuses the file.
-    #[error("{} is not a whole Parquet file: {problem}", path.display())]
+    #[error("{} is not a complete Parquet file: {problem}", path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -126,7 +126,7 @@ pub enum LoadError {
 #[derive(Debug, Error)]
 pub enum ChunkError {
     /// Polars refuses it, which is no fault of the data.
-    #[error("cannot put the lines of an entity together: {0}")]
+    #[error("cannot combine the lines of an entity: {0}")]
     Polars(#[from] polars::error::PolarsError),
     /// What is held of the history so far is too large.
     #[error(transparent)]
