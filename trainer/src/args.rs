@@ -1,15 +1,17 @@
 //! The command line.
 
+pub mod scaling;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use shared::device::DeviceRequest;
-use shared::pipeline::Scaling;
 
 use crate::compare::args::{self as compare, CompareArgs};
 use crate::memory::Size;
 use crate::overrides::Overrides;
+use scaling::ScalingName;
 
 const ABOUT: &str = "Learns from history what is normal, so that the scorer can find what is not";
 
@@ -196,30 +198,6 @@ pub struct OverrideArgs {
     pub tol: Option<f64>,
 }
 
-/// A scaling, as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScalingName {
-    /// No scaling: the features' own units
-    None,
-    /// Mean 0 and standard deviation 1
-    Standard,
-    /// Median 0 and interquartile range 1
-    Robust,
-    /// Mean 0 and standard deviation 1; far values grow only with the logarithm
-    Symlog,
-}
-
-impl From<ScalingName> for Scaling {
-    fn from(name: ScalingName) -> Self {
-        match name {
-            ScalingName::None => Self::None,
-            ScalingName::Standard => Self::Standard,
-            ScalingName::Robust => Self::Robust,
-            ScalingName::Symlog => Self::Symlog,
-        }
-    }
-}
-
 impl From<OverrideArgs> for Overrides {
     fn from(args: OverrideArgs) -> Self {
         Self {
@@ -228,7 +206,7 @@ impl From<OverrideArgs> for Overrides {
             elbow: args.elbow,
             quantile: args.quantile,
             top: args.top,
-            scaling: args.scaling.map(Scaling::from),
+            scaling: args.scaling.map(Into::into),
             n_init: args.n_init,
             max_iter: args.max_iter,
             tol: args.tol,

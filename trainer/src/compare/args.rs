@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use shared::device::DeviceRequest;
 
 use super::sort::SortBy;
-use crate::args::ScalingName;
+use crate::args::scaling::ScalingName;
 use crate::memory::Size;
 
 pub(crate) const LONG_ABOUT: &str = "\
