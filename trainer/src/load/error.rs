@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::entities::OutOfOrder;
 use crate::memory::TooLittleMemory;
 
 /// Why history cannot be read: one sentence that names the file, the place, and what would be right.
@@ -121,6 +120,11 @@ pub enum LoadError {
     #[error(transparent)]
     Chunk(#[from] ChunkError),
 }
+
+/// A record is older than those whose features were made already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the records are not ordered by time")]
+pub struct OutOfOrder;
 
 /// Why a chunk of lines cannot be taken.
 #[derive(Debug, Error)]
