@@ -128,15 +128,14 @@ impl<'a> PartitionSource for GroupSource<'a> {
                 Some(Err(ClientError::PartitionEOF(partition))) => Event::CaughtUp(partition),
                 Some(Err(error)) => {
                     self.member.judge(&error)?;
-                    continue;
+                    Event::Nothing
                 }
-                None if self.changes.is_empty() => return Ok(Event::Nothing),
-                None => continue,
+                None => Event::Nothing,
             };
             if self.changes.is_empty() && admits(&mut self.assignment, &event) {
                 return Ok(event);
             }
-            self.fetched = Some(event).filter(|_| !self.changes.is_empty());
+            self.fetched = Some(event).filter(|event| !self.changes.is_empty() && !matches!(event, Event::Nothing));
         }
     }
 
