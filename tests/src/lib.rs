@@ -9,6 +9,8 @@ mod former;
 mod group;
 mod kafka;
 pub mod kill;
+#[cfg(test)]
+mod leftovers;
 mod lines;
 pub mod measure;
 mod payments;
