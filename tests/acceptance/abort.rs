@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use scorer::core::{Head, StateRecord};
 use scorer::kafka::{
-    Delivery, EndWhen, Fault, FaultInjection, Faults, KafkaSettings, Step, Stream, StreamOptions, Topics, states,
+    Delivery, EndWhen, Fault, FaultInjection, Faults, KafkaError, KafkaSettings, Step, Stream, StreamOptions, Topics,
+    states,
 };
 use scorer::scoring::Detectors;
 use scorer::snapshot::SnapshotFile;
@@ -54,7 +55,7 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
 
     let feed = Feed::start(trial.sender(), 2_000);
     let state_dir = trial.folder().join("state-of-failing");
-    let stream = runtime
+    let started = runtime
         .block_on(Stream::start(
             &settings,
             pipeline.clone(),
@@ -63,14 +64,14 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
             Arc::new(|_| {}),
         ))
         .unwrap();
+    let stream = StoppedWhenDropped(Some(started));
     wait_for("every failure", Duration::from_secs(180), || {
         assert!(!stream.is_finished(), "the stream goes on");
         left.lock().unwrap().is_empty().then_some(())
     });
     trial.group.wait_until_all_move();
     let sender = feed.stop();
-    stream.stop_handle().request();
-    stream.join().unwrap();
+    stream.stop().unwrap();
 
     // What the stream left on disk is its memory; what a fresh start would read is the changelog.
     let folder = state_dir.join(Topics::new(&pipeline, trial.group_name()).state).join("failing");
@@ -83,6 +84,31 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
     }
     assert!(open > 0, "there were open invoices to compare");
     trial.assert_exact(sender, vec![trial.instance("sound", &[])]);
+}
+
+/// A stream on threads of this process: where the test fails, they do not go on beside the tests after it.
+struct StoppedWhenDropped(Option<Stream>);
+
+impl StoppedWhenDropped {
+    fn is_finished(&self) -> bool {
+        self.0.as_ref().is_none_or(Stream::is_finished)
+    }
+
+    fn stop(mut self) -> Result<(), KafkaError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), KafkaError> {
+        let Some(stream) = self.0.take() else { return Ok(()) };
+        stream.stop_handle().request();
+        stream.join()
+    }
+}
+
+impl Drop for StoppedWhenDropped {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
 }
 
 /// Failures one after the other, and those that are still to come.

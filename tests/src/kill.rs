@@ -42,7 +42,7 @@ pub struct Outcome {
     pub from_snapshots: usize,
 }
 
-/// Runs the test; `None`, said plainly, where the real data are absent. Progress and one line a topic go to the
+/// Runs the test; `None` where the real data are missing and tests may be skipped. Progress and one line a topic go to the
 /// standard output.
 pub fn run(plan: &Plan) -> Option<Outcome> {
     let partitions = plan.subject.partitions(if plan.instances == 1 { 3 } else { 6 });

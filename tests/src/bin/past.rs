@@ -24,7 +24,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let (kept, fresh) = (folder.path().join("kept"), folder.path().join("fresh"));
     let file = simulated_payments(folder.path(), USERS * DAYS * PAYMENTS_A_DAY, USERS);
-    let kafka = Kafka::start();
+    let kafka = Kafka::start().expect("Apache Kafka");
     preload(&kafka, PIPELINE, &file, 1);
     fill(&kafka, &kept);
     let state = state(&kafka);
