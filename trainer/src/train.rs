@@ -90,7 +90,7 @@ pub fn history_files(pipeline: &Pipeline, given: &[String], purpose: &str) -> an
     match (given, pipeline.samples()) {
         ([], Some([history, _])) => Ok(load::resolve(&[history.to_owned()])?),
         ([], None) => anyhow::bail!(
-            "pipeline `{}` has no sample data: say what history to {purpose}, with --input FILE",
+            "pipeline `{}` has no sample data: name the history to {purpose} with --input FILE",
             pipeline.name
         ),
         (given, _) => Ok(load::resolve(given)?),
