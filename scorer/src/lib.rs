@@ -7,7 +7,6 @@
 pub mod agreement;
 pub mod args;
 pub mod commands;
-pub mod core;
 mod csv;
 pub mod file;
 pub mod kafka;
@@ -16,3 +15,5 @@ pub mod scoring;
 pub mod simulate;
 pub mod snapshot;
 pub mod truth;
+
+pub use scorer_core as core;

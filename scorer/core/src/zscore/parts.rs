@@ -13,7 +13,7 @@ use shared::zscore::WindowSummary;
 
 use super::pane::{Pane, Waiting};
 use super::{Judged, SUMMARY_BYTES, ZScore, ZScores};
-use crate::core::state::{StateRecord, VERSION, WINDOWED};
+use crate::state::{StateRecord, VERSION, WINDOWED};
 
 const PANE: u8 = b'p';
 const SUMMARIES: u8 = b's';
@@ -139,13 +139,13 @@ impl ZScore {
 
 /// Records of the changelog on their way back, in any order, each the last of its key.
 #[derive(Debug, Default)]
-pub(in crate::core) struct Restoring {
+pub(crate) struct Restoring {
     parts: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
 
 impl Restoring {
     /// Takes a record, without the byte that all share; without a value it is no more.
-    pub(in crate::core) fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
+    pub(crate) fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
         match value {
             Some(value) => self.parts.insert(key.into(), value.into()),
             None => self.parts.remove(key),
@@ -153,7 +153,7 @@ impl Restoring {
     }
 
     /// What waits, once all records are here.
-    pub(in crate::core) fn finish(self, pipeline: &Pipeline) -> Result<ZScores, Damaged> {
+    pub(crate) fn finish(self, pipeline: &Pipeline) -> Result<ZScores, Damaged> {
         let mut restored = ZScores::new(pipeline, true);
         // By the start of a pane: its records, and the numbers of the chunks that they came in.
         type Chunks = BTreeMap<Timestamp, (Vec<Waiting>, BTreeSet<u32>)>;

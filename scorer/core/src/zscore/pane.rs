@@ -12,7 +12,7 @@ const NO_CHUNK: u32 = u32::MAX;
 
 /// A record that waits.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::core) struct Waiting {
+pub(crate) struct Waiting {
     /// Whose windows it is in; empty where all records share them.
     pub(super) by: Box<str>,
     pub(super) time: Timestamp,
@@ -27,7 +27,7 @@ pub(in crate::core) struct Waiting {
 
 impl Waiting {
     /// A record that just came.
-    pub(in crate::core) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>) -> Self {
+    pub(crate) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>) -> Self {
         Self {
             by: by.into(),
             time: entity.first_timestamp,
