@@ -2,11 +2,13 @@
 
 use shared::time::{Millis, Timestamp};
 
-use super::Monotonic;
+/// A reading of a clock that only moves forward: milliseconds since a start of the driver's choice. Where state outlives
+/// the driver, the start is the epoch, so that readings of different runs can be compared.
+pub type Monotonic = i64;
 
 /// A partition's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct PartitionClock {
+pub(crate) struct PartitionClock {
     /// The largest timestamp seen.
     watermark: Option<Timestamp>,
     /// Since when there is nothing left to read.
@@ -17,47 +19,47 @@ pub(super) struct PartitionClock {
 
 impl PartitionClock {
     /// The clock of a partition whose earlier owner had seen `watermark` and had nothing to read since `idle_since`.
-    pub(super) fn resumed(watermark: Option<Timestamp>, idle_since: Option<Monotonic>) -> Self {
+    pub fn resumed(watermark: Option<Timestamp>, idle_since: Option<Monotonic>) -> Self {
         Self { watermark, idle_since: None, was_idle_since: idle_since }
     }
 
     /// A record came, with a timestamp unless it could not be read.
-    pub(super) fn observe(&mut self, timestamp: Option<Timestamp>) {
+    pub fn observe(&mut self, timestamp: Option<Timestamp>) {
         self.idle_since = None;
         self.was_idle_since = None;
         self.watermark = self.watermark.max(timestamp);
     }
 
     /// Everything has been read; whether that is news.
-    pub(super) fn caught_up(&mut self, now: Monotonic) -> bool {
+    pub fn caught_up(&mut self, now: Monotonic) -> bool {
         let news = self.idle_since.is_none();
         let since = self.was_idle_since.take().map_or(now, |since| since.min(now));
         self.idle_since.get_or_insert(since);
         news
     }
 
-    pub(super) fn watermark(&self) -> Option<Timestamp> {
+    pub fn watermark(&self) -> Option<Timestamp> {
         self.watermark
     }
 
     /// Since when there has been nothing to read, or was before an owner stopped.
-    pub(super) fn idle_since(&self) -> Option<Monotonic> {
+    pub fn idle_since(&self) -> Option<Monotonic> {
         self.idle_since.or(self.was_idle_since)
     }
 
     /// How long there has been nothing to read; `None` while there is something.
-    pub(super) fn idle_for(&self, now: Monotonic) -> Option<Millis> {
+    pub fn idle_for(&self, now: Monotonic) -> Option<Millis> {
         self.idle_since.map(|since| (now - since).max(0))
     }
 
     /// The time: time that passes counts only while there is nothing to read.
-    pub(super) fn at(&self, now: Option<Monotonic>) -> Option<Timestamp> {
+    pub fn at(&self, now: Option<Monotonic>) -> Option<Timestamp> {
         let idle = now.and_then(|now| self.idle_for(now)).unwrap_or(0);
         self.watermark.map(|watermark| watermark.saturating_add(idle))
     }
 
     /// When the clock will show `timestamp` if nothing comes; `None` while there is something to read.
-    pub(super) fn when(&self, timestamp: Timestamp) -> Option<Monotonic> {
+    pub fn when(&self, timestamp: Timestamp) -> Option<Monotonic> {
         Some(self.idle_since?.saturating_add(timestamp.saturating_sub(self.watermark?).max(0)))
     }
 }

@@ -88,7 +88,7 @@ impl Counters {
     }
 
     /// Counts a record that is erroneous by itself, for these reasons.
-    pub(super) fn add_refused(&mut self, reasons: &[Reason]) {
+    pub(crate) fn add_refused(&mut self, reasons: &[Reason]) {
         let outcome = match reasons {
             [Reason::LateLine] => &mut self.late_lines,
             [Reason::DuplicateKey] => &mut self.duplicate_lines,
@@ -100,9 +100,16 @@ impl Counters {
         self.add_reasons(reasons);
     }
 
-    pub(super) fn add_reasons(&mut self, reasons: &[Reason]) {
+    pub(crate) fn add_reasons(&mut self, reasons: &[Reason]) {
         for reason in reasons {
             *self.reasons.entry(reason.clone()).or_default() += 1;
         }
+    }
+
+    /// Turns what was counted since `before` into lines whose outcome had been published.
+    pub(crate) fn count_as_published(&mut self, before: Self) {
+        let lines = self.outcomes() - before.outcomes();
+        let (records, already) = (self.records, before.already_published_lines + lines);
+        *self = Self { records, already_published_lines: already, ..before };
     }
 }

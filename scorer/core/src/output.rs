@@ -1,10 +1,12 @@
 //! What the state machine says.
 
+use shared::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
 use shared::reason::Reason;
+use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 use shared::zscore::WindowSummary;
 
-use super::{CancellationCount, Report};
+use crate::clock::Monotonic;
 
 /// Something to be published.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,4 +78,63 @@ pub enum Erroneous {
         /// First and last offset of each run of its lines.
         offsets: Vec<(i64, i64)>,
     },
+}
+
+/// A published count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CancellationCount {
+    /// The window's first moment.
+    pub window_start: Timestamp,
+    /// The moment after its last.
+    pub window_end: Timestamp,
+    /// Distinct cancelled keys whose first line lies in it.
+    pub cancellations: u64,
+}
+
+/// What one partition tells the windows. Its numbers are absolute: to hear it twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The partition.
+    pub partition: i32,
+    /// The largest timestamp it has seen: panes before it are complete.
+    pub watermark: Option<Timestamp>,
+    /// Since when it has had nothing to read, once that is long enough not to wait for it.
+    pub idle_since: Option<Monotonic>,
+    /// Cancelled keys by the start of their pane: those that changed, and those of the last window.
+    pub panes: Vec<(Timestamp, u64)>,
+}
+
+const REPORT_VERSION: u8 = 1;
+
+impl Report {
+    /// The report as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![REPORT_VERSION];
+        put_signed(&mut out, i64::from(self.partition));
+        put_optional(&mut out, self.watermark);
+        put_optional(&mut out, self.idle_since);
+        put_unsigned(&mut out, self.panes.len() as u64);
+        for (start, count) in &self.panes {
+            put_signed(&mut out, *start);
+            put_unsigned(&mut out, *count);
+        }
+        out
+    }
+
+    /// Reads what [`Report::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Damaged`] for anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader(bytes);
+        if reader.byte()? != REPORT_VERSION {
+            return Err(Damaged);
+        }
+        let partition = i32::try_from(reader.signed()?).map_err(|_| Damaged)?;
+        let (watermark, idle_since) = (reader.optional()?, reader.optional()?);
+        let count = reader.count()?;
+        let panes = (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
+        reader.end()?;
+        Ok(Self { partition, watermark, idle_since, panes })
+    }
 }

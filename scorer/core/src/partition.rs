@@ -6,69 +6,40 @@ use shared::pipeline::{Clock, Pipeline};
 use shared::reason::Reason;
 use shared::time::Timestamp;
 
-use super::cancellations::{Cancelled, Report};
-use super::clock::PartitionClock;
-use super::lists::Lists;
-use super::remembered::Remembered;
-use super::restored::Restored;
-use super::state::{Head, Origin, StateRecord};
-use super::work::Work;
-use super::{Checks, Counters, Erroneous, GRACE, Monotonic, Output, Record, Recovery, Resume, Step};
+use crate::aggregation::Work;
+use crate::cancellations::cancelled::Cancelled;
+use crate::cancellations::windows::Windows;
+use crate::changelog::head::{Head, Origin};
+use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
+use crate::clock::{Monotonic, PartitionClock};
+use crate::output::{Erroneous, Output, Report};
+use crate::progress::{Line, Standing};
+use crate::record::Record;
+use crate::remembered::Remembered;
+use crate::resume::{Recovery, Resume};
+use crate::step::{Checks, GRACE, Step};
 
 #[derive(Debug)]
-pub(super) struct Partition {
+pub(crate) struct Partition {
     standing: Standing,
     work: Work,
     cancelled: Cancelled,
     next_offset: Option<i64>,
-    changelog: Changelog,
+    changelog: ChangelogPosition,
     /// Set while records are read again whose outcome an earlier owner published, where there is no changelog.
     rereading: Option<Resume>,
 }
 
-/// Where a partition stands, whatever is made of its records.
-#[derive(Debug)]
-pub(super) struct Standing {
-    pub(super) number: i32,
-    pub(super) clock: PartitionClock,
-    /// What is due by this clock is done.
-    pub(super) closed_through: Timestamp,
-    pub(super) remembered: Remembered,
-    /// Whether anything changed since the last commit.
-    pub(super) has_changed: bool,
-}
-
-impl Standing {
-    /// The largest timestamp; before the first there is no time.
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.watermark().unwrap_or(Timestamp::MIN)
-    }
-}
-
-/// What the partition's changelog holds beside the work itself.
-#[derive(Debug)]
-struct Changelog {
-    cancelled_lists: Lists,
+/// How far the partition's changelog is.
+#[derive(Debug, Default)]
+struct ChangelogPosition {
     next_list: u64,
     sequence: u64,
     birth: i64,
 }
 
-/// What became of a line at once.
-pub(super) enum Line {
-    /// It is part of something.
-    Taken,
-    /// It is of a cancelled key.
-    Cancellation {
-        /// Whether that is the key's first line.
-        is_new: bool,
-    },
-    /// It is erroneous.
-    Refused(Reason),
-}
-
 impl Partition {
-    pub(super) fn new(pipeline: &Pipeline, number: i32, recovery: Recovery, resume: Option<Resume>) -> Self {
+    pub fn new(pipeline: &Pipeline, number: i32, recovery: Recovery, resume: Option<Resume>) -> Self {
         let remembered = Remembered::new(recovery == Recovery::Changelog);
         Self {
             standing: Standing {
@@ -81,57 +52,103 @@ impl Partition {
             work: Work::new(pipeline, recovery == Recovery::Reread),
             cancelled: Cancelled::new(pipeline),
             next_offset: resume.map(|resume| resume.offset),
-            changelog: Changelog { cancelled_lists: Lists::cancelled(), next_list: 0, sequence: 0, birth: 0 },
+            changelog: ChangelogPosition::default(),
             rereading: resume.filter(|resume| resume.offset < resume.published_to),
         }
     }
 
     /// The partition from `offset` on.
-    pub(super) fn at(self, offset: i64) -> Self {
+    pub fn at(self, offset: i64) -> Self {
         Self { next_offset: Some(offset), ..self }
     }
 
-    /// The partition as its changelog has it.
-    pub(super) fn restored(pipeline: &Pipeline, number: i32, mut restored: Restored) -> Self {
-        let mut partition = Self::new(pipeline, number, Recovery::Changelog, None);
-        partition.standing.clock = restored.clock();
-        if let Some(head) = restored.head() {
-            partition.next_offset = Some(head.next_offset);
-            partition.standing.closed_through = head.closed_through;
-            let Changelog { next_list, sequence, birth, .. } = &mut partition.changelog;
-            (*next_list, *sequence, *birth) = (head.next_list, head.sequence, head.birth);
+    /// The same state as that of the partition `number`.
+    pub fn numbered(mut self, number: i32) -> Self {
+        self.standing.number = number;
+        self
+    }
+
+    /// The kinds of state that its changelog has, in the order in which it has them.
+    fn kinds(&self) -> impl Iterator<Item = &dyn ChangelogKind> {
+        let keys: [&dyn ChangelogKind; 2] = [&self.standing.remembered, &self.cancelled];
+        self.work.kinds().into_iter().flatten().chain(keys)
+    }
+
+    fn kinds_mut(&mut self) -> impl Iterator<Item = &mut dyn ChangelogKind> {
+        let keys: [&mut dyn ChangelogKind; 2] = [&mut self.standing.remembered, &mut self.cancelled];
+        self.work.kinds_mut().into_iter().flatten().chain(keys)
+    }
+
+    /// Takes in a record of the changelog whose key is `kind` and `key`.
+    pub fn restore(
+        &mut self,
+        pipeline: &Pipeline,
+        kind: u8,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StateError> {
+        match self.kinds_mut().find(|room| room.kinds().contains(&kind)) {
+            Some(room) => room.restore(pipeline, kind, key, value),
+            // State of another pipeline: the head will tell of which.
+            None if Work::is_kind(kind) => Ok(()),
+            None => Err(StateError::Damaged),
         }
-        partition.work = Work::restored(pipeline, &mut restored);
-        partition.standing.remembered = Remembered::restored(restored.closed, restored.closed_lists);
-        partition.cancelled = restored.cancelled;
-        partition.changelog.cancelled_lists = restored.cancelled_lists;
-        partition
+    }
+
+    /// A change has been read to its end, which is `head`.
+    pub fn restore_head(&mut self, head: &Head) {
+        self.standing.clock = PartitionClock::resumed(head.watermark, head.idle_since);
+        self.standing.closed_through = head.closed_through;
+        self.next_offset = Some(head.next_offset);
+        self.changelog = ChangelogPosition { next_list: head.next_list, sequence: head.sequence, birth: head.birth };
+        let clock = self.standing.now();
+        self.kinds_mut().for_each(|kind| kind.forget_restored(clock));
+    }
+
+    /// The state is whole: its parts are put together.
+    pub fn finish_restoring(&mut self, pipeline: &Pipeline) -> Result<(), StateError> {
+        self.kinds_mut().try_for_each(|kind| kind.finish_restoring(pipeline))
     }
 
     /// Whether the record at `offset` is in the state.
-    pub(super) fn has_read(&self, offset: i64) -> bool {
+    pub fn has_read(&self, offset: i64) -> bool {
         self.next_offset.is_some_and(|next| offset < next)
     }
 
     /// Open entities and their lines; of records, those that wait.
-    pub(super) fn open_size(&self) -> (u64, u64) {
+    pub fn open_size(&self) -> (u64, u64) {
         self.work.size()
     }
 
+    /// Keys whose past is remembered.
+    pub fn keys_with_a_past(&self) -> usize {
+        self.work.keys_with_a_past()
+    }
+
+    /// Closed keys that are remembered.
+    pub fn closed_keys(&self) -> usize {
+        self.standing.remembered.len()
+    }
+
+    /// Cancelled keys that are remembered.
+    pub fn cancelled_keys(&self) -> usize {
+        self.cancelled.len()
+    }
+
     /// How many records the changelog holds, about.
-    pub(super) fn state_records(&self) -> u64 {
+    pub fn state_records(&self) -> u64 {
         self.work.state_records()
     }
 
     /// What to tell the windows, when there is news.
-    pub(super) fn report(&mut self, now: Option<Monotonic>) -> Option<Report> {
+    pub fn report(&mut self, now: Option<Monotonic>) -> Option<Report> {
         let report = self.cancelled.report(self.standing.number, &self.standing.clock, now);
         // Committed with the input's offset, so that one who no longer owns the partition cannot say anything of it.
         self.standing.has_changed |= report.is_some();
         report
     }
 
-    pub(super) fn resume_point(&self, windows_through: Timestamp) -> Option<Resume> {
+    pub fn resume_point(&self, windows_through: Timestamp) -> Option<Resume> {
         let next = self.next_offset?;
         // While rereading, what the earlier owner committed is still what holds.
         let resume = self.rereading;
@@ -141,13 +158,14 @@ impl Partition {
         Some(Resume { offset, published_to, closed_through, windows_through })
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+    pub fn next_deadline(&self) -> Option<Monotonic> {
         self.standing.clock.when(self.work.next_deadline()?.saturating_add(GRACE))
     }
 
     /// The records that bring the changelog to this moment, the head last; nothing when nothing changed.
-    pub(super) fn take_changes(
+    pub fn take_changes(
         &mut self,
+        pipeline: &Pipeline,
         origin: &Origin,
         now: Option<Monotonic>,
         windows: Option<StateRecord>,
@@ -155,38 +173,36 @@ impl Partition {
         if !std::mem::take(&mut self.standing.has_changed) && windows.is_none() {
             return None;
         }
-        let mut out = Vec::new();
-        self.work.take_changes(&mut out);
-        let Changelog { cancelled_lists, next_list, .. } = &mut self.changelog;
-        let watermark = self.standing.clock.watermark();
-        self.standing.remembered.take_changes(watermark, next_list, &mut out);
-        cancelled_lists.add(&self.cancelled.take_added(), next_list, &mut out);
-        if let Some(clock) = watermark {
-            cancelled_lists.forget(clock.saturating_sub(self.cancelled.remember()), &mut out);
-        }
-        out.extend(windows);
+        let (clock, next_list) = (self.standing.clock.watermark(), self.changelog.next_list);
+        let mut changes = Changes { clock, next_list, records: Vec::new() };
+        self.kinds_mut().for_each(|kind| kind.take_changes(pipeline, &mut changes));
+        let Changes { next_list, mut records, .. } = changes;
+        records.extend(windows);
         if self.changelog.sequence == 0 {
             self.changelog.birth = now.unwrap_or(0);
         }
         self.changelog.sequence += 1;
+        self.changelog.next_list = next_list;
         let head = self.head(origin);
-        out.push(head.record());
-        Some((head, out))
+        records.push(head.record());
+        Some((head, records))
     }
 
     /// The whole state as records, the head last, as the changelog has it after [`Partition::take_changes`].
-    pub(super) fn snapshot(&self, origin: &Origin, windows: Option<StateRecord>, mut put: impl FnMut(StateRecord)) {
+    pub fn snapshot(
+        &self,
+        pipeline: &Pipeline,
+        windows: Option<&Windows>,
+        head: Option<&Head>,
+        put: &mut dyn FnMut(StateRecord),
+    ) {
         let clock = self.standing.now();
-        self.work.snapshot(&mut put);
-        self.standing.remembered.snapshot(clock, &mut put);
-        let live = |first: Timestamp| first.saturating_add(self.cancelled.remember()) > clock;
-        let cancelled = self.cancelled.iter().filter(|(first, _)| live(*first));
-        self.changelog.cancelled_lists.snapshot(cancelled, &mut put);
-        windows.into_iter().for_each(&mut put);
-        put(self.head(origin).record());
+        self.kinds().for_each(|kind| kind.snapshot(pipeline, clock, put));
+        windows.map(Windows::record).into_iter().chain(head.map(Head::record)).for_each(put);
     }
 
-    fn head(&self, origin: &Origin) -> Head {
+    /// The head of the changelog's next change, or of the one that was just taken.
+    pub fn head(&self, origin: &Origin) -> Head {
         Head {
             origin: origin.clone(),
             birth: self.changelog.birth,
@@ -199,7 +215,7 @@ impl Partition {
         }
     }
 
-    pub(super) fn record(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
+    pub fn record(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
         if self.rereading.is_some_and(|resume| record.offset >= resume.published_to) {
             self.finish_rereading(step);
         }
@@ -273,7 +289,7 @@ impl Partition {
         self.close_due(self.standing.now(), step);
     }
 
-    pub(super) fn caught_up(&mut self, now: Monotonic, step: &mut Step<'_>) {
+    pub fn caught_up(&mut self, now: Monotonic, step: &mut Step<'_>) {
         // Whatever was published for records that are gone by now (compaction, retention) will not come again.
         self.finish_rereading(step);
         // Written down, so that time that passes while nobody runs counts too.
@@ -283,7 +299,7 @@ impl Partition {
     }
 
     /// Does what is due by the time that passed since everything was read.
-    pub(super) fn time(&mut self, now: Monotonic, step: &mut Step<'_>) {
+    pub fn time(&mut self, now: Monotonic, step: &mut Step<'_>) {
         let clock = &self.standing.clock;
         let quiet = clock.idle_for(now).is_some_and(|idle| idle >= GRACE);
         if let Some(clock) = clock.at(Some(now)).filter(|_| quiet) {
@@ -292,7 +308,7 @@ impl Partition {
     }
 
     /// Does everything that is still to be done, in the order in which it would be due.
-    pub(super) fn end(&mut self, step: &mut Step<'_>) {
+    pub fn end(&mut self, step: &mut Step<'_>) {
         self.finish_rereading(step);
         let through = self.standing.closed_through;
         self.close_due(Timestamp::MAX, step);
@@ -325,13 +341,4 @@ fn erroneous(reasons: Vec<Reason>, record: &Record<'_>, step: &mut Step<'_>) {
 fn is_misplaced(record: &Record<'_>, entity: Value<'_>) -> bool {
     let entity = entity.text().unwrap_or_default().as_bytes();
     record.key.is_none_or(|key| key.trim_ascii() != entity)
-}
-
-impl Counters {
-    /// Turns what was counted since `before` into lines whose outcome had been published.
-    fn count_as_published(&mut self, before: Self) {
-        let lines = self.outcomes() - before.outcomes();
-        let (records, already) = (self.records, before.already_published_lines + lines);
-        *self = Self { records, already_published_lines: already, ..before };
-    }
 }

@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proptest::prelude::*;
-use shared::pipeline::Scored;
+use shared::pipeline::{Pipeline, Scored};
 use shared::reason::Reason;
 
 use super::*;
+use crate::step::GRACE;
 
 mod records;
 

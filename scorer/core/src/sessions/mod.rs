@@ -1,21 +1,25 @@
 //! Entities of several lines: those that are open, and how they close.
 
+mod entity;
+
 use std::collections::VecDeque;
 
+use shared::codec::put_signed;
 use shared::expiry::ExpiryMap;
 use shared::line::Value;
 use shared::pipeline::{Pipeline, Sessions};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 
-use super::entity::OpenEntity;
-use super::partition::{Line, Standing};
-use super::state::{StateRecord, entity_gone, entity_record};
-use super::{Erroneous, Output, Step};
+use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, text, versioned};
+use crate::output::{Erroneous, Output};
+use crate::progress::{Line, Standing};
+use crate::step::Step;
+use entity::OpenEntity;
 
 /// The open entities of a partition.
 #[derive(Debug)]
-pub(super) struct OpenSessions {
+pub(crate) struct OpenSessions {
     limits: Limits,
     open: ExpiryMap<Open>,
     lines: u64,
@@ -37,8 +41,8 @@ struct Limits {
 }
 
 /// An open entity, and how the changelog has it.
-#[derive(Debug, Clone)]
-pub(super) struct Open {
+#[derive(Debug)]
+struct Open {
     entity: OpenEntity,
     /// Whether the changelog has any version of it: then closing it has to delete that.
     is_written: bool,
@@ -46,48 +50,36 @@ pub(super) struct Open {
     has_changed: bool,
 }
 
-impl Open {
-    /// An entity as the changelog has it.
-    pub(super) fn written_down(entity: OpenEntity) -> Self {
-        Self { entity, is_written: true, has_changed: false }
-    }
-
-    pub(super) fn entity(&self) -> &OpenEntity {
-        &self.entity
-    }
-}
-
 impl OpenSessions {
-    /// The open entities `open`, none to begin with. `is_reread` says whether a restart reads their lines again.
-    pub(super) fn new(pipeline: &Pipeline, sessions: &Sessions, open: ExpiryMap<Open>, is_reread: bool) -> Self {
+    /// The first byte of the keys of open entities in the changelog.
+    pub const KIND: u8 = b'e';
+
+    /// Nothing is open yet. `is_reread` says whether a restart reads the lines of what is open again.
+    pub fn new(pipeline: &Pipeline, sessions: &Sessions, is_reread: bool) -> Self {
         let Sessions { gap, max_open, max_lines, .. } = *sessions;
         let limits = Limits { gap, max_open, max_lines, max_bytes: pipeline.entity.max_state_bytes };
-        let sizes = |(lines, bytes), (key, _, open): (&str, Timestamp, &Open)| {
-            (lines + open.entity.lines(), bytes + open_bytes(key, &open.entity))
-        };
-        let (lines, bytes) = open.iter().fold((0, 0), sizes);
-        let first_offsets = is_reread.then(VecDeque::new);
-        Self { limits, open, lines, bytes, gone: Vec::new(), first_offsets }
+        let (open, first_offsets) = (ExpiryMap::default(), is_reread.then(VecDeque::new));
+        Self { limits, open, lines: 0, bytes: 0, gone: Vec::new(), first_offsets }
     }
 
     /// Open entities and their lines.
-    pub(super) fn size(&self) -> (u64, u64) {
+    pub fn size(&self) -> (u64, u64) {
         (self.open.len() as u64, self.lines)
     }
 
     /// The first clock at which one closes.
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+    pub fn next_deadline(&self) -> Option<Timestamp> {
         self.open.next_deadline()
     }
 
     /// The first line of the oldest open entity.
-    pub(super) fn oldest_offset(&self) -> Option<i64> {
+    pub fn oldest_offset(&self) -> Option<i64> {
         let mut first_offsets = self.first_offsets.iter().flatten();
         first_offsets.find(|(offset, key)| self.is_open_since(key, *offset)).map(|(offset, _)| *offset)
     }
 
     /// Takes a line of the entity `key`.
-    pub(super) fn line(
+    pub fn line(
         &mut self,
         key: &str,
         line: &[Value<'_>],
@@ -127,7 +119,7 @@ impl OpenSessions {
     }
 
     /// Closes what is due when the clock shows `clock`, in the order of deadlines.
-    pub(super) fn close_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
+    pub fn close_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
         while let Some((key, deadline, open)) = self.open.pop_expired(clock) {
             let until = deadline.saturating_add(step.pipeline.entity.remember);
             self.close(key, open, until, false, standing, step);
@@ -195,10 +187,42 @@ impl OpenSessions {
     fn is_open_since(&self, key: &str, offset: i64) -> bool {
         self.open.get(key).is_some_and(|open| open.entity.first_offset() == offset)
     }
+}
 
-    /// Writes down what changed since the last time. The changelog keeps the order of deadlines.
-    pub(super) fn take_changes(&mut self, out: &mut Vec<StateRecord>) {
-        out.extend(self.gone.drain(..).map(|key| entity_gone(&key)));
+impl ChangelogKind for OpenSessions {
+    fn kinds(&self) -> &'static [u8] {
+        &[Self::KIND]
+    }
+
+    fn restore(&mut self, pipeline: &Pipeline, _: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        let key = text(key)?;
+        let Some(value) = value else {
+            self.open.remove(key);
+            return Ok(());
+        };
+        let mut reader = versioned(value)?;
+        let deadline = reader.signed()?;
+        let entity = OpenEntity::decode(pipeline, &mut reader)?;
+        reader.end()?;
+        if self.open.last_deadline().is_some_and(|last| last > deadline) {
+            return Err(StateError::Disordered);
+        }
+        self.open.insert(key, deadline, Open { entity, is_written: true, has_changed: false });
+        Ok(())
+    }
+
+    fn finish_restoring(&mut self, _: &Pipeline) -> Result<(), StateError> {
+        for (key, _, open) in self.open.iter() {
+            self.lines += open.entity.lines();
+            self.bytes += open_bytes(key, &open.entity);
+        }
+        Ok(())
+    }
+
+    /// The changelog keeps the order of deadlines.
+    fn take_changes(&mut self, _: &Pipeline, changes: &mut Changes) {
+        let out = &mut changes.records;
+        out.extend(self.gone.drain(..).map(|key| StateRecord { key: state_key(&key), value: None }));
         // What changed is what was touched since: the newest of the list.
         let start = out.len();
         for (key, deadline, open) in self.open.newest_first().take_while(|(_, _, open)| open.has_changed) {
@@ -211,10 +235,24 @@ impl OpenSessions {
         });
     }
 
-    /// Every open entity as a record.
-    pub(super) fn snapshot(&self, mut put: impl FnMut(StateRecord)) {
+    fn snapshot(&self, _: &Pipeline, _: Timestamp, put: &mut dyn FnMut(StateRecord)) {
         self.open.iter().for_each(|(key, deadline, open)| put(entity_record(key, deadline, &open.entity)));
     }
+}
+
+fn state_key(key: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key.len() + 1);
+    out.push(OpenSessions::KIND);
+    out.extend_from_slice(key.as_bytes());
+    out
+}
+
+fn entity_record(key: &str, deadline: Timestamp, entity: &OpenEntity) -> StateRecord {
+    let mut value = Vec::with_capacity(160);
+    value.push(VERSION);
+    put_signed(&mut value, deadline);
+    entity.encode(&mut value);
+    StateRecord { key: state_key(key), value: Some(value) }
 }
 
 fn open_bytes(key: &str, entity: &OpenEntity) -> usize {

@@ -5,10 +5,11 @@ use shared::features::Accumulators;
 use shared::line::Value;
 use shared::pipeline::Pipeline;
 use shared::reason::Reason;
-use shared::time::{Timestamp, format_timestamp};
+use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 
-use super::{ClosedEntity, Erroneous, Output};
+use crate::output::{ClosedEntity, Erroneous, Output};
+use crate::text::written;
 
 /// An entity that may still get lines. Of the lines themselves only runs of offsets are kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -197,17 +198,6 @@ fn read_known<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>, Damaged> {
     let (bytes, rest) = usize::try_from(length - 1).ok().and_then(|n| reader.0.split_at_checked(n)).ok_or(Damaged)?;
     reader.0 = rest;
     std::str::from_utf8(bytes).map(Some).map_err(|_| Damaged)
-}
-
-/// A value as text.
-pub(super) fn written(value: Value<'_>) -> Option<String> {
-    match value {
-        Value::Missing => None,
-        Value::Text(text) => Some(text.to_owned()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Float(number) => Some(number.to_string()),
-        Value::Datetime(moment) => Some(format_timestamp(moment)),
-    }
 }
 
 /// First and last offset of each run of lines. Most entities have one run: the others wait behind a pointer.

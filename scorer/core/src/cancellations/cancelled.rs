@@ -6,16 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-use shared::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
 use shared::pipeline::Pipeline;
 use shared::time::{Millis, Timestamp};
 
-use super::Monotonic;
-use super::clock::PartitionClock;
+use super::pane::floor;
+use crate::changelog::lists::Lists;
+use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
+use crate::clock::{Monotonic, PartitionClock};
+use crate::output::Report;
 
 /// The cancelled keys of one partition.
-#[derive(Debug, Clone)]
-pub(super) struct Cancelled {
+#[derive(Debug)]
+pub(crate) struct Cancelled {
     window: Millis,
     slide: Millis,
     idle_timeout: Millis,
@@ -25,11 +27,12 @@ pub(super) struct Cancelled {
     order: VecDeque<(Timestamp, Arc<str>)>,
     /// Keys by the start of the pane their first line lies in.
     panes: BTreeMap<Timestamp, u64>,
-    /// Keys since the last [`Cancelled::take_added`].
+    /// Keys since the last commit.
     added: usize,
     reported: Option<Reported>,
     reported_at: Option<Monotonic>,
     changed: BTreeSet<Timestamp>,
+    lists: Lists,
 }
 
 /// What the last report said, as far as it decides whether another one is due.
@@ -42,56 +45,11 @@ struct Reported {
 /// How often a partition says again that it is idle: an owner of the windows that has just begun waits to hear it.
 const REPEAT: Millis = 10_000;
 
-/// What one partition tells the windows. Its numbers are absolute: to hear it twice changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// The partition.
-    pub partition: i32,
-    /// The largest timestamp it has seen: panes before it are complete.
-    pub watermark: Option<Timestamp>,
-    /// Since when it has had nothing to read, once that is long enough not to wait for it.
-    pub idle_since: Option<Monotonic>,
-    /// Cancelled keys by the start of their pane: those that changed, and those of the last window.
-    pub panes: Vec<(Timestamp, u64)>,
-}
-
-const VERSION: u8 = 1;
-
-impl Report {
-    /// The report as bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
-        put_signed(&mut out, i64::from(self.partition));
-        put_optional(&mut out, self.watermark);
-        put_optional(&mut out, self.idle_since);
-        put_unsigned(&mut out, self.panes.len() as u64);
-        for (start, count) in &self.panes {
-            put_signed(&mut out, *start);
-            put_unsigned(&mut out, *count);
-        }
-        out
-    }
-
-    /// Reads what [`Report::encode`] wrote.
-    ///
-    /// # Errors
-    /// [`Damaged`] for anything else.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
-        let mut reader = Reader(bytes);
-        if reader.byte()? != VERSION {
-            return Err(Damaged);
-        }
-        let partition = i32::try_from(reader.signed()?).map_err(|_| Damaged)?;
-        let (watermark, idle_since) = (reader.optional()?, reader.optional()?);
-        let count = reader.count()?;
-        let panes = (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
-        reader.end()?;
-        Ok(Self { partition, watermark, idle_since, panes })
-    }
-}
-
 impl Cancelled {
-    pub(super) fn new(pipeline: &Pipeline) -> Self {
+    /// The first byte of the keys of its lists.
+    pub const KIND: u8 = b'x';
+
+    pub fn new(pipeline: &Pipeline) -> Self {
         let settings = pipeline.cancellations.as_ref();
         Self {
             window: settings.map_or(0, |settings| settings.window),
@@ -105,11 +63,12 @@ impl Cancelled {
             reported: None,
             reported_at: None,
             changed: BTreeSet::new(),
+            lists: Lists::new(Self::KIND),
         }
     }
 
     /// Notes a cancelled key when the partition's clock shows `now`; whether it is new.
-    pub(super) fn add(&mut self, key: &str, now: Timestamp) -> bool {
+    pub fn add(&mut self, key: &str, now: Timestamp) -> bool {
         self.forget_before(now);
         if self.seen.contains(key) {
             return false;
@@ -125,7 +84,7 @@ impl Cancelled {
     }
 
     /// Forgets keys that were remembered for long enough when the clock shows `now`.
-    pub(super) fn forget_before(&mut self, now: Timestamp) {
+    fn forget_before(&mut self, now: Timestamp) {
         while self.order.front().is_some_and(|(first, _)| first.saturating_add(self.remember) <= now) {
             if let Some((_, key)) = self.order.pop_front() {
                 self.seen.remove(&key);
@@ -135,7 +94,7 @@ impl Cancelled {
     }
 
     /// Forgets every key and its pane.
-    pub(super) fn forget_all(&mut self) {
+    fn forget_all(&mut self) {
         self.seen.clear();
         self.order.clear();
         self.panes.clear();
@@ -143,29 +102,13 @@ impl Cancelled {
         self.added = 0;
     }
 
-    /// How long after its time a key is remembered.
-    pub(super) fn remember(&self) -> Millis {
-        self.remember
-    }
-
-    /// Every key that is remembered, with its time, the oldest first.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &str)> + ExactSizeIterator {
-        self.order.iter().map(|(first, key)| (*first, &**key))
-    }
-
-    /// The keys that came since the last time.
-    pub(super) fn take_added(&mut self) -> Vec<(Timestamp, Arc<str>)> {
-        let start = self.order.len() - std::mem::take(&mut self.added);
-        self.order.range(start..).cloned().collect()
-    }
-
-    /// That what was added is written down already.
-    pub(super) fn forget_added(&mut self) {
-        self.added = 0;
+    /// How many keys are remembered.
+    pub fn len(&self) -> usize {
+        self.order.len()
     }
 
     /// What to tell the windows, when there is news.
-    pub(super) fn report(&mut self, partition: i32, clock: &PartitionClock, now: Option<Monotonic>) -> Option<Report> {
+    pub fn report(&mut self, partition: i32, clock: &PartitionClock, now: Option<Monotonic>) -> Option<Report> {
         let watermark = clock.watermark();
         let idle_for = now.and_then(|now| clock.idle_for(now));
         let idle_since = clock.idle_since().filter(|_| idle_for.is_some_and(|idle| idle >= self.idle_timeout));
@@ -186,6 +129,41 @@ impl Cancelled {
     }
 }
 
-pub(super) fn floor(timestamp: Timestamp, step: Millis) -> Timestamp {
-    timestamp.saturating_sub(timestamp.rem_euclid(step))
+impl ChangelogKind for Cancelled {
+    fn kinds(&self) -> &'static [u8] {
+        &[Self::KIND]
+    }
+
+    fn restore(&mut self, _: &Pipeline, _: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        let mut keys: Vec<(Timestamp, Box<str>)> = Vec::new();
+        self.lists.restore(key, value, |first, key| keys.push((first, key.into())))?;
+        keys.into_iter().for_each(|(first, key)| {
+            self.add(&key, first);
+        });
+        // What was read is written down already.
+        self.added = 0;
+        Ok(())
+    }
+
+    fn forget_restored(&mut self, clock: Timestamp) {
+        self.forget_before(clock);
+        if self.lists.is_empty() {
+            self.forget_all();
+        }
+    }
+
+    fn take_changes(&mut self, _: &Pipeline, changes: &mut Changes) {
+        let start = self.order.len() - std::mem::take(&mut self.added);
+        let added: Vec<(Timestamp, Arc<str>)> = self.order.range(start..).cloned().collect();
+        self.lists.add(&added, changes);
+        if let Some(clock) = changes.clock {
+            self.lists.forget(clock.saturating_sub(self.remember), changes);
+        }
+    }
+
+    fn snapshot(&self, _: &Pipeline, clock: Timestamp, put: &mut dyn FnMut(StateRecord)) {
+        let is_live = |first: Timestamp| first.saturating_add(self.remember) > clock;
+        let live = self.order.iter().map(|(first, key)| (*first, &**key)).filter(|(first, _)| is_live(*first));
+        self.lists.snapshot(live, put);
+    }
 }

@@ -1,8 +1,6 @@
 //! What waits for its windows, as records of the changelog.
 //!
-//! After the byte that all share comes the number of the detector and a byte that says what it is: `p`, the start of a
-//! pane and a number: records that came; `s`, the end of a window and a number: what it said of keys; `t`: the end of the
-//! last window that was judged. None is ever written again; they are deleted with their pane or their window.
+//! None is ever written again; they are deleted with their pane or their window.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,52 +9,13 @@ use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 use shared::zscore::WindowSummary;
 
+use super::chunks::{KIND, PANE, SUMMARIES, THROUGH, fitting, pane_key, part_key, record};
 use super::pane::{Pane, Waiting};
 use super::{Judged, SUMMARY_BYTES, ZScore, ZScores};
-use crate::state::{StateRecord, VERSION, WINDOWED};
-
-const PANE: u8 = b'p';
-const SUMMARIES: u8 = b's';
-const THROUGH: u8 = b't';
-
-/// Bytes of records that go into one of the changelog's; more take several.
-const CHUNK_BYTES: usize = 256 << 10;
+use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
 
 /// Moments beyond this are nobody's: arithmetic on others cannot leave the numbers there are.
 const LARGEST_TIME: Timestamp = 1 << 60;
-
-/// Cuts `all` into chunks that fit a record of the changelog, each of at least one.
-pub(super) fn fitting<T>(all: &mut [T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &mut [T]> {
-    let mut rest = all;
-    std::iter::from_fn(move || {
-        let mut sum = 0;
-        let fits = |it: &&T| {
-            sum += bytes(it);
-            sum <= CHUNK_BYTES
-        };
-        let n = rest.iter().take_while(fits).count().max(1).min(rest.len());
-        let (chunk, after) = std::mem::take(&mut rest).split_at_mut(n);
-        rest = after;
-        (n > 0).then_some(chunk)
-    })
-}
-
-/// The key of a chunk of a pane, without what is before the kind.
-pub(super) fn pane_key(start: Timestamp, chunk: u32) -> Vec<u8> {
-    part_key(PANE, start, chunk)
-}
-
-fn part_key(kind: u8, time: Timestamp, chunk: u32) -> Vec<u8> {
-    let mut key = vec![kind];
-    // They sort as times do.
-    key.extend_from_slice(&(time ^ Timestamp::MIN).to_be_bytes());
-    key.extend_from_slice(&chunk.to_be_bytes());
-    key
-}
-
-fn record(detector: u8, part: &[u8], value: Option<Vec<u8>>) -> StateRecord {
-    StateRecord { key: [&[WINDOWED, detector], part].concat(), value }
-}
 
 fn pane_record(detector: u8, start: Timestamp, chunk: u32, records: &[&Waiting]) -> StateRecord {
     let mut out = vec![VERSION];
@@ -108,7 +67,7 @@ impl Judged {
 }
 
 impl ZScore {
-    pub(super) fn take_changes(&mut self, detector: u8, out: &mut Vec<StateRecord>) {
+    fn take_changes(&mut self, detector: u8, out: &mut Vec<StateRecord>) {
         out.extend(self.gone.drain(..).map(|part| record(detector, &part, None)));
         for (&start, pane) in &mut self.panes {
             pane.take_unwritten(|chunk, records| out.push(pane_record(detector, start, chunk, records)));
@@ -124,7 +83,7 @@ impl ZScore {
         }
     }
 
-    pub(super) fn snapshot(&self, detector: u8, put: &mut impl FnMut(StateRecord)) {
+    fn snapshot(&self, detector: u8, put: &mut dyn FnMut(StateRecord)) {
         for (&start, pane) in &self.panes {
             pane.written(|chunk, records| put(pane_record(detector, start, chunk, records)));
         }
@@ -137,62 +96,74 @@ impl ZScore {
     }
 }
 
-/// Records of the changelog on their way back, in any order, each the last of its key.
-#[derive(Debug, Default)]
-pub(crate) struct Restoring {
-    parts: BTreeMap<Box<[u8]>, Box<[u8]>>,
-}
+impl ChangelogKind for ZScores {
+    fn kinds(&self) -> &'static [u8] {
+        &[KIND]
+    }
 
-impl Restoring {
-    /// Takes a record, without the byte that all share; without a value it is no more.
-    pub(crate) fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
+    /// Keeps a record until all are there.
+    fn restore(&mut self, _: &Pipeline, _: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         match value {
             Some(value) => self.parts.insert(key.into(), value.into()),
             None => self.parts.remove(key),
         };
+        Ok(())
     }
 
-    /// What waits, once all records are here.
-    pub(crate) fn finish(self, pipeline: &Pipeline) -> Result<ZScores, Damaged> {
-        let mut restored = ZScores::new(pipeline, true);
-        // By the start of a pane: its records, and the numbers of the chunks that they came in.
-        type Chunks = BTreeMap<Timestamp, (Vec<Waiting>, BTreeSet<u32>)>;
-        let mut chunks: Vec<Chunks> = restored.detectors.iter().map(|_| BTreeMap::new()).collect();
-        for (key, value) in &self.parts {
+    fn finish_restoring(&mut self, _: &Pipeline) -> Result<(), StateError> {
+        let mut chunks: Vec<Chunks> = self.detectors.iter().map(|_| Chunks::new()).collect();
+        for (key, value) in std::mem::take(&mut self.parts) {
             let (&[detector, kind], rest) = key.split_first_chunk::<2>().ok_or(Damaged)?;
             let detector = usize::from(detector);
-            let of = restored.detectors.get_mut(detector).ok_or(Damaged)?;
-            let mut value = Reader(value);
-            if value.byte()? != VERSION {
-                return Err(Damaged);
-            }
-            if kind == THROUGH && rest.is_empty() {
-                of.judged_through = moment(value.signed()?, of.spec.slide)?;
-                of.written_through = of.judged_through;
-            } else {
-                let (time, chunk) = rest.split_first_chunk::<8>().ok_or(Damaged)?;
-                let time = moment(i64::from_be_bytes(*time) ^ Timestamp::MIN, of.spec.slide)?;
-                let chunk = u32::from_be_bytes(chunk.try_into().map_err(|_| Damaged)?);
-                match kind {
-                    PANE => {
-                        let (records, numbers) = chunks[detector].entry(time).or_default();
-                        read_records(&mut value, (time, of.spec.slide, chunk), records)?;
-                        numbers.insert(chunk);
-                    }
-                    SUMMARIES => of.read_summaries(&mut value, time)?,
-                    _ => return Err(Damaged),
-                }
-            }
-            value.end()?;
+            let of = self.detectors.get_mut(detector).ok_or(Damaged)?;
+            of.read_part(kind, rest, &value, &mut chunks[detector])?;
         }
-        for (detector, panes) in restored.detectors.iter_mut().zip(chunks) {
+        for (detector, panes) in self.detectors.iter_mut().zip(chunks) {
             detector.put_together(panes)?;
         }
-        Ok(restored)
+        Ok(())
+    }
+
+    fn take_changes(&mut self, _: &Pipeline, changes: &mut Changes) {
+        for (index, detector) in (0..).zip(&mut self.detectors) {
+            detector.take_changes(index, &mut changes.records);
+        }
+    }
+
+    fn snapshot(&self, _: &Pipeline, _: Timestamp, put: &mut dyn FnMut(StateRecord)) {
+        for (index, detector) in (0..).zip(&self.detectors) {
+            detector.snapshot(index, put);
+        }
     }
 }
 
+/// By the start of a pane: its records, and the numbers of the chunks that they came in.
+type Chunks = BTreeMap<Timestamp, (Vec<Waiting>, BTreeSet<u32>)>;
+
 impl ZScore {
+    /// Reads a record whose key has `rest` after its kind; records that wait go to `chunks` until all are there.
+    fn read_part(&mut self, kind: u8, rest: &[u8], value: &[u8], chunks: &mut Chunks) -> Result<(), Damaged> {
+        let mut value = versioned(value)?;
+        if kind == THROUGH && rest.is_empty() {
+            self.judged_through = moment(value.signed()?, self.spec.slide)?;
+            self.written_through = self.judged_through;
+            return value.end();
+        }
+        let (time, chunk) = rest.split_first_chunk::<8>().ok_or(Damaged)?;
+        let time = moment(i64::from_be_bytes(*time) ^ Timestamp::MIN, self.spec.slide)?;
+        let chunk = u32::from_be_bytes(chunk.try_into().map_err(|_| Damaged)?);
+        match kind {
+            PANE => {
+                let (records, numbers) = chunks.entry(time).or_default();
+                read_records(&mut value, (time, self.spec.slide, chunk), records)?;
+                numbers.insert(chunk);
+            }
+            SUMMARIES => self.read_summaries(&mut value, time)?,
+            _ => return Err(Damaged),
+        }
+        value.end()
+    }
+
     fn read_summaries(&mut self, value: &mut Reader<'_>, end: Timestamp) -> Result<(), Damaged> {
         let judged = self.judged.entry(end).or_insert_with(|| Judged { summaries: Vec::new(), is_written: true });
         for _ in 0..value.count()? {
@@ -209,7 +180,7 @@ impl ZScore {
     }
 
     /// Takes the panes on.
-    fn put_together(&mut self, panes: BTreeMap<Timestamp, (Vec<Waiting>, BTreeSet<u32>)>) -> Result<(), Damaged> {
+    fn put_together(&mut self, panes: Chunks) -> Result<(), Damaged> {
         for (start, (records, numbers)) in panes {
             let n_chunks = u32::try_from(numbers.len()).map_err(|_| Damaged)?;
             let is_whole = numbers.last().is_some_and(|&last| last == n_chunks - 1);

@@ -2,64 +2,55 @@
 
 use std::collections::VecDeque;
 
-use shared::codec::{Damaged, Reader, put_bytes, put_signed, put_unsigned};
+use shared::codec::{Damaged, put_bytes, put_signed, put_unsigned};
 use shared::time::Timestamp;
 
-use super::state::{CANCELLED, CLOSED, StateRecord};
-
-const VERSION: u8 = 1;
+use super::record::{Changes, StateRecord, VERSION, versioned};
 
 /// Bytes of keys a record; a longer list takes several.
 const LIST_BYTES: usize = 256 << 10;
 
 /// Lists of keys in the changelog, each until its last key is forgotten.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Lists {
+#[derive(Debug, Clone)]
+pub(crate) struct Lists {
     kind: u8,
     /// Number and the time of the last key, oldest first.
     live: VecDeque<(u64, Timestamp)>,
 }
 
 impl Lists {
-    pub(super) fn closed() -> Self {
-        Self { kind: CLOSED, live: VecDeque::new() }
+    /// No lists yet; their keys begin with `kind`.
+    pub fn new(kind: u8) -> Self {
+        Self { kind, live: VecDeque::new() }
     }
 
-    pub(super) fn cancelled() -> Self {
-        Self { kind: CANCELLED, live: VecDeque::new() }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.live.is_empty()
     }
 
     /// Writes down new keys.
-    pub(super) fn add(&mut self, keys: &[(Timestamp, impl AsRef<str>)], next: &mut u64, out: &mut Vec<StateRecord>) {
+    pub fn add(&mut self, keys: &[(Timestamp, impl AsRef<str>)], changes: &mut Changes) {
         let mut rest = keys;
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(fitting(rest));
             rest = after;
             let (last, value) = encode_keys(chunk.iter().map(|(time, key)| (*time, key.as_ref())));
-            out.push(StateRecord { key: self.key(*next), value: Some(value) });
-            self.live.push_back((*next, last));
-            *next += 1;
+            changes.records.push(StateRecord { key: self.key(changes.next_list), value: Some(value) });
+            self.live.push_back((changes.next_list, last));
+            changes.next_list += 1;
         }
     }
 
     /// Deletes the lists whose last key's time is not after `time`.
-    pub(super) fn forget(&mut self, time: Timestamp, out: &mut Vec<StateRecord>) {
+    pub fn forget(&mut self, time: Timestamp, changes: &mut Changes) {
         while let Some((number, _)) = self.live.front().filter(|(_, last)| *last <= time).copied() {
-            out.push(StateRecord { key: self.key(number), value: None });
+            changes.records.push(StateRecord { key: self.key(number), value: None });
             self.live.pop_front();
         }
     }
 
     /// The lists as they are now: each remembered key, in the order of times, in the list that holds it.
-    pub(super) fn snapshot<'a>(
-        &self,
-        keys: impl Iterator<Item = (Timestamp, &'a str)>,
-        mut put: impl FnMut(StateRecord),
-    ) {
+    pub fn snapshot<'a>(&self, keys: impl Iterator<Item = (Timestamp, &'a str)>, put: &mut dyn FnMut(StateRecord)) {
         let mut keys = keys.peekable();
         for &(number, last) in &self.live {
             let here: Vec<(Timestamp, &str)> = std::iter::from_fn(|| keys.next_if(|(time, _)| *time <= last)).collect();
@@ -68,14 +59,20 @@ impl Lists {
         }
     }
 
-    /// Notes a list that was read, and the time of its last key.
-    pub(super) fn note(&mut self, number: u64, last: Timestamp) {
-        self.live.push_back((number, last));
-    }
-
-    /// Notes that a list was deleted.
-    pub(super) fn drop_list(&mut self, gone: u64) {
-        self.live.retain(|(number, _)| *number != gone);
+    /// Takes in the list with the number `key` and hands its keys to `take`; or that it was deleted: keys are forgotten by
+    /// their times, so it held none that counts.
+    pub fn restore(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        take: impl FnMut(Timestamp, &str),
+    ) -> Result<(), Damaged> {
+        let number = key.try_into().map(u64::from_be_bytes).map_err(|_| Damaged)?;
+        match value {
+            Some(value) => self.live.push_back((number, decode_keys(value, take)?)),
+            None => self.live.retain(|(live, _)| *live != number),
+        }
+        Ok(())
     }
 
     fn key(&self, number: u64) -> Vec<u8> {
@@ -110,11 +107,8 @@ fn encode_keys<'a>(keys: impl ExactSizeIterator<Item = (Timestamp, &'a str)>) ->
 }
 
 /// Reads the keys of a list; the last time.
-pub(super) fn decode_keys(bytes: &[u8], mut take: impl FnMut(Timestamp, &str)) -> Result<Timestamp, Damaged> {
-    let mut reader = Reader(bytes);
-    if reader.byte()? != VERSION {
-        return Err(Damaged);
-    }
+fn decode_keys(bytes: &[u8], mut take: impl FnMut(Timestamp, &str)) -> Result<Timestamp, Damaged> {
+    let mut reader = versioned(bytes)?;
     let mut last: Timestamp = 0;
     for _ in 0..reader.count()? {
         last = last.wrapping_add(reader.signed()?);

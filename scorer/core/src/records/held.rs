@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::codec::{Damaged, Reader, put_bytes, put_signed};
 use shared::line::Value;
+use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
-use super::state::{HELD, StateRecord, VERSION};
+use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, text, versioned};
 
 /// The time and the key of a record: its place in the order, which does not depend on when it came.
 type Place = (Timestamp, Box<str>);
@@ -17,9 +18,9 @@ type Place = (Timestamp, Box<str>);
 /// A record that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HeldRecord {
-    pub(super) offset: i64,
+    pub offset: i64,
     /// The scenario that it is known to be of.
-    pub(super) truth: Option<Box<str>>,
+    pub truth: Option<Box<str>>,
     values: Box<[u8]>,
     is_written: bool,
 }
@@ -39,32 +40,35 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(columns: Vec<usize>, is_reread: bool) -> Self {
+    /// The first byte of the keys of records that wait in the changelog.
+    pub const KIND: u8 = b'r';
+
+    pub fn new(columns: Vec<usize>, is_reread: bool) -> Self {
         let offsets = is_reread.then(BTreeSet::new);
         Self { columns, records: BTreeMap::new(), bytes: 0, added: Vec::new(), gone: Vec::new(), offsets }
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.records.len() as u64
     }
 
     /// Bytes of the records that wait.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The time of the first.
-    pub(super) fn first(&self) -> Option<Timestamp> {
+    pub fn first(&self) -> Option<Timestamp> {
         self.records.first_key_value().map(|((time, _), _)| *time)
     }
 
     /// The smallest offset, where records are read again after a restart.
-    pub(super) fn oldest_offset(&self) -> Option<i64> {
+    pub fn oldest_offset(&self) -> Option<i64> {
         self.offsets.as_ref()?.first().copied()
     }
 
     /// Lets a record wait; `false` when one with its time and key does already.
-    pub(super) fn hold(
+    pub fn hold(
         &mut self,
         (time, key): (Timestamp, &str),
         offset: i64,
@@ -86,12 +90,12 @@ impl Held {
     }
 
     /// Takes out the first record if its time is before `time`.
-    pub(super) fn pop_before(&mut self, time: Timestamp) -> Option<(Timestamp, Box<str>, HeldRecord)> {
+    pub fn pop_before(&mut self, time: Timestamp) -> Option<(Timestamp, Box<str>, HeldRecord)> {
         if self.first()? < time { self.pop_first() } else { None }
     }
 
     /// Takes out the first record.
-    pub(super) fn pop_first(&mut self) -> Option<(Timestamp, Box<str>, HeldRecord)> {
+    pub fn pop_first(&mut self) -> Option<(Timestamp, Box<str>, HeldRecord)> {
         let ((time, key), record) = self.records.pop_first()?;
         self.bytes -= record.bytes(&key);
         if let Some(offsets) = &mut self.offsets {
@@ -104,42 +108,28 @@ impl Held {
     }
 
     /// The values of a record that waited: `(n_columns)`, missing where they are not kept.
-    pub(super) fn line<'a>(&self, record: &'a HeldRecord, n_columns: usize) -> Vec<Value<'a>> {
+    pub fn line<'a>(&self, record: &'a HeldRecord, n_columns: usize) -> Vec<Value<'a>> {
         let mut line = vec![Value::Missing; n_columns];
         // They were read once before they were taken in.
         let _ = decode_values(&self.columns, &record.values, |column, value| line[column] = value);
         line
     }
+}
 
-    /// Writes down what changed since the last time.
-    pub(super) fn take_changes(&mut self, out: &mut Vec<StateRecord>) {
-        out.extend(self.gone.drain(..).map(|(time, key)| StateRecord { key: state_key(time, &key), value: None }));
-        for place in self.added.drain(..) {
-            if let Some(record) = self.records.get_mut(&place).filter(|record| !record.is_written) {
-                record.is_written = true;
-                out.push(record.state(&place));
-            }
-        }
+impl ChangelogKind for Held {
+    fn kinds(&self) -> &'static [u8] {
+        &[Self::KIND]
     }
 
-    /// Every record that waits.
-    pub(super) fn snapshot(&self, mut put: impl FnMut(StateRecord)) {
-        self.records.iter().for_each(|(place, record)| put(record.state(place)));
-    }
-
-    /// Takes in what [`Held::snapshot`] put out, without the first byte of its key; without a value it waits no more.
-    pub(super) fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Damaged> {
+    fn restore(&mut self, _: &Pipeline, _: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         let (time, key) = key.split_first_chunk::<8>().ok_or(Damaged)?;
-        let key = std::str::from_utf8(key).map_err(|_| Damaged)?;
+        let key = text(key)?;
         let place: Place = (i64::from_be_bytes(*time) ^ i64::MIN, key.into());
         if let Some(before) = self.records.remove(&place) {
             self.bytes -= before.bytes(key);
         }
         let Some(value) = value else { return Ok(()) };
-        let mut reader = Reader(value);
-        if reader.byte()? != VERSION {
-            return Err(Damaged);
-        }
+        let mut reader = versioned(value)?;
         let offset = reader.signed()?;
         let truth = Some(reader.text()?).filter(|truth| !truth.is_empty()).map(Into::into);
         decode_values(&self.columns, reader.0, |_, _| {})?;
@@ -147,6 +137,21 @@ impl Held {
         self.bytes += record.bytes(key);
         self.records.insert(place, record);
         Ok(())
+    }
+
+    fn take_changes(&mut self, _: &Pipeline, changes: &mut Changes) {
+        let gone = self.gone.drain(..).map(|(time, key)| StateRecord { key: state_key(time, &key), value: None });
+        changes.records.extend(gone);
+        for place in self.added.drain(..) {
+            if let Some(record) = self.records.get_mut(&place).filter(|record| !record.is_written) {
+                record.is_written = true;
+                changes.records.push(record.state(&place));
+            }
+        }
+    }
+
+    fn snapshot(&self, _: &Pipeline, _: Timestamp, put: &mut dyn FnMut(StateRecord)) {
+        self.records.iter().for_each(|(place, record)| put(record.state(place)));
     }
 }
 
@@ -170,7 +175,7 @@ impl HeldRecord {
 /// Keys sort as the records do.
 fn state_key(time: Timestamp, key: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(9 + key.len());
-    out.push(HELD);
+    out.push(Held::KIND);
     out.extend_from_slice(&(time ^ i64::MIN).to_be_bytes());
     out.extend_from_slice(key.as_bytes());
     out

@@ -4,19 +4,25 @@
 //! that they are judged in the order of their times (and keys, where times are the same) whatever order they came in.
 //! A record that comes later than that is judged at once, as of its time.
 
-use shared::history::History;
+mod held;
+mod past;
+mod zscore;
+
 use shared::line::Value;
 use shared::pipeline::{Pipeline, Records, ZScoreSpec};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 use shared::verdict::EntitySummary;
 
-use super::entity::written;
-use super::held::Held;
-use super::partition::{Line, Standing};
-use super::state::{StateRecord, past_clock_record, past_record};
-use super::zscore::{self, ZScores};
-use super::{ClosedEntity, Erroneous, Output, Record, Step};
+use crate::changelog::record::ChangelogKind;
+use crate::output::{ClosedEntity, Erroneous, Output};
+use crate::progress::{Line, Standing};
+use crate::record::Record;
+use crate::step::Step;
+use crate::text::written;
+use held::Held;
+use past::Past;
+use zscore::ZScores;
 
 /// Bytes in memory that make one record of the changelog, about: a pane, and its share of a key.
 const BYTES_A_RECORD: usize = 96;
@@ -26,19 +32,17 @@ const SHARE_OF_WINDOWS: usize = 2;
 
 /// What is remembered of the records of a partition, and those that wait.
 #[derive(Debug)]
-pub(super) struct Judging {
+pub(crate) struct Judging {
     records: Records,
     lateness: Millis,
     max_bytes: usize,
-    history: History,
+    past: Past,
     held: Held,
     zscores: ZScores,
-    /// The history's clock, as the changelog has it.
-    written_clock: Option<Timestamp>,
 }
 
 /// The columns that features and verdict read.
-pub(super) fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize> {
+fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize> {
     let mut columns = records.features.columns();
     columns.extend(records.features.places());
     columns.extend(pipeline.entity.customer);
@@ -49,46 +53,40 @@ pub(super) fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize>
 }
 
 impl Judging {
+    /// The kinds of its state in the changelog.
+    pub const KINDS: [u8; 4] = [Held::KIND, Past::PART, Past::CLOCK, ZScores::KIND];
+
     /// Nothing is remembered yet. `is_reread` says whether a restart reads the records that wait again; otherwise they,
     /// and what is remembered, are written down.
-    pub(super) fn new(pipeline: &Pipeline, records: &Records, is_reread: bool) -> Self {
-        let history = History::new(&records.features, !is_reread);
-        let held = Held::new(kept_columns(pipeline, records), is_reread);
-        Self::restored(pipeline, records, (history, held, ZScores::new(pipeline, !is_reread)))
-    }
-
-    /// As the changelog has it.
-    pub(super) fn restored(pipeline: &Pipeline, records: &Records, past: (History, Held, ZScores)) -> Self {
-        let (history, held, zscores) = past;
+    pub fn new(pipeline: &Pipeline, records: &Records, is_reread: bool) -> Self {
         Self {
             lateness: records.features.lateness(),
             records: records.clone(),
             max_bytes: pipeline.entity.max_state_bytes,
-            written_clock: history.clock(),
-            history,
-            held,
-            zscores,
+            past: Past::new(&records.features, !is_reread),
+            held: Held::new(kept_columns(pipeline, records), is_reread),
+            zscores: ZScores::new(pipeline, !is_reread),
         }
     }
 
     /// Records that wait.
-    pub(super) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.held.len()
     }
 
     /// How many records the changelog holds of this, about.
-    pub(super) fn state_records(&self) -> u64 {
-        self.held.len() + (self.history.bytes() / BYTES_A_RECORD) as u64 + self.zscores.state_records()
+    pub fn state_records(&self) -> u64 {
+        self.held.len() + (self.past.history.bytes() / BYTES_A_RECORD) as u64 + self.zscores.state_records()
     }
 
     /// The first clock at which a record or a window is judged.
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+    pub fn next_deadline(&self) -> Option<Timestamp> {
         let held = self.held.first().map(|first| first.saturating_add(self.lateness).saturating_add(1));
         held.into_iter().chain(self.zscores.next_deadline()).min()
     }
 
     /// The first record that waits, to be judged or for its windows.
-    pub(super) fn oldest_offset(&self) -> Option<i64> {
+    pub fn oldest_offset(&self) -> Option<i64> {
         self.held.oldest_offset().into_iter().chain(self.zscores.oldest_offset()).min()
     }
 
@@ -102,7 +100,7 @@ impl Judging {
     }
 
     /// Why a record's own time cannot be, when it is further ahead of Kafka's than it may be.
-    pub(super) fn too_far_ahead(&self, line: &[Value<'_>], record: &Record<'_>, pipeline: &Pipeline) -> Option<Reason> {
+    pub fn too_far_ahead(&self, line: &[Value<'_>], record: &Record<'_>, pipeline: &Pipeline) -> Option<Reason> {
         let latest = record.timestamp.saturating_add(self.records.ahead);
         // Where no timestamps are kept there is nothing to compare with.
         let is_ahead = record.timestamp > 0 && self.time(line, record) > latest;
@@ -110,7 +108,7 @@ impl Judging {
     }
 
     /// Takes a record, or says why not.
-    pub(super) fn line(
+    pub fn line(
         &mut self,
         key: &str,
         line: &[Value<'_>],
@@ -122,7 +120,7 @@ impl Judging {
         if standing.remembered.knows(key, now) {
             return Line::Refused(Reason::DuplicateKey);
         }
-        if self.history.is_too_old(&self.records.features, time) {
+        if self.past.history.is_too_old(&self.records.features, time) {
             return Line::Refused(Reason::TooOld(self.time_column(step.pipeline)));
         }
         let label = step.pipeline.label.as_ref();
@@ -140,7 +138,7 @@ impl Judging {
 
     /// Judges the records that have waited long enough when the clock shows `clock`, in their order; then the windows whose
     /// time has come, which no record is still on its way to.
-    pub(super) fn judge_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
+    pub fn judge_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
         let before = clock.saturating_sub(self.lateness);
         while let Some((time, key, held)) = self.held.pop_before(before) {
             let line = self.held.line(&held, step.pipeline.columns.len());
@@ -169,7 +167,7 @@ impl Judging {
         partition: i32,
         step: &mut Step<'_>,
     ) {
-        let Self { records, history, .. } = self;
+        let (records, history) = (&self.records, &mut self.past.history);
         let is_out_of_order = history.clock().is_some_and(|clock| time < clock);
         let mut features = Vec::with_capacity(records.features.features().len());
         history.judge(&records.features, line, time, &mut features);
@@ -208,23 +206,19 @@ impl Judging {
         step.counters.windows_judged_early += self.zscores.shrink_to(most, step.out);
     }
 
-    /// Writes down what changed since the last time.
-    pub(super) fn take_changes(&mut self, out: &mut Vec<StateRecord>) {
-        self.held.take_changes(out);
-        self.history.take_parts(&self.records.features, |part| out.push(past_record(part)));
-        if self.written_clock != self.history.clock() {
-            self.written_clock = self.history.clock();
-            out.extend(self.written_clock.map(past_clock_record));
-        }
-        self.zscores.take_changes(out);
+    /// Keys whose past is remembered.
+    pub fn keys_with_a_past(&self) -> usize {
+        self.past.history.len()
     }
 
-    /// Everything, as the changelog has it after [`Judging::take_changes`].
-    pub(super) fn snapshot(&self, mut put: impl FnMut(StateRecord)) {
-        self.held.snapshot(&mut put);
-        self.history.parts(&self.records.features, |part| put(past_record(part)));
-        self.history.clock().map(past_clock_record).into_iter().for_each(&mut put);
-        self.zscores.snapshot(put);
+    /// The kinds of its state, in the order in which the changelog has them.
+    pub fn kinds(&self) -> [&dyn ChangelogKind; 3] {
+        [&self.held, &self.past, &self.zscores]
+    }
+
+    /// The same, to be changed.
+    pub fn kinds_mut(&mut self) -> [&mut dyn ChangelogKind; 3] {
+        [&mut self.held, &mut self.past, &mut self.zscores]
     }
 }
 

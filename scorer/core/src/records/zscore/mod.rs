@@ -7,6 +7,7 @@
 //! own pane goes, from the summaries of all windows that held it. So nothing that was written down ever changes: it only
 //! comes and goes.
 
+mod chunks;
 mod pane;
 mod parts;
 
@@ -17,19 +18,15 @@ use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 use shared::zscore::WindowSummary;
 
-use super::state::StateRecord;
-use super::{Output, WindowVerdict};
-use pane::Pane;
-
-pub(super) use pane::Waiting;
-pub(super) use parts::Restoring;
+use crate::output::{Output, WindowVerdict};
+use pane::{Pane, Waiting};
 
 /// Bytes of a window's summary of a key beside the key, about.
 const SUMMARY_BYTES: usize = size_of::<(Box<str>, WindowSummary)>() + 16;
 
 /// What became of a record that was to be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Joined {
+enum Joined {
     /// It waits for its windows.
     Waits,
     /// A window that would have held it was judged already.
@@ -38,10 +35,12 @@ pub(super) enum Joined {
 
 /// The detectors of a pipeline.
 #[derive(Debug)]
-pub(super) struct ZScores {
+pub(crate) struct ZScores {
     detectors: Vec<ZScore>,
     /// Whether changes are to be written down.
     is_kept: bool,
+    /// While state is restored, its records by their keys: they fit together only once all are there.
+    parts: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
 
 /// One detector: what waits for its windows.
@@ -73,37 +72,40 @@ pub(super) fn columns(pipeline: &Pipeline) -> impl Iterator<Item = usize> + '_ {
 }
 
 impl ZScores {
-    /// Nothing waits yet. `is_kept` says whether [`ZScores::take_changes`] will be asked for what changed.
-    pub(super) fn new(pipeline: &Pipeline, is_kept: bool) -> Self {
-        Self { detectors: pipeline.zscores.iter().cloned().map(ZScore::new).collect(), is_kept }
+    /// The first byte of the keys of what waits in the changelog.
+    pub const KIND: u8 = chunks::KIND;
+
+    /// Nothing waits yet. `is_kept` says whether changes are to be written down.
+    pub fn new(pipeline: &Pipeline, is_kept: bool) -> Self {
+        Self { detectors: pipeline.zscores.iter().cloned().map(ZScore::new).collect(), is_kept, parts: BTreeMap::new() }
     }
 
     /// Bytes of what waits, about: by that alone, so that what was read back has as many.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.detectors.iter().map(|detector| detector.bytes).sum()
     }
 
     /// How many records the changelog holds of this, about.
-    pub(super) fn state_records(&self) -> u64 {
+    pub fn state_records(&self) -> u64 {
         let of =
             |detector: &ZScore| detector.judged.len() as u64 + detector.panes.values().map(Pane::chunks).sum::<u64>();
         self.detectors.iter().map(of).sum()
     }
 
     /// The first clock at which a window is judged.
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+    pub fn next_deadline(&self) -> Option<Timestamp> {
         self.detectors.iter().filter_map(ZScore::next_deadline).min()
     }
 
     /// The first record that waits, where records are read again after a restart.
-    pub(super) fn oldest_offset(&self) -> Option<i64> {
+    pub fn oldest_offset(&self) -> Option<i64> {
         let panes = self.detectors.iter().flat_map(|detector| detector.panes.values());
         if self.is_kept { None } else { panes.map(|pane| pane.first_offset).min() }
     }
 
     /// Lets a record wait for the windows of each detector; for how many it comes too late. `of` tells, of a detector, the
     /// record's value and its key.
-    pub(super) fn add<'a>(
+    pub fn add<'a>(
         &mut self,
         entity: &EntitySummary,
         truth: Option<&str>,
@@ -120,7 +122,7 @@ impl ZScores {
     }
 
     /// Judges the windows that the clock is far enough past; whether there were any.
-    pub(super) fn judge_due(&mut self, clock: Timestamp, out: &mut Vec<Output>) -> bool {
+    pub fn judge_due(&mut self, clock: Timestamp, out: &mut Vec<Output>) -> bool {
         let mut any = false;
         for (index, detector) in self.detectors.iter_mut().enumerate() {
             any |= detector.judge_due(clock, &mut |verdict| out.push(of_detector(index, verdict)));
@@ -129,7 +131,7 @@ impl ZScores {
     }
 
     /// Judges the oldest windows of all detectors until `bytes` are enough; how many.
-    pub(super) fn shrink_to(&mut self, bytes: usize, out: &mut Vec<Output>) -> u64 {
+    pub fn shrink_to(&mut self, bytes: usize, out: &mut Vec<Output>) -> u64 {
         let mut early = 0;
         while self.bytes() > bytes {
             let ends = self.detectors.iter().enumerate().filter_map(|(index, it)| Some((it.next_end()?, index)));
@@ -138,20 +140,6 @@ impl ZScores {
             early += 1;
         }
         early
-    }
-
-    /// Writes down what changed since the last time.
-    pub(super) fn take_changes(&mut self, out: &mut Vec<StateRecord>) {
-        for (index, detector) in (0..).zip(&mut self.detectors) {
-            detector.take_changes(index, out);
-        }
-    }
-
-    /// Everything, as the changelog has it after [`ZScores::take_changes`].
-    pub(super) fn snapshot(&self, mut put: impl FnMut(StateRecord)) {
-        for (index, detector) in (0..).zip(&self.detectors) {
-            detector.snapshot(index, &mut put);
-        }
     }
 }
 

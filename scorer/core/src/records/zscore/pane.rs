@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 
-use super::parts;
+use super::chunks;
 
 /// Of a record that was not written down yet.
 const NO_CHUNK: u32 = u32::MAX;
@@ -127,7 +127,7 @@ impl Pane {
         let from = if self.is_sealed { 0 } else { self.written };
         let mut new: Vec<&mut Waiting> = self.records[from..].iter_mut().filter(|it| it.chunk == NO_CHUNK).collect();
         new.sort_unstable_by(|a, b| a.in_order(b));
-        for chunk in parts::fitting(&mut new, |waiting| waiting.bytes()) {
+        for chunk in chunks::fitting(&mut new, |waiting| waiting.bytes()) {
             chunk.iter_mut().for_each(|waiting| waiting.chunk = self.chunks);
             put(self.chunks, &chunk.iter().map(|waiting| &**waiting).collect::<Vec<_>>());
             self.chunks += 1;
@@ -144,6 +144,6 @@ impl Pane {
 
     /// The keys of the changelog's records that have this pane, which starts at `start`; without the detector's number.
     pub(super) fn written_keys(&self, start: Timestamp) -> impl Iterator<Item = Vec<u8>> + use<> {
-        (0..self.chunks).map(move |chunk| parts::pane_key(start, chunk))
+        (0..self.chunks).map(move |chunk| chunks::pane_key(start, chunk))
     }
 }

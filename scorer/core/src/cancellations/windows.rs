@@ -5,27 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use shared::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
+use shared::codec::{Damaged, put_optional, put_signed, put_unsigned};
 use shared::pipeline::Cancellations;
 use shared::time::{Millis, Timestamp};
 
-use super::cancellations::{Report, floor};
-use super::{Monotonic, Output};
-
-/// A published count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CancellationCount {
-    /// The window's first moment.
-    pub window_start: Timestamp,
-    /// The moment after its last.
-    pub window_end: Timestamp,
-    /// Distinct cancelled keys whose first line lies in it.
-    pub cancellations: u64,
-}
+use super::pane::floor;
+use crate::changelog::record::{StateRecord, VERSION, versioned};
+use crate::clock::Monotonic;
+use crate::output::{CancellationCount, Output, Report};
 
 /// Counts of all partitions, and how far they have been published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     window: Millis,
     slide: Millis,
     partitions: BTreeMap<i32, Told>,
@@ -46,10 +37,11 @@ struct Told {
     panes: BTreeMap<Timestamp, u64>,
 }
 
-const VERSION: u8 = 1;
-
 impl Windows {
-    pub(super) fn new(settings: &Cancellations) -> Self {
+    /// The key of their record.
+    pub const KEY: &'static [u8] = b"w";
+
+    pub fn new(settings: &Cancellations) -> Self {
         Self {
             window: settings.window,
             slide: settings.slide,
@@ -62,41 +54,41 @@ impl Windows {
     }
 
     /// Nothing heard yet; reports before `position` are somebody else's.
-    pub(super) fn starting_at(settings: &Cancellations, position: i64) -> Self {
+    pub fn starting_at(settings: &Cancellations, position: i64) -> Self {
         Self { position, ..Self::new(settings) }
     }
 
     /// Waits for this partition: it may hold anything until it has told something.
-    pub(super) fn expect(&mut self, partition: i32) {
+    pub fn expect(&mut self, partition: i32) {
         self.partitions.entry(partition).or_default();
     }
 
     /// Takes nobody at his word of before that he has nothing to read: there may be a backlog since.
-    pub(super) fn expect_anew(&mut self) {
+    pub fn expect_anew(&mut self) {
         self.partitions.values_mut().for_each(|told| told.idle_since = None);
     }
 
-    pub(super) fn forget(&mut self, partition: i32) {
+    pub fn forget(&mut self, partition: i32) {
         self.partitions.remove(&partition);
     }
 
-    pub(super) fn published_through(&self) -> Timestamp {
+    pub fn published_through(&self) -> Timestamp {
         self.through.unwrap_or(Timestamp::MIN)
     }
 
-    pub(super) fn position(&self) -> i64 {
+    pub fn position(&self) -> i64 {
         self.position
     }
 
     /// Goes on after windows that an earlier owner published.
-    pub(super) fn resume(&mut self, through: Timestamp) {
+    pub fn resume(&mut self, through: Timestamp) {
         if through > Timestamp::MIN {
             self.through = self.through.max(Some(through));
         }
     }
 
     /// Takes in what a partition told at `offset` of the reports.
-    pub(super) fn hear(&mut self, report: &Report, offset: i64) {
+    pub fn hear(&mut self, report: &Report, offset: i64) {
         let (through, slide, window) = (self.published_through(), self.slide, self.window);
         let told = self.partitions.entry(report.partition).or_default();
         told.watermark = report.watermark;
@@ -113,14 +105,14 @@ impl Windows {
     }
 
     /// Publishes every window that ends by the common clock. A zero that follows a zero is not repeated.
-    pub(super) fn advance(&mut self, now: Option<Monotonic>, idle_timeout: Millis, out: &mut Vec<Output>) {
+    pub fn advance(&mut self, now: Option<Monotonic>, idle_timeout: Millis, out: &mut Vec<Output>) {
         if let Some(clock) = self.common_clock(now, idle_timeout) {
             self.publish_through(clock, out);
         }
     }
 
     /// Publishes on until a zero, as if time went on: for when no record will ever come.
-    pub(super) fn finish(&mut self, out: &mut Vec<Output>) {
+    pub fn finish(&mut self, out: &mut Vec<Output>) {
         let last_pane = self.partitions.values().filter_map(|told| told.panes.keys().next_back()).max().copied();
         let next = self.through.filter(|_| self.last_count > 0).map(|through| through + self.slide);
         if let Some(end) = last_pane.map(|pane| pane + self.slide + self.window).or(next) {
@@ -179,12 +171,17 @@ impl Windows {
         (end <= last_end).then_some(end)
     }
 
-    /// The state as bytes, when it changed since the last time.
-    pub(super) fn take_changed(&mut self) -> Option<Vec<u8>> {
-        std::mem::take(&mut self.changed).then(|| self.encode())
+    /// The record that has the state, when it changed since the last time.
+    pub fn take_change(&mut self) -> Option<StateRecord> {
+        std::mem::take(&mut self.changed).then(|| self.record())
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The state as the one record that the changelog has of it.
+    pub fn record(&self) -> StateRecord {
+        StateRecord { key: Self::KEY.to_vec(), value: Some(self.encode()) }
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put_optional(&mut out, self.through);
         put_unsigned(&mut out, self.last_count);
@@ -203,11 +200,8 @@ impl Windows {
         out
     }
 
-    pub(super) fn decode(settings: &Cancellations, bytes: &[u8]) -> Result<Self, Damaged> {
-        let mut reader = Reader(bytes);
-        if reader.byte()? != VERSION {
-            return Err(Damaged);
-        }
+    pub fn decode(settings: &Cancellations, bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = versioned(bytes)?;
         let mut windows = Self::new(settings);
         windows.through = reader.optional()?;
         windows.last_count = reader.unsigned()?;
