@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use shared::verdict::Verdict;
 
-use super::{Cause, Comparison, EntityId, Judged, Labels, Pairs, Side};
+use super::cause::Cause;
+use super::counts::Side;
+use super::entity_id::EntityId;
+use super::labels::Labels;
+use super::pairs::{Comparison, Judged, Pairs};
 
 /// Versions of a model that are told apart.
 const MOST_VERSIONS: usize = 20;

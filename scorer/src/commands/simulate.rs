@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::console;
-use super::live::init_logs;
+use super::logs::init_logs;
 use super::run::topic_settings;
 use crate::args::SimulateTransactionsArgs;
 use crate::kafka::{KafkaSettings, Sender, ensure_topic};

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use shared::evaluation::Confusion;
 
-use super::{Labelled, Report};
+use super::report::{Labelled, Report};
 use crate::agreement::{Comparison, Example, Side};
 use crate::truth::share;
 
@@ -50,7 +50,7 @@ fn detector(report: &Report, side: Side) -> Value {
 }
 
 fn judged_by_labels(found: &Comparison, labels: &Labelled) -> Value {
-    let anomalies = super::text::labelled_anomalies(found, labels);
+    let anomalies = labels.n_anomalies(found);
     let of = |side: Side| {
         let confusion = found.agreement.confusion(side);
         let Confusion { true_positives, false_positives, .. } = confusion;

@@ -2,8 +2,8 @@
 
 mod json;
 mod records;
+mod report;
 mod text;
-mod words;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,36 +12,13 @@ use anyhow::{Result, anyhow, bail};
 use shared::pipeline::{Pipeline, Scored};
 use shared::time::format_timestamp;
 
+use self::report::{Labelled, Report};
 use super::console;
-use super::live::init_logs;
-use crate::agreement::{Comparison, Intake, Labels};
+use super::logs::init_logs;
+use crate::agreement::{Intake, Labels};
 use crate::args::AbArgs;
 use crate::file::{pipeline_of_messages, read_file, read_labels, read_messages, read_verdicts};
 use crate::kafka::{KafkaError, VerdictTopics, read_topic_labels};
-
-pub(super) use words::{in_short, who_was_right, wrapped};
-
-/// What is told of a comparison.
-struct Report {
-    pipeline: String,
-    /// Of A and of B.
-    names: [String; 2],
-    /// Versions of their models, each with how many verdicts it made.
-    versions: [Vec<(String, u64)>; 2],
-    /// What is scored, in the plural.
-    entities: &'static str,
-    /// Where the verdicts are from.
-    source: String,
-    found: Comparison,
-    labels: Option<Labelled>,
-}
-
-/// Where labels are from.
-struct Labelled {
-    source: String,
-    /// How many anomalies they name, where they came by themselves and are of the same time as the verdicts.
-    anomalies: Option<u64>,
-}
 
 pub(super) fn ab(args: &AbArgs) -> Result<()> {
     init_logs(false);

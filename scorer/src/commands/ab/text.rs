@@ -3,11 +3,9 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
-use super::words::{cut, who_was_right, wrapped};
-use super::{Labelled, Report};
+use super::report::{Labelled, Report};
 use crate::agreement::{Comparison, Side};
-use crate::commands::beside_threshold;
-use crate::commands::summary::percent;
+use crate::commands::words::{beside_threshold, cut, percent, who_was_right, wrapped};
 use crate::truth::share;
 
 /// The letters of the two in tables, whose names may be long.
@@ -99,16 +97,10 @@ fn caveats(report: &Report) -> Vec<String> {
     caveats
 }
 
-/// How many anomalies there were to find: of what both have judged, or, where only anomalies are told, all that labels
-/// name. Not known where those are of another time.
-pub(super) fn labelled_anomalies(found: &Comparison, labels: &Labelled) -> Option<u64> {
-    if found.is_complete { Some(found.agreement.labelled.total()) } else { labels.anomalies }
-}
-
 /// Who is right, and how often.
 fn by_labels(report: &Report, labels: &Labelled) -> Vec<String> {
     let Report { names, found, entities, .. } = report;
-    let anomalies = labelled_anomalies(found, labels);
+    let anomalies = labels.n_anomalies(found);
     if anomalies.unwrap_or(found.agreement.labelled.total()) == 0 {
         let source = &labels.source;
         return vec![wrapped(&format!("Labels of {source}: none says that one of these {entities} is an anomaly."))];

@@ -1,4 +1,4 @@
-//! Agreement in sentences.
+//! What is found, in words: shares, scores beside their thresholds, agreement in sentences, lines of a terminal's width.
 
 use shared::evaluation::McNemar;
 
@@ -11,7 +11,7 @@ pub(super) const WIDTH: usize = 100;
 const LEVEL: f64 = 0.05;
 
 /// Who was right where the other was wrong, and whether that can be chance.
-pub(in crate::commands) fn who_was_right([a, b]: [&str; 2], test: &McNemar) -> String {
+pub(super) fn who_was_right([a, b]: [&str; 2], test: &McNemar) -> String {
     let McNemar { only_first, only_second, p_value } = *test;
     if only_first + only_second == 0 {
         return format!(
@@ -32,7 +32,7 @@ pub(in crate::commands) fn who_was_right([a, b]: [&str; 2], test: &McNemar) -> S
 }
 
 /// What two detectors found, in a sentence; nothing where neither found anything.
-pub(in crate::commands) fn in_short([a, b]: [&str; 2], agreement: &Agreement) -> Option<String> {
+pub(super) fn in_short([a, b]: [&str; 2], agreement: &Agreement) -> Option<String> {
     let all = agreement.all();
     let found = all.total() - all.neither;
     let sentence = || {
@@ -65,8 +65,22 @@ fn probability(p_value: f64) -> String {
     }
 }
 
+/// A share in words; a dash where there is nothing to take one of.
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}%", share * 100.0))
+}
+
+/// A score in words: how many times its threshold it is, where scores start at 0, which not every detector's do.
+pub(super) fn beside_threshold(score: f32, threshold: f32) -> String {
+    if threshold > 0.0 {
+        format!("{:7.1} x threshold", f64::from(score) / f64::from(threshold))
+    } else {
+        format!("{score:8.3} > {threshold:6.3}")
+    }
+}
+
 /// A text in lines of at most [`WIDTH`] columns, as far as its words allow.
-pub(in crate::commands) fn wrapped(text: &str) -> String {
+pub(super) fn wrapped(text: &str) -> String {
     let (mut lines, mut line) = (Vec::new(), String::new());
     for word in text.split_whitespace() {
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
