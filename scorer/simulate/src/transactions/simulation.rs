@@ -8,13 +8,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::alias::AliasTable;
+use super::awake::Awake;
 use super::category::Choice;
 use super::config::CheckedConfig;
 use super::episodes::{Episodes, NewShop};
 use super::merchants::{Merchant, Merchants};
 use super::places::Position;
 use super::random::Random;
-use super::rhythm::Awake;
 use super::scenario::Scenario;
 use super::transaction::Transaction;
 use super::users::{DAY, HOUR, Users};

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use rand::seq::index;
 use rand::{Rng, RngExt};
 
-use super::invoice::{Invoice, Line};
+use super::invoice::Invoice;
+use super::line::Line;
 
 /// So many of the latest purchases can still be cancelled: about a week of a small shop, and a bound on memory.
 const REMEMBERED: usize = 400;

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::csv::write_record;
-use crate::simulate::WriteError;
-use crate::simulate::target::Target;
+use tables::csv::write_record;
+
+use crate::WriteError;
+use crate::target::Target;
 
 use super::config::{CheckedConfig, ConfigError};
 use super::simulation::{Day, Simulation};

@@ -6,7 +6,7 @@ use rand_distr::LogNormal;
 
 use super::catalogue::{Article, Catalogue};
 use super::customers::{Customer, HOME, Habit};
-use super::invoice::{Line, Pence};
+use super::line::{Line, Pence};
 
 const MAX_LINES: usize = 25;
 /// From so many pieces of an article on, a wholesaler pays the lower price.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 /// Writes one record: quoted where a field needs it, ended by a line feed.
-pub(crate) fn write_record<W, I>(out: &mut W, fields: I) -> io::Result<()>
+pub fn write_record<W, I>(out: &mut W, fields: I) -> io::Result<()>
 where
     W: Write + ?Sized,
     I: IntoIterator,
@@ -14,7 +14,7 @@ where
 }
 
 /// Writes the fields of one record, without a line end: a message holds just one.
-pub(crate) fn write_fields<W, I>(out: &mut W, fields: I) -> io::Result<()>
+pub fn write_fields<W, I>(out: &mut W, fields: I) -> io::Result<()>
 where
     W: Write + ?Sized,
     I: IntoIterator,

@@ -13,7 +13,8 @@ use super::catalogue::Catalogue;
 use super::config::CheckedConfig;
 use super::customers::{Customer, Customers};
 use super::flaw::Flaw;
-use super::invoice::{Invoice, Line};
+use super::invoice::Invoice;
+use super::line::Line;
 
 /// The stream of random numbers that draws the shop. Days have their number since year 1, which is never 0.
 const SHOP_STREAM: u64 = 0;

@@ -8,7 +8,7 @@ use rand::seq::{IndexedRandom, index};
 use rand::{Rng, RngExt};
 use rand_distr::LogNormal;
 
-use super::invoice::Pence;
+use super::line::Pence;
 use super::products::{DESIGNS, PRICE_POINTS, PRODUCTS};
 
 /// Codes from here on end in a letter for the design: the shop's older way.

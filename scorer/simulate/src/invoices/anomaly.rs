@@ -12,7 +12,7 @@ use super::basket::ordinary_line;
 use super::calendar::night_minute;
 use super::catalogue::Catalogue;
 use super::customers::Habit;
-use super::invoice::{Line, Pence};
+use super::line::{Line, Pence};
 
 /// The kinds of anomaly; the label is the kind in `snake_case`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

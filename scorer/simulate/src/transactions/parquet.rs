@@ -13,8 +13,8 @@ use polars::prelude::{
 
 use super::text::{HEADER, push_hex, push_merchant, push_user};
 use super::transaction::Transaction;
-use crate::simulate::WriteError;
-use crate::simulate::target::Target;
+use crate::WriteError;
+use crate::target::Target;
 
 const ROWS_A_GROUP: usize = 1 << 16;
 

@@ -4,12 +4,14 @@
 //! [`Transaction`] after another, without end. [`TransactionFile`] takes them; `commands` paces
 //! them and sends them to Kafka.
 //!
-//! `places`, `category` and `rhythm` say what the world is like; `users` and `merchants` are drawn from it; `scenario` names
+//! `places`, `category` and `rhythm` say what the world is like; `users` and `merchants` are drawn from it, and `awake` picks
+//! who pays; `scenario` names
 //! what can be strange; `payments` makes single payments, `episodes` remembers fraud that lasts, and `simulation` puts all in
 //! the order of time. A name of a field, a format or a label that is written once is read by others: it stays.
 
 mod alias;
 mod args;
+mod awake;
 mod category;
 mod config;
 mod episodes;

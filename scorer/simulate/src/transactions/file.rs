@@ -4,13 +4,13 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::ValueEnum;
+use tables::csv::write_record;
 
 use super::parquet::ParquetFile;
 use super::text::{HEADER, TextWriter};
 use super::transaction::Transaction;
-use crate::csv::write_record;
-use crate::simulate::WriteError;
-use crate::simulate::target::Target;
+use crate::WriteError;
+use crate::target::Target;
 
 /// So many bytes are collected before they are written.
 const BUFFER: usize = 1 << 16;

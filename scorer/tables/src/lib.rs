@@ -1,0 +1,3 @@
+//! Tables in files: records of CSV.
+
+pub mod csv;
