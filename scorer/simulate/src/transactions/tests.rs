@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-use polars::prelude::{ParquetReader, SerReader};
 use proptest::prelude::*;
 use serde_json::Value;
+use tables::{ParquetError, ParquetReader, Values};
 
 use super::places::CITIES;
 use super::rhythm::LocalTime;
@@ -327,27 +327,39 @@ fn rows_of_csv(path: &Path) -> Vec<Row> {
 }
 
 fn rows_of_parquet(path: &Path) -> Vec<Row> {
-    let frame = ParquetReader::new(std::fs::File::open(path).expect("a file")).finish().expect("Parquet");
-    let text =
-        |name: &str, row: usize| frame.column(name).expect(name).str().expect("texts").get(row).map(str::to_owned);
-    let number = |name: &str, row: usize| frame.column(name).expect(name).f64().expect("numbers").get(row);
-    let millis = frame.column("timestamp").expect("there").datetime().expect("moments");
-    let row = |row: usize| {
-        let mut timestamp = Vec::new();
-        TextWriter::default().push_timestamp(&mut timestamp, millis.physical().get(row).expect("a moment"));
-        (
-            text("transaction_id", row).expect("a text"),
-            text("user_id", row).expect("a text"),
-            text("merchant_id", row).expect("a text"),
-            number("amount", row).expect("a number"),
-            text("currency", row).expect("a text"),
-            number("latitude", row).expect("a number"),
-            number("longitude", row).expect("a number"),
-            String::from_utf8(timestamp).expect("UTF-8"),
-            text("label", row),
-        )
-    };
-    (0..frame.height()).map(row).collect()
+    let reader = ParquetReader::new(std::fs::File::open(path).expect("a file")).expect("Parquet");
+    let found: Vec<String> = reader.columns().into_iter().map(|column| column.name).collect();
+    assert_eq!(found, HEADER);
+    let mut rows = Vec::new();
+    let read = reader.read(&HEADER, 10_000, |columns| {
+        let text = |column: usize, row: usize| match &columns[column] {
+            Values::Texts(texts) => texts.get(row).map(str::to_owned),
+            other => panic!("{}: {other:?}", HEADER[column]),
+        };
+        let number = |column: usize, row: usize| match &columns[column] {
+            Values::Doubles(numbers) => numbers[row].expect("a number"),
+            other => panic!("{}: {other:?}", HEADER[column]),
+        };
+        let Values::Moments(millis) = &columns[7] else { panic!("{:?}", columns[7]) };
+        rows.extend((0..millis.len()).map(|row| {
+            let mut timestamp = Vec::new();
+            TextWriter::default().push_timestamp(&mut timestamp, millis[row].expect("a moment"));
+            (
+                text(0, row).expect("a text"),
+                text(1, row).expect("a text"),
+                text(2, row).expect("a text"),
+                number(3, row),
+                text(4, row).expect("a text"),
+                number(5, row),
+                number(6, row),
+                String::from_utf8(timestamp).expect("UTF-8"),
+                text(8, row),
+            )
+        }));
+        Ok::<(), ParquetError>(())
+    });
+    read.expect("rows");
+    rows
 }
 
 #[test]
