@@ -4,24 +4,25 @@ use shared::pipeline::{Pipeline, Scored};
 use shared::time::Timestamp;
 
 use crate::changelog::record::ChangelogKind;
-use crate::progress::Standing;
-use crate::records::Judging;
+use crate::progress::PartitionProgress;
+use crate::records::RecordScoring;
+use crate::resume::Recovery;
 use crate::sessions::OpenSessions;
 use crate::step::Step;
 
 /// What is made of a partition's records.
 #[derive(Debug)]
-pub(crate) enum Work {
+pub(crate) enum Aggregation {
     Sessions(OpenSessions),
-    Records(Box<Judging>),
+    Records(Box<RecordScoring>),
 }
 
-impl Work {
-    /// Nothing has been done yet. `is_reread` says whether a restart reads the records of what is open again.
-    pub fn new(pipeline: &Pipeline, is_reread: bool) -> Self {
+impl Aggregation {
+    /// Nothing has been done yet.
+    pub fn new(pipeline: &Pipeline, recovery: Recovery) -> Self {
         match &pipeline.scored {
-            Scored::Sessions(sessions) => Self::Sessions(OpenSessions::new(pipeline, sessions, is_reread)),
-            Scored::Records(records) => Self::Records(Box::new(Judging::new(pipeline, records, is_reread))),
+            Scored::Sessions(sessions) => Self::Sessions(OpenSessions::new(pipeline, sessions, recovery)),
+            Scored::Records(records) => Self::Records(Box::new(RecordScoring::new(pipeline, records, recovery))),
         }
     }
 
@@ -29,7 +30,7 @@ impl Work {
     pub fn size(&self) -> (u64, u64) {
         match self {
             Self::Sessions(sessions) => sessions.size(),
-            Self::Records(judging) => (judging.size(), judging.size()),
+            Self::Records(scoring) => (scoring.size(), scoring.size()),
         }
     }
 
@@ -37,7 +38,7 @@ impl Work {
     pub fn state_records(&self) -> u64 {
         match self {
             Self::Sessions(sessions) => sessions.size().0,
-            Self::Records(judging) => judging.state_records(),
+            Self::Records(scoring) => scoring.state_records(),
         }
     }
 
@@ -45,7 +46,7 @@ impl Work {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         match self {
             Self::Sessions(sessions) => sessions.next_deadline(),
-            Self::Records(judging) => judging.next_deadline(),
+            Self::Records(scoring) => scoring.next_deadline(),
         }
     }
 
@@ -53,15 +54,15 @@ impl Work {
     pub fn oldest_offset(&self) -> Option<i64> {
         match self {
             Self::Sessions(sessions) => sessions.oldest_offset(),
-            Self::Records(judging) => judging.oldest_offset(),
+            Self::Records(scoring) => scoring.oldest_offset(),
         }
     }
 
     /// Does what is due when the clock shows `clock`.
-    pub fn close_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
+    pub fn close_due(&mut self, clock: Timestamp, progress: &mut PartitionProgress, step: &mut Step<'_>) {
         match self {
-            Self::Sessions(sessions) => sessions.close_due(clock, standing, step),
-            Self::Records(judging) => judging.judge_due(clock, standing, step),
+            Self::Sessions(sessions) => sessions.close_due(clock, progress, step),
+            Self::Records(scoring) => scoring.judge_due(clock, progress, step),
         }
     }
 
@@ -69,20 +70,20 @@ impl Work {
     pub fn keys_with_a_past(&self) -> usize {
         match self {
             Self::Sessions(_) => 0,
-            Self::Records(judging) => judging.keys_with_a_past(),
+            Self::Records(scoring) => scoring.keys_with_a_past(),
         }
     }
 
     /// Whether `kind` is a kind of state of any pipeline.
     pub fn is_kind(kind: u8) -> bool {
-        kind == OpenSessions::KIND || Judging::KINDS.contains(&kind)
+        kind == OpenSessions::KIND || RecordScoring::KINDS.contains(&kind)
     }
 
     /// The kinds of its state, in the order in which the changelog has them.
     pub fn kinds(&self) -> [Option<&dyn ChangelogKind>; 3] {
         match self {
             Self::Sessions(sessions) => [Some(sessions), None, None],
-            Self::Records(judging) => judging.kinds().map(Some),
+            Self::Records(scoring) => scoring.kinds().map(Some),
         }
     }
 
@@ -90,7 +91,7 @@ impl Work {
     pub fn kinds_mut(&mut self) -> [Option<&mut dyn ChangelogKind>; 3] {
         match self {
             Self::Sessions(sessions) => [Some(sessions), None, None],
-            Self::Records(judging) => judging.kinds_mut().map(Some),
+            Self::Records(scoring) => scoring.kinds_mut().map(Some),
         }
     }
 }

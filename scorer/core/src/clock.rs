@@ -2,9 +2,9 @@
 
 use shared::time::{Millis, Timestamp};
 
-/// A reading of a clock that only moves forward: milliseconds since a start of the driver's choice. Where state outlives
-/// the driver, the start is the epoch, so that readings of different runs can be compared.
-pub type Monotonic = i64;
+/// Wall time in milliseconds, which a driver does not let go back. Where state outlives the driver, it counts from 1970, so
+/// that instances on different machines can compare it; elsewhere from any start.
+pub type WallMillis = i64;
 
 /// A partition's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,14 +12,14 @@ pub(crate) struct PartitionClock {
     /// The largest timestamp seen.
     watermark: Option<Timestamp>,
     /// Since when there is nothing left to read.
-    idle_since: Option<Monotonic>,
+    idle_since: Option<WallMillis>,
     /// Since when there was nothing left to read when an earlier owner stopped: holds if nothing came in between.
-    was_idle_since: Option<Monotonic>,
+    was_idle_since: Option<WallMillis>,
 }
 
 impl PartitionClock {
     /// The clock of a partition whose earlier owner had seen `watermark` and had nothing to read since `idle_since`.
-    pub fn resumed(watermark: Option<Timestamp>, idle_since: Option<Monotonic>) -> Self {
+    pub fn resumed(watermark: Option<Timestamp>, idle_since: Option<WallMillis>) -> Self {
         Self { watermark, idle_since: None, was_idle_since: idle_since }
     }
 
@@ -31,7 +31,7 @@ impl PartitionClock {
     }
 
     /// Everything has been read; whether that is news.
-    pub fn caught_up(&mut self, now: Monotonic) -> bool {
+    pub fn caught_up(&mut self, now: WallMillis) -> bool {
         let news = self.idle_since.is_none();
         let since = self.was_idle_since.take().map_or(now, |since| since.min(now));
         self.idle_since.get_or_insert(since);
@@ -43,23 +43,23 @@ impl PartitionClock {
     }
 
     /// Since when there has been nothing to read, or was before an owner stopped.
-    pub fn idle_since(&self) -> Option<Monotonic> {
+    pub fn idle_since(&self) -> Option<WallMillis> {
         self.idle_since.or(self.was_idle_since)
     }
 
     /// How long there has been nothing to read; `None` while there is something.
-    pub fn idle_for(&self, now: Monotonic) -> Option<Millis> {
+    pub fn idle_for(&self, now: WallMillis) -> Option<Millis> {
         self.idle_since.map(|since| (now - since).max(0))
     }
 
     /// The time: time that passes counts only while there is nothing to read.
-    pub fn at(&self, now: Option<Monotonic>) -> Option<Timestamp> {
+    pub fn at(&self, now: Option<WallMillis>) -> Option<Timestamp> {
         let idle = now.and_then(|now| self.idle_for(now)).unwrap_or(0);
         self.watermark.map(|watermark| watermark.saturating_add(idle))
     }
 
     /// When the clock will show `timestamp` if nothing comes; `None` while there is something to read.
-    pub fn when(&self, timestamp: Timestamp) -> Option<Monotonic> {
+    pub fn when(&self, timestamp: Timestamp) -> Option<WallMillis> {
         Some(self.idle_since?.saturating_add(timestamp.saturating_sub(self.watermark?).max(0)))
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that can happen to the state machine.
 
 use crate::changelog::reader::Restored;
-use crate::clock::Monotonic;
+use crate::clock::WallMillis;
 use crate::output::Report;
 use crate::record::Record;
 use crate::resume::Resume;
@@ -35,12 +35,12 @@ pub enum Input<'a> {
         /// The partition.
         partition: i32,
         /// Since when that is so.
-        now: Monotonic,
+        now: WallMillis,
     },
     /// Time has passed.
     Time {
         /// The time it is.
-        now: Monotonic,
+        now: WallMillis,
     },
     /// No record will ever come: what is open is complete.
     End,

@@ -10,7 +10,7 @@ use shared::time::Timestamp;
 use crate::cancellations::windows::Windows;
 use crate::changelog::head::{Head, Origin};
 use crate::changelog::record::StateRecord;
-use crate::clock::Monotonic;
+use crate::clock::WallMillis;
 use crate::counters::Counters;
 use crate::input::{Input, Start};
 use crate::output::{Output, Report};
@@ -32,7 +32,7 @@ pub struct Core {
     sharing: Option<Sharing>,
     checks: Checks,
     counters: Counters,
-    last_now: Option<Monotonic>,
+    last_now: Option<WallMillis>,
 }
 
 /// That other instances may own partitions too.
@@ -83,7 +83,7 @@ impl Core {
             Input::Assigned { partition, start } => self.assign(partition, start),
             Input::Revoked { partition } => self.revoke(partition),
             Input::Record(record) => self.record(record, out),
-            Input::Report { report, offset } => self.hear(&report, offset, out),
+            Input::Report { report, offset } => self.on_report(&report, offset, out),
             Input::CaughtUp { partition, now } => self.caught_up(partition, now, out),
             Input::Time { now } => self.time(now, out),
             Input::End => self.end(out),
@@ -171,7 +171,7 @@ impl Core {
     }
 
     /// When the next [`Input::Time`] would close an entity, if no record comes before.
-    pub fn next_deadline(&self) -> Option<Monotonic> {
+    pub fn next_deadline(&self) -> Option<WallMillis> {
         self.partitions.values().filter_map(|partition| partition.next_deadline()).min()
     }
 
@@ -200,7 +200,7 @@ impl Core {
                 return;
             }
             let mut windows = windows.unwrap_or_else(|| Windows::new(settings));
-            windows.expect_anew();
+            windows.forget_idle();
             (0..sharing.origin.partitions).for_each(|partition| windows.expect(partition));
             self.windows = Some(windows);
         }
@@ -244,13 +244,13 @@ impl Core {
         }
     }
 
-    fn hear(&mut self, report: &Report, offset: i64, out: &mut Vec<Output>) {
+    fn on_report(&mut self, report: &Report, offset: i64, out: &mut Vec<Output>) {
         let (Some(windows), Some(settings)) = (&mut self.windows, &self.pipeline.cancellations) else { return };
-        windows.hear(report, offset);
+        windows.on_report(report, offset);
         windows.advance(self.last_now, settings.idle_timeout, out);
     }
 
-    fn caught_up(&mut self, partition: i32, now: Monotonic, out: &mut Vec<Output>) {
+    fn caught_up(&mut self, partition: i32, now: WallMillis, out: &mut Vec<Output>) {
         self.last_now = self.last_now.max(Some(now));
         let Self { pipeline, counters, partitions, .. } = self;
         if let Some(partition) = partitions.get_mut(&partition) {
@@ -258,7 +258,7 @@ impl Core {
         }
     }
 
-    fn time(&mut self, now: Monotonic, out: &mut Vec<Output>) {
+    fn time(&mut self, now: WallMillis, out: &mut Vec<Output>) {
         self.last_now = Some(now);
         let Self { pipeline, counters, partitions, .. } = self;
         partitions.values_mut().for_each(|partition| partition.time(now, &mut Step { pipeline, counters, out }));
@@ -279,7 +279,7 @@ impl Core {
         }
     }
 
-    /// Alone, a partition's news need not leave the house: that of one partition, or of all.
+    /// A core that owns all partitions merges their reports locally: that of one partition, or of all.
     fn merge_own(&mut self, of: Option<i32>, out: &mut Vec<Output>) {
         let Some(windows) = &mut self.windows else { return };
         let now = self.last_now;
@@ -287,7 +287,7 @@ impl Core {
         let mut news = of.is_none();
         for (_, partition) in self.partitions.iter_mut().filter(|(number, _)| is_asked(number)) {
             if let Some(report) = partition.report(now) {
-                windows.hear(&report, 0);
+                windows.on_report(&report, 0);
                 news = true;
             }
         }

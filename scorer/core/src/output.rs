@@ -6,7 +6,7 @@ use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 use shared::zscore::WindowSummary;
 
-use crate::clock::Monotonic;
+use crate::clock::WallMillis;
 
 /// Something to be published.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +91,7 @@ pub struct CancellationCount {
     pub cancellations: u64,
 }
 
-/// What one partition tells the windows. Its numbers are absolute: to hear it twice changes nothing.
+/// What one partition tells the windows. Its numbers are absolute: to read it twice changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The partition.
@@ -99,7 +99,7 @@ pub struct Report {
     /// The largest timestamp it has seen: panes before it are complete.
     pub watermark: Option<Timestamp>,
     /// Since when it has had nothing to read, once that is long enough not to wait for it.
-    pub idle_since: Option<Monotonic>,
+    pub idle_since: Option<WallMillis>,
     /// Cancelled keys by the start of their pane: those that changed, and those of the last window.
     pub panes: Vec<(Timestamp, u64)>,
 }

@@ -6,24 +6,24 @@ use shared::pipeline::{Clock, Pipeline};
 use shared::reason::Reason;
 use shared::time::Timestamp;
 
-use crate::aggregation::Work;
-use crate::cancellations::cancelled::Cancelled;
+use crate::aggregation::Aggregation;
+use crate::cancellations::cancelled_keys::CancelledKeys;
 use crate::cancellations::windows::Windows;
 use crate::changelog::head::{Head, Origin};
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
-use crate::clock::{Monotonic, PartitionClock};
+use crate::clock::{PartitionClock, WallMillis};
 use crate::output::{Erroneous, Output, Report};
-use crate::progress::{Line, Standing};
+use crate::progress::{LineOutcome, PartitionProgress};
 use crate::record::Record;
-use crate::remembered::Remembered;
 use crate::resume::{Recovery, Resume};
+use crate::seen_keys::SeenKeys;
 use crate::step::{Checks, GRACE, Step};
 
 #[derive(Debug)]
 pub(crate) struct Partition {
-    standing: Standing,
-    work: Work,
-    cancelled: Cancelled,
+    progress: PartitionProgress,
+    aggregation: Aggregation,
+    cancelled: CancelledKeys,
     next_offset: Option<i64>,
     changelog: ChangelogPosition,
     /// Set while records are read again whose outcome an earlier owner published, where there is no changelog.
@@ -40,17 +40,16 @@ struct ChangelogPosition {
 
 impl Partition {
     pub fn new(pipeline: &Pipeline, number: i32, recovery: Recovery, resume: Option<Resume>) -> Self {
-        let remembered = Remembered::new(recovery == Recovery::Changelog);
         Self {
-            standing: Standing {
+            progress: PartitionProgress {
                 number,
                 clock: PartitionClock::default(),
                 closed_through: Timestamp::MIN,
-                remembered,
+                seen_keys: SeenKeys::new(recovery),
                 has_changed: false,
             },
-            work: Work::new(pipeline, recovery == Recovery::Reread),
-            cancelled: Cancelled::new(pipeline),
+            aggregation: Aggregation::new(pipeline, recovery),
+            cancelled: CancelledKeys::new(pipeline),
             next_offset: resume.map(|resume| resume.offset),
             changelog: ChangelogPosition::default(),
             rereading: resume.filter(|resume| resume.offset < resume.published_to),
@@ -64,19 +63,19 @@ impl Partition {
 
     /// The same state as that of the partition `number`.
     pub fn numbered(mut self, number: i32) -> Self {
-        self.standing.number = number;
+        self.progress.number = number;
         self
     }
 
     /// The kinds of state that its changelog has, in the order in which it has them.
     fn kinds(&self) -> impl Iterator<Item = &dyn ChangelogKind> {
-        let keys: [&dyn ChangelogKind; 2] = [&self.standing.remembered, &self.cancelled];
-        self.work.kinds().into_iter().flatten().chain(keys)
+        let keys: [&dyn ChangelogKind; 2] = [&self.progress.seen_keys, &self.cancelled];
+        self.aggregation.kinds().into_iter().flatten().chain(keys)
     }
 
     fn kinds_mut(&mut self) -> impl Iterator<Item = &mut dyn ChangelogKind> {
-        let keys: [&mut dyn ChangelogKind; 2] = [&mut self.standing.remembered, &mut self.cancelled];
-        self.work.kinds_mut().into_iter().flatten().chain(keys)
+        let keys: [&mut dyn ChangelogKind; 2] = [&mut self.progress.seen_keys, &mut self.cancelled];
+        self.aggregation.kinds_mut().into_iter().flatten().chain(keys)
     }
 
     /// Takes in a record of the changelog whose key is `kind` and `key`.
@@ -90,18 +89,18 @@ impl Partition {
         match self.kinds_mut().find(|room| room.kinds().contains(&kind)) {
             Some(room) => room.restore(pipeline, kind, key, value),
             // State of another pipeline: the head will tell of which.
-            None if Work::is_kind(kind) => Ok(()),
+            None if Aggregation::is_kind(kind) => Ok(()),
             None => Err(StateError::Damaged),
         }
     }
 
     /// A change has been read to its end, which is `head`.
     pub fn restore_head(&mut self, head: &Head) {
-        self.standing.clock = PartitionClock::resumed(head.watermark, head.idle_since);
-        self.standing.closed_through = head.closed_through;
+        self.progress.clock = PartitionClock::resumed(head.watermark, head.idle_since);
+        self.progress.closed_through = head.closed_through;
         self.next_offset = Some(head.next_offset);
         self.changelog = ChangelogPosition { next_list: head.next_list, sequence: head.sequence, birth: head.birth };
-        let clock = self.standing.now();
+        let clock = self.progress.now();
         self.kinds_mut().for_each(|kind| kind.forget_restored(clock));
     }
 
@@ -117,17 +116,17 @@ impl Partition {
 
     /// Open entities and their lines; of records, those that wait.
     pub fn open_size(&self) -> (u64, u64) {
-        self.work.size()
+        self.aggregation.size()
     }
 
     /// Keys whose past is remembered.
     pub fn keys_with_a_past(&self) -> usize {
-        self.work.keys_with_a_past()
+        self.aggregation.keys_with_a_past()
     }
 
     /// Closed keys that are remembered.
     pub fn closed_keys(&self) -> usize {
-        self.standing.remembered.len()
+        self.progress.seen_keys.len()
     }
 
     /// Cancelled keys that are remembered.
@@ -135,16 +134,16 @@ impl Partition {
         self.cancelled.len()
     }
 
-    /// How many records the changelog holds, about.
+    /// About how many records the changelog holds.
     pub fn state_records(&self) -> u64 {
-        self.work.state_records()
+        self.aggregation.state_records()
     }
 
     /// What to tell the windows, when there is news.
-    pub fn report(&mut self, now: Option<Monotonic>) -> Option<Report> {
-        let report = self.cancelled.report(self.standing.number, &self.standing.clock, now);
+    pub fn report(&mut self, now: Option<WallMillis>) -> Option<Report> {
+        let report = self.cancelled.report(self.progress.number, &self.progress.clock, now);
         // Committed with the input's offset, so that one who no longer owns the partition cannot say anything of it.
-        self.standing.has_changed |= report.is_some();
+        self.progress.has_changed |= report.is_some();
         report
     }
 
@@ -153,13 +152,13 @@ impl Partition {
         // While rereading, what the earlier owner committed is still what holds.
         let resume = self.rereading;
         let published_to = resume.map_or(next, |resume| resume.published_to.max(next));
-        let closed_through = resume.map_or(self.standing.closed_through, |resume| resume.closed_through);
-        let offset = self.work.oldest_offset().unwrap_or(next);
+        let closed_through = resume.map_or(self.progress.closed_through, |resume| resume.closed_through);
+        let offset = self.aggregation.oldest_offset().unwrap_or(next);
         Some(Resume { offset, published_to, closed_through, windows_through })
     }
 
-    pub fn next_deadline(&self) -> Option<Monotonic> {
-        self.standing.clock.when(self.work.next_deadline()?.saturating_add(GRACE))
+    pub fn next_deadline(&self) -> Option<WallMillis> {
+        self.progress.clock.when(self.aggregation.next_deadline()?.saturating_add(GRACE))
     }
 
     /// The records that bring the changelog to this moment, the head last; nothing when nothing changed.
@@ -167,13 +166,13 @@ impl Partition {
         &mut self,
         pipeline: &Pipeline,
         origin: &Origin,
-        now: Option<Monotonic>,
+        now: Option<WallMillis>,
         windows: Option<StateRecord>,
     ) -> Option<(Head, Vec<StateRecord>)> {
-        if !std::mem::take(&mut self.standing.has_changed) && windows.is_none() {
+        if !std::mem::take(&mut self.progress.has_changed) && windows.is_none() {
             return None;
         }
-        let (clock, next_list) = (self.standing.clock.watermark(), self.changelog.next_list);
+        let (clock, next_list) = (self.progress.clock.watermark(), self.changelog.next_list);
         let mut changes = Changes { clock, next_list, records: Vec::new() };
         self.kinds_mut().for_each(|kind| kind.take_changes(pipeline, &mut changes));
         let Changes { next_list, mut records, .. } = changes;
@@ -196,7 +195,7 @@ impl Partition {
         head: Option<&Head>,
         put: &mut dyn FnMut(StateRecord),
     ) {
-        let clock = self.standing.now();
+        let clock = self.progress.now();
         self.kinds().for_each(|kind| kind.snapshot(pipeline, clock, put));
         windows.map(Windows::record).into_iter().chain(head.map(Head::record)).for_each(put);
     }
@@ -208,9 +207,9 @@ impl Partition {
             birth: self.changelog.birth,
             sequence: self.changelog.sequence,
             next_offset: self.next_offset.unwrap_or(0),
-            watermark: self.standing.clock.watermark(),
-            idle_since: self.standing.clock.idle_since(),
-            closed_through: self.standing.closed_through,
+            watermark: self.progress.clock.watermark(),
+            idle_since: self.progress.clock.idle_since(),
+            closed_through: self.progress.closed_through,
             next_list: self.changelog.next_list,
         }
     }
@@ -230,17 +229,17 @@ impl Partition {
             self.take(parser, record, checks, step);
         }
         self.next_offset = Some(record.offset + 1);
-        self.standing.has_changed = true;
+        self.progress.has_changed = true;
     }
 
     fn take(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
         match parser.parse(record.payload, |line| self.line(line, record, checks, step)) {
-            Ok(Line::Taken) => {}
-            Ok(Line::Cancellation { is_new }) => {
+            Ok(LineOutcome::Taken) => {}
+            Ok(LineOutcome::Cancellation { is_new }) => {
                 step.counters.cancellation_lines += 1;
                 step.counters.cancellations += u64::from(is_new);
             }
-            Ok(Line::Refused(reason)) => erroneous(vec![reason], record, step),
+            Ok(LineOutcome::Refused(reason)) => erroneous(vec![reason], record, step),
             Err(reasons) => {
                 self.observe_kafkas(record, step);
                 erroneous(reasons, record, step);
@@ -248,32 +247,32 @@ impl Partition {
         }
     }
 
-    fn line(&mut self, line: &[Value<'_>], record: &Record<'_>, checks: Checks, step: &mut Step<'_>) -> Line {
+    fn line(&mut self, line: &[Value<'_>], record: &Record<'_>, checks: Checks, step: &mut Step<'_>) -> LineOutcome {
         let is_misplaced = checks.key.is_some_and(|column| is_misplaced(record, line[column]));
         step.counters.misplaced_lines += u64::from(is_misplaced);
         if checks.ahead
-            && let Work::Records(judging) = &self.work
-            && let Some(reason) = judging.too_far_ahead(line, record, step.pipeline)
+            && let Aggregation::Records(scoring) = &self.aggregation
+            && let Some(reason) = scoring.too_far_ahead(line, record, step.pipeline)
         {
             // It must not set a clock that goes by the records' own times.
             self.observe_kafkas(record, step);
-            return Line::Refused(reason);
+            return LineOutcome::Refused(reason);
         }
         let timestamp = match step.pipeline.entity.clock {
             Clock::Record => Some(record.timestamp),
             Clock::Column(column) => line[column].datetime(),
         };
         self.observe(timestamp, step);
-        let timestamp = timestamp.or(self.standing.clock.watermark()).unwrap_or(record.timestamp);
+        let timestamp = timestamp.or(self.progress.clock.watermark()).unwrap_or(record.timestamp);
         let key = line[step.pipeline.entity.key].text().unwrap_or_default();
         if step.pipeline.is_cancellation(key) {
             // By the partition's clock, which never goes back: a pane that was reported as complete stays as it is.
-            let now = self.standing.clock.watermark().unwrap_or(timestamp);
-            return Line::Cancellation { is_new: self.cancelled.add(key, now) };
+            let now = self.progress.clock.watermark().unwrap_or(timestamp);
+            return LineOutcome::Cancellation { is_new: self.cancelled.add(key, now) };
         }
-        match &mut self.work {
-            Work::Sessions(open) => open.line(key, line, (timestamp, record.offset), &mut self.standing, step),
-            Work::Records(judging) => judging.line(key, line, record, &mut self.standing, step),
+        match &mut self.aggregation {
+            Aggregation::Sessions(open) => open.line(key, line, (timestamp, record.offset), &mut self.progress, step),
+            Aggregation::Records(scoring) => scoring.line(key, line, record, &mut self.progress, step),
         }
     }
 
@@ -285,22 +284,22 @@ impl Partition {
 
     /// A record came, with a timestamp unless it has none: what was due before it is done first.
     fn observe(&mut self, timestamp: Option<Timestamp>, step: &mut Step<'_>) {
-        self.standing.clock.observe(timestamp);
-        self.close_due(self.standing.now(), step);
+        self.progress.clock.observe(timestamp);
+        self.close_due(self.progress.now(), step);
     }
 
-    pub fn caught_up(&mut self, now: Monotonic, step: &mut Step<'_>) {
+    pub fn caught_up(&mut self, now: WallMillis, step: &mut Step<'_>) {
         // Whatever was published for records that are gone by now (compaction, retention) will not come again.
         self.finish_rereading(step);
         // Written down, so that time that passes while nobody runs counts too.
-        let is_news = self.standing.clock.caught_up(now);
-        self.standing.has_changed |= is_news && self.work.next_deadline().is_some();
+        let is_news = self.progress.clock.caught_up(now);
+        self.progress.has_changed |= is_news && self.aggregation.next_deadline().is_some();
         self.time(now, step);
     }
 
     /// Does what is due by the time that passed since everything was read.
-    pub fn time(&mut self, now: Monotonic, step: &mut Step<'_>) {
-        let clock = &self.standing.clock;
+    pub fn time(&mut self, now: WallMillis, step: &mut Step<'_>) {
+        let clock = &self.progress.clock;
         let quiet = clock.idle_for(now).is_some_and(|idle| idle >= GRACE);
         if let Some(clock) = clock.at(Some(now)).filter(|_| quiet) {
             self.close_due(clock - GRACE, step);
@@ -310,10 +309,10 @@ impl Partition {
     /// Does everything that is still to be done, in the order in which it would be due.
     pub fn end(&mut self, step: &mut Step<'_>) {
         self.finish_rereading(step);
-        let through = self.standing.closed_through;
+        let through = self.progress.closed_through;
         self.close_due(Timestamp::MAX, step);
         // No clock has shown that time: what comes after all is to be read as ever.
-        self.standing.closed_through = through;
+        self.progress.closed_through = through;
     }
 
     fn finish_rereading(&mut self, step: &mut Step<'_>) {
@@ -326,8 +325,8 @@ impl Partition {
     }
 
     fn close_due(&mut self, clock: Timestamp, step: &mut Step<'_>) {
-        self.standing.closed_through = self.standing.closed_through.max(clock);
-        self.work.close_due(clock, &mut self.standing, step);
+        self.progress.closed_through = self.progress.closed_through.max(clock);
+        self.aggregation.close_due(clock, &mut self.progress, step);
     }
 }
 

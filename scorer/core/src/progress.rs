@@ -4,21 +4,21 @@ use shared::reason::Reason;
 use shared::time::Timestamp;
 
 use crate::clock::PartitionClock;
-use crate::remembered::Remembered;
+use crate::seen_keys::SeenKeys;
 
 /// Where a partition stands, whatever is made of its records.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub(crate) struct PartitionProgress {
     pub number: i32,
     pub clock: PartitionClock,
     /// What is due by this clock is done.
     pub closed_through: Timestamp,
-    pub remembered: Remembered,
+    pub seen_keys: SeenKeys,
     /// Whether anything changed since the last commit.
     pub has_changed: bool,
 }
 
-impl Standing {
+impl PartitionProgress {
     /// The largest timestamp; before the first there is no time.
     pub fn now(&self) -> Timestamp {
         self.clock.watermark().unwrap_or(Timestamp::MIN)
@@ -26,7 +26,7 @@ impl Standing {
 }
 
 /// What became of a line at once.
-pub(crate) enum Line {
+pub(crate) enum LineOutcome {
     /// It is part of something.
     Taken,
     /// It is of a cancelled key.

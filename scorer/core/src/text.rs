@@ -4,7 +4,7 @@ use shared::line::Value;
 use shared::time::format_timestamp;
 
 /// A value as text.
-pub(crate) fn written(value: Value<'_>) -> Option<String> {
+pub(crate) fn to_text(value: Value<'_>) -> Option<String> {
     match value {
         Value::Missing => None,
         Value::Text(text) => Some(text.to_owned()),

@@ -28,7 +28,7 @@ pub struct Intake<'a> {
 
 /// What is needed of a verdict on a normal entity: nearly all are.
 #[derive(Debug, Deserialize)]
-struct Head<'a> {
+struct VerdictHead<'a> {
     #[serde(borrow)]
     pipeline: Cow<'a, str>,
     #[serde(borrow)]
@@ -69,7 +69,7 @@ impl<'a> Intake<'a> {
 
     /// Takes a message, which may be something else than a verdict.
     pub fn message(&mut self, payload: &[u8]) {
-        let head: Option<Head<'_>> = serde_json::from_slice(payload).ok();
+        let head: Option<VerdictHead<'_>> = serde_json::from_slice(payload).ok();
         let head = head.filter(|head| head.pipeline == self.pipeline);
         let Some((head, side)) = head.and_then(|head| self.side(&head.detector).map(|side| (head, side))) else {
             self.others += 1;

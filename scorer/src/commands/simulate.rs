@@ -20,7 +20,7 @@ use crate::simulate::transactions::{
 
 /// The header that says what is strange about a record; absent where nothing is.
 const LABEL_HEADER: &str = "label";
-/// So long at most nobody looks whether it is time to stop.
+/// How often the stop flag is checked.
 const NAP: Duration = Duration::from_millis(50);
 
 pub(super) fn invoices(args: InvoicesArgs) -> Result<()> {

@@ -30,7 +30,7 @@ pub enum OutputError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum OutputFormat {
     JsonLines,
     Parquet,
 }
@@ -42,7 +42,7 @@ enum Format {
 #[derive(Debug)]
 pub struct VerdictFile {
     path: PathBuf,
-    format: Format,
+    format: OutputFormat,
     lines: Vec<u8>,
     verdicts: Vec<Verdict>,
 }
@@ -54,9 +54,9 @@ impl VerdictFile {
     /// [`OutputError::Format`].
     pub fn new(path: &Path) -> Result<Self, OutputError> {
         let format = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("jsonl" | "ndjson") => Format::JsonLines,
-            Some("parquet") => Format::Parquet,
-            _ if path == Path::new("-") => Format::JsonLines,
+            Some("jsonl" | "ndjson") => OutputFormat::JsonLines,
+            Some("parquet") => OutputFormat::Parquet,
+            _ if path == Path::new("-") => OutputFormat::JsonLines,
             _ => return Err(OutputError::Format(path.to_owned())),
         };
         Ok(Self { path: path.to_owned(), format, lines: Vec::new(), verdicts: Vec::new() })
@@ -65,9 +65,9 @@ impl VerdictFile {
     /// Takes a message.
     pub fn push(&mut self, message: Message) {
         match (self.format, message.content) {
-            (Format::Parquet, Content::Verdict(verdict)) => self.verdicts.push(*verdict),
-            (Format::Parquet, Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_)) => {}
-            (Format::JsonLines, content) => {
+            (OutputFormat::Parquet, Content::Verdict(verdict)) => self.verdicts.push(*verdict),
+            (OutputFormat::Parquet, Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_)) => {}
+            (OutputFormat::JsonLines, content) => {
                 let message = Message { topic: message.topic, key: message.key, content };
                 // The very bytes that a broker would get, with the topic in front.
                 let (topic, payload) = (Value::from(&*message.topic), message.payload());
@@ -85,9 +85,9 @@ impl VerdictFile {
     pub fn finish(self) -> Result<(), OutputError> {
         let path = self.path.clone();
         let result = match self.format {
-            Format::JsonLines if path == Path::new("-") => io::stdout().lock().write_all(&self.lines),
-            Format::JsonLines => write_atomically_with(&path, |file| file.write_all(&self.lines)),
-            Format::Parquet => write_atomically_with(&path, |file| write_parquet(file, &self.verdicts)),
+            OutputFormat::JsonLines if path == Path::new("-") => io::stdout().lock().write_all(&self.lines),
+            OutputFormat::JsonLines => write_atomically_with(&path, |file| file.write_all(&self.lines)),
+            OutputFormat::Parquet => write_atomically_with(&path, |file| write_parquet(file, &self.verdicts)),
         };
         result.map_err(|source| OutputError::Write { path, source })
     }

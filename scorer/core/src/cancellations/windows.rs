@@ -11,7 +11,7 @@ use shared::time::{Millis, Timestamp};
 
 use super::pane::floor;
 use crate::changelog::record::{StateRecord, VERSION, versioned};
-use crate::clock::Monotonic;
+use crate::clock::WallMillis;
 use crate::output::{CancellationCount, Output, Report};
 
 /// Counts of all partitions, and how far they have been published.
@@ -19,7 +19,7 @@ use crate::output::{CancellationCount, Output, Report};
 pub(crate) struct Windows {
     window: Millis,
     slide: Millis,
-    partitions: BTreeMap<i32, Told>,
+    partitions: BTreeMap<i32, PartitionReport>,
     /// The end of the last window that was dealt with.
     through: Option<Timestamp>,
     last_count: u64,
@@ -29,11 +29,11 @@ pub(crate) struct Windows {
     changed: bool,
 }
 
-/// What a partition has told so far.
+/// What a partition has reported so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Told {
+struct PartitionReport {
     watermark: Option<Timestamp>,
-    idle_since: Option<Monotonic>,
+    idle_since: Option<WallMillis>,
     panes: BTreeMap<Timestamp, u64>,
 }
 
@@ -53,19 +53,19 @@ impl Windows {
         }
     }
 
-    /// Nothing heard yet; reports before `position` are somebody else's.
+    /// No report yet; those before `position` belong to an earlier life of the group.
     pub fn starting_at(settings: &Cancellations, position: i64) -> Self {
         Self { position, ..Self::new(settings) }
     }
 
-    /// Waits for this partition: it may hold anything until it has told something.
+    /// Waits for this partition: until its first report it may hold anything.
     pub fn expect(&mut self, partition: i32) {
         self.partitions.entry(partition).or_default();
     }
 
-    /// Takes nobody at his word of before that he has nothing to read: there may be a backlog since.
-    pub fn expect_anew(&mut self) {
-        self.partitions.values_mut().for_each(|told| told.idle_since = None);
+    /// Forgets idle marks from before this instance owned the windows: there may be a backlog since.
+    pub fn forget_idle(&mut self) {
+        self.partitions.values_mut().for_each(|last| last.idle_since = None);
     }
 
     pub fn forget(&mut self, partition: i32) {
@@ -87,17 +87,17 @@ impl Windows {
         }
     }
 
-    /// Takes in what a partition told at `offset` of the reports.
-    pub fn hear(&mut self, report: &Report, offset: i64) {
+    /// Takes in the report of a partition, which is at `offset` of the topic of reports.
+    pub fn on_report(&mut self, report: &Report, offset: i64) {
         let (through, slide, window) = (self.published_through(), self.slide, self.window);
-        let told = self.partitions.entry(report.partition).or_default();
-        told.watermark = report.watermark;
-        told.idle_since = report.idle_since;
+        let last = self.partitions.entry(report.partition).or_default();
+        last.watermark = report.watermark;
+        last.idle_since = report.idle_since;
         // Panes whose windows have all been published are of no more use.
         let useful = |start: &Timestamp| start.saturating_add(window) > through.saturating_sub(slide);
         for (start, count) in report.panes.iter().filter(|(start, _)| useful(start)) {
             // A count only grows. (At least once, a partition that is read again may begin its count again.)
-            let known = told.panes.entry(*start).or_default();
+            let known = last.panes.entry(*start).or_default();
             *known = (*known).max(*count);
         }
         self.position = self.position.max(offset + 1);
@@ -105,7 +105,7 @@ impl Windows {
     }
 
     /// Publishes every window that ends by the common clock. A zero that follows a zero is not repeated.
-    pub fn advance(&mut self, now: Option<Monotonic>, idle_timeout: Millis, out: &mut Vec<Output>) {
+    pub fn advance(&mut self, now: Option<WallMillis>, idle_timeout: Millis, out: &mut Vec<Output>) {
         if let Some(clock) = self.common_clock(now, idle_timeout) {
             self.publish_through(clock, out);
         }
@@ -113,7 +113,7 @@ impl Windows {
 
     /// Publishes on until a zero, as if time went on: for when no record will ever come.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
-        let last_pane = self.partitions.values().filter_map(|told| told.panes.keys().next_back()).max().copied();
+        let last_pane = self.partitions.values().filter_map(|last| last.panes.keys().next_back()).max().copied();
         let next = self.through.filter(|_| self.last_count > 0).map(|through| through + self.slide);
         if let Some(end) = last_pane.map(|pane| pane + self.slide + self.window).or(next) {
             self.publish_through(end, out);
@@ -121,15 +121,15 @@ impl Windows {
     }
 
     /// The slowest clock of those that have something to read; when none has, the fastest.
-    fn common_clock(&self, now: Option<Monotonic>, idle_timeout: Millis) -> Option<Timestamp> {
-        let idle_for = |told: &Told| Some((now? - told.idle_since?).max(0));
-        let is_idle = |told: &&Told| idle_for(told).is_some_and(|idle| idle >= idle_timeout);
-        if self.partitions.values().all(|told| is_idle(&told)) {
-            let clock = |told: &Told| Some(told.watermark?.saturating_add(idle_for(told)?));
+    fn common_clock(&self, now: Option<WallMillis>, idle_timeout: Millis) -> Option<Timestamp> {
+        let idle_for = |last: &PartitionReport| Some((now? - last.idle_since?).max(0));
+        let is_idle = |last: &&PartitionReport| idle_for(last).is_some_and(|idle| idle >= idle_timeout);
+        if self.partitions.values().all(|last| is_idle(&last)) {
+            let clock = |last: &PartitionReport| Some(last.watermark?.saturating_add(idle_for(last)?));
             return self.partitions.values().filter_map(clock).max();
         }
-        // A partition that has not told anything may hold anything: it holds the window back.
-        self.partitions.values().filter(|told| !is_idle(told)).map(|told| told.watermark).min().flatten()
+        // A partition without a report may hold anything: it holds the window back.
+        self.partitions.values().filter(|last| !is_idle(last)).map(|last| last.watermark).min().flatten()
     }
 
     fn publish_through(&mut self, clock: Timestamp, out: &mut Vec<Output>) {
@@ -141,7 +141,7 @@ impl Windows {
         while let Some(end) = self.next_end(last_end) {
             let start = end - self.window;
             let cancellations =
-                self.partitions.values().flat_map(|told| told.panes.range(start..end)).map(|p| p.1).sum();
+                self.partitions.values().flat_map(|last| last.panes.range(start..end)).map(|p| p.1).sum();
             if cancellations > 0 || self.last_count > 0 {
                 out.push(Output::Cancellations(CancellationCount {
                     window_start: start,
@@ -153,7 +153,7 @@ impl Windows {
             self.through = Some(end);
             // The next window begins one slide later.
             let next_start = start + self.slide;
-            self.partitions.values_mut().for_each(|told| told.panes = told.panes.split_off(&next_start));
+            self.partitions.values_mut().for_each(|last| last.panes = last.panes.split_off(&next_start));
         }
         self.through = Some(last_end);
         self.changed = true;
@@ -161,7 +161,7 @@ impl Windows {
 
     /// The end of the next window to deal with: the next one while counts go on, else the first that has a pane.
     fn next_end(&self, last_end: Timestamp) -> Option<Timestamp> {
-        let first_pane = self.partitions.values().filter_map(|told| told.panes.keys().next()).min().copied();
+        let first_pane = self.partitions.values().filter_map(|last| last.panes.keys().next()).min().copied();
         let end = match (self.through, first_pane) {
             (Some(through), _) if self.last_count > 0 => through + self.slide,
             (Some(through), Some(pane)) => (pane + self.slide).max(through + self.slide),
@@ -187,12 +187,12 @@ impl Windows {
         put_unsigned(&mut out, self.last_count);
         put_signed(&mut out, self.position);
         put_unsigned(&mut out, self.partitions.len() as u64);
-        for (&partition, told) in &self.partitions {
+        for (&partition, last) in &self.partitions {
             put_signed(&mut out, i64::from(partition));
-            put_optional(&mut out, told.watermark);
-            put_optional(&mut out, told.idle_since);
-            put_unsigned(&mut out, told.panes.len() as u64);
-            for (&start, &count) in &told.panes {
+            put_optional(&mut out, last.watermark);
+            put_optional(&mut out, last.idle_since);
+            put_unsigned(&mut out, last.panes.len() as u64);
+            for (&start, &count) in &last.panes {
                 put_signed(&mut out, start);
                 put_unsigned(&mut out, count);
             }
@@ -212,7 +212,7 @@ impl Windows {
             let count = reader.count()?;
             let panes =
                 (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
-            windows.partitions.insert(partition, Told { watermark, idle_since, panes });
+            windows.partitions.insert(partition, PartitionReport { watermark, idle_since, panes });
         }
         reader.end()?;
         Ok(windows)

@@ -4,7 +4,7 @@ use shared::codec::{Damaged, put_bytes, put_optional, put_signed, put_unsigned};
 use shared::time::Timestamp;
 
 use super::record::{StateRecord, VERSION, versioned};
-use crate::clock::Monotonic;
+use crate::clock::WallMillis;
 
 /// What a partition's state belongs to: state of one origin is never read for another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Head {
     /// The first record of the input that is not in the state.
     pub next_offset: i64,
     pub(crate) watermark: Option<Timestamp>,
-    pub(crate) idle_since: Option<Monotonic>,
+    pub(crate) idle_since: Option<WallMillis>,
     pub(crate) closed_through: Timestamp,
     pub(crate) next_list: u64,
 }
@@ -75,7 +75,7 @@ impl Head {
 
 impl Origin {
     /// What is different from `other`, on one line.
-    pub(crate) fn beside(&self, other: &Self) -> String {
+    pub(crate) fn difference_from(&self, other: &Self) -> String {
         let other = other.parts();
         let different: Vec<String> = self.parts().into_iter().filter(|part| !other.contains(part)).collect();
         if different.is_empty() { "less than that".to_owned() } else { different.join(", ") }

@@ -56,8 +56,8 @@ impl StateReader {
     fn take_head(&mut self, head: Head) -> Result<(), StateError> {
         if head.origin != self.origin {
             return Err(StateError::Foreign {
-                found: head.origin.beside(&self.origin),
-                wanted: self.origin.beside(&head.origin),
+                found: head.origin.difference_from(&self.origin),
+                wanted: self.origin.difference_from(&head.origin),
             });
         }
         self.restored.partition.restore_head(&head);

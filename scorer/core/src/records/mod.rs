@@ -4,8 +4,8 @@
 //! that they are judged in the order of their times (and keys, where times are the same) whatever order they came in.
 //! A record that comes later than that is judged at once, as of its time.
 
-mod held;
 mod past;
+mod reorder_buffer;
 mod zscore;
 
 use shared::line::Value;
@@ -16,12 +16,13 @@ use shared::verdict::EntitySummary;
 
 use crate::changelog::record::ChangelogKind;
 use crate::output::{ClosedEntity, Erroneous, Output};
-use crate::progress::{Line, Standing};
+use crate::progress::{LineOutcome, PartitionProgress};
 use crate::record::Record;
+use crate::resume::Recovery;
 use crate::step::Step;
-use crate::text::written;
-use held::Held;
+use crate::text::to_text;
 use past::Past;
+use reorder_buffer::ReorderBuffer;
 use zscore::ZScores;
 
 /// Bytes in memory that make one record of the changelog, about: a pane, and its share of a key.
@@ -32,12 +33,12 @@ const SHARE_OF_WINDOWS: usize = 2;
 
 /// What is remembered of the records of a partition, and those that wait.
 #[derive(Debug)]
-pub(crate) struct Judging {
+pub(crate) struct RecordScoring {
     records: Records,
     lateness: Millis,
     max_bytes: usize,
     past: Past,
-    held: Held,
+    buffer: ReorderBuffer,
     zscores: ZScores,
 }
 
@@ -52,42 +53,41 @@ fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize> {
     columns
 }
 
-impl Judging {
+impl RecordScoring {
     /// The kinds of its state in the changelog.
-    pub const KINDS: [u8; 4] = [Held::KIND, Past::PART, Past::CLOCK, ZScores::KIND];
+    pub const KINDS: [u8; 4] = [ReorderBuffer::KIND, Past::PART, Past::CLOCK, ZScores::KIND];
 
-    /// Nothing is remembered yet. `is_reread` says whether a restart reads the records that wait again; otherwise they,
-    /// and what is remembered, are written down.
-    pub fn new(pipeline: &Pipeline, records: &Records, is_reread: bool) -> Self {
+    /// Nothing is remembered yet.
+    pub fn new(pipeline: &Pipeline, records: &Records, recovery: Recovery) -> Self {
         Self {
             lateness: records.features.lateness(),
             records: records.clone(),
             max_bytes: pipeline.entity.max_state_bytes,
-            past: Past::new(&records.features, !is_reread),
-            held: Held::new(kept_columns(pipeline, records), is_reread),
-            zscores: ZScores::new(pipeline, !is_reread),
+            past: Past::new(&records.features, recovery),
+            buffer: ReorderBuffer::new(kept_columns(pipeline, records), recovery),
+            zscores: ZScores::new(pipeline, recovery),
         }
     }
 
     /// Records that wait.
     pub fn size(&self) -> u64 {
-        self.held.len()
+        self.buffer.len()
     }
 
     /// How many records the changelog holds of this, about.
     pub fn state_records(&self) -> u64 {
-        self.held.len() + (self.past.history.bytes() / BYTES_A_RECORD) as u64 + self.zscores.state_records()
+        self.buffer.len() + (self.past.history.bytes() / BYTES_A_RECORD) as u64 + self.zscores.state_records()
     }
 
     /// The first clock at which a record or a window is judged.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let held = self.held.first().map(|first| first.saturating_add(self.lateness).saturating_add(1));
-        held.into_iter().chain(self.zscores.next_deadline()).min()
+        let buffered = self.buffer.first().map(|first| first.saturating_add(self.lateness).saturating_add(1));
+        buffered.into_iter().chain(self.zscores.next_deadline()).min()
     }
 
     /// The first record that waits, to be judged or for its windows.
     pub fn oldest_offset(&self) -> Option<i64> {
-        self.held.oldest_offset().into_iter().chain(self.zscores.oldest_offset()).min()
+        self.buffer.oldest_offset().into_iter().chain(self.zscores.oldest_offset()).min()
     }
 
     /// A record's own time. Its column is needed, so that no line is without it.
@@ -113,48 +113,48 @@ impl Judging {
         key: &str,
         line: &[Value<'_>],
         record: &Record<'_>,
-        standing: &mut Standing,
+        progress: &mut PartitionProgress,
         step: &mut Step<'_>,
-    ) -> Line {
-        let (time, now) = (self.time(line, record), standing.now());
-        if standing.remembered.knows(key, now) {
-            return Line::Refused(Reason::DuplicateKey);
+    ) -> LineOutcome {
+        let (time, now) = (self.time(line, record), progress.now());
+        if progress.seen_keys.knows(key, now) {
+            return LineOutcome::Refused(Reason::DuplicateKey);
         }
         if self.past.history.is_too_old(&self.records.features, time) {
-            return Line::Refused(Reason::TooOld(self.time_column(step.pipeline)));
+            return LineOutcome::Refused(Reason::TooOld(self.time_column(step.pipeline)));
         }
         let label = step.pipeline.label.as_ref();
         let truth = label.and_then(|label| label.scenario(record.label.or_else(|| line[label.column?].text())));
         if self.lateness == 0 {
-            self.judge(key, line, (time, record.offset), truth, standing.number, step);
-        } else if !self.held.hold((time, key), record.offset, line, truth) {
-            return Line::Refused(Reason::DuplicateKey);
+            self.judge(key, line, (time, record.offset), truth, progress.number, step);
+        } else if !self.buffer.push((time, key), record.offset, line, truth) {
+            return LineOutcome::Refused(Reason::DuplicateKey);
         }
-        standing.remembered.add(key.into(), now.saturating_add(step.pipeline.entity.remember));
-        self.judge_due(standing.closed_through, standing, step);
-        self.hold_limit(standing, step);
-        Line::Taken
+        progress.seen_keys.add(key.into(), now.saturating_add(step.pipeline.entity.remember));
+        self.judge_due(progress.closed_through, progress, step);
+        self.enforce_limit(progress, step);
+        LineOutcome::Taken
     }
 
     /// Judges the records that have waited long enough when the clock shows `clock`, in their order; then the windows whose
     /// time has come, which no record is still on its way to.
-    pub fn judge_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
+    pub fn judge_due(&mut self, clock: Timestamp, progress: &mut PartitionProgress, step: &mut Step<'_>) {
         let before = clock.saturating_sub(self.lateness);
-        while let Some((time, key, held)) = self.held.pop_before(before) {
-            let line = self.held.line(&held, step.pipeline.columns.len());
-            self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
-            standing.has_changed = true;
+        while let Some((time, key, buffered)) = self.buffer.pop_before(before) {
+            let line = self.buffer.line(&buffered, step.pipeline.columns.len());
+            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress.number, step);
+            progress.has_changed = true;
         }
-        standing.has_changed |= self.zscores.judge_due(clock, step.out);
+        progress.has_changed |= self.zscores.judge_due(clock, step.out);
     }
 
     /// Judges those that would be next while more wait than the pipeline allows.
-    fn hold_limit(&mut self, standing: &Standing, step: &mut Step<'_>) {
-        while self.held.bytes() > self.max_bytes.saturating_sub(self.zscores.bytes()) {
-            let Some((time, key, held)) = self.held.pop_first() else { return };
-            let line = self.held.line(&held, step.pipeline.columns.len());
+    fn enforce_limit(&mut self, progress: &PartitionProgress, step: &mut Step<'_>) {
+        while self.buffer.bytes() > self.max_bytes.saturating_sub(self.zscores.bytes()) {
+            let Some((time, key, buffered)) = self.buffer.pop_first() else { return };
+            let line = self.buffer.line(&buffered, step.pipeline.columns.len());
             step.counters.closed_early += 1;
-            self.judge(&key, &line, (time, held.offset), held.truth.as_deref(), standing.number, step);
+            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress.number, step);
         }
     }
 
@@ -172,12 +172,12 @@ impl Judging {
         let mut features = Vec::with_capacity(records.features.features().len());
         history.judge(&records.features, line, time, &mut features);
         step.counters.out_of_order += u64::from(is_out_of_order);
-        let others = self.held.bytes() + self.zscores.bytes();
+        let others = self.buffer.bytes() + self.zscores.bytes();
         step.counters.forgotten_keys += history.shrink_to(self.max_bytes.saturating_sub(others));
         let summary = EntitySummary {
             key: key.to_owned(),
             lines: 1,
-            customer: step.pipeline.entity.customer.and_then(|customer| written(line[customer])),
+            customer: step.pipeline.entity.customer.and_then(|customer| to_text(line[customer])),
             first_timestamp: time,
             last_timestamp: time,
             closed_early: false,
@@ -213,12 +213,12 @@ impl Judging {
 
     /// The kinds of its state, in the order in which the changelog has them.
     pub fn kinds(&self) -> [&dyn ChangelogKind; 3] {
-        [&self.held, &self.past, &self.zscores]
+        [&self.buffer, &self.past, &self.zscores]
     }
 
     /// The same, to be changed.
     pub fn kinds_mut(&mut self) -> [&mut dyn ChangelogKind; 3] {
-        [&mut self.held, &mut self.past, &mut self.zscores]
+        [&mut self.buffer, &mut self.past, &mut self.zscores]
     }
 }
 

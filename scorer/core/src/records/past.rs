@@ -8,13 +8,14 @@ use shared::pipeline::{Pipeline, Scored};
 use shared::time::Timestamp;
 
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
+use crate::resume::Recovery;
 
 /// What is remembered of the past of keys.
 #[derive(Debug)]
 pub(super) struct Past {
     pub history: History,
     /// The history's clock, as the changelog has it.
-    written_clock: Option<Timestamp>,
+    persisted_clock: Option<Timestamp>,
     /// While state is restored, its parts by their keys: they fit together only once all are there.
     parts: HashMap<Box<[u8]>, Box<[u8]>>,
 }
@@ -25,9 +26,10 @@ impl Past {
     /// The key of the largest time.
     pub const CLOCK: u8 = b't';
 
-    /// Nothing is remembered yet. `is_kept` says whether changes are to be written down.
-    pub fn new(features: &RecordFeatures, is_kept: bool) -> Self {
-        Self { history: History::new(features, is_kept), written_clock: None, parts: HashMap::new() }
+    /// Nothing is remembered yet.
+    pub fn new(features: &RecordFeatures, recovery: Recovery) -> Self {
+        let history = History::new(features, recovery == Recovery::Changelog);
+        Self { history, persisted_clock: None, parts: HashMap::new() }
     }
 }
 
@@ -46,7 +48,7 @@ impl ChangelogKind for Past {
             }
             (_, Some(value)) => {
                 let mut reader = versioned(value)?;
-                self.written_clock = Some(reader.signed()?);
+                self.persisted_clock = Some(reader.signed()?);
                 reader.end()?;
             }
             (_, None) => return Err(StateError::Damaged),
@@ -56,14 +58,14 @@ impl ChangelogKind for Past {
 
     fn finish_restoring(&mut self, pipeline: &Pipeline) -> Result<(), StateError> {
         let Scored::Records(records) = &pipeline.scored else { return Ok(()) };
-        if self.written_clock.is_none() && !self.parts.is_empty() {
+        if self.persisted_clock.is_none() && !self.parts.is_empty() {
             return Err(StateError::Damaged);
         }
         let mut restoring = Restoring::default();
         for (key, value) in std::mem::take(&mut self.parts) {
             restoring.add(&records.features, &key, &value)?;
         }
-        self.history = restoring.finish(&records.features, self.written_clock, true)?;
+        self.history = restoring.finish(&records.features, self.persisted_clock, true)?;
         Ok(())
     }
 
@@ -71,9 +73,9 @@ impl ChangelogKind for Past {
         let Scored::Records(records) = &pipeline.scored else { return };
         let out = &mut changes.records;
         self.history.take_parts(&records.features, |part| out.push(part_record(part)));
-        if self.written_clock != self.history.clock() {
-            self.written_clock = self.history.clock();
-            out.extend(self.written_clock.map(clock_record));
+        if self.persisted_clock != self.history.clock() {
+            self.persisted_clock = self.history.clock();
+            out.extend(self.persisted_clock.map(clock_record));
         }
     }
 

@@ -9,7 +9,7 @@ use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 
 use crate::output::{ClosedEntity, Erroneous, Output};
-use crate::text::written;
+use crate::text::to_text;
 
 /// An entity that may still get lines. Of the lines themselves only runs of offsets are kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,7 +155,7 @@ impl Known {
             let before = read_known(&mut reader).ok().flatten();
             match before {
                 Some(text) => put_known(&mut values, Some(text)),
-                None => put_known(&mut values, written(line[column]).as_deref()),
+                None => put_known(&mut values, to_text(line[column]).as_deref()),
             }
             complete &= before.is_some() || !line[column].is_missing();
         }

@@ -13,7 +13,8 @@ use shared::time::{Millis, Timestamp};
 
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, text, versioned};
 use crate::output::{Erroneous, Output};
-use crate::progress::{Line, Standing};
+use crate::progress::{LineOutcome, PartitionProgress};
+use crate::resume::Recovery;
 use crate::step::Step;
 use entity::OpenEntity;
 
@@ -45,7 +46,7 @@ struct Limits {
 struct Open {
     entity: OpenEntity,
     /// Whether the changelog has any version of it: then closing it has to delete that.
-    is_written: bool,
+    is_persisted: bool,
     /// Whether it changed since it was last written down.
     has_changed: bool,
 }
@@ -54,12 +55,12 @@ impl OpenSessions {
     /// The first byte of the keys of open entities in the changelog.
     pub const KIND: u8 = b'e';
 
-    /// Nothing is open yet. `is_reread` says whether a restart reads the lines of what is open again.
-    pub fn new(pipeline: &Pipeline, sessions: &Sessions, is_reread: bool) -> Self {
+    /// Nothing is open yet.
+    pub fn new(pipeline: &Pipeline, sessions: &Sessions, recovery: Recovery) -> Self {
         let Sessions { gap, max_open, max_lines, .. } = *sessions;
         let limits = Limits { gap, max_open, max_lines, max_bytes: pipeline.entity.max_state_bytes };
-        let (open, first_offsets) = (ExpiryMap::default(), is_reread.then(VecDeque::new));
-        Self { limits, open, lines: 0, bytes: 0, gone: Vec::new(), first_offsets }
+        let first_offsets = (recovery == Recovery::Reread).then(VecDeque::new);
+        Self { limits, open: ExpiryMap::default(), lines: 0, bytes: 0, gone: Vec::new(), first_offsets }
     }
 
     /// Open entities and their lines.
@@ -84,11 +85,11 @@ impl OpenSessions {
         key: &str,
         line: &[Value<'_>],
         (timestamp, offset): (Timestamp, i64),
-        standing: &mut Standing,
+        progress: &mut PartitionProgress,
         step: &mut Step<'_>,
-    ) -> Line {
+    ) -> LineOutcome {
         // Before the first dated line there is no time: such an entity closes as soon as there is one.
-        let now = standing.now();
+        let now = progress.now();
         let deadline = now.saturating_add(self.limits.gap);
         if let Some(open) = self.open.touch(key, deadline) {
             let before = open.entity.heap_bytes();
@@ -99,11 +100,11 @@ impl OpenSessions {
             if open.entity.lines() >= self.limits.max_lines
                 && let Some((key, _, open)) = self.open.remove(key)
             {
-                self.close_early(key, open, standing, step);
+                self.close_early(key, open, progress, step);
             }
         } else {
-            if standing.remembered.knows(key, now) {
-                return Line::Refused(Reason::LateLine);
+            if progress.seen_keys.knows(key, now) {
+                return LineOutcome::Refused(Reason::LateLine);
             }
             let mut entity = OpenEntity::new(step.pipeline, timestamp, offset);
             entity.add(step.pipeline, line, timestamp, offset);
@@ -112,34 +113,34 @@ impl OpenSessions {
             }
             self.bytes += open_bytes(key, &entity);
             self.lines += 1;
-            self.open.insert(key, deadline, Open { entity, is_written: false, has_changed: true });
+            self.open.insert(key, deadline, Open { entity, is_persisted: false, has_changed: true });
         }
-        self.hold_limits(standing, step);
-        Line::Taken
+        self.enforce_limits(progress, step);
+        LineOutcome::Taken
     }
 
     /// Closes what is due when the clock shows `clock`, in the order of deadlines.
-    pub fn close_due(&mut self, clock: Timestamp, standing: &mut Standing, step: &mut Step<'_>) {
+    pub fn close_due(&mut self, clock: Timestamp, progress: &mut PartitionProgress, step: &mut Step<'_>) {
         while let Some((key, deadline, open)) = self.open.pop_expired(clock) {
             let until = deadline.saturating_add(step.pipeline.entity.remember);
-            self.close(key, open, until, false, standing, step);
+            self.close(key, open, until, false, progress, step);
         }
         self.forget_first_offsets();
     }
 
     /// Closes the oldest entities while there are more than the pipeline allows.
-    fn hold_limits(&mut self, standing: &mut Standing, step: &mut Step<'_>) {
+    fn enforce_limits(&mut self, progress: &mut PartitionProgress, step: &mut Step<'_>) {
         let Limits { max_open, max_bytes, .. } = self.limits;
         while self.open.len() > max_open || (self.bytes > max_bytes && self.open.len() > 1) {
             let Some((key, _, open)) = self.open.pop_oldest() else { return };
-            self.close_early(key, open, standing, step);
+            self.close_early(key, open, progress, step);
         }
     }
 
-    fn close_early(&mut self, key: Box<str>, open: Open, standing: &mut Standing, step: &mut Step<'_>) {
+    fn close_early(&mut self, key: Box<str>, open: Open, progress: &mut PartitionProgress, step: &mut Step<'_>) {
         step.counters.closed_early += 1;
-        let clock = standing.now().max(standing.closed_through);
-        self.close(key, open, clock.saturating_add(step.pipeline.entity.remember), true, standing, step);
+        let clock = progress.now().max(progress.closed_through);
+        self.close(key, open, clock.saturating_add(step.pipeline.entity.remember), true, progress, step);
         self.forget_first_offsets();
     }
 
@@ -149,13 +150,13 @@ impl OpenSessions {
         open: Open,
         remembered_until: Timestamp,
         early: bool,
-        standing: &mut Standing,
+        progress: &mut PartitionProgress,
         step: &mut Step<'_>,
     ) {
         let lines = open.entity.lines();
         self.lines -= lines;
         self.bytes -= open_bytes(&key, &open.entity);
-        let output = open.entity.close(step.pipeline, &key, standing.number, early);
+        let output = open.entity.close(step.pipeline, &key, progress.number, early);
         match &output {
             Output::Erroneous(Erroneous::Entity { reasons, .. }) => {
                 step.counters.erroneous_entities += 1;
@@ -168,11 +169,11 @@ impl OpenSessions {
             }
         }
         step.out.push(output);
-        standing.has_changed = true;
-        if open.is_written {
+        progress.has_changed = true;
+        if open.is_persisted {
             self.gone.push(key.clone());
         }
-        standing.remembered.add(key, remembered_until);
+        progress.seen_keys.add(key, remembered_until);
     }
 
     fn forget_first_offsets(&mut self) {
@@ -207,7 +208,7 @@ impl ChangelogKind for OpenSessions {
         if self.open.last_deadline().is_some_and(|last| last > deadline) {
             return Err(StateError::Disordered);
         }
-        self.open.insert(key, deadline, Open { entity, is_written: true, has_changed: false });
+        self.open.insert(key, deadline, Open { entity, is_persisted: true, has_changed: false });
         Ok(())
     }
 
@@ -230,7 +231,7 @@ impl ChangelogKind for OpenSessions {
         }
         out[start..].reverse();
         self.open.change_newest(|open| {
-            open.is_written = true;
+            open.is_persisted = true;
             std::mem::take(&mut open.has_changed)
         });
     }

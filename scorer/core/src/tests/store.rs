@@ -42,7 +42,7 @@ impl Store {
         restored(&self.compacted(partition), partitions)
     }
 
-    /// Lets the owner of the windows hear what it has not heard yet.
+    /// Lets the owner of the windows read the reports that it has not read yet.
     pub fn deliver(&mut self, core: &mut Core) {
         let from = core.reports_from().unwrap_or(i64::MAX);
         let mut outputs = Vec::new();

@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow, bail};
 use shared::pipeline::{Pipeline, Scored};
 use shared::time::format_timestamp;
 
-use self::report::{Labelled, Report};
+use self::report::{ComparisonReport, Labelled};
 use super::console;
 use super::logs::init_logs;
 use crate::agreement::{Intake, Labels};
@@ -50,7 +50,7 @@ fn choose(pipeline: &Pipeline, args: &AbArgs) -> Result<[String; 2]> {
     }
 }
 
-fn compare(args: &AbArgs, pipeline: &Arc<Pipeline>, names: [String; 2]) -> Result<Report> {
+fn compare(args: &AbArgs, pipeline: &Arc<Pipeline>, names: [String; 2]) -> Result<ComparisonReport> {
     check_labels(args, pipeline)?;
     let topics = args.input.is_empty().then(|| topics_of(pipeline, &names));
     let look = |topics| VerdictTopics::until_now(&args.brokers.settings(), topics, args.since);
@@ -82,7 +82,7 @@ fn compare(args: &AbArgs, pipeline: &Arc<Pipeline>, names: [String; 2]) -> Resul
         Scored::Sessions(_) => "invoices",
         Scored::Records(_) => "records",
     };
-    Ok(Report { pipeline: pipeline.name.clone(), names, versions, entities, source, found, labels: labelled })
+    Ok(ComparisonReport { pipeline: pipeline.name.clone(), names, versions, entities, source, found, labels: labelled })
 }
 
 /// Whether there are labels where they are asked for without a file.
@@ -116,23 +116,23 @@ fn read_labels_of(args: &AbArgs, pipeline: &Arc<Pipeline>) -> Result<Option<(Lab
 }
 
 /// What an input file holds.
-enum Content {
+enum FileContent {
     Parquet,
     Messages(Vec<u8>),
     Records(Vec<u8>),
 }
 
 /// A file and what it holds.
-type Opened<'a> = (&'a Path, Content);
+type Opened<'a> = (&'a Path, FileContent);
 
 fn open<'a>(path: &'a Path, pipeline: &Pipeline) -> Result<Opened<'a>> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
-        return Ok((path, Content::Parquet));
+        return Ok((path, FileContent::Parquet));
     }
     let bytes = read_file(path)?;
     match pipeline_of_messages(&bytes) {
-        None => Ok((path, Content::Records(bytes))),
-        Some(of) if of == pipeline.name => Ok((path, Content::Messages(bytes))),
+        None => Ok((path, FileContent::Records(bytes))),
+        Some(of) if of == pipeline.name => Ok((path, FileContent::Messages(bytes))),
         Some(of) => bail!(
             "{} holds verdicts of pipeline `{of}` and not of `{}`: name theirs with --pipeline",
             path.display(),
@@ -145,7 +145,7 @@ fn open<'a>(path: &'a Path, pipeline: &Pipeline) -> Result<Opened<'a>> {
 fn gather(args: &AbArgs, pipeline: &Pipeline, names: &[String; 2], intake: &mut Intake<'_>) -> Result<bool> {
     let Some((first, rest)) = args.input.split_first() else { return Ok(false) };
     let first = open(first, pipeline)?;
-    let are_records = matches!(first.1, Content::Records(_));
+    let are_records = matches!(first.1, FileContent::Records(_));
     let files = std::iter::once(Ok(first)).chain(rest.iter().map(|path| open(path, pipeline)));
     if are_records {
         records::score(args, names, files, intake)?;
@@ -153,9 +153,9 @@ fn gather(args: &AbArgs, pipeline: &Pipeline, names: &[String; 2], intake: &mut 
     }
     for file in files {
         match file? {
-            (path, Content::Parquet) => read_verdicts(path, intake)?,
-            (_, Content::Messages(bytes)) => read_messages(&bytes, intake)?,
-            (path, Content::Records(_)) => return Err(mixed(path, "records", "verdicts")),
+            (path, FileContent::Parquet) => read_verdicts(path, intake)?,
+            (_, FileContent::Messages(bytes)) => read_messages(&bytes, intake)?,
+            (path, FileContent::Records(_)) => return Err(mixed(path, "records", "verdicts")),
         }
     }
     Ok(false)

@@ -3,7 +3,7 @@
 use crate::agreement::Comparison;
 
 /// What is told of a comparison.
-pub(super) struct Report {
+pub(super) struct ComparisonReport {
     pub pipeline: String,
     /// Of A and of B.
     pub names: [String; 2],

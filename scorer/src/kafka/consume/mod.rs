@@ -23,7 +23,7 @@ use super::snapshots::Snapshots;
 use super::status::StatusCell;
 use super::stream::{EndWhen, Progress as StreamProgress, StopHandle, StreamOptions, Topics};
 use super::watchdog::Watchdog;
-use crate::core::{Core, Counters, Input, Monotonic, Output, Record};
+use crate::core::{Core, Counters, Input, Output, Record, WallMillis as Monotonic};
 
 /// The longest wait for a record: how soon a request to stop is seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);

@@ -19,6 +19,7 @@ use shared::verdict::EntitySummary;
 use shared::zscore::WindowSummary;
 
 use crate::output::{Output, WindowVerdict};
+use crate::resume::Recovery;
 use pane::{Pane, Waiting};
 
 /// Bytes of a window's summary of a key beside the key, about.
@@ -37,8 +38,7 @@ enum Joined {
 #[derive(Debug)]
 pub(crate) struct ZScores {
     detectors: Vec<ZScore>,
-    /// Whether changes are to be written down.
-    is_kept: bool,
+    recovery: Recovery,
     /// While state is restored, its records by their keys: they fit together only once all are there.
     parts: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
@@ -50,10 +50,10 @@ struct ZScore {
     /// By their start.
     panes: BTreeMap<Timestamp, Pane>,
     /// By their end: those that were judged and of which a pane is still here.
-    judged: BTreeMap<Timestamp, Judged>,
+    judged: BTreeMap<Timestamp, JudgedWindow>,
     /// Every window that ends by then was judged.
     judged_through: Timestamp,
-    written_through: Timestamp,
+    persisted_through: Timestamp,
     bytes: usize,
     /// What is to be deleted where it was written down.
     gone: Vec<Vec<u8>>,
@@ -61,9 +61,9 @@ struct ZScore {
 
 /// What a judged window said of the keys of which records still wait for others, by key.
 #[derive(Debug)]
-struct Judged {
+struct JudgedWindow {
     summaries: Vec<(Box<str>, WindowSummary)>,
-    is_written: bool,
+    is_persisted: bool,
 }
 
 /// The columns that the detectors read.
@@ -75,9 +75,13 @@ impl ZScores {
     /// The first byte of the keys of what waits in the changelog.
     pub const KIND: u8 = chunks::KIND;
 
-    /// Nothing waits yet. `is_kept` says whether changes are to be written down.
-    pub fn new(pipeline: &Pipeline, is_kept: bool) -> Self {
-        Self { detectors: pipeline.zscores.iter().cloned().map(ZScore::new).collect(), is_kept, parts: BTreeMap::new() }
+    /// Nothing waits yet.
+    pub fn new(pipeline: &Pipeline, recovery: Recovery) -> Self {
+        Self {
+            detectors: pipeline.zscores.iter().cloned().map(ZScore::new).collect(),
+            recovery,
+            parts: BTreeMap::new(),
+        }
     }
 
     /// Bytes of what waits, about: by that alone, so that what was read back has as many.
@@ -100,7 +104,10 @@ impl ZScores {
     /// The first record that waits, where records are read again after a restart.
     pub fn oldest_offset(&self) -> Option<i64> {
         let panes = self.detectors.iter().flat_map(|detector| detector.panes.values());
-        if self.is_kept { None } else { panes.map(|pane| pane.first_offset).min() }
+        match self.recovery {
+            Recovery::Changelog => None,
+            Recovery::Reread => panes.map(|pane| pane.first_offset).min(),
+        }
     }
 
     /// Lets a record wait for the windows of each detector; for how many it comes too late. `of` tells, of a detector, the
@@ -154,7 +161,7 @@ impl ZScore {
             panes: BTreeMap::new(),
             judged: BTreeMap::new(),
             judged_through: Timestamp::MIN,
-            written_through: Timestamp::MIN,
+            persisted_through: Timestamp::MIN,
             bytes: 0,
             gone: Vec::new(),
         }
@@ -204,12 +211,12 @@ impl ZScore {
         if let Some(newest) = self.panes.get_mut(&end.saturating_sub(slide)) {
             newest.seal();
         }
-        self.judged.insert(end, Judged { summaries: self.summaries(start, end), is_written: false });
+        self.judged.insert(end, JudgedWindow { summaries: self.summaries(start, end), is_persisted: false });
         self.judged_through = end;
         if let Some(pane) = self.panes.remove(&start) {
             self.bytes -= pane.bytes();
             self.emit(start, &pane, early, emit);
-            self.gone.extend(pane.written_keys(start));
+            self.gone.extend(pane.persisted_keys(start));
         }
         if let Some(judged) = self.judged.get_mut(&end) {
             // Of keys without a record in the panes that are left nobody will ask.
@@ -240,9 +247,9 @@ impl ZScore {
     /// The verdicts on a pane's records: each by the window that says the most, the first of those that say as much.
     fn emit(&self, start: Timestamp, pane: &Pane, early: bool, emit: &mut impl FnMut(WindowVerdict)) {
         let ends = start.saturating_add(self.spec.slide)..=start.saturating_add(self.spec.window);
-        let windows: Vec<&Judged> = self.judged.range(ends).map(|(_, judged)| judged).collect();
+        let windows: Vec<&JudgedWindow> = self.judged.range(ends).map(|(_, judged)| judged).collect();
         for of_key in pane.records().chunk_by(|a, b| a.by == b.by) {
-            let of = |judged: &&Judged| judged.of(&of_key[0].by);
+            let of = |judged: &&JudgedWindow| judged.of(&of_key[0].by);
             let summaries: Vec<WindowSummary> = windows.iter().filter_map(of).collect();
             for waiting in of_key {
                 let score = |window: &WindowSummary| {
@@ -265,12 +272,12 @@ impl ZScore {
         while let Some(entry) = self.judged.first_entry().filter(|entry| *entry.key() <= oldest) {
             let (end, judged) = entry.remove_entry();
             self.bytes -= judged.bytes();
-            self.gone.extend(judged.written_keys(end));
+            self.gone.extend(judged.persisted_keys(end));
         }
     }
 }
 
-impl Judged {
+impl JudgedWindow {
     fn bytes(&self) -> usize {
         self.summaries.iter().map(|(by, _)| SUMMARY_BYTES + by.len()).sum()
     }

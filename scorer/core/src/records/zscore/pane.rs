@@ -73,7 +73,7 @@ pub(super) struct Pane {
     records: Vec<Waiting>,
     is_sealed: bool,
     /// Until the pane is sealed, how many of the records, the first, were written down.
-    written: usize,
+    persisted: usize,
     /// How many records of the changelog have them.
     chunks: u32,
     /// Where records are read again after a restart: the smallest offset of one.
@@ -82,12 +82,12 @@ pub(super) struct Pane {
 
 impl Pane {
     pub(super) fn new(offset: i64) -> Self {
-        Self { records: Vec::new(), is_sealed: false, written: 0, chunks: 0, first_offset: offset }
+        Self { records: Vec::new(), is_sealed: false, persisted: 0, chunks: 0, first_offset: offset }
     }
 
     /// As the changelog has it.
     pub(super) fn restored(records: Vec<Waiting>, chunks: u32) -> Self {
-        Self { written: records.len(), records, chunks, ..Self::new(i64::MAX) }
+        Self { persisted: records.len(), records, chunks, ..Self::new(i64::MAX) }
     }
 
     pub(super) fn add(&mut self, waiting: Waiting, offset: i64) {
@@ -119,12 +119,12 @@ impl Pane {
     }
 
     /// What is not written down yet, as numbered chunks; then it counts as written.
-    pub(super) fn take_unwritten(&mut self, mut put: impl FnMut(u32, &[&Waiting])) {
-        if self.written == self.records.len() {
+    pub(super) fn take_unpersisted(&mut self, mut put: impl FnMut(u32, &[&Waiting])) {
+        if self.persisted == self.records.len() {
             return;
         }
         // Sealing may have put new ones between old ones, once.
-        let from = if self.is_sealed { 0 } else { self.written };
+        let from = if self.is_sealed { 0 } else { self.persisted };
         let mut new: Vec<&mut Waiting> = self.records[from..].iter_mut().filter(|it| it.chunk == NO_CHUNK).collect();
         new.sort_unstable_by(|a, b| a.in_order(b));
         for chunk in chunks::fitting(&mut new, |waiting| waiting.bytes()) {
@@ -132,18 +132,18 @@ impl Pane {
             put(self.chunks, &chunk.iter().map(|waiting| &**waiting).collect::<Vec<_>>());
             self.chunks += 1;
         }
-        self.written = self.records.len();
+        self.persisted = self.records.len();
     }
 
     /// Every chunk, as it was written.
-    pub(super) fn written(&self, mut put: impl FnMut(u32, &[&Waiting])) {
+    pub(super) fn persisted(&self, mut put: impl FnMut(u32, &[&Waiting])) {
         let mut by_chunk: Vec<&Waiting> = self.records.iter().filter(|waiting| waiting.chunk != NO_CHUNK).collect();
         by_chunk.sort_unstable_by(|a, b| a.chunk.cmp(&b.chunk).then_with(|| a.in_order(b)));
         by_chunk.chunk_by(|a, b| a.chunk == b.chunk).for_each(|chunk| put(chunk[0].chunk, chunk));
     }
 
     /// The keys of the changelog's records that have this pane, which starts at `start`; without the detector's number.
-    pub(super) fn written_keys(&self, start: Timestamp) -> impl Iterator<Item = Vec<u8>> + use<> {
+    pub(super) fn persisted_keys(&self, start: Timestamp) -> impl Iterator<Item = Vec<u8>> + use<> {
         (0..self.chunks).map(move |chunk| chunks::pane_key(start, chunk))
     }
 }

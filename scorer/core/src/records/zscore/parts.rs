@@ -11,7 +11,7 @@ use shared::zscore::WindowSummary;
 
 use super::chunks::{KIND, PANE, SUMMARIES, THROUGH, fitting, pane_key, part_key, record};
 use super::pane::{Pane, Waiting};
-use super::{Judged, SUMMARY_BYTES, ZScore, ZScores};
+use super::{JudgedWindow, SUMMARY_BYTES, ZScore, ZScores};
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
 
 /// Moments beyond this are nobody's: arithmetic on others cannot leave the numbers there are.
@@ -39,7 +39,7 @@ fn through_record(detector: u8, through: Timestamp) -> StateRecord {
     record(detector, &[THROUGH], Some(out))
 }
 
-impl Judged {
+impl JudgedWindow {
     /// As numbered records.
     fn chunks(&self, detector: u8, end: Timestamp, mut put: impl FnMut(StateRecord)) {
         let mut all: Vec<&(Box<str>, WindowSummary)> = self.summaries.iter().collect();
@@ -57,9 +57,9 @@ impl Judged {
     }
 
     /// The keys of what was written, without the detector's number.
-    pub(super) fn written_keys(&self, end: Timestamp) -> Vec<Vec<u8>> {
+    pub(super) fn persisted_keys(&self, end: Timestamp) -> Vec<Vec<u8>> {
         let mut keys = Vec::new();
-        if self.is_written {
+        if self.is_persisted {
             self.chunks(0, end, |record| keys.push(record.key[2..].to_vec()));
         }
         keys
@@ -70,28 +70,28 @@ impl ZScore {
     fn take_changes(&mut self, detector: u8, out: &mut Vec<StateRecord>) {
         out.extend(self.gone.drain(..).map(|part| record(detector, &part, None)));
         for (&start, pane) in &mut self.panes {
-            pane.take_unwritten(|chunk, records| out.push(pane_record(detector, start, chunk, records)));
+            pane.take_unpersisted(|chunk, records| out.push(pane_record(detector, start, chunk, records)));
         }
         for (&end, judged) in &mut self.judged {
-            if !std::mem::replace(&mut judged.is_written, true) {
+            if !std::mem::replace(&mut judged.is_persisted, true) {
                 judged.chunks(detector, end, |record| out.push(record));
             }
         }
-        if self.written_through != self.judged_through {
-            self.written_through = self.judged_through;
+        if self.persisted_through != self.judged_through {
+            self.persisted_through = self.judged_through;
             out.push(through_record(detector, self.judged_through));
         }
     }
 
     fn snapshot(&self, detector: u8, put: &mut dyn FnMut(StateRecord)) {
         for (&start, pane) in &self.panes {
-            pane.written(|chunk, records| put(pane_record(detector, start, chunk, records)));
+            pane.persisted(|chunk, records| put(pane_record(detector, start, chunk, records)));
         }
-        for (&end, judged) in self.judged.iter().filter(|(_, judged)| judged.is_written) {
+        for (&end, judged) in self.judged.iter().filter(|(_, judged)| judged.is_persisted) {
             judged.chunks(detector, end, &mut *put);
         }
-        if self.written_through != Timestamp::MIN {
-            put(through_record(detector, self.written_through));
+        if self.persisted_through != Timestamp::MIN {
+            put(through_record(detector, self.persisted_through));
         }
     }
 }
@@ -146,7 +146,7 @@ impl ZScore {
         let mut value = versioned(value)?;
         if kind == THROUGH && rest.is_empty() {
             self.judged_through = moment(value.signed()?, self.spec.slide)?;
-            self.written_through = self.judged_through;
+            self.persisted_through = self.judged_through;
             return value.end();
         }
         let (time, chunk) = rest.split_first_chunk::<8>().ok_or(Damaged)?;
@@ -165,7 +165,8 @@ impl ZScore {
     }
 
     fn read_summaries(&mut self, value: &mut Reader<'_>, end: Timestamp) -> Result<(), Damaged> {
-        let judged = self.judged.entry(end).or_insert_with(|| Judged { summaries: Vec::new(), is_written: true });
+        let judged =
+            self.judged.entry(end).or_insert_with(|| JudgedWindow { summaries: Vec::new(), is_persisted: true });
         for _ in 0..value.count()? {
             let by: Box<str> = value.text()?.into();
             // Keys come in their order, from record to record.

@@ -1,4 +1,4 @@
-//! Records that wait for those that may still come before them, in the order of their own times.
+//! The reorder buffer: records wait here for those that may still come before them, in the order of their own times.
 //!
 //! Of a record only the values are kept that features and verdict read, in few bytes.
 
@@ -11,26 +11,27 @@ use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, text, versioned};
+use crate::resume::Recovery;
 
 /// The time and the key of a record: its place in the order, which does not depend on when it came.
 type Place = (Timestamp, Box<str>);
 
 /// A record that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HeldRecord {
+pub(super) struct BufferedRecord {
     pub offset: i64,
     /// The scenario that it is known to be of.
     pub truth: Option<Box<str>>,
     values: Box<[u8]>,
-    is_written: bool,
+    is_persisted: bool,
 }
 
 /// The records that wait.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct ReorderBuffer {
     /// Indices of the columns whose values are kept.
     columns: Vec<usize>,
-    records: BTreeMap<Place, HeldRecord>,
+    records: BTreeMap<Place, BufferedRecord>,
     bytes: usize,
     /// Since the last commit: what came, and what went that the changelog has.
     added: Vec<Place>,
@@ -39,12 +40,12 @@ pub(super) struct Held {
     offsets: Option<BTreeSet<i64>>,
 }
 
-impl Held {
+impl ReorderBuffer {
     /// The first byte of the keys of records that wait in the changelog.
     pub const KIND: u8 = b'r';
 
-    pub fn new(columns: Vec<usize>, is_reread: bool) -> Self {
-        let offsets = is_reread.then(BTreeSet::new);
+    pub fn new(columns: Vec<usize>, recovery: Recovery) -> Self {
+        let offsets = (recovery == Recovery::Reread).then(BTreeSet::new);
         Self { columns, records: BTreeMap::new(), bytes: 0, added: Vec::new(), gone: Vec::new(), offsets }
     }
 
@@ -68,7 +69,7 @@ impl Held {
     }
 
     /// Lets a record wait; `false` when one with its time and key does already.
-    pub fn hold(
+    pub fn push(
         &mut self,
         (time, key): (Timestamp, &str),
         offset: i64,
@@ -78,7 +79,7 @@ impl Held {
         let place: Place = (time, key.into());
         let Entry::Vacant(vacant) = self.records.entry(place.clone()) else { return false };
         let values = encode_values(&self.columns, line);
-        let record = HeldRecord { offset, truth: truth.map(Into::into), values, is_written: false };
+        let record = BufferedRecord { offset, truth: truth.map(Into::into), values, is_persisted: false };
         self.bytes += record.bytes(key);
         vacant.insert(record);
         if let Some(offsets) = &mut self.offsets {
@@ -90,25 +91,25 @@ impl Held {
     }
 
     /// Takes out the first record if its time is before `time`.
-    pub fn pop_before(&mut self, time: Timestamp) -> Option<(Timestamp, Box<str>, HeldRecord)> {
+    pub fn pop_before(&mut self, time: Timestamp) -> Option<(Timestamp, Box<str>, BufferedRecord)> {
         if self.first()? < time { self.pop_first() } else { None }
     }
 
     /// Takes out the first record.
-    pub fn pop_first(&mut self) -> Option<(Timestamp, Box<str>, HeldRecord)> {
+    pub fn pop_first(&mut self) -> Option<(Timestamp, Box<str>, BufferedRecord)> {
         let ((time, key), record) = self.records.pop_first()?;
         self.bytes -= record.bytes(&key);
         if let Some(offsets) = &mut self.offsets {
             offsets.remove(&record.offset);
         }
-        if record.is_written {
+        if record.is_persisted {
             self.gone.push((time, key.clone()));
         }
         Some((time, key, record))
     }
 
     /// The values of a record that waited: `(n_columns)`, missing where they are not kept.
-    pub fn line<'a>(&self, record: &'a HeldRecord, n_columns: usize) -> Vec<Value<'a>> {
+    pub fn line<'a>(&self, record: &'a BufferedRecord, n_columns: usize) -> Vec<Value<'a>> {
         let mut line = vec![Value::Missing; n_columns];
         // They were read once before they were taken in.
         let _ = decode_values(&self.columns, &record.values, |column, value| line[column] = value);
@@ -116,7 +117,7 @@ impl Held {
     }
 }
 
-impl ChangelogKind for Held {
+impl ChangelogKind for ReorderBuffer {
     fn kinds(&self) -> &'static [u8] {
         &[Self::KIND]
     }
@@ -133,7 +134,7 @@ impl ChangelogKind for Held {
         let offset = reader.signed()?;
         let truth = Some(reader.text()?).filter(|truth| !truth.is_empty()).map(Into::into);
         decode_values(&self.columns, reader.0, |_, _| {})?;
-        let record = HeldRecord { offset, truth, values: reader.0.into(), is_written: true };
+        let record = BufferedRecord { offset, truth, values: reader.0.into(), is_persisted: true };
         self.bytes += record.bytes(key);
         self.records.insert(place, record);
         Ok(())
@@ -143,8 +144,8 @@ impl ChangelogKind for Held {
         let gone = self.gone.drain(..).map(|(time, key)| StateRecord { key: state_key(time, &key), value: None });
         changes.records.extend(gone);
         for place in self.added.drain(..) {
-            if let Some(record) = self.records.get_mut(&place).filter(|record| !record.is_written) {
-                record.is_written = true;
+            if let Some(record) = self.records.get_mut(&place).filter(|record| !record.is_persisted) {
+                record.is_persisted = true;
                 changes.records.push(record.state(&place));
             }
         }
@@ -155,7 +156,7 @@ impl ChangelogKind for Held {
     }
 }
 
-impl HeldRecord {
+impl BufferedRecord {
     fn state(&self, (time, key): &Place) -> StateRecord {
         let mut value = Vec::with_capacity(self.values.len() + 8);
         value.push(VERSION);
@@ -175,7 +176,7 @@ impl HeldRecord {
 /// Keys sort as the records do.
 fn state_key(time: Timestamp, key: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(9 + key.len());
-    out.push(Held::KIND);
+    out.push(ReorderBuffer::KIND);
     out.extend_from_slice(&(time ^ i64::MIN).to_be_bytes());
     out.extend_from_slice(key.as_bytes());
     out

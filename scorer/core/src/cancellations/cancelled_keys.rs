@@ -12,12 +12,12 @@ use shared::time::{Millis, Timestamp};
 use super::pane::floor;
 use crate::changelog::lists::Lists;
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
-use crate::clock::{Monotonic, PartitionClock};
+use crate::clock::{PartitionClock, WallMillis};
 use crate::output::Report;
 
 /// The cancelled keys of one partition.
 #[derive(Debug)]
-pub(crate) struct Cancelled {
+pub(crate) struct CancelledKeys {
     window: Millis,
     slide: Millis,
     idle_timeout: Millis,
@@ -30,7 +30,7 @@ pub(crate) struct Cancelled {
     /// Keys since the last commit.
     added: usize,
     reported: Option<Reported>,
-    reported_at: Option<Monotonic>,
+    reported_at: Option<WallMillis>,
     changed: BTreeSet<Timestamp>,
     lists: Lists,
 }
@@ -42,10 +42,10 @@ struct Reported {
     idle: bool,
 }
 
-/// How often a partition says again that it is idle: an owner of the windows that has just begun waits to hear it.
+/// How often a partition reports again that it is idle: an owner of the windows that has just begun waits for that.
 const REPEAT: Millis = 10_000;
 
-impl Cancelled {
+impl CancelledKeys {
     /// The first byte of the keys of its lists.
     pub const KIND: u8 = b'x';
 
@@ -108,7 +108,7 @@ impl Cancelled {
     }
 
     /// What to tell the windows, when there is news.
-    pub fn report(&mut self, partition: i32, clock: &PartitionClock, now: Option<Monotonic>) -> Option<Report> {
+    pub fn report(&mut self, partition: i32, clock: &PartitionClock, now: Option<WallMillis>) -> Option<Report> {
         let watermark = clock.watermark();
         let idle_for = now.and_then(|now| clock.idle_for(now));
         let idle_since = clock.idle_since().filter(|_| idle_for.is_some_and(|idle| idle >= self.idle_timeout));
@@ -122,14 +122,15 @@ impl Cancelled {
         self.reported_at = now;
         let recent = watermark.unwrap_or(Timestamp::MIN).saturating_sub(self.window + self.slide);
         let changed = std::mem::take(&mut self.changed);
-        let told = |start: &Timestamp| *start >= recent || changed.contains(start);
-        let panes = self.panes.iter().filter(|(start, _)| told(start)).map(|(start, count)| (*start, *count)).collect();
+        let is_reported = |start: &Timestamp| *start >= recent || changed.contains(start);
+        let panes =
+            self.panes.iter().filter(|(start, _)| is_reported(start)).map(|(start, count)| (*start, *count)).collect();
         self.panes = self.panes.split_off(&recent);
         Some(Report { partition, watermark, idle_since, panes })
     }
 }
 
-impl ChangelogKind for Cancelled {
+impl ChangelogKind for CancelledKeys {
     fn kinds(&self) -> &'static [u8] {
         &[Self::KIND]
     }

@@ -6,24 +6,24 @@ use shared::time::Timestamp;
 
 use crate::changelog::lists::Lists;
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
+use crate::resume::Recovery;
 
 /// The keys that a partition is done with, each until a time.
 #[derive(Debug)]
-pub(crate) struct Remembered {
+pub(crate) struct SeenKeys {
     keys: ExpiryMap<()>,
     lists: Lists,
-    /// Whether there is a changelog that wants to know of new keys.
-    is_kept: bool,
-    /// Keys since the last commit.
+    recovery: Recovery,
+    /// Keys since the last commit, where there is a changelog.
     added: Vec<(Timestamp, Box<str>)>,
 }
 
-impl Remembered {
+impl SeenKeys {
     /// The first byte of the keys of its lists.
     pub const KIND: u8 = b'c';
 
-    pub fn new(is_kept: bool) -> Self {
-        Self { keys: ExpiryMap::default(), lists: Lists::new(Self::KIND), is_kept, added: Vec::new() }
+    pub fn new(recovery: Recovery) -> Self {
+        Self { keys: ExpiryMap::default(), lists: Lists::new(Self::KIND), recovery, added: Vec::new() }
     }
 
     /// Whether `key` is still known when the clock shows `now`.
@@ -36,7 +36,7 @@ impl Remembered {
     pub fn add(&mut self, key: Box<str>, until: Timestamp) {
         let until = self.keys.last_deadline().map_or(until, |last| last.max(until));
         self.keys.insert(&key, until, ());
-        if self.is_kept {
+        if self.recovery == Recovery::Changelog {
             self.added.push((until, key));
         }
     }
@@ -47,7 +47,7 @@ impl Remembered {
     }
 }
 
-impl ChangelogKind for Remembered {
+impl ChangelogKind for SeenKeys {
     fn kinds(&self) -> &'static [u8] {
         &[Self::KIND]
     }
