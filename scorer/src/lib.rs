@@ -1,22 +1,23 @@
 //! The scorer: a stream of lines in, verdicts out.
 //!
-//! `core` is the pure state machine; `scoring` and `messages` turn what it says into Kafka messages, `truth` holds what
-//! detectors found beside what is known, `agreement` how two of them agree; `kafka` is the only module that talks to a broker, `file`, `snapshot` and
-//! `simulate` the only ones that touch files. `args` and `commands` wire them together for the command line.
+//! `core` is the pure state machine and `simulate` makes sample data: crates of their own, which know nothing of Kafka
+//! nor of models. `scoring` and `messages` turn what the core says into Kafka messages, `truth` holds what detectors found
+//! beside what is known, `agreement` how two of them agree; `kafka` is the only module that talks to a broker, `file` and
+//! `snapshot` the only ones that touch files. `args` and `commands` wire them together for the command line.
 
 pub mod agreement;
 pub mod args;
 pub mod commands;
-pub mod core;
-mod csv;
 pub mod file;
 pub mod kafka;
 pub mod messages;
 pub mod scoring;
-pub mod simulate;
 pub mod snapshot;
 pub mod status;
 pub mod truth;
+
+pub use ::simulate;
+pub use scorer_core as core;
 
 use std::process::ExitCode;
 

@@ -83,7 +83,7 @@ impl Detectors {
     pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Result<Vec<Verdicts>, DeviceError> {
         let mut verdicts: Vec<Verdicts> = entities.iter().map(|_| Vec::new()).collect();
         for ((detector, topic), batch) in self.detectors.iter().zip(self.scores(entities)?) {
-            for (index, verdict) in told(detector, &batch, entities, all) {
+            for (index, verdict) in verdicts_to_publish(detector, &batch, entities, all) {
                 verdicts[index].push((topic.clone(), verdict));
             }
         }
@@ -101,7 +101,7 @@ impl Detectors {
                 detector: detector.model().detector.clone(),
                 version: detector.version().to_owned(),
                 scores: batch.iter().map(|(score, cluster)| (score, threshold.of_cluster(cluster))).collect(),
-                anomalies: told(detector, &batch, entities, false),
+                anomalies: verdicts_to_publish(detector, &batch, entities, false),
             }
         };
         Ok(self.detectors.iter().zip(self.scores(entities)?).map(judgements).collect())
@@ -139,17 +139,22 @@ impl Detectors {
 }
 
 /// The verdicts on the entities of a batch, or on the anomalies among them, each with its place.
-fn told(detector: &Detector, batch: &ScoredBatch, entities: &[ClosedEntity], all: bool) -> Vec<(usize, Verdict)> {
-    let is_told = |score| all || detector.is_anomalous(score);
-    let told: Vec<usize> =
-        batch.iter().enumerate().filter(|&(_, score)| is_told(score)).map(|(index, _)| index).collect();
-    // Explained on the CPU: those that are told are few.
-    let explained = detector.explain(batch, &told);
+fn verdicts_to_publish(
+    detector: &Detector,
+    batch: &ScoredBatch,
+    entities: &[ClosedEntity],
+    all: bool,
+) -> Vec<(usize, Verdict)> {
+    let is_wanted = |score| all || detector.is_anomalous(score);
+    let wanted: Vec<usize> =
+        batch.iter().enumerate().filter(|&(_, score)| is_wanted(score)).map(|(index, _)| index).collect();
+    // Explained on the CPU: they are few.
+    let explained = detector.explain(batch, &wanted);
     let verdict = |(&index, score)| {
         let entity: &ClosedEntity = &entities[index];
         (index, Verdict::new(detector, &entity.summary, &entity.features, &score))
     };
-    told.iter().zip(explained).map(verdict).collect()
+    wanted.iter().zip(explained).map(verdict).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::{Cause, EntityId};
+use super::cause::Cause;
+use super::entity_id::EntityId;
 
 /// An entity that one detector alone calls anomalous.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use shared::verdict::Verdict;
 
-use super::{Cause, Comparison, EntityId, Judged, Labels, Pairs, Side};
+use super::cause::Cause;
+use super::counts::Side;
+use super::entity_id::EntityId;
+use super::labels::Labels;
+use super::pairs::{Comparison, Judged, Pairs};
 
 /// Versions of a model that are told apart.
 const MOST_VERSIONS: usize = 20;
@@ -24,7 +28,7 @@ pub struct Intake<'a> {
 
 /// What is needed of a verdict on a normal entity: nearly all are.
 #[derive(Debug, Deserialize)]
-struct Head<'a> {
+struct VerdictHead<'a> {
     #[serde(borrow)]
     pipeline: Cow<'a, str>,
     #[serde(borrow)]
@@ -65,7 +69,7 @@ impl<'a> Intake<'a> {
 
     /// Takes a message, which may be something else than a verdict.
     pub fn message(&mut self, payload: &[u8]) {
-        let head: Option<Head<'_>> = serde_json::from_slice(payload).ok();
+        let head: Option<VerdictHead<'_>> = serde_json::from_slice(payload).ok();
         let head = head.filter(|head| head.pipeline == self.pipeline);
         let Some((head, side)) = head.and_then(|head| self.side(&head.detector).map(|side| (head, side))) else {
             self.others += 1;

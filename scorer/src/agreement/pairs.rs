@@ -1,26 +1,12 @@
 //! Verdicts of two detectors, brought together by the entity that they are on.
 
-use std::hash::Hash;
-
 use hashbrown::HashMap;
 use shared::evaluation::spearman;
 
-use super::examples::Candidates;
-use super::labels::hash_of;
-use super::{Agreement, Cause, Example, Side};
-
-/// Which entity a verdict is on: its key, and when it began and ended, because a key may come again.
-///
-/// 64 bits of a hash: of ten million entities, any two have the same with a probability of three in a million.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntityId(u64);
-
-impl EntityId {
-    /// The entity with this key and these times, which all verdicts have to tell in the same way.
-    pub fn new<T: Hash>(key: &str, first_timestamp: T, last_timestamp: T) -> Self {
-        Self(hash_of((key, first_timestamp, last_timestamp)))
-    }
-}
+use super::cause::Cause;
+use super::counts::{Agreement, Side};
+use super::entity_id::EntityId;
+use super::examples::{Candidates, Example};
 
 /// A verdict, in short.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,9 +15,11 @@ use rdkafka::mocking::MockCluster;
 use shared::pipeline::Scored;
 use shared::verdict::Verdict;
 
-use super::live::{StatusLine, accompany, init_logs};
+use super::live::{StatusLine, accompany};
+use super::logs::init_logs;
 use super::replay::{Pace, send_file};
-use super::{LIVE_BATCH, beside_threshold, console, in_repository, load, summary};
+use super::words::beside_threshold;
+use super::{LIVE_BATCH, console, in_repository, load, summary};
 use crate::agreement::Cause;
 use crate::args::DemoArgs;
 use crate::file::{FileLines, read_file};

@@ -1,4 +1,4 @@
-//! Accompanies a running stream: signals, the status line, logs.
+//! Accompanies a running stream: signals, the status line.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -7,9 +7,8 @@ use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shared::pipeline::{Pipeline, Scored};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-use super::summary::percent;
+use super::words::percent;
 use crate::kafka::Stream;
 use crate::status::{Status, StatusCell};
 
@@ -109,16 +108,4 @@ fn describe(status: &Status, open: &str, last_records: &std::sync::atomic::Atomi
         counters.erroneous(),
         status.lag.map_or_else(|| "?".to_owned(), |lag| lag.to_string()),
     )
-}
-
-/// Logs to standard error: JSON for services, short lines for people. `RUST_LOG` chooses what.
-pub(super) fn init_logs(json: bool) {
-    // Other crates' warnings, such as of a device that was tried in vain, are not for the user.
-    let default = if json { "error,scorer=info" } else { "error,scorer=warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // That nobody reads the log any more, as in `2>&1 | head`, must not end a thread.
-    let logs = logs.log_internal_errors(false);
-    // A second initialisation, in a test of several commands, changes nothing.
-    let _ = if json { logs.json().try_init() } else { logs.without_time().with_target(false).try_init() };
 }

@@ -4,6 +4,7 @@ mod ab;
 mod console;
 mod demo;
 mod live;
+mod logs;
 mod replay;
 mod reset;
 mod run;
@@ -12,6 +13,7 @@ mod simulate;
 mod state;
 mod summary;
 mod topics;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,13 +93,4 @@ fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Resu
 fn in_repository(path: &Path) -> PathBuf {
     let of_source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     if !path.exists() && path.is_relative() && of_source.exists() { of_source } else { path.to_owned() }
-}
-
-/// A score in words: how many times its threshold it is, where scores start at 0, which not every detector's do.
-fn beside_threshold(score: f32, threshold: f32) -> String {
-    if threshold > 0.0 {
-        format!("{:7.1} x threshold", f64::from(score) / f64::from(threshold))
-    } else {
-        format!("{score:8.3} > {threshold:6.3}")
-    }
 }

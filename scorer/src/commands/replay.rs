@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
-use super::live::init_logs;
+use super::logs::init_logs;
 use super::run::topic_settings;
 use super::{console, topics_of};
 use crate::args::ReplayArgs;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use shared::pipeline::Pipeline;
 
-use super::live::init_logs;
+use super::logs::init_logs;
 use super::{console, with_clock};
 use crate::args::ResetArgs;
 use crate::kafka;

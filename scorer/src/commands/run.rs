@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use shared::pipeline::{Pipeline, Scored};
 
-use super::live::{StatusLine, accompany, init_logs};
+use super::live::{StatusLine, accompany};
+use super::logs::init_logs;
 use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
 use crate::args::MutationArg;

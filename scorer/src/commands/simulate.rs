@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::console;
-use super::live::init_logs;
+use super::logs::init_logs;
 use super::run::topic_settings;
 use crate::args::SimulateTransactionsArgs;
 use crate::kafka::{KafkaSettings, Sender, ensure_topic};
@@ -20,7 +20,7 @@ use crate::simulate::transactions::{
 
 /// The header that says what is strange about a record; absent where nothing is.
 const LABEL_HEADER: &str = "label";
-/// So long at most nobody looks whether it is time to stop.
+/// How often the stop flag is checked.
 const NAP: Duration = Duration::from_millis(50);
 
 pub(super) fn invoices(args: InvoicesArgs) -> Result<()> {

@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use shared::pipeline::{Pipeline, Scored};
 
-use super::live::init_logs;
+use super::logs::init_logs;
 use super::{console, with_clock};
 use crate::args::StateArgs;
 use crate::kafka::states;

@@ -4,7 +4,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use shared::pipeline::{Pipeline, Scored};
 
-use super::ab::{in_short, who_was_right, wrapped};
+use super::words::{in_short, percent, who_was_right, wrapped};
 use crate::kafka::Status;
 use crate::truth::{Truth, share};
 
@@ -155,9 +155,4 @@ fn known(status: &Status) -> Option<Table> {
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     Some(table)
-}
-
-/// A share in words; a dash where there is nothing to take one of.
-pub(super) fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}%", share * 100.0))
 }

@@ -5,7 +5,7 @@ use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use shared::pipeline::{Pipeline, Scored};
 
-use super::live::init_logs;
+use super::logs::init_logs;
 use super::run::topic_settings;
 use super::{console, topics_of};
 use crate::args::TopicsArgs;

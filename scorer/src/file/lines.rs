@@ -13,9 +13,8 @@ use shared::line::{LineParser, Order};
 use shared::pipeline::{InputFormat, Pipeline};
 use shared::records::{Fields, FileRecords};
 use shared::time::Timestamp;
+use tables::csv::write_fields;
 use thiserror::Error;
-
-use crate::csv::write_fields;
 
 /// Why a file cannot be read.
 #[derive(Debug, Error)]

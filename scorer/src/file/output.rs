@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{Column, DataFrame, NamedFrom, ParquetWriter, Series};
 use serde_json::Value;
 use shared::model::write_atomically_with;
 use shared::verdict::Verdict;
+use tables::{Column, ParquetWriter, Values};
 use thiserror::Error;
 
 use crate::messages::{Content, Message};
@@ -30,7 +30,7 @@ pub enum OutputError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum OutputFormat {
     JsonLines,
     Parquet,
 }
@@ -42,7 +42,7 @@ enum Format {
 #[derive(Debug)]
 pub struct VerdictFile {
     path: PathBuf,
-    format: Format,
+    format: OutputFormat,
     lines: Vec<u8>,
     verdicts: Vec<Verdict>,
 }
@@ -54,9 +54,9 @@ impl VerdictFile {
     /// [`OutputError::Format`].
     pub fn new(path: &Path) -> Result<Self, OutputError> {
         let format = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("jsonl" | "ndjson") => Format::JsonLines,
-            Some("parquet") => Format::Parquet,
-            _ if path == Path::new("-") => Format::JsonLines,
+            Some("jsonl" | "ndjson") => OutputFormat::JsonLines,
+            Some("parquet") => OutputFormat::Parquet,
+            _ if path == Path::new("-") => OutputFormat::JsonLines,
             _ => return Err(OutputError::Format(path.to_owned())),
         };
         Ok(Self { path: path.to_owned(), format, lines: Vec::new(), verdicts: Vec::new() })
@@ -65,9 +65,9 @@ impl VerdictFile {
     /// Takes a message.
     pub fn push(&mut self, message: Message) {
         match (self.format, message.content) {
-            (Format::Parquet, Content::Verdict(verdict)) => self.verdicts.push(*verdict),
-            (Format::Parquet, Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_)) => {}
-            (Format::JsonLines, content) => {
+            (OutputFormat::Parquet, Content::Verdict(verdict)) => self.verdicts.push(*verdict),
+            (OutputFormat::Parquet, Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_)) => {}
+            (OutputFormat::JsonLines, content) => {
                 let message = Message { topic: message.topic, key: message.key, content };
                 // The very bytes that a broker would get, with the topic in front.
                 let (topic, payload) = (Value::from(&*message.topic), message.payload());
@@ -85,18 +85,24 @@ impl VerdictFile {
     pub fn finish(self) -> Result<(), OutputError> {
         let path = self.path.clone();
         let result = match self.format {
-            Format::JsonLines if path == Path::new("-") => io::stdout().lock().write_all(&self.lines),
-            Format::JsonLines => write_atomically_with(&path, |file| file.write_all(&self.lines)),
-            Format::Parquet => write_atomically_with(&path, |file| write_parquet(file, &self.verdicts)),
+            OutputFormat::JsonLines if path == Path::new("-") => io::stdout().lock().write_all(&self.lines),
+            OutputFormat::JsonLines => write_atomically_with(&path, |file| file.write_all(&self.lines)),
+            OutputFormat::Parquet => write_atomically_with(&path, |file| write_parquet(file, &self.verdicts)),
         };
         result.map_err(|source| OutputError::Write { path, source })
     }
 }
 
+/// Most rows of a row group.
+const ROWS_A_GROUP: usize = 1 << 18;
+
 fn write_parquet(file: &mut File, verdicts: &[Verdict]) -> io::Result<()> {
-    let mut frame = verdict_frame(verdicts).map_err(io::Error::other)?;
-    ParquetWriter::new(BufWriter::new(file)).finish(&mut frame).map_err(io::Error::other)?;
-    Ok(())
+    let names = feature_names(verdicts);
+    let mut writer = ParquetWriter::new(BufWriter::new(file), &columns(&names, &[]))?;
+    for rows in verdicts.chunks(ROWS_A_GROUP) {
+        writer.write(columns(&names, rows))?;
+    }
+    writer.finish()?.flush()
 }
 
 /// The names of all features, in the order in which they come: those of one detector are the same in all its verdicts.
@@ -110,42 +116,38 @@ fn feature_names(verdicts: &[Verdict]) -> Vec<String> {
     names
 }
 
-fn verdict_frame(verdicts: &[Verdict]) -> polars::prelude::PolarsResult<DataFrame> {
-    fn column<T, V: AsRef<[T]>>(name: &str, values: V) -> Column
-    where
-        Series: NamedFrom<V, [T]>,
-        [T]: ToOwned,
-    {
-        Series::new(name.into(), values).into()
+/// What verdicts say, a row each; of the features `names` also their shares and what would have been usual.
+fn columns(names: &[String], verdicts: &[Verdict]) -> Vec<Column> {
+    fn all<T>(verdicts: &[Verdict], of: impl Fn(&Verdict) -> Option<T>) -> Vec<Option<T>> {
+        verdicts.iter().map(of).collect()
     }
-    let texts = |name: &str, of: fn(&Verdict) -> &str| column(name, verdicts.iter().map(of).collect::<Vec<_>>());
+    let texts = |name: &str, of: fn(&Verdict) -> Option<&str>| Column::texts(name, verdicts.iter().map(of));
     let mut columns = vec![
-        texts("key", |verdict| &verdict.key),
-        texts("detector", |verdict| &verdict.detector),
-        texts("model_version", |verdict| &verdict.model_version),
-        column("anomalous", verdicts.iter().map(|verdict| verdict.anomalous).collect::<Vec<_>>()),
-        column("score", verdicts.iter().map(|verdict| verdict.score).collect::<Vec<_>>()),
-        column("threshold", verdicts.iter().map(|verdict| verdict.threshold).collect::<Vec<_>>()),
-        column("p_value", verdicts.iter().map(|verdict| verdict.p_value).collect::<Vec<_>>()),
-        column("cluster", verdicts.iter().map(|verdict| verdict.cluster).collect::<Vec<_>>()),
-        column("lines", verdicts.iter().map(|verdict| verdict.lines).collect::<Vec<_>>()),
-        column("customer_id", verdicts.iter().map(|verdict| verdict.customer_id.as_deref()).collect::<Vec<_>>()),
-        texts("first_timestamp", |verdict| &verdict.first_timestamp),
-        texts("last_timestamp", |verdict| &verdict.last_timestamp),
+        texts("key", |verdict| Some(&verdict.key)),
+        texts("detector", |verdict| Some(&verdict.detector)),
+        texts("model_version", |verdict| Some(&verdict.model_version)),
+        Column::new("anomalous", Values::Bools(all(verdicts, |verdict| Some(verdict.anomalous)))),
+        Column::new("score", Values::Floats(all(verdicts, |verdict| Some(verdict.score)))),
+        Column::new("threshold", Values::Floats(all(verdicts, |verdict| Some(verdict.threshold)))),
+        Column::new("p_value", Values::Doubles(all(verdicts, |verdict| verdict.p_value))),
+        Column::new("cluster", Values::Integers(all(verdicts, |verdict| verdict.cluster))),
+        Column::new("lines", Values::Counts(all(verdicts, |verdict| Some(verdict.lines)))),
+        texts("customer_id", |verdict| verdict.customer_id.as_deref()),
+        texts("first_timestamp", |verdict| Some(&verdict.first_timestamp)),
+        texts("last_timestamp", |verdict| Some(&verdict.last_timestamp)),
     ];
-    let names = feature_names(verdicts);
     let numbers =
-        |name: String, of: &dyn Fn(&Verdict) -> Option<f64>| column(&name, verdicts.iter().map(of).collect::<Vec<_>>());
-    for name in &names {
-        columns.push(numbers(name.clone(), &|verdict| verdict.features.get(name).and_then(Value::as_f64)));
+        |name: &str, of: &dyn Fn(&Verdict) -> Option<f64>| Column::new(name, Values::Doubles(all(verdicts, of)));
+    for name in names {
+        columns.push(numbers(name, &|verdict| verdict.features.get(name).and_then(Value::as_f64)));
     }
-    for name in &names {
+    for name in names {
         let of = |verdict: &Verdict| verdict.contributions.get(name).and_then(Value::as_f64);
-        columns.push(numbers(format!("{name}_contribution"), &of));
+        columns.push(numbers(&format!("{name}_contribution"), &of));
     }
-    for name in &names {
+    for name in names {
         let of = |verdict: &Verdict| verdict.expected.get(name).and_then(Value::as_f64);
-        columns.push(numbers(format!("{name}_expected"), &of));
+        columns.push(numbers(&format!("{name}_expected"), &of));
     }
-    DataFrame::new(verdicts.len(), columns)
+    columns
 }

@@ -2,15 +2,11 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
-use polars::prelude::{
-    ArrowDataType, BooleanChunked, Column, DataFrame, DataType, Float32Chunked, Float64Chunked, ParquetReader,
-    PolarsError, PolarsResult, SerReader, StringChunked,
-};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use shared::json_lines::JsonLines;
+use tables::{Column, ParquetError, ParquetReader, Texts, Values};
 
 use super::FileError;
 use crate::agreement::{Cause, EntityId, Intake, Judged};
@@ -56,55 +52,81 @@ pub fn read_messages(bytes: &[u8], intake: &mut Intake<'_>) -> std::io::Result<(
 /// # Errors
 /// [`FileError`] when it cannot be read, or holds something else.
 pub fn read_verdicts(path: &Path, intake: &mut Intake<'_>) -> Result<(), FileError> {
-    let read = |source| FileError::Read { path: path.to_owned(), source };
-    let damaged = |error: PolarsError| FileError::Parquet { path: path.to_owned(), problem: first_line(&error) };
-    let file = File::open(path).map_err(read)?;
-    let mut reader = ParquetReader::new(file.try_clone().map_err(read)?);
-    let schema = reader.schema().map_err(damaged)?;
-    let metadata = Arc::clone(reader.get_metadata().map_err(damaged)?);
-    let has = |name: &str| schema.get(name).is_some();
+    let damaged = |error: ParquetError| FileError::Parquet { path: path.to_owned(), problem: first_line(&error) };
+    let file = File::open(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+    let reader = ParquetReader::new(file).map_err(damaged)?;
+    let schema = reader.columns();
+    let has = |name: &str| schema.iter().any(|column| column.name == name);
     let missing: Vec<&str> = COLUMNS.into_iter().filter(|name| !has(name)).collect();
     if !missing.is_empty() {
         return Err(FileError::NoVerdicts { path: path.to_owned(), missing: missing.join(", ") });
     }
-    let is_number = |name: &str| schema.get(name).is_some_and(|field| *field.dtype() == ArrowDataType::Float64);
-    let features: Vec<String> = schema
-        .iter_names()
-        .filter_map(|name| name.strip_suffix(CONTRIBUTION))
-        .filter(|name| is_number(name))
-        .map(str::to_owned)
-        .collect();
+    let features = features_of(&schema);
     let of_features = features.iter().flat_map(|name| ["", CONTRIBUTION, EXPECTED].map(|more| format!("{name}{more}")));
-    let columns: Vec<String> = COLUMNS.map(str::to_owned).into_iter().chain(of_features.filter(|it| has(it))).collect();
-    for first_row in (0..metadata.num_rows).step_by(ROWS_A_SLICE) {
-        let mut reader = ParquetReader::new(file.try_clone().map_err(read)?);
-        reader.set_metadata(Arc::clone(&metadata));
-        let reader = reader.with_columns(Some(columns.clone())).with_slice(Some((first_row, ROWS_A_SLICE)));
-        let frame = reader.finish().map_err(damaged)?;
-        take_rows(&frame, &features, intake).map_err(damaged)?;
-    }
-    Ok(())
+    let names: Vec<String> = COLUMNS.map(str::to_owned).into_iter().chain(of_features.filter(|it| has(it))).collect();
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let take = |columns: &[Values]| take_rows(&Rows { names: &wanted, columns }, &features, intake);
+    reader.read(&wanted, ROWS_A_SLICE, take).map_err(damaged)
 }
 
 /// What follows a feature's name in the name of the column of its shares, and in that of usual values.
 const CONTRIBUTION: &str = "_contribution";
 const EXPECTED: &str = "_expected";
 
-fn take_rows(frame: &DataFrame, features: &[String], intake: &mut Intake<'_>) -> PolarsResult<()> {
-    let texts = |name: &str| -> PolarsResult<StringChunked> { Ok(frame.column(name)?.str()?.rechunk().into_owned()) };
-    let [key, detector, version] = ["key", "detector", "model_version"].map(texts);
-    let [first, last] = ["first_timestamp", "last_timestamp"].map(texts);
-    let (key, detector, version, first, last) = (key?, detector?, version?, first?, last?);
-    let anomalous: BooleanChunked = frame.column("anomalous")?.bool()?.rechunk().into_owned();
-    let [score, threshold] = ["score", "threshold"].map(|name| -> PolarsResult<Float32Chunked> {
-        Ok(frame.column(name)?.cast(&DataType::Float32)?.f32()?.rechunk().into_owned())
-    });
-    let (score, threshold) = (score?, threshold?);
-    let explained: Vec<Explained> =
-        features.iter().map(|name| Explained::of(frame, name)).collect::<PolarsResult<_>>()?;
-    for row in 0..frame.height() {
+/// The features that verdicts tell the shares of.
+fn features_of(schema: &[Column]) -> Vec<String> {
+    let numbers = schema.iter().filter(|column| matches!(column.values, Values::Doubles(_)));
+    numbers.filter_map(|column| column.name.strip_suffix(CONTRIBUTION)).map(str::to_owned).collect()
+}
+
+/// Some rows of a file.
+struct Rows<'a> {
+    names: &'a [&'a str],
+    columns: &'a [Values],
+}
+
+impl<'a> Rows<'a> {
+    fn len(&self) -> usize {
+        self.columns.first().map_or(0, Values::len)
+    }
+
+    fn find(&self, name: &str) -> Option<&'a Values> {
+        self.names.iter().position(|known| *known == name).map(|place| &self.columns[place])
+    }
+
+    fn column<T>(&self, name: &str, of: impl Fn(&'a Values) -> Option<T>) -> Result<T, ParquetError> {
+        let wrong = || ParquetError::General(format!("the column {name} is of another type"));
+        self.find(name).and_then(of).ok_or_else(wrong)
+    }
+
+    fn texts(&self, name: &str) -> Result<&'a Texts, ParquetError> {
+        self.column(name, |values| if let Values::Texts(texts) = values { Some(texts) } else { None })
+    }
+
+    fn doubles(&self, name: &str) -> Result<&'a [Option<f64>], ParquetError> {
+        self.column(name, |values| if let Values::Doubles(numbers) = values { Some(numbers.as_slice()) } else { None })
+    }
+
+    /// Scores, which others may have widened.
+    fn floats(&self, name: &str) -> Result<Vec<Option<f32>>, ParquetError> {
+        self.column(name, |values| match values {
+            Values::Floats(numbers) => Some(numbers.clone()),
+            Values::Doubles(numbers) => Some(numbers.iter().map(|number| number.map(|number| number as f32)).collect()),
+            _ => None,
+        })
+    }
+}
+
+fn take_rows(rows: &Rows<'_>, features: &[String], intake: &mut Intake<'_>) -> Result<(), ParquetError> {
+    let (key, detector, version) = (rows.texts("key")?, rows.texts("detector")?, rows.texts("model_version")?);
+    let (first, last) = (rows.texts("first_timestamp")?, rows.texts("last_timestamp")?);
+    let anomalous =
+        rows.column("anomalous", |values| if let Values::Bools(bools) = values { Some(bools) } else { None })?;
+    let (score, threshold) = (rows.floats("score")?, rows.floats("threshold")?);
+    let explained: Vec<Explained> = features.iter().map(|name| Explained::of(rows, name)).collect::<Result<_, _>>()?;
+    for row in 0..rows.len() {
         let Some(side) = detector.get(row).and_then(|detector| intake.side(detector)) else { continue };
-        let (Some(key), Some(is_anomalous), Some(score)) = (key.get(row), anomalous.get(row), score.get(row)) else {
+        let (Some(key), Some(is_anomalous), Some(score)) = (key.get(row), anomalous[row], score[row]) else {
             continue;
         };
         let judged = Judged {
@@ -112,7 +134,7 @@ fn take_rows(frame: &DataFrame, features: &[String], intake: &mut Intake<'_>) ->
             id: EntityId::new(key, first.get(row).unwrap_or_default(), last.get(row).unwrap_or_default()),
             key,
             score,
-            threshold: threshold.get(row).unwrap_or(f32::NAN),
+            threshold: threshold[row].unwrap_or(f32::NAN),
             is_anomalous,
             is_labelled: intake.is_labelled(key),
         };
@@ -122,33 +144,32 @@ fn take_rows(frame: &DataFrame, features: &[String], intake: &mut Intake<'_>) ->
 }
 
 /// What verdicts say of a feature.
-struct Explained {
-    value: Float64Chunked,
-    share: Float64Chunked,
-    usual: Option<Float64Chunked>,
+struct Explained<'a> {
+    value: &'a [Option<f64>],
+    share: &'a [Option<f64>],
+    usual: Option<&'a [Option<f64>]>,
 }
 
-impl Explained {
-    fn of(frame: &DataFrame, feature: &str) -> PolarsResult<Self> {
-        let numbers = |column: &Column| -> PolarsResult<Float64Chunked> { Ok(column.f64()?.rechunk().into_owned()) };
-        let usual = frame.column(&format!("{feature}{EXPECTED}")).ok();
+impl<'a> Explained<'a> {
+    fn of(rows: &Rows<'a>, feature: &str) -> Result<Self, ParquetError> {
+        let usual = format!("{feature}{EXPECTED}");
         Ok(Self {
-            value: numbers(frame.column(feature)?)?,
-            share: numbers(frame.column(&format!("{feature}{CONTRIBUTION}"))?)?,
-            usual: usual.map(numbers).transpose()?,
+            value: rows.doubles(feature)?,
+            share: rows.doubles(&format!("{feature}{CONTRIBUTION}"))?,
+            usual: rows.find(&usual).map(|_| rows.doubles(&usual)).transpose()?,
         })
     }
 }
 
 /// The feature with the largest share in a row; the first of equal ones, as in a verdict.
-fn cause(features: &[String], explained: &[Explained], row: usize) -> Option<Cause> {
-    let shares = features.iter().zip(explained).filter_map(|(name, of)| Some((name, of, of.share.get(row)?)));
+fn cause(features: &[String], explained: &[Explained<'_>], row: usize) -> Option<Cause> {
+    let shares = features.iter().zip(explained).filter_map(|(name, of)| Some((name, of, of.share[row]?)));
     let (feature, of, share) = shares.reduce(|first, next| if next.2 > first.2 { next } else { first })?;
-    let usual = of.usual.as_ref().and_then(|usual| usual.get(row));
-    Some(Cause { feature: feature.clone(), value: of.value.get(row), usual, share })
+    let usual = of.usual.and_then(|usual| usual[row]);
+    Some(Cause { feature: feature.clone(), value: of.value[row], usual, share })
 }
 
-fn first_line(error: &PolarsError) -> String {
+fn first_line(error: &ParquetError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 

@@ -2,13 +2,13 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::core::Monotonic;
+use crate::core::WallMillis;
 
 /// Milliseconds since the epoch that never go back while the process runs, so that readings of different runs compare.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WallClock {
     start: Instant,
-    epoch: Monotonic,
+    epoch: WallMillis,
 }
 
 impl WallClock {
@@ -16,11 +16,11 @@ impl WallClock {
         Self { start: Instant::now(), epoch: now_since_epoch() }
     }
 
-    pub(crate) fn now(&self) -> Monotonic {
-        self.epoch + self.start.elapsed().as_millis() as Monotonic
+    pub(crate) fn now(&self) -> WallMillis {
+        self.epoch + self.start.elapsed().as_millis() as WallMillis
     }
 }
 
-pub(crate) fn now_since_epoch() -> Monotonic {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Monotonic)
+pub(crate) fn now_since_epoch() -> WallMillis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as WallMillis)
 }

@@ -3,13 +3,13 @@
 use serde_json::{Map, Value, json};
 use shared::evaluation::Confusion;
 
-use super::{Labelled, Report};
+use super::report::{ComparisonReport, Labelled};
 use crate::agreement::{Comparison, Example, Side};
 use crate::truth::share;
 
 /// The report as JSON; what is not known is `null`.
-pub(super) fn of(report: &Report) -> Value {
-    let Report { pipeline, entities, source, found, labels, .. } = report;
+pub(super) fn of(report: &ComparisonReport) -> Value {
+    let ComparisonReport { pipeline, entities, source, found, labels, .. } = report;
     let all = found.agreement.all();
     let mut value = json!({
         "pipeline": pipeline,
@@ -37,7 +37,7 @@ fn known(found: &Comparison, number: u64) -> Value {
     if found.is_complete { number.into() } else { Value::Null }
 }
 
-fn detector(report: &Report, side: Side) -> Value {
+fn detector(report: &ComparisonReport, side: Side) -> Value {
     let (index, found) = (side.index(), &report.found);
     let versions: Map<String, Value> =
         report.versions[index].iter().map(|(version, verdicts)| (version.clone(), (*verdicts).into())).collect();
@@ -50,7 +50,7 @@ fn detector(report: &Report, side: Side) -> Value {
 }
 
 fn judged_by_labels(found: &Comparison, labels: &Labelled) -> Value {
-    let anomalies = super::text::labelled_anomalies(found, labels);
+    let anomalies = labels.n_anomalies(found);
     let of = |side: Side| {
         let confusion = found.agreement.confusion(side);
         let Confusion { true_positives, false_positives, .. } = confusion;
@@ -75,7 +75,7 @@ fn judged_by_labels(found: &Comparison, labels: &Labelled) -> Value {
     })
 }
 
-fn examples(report: &Report, side: Side) -> Vec<Value> {
+fn examples(report: &ComparisonReport, side: Side) -> Vec<Value> {
     let has_labels = report.labels.is_some();
     let value = |example: &Example| {
         let cause = example.cause.as_ref();

@@ -2,8 +2,8 @@
 
 mod json;
 mod records;
+mod report;
 mod text;
-mod words;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,36 +12,13 @@ use anyhow::{Result, anyhow, bail};
 use shared::pipeline::{Pipeline, Scored};
 use shared::time::format_timestamp;
 
+use self::report::{ComparisonReport, Labelled};
 use super::console;
-use super::live::init_logs;
-use crate::agreement::{Comparison, Intake, Labels};
+use super::logs::init_logs;
+use crate::agreement::{Intake, Labels};
 use crate::args::AbArgs;
 use crate::file::{pipeline_of_messages, read_file, read_labels, read_messages, read_verdicts};
 use crate::kafka::{KafkaError, VerdictTopics, read_topic_labels};
-
-pub(super) use words::{in_short, who_was_right, wrapped};
-
-/// What is told of a comparison.
-struct Report {
-    pipeline: String,
-    /// Of A and of B.
-    names: [String; 2],
-    /// Versions of their models, each with how many verdicts it made.
-    versions: [Vec<(String, u64)>; 2],
-    /// What is scored, in the plural.
-    entities: &'static str,
-    /// Where the verdicts are from.
-    source: String,
-    found: Comparison,
-    labels: Option<Labelled>,
-}
-
-/// Where labels are from.
-struct Labelled {
-    source: String,
-    /// How many anomalies they name, where they came by themselves and are of the same time as the verdicts.
-    anomalies: Option<u64>,
-}
 
 pub(super) fn ab(args: &AbArgs) -> Result<()> {
     init_logs(false);
@@ -73,7 +50,7 @@ fn choose(pipeline: &Pipeline, args: &AbArgs) -> Result<[String; 2]> {
     }
 }
 
-fn compare(args: &AbArgs, pipeline: &Arc<Pipeline>, names: [String; 2]) -> Result<Report> {
+fn compare(args: &AbArgs, pipeline: &Arc<Pipeline>, names: [String; 2]) -> Result<ComparisonReport> {
     check_labels(args, pipeline)?;
     let topics = args.input.is_empty().then(|| topics_of(pipeline, &names));
     let look = |topics| VerdictTopics::until_now(&args.brokers.settings(), topics, args.since);
@@ -105,7 +82,7 @@ fn compare(args: &AbArgs, pipeline: &Arc<Pipeline>, names: [String; 2]) -> Resul
         Scored::Sessions(_) => "invoices",
         Scored::Records(_) => "records",
     };
-    Ok(Report { pipeline: pipeline.name.clone(), names, versions, entities, source, found, labels: labelled })
+    Ok(ComparisonReport { pipeline: pipeline.name.clone(), names, versions, entities, source, found, labels: labelled })
 }
 
 /// Whether there are labels where they are asked for without a file.
@@ -139,23 +116,23 @@ fn read_labels_of(args: &AbArgs, pipeline: &Arc<Pipeline>) -> Result<Option<(Lab
 }
 
 /// What an input file holds.
-enum Content {
+enum FileContent {
     Parquet,
     Messages(Vec<u8>),
     Records(Vec<u8>),
 }
 
 /// A file and what it holds.
-type Opened<'a> = (&'a Path, Content);
+type Opened<'a> = (&'a Path, FileContent);
 
 fn open<'a>(path: &'a Path, pipeline: &Pipeline) -> Result<Opened<'a>> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
-        return Ok((path, Content::Parquet));
+        return Ok((path, FileContent::Parquet));
     }
     let bytes = read_file(path)?;
     match pipeline_of_messages(&bytes) {
-        None => Ok((path, Content::Records(bytes))),
-        Some(of) if of == pipeline.name => Ok((path, Content::Messages(bytes))),
+        None => Ok((path, FileContent::Records(bytes))),
+        Some(of) if of == pipeline.name => Ok((path, FileContent::Messages(bytes))),
         Some(of) => bail!(
             "{} holds verdicts of pipeline `{of}` and not of `{}`: name theirs with --pipeline",
             path.display(),
@@ -168,7 +145,7 @@ fn open<'a>(path: &'a Path, pipeline: &Pipeline) -> Result<Opened<'a>> {
 fn gather(args: &AbArgs, pipeline: &Pipeline, names: &[String; 2], intake: &mut Intake<'_>) -> Result<bool> {
     let Some((first, rest)) = args.input.split_first() else { return Ok(false) };
     let first = open(first, pipeline)?;
-    let are_records = matches!(first.1, Content::Records(_));
+    let are_records = matches!(first.1, FileContent::Records(_));
     let files = std::iter::once(Ok(first)).chain(rest.iter().map(|path| open(path, pipeline)));
     if are_records {
         records::score(args, names, files, intake)?;
@@ -176,9 +153,9 @@ fn gather(args: &AbArgs, pipeline: &Pipeline, names: &[String; 2], intake: &mut 
     }
     for file in files {
         match file? {
-            (path, Content::Parquet) => read_verdicts(path, intake)?,
-            (_, Content::Messages(bytes)) => read_messages(&bytes, intake)?,
-            (path, Content::Records(_)) => return Err(mixed(path, "records", "verdicts")),
+            (path, FileContent::Parquet) => read_verdicts(path, intake)?,
+            (_, FileContent::Messages(bytes)) => read_messages(&bytes, intake)?,
+            (path, FileContent::Records(_)) => return Err(mixed(path, "records", "verdicts")),
         }
     }
     Ok(false)

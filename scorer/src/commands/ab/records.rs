@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use shared::pipeline::Pipeline;
 use shared::verdict::Verdict;
 
-use super::{Content, Opened, mixed};
+use super::{FileContent, Opened, mixed};
 use crate::agreement::{Cause, EntityId, Intake, Judged};
 use crate::args::AbArgs;
 use crate::commands::{console, load};
@@ -34,7 +34,7 @@ pub(super) fn score<'a>(
     let (mut core, mut outputs, mut offset) = (None, Vec::new(), 0);
     for file in files {
         let (path, content) = file?;
-        let Content::Records(bytes) = content else { return Err(mixed(path, "verdicts", "records")) };
+        let FileContent::Records(bytes) = content else { return Err(mixed(path, "verdicts", "records")) };
         let mut lines = FileLines::new(&bytes, path, &pipeline)?;
         let format = lines.format();
         let (written, core) =

@@ -3,18 +3,16 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
-use super::words::{cut, who_was_right, wrapped};
-use super::{Labelled, Report};
+use super::report::{ComparisonReport, Labelled};
 use crate::agreement::{Comparison, Side};
-use crate::commands::beside_threshold;
-use crate::commands::summary::percent;
+use crate::commands::words::{beside_threshold, cut, percent, who_was_right, wrapped};
 use crate::truth::share;
 
 /// The letters of the two in tables, whose names may be long.
 const LETTERS: [&str; 2] = ["A", "B"];
 
 /// The report.
-pub(super) fn of(report: &Report) -> String {
+pub(super) fn of(report: &ComparisonReport) -> String {
     let mut parts = vec![heading(report), agreement(&report.found).to_string(), wrapped(&measures(report))];
     parts.extend(caveats(report).iter().map(|caveat| wrapped(caveat)));
     if let Some(labels) = &report.labels {
@@ -24,8 +22,8 @@ pub(super) fn of(report: &Report) -> String {
     parts.join("\n")
 }
 
-fn heading(report: &Report) -> String {
-    let Report { names: [a, b], entities, source, found, .. } = report;
+fn heading(report: &ComparisonReport) -> String {
+    let ComparisonReport { names: [a, b], entities, source, found, .. } = report;
     let count = found.agreement.all().total();
     let what = if found.is_complete { format!("{count} {entities}") } else { format!("anomalies among {entities}") };
     wrapped(&format!("A is {a}, B is {b}; {what} of {source}"))
@@ -45,7 +43,7 @@ fn agreement(found: &Comparison) -> Table {
     table
 }
 
-fn measures(report: &Report) -> String {
+fn measures(report: &ComparisonReport) -> String {
     let found = &report.found;
     let all = found.agreement.all();
     let either = all.total() - all.neither;
@@ -66,8 +64,8 @@ fn measures(report: &Report) -> String {
 }
 
 /// What is not known, or may mislead.
-fn caveats(report: &Report) -> Vec<String> {
-    let Report { names, versions, entities, found, .. } = report;
+fn caveats(report: &ComparisonReport) -> Vec<String> {
+    let ComparisonReport { names, versions, entities, found, .. } = report;
     let mut caveats = Vec::new();
     if !found.is_complete {
         caveats.push(format!(
@@ -102,16 +100,10 @@ fn caveats(report: &Report) -> Vec<String> {
     caveats
 }
 
-/// How many anomalies there were to find: of what both have judged, or, where only anomalies are told, all that labels
-/// name. Not known where those are of another time.
-pub(super) fn labelled_anomalies(found: &Comparison, labels: &Labelled) -> Option<u64> {
-    if found.is_complete { Some(found.agreement.labelled.total()) } else { labels.anomalies }
-}
-
 /// Who is right, and how often.
-fn by_labels(report: &Report, labels: &Labelled) -> Vec<String> {
-    let Report { names, found, entities, .. } = report;
-    let anomalies = labelled_anomalies(found, labels);
+fn by_labels(report: &ComparisonReport, labels: &Labelled) -> Vec<String> {
+    let ComparisonReport { names, found, entities, .. } = report;
+    let anomalies = labels.n_anomalies(found);
     if anomalies.unwrap_or(found.agreement.labelled.total()) == 0 {
         let source = &labels.source;
         return vec![wrapped(&format!("By the labels of {source}, none of these {entities} is an anomaly."))];
@@ -148,7 +140,7 @@ fn by_labels(report: &Report, labels: &Labelled) -> Vec<String> {
 }
 
 /// What only one calls anomalous.
-fn examples(report: &Report, side: Side) -> Option<String> {
+fn examples(report: &ComparisonReport, side: Side) -> Option<String> {
     let (at, found) = (side.index(), &report.found);
     let examples = &found.examples[at];
     if examples.is_empty() {

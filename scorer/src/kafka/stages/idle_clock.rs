@@ -2,28 +2,28 @@
 
 use std::time::Instant;
 
-use crate::core::Monotonic;
+use crate::core::WallMillis;
 
 /// While records keep coming, the state machine is told the time at least this often, in milliseconds.
-const LONGEST_TICK: Monotonic = 50;
+const LONGEST_TICK: WallMillis = 50;
 
 /// The time as the state machine gets it: since when there has been nothing to read, and what time it is now.
 pub(crate) struct IdleClock {
-    now: Box<dyn Fn() -> Monotonic>,
+    now: Box<dyn Fn() -> WallMillis>,
     /// Since when the client's queue has been empty.
-    empty_since: Option<Monotonic>,
-    last_tick: Monotonic,
+    empty_since: Option<WallMillis>,
+    last_tick: WallMillis,
     first_record: Option<Instant>,
 }
 
 impl IdleClock {
     /// A clock that reads `now`.
-    pub(crate) fn new(now: impl Fn() -> Monotonic + 'static) -> Self {
+    pub(crate) fn new(now: impl Fn() -> WallMillis + 'static) -> Self {
         Self { last_tick: now(), now: Box::new(now), empty_since: None, first_record: None }
     }
 
     /// The time now.
-    pub(crate) fn now(&self) -> Monotonic {
+    pub(crate) fn now(&self) -> WallMillis {
         (self.now)()
     }
 
@@ -41,7 +41,7 @@ impl IdleClock {
 
     /// Since when a partition whose end was just seen has had nothing to read: the broker reports the end late, but there
     /// has been nothing since the last record was read.
-    pub(crate) fn idle_since(&self) -> Monotonic {
+    pub(crate) fn idle_since(&self) -> WallMillis {
         self.empty_since.unwrap_or_else(|| self.now())
     }
 
@@ -51,7 +51,7 @@ impl IdleClock {
     }
 
     /// The time now, for the state machine.
-    pub(crate) fn tick(&mut self) -> Monotonic {
+    pub(crate) fn tick(&mut self) -> WallMillis {
         self.last_tick = self.now();
         self.last_tick
     }
@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    fn clock() -> (IdleClock, Rc<Cell<Monotonic>>) {
+    fn clock() -> (IdleClock, Rc<Cell<WallMillis>>) {
         let time = Rc::new(Cell::new(1_000));
         let read = time.clone();
         (IdleClock::new(move || read.get()), time)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use shared::pipeline::Pipeline;
 
-use crate::core::{Core, Counters, Input, Monotonic, Output, Record, Start};
+use crate::core::{Core, Counters, Input, Output, Record, Start, WallMillis};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::state::reports::Reports;
@@ -84,7 +84,7 @@ impl<R: Restore> Tasks<R> {
     }
 
     /// Takes the time, and what has been reported meanwhile.
-    pub(crate) fn time(&mut self, now: Monotonic, out: &mut Vec<Output>) {
+    pub(crate) fn time(&mut self, now: WallMillis, out: &mut Vec<Output>) {
         self.core.apply(Input::Time { now }, out);
         self.take_reports(out);
     }

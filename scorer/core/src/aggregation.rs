@@ -1,0 +1,97 @@
+//! What is made of a partition's records: entities of several lines, or a verdict on each.
+
+use shared::pipeline::{Pipeline, Scored};
+use shared::time::Timestamp;
+
+use crate::changelog::record::ChangelogKind;
+use crate::progress::PartitionProgress;
+use crate::records::RecordScoring;
+use crate::resume::Recovery;
+use crate::sessions::OpenSessions;
+use crate::step::Step;
+
+/// What is made of a partition's records.
+#[derive(Debug)]
+pub(crate) enum Aggregation {
+    Sessions(OpenSessions),
+    Records(Box<RecordScoring>),
+}
+
+impl Aggregation {
+    /// Nothing has been done yet.
+    pub fn new(pipeline: &Pipeline, recovery: Recovery) -> Self {
+        match &pipeline.scored {
+            Scored::Sessions(sessions) => Self::Sessions(OpenSessions::new(pipeline, sessions, recovery)),
+            Scored::Records(records) => Self::Records(Box::new(RecordScoring::new(pipeline, records, recovery))),
+        }
+    }
+
+    /// What is open, and lines of it.
+    pub fn size(&self) -> (u64, u64) {
+        match self {
+            Self::Sessions(sessions) => sessions.size(),
+            Self::Records(scoring) => (scoring.size(), scoring.size()),
+        }
+    }
+
+    /// How many records the changelog holds of this, about.
+    pub fn state_records(&self) -> u64 {
+        match self {
+            Self::Sessions(sessions) => sessions.size().0,
+            Self::Records(scoring) => scoring.state_records(),
+        }
+    }
+
+    /// The first clock at which something is due.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        match self {
+            Self::Sessions(sessions) => sessions.next_deadline(),
+            Self::Records(scoring) => scoring.next_deadline(),
+        }
+    }
+
+    /// The first record of what is open, where records are read again after a restart.
+    pub fn oldest_offset(&self) -> Option<i64> {
+        match self {
+            Self::Sessions(sessions) => sessions.oldest_offset(),
+            Self::Records(scoring) => scoring.oldest_offset(),
+        }
+    }
+
+    /// Does what is due when the clock shows `clock`.
+    pub fn close_due(&mut self, clock: Timestamp, progress: &mut PartitionProgress, step: &mut Step<'_>) {
+        match self {
+            Self::Sessions(sessions) => sessions.close_due(clock, progress, step),
+            Self::Records(scoring) => scoring.judge_due(clock, progress, step),
+        }
+    }
+
+    /// Keys whose past is remembered.
+    pub fn keys_with_a_past(&self) -> usize {
+        match self {
+            Self::Sessions(_) => 0,
+            Self::Records(scoring) => scoring.keys_with_a_past(),
+        }
+    }
+
+    /// Whether `kind` is a kind of state of any pipeline.
+    pub fn is_kind(kind: u8) -> bool {
+        kind == OpenSessions::KIND || RecordScoring::KINDS.contains(&kind)
+    }
+
+    /// The kinds of its state, in the order in which the changelog has them.
+    pub fn kinds(&self) -> [Option<&dyn ChangelogKind>; 3] {
+        match self {
+            Self::Sessions(sessions) => [Some(sessions), None, None],
+            Self::Records(scoring) => scoring.kinds().map(Some),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn kinds_mut(&mut self) -> [Option<&mut dyn ChangelogKind>; 3] {
+        match self {
+            Self::Sessions(sessions) => [Some(sessions), None, None],
+            Self::Records(scoring) => scoring.kinds_mut().map(Some),
+        }
+    }
+}

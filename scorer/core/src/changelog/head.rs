@@ -1,0 +1,88 @@
+//! The head of a partition's state: what the state belongs to, and how far it is.
+
+use shared::codec::{Damaged, put_bytes, put_optional, put_signed, put_unsigned};
+use shared::time::Timestamp;
+
+use super::record::{StateRecord, VERSION, versioned};
+use crate::clock::WallMillis;
+
+/// What a partition's state belongs to: state of one origin is never read for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The topic whose partition it is of.
+    pub topic: String,
+    /// How many partitions that topic has.
+    pub partitions: i32,
+    /// What the state of an entity is made of.
+    pub layout: String,
+}
+
+/// The head of a partition's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// What the state belongs to.
+    pub origin: Origin,
+    /// When this state began, by the driver's clock: tells a changelog from one that took its place.
+    pub birth: i64,
+    /// Counts the changes; committed beside the input's offset, so that the two can be told to belong together.
+    pub sequence: u64,
+    /// The first record of the input that is not in the state.
+    pub next_offset: i64,
+    pub(crate) watermark: Option<Timestamp>,
+    pub(crate) idle_since: Option<WallMillis>,
+    pub(crate) closed_through: Timestamp,
+    pub(crate) next_list: u64,
+}
+
+impl Head {
+    /// The key of heads: after one, the state is whole.
+    pub const KEY: &'static [u8] = b"h";
+
+    pub(crate) fn record(&self) -> StateRecord {
+        let mut out = vec![VERSION];
+        put_signed(&mut out, self.birth);
+        put_unsigned(&mut out, self.sequence);
+        put_signed(&mut out, self.next_offset);
+        put_optional(&mut out, self.watermark);
+        put_optional(&mut out, self.idle_since);
+        put_signed(&mut out, self.closed_through);
+        put_unsigned(&mut out, self.next_list);
+        put_bytes(&mut out, self.origin.topic.as_bytes());
+        put_unsigned(&mut out, self.origin.partitions as u64);
+        put_bytes(&mut out, self.origin.layout.as_bytes());
+        StateRecord { key: Self::KEY.to_vec(), value: Some(out) }
+    }
+
+    /// The head, when `key` is that of one.
+    ///
+    /// # Errors
+    /// [`Damaged`] bytes.
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Option<Self>, Damaged> {
+        if key != Self::KEY {
+            return Ok(None);
+        }
+        let mut reader = versioned(value)?;
+        let (birth, sequence, next_offset) = (reader.signed()?, reader.unsigned()?, reader.signed()?);
+        let (watermark, idle_since) = (reader.optional()?, reader.optional()?);
+        let (closed_through, next_list) = (reader.signed()?, reader.unsigned()?);
+        let topic = reader.text()?.to_owned();
+        let partitions = i32::try_from(reader.unsigned()?).map_err(|_| Damaged)?;
+        let origin = Origin { topic, partitions, layout: reader.text()?.to_owned() };
+        reader.end()?;
+        Ok(Some(Self { origin, birth, sequence, next_offset, watermark, idle_since, closed_through, next_list }))
+    }
+}
+
+impl Origin {
+    /// What is different from `other`, on one line.
+    pub(crate) fn difference_from(&self, other: &Self) -> String {
+        let other = other.parts();
+        let different: Vec<String> = self.parts().into_iter().filter(|part| !other.contains(part)).collect();
+        if different.is_empty() { "less than that".to_owned() } else { different.join(", ") }
+    }
+
+    fn parts(&self) -> Vec<String> {
+        let topic = [format!("topic `{}`", self.topic), format!("{} partitions", self.partitions)];
+        topic.into_iter().chain(self.layout.lines().map(|line| format!("`{line}`"))).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! A partition's state, read back from the records of its changelog or of a snapshot.
+
+use shared::pipeline::Pipeline;
+
+use super::head::{Head, Origin};
+use super::record::{StateError, StateRecord};
+use crate::cancellations::windows::Windows;
+use crate::partition::Partition;
+use crate::resume::Recovery;
+
+/// A partition's state.
+#[derive(Debug)]
+pub struct Restored {
+    partition: Partition,
+    windows: Option<Windows>,
+    head: Option<Head>,
+    records: u64,
+}
+
+/// A partition's state, as far as its records have been read.
+#[derive(Debug)]
+pub struct StateReader {
+    restored: Restored,
+    origin: Origin,
+}
+
+impl StateReader {
+    /// The key of heads: after one, the state is whole.
+    pub const HEAD_KEY: &'static [u8] = Head::KEY;
+
+    /// Nothing read yet.
+    pub fn new(pipeline: &Pipeline, origin: Origin) -> Self {
+        let partition = Partition::new(pipeline, 0, Recovery::Changelog, None);
+        Self { restored: Restored { partition, windows: None, head: None, records: 0 }, origin }
+    }
+
+    /// Takes in the next record.
+    ///
+    /// # Errors
+    /// [`StateError`]: nothing of the state may be used then.
+    pub fn take(&mut self, pipeline: &Pipeline, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        self.restored.records += 1;
+        let (&kind, rest) = key.split_first().ok_or(StateError::Damaged)?;
+        match (key, value) {
+            (Head::KEY, Some(value)) => self.take_head(Head::decode(key, value)?.ok_or(StateError::Damaged)?),
+            (Windows::KEY, Some(value)) => {
+                if let Some(settings) = &pipeline.cancellations {
+                    self.restored.windows = Some(Windows::decode(settings, value)?);
+                }
+                Ok(())
+            }
+            _ => self.restored.partition.restore(pipeline, kind, rest, value),
+        }
+    }
+
+    fn take_head(&mut self, head: Head) -> Result<(), StateError> {
+        if head.origin != self.origin {
+            return Err(StateError::Foreign {
+                found: head.origin.difference_from(&self.origin),
+                wanted: self.origin.difference_from(&head.origin),
+            });
+        }
+        self.restored.partition.restore_head(&head);
+        self.restored.head = Some(head);
+        Ok(())
+    }
+
+    /// The last head that was read: the state is whole only there.
+    pub fn head(&self) -> Option<&Head> {
+        self.restored.head()
+    }
+
+    /// The state, all of whose records have been read.
+    ///
+    /// # Errors
+    /// [`StateError`] when parts do not fit together.
+    pub fn finish(self, pipeline: &Pipeline) -> Result<Restored, StateError> {
+        let mut restored = self.restored;
+        if restored.head.is_some() {
+            restored.partition.finish_restoring(pipeline)?;
+        }
+        Ok(restored)
+    }
+}
+
+impl Restored {
+    /// The last head that was read: the state is whole only there.
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// Records taken in.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Open entities, and records that wait.
+    pub fn open_entities(&self) -> usize {
+        self.partition.open_size().0 as usize
+    }
+
+    /// Keys whose past is remembered.
+    pub fn keys_with_a_past(&self) -> usize {
+        self.partition.keys_with_a_past()
+    }
+
+    /// Closed keys that are remembered.
+    pub fn closed_keys(&self) -> usize {
+        self.partition.closed_keys()
+    }
+
+    /// Cancelled keys that are remembered.
+    pub fn cancelled_keys(&self) -> usize {
+        self.partition.cancelled_keys()
+    }
+
+    /// The state as records: what the changelog would hold if it held each key once.
+    pub fn snapshot(&self, pipeline: &Pipeline) -> Vec<StateRecord> {
+        let mut out = Vec::new();
+        self.partition.snapshot(pipeline, self.windows.as_ref(), self.head.as_ref(), &mut |record| out.push(record));
+        out
+    }
+
+    /// The partition `number` and, where they are of it, the windows over all.
+    pub(crate) fn into_partition(self, number: i32) -> (Partition, Option<Windows>) {
+        (self.partition.numbered(number), self.windows)
+    }
+}

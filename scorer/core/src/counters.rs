@@ -1,0 +1,115 @@
+//! What became of the records: each has exactly one outcome, and the outcomes add up to the records.
+
+use std::collections::BTreeMap;
+
+use shared::reason::Reason;
+
+/// Counts of records by outcome, and of entities.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records read.
+    pub records: u64,
+    /// Lines of entities that were closed and handed on to be scored.
+    pub scored_lines: u64,
+    /// Lines of complete entities that break a rule.
+    pub erroneous_entity_lines: u64,
+    /// Lines that could not be parsed.
+    pub malformed_lines: u64,
+    /// Lines for an entity that had been closed.
+    pub late_lines: u64,
+    /// Records whose key was taken a while ago.
+    pub duplicate_lines: u64,
+    /// Records whose own time is too far ahead of Kafka's.
+    pub future_lines: u64,
+    /// Records that are older than anything that is remembered.
+    pub old_lines: u64,
+    /// Lines of cancellations.
+    pub cancellation_lines: u64,
+    /// Lines read again after a restart, whose outcome had been published before.
+    pub already_published_lines: u64,
+    /// Lines of entities that were open when their partition went to another instance.
+    pub given_up_lines: u64,
+    /// Lines of entities that were open when their partition came with the state of an earlier owner.
+    pub taken_over_lines: u64,
+    /// Lines whose key in Kafka is missing or is not their entity's, where that may part them from their entity: a
+    /// remark, not an outcome.
+    pub misplaced_lines: u64,
+    /// Lines of entities that are open, and records that wait for those that may come before them.
+    pub open_lines: u64,
+    /// Entities that are open, and records that wait.
+    pub open_entities: u64,
+    /// Entities closed and handed on to be scored.
+    pub scored_entities: u64,
+    /// Complete entities that break a rule.
+    pub erroneous_entities: u64,
+    /// Entities of either kind that were closed before their time, at a limit of the pipeline.
+    pub closed_early: u64,
+    /// Records that were judged after one of a later time: a remark, not an outcome.
+    pub out_of_order: u64,
+    /// Keys whose past was forgotten at a limit of the pipeline.
+    pub forgotten_keys: u64,
+    /// Records that a detector did not judge, because they came after a window that would have held them was judged: a
+    /// remark, not an outcome, for each such detector.
+    pub too_late_for_windows: u64,
+    /// Windows of detectors that were judged before their time, at a limit of the pipeline.
+    pub windows_judged_early: u64,
+    /// Distinct cancelled keys.
+    pub cancellations: u64,
+    /// Broken rules by reason, lines and entities together.
+    pub reasons: BTreeMap<Reason, u64>,
+}
+
+impl Counters {
+    /// Records read, and those that came with state.
+    pub fn accounted(&self) -> u64 {
+        self.records + self.taken_over_lines
+    }
+
+    /// The sum of all outcomes: equals [`Counters::accounted`] at any moment.
+    pub fn outcomes(&self) -> u64 {
+        self.scored_lines
+            + self.erroneous_entity_lines
+            + self.malformed_lines
+            + self.refused_lines()
+            + self.cancellation_lines
+            + self.already_published_lines
+            + self.given_up_lines
+            + self.open_lines
+    }
+
+    /// Messages to the erroneous topic.
+    pub fn erroneous(&self) -> u64 {
+        self.malformed_lines + self.refused_lines() + self.erroneous_entities
+    }
+
+    /// Lines that are good and came at the wrong time.
+    fn refused_lines(&self) -> u64 {
+        self.late_lines + self.duplicate_lines + self.future_lines + self.old_lines
+    }
+
+    /// Counts a record that is erroneous by itself, for these reasons.
+    pub(crate) fn add_refused(&mut self, reasons: &[Reason]) {
+        let outcome = match reasons {
+            [Reason::LateLine] => &mut self.late_lines,
+            [Reason::DuplicateKey] => &mut self.duplicate_lines,
+            [Reason::FromTheFuture(_)] => &mut self.future_lines,
+            [Reason::TooOld(_)] => &mut self.old_lines,
+            _ => &mut self.malformed_lines,
+        };
+        *outcome += 1;
+        self.add_reasons(reasons);
+    }
+
+    pub(crate) fn add_reasons(&mut self, reasons: &[Reason]) {
+        for reason in reasons {
+            *self.reasons.entry(reason.clone()).or_default() += 1;
+        }
+    }
+
+    /// Turns what was counted since `before` into lines whose outcome had been published.
+    pub(crate) fn count_as_published(&mut self, before: Self) {
+        let lines = self.outcomes() - before.outcomes();
+        let (records, already) = (self.records, before.already_published_lines + lines);
+        *self = Self { records, already_published_lines: already, ..before };
+    }
+}

@@ -1,0 +1,62 @@
+//! Everything that can happen to the state machine.
+
+use crate::changelog::reader::Restored;
+use crate::clock::WallMillis;
+use crate::output::Report;
+use crate::record::Record;
+use crate::resume::Resume;
+
+/// Everything that can happen to the state machine.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A partition is ours from here on.
+    Assigned {
+        /// The partition.
+        partition: i32,
+        /// Where an earlier owner stopped.
+        start: Start,
+    },
+    /// A partition is no longer ours: its state goes.
+    Revoked {
+        /// The partition.
+        partition: i32,
+    },
+    /// A record, in the order of its partition.
+    Record(Record<'a>),
+    /// What a partition, ours or not, tells the windows that we own.
+    Report {
+        /// What it tells.
+        report: Report,
+        /// The report's offset.
+        offset: i64,
+    },
+    /// Every record of the partition so far has been read.
+    CaughtUp {
+        /// The partition.
+        partition: i32,
+        /// Since when that is so.
+        now: WallMillis,
+    },
+    /// Time has passed.
+    Time {
+        /// The time it is.
+        now: WallMillis,
+    },
+    /// No record will ever come: what is open is complete.
+    End,
+}
+
+/// Where work on a partition begins.
+#[derive(Debug)]
+pub enum Start {
+    /// At its beginning.
+    Fresh,
+    /// At this offset, with nothing known of what was before.
+    At(i64),
+    /// At a line that was read before, whose invoice was still open.
+    Reread(Resume),
+    /// With the state that an earlier owner left.
+    Restored(Box<Restored>),
+    /// With the state of the last commit, after this owner's changes since then came to nothing.
+    RolledBack(Box<Restored>),
+}

@@ -1,0 +1,140 @@
+//! What the state machine says.
+
+use shared::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
+use shared::reason::Reason;
+use shared::time::Timestamp;
+use shared::verdict::EntitySummary;
+use shared::zscore::WindowSummary;
+
+use crate::clock::WallMillis;
+
+/// Something to be published.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// A complete, valid entity: to be scored.
+    Closed(ClosedEntity),
+    /// What a detector that needs no training found of a record, once the windows that hold it were complete.
+    Windowed(WindowVerdict),
+    /// A line or an entity that breaks a rule.
+    Erroneous(Erroneous),
+    /// How many cancellations a window has.
+    Cancellations(CancellationCount),
+    /// News of a partition for the owner of the windows.
+    Report(Report),
+}
+
+/// A complete, valid entity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClosedEntity {
+    /// What a verdict tells of it beside the score.
+    pub summary: EntitySummary,
+    /// Its features: `(n_features)`, finite.
+    pub features: Vec<f64>,
+    /// The scenario that it is known to be of, where records say so; not for detectors to see.
+    pub truth: Option<Box<str>>,
+}
+
+/// What a detector that compares the records of a window found of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowVerdict {
+    /// The detector's place in [`shared::pipeline::Pipeline::zscores`].
+    pub detector: usize,
+    /// What a verdict tells of the record beside the score.
+    pub summary: EntitySummary,
+    /// The scenario that it is known to be of.
+    pub truth: Option<Box<str>>,
+    /// Its value.
+    pub value: f64,
+    /// How far that is from the centre of the window, in spreads; 0 where all windows hold too few records.
+    pub score: f64,
+    /// The window that gave the score.
+    pub window: WindowSummary,
+}
+
+/// A line or an entity that breaks a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Erroneous {
+    /// A line.
+    Line {
+        /// Every rule it breaks.
+        reasons: Vec<Reason>,
+        /// Its partition and offset.
+        source: (i32, i64),
+        /// Its bytes.
+        raw: Vec<u8>,
+    },
+    /// A complete entity.
+    Entity {
+        /// Every rule it breaks.
+        reasons: Vec<Reason>,
+        /// What is known of it.
+        summary: EntitySummary,
+        /// Columns and their first values, of those that rules ask for.
+        known: Vec<(String, String)>,
+        /// Its features; NaN where no line had the column.
+        features: Vec<f64>,
+        /// Its partition.
+        partition: i32,
+        /// First and last offset of each run of its lines.
+        offsets: Vec<(i64, i64)>,
+    },
+}
+
+/// A published count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CancellationCount {
+    /// The window's first moment.
+    pub window_start: Timestamp,
+    /// The moment after its last.
+    pub window_end: Timestamp,
+    /// Distinct cancelled keys whose first line lies in it.
+    pub cancellations: u64,
+}
+
+/// What one partition tells the windows. Its numbers are absolute: to read it twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The partition.
+    pub partition: i32,
+    /// The largest timestamp it has seen: panes before it are complete.
+    pub watermark: Option<Timestamp>,
+    /// Since when it has had nothing to read, once that is long enough not to wait for it.
+    pub idle_since: Option<WallMillis>,
+    /// Cancelled keys by the start of their pane: those that changed, and those of the last window.
+    pub panes: Vec<(Timestamp, u64)>,
+}
+
+const REPORT_VERSION: u8 = 1;
+
+impl Report {
+    /// The report as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![REPORT_VERSION];
+        put_signed(&mut out, i64::from(self.partition));
+        put_optional(&mut out, self.watermark);
+        put_optional(&mut out, self.idle_since);
+        put_unsigned(&mut out, self.panes.len() as u64);
+        for (start, count) in &self.panes {
+            put_signed(&mut out, *start);
+            put_unsigned(&mut out, *count);
+        }
+        out
+    }
+
+    /// Reads what [`Report::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Damaged`] for anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader(bytes);
+        if reader.byte()? != REPORT_VERSION {
+            return Err(Damaged);
+        }
+        let partition = i32::try_from(reader.signed()?).map_err(|_| Damaged)?;
+        let (watermark, idle_since) = (reader.optional()?, reader.optional()?);
+        let count = reader.count()?;
+        let panes = (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
+        reader.end()?;
+        Ok(Self { partition, watermark, idle_since, panes })
+    }
+}

@@ -1,0 +1,343 @@
+//! The state of one input partition: how far it has been read, its clock, the keys that are done with, and what is being
+//! made of its records.
+
+use shared::line::{LineParser, Value};
+use shared::pipeline::{Clock, Pipeline};
+use shared::reason::Reason;
+use shared::time::Timestamp;
+
+use crate::aggregation::Aggregation;
+use crate::cancellations::cancelled_keys::CancelledKeys;
+use crate::cancellations::windows::Windows;
+use crate::changelog::head::{Head, Origin};
+use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
+use crate::clock::{PartitionClock, WallMillis};
+use crate::output::{Erroneous, Output, Report};
+use crate::progress::{LineOutcome, PartitionProgress};
+use crate::record::Record;
+use crate::resume::{Recovery, Resume};
+use crate::seen_keys::SeenKeys;
+use crate::step::{Checks, GRACE, Step};
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    progress: PartitionProgress,
+    aggregation: Aggregation,
+    cancelled: CancelledKeys,
+    next_offset: Option<i64>,
+    changelog: ChangelogPosition,
+    /// Set while records are read again whose outcome an earlier owner published, where there is no changelog.
+    rereading: Option<Resume>,
+}
+
+/// How far the partition's changelog is.
+#[derive(Debug, Default)]
+struct ChangelogPosition {
+    next_list: u64,
+    sequence: u64,
+    birth: i64,
+}
+
+impl Partition {
+    pub fn new(pipeline: &Pipeline, number: i32, recovery: Recovery, resume: Option<Resume>) -> Self {
+        Self {
+            progress: PartitionProgress {
+                number,
+                clock: PartitionClock::default(),
+                closed_through: Timestamp::MIN,
+                seen_keys: SeenKeys::new(recovery),
+                has_changed: false,
+            },
+            aggregation: Aggregation::new(pipeline, recovery),
+            cancelled: CancelledKeys::new(pipeline),
+            next_offset: resume.map(|resume| resume.offset),
+            changelog: ChangelogPosition::default(),
+            rereading: resume.filter(|resume| resume.offset < resume.published_to),
+        }
+    }
+
+    /// The partition from `offset` on.
+    pub fn at(self, offset: i64) -> Self {
+        Self { next_offset: Some(offset), ..self }
+    }
+
+    /// The same state as that of the partition `number`.
+    pub fn numbered(mut self, number: i32) -> Self {
+        self.progress.number = number;
+        self
+    }
+
+    /// The kinds of state that its changelog has, in the order in which it has them.
+    fn kinds(&self) -> impl Iterator<Item = &dyn ChangelogKind> {
+        let keys: [&dyn ChangelogKind; 2] = [&self.progress.seen_keys, &self.cancelled];
+        self.aggregation.kinds().into_iter().flatten().chain(keys)
+    }
+
+    fn kinds_mut(&mut self) -> impl Iterator<Item = &mut dyn ChangelogKind> {
+        let keys: [&mut dyn ChangelogKind; 2] = [&mut self.progress.seen_keys, &mut self.cancelled];
+        self.aggregation.kinds_mut().into_iter().flatten().chain(keys)
+    }
+
+    /// Takes in a record of the changelog whose key is `kind` and `key`.
+    pub fn restore(
+        &mut self,
+        pipeline: &Pipeline,
+        kind: u8,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StateError> {
+        match self.kinds_mut().find(|room| room.kinds().contains(&kind)) {
+            Some(room) => room.restore(pipeline, kind, key, value),
+            // State of another pipeline: the head will tell of which.
+            None if Aggregation::is_kind(kind) => Ok(()),
+            None => Err(StateError::Damaged),
+        }
+    }
+
+    /// A change has been read to its end, which is `head`.
+    pub fn restore_head(&mut self, head: &Head) {
+        self.progress.clock = PartitionClock::resumed(head.watermark, head.idle_since);
+        self.progress.closed_through = head.closed_through;
+        self.next_offset = Some(head.next_offset);
+        self.changelog = ChangelogPosition { next_list: head.next_list, sequence: head.sequence, birth: head.birth };
+        let clock = self.progress.now();
+        self.kinds_mut().for_each(|kind| kind.forget_restored(clock));
+    }
+
+    /// The state is whole: its parts are put together.
+    pub fn finish_restoring(&mut self, pipeline: &Pipeline) -> Result<(), StateError> {
+        self.kinds_mut().try_for_each(|kind| kind.finish_restoring(pipeline))
+    }
+
+    /// Whether the record at `offset` is in the state.
+    pub fn has_read(&self, offset: i64) -> bool {
+        self.next_offset.is_some_and(|next| offset < next)
+    }
+
+    /// Open entities and their lines; of records, those that wait.
+    pub fn open_size(&self) -> (u64, u64) {
+        self.aggregation.size()
+    }
+
+    /// Keys whose past is remembered.
+    pub fn keys_with_a_past(&self) -> usize {
+        self.aggregation.keys_with_a_past()
+    }
+
+    /// Closed keys that are remembered.
+    pub fn closed_keys(&self) -> usize {
+        self.progress.seen_keys.len()
+    }
+
+    /// Cancelled keys that are remembered.
+    pub fn cancelled_keys(&self) -> usize {
+        self.cancelled.len()
+    }
+
+    /// About how many records the changelog holds.
+    pub fn state_records(&self) -> u64 {
+        self.aggregation.state_records()
+    }
+
+    /// What to tell the windows, when there is news.
+    pub fn report(&mut self, now: Option<WallMillis>) -> Option<Report> {
+        let report = self.cancelled.report(self.progress.number, &self.progress.clock, now);
+        // Committed with the input's offset, so that one who no longer owns the partition cannot say anything of it.
+        self.progress.has_changed |= report.is_some();
+        report
+    }
+
+    pub fn resume_point(&self, windows_through: Timestamp) -> Option<Resume> {
+        let next = self.next_offset?;
+        // While rereading, what the earlier owner committed is still what holds.
+        let resume = self.rereading;
+        let published_to = resume.map_or(next, |resume| resume.published_to.max(next));
+        let closed_through = resume.map_or(self.progress.closed_through, |resume| resume.closed_through);
+        let offset = self.aggregation.oldest_offset().unwrap_or(next);
+        Some(Resume { offset, published_to, closed_through, windows_through })
+    }
+
+    pub fn next_deadline(&self) -> Option<WallMillis> {
+        self.progress.clock.when(self.aggregation.next_deadline()?.saturating_add(GRACE))
+    }
+
+    /// The records that bring the changelog to this moment, the head last; nothing when nothing changed.
+    pub fn take_changes(
+        &mut self,
+        pipeline: &Pipeline,
+        origin: &Origin,
+        now: Option<WallMillis>,
+        windows: Option<StateRecord>,
+    ) -> Option<(Head, Vec<StateRecord>)> {
+        if !std::mem::take(&mut self.progress.has_changed) && windows.is_none() {
+            return None;
+        }
+        let (clock, next_list) = (self.progress.clock.watermark(), self.changelog.next_list);
+        let mut changes = Changes { clock, next_list, records: Vec::new() };
+        self.kinds_mut().for_each(|kind| kind.take_changes(pipeline, &mut changes));
+        let Changes { next_list, mut records, .. } = changes;
+        records.extend(windows);
+        if self.changelog.sequence == 0 {
+            self.changelog.birth = now.unwrap_or(0);
+        }
+        self.changelog.sequence += 1;
+        self.changelog.next_list = next_list;
+        let head = self.head(origin);
+        records.push(head.record());
+        Some((head, records))
+    }
+
+    /// The whole state as records, the head last, as the changelog has it after [`Partition::take_changes`].
+    pub fn snapshot(
+        &self,
+        pipeline: &Pipeline,
+        windows: Option<&Windows>,
+        head: Option<&Head>,
+        put: &mut dyn FnMut(StateRecord),
+    ) {
+        let clock = self.progress.now();
+        self.kinds().for_each(|kind| kind.snapshot(pipeline, clock, put));
+        windows.map(Windows::record).into_iter().chain(head.map(Head::record)).for_each(put);
+    }
+
+    /// The head of the changelog's next change, or of the one that was just taken.
+    pub fn head(&self, origin: &Origin) -> Head {
+        Head {
+            origin: origin.clone(),
+            birth: self.changelog.birth,
+            sequence: self.changelog.sequence,
+            next_offset: self.next_offset.unwrap_or(0),
+            watermark: self.progress.clock.watermark(),
+            idle_since: self.progress.clock.idle_since(),
+            closed_through: self.progress.closed_through,
+            next_list: self.changelog.next_list,
+        }
+    }
+
+    pub fn record(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
+        if self.rereading.is_some_and(|resume| record.offset >= resume.published_to) {
+            self.finish_rereading(step);
+        }
+        if self.rereading.is_some() {
+            // Consequences are worked out again but not published again.
+            let before = step.counters.clone();
+            let mut unpublished = Vec::new();
+            let step = &mut Step { pipeline: step.pipeline, counters: step.counters, out: &mut unpublished };
+            self.take(parser, record, checks, step);
+            step.counters.count_as_published(before);
+        } else {
+            self.take(parser, record, checks, step);
+        }
+        self.next_offset = Some(record.offset + 1);
+        self.progress.has_changed = true;
+    }
+
+    fn take(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
+        match parser.parse(record.payload, |line| self.line(line, record, checks, step)) {
+            Ok(LineOutcome::Taken) => {}
+            Ok(LineOutcome::Cancellation { is_new }) => {
+                step.counters.cancellation_lines += 1;
+                step.counters.cancellations += u64::from(is_new);
+            }
+            Ok(LineOutcome::Refused(reason)) => erroneous(vec![reason], record, step),
+            Err(reasons) => {
+                self.observe_kafkas(record, step);
+                erroneous(reasons, record, step);
+            }
+        }
+    }
+
+    fn line(&mut self, line: &[Value<'_>], record: &Record<'_>, checks: Checks, step: &mut Step<'_>) -> LineOutcome {
+        let is_misplaced = checks.key.is_some_and(|column| is_misplaced(record, line[column]));
+        step.counters.misplaced_lines += u64::from(is_misplaced);
+        if checks.ahead
+            && let Aggregation::Records(scoring) = &self.aggregation
+            && let Some(reason) = scoring.too_far_ahead(line, record, step.pipeline)
+        {
+            // It must not set a clock that goes by the records' own times.
+            self.observe_kafkas(record, step);
+            return LineOutcome::Refused(reason);
+        }
+        let timestamp = match step.pipeline.entity.clock {
+            Clock::Record => Some(record.timestamp),
+            Clock::Column(column) => line[column].datetime(),
+        };
+        self.observe(timestamp, step);
+        let timestamp = timestamp.or(self.progress.clock.watermark()).unwrap_or(record.timestamp);
+        let key = line[step.pipeline.entity.key].text().unwrap_or_default();
+        if step.pipeline.is_cancellation(key) {
+            // By the partition's clock, which never goes back: a pane that was reported as complete stays as it is.
+            let now = self.progress.clock.watermark().unwrap_or(timestamp);
+            return LineOutcome::Cancellation { is_new: self.cancelled.add(key, now) };
+        }
+        match &mut self.aggregation {
+            Aggregation::Sessions(open) => open.line(key, line, (timestamp, record.offset), &mut self.progress, step),
+            Aggregation::Records(scoring) => scoring.line(key, line, record, &mut self.progress, step),
+        }
+    }
+
+    /// A record came of which nothing but Kafka's timestamp is good.
+    fn observe_kafkas(&mut self, record: &Record<'_>, step: &mut Step<'_>) {
+        let timestamp = (step.pipeline.entity.clock == Clock::Record).then_some(record.timestamp);
+        self.observe(timestamp, step);
+    }
+
+    /// A record came, with a timestamp unless it has none: what was due before it is done first.
+    fn observe(&mut self, timestamp: Option<Timestamp>, step: &mut Step<'_>) {
+        self.progress.clock.observe(timestamp);
+        self.close_due(self.progress.now(), step);
+    }
+
+    pub fn caught_up(&mut self, now: WallMillis, step: &mut Step<'_>) {
+        // Whatever was published for records that are gone by now (compaction, retention) will not come again.
+        self.finish_rereading(step);
+        // Written down, so that time that passes while nobody runs counts too.
+        let is_news = self.progress.clock.caught_up(now);
+        self.progress.has_changed |= is_news && self.aggregation.next_deadline().is_some();
+        self.time(now, step);
+    }
+
+    /// Does what is due by the time that passed since everything was read.
+    pub fn time(&mut self, now: WallMillis, step: &mut Step<'_>) {
+        let clock = &self.progress.clock;
+        let quiet = clock.idle_for(now).is_some_and(|idle| idle >= GRACE);
+        if let Some(clock) = clock.at(Some(now)).filter(|_| quiet) {
+            self.close_due(clock - GRACE, step);
+        }
+    }
+
+    /// Does everything that is still to be done, in the order in which it would be due.
+    pub fn end(&mut self, step: &mut Step<'_>) {
+        self.finish_rereading(step);
+        let through = self.progress.closed_through;
+        self.close_due(Timestamp::MAX, step);
+        // No clock has shown that time: what comes after all is to be read as ever.
+        self.progress.closed_through = through;
+    }
+
+    fn finish_rereading(&mut self, step: &mut Step<'_>) {
+        if let Some(resume) = self.rereading.take() {
+            let before = step.counters.clone();
+            let (pipeline, counters) = (step.pipeline, &mut *step.counters);
+            self.close_due(resume.closed_through, &mut Step { pipeline, counters, out: &mut Vec::new() });
+            step.counters.count_as_published(before);
+        }
+    }
+
+    fn close_due(&mut self, clock: Timestamp, step: &mut Step<'_>) {
+        self.progress.closed_through = self.progress.closed_through.max(clock);
+        self.aggregation.close_due(clock, &mut self.progress, step);
+    }
+}
+
+fn erroneous(reasons: Vec<Reason>, record: &Record<'_>, step: &mut Step<'_>) {
+    step.counters.add_refused(&reasons);
+    let (source, raw) = (record.source, record.payload.to_vec());
+    step.out.push(Output::Erroneous(Erroneous::Line { reasons, source, raw }));
+}
+
+/// Whether the record's key is missing or is not its entity's.
+fn is_misplaced(record: &Record<'_>, entity: Value<'_>) -> bool {
+    let entity = entity.text().unwrap_or_default().as_bytes();
+    record.key.is_none_or(|key| key.trim_ascii() != entity)
+}

@@ -1,0 +1,232 @@
+//! Records that are scored one by one, each in the light of what came before it for its keys.
+//!
+//! Where records come out of order, each waits until the clock has passed its own time by the pipeline's lateness, so
+//! that they are judged in the order of their times (and keys, where times are the same) whatever order they came in.
+//! A record that comes later than that is judged at once, as of its time.
+
+mod past;
+mod reorder_buffer;
+mod zscore;
+
+use shared::line::Value;
+use shared::pipeline::{Pipeline, Records, ZScoreSpec};
+use shared::reason::Reason;
+use shared::time::{Millis, Timestamp};
+use shared::verdict::EntitySummary;
+
+use crate::changelog::record::ChangelogKind;
+use crate::output::{ClosedEntity, Erroneous, Output};
+use crate::progress::{LineOutcome, PartitionProgress};
+use crate::record::Record;
+use crate::resume::Recovery;
+use crate::step::Step;
+use crate::text::to_text;
+use past::Past;
+use reorder_buffer::ReorderBuffer;
+use zscore::ZScores;
+
+/// Bytes in memory that make one record of the changelog, about: a pane, and its share of a key.
+const BYTES_A_RECORD: usize = 96;
+
+/// Windows may take one part in so many of what a partition may keep.
+const SHARE_OF_WINDOWS: usize = 2;
+
+/// What is remembered of the records of a partition, and those that wait.
+#[derive(Debug)]
+pub(crate) struct RecordScoring {
+    records: Records,
+    lateness: Millis,
+    max_bytes: usize,
+    past: Past,
+    buffer: ReorderBuffer,
+    zscores: ZScores,
+}
+
+/// The columns that features and verdict read.
+fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize> {
+    let mut columns = records.features.columns();
+    columns.extend(records.features.places());
+    columns.extend(pipeline.entity.customer);
+    columns.extend(zscore::columns(pipeline));
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+impl RecordScoring {
+    /// The kinds of its state in the changelog.
+    pub const KINDS: [u8; 4] = [ReorderBuffer::KIND, Past::PART, Past::CLOCK, ZScores::KIND];
+
+    /// Nothing is remembered yet.
+    pub fn new(pipeline: &Pipeline, records: &Records, recovery: Recovery) -> Self {
+        Self {
+            lateness: records.features.lateness(),
+            records: records.clone(),
+            max_bytes: pipeline.entity.max_state_bytes,
+            past: Past::new(&records.features, recovery),
+            buffer: ReorderBuffer::new(kept_columns(pipeline, records), recovery),
+            zscores: ZScores::new(pipeline, recovery),
+        }
+    }
+
+    /// Records that wait.
+    pub fn size(&self) -> u64 {
+        self.buffer.len()
+    }
+
+    /// How many records the changelog holds of this, about.
+    pub fn state_records(&self) -> u64 {
+        self.buffer.len() + (self.past.history.bytes() / BYTES_A_RECORD) as u64 + self.zscores.state_records()
+    }
+
+    /// The first clock at which a record or a window is judged.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let buffered = self.buffer.first().map(|first| first.saturating_add(self.lateness).saturating_add(1));
+        buffered.into_iter().chain(self.zscores.next_deadline()).min()
+    }
+
+    /// The first record that waits, to be judged or for its windows.
+    pub fn oldest_offset(&self) -> Option<i64> {
+        self.buffer.oldest_offset().into_iter().chain(self.zscores.oldest_offset()).min()
+    }
+
+    /// A record's own time. Its column is needed, so that no line is without it.
+    fn time(&self, line: &[Value<'_>], record: &Record<'_>) -> Timestamp {
+        line[self.records.features.time()].datetime().unwrap_or(record.timestamp)
+    }
+
+    fn time_column(&self, pipeline: &Pipeline) -> String {
+        pipeline.schema.columns[self.records.features.time()].name.clone()
+    }
+
+    /// Why a record's own time cannot be, when it is further ahead of Kafka's than it may be.
+    pub fn too_far_ahead(&self, line: &[Value<'_>], record: &Record<'_>, pipeline: &Pipeline) -> Option<Reason> {
+        let latest = record.timestamp.saturating_add(self.records.ahead);
+        // Where no timestamps are kept there is nothing to compare with.
+        let is_ahead = record.timestamp > 0 && self.time(line, record) > latest;
+        is_ahead.then(|| Reason::FromTheFuture(self.time_column(pipeline)))
+    }
+
+    /// Takes a record, or says why not.
+    pub fn line(
+        &mut self,
+        key: &str,
+        line: &[Value<'_>],
+        record: &Record<'_>,
+        progress: &mut PartitionProgress,
+        step: &mut Step<'_>,
+    ) -> LineOutcome {
+        let (time, now) = (self.time(line, record), progress.now());
+        if progress.seen_keys.knows(key, now) {
+            return LineOutcome::Refused(Reason::DuplicateKey);
+        }
+        if self.past.history.is_too_old(&self.records.features, time) {
+            return LineOutcome::Refused(Reason::TooOld(self.time_column(step.pipeline)));
+        }
+        let label = step.pipeline.label.as_ref();
+        let truth = label.and_then(|label| label.scenario(record.label.or_else(|| line[label.column?].text())));
+        if self.lateness == 0 {
+            self.judge(key, line, (time, record.offset), truth, progress.number, step);
+        } else if !self.buffer.push((time, key), record.offset, line, truth) {
+            return LineOutcome::Refused(Reason::DuplicateKey);
+        }
+        progress.seen_keys.add(key.into(), now.saturating_add(step.pipeline.entity.remember));
+        self.judge_due(progress.closed_through, progress, step);
+        self.enforce_limit(progress, step);
+        LineOutcome::Taken
+    }
+
+    /// Judges the records that have waited long enough when the clock shows `clock`, in their order; then the windows whose
+    /// time has come, which no record is still on its way to.
+    pub fn judge_due(&mut self, clock: Timestamp, progress: &mut PartitionProgress, step: &mut Step<'_>) {
+        let before = clock.saturating_sub(self.lateness);
+        while let Some((time, key, buffered)) = self.buffer.pop_before(before) {
+            let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
+            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress.number, step);
+            progress.has_changed = true;
+        }
+        progress.has_changed |= self.zscores.judge_due(clock, step.out);
+    }
+
+    /// Judges those that would be next while more wait than the pipeline allows.
+    fn enforce_limit(&mut self, progress: &PartitionProgress, step: &mut Step<'_>) {
+        while self.buffer.bytes() > self.max_bytes.saturating_sub(self.zscores.bytes()) {
+            let Some((time, key, buffered)) = self.buffer.pop_first() else { return };
+            let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
+            step.counters.closed_early += 1;
+            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress.number, step);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        key: &str,
+        line: &[Value<'_>],
+        (time, offset): (Timestamp, i64),
+        truth: Option<&str>,
+        partition: i32,
+        step: &mut Step<'_>,
+    ) {
+        let (records, history) = (&self.records, &mut self.past.history);
+        let is_out_of_order = history.clock().is_some_and(|clock| time < clock);
+        let mut features = Vec::with_capacity(records.features.features().len());
+        history.featurize(&records.features, line, time, &mut features);
+        step.counters.out_of_order += u64::from(is_out_of_order);
+        let others = self.buffer.bytes() + self.zscores.bytes();
+        step.counters.forgotten_keys += history.shrink_to(self.max_bytes.saturating_sub(others));
+        let summary = EntitySummary {
+            key: key.to_owned(),
+            lines: 1,
+            customer: step.pipeline.entity.customer.and_then(|customer| to_text(line[customer])),
+            first_timestamp: time,
+            last_timestamp: time,
+            closed_early: false,
+        };
+        let named = records.features.features().iter().zip(&features);
+        let reasons: Vec<Reason> = named
+            .filter(|(_, value)| !value.is_finite())
+            .map(|(feature, _)| Reason::NotFinite(feature.name.clone()))
+            .collect();
+        step.out.push(if reasons.is_empty() {
+            step.counters.scored_entities += 1;
+            step.counters.scored_lines += 1;
+            let of = |spec: &ZScoreSpec| {
+                (number(line[spec.value]), spec.by.and_then(|by| line[by].text()).unwrap_or_default())
+            };
+            step.counters.too_late_for_windows += self.zscores.add(&summary, truth, offset, of);
+            Output::Closed(ClosedEntity { summary, features, truth: truth.map(Into::into) })
+        } else {
+            step.counters.erroneous_entities += 1;
+            step.counters.erroneous_entity_lines += 1;
+            step.counters.add_reasons(&reasons);
+            let (known, offsets) = (Vec::new(), vec![(offset, offset)]);
+            Output::Erroneous(Erroneous::Entity { reasons, summary, known, features, partition, offsets })
+        });
+        let most = self.max_bytes / SHARE_OF_WINDOWS;
+        step.counters.windows_judged_early += self.zscores.shrink_to(most, step.out);
+    }
+
+    /// Keys whose past is remembered.
+    pub fn keys_with_a_past(&self) -> usize {
+        self.past.history.len()
+    }
+
+    /// The kinds of its state, in the order in which the changelog has them.
+    pub fn kinds(&self) -> [&dyn ChangelogKind; 3] {
+        [&self.buffer, &self.past, &self.zscores]
+    }
+
+    /// The same, to be changed.
+    pub fn kinds_mut(&mut self) -> [&mut dyn ChangelogKind; 3] {
+        [&mut self.buffer, &mut self.past, &mut self.zscores]
+    }
+}
+
+/// The value of a column that is never missing.
+fn number(value: Value<'_>) -> f64 {
+    match value {
+        Value::Integer(number) => number as f64,
+        Value::Float(number) => number,
+        _ => 0.0,
+    }
+}

@@ -1,0 +1,149 @@
+//! The records of a short span of time, each waiting for the windows that hold it.
+
+use std::cmp::Ordering;
+
+use shared::time::Timestamp;
+use shared::verdict::EntitySummary;
+
+use super::chunks;
+
+/// Of a record that was not written down yet.
+const NO_CHUNK: u32 = u32::MAX;
+
+/// A record that waits.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Waiting {
+    /// Whose windows it is in; empty where all records share them.
+    pub(super) by: Box<str>,
+    pub(super) time: Timestamp,
+    pub(super) key: Box<str>,
+    pub(super) value: f64,
+    pub(super) customer: Option<Box<str>>,
+    /// The scenario that it is known to be of.
+    pub(super) truth: Option<Box<str>>,
+    /// The record of the changelog that has it.
+    pub(super) chunk: u32,
+}
+
+impl Waiting {
+    /// A record that just came.
+    pub(crate) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>) -> Self {
+        Self {
+            by: by.into(),
+            time: entity.first_timestamp,
+            key: entity.key.as_str().into(),
+            value,
+            customer: entity.customer.as_deref().map(Into::into),
+            truth: truth.map(Into::into),
+            chunk: NO_CHUNK,
+        }
+    }
+
+    /// The order in which records are summed up and judged: it does not depend on when they came.
+    pub(super) fn in_order(&self, other: &Self) -> Ordering {
+        let by_name = self.by.cmp(&other.by).then(self.time.cmp(&other.time)).then_with(|| self.key.cmp(&other.key));
+        by_name.then_with(|| {
+            let (own, others) = ((&self.customer, &self.truth), (&other.customer, &other.truth));
+            self.value.to_bits().cmp(&other.value.to_bits()).then_with(|| own.cmp(&others))
+        })
+    }
+
+    /// Bytes that it takes, about: its texts are allocations of their own.
+    pub(super) fn bytes(&self) -> usize {
+        let others: usize = self.customer.iter().chain(&self.truth).map(|text| 16 + text.len()).sum();
+        size_of::<Self>() + 32 + self.by.len() + self.key.len() + others
+    }
+
+    pub(super) fn summary(&self, closed_early: bool) -> EntitySummary {
+        EntitySummary {
+            key: self.key.as_ref().to_owned(),
+            lines: 1,
+            customer: self.customer.as_deref().map(str::to_owned),
+            first_timestamp: self.time,
+            last_timestamp: self.time,
+            closed_early,
+        }
+    }
+}
+
+/// The records of a pane.
+#[derive(Debug)]
+pub(super) struct Pane {
+    /// In order once the pane is sealed.
+    records: Vec<Waiting>,
+    is_sealed: bool,
+    /// Until the pane is sealed, how many of the records, the first, were written down.
+    persisted: usize,
+    /// How many records of the changelog have them.
+    chunks: u32,
+    /// Where records are read again after a restart: the smallest offset of one.
+    pub(super) first_offset: i64,
+}
+
+impl Pane {
+    pub(super) fn new(offset: i64) -> Self {
+        Self { records: Vec::new(), is_sealed: false, persisted: 0, chunks: 0, first_offset: offset }
+    }
+
+    /// As the changelog has it.
+    pub(super) fn restored(records: Vec<Waiting>, chunks: u32) -> Self {
+        Self { persisted: records.len(), records, chunks, ..Self::new(i64::MAX) }
+    }
+
+    pub(super) fn add(&mut self, waiting: Waiting, offset: i64) {
+        self.first_offset = self.first_offset.min(offset);
+        self.records.push(waiting);
+    }
+
+    /// No record comes any more: those that are here are put in order.
+    pub(super) fn seal(&mut self) {
+        self.records.sort_unstable_by(Waiting::in_order);
+        self.is_sealed = true;
+    }
+
+    pub(super) fn records(&self) -> &[Waiting] {
+        &self.records
+    }
+
+    /// Whether a record of `by` is in the pane, which is sealed.
+    pub(super) fn has(&self, by: &str) -> bool {
+        self.records.binary_search_by(|waiting| (*waiting.by).cmp(by)).is_ok()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.records.iter().map(Waiting::bytes).sum()
+    }
+
+    pub(super) fn chunks(&self) -> u64 {
+        u64::from(self.chunks)
+    }
+
+    /// What is not written down yet, as numbered chunks; then it counts as written.
+    pub(super) fn take_unpersisted(&mut self, mut put: impl FnMut(u32, &[&Waiting])) {
+        if self.persisted == self.records.len() {
+            return;
+        }
+        // Sealing may have put new ones between old ones, once.
+        let from = if self.is_sealed { 0 } else { self.persisted };
+        let mut new: Vec<&mut Waiting> = self.records[from..].iter_mut().filter(|it| it.chunk == NO_CHUNK).collect();
+        new.sort_unstable_by(|a, b| a.in_order(b));
+        for chunk in chunks::fitting(&mut new, |waiting| waiting.bytes()) {
+            chunk.iter_mut().for_each(|waiting| waiting.chunk = self.chunks);
+            put(self.chunks, &chunk.iter().map(|waiting| &**waiting).collect::<Vec<_>>());
+            self.chunks += 1;
+        }
+        self.persisted = self.records.len();
+    }
+
+    /// Every chunk, as it was written.
+    pub(super) fn persisted(&self, mut put: impl FnMut(u32, &[&Waiting])) {
+        let mut by_chunk: Vec<&Waiting> = self.records.iter().filter(|waiting| waiting.chunk != NO_CHUNK).collect();
+        by_chunk.sort_unstable_by(|a, b| a.chunk.cmp(&b.chunk).then_with(|| a.in_order(b)));
+        by_chunk.chunk_by(|a, b| a.chunk == b.chunk).for_each(|chunk| put(chunk[0].chunk, chunk));
+    }
+
+    /// The keys of the changelog's records that have this pane, which starts at `start`; without the detector's number.
+    pub(super) fn persisted_keys(&self, start: Timestamp) -> impl Iterator<Item = Vec<u8>> + use<> {
+        (0..self.chunks).map(move |chunk| chunks::pane_key(start, chunk))
+    }
+}

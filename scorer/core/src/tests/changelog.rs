@@ -1,0 +1,189 @@
+//! State that goes on in another instance.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+#[test]
+fn a_revoked_partition_takes_its_state_along() {
+    let mut driver = Driver::new();
+    driver.line(0, "1");
+    driver.apply(Input::Revoked { partition: 0 });
+    driver.apply(Input::End);
+    assert_eq!(driver.closed(), []);
+    assert_eq!(driver.core.counters().given_up_lines, 1);
+}
+
+#[test]
+fn time_that_passes_while_nobody_runs_counts_once_the_backlog_is_read() {
+    let mut store = Store::default();
+    let mut first = sharing(1);
+    let from = start(&store, &mut first, 0, 1);
+    let lines = vec![(100_000, line("1"))];
+    let mut out = Vec::new();
+    feed(&mut first, 0, &lines, from, &mut out);
+    first.apply(Input::CaughtUp { partition: 0, now: 5_000 }, &mut out);
+    store.commit(&mut first, out);
+
+    // Nothing came in between: the deadline has passed.
+    let mut second = sharing(1);
+    let mut out = Vec::new();
+    assert_eq!(start(&store, &mut second, 0, 1), 1);
+    second.apply(Input::Time { now: 60_000 }, &mut out);
+    assert_eq!(
+        out.iter().filter(|output| matches!(output, Output::Closed(_))).count(),
+        0,
+        "the backlog is not read yet"
+    );
+    second.apply(Input::CaughtUp { partition: 0, now: 60_000 }, &mut out);
+    assert_eq!(out.iter().filter(|output| matches!(output, Output::Closed(_))).count(), 1);
+
+    // A line of the same invoice that came in time while nobody ran belongs to it.
+    let mut third = sharing(1);
+    let from = start(&store, &mut third, 0, 1);
+    let mut out = Vec::new();
+    feed(&mut third, 0, &[lines[0].clone(), (130_000, line("1"))], from, &mut out);
+    third.apply(Input::CaughtUp { partition: 0, now: 60_000 }, &mut out);
+    third.apply(Input::End, &mut out);
+    let Some(Output::Closed(entity)) = out.iter().find(|output| matches!(output, Output::Closed(_))) else { panic!() };
+    assert_eq!(entity.summary.lines, 2);
+}
+
+#[test]
+fn state_of_another_topic_or_pipeline_is_refused() {
+    let mut store = Store::default();
+    let mut core = sharing(1);
+    start(&store, &mut core, 0, 1);
+    let mut out = Vec::new();
+    feed(&mut core, 0, &[(0, line("1"))], 0, &mut out);
+    store.commit(&mut core, out);
+    let mut other = StateReader::new(&pipeline(), origin(2));
+    let head = store.compacted(0).pop().unwrap();
+    let error = other.take(&pipeline(), &head.key, head.value.as_deref()).unwrap_err().to_string();
+    assert_eq!(error, "the state was made with 1 partitions; here it is 2 partitions");
+    let recorded = Pipeline::load("invoices").unwrap().with_event_clock().unwrap();
+    let event = Origin { layout: recorded.state_layout(), ..origin(1) };
+    let error = StateReader::new(&pipeline(), event).take(&pipeline(), &head.key, head.value.as_deref()).unwrap_err();
+    insta::assert_snapshot!(error, @"the state was made with `clock record`; here it is `clock column InvoiceDate`");
+}
+
+#[test]
+fn a_reset_leaves_nothing_behind() {
+    let mut store = Store::default();
+    let mut core = sharing(1);
+    start(&store, &mut core, 0, 1);
+    let lines: Vec<(i64, String)> =
+        [(0, "1"), (60, "2"), (61, "C3")].map(|(at, invoice)| (at * 1000, line(invoice))).into();
+    let mut out = Vec::new();
+    feed(&mut core, 0, &lines, 0, &mut out);
+    store.commit(&mut core, out);
+    let mut keys = LiveKeys::default();
+    store.changelogs[&0].iter().for_each(|record| keys.take(&record.key, record.value.as_deref()));
+    let (records, head) = keys.reset(&pipeline(), origin(1), 99, 0, Some(7));
+    store.changelogs.get_mut(&0).unwrap().extend(records);
+
+    // With the deletions and without them, as compaction leaves it.
+    let compacted: Vec<StateRecord> = store.compacted(0).into_iter().filter(|record| record.value.is_some()).collect();
+    for records in [store.compacted(0), store.changelogs[&0].clone(), compacted] {
+        let restored = restored(&records, 1).unwrap();
+        assert_eq!(restored.head(), Some(&head));
+        assert_eq!((restored.open_entities(), restored.closed_keys(), restored.cancelled_keys()), (0, 0, 0));
+    }
+    // Read again, the same comes out again.
+    let mut again = sharing(1);
+    assert_eq!(start(&store, &mut again, 0, 1), 0);
+    assert_eq!(again.reports_from(), Some(7));
+    let mut out = Vec::new();
+    feed(&mut again, 0, &lines, 0, &mut out);
+    assert_eq!(sorted(&out), sorted(&store.out));
+}
+
+proptest! {
+    /// Stop anywhere, commit, start again from what was committed: the outputs are those of an undisturbed run, as
+    /// long as no line comes for an invoice that closed before the point that is read from.
+    #[test]
+    fn a_restart_from_the_committed_point_goes_on_where_it_stopped(lines in world(), stop in 0usize..120) {
+        let stop = stop.min(lines.len());
+        let mut whole = run(&lines);
+        whole.apply(Input::End);
+
+        let mut first = run(&lines[..stop]);
+        let Some((_, resume)) = first.core.resume_points().first().copied() else { return Ok(()) };
+        prop_assert_eq!(resume.published_to, stop as i64);
+        let mut second = Driver::new();
+        second.apply(Input::Assigned { partition: 0, start: Start::Reread(resume) });
+        for (offset, (timestamp, payload)) in lines.iter().enumerate().skip(resume.offset as usize) {
+            let record = Record::new(0, offset as i64, *timestamp, payload.as_bytes());
+            second.apply(Input::Record(record));
+        }
+        second.apply(Input::End);
+        first.out.extend(second.out.clone());
+        let early: BTreeSet<String> = lines[..resume.offset as usize].iter().map(|(_, p)| p.split(',').next().unwrap().to_owned()).collect();
+        let of_late_keys = |driver: &Driver| -> Vec<(String, u64)> {
+            let mut closed = driver.closed();
+            closed.retain(|(key, _)| !early.contains(key));
+            closed
+        };
+        prop_assert_eq!(of_late_keys(&first), of_late_keys(&whole));
+    }
+
+    /// Exactly once: whatever is committed when an instance dies, another one goes on to the same outputs, each once;
+    /// what was not committed never happened.
+    #[test]
+    fn state_goes_on_in_another_instance_as_if_nothing_had_happened(
+        lines in world(), commits in proptest::collection::vec((0usize..30, 0usize..10), 1..6)
+    ) {
+        let mut whole = Store::default();
+        let mut alone = sharing(1);
+        start(&whole, &mut alone, 0, 1);
+        let mut out = Vec::new();
+        feed(&mut alone, 0, &lines, 0, &mut out);
+        alone.apply(Input::End, &mut out);
+        whole.commit(&mut alone, out);
+        whole.deliver(&mut alone);
+        alone.finish_windows(&mut whole.out);
+
+        let mut store = Store::default();
+        let mut upto = 0;
+        for (ahead, lost) in commits {
+            let mut core = sharing(1);
+            let from = start(&store, &mut core, 0, 1);
+            prop_assert_eq!(from, upto as i64);
+            let mut out = Vec::new();
+            upto = (upto + ahead).min(lines.len());
+            feed(&mut core, 0, &lines[..upto], from, &mut out);
+            store.commit(&mut core, out);
+            store.deliver(&mut core);
+            // The snapshot, the changelog and memory are the same.
+            let mut snapshot = Vec::new();
+            core.snapshot(0, |record| snapshot.push(record));
+            if let Some(fresh) = store.restore(0, 1) {
+                prop_assert_eq!(fresh.snapshot(&pipeline()), snapshot.clone());
+                prop_assert_eq!(restored(&snapshot, 1).unwrap().snapshot(&pipeline()), snapshot);
+            }
+            // More is read, and lost.
+            feed(&mut core, 0, &lines[..(upto + lost).min(lines.len())], upto as i64, &mut Vec::new());
+        }
+        let mut last = sharing(1);
+        let from = start(&store, &mut last, 0, 1);
+        let mut out = Vec::new();
+        feed(&mut last, 0, &lines, from, &mut out);
+        last.apply(Input::End, &mut out);
+        store.commit(&mut last, out);
+        store.deliver(&mut last);
+        last.finish_windows(&mut store.out);
+        prop_assert_eq!(sorted(&store.out), sorted(&whole.out));
+    }
+
+    #[test]
+    fn no_state_makes_restoring_panic(
+        records in proptest::collection::vec(
+            (proptest::collection::vec(any::<u8>(), 0..12), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..60))), 0..20)
+    ) {
+        let mut restored = StateReader::new(&pipeline(), origin(1));
+        for (mut key, value) in records {
+            if let Some(first) = key.first_mut() { *first = b"ecxwh"[usize::from(*first) % 5]; }
+            let _ = restored.take(&pipeline(), &key, value.as_deref());
+        }
+    }
+}
