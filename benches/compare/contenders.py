@@ -23,7 +23,7 @@ class Run:
 
 
 class Contender(Protocol):
-    """A library's way."""
+    """One library."""
 
     name: str
 
@@ -31,10 +31,10 @@ class Contender(Protocol):
         """Takes points to work on; not timed."""
 
     def fit(self, points: Points, start: Start, max_iter: int) -> Run:
-        """A whole call: `max_iter` iterations from `start` and a last assignment to the centroids they led to."""
+        """A whole call: `max_iter` iterations from `start`, and a last assignment to the final centroids."""
 
     def assign(self, points: Points, start: Start) -> float:
-        """The seconds that it takes to find each point's nearest centroid."""
+        """Seconds to find the nearest centroid of each point."""
 
 
 class Atalaya:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How well transactions are judged: ROC AUC and average precision of each detector, over all and by scenario.
+"""Detection of anomalous transactions: ROC AUC and average precision of each detector, over all and by scenario.
 
     python3 benches/compare/detection.py               the Fraud Detection Handbook's transactions
     python3 benches/compare/detection.py --simulated   transactions of `scorer simulate`
 
-A pipeline is trained on the first part, the scorer goes over both, and the second is evaluated. Labels are used for
-that and for nothing else. Beside the detectors: the raw amount, and scikit-learn's IsolationForest on the features that
-the detectors had.
+The trainer trains a pipeline on the first part, the scorer scores both parts, and the second part is evaluated. Labels
+serve only for the evaluation. The table also has the raw amount as a score, and scikit-learn's IsolationForest on the
+features of the detectors.
 """
 
 import argparse

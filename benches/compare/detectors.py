@@ -4,10 +4,9 @@
     python3 benches/compare/detectors.py                                all tables of ../shared/data/adbench
     python3 benches/compare/detectors.py --tables DIR --only thyroid,wine --detectors knn,lof
 
-Each table is Parquet with a column `label`, 1 for anomalies. `trainer compare --all-rows` fits and scores all rows; PyOD
-does the same with its defaults on rows with mean 0 and standard deviation 1, and as many threads as there are cores. Its
-scores are those of the training rows, as benchmarks of the literature take them. Labels are used for nothing but the
-measures.
+Each table is a Parquet file with a column `label`, 1 for anomalies. `trainer compare --all-rows` fits and scores all rows.
+PyOD does the same with its defaults, on rows with mean 0 and standard deviation 1, with one thread per core. Its scores
+are the scores of the training rows, as in published benchmarks. Labels serve only for the measures.
 """
 
 import argparse
@@ -77,14 +76,14 @@ def main() -> int:
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised rows, and whether each is an anomaly."""
+    """Standardised rows, and whether each row is an anomaly."""
     table = pl.read_parquet(path)
     rows = table.drop("label").to_numpy().astype(np.float64)
     return StandardScaler().fit_transform(rows), table["label"].to_numpy().astype(bool)
 
 
 def compare(trainer: Path, path: Path, detectors: str | None) -> list[dict[str, Any]]:
-    """What `trainer compare` found, an object a detector."""
+    """What `trainer compare` found, one object per detector."""
     with tempfile.TemporaryDirectory() as folder:
         command = [trainer, "compare", "--input", path, "--label", "label", "--all-rows", "--output", folder]
         command += ["--seed", SEED, "--device", "cpu", "--quiet", *(["--detectors", detectors] if detectors else [])]
@@ -151,7 +150,7 @@ def pyod_detectors() -> dict[str, Callable[[], Any]]:
 
 
 class NetworkOfScikitLearn:
-    """scikit-learn's network taught to give its input back, with the layers, batches and epochs of PyOD's AutoEncoder."""
+    """scikit-learn's network trained to reproduce its input, with the layers, batches and epochs of PyOD's AutoEncoder."""
 
     def fit(self, rows: np.ndarray) -> "NetworkOfScikitLearn":
         layers, batch = (64, 32, 64), min(32, len(rows))
@@ -165,7 +164,7 @@ class NetworkOfScikitLearn:
 
 
 def measure(name: str, make: Callable[[], Any], rows: np.ndarray, labels: np.ndarray) -> Measures | None:
-    """What PyOD's detector makes of the rows; nothing where it is too slow or fails."""
+    """The measures of PyOD's detector on the rows; None if it is too slow or fails."""
     if len(rows) > MOST_ROWS.get(name, len(rows)):
         print(f"    PyOD's {name} is left out: {len(rows):,} rows would take it minutes")
         return None
@@ -214,7 +213,7 @@ def line(name: str, counterpart: str, ours: Measures | None, theirs: Measures | 
 
 
 def show_means(results: dict[str, list[tuple[Measures | None, Measures | None]]], n_tables: int) -> None:
-    """The mean over all tables of ours, and over the tables that PyOD's did, of both."""
+    """Shows our means over all tables, and the means of both over the tables that PyOD's detector could score."""
     print(f"\nmean of {n_tables} tables; beside PyOD's, of the tables that both did")
     print(header())
     for name, pairs in sorted(results.items()):

@@ -1,4 +1,4 @@
-"""The Python packages that the comparisons need: those of this interpreter, or else those of `target/python`."""
+"""The Python packages that the comparisons need: from this interpreter, or else from `target/python`."""
 
 import importlib
 import importlib.util
@@ -15,7 +15,7 @@ STAMP = PACKAGES / "requirements.txt"
 
 
 def require(*modules: str) -> None:
-    """Makes `modules` importable, by installing the pinned packages under `target/` where one is missing."""
+    """Makes `modules` importable; if one is missing, installs the pinned packages under `target/`."""
     if not missing(modules):
         return
     sys.path.insert(0, str(PACKAGES))

@@ -4,7 +4,7 @@
     python3 benches/compare/inertia.py models/invoices/reports
     python3 benches/compare/inertia.py models/invoices-spark/reports none
 
-Reads the features and inertias that `trainer` reported; the second argument is the pipeline's scaling.
+The script reads the features and inertias that `trainer` reported. The second argument is the scaling of the pipeline.
 """
 
 import sys

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """k-means beside scikit-learn and faiss: the same rows, initial centroids, iterations and threads, in turn.
 
-    python3 benches/compare/kmeans.py            every size; about a quarter of an hour on two cores
-    python3 benches/compare/kmeans.py --quick    within 50 seconds on a built tree
-    python3 benches/compare/kmeans.py --gpu      on a GPU, beside PyTorch and cuML where they are there
+    python3 benches/compare/kmeans.py            all sizes; about a quarter of an hour on two cores
+    python3 benches/compare/kmeans.py --quick    within 50 seconds if everything is built
+    python3 benches/compare/kmeans.py --gpu      on a GPU, beside PyTorch and cuML if they are installed
 
-A time is that of a whole call, from the array in memory to centroids, labels and inertia, over the number of
-iterations. Ends with 1 when the programs do not find the same clusters.
+A time is the time of a whole call, from the array in memory to centroids, labels and inertia, divided by the number of
+iterations. The exit status is 1 if the programs do not find the same clusters.
 """
 
 import argparse

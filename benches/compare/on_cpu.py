@@ -51,7 +51,7 @@ INERTIA_WITHIN = 1e-3
 
 @dataclass
 class Row:
-    """A line of a table: milliseconds of each contender, in their order."""
+    """A line of a table: the milliseconds of each contender, in order."""
 
     size: Size
     milliseconds: list[float]
@@ -69,12 +69,12 @@ class Budget:
         self.seconds_a_unit = 0.0
 
     def allows(self, size: Size) -> bool:
-        """Whether the least number of rounds, one to warm up, and making the rows will likely fit."""
+        """Whether the minimum number of rounds, one warm-up round and making the rows will probably fit."""
         expected = self.seconds_a_unit * work(size) * (LEAST_ROUNDS + 1.5)
         return monotonic() + expected < self.end
 
     def rounds(self, size: Size, seconds: float) -> int:
-        """How many rounds to measure when one takes `seconds`."""
+        """The number of rounds to measure if one takes `seconds`."""
         self.seconds_a_unit = min(self.seconds_a_unit or float("inf"), seconds / work(size))
         wanted, least = (SECONDS_OF_HEADLINE, LEAST_ROUNDS_OF_HEADLINE)
         if size != HEADLINE:
@@ -84,13 +84,13 @@ class Budget:
 
 
 def work(size: Size) -> float:
-    """What a round takes, roughly: reading and distances."""
+    """Rough cost of a round: reading and distances."""
     n_samples, n_features, n_clusters = size
     return n_samples * (n_features * n_clusters + 50.0)
 
 
 def compare(options: argparse.Namespace, started: float) -> int:
-    """Prints the tables; 0 when all contenders agree."""
+    """Prints the tables; returns 0 if all contenders agree."""
     program = Program(build(KMEANS_BENCH, options.features), options.threads)
     contenders: list[Contender] = [Atalaya(program), ScikitLearn(options.threads), Faiss(options.threads)]
     introduce(options)
@@ -116,7 +116,7 @@ def processor() -> str:
 
 
 def fit_table(contenders: list[Contender], options: argparse.Namespace, budget: Budget) -> Iterator[Row]:
-    """Measures the sizes and prints each as it is done."""
+    """Measures the sizes and prints each result at once."""
     print_heading(f"k-means, {options.iterations} iterations, ms an iteration, whole call included", contenders)
     for (n_samples, n_features), sizes in groupby(QUICK if options.quick else ALL, key=lambda size: size[:2]):
         with folder(n_samples * n_features * 4) as where:
@@ -132,7 +132,7 @@ def fit_table(contenders: list[Contender], options: argparse.Namespace, budget: 
 
 
 def measure(contenders: list[Contender], size: Size, points: Points, iterations: int, budget: Budget) -> Row:
-    """Rounds of one call each, after a round that warms up."""
+    """Measures rounds of one call each, after a warm-up round."""
     begin = start(points, size[2])
     for contender in contenders:
         contender.load(points)
@@ -159,7 +159,7 @@ def in_turn(contenders: list[Contender], call: Callable[[Contender], T]) -> list
 
 
 def check(contenders: list[Contender], size: Size, rounds: list[list[Run]], iterations: int) -> None:
-    """Ends the program when the contenders did not do the same."""
+    """Ends the program if the contenders did not find the same."""
     for runs in rounds:
         said = ", ".join(f"{c.name}: {r.n_iter} iterations to {r.inertia:.6g}" for c, r in zip(contenders, runs))
         if any(run.n_iter != iterations for run in runs):
@@ -175,7 +175,7 @@ def difference(runs: list[Run]) -> float:
 
 
 def pass_table(contenders: list[Contender], data: str) -> None:
-    """One pass over points that are on the device, as scoring and a first iteration take it."""
+    """One pass over points that are on the device, as in scoring and in a first iteration."""
     print_heading("one pass (atalaya assigns and adds up, the others assign), ms", contenders)
     for size in PASSES:
         n_samples, n_features, n_clusters = size

@@ -1,4 +1,4 @@
-"""The comparison on a GPU: rows that are there already, beside PyTorch, cuML and the time it takes to read them once."""
+"""The comparison on a GPU, with rows that are already there: PyTorch, cuML, and the time to read the rows once."""
 
 import argparse
 import importlib.util
@@ -29,7 +29,7 @@ class Run:
 
 
 class Contender(Protocol):
-    """A library's way, over rows that are on its device."""
+    """One library, on rows that are on its device."""
 
     name: str
 
@@ -37,7 +37,7 @@ class Contender(Protocol):
         """Puts the points on the device; not timed."""
 
     def fit(self, begin: Start, max_iter: int) -> Run:
-        """`max_iter` iterations from `begin` and a last assignment to the centroids they led to."""
+        """`max_iter` iterations from `begin`, and a last assignment to the final centroids."""
 
 
 class Atalaya:
@@ -93,7 +93,7 @@ class PyTorch:
         return sum((x - centroids[own]).square().sum(dtype=self.torch.float64) for x, own in parts)
 
     def seconds_to_read(self) -> float:
-        """The floor: the bytes of x over the bandwidth of a copy, which reads and writes them."""
+        """The lower limit: the bytes of x divided by the bandwidth of a copy, which reads and writes them."""
         target = self.torch.empty_like(self.x)
         return median(self.seconds_to_copy(target) for _ in range(ROUNDS)) / 2.0
 
@@ -131,7 +131,7 @@ class CuML:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Prints the table; 0 when all contenders agree, or when there is no GPU to compare on."""
+    """Prints the table; returns 0 if all contenders agree, or if there is no GPU."""
     torch = pytorch()
     if torch is None:
         print("no GPU that PyTorch can use: nothing to compare")
@@ -153,7 +153,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def pytorch() -> Any:
-    """PyTorch, where it is and has a GPU."""
+    """PyTorch, if it is installed and has a GPU."""
     if importlib.util.find_spec("torch") is None:
         return None
     import torch
@@ -179,7 +179,7 @@ def compare_size(contenders: list[Contender], size: tuple[int, int, int], option
 
 
 def check(contenders: list[Contender], size: tuple[int, int, int], rounds: list[list[Run]]) -> None:
-    """Ends the program when the contenders did not do the same."""
+    """Ends the program if the contenders did not find the same."""
     for runs in rounds:
         said = ", ".join(f"{c.name}: {r.n_iter} iterations to {r.inertia:.6g}" for c, r in zip(contenders, runs))
         inertias = [run.inertia for run in runs]

@@ -37,7 +37,7 @@ class Start:
 
 @contextmanager
 def folder(size: int) -> Iterator[Path]:
-    """A folder for files of `size` bytes: in memory where there is room, else under `target`."""
+    """A folder for files of `size` bytes: in memory if there is room, otherwise under `target`."""
     memory = Path("/dev/shm")
     room = shutil.disk_usage(memory).free if memory.is_dir() else 0
     place = memory if room > size * 1.1 else ROOT / "target"
@@ -64,7 +64,7 @@ def generate(kind: str, n_samples: int, n_features: int, where: Path) -> Points:
 
 
 def start(points: Points, n_clusters: int) -> Start:
-    """Where every program starts from."""
+    """The initial centroids for every program."""
     chosen = np.random.default_rng(SEED).choice(len(points.x), n_clusters, replace=False)
     centroids = np.ascontiguousarray(points.x[chosen])
     file = points.file.with_name(f"start-{n_clusters}.f32")

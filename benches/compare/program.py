@@ -1,4 +1,4 @@
-"""Atalaya's side of a comparison: `kmeans-bench`, built and asked."""
+"""Atalaya's side of a comparison: builds `kmeans-bench` and sends it requests."""
 
 import json
 import os
@@ -18,7 +18,7 @@ TRAINER = ["-p", "trainer", "--bin", "trainer"]
 
 
 def build(target: list[str], features: str | None = None) -> Path:
-    """Builds a program on what `cargo test` and `cargo run` have built already; its path."""
+    """Builds a program, reusing what `cargo test` and `cargo run` have built; returns its path."""
     cargo = shutil.which("cargo") or str(Path.home() / ".cargo/bin/cargo")
     command = [cargo, "build", *target, "--message-format=json-render-diagnostics"]
     if features:
@@ -34,7 +34,7 @@ def build(target: list[str], features: str | None = None) -> Path:
 
 
 def outside_of_cargo() -> dict[str, str]:
-    """This process's environment without what an outer cargo says of itself: build scripts would run again."""
+    """The environment without the variables of an outer cargo, which would make build scripts run again."""
     kept = ("CARGO_HOME", "CARGO_TARGET_DIR")
     return {k: v for k, v in os.environ.items() if k in kept or not (k.startswith("CARGO") or k == "LD_LIBRARY_PATH")}
 
@@ -68,7 +68,7 @@ PROGRAMS = ["trainer", "scorer"]
 
 
 def build_all(names: list[str]) -> dict[str, Path]:
-    """Builds programs of the workspace, by the name of their package; their paths."""
+    """Builds programs of the workspace, by package name; returns their paths."""
     target = [part for name in names for part in ("-p", name)]
     build([*target, "--bins"])
     folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"

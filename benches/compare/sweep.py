@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def train(trainer: Path, inputs: list[str], models: Path, device: str) -> dict:
-    """Trains anew; what the trainer reported."""
+    """Trains again; returns what the trainer reported."""
     command = [str(trainer), "--input", *inputs, "--models", str(models), "--device", device, "--quiet"]
     subprocess.run(command, cwd=ROOT, check=True)
     return json.loads((models / "invoices/reports/training.json").read_text())

@@ -10,17 +10,17 @@ use crate::kafka::{KafkaSettings, ResetTo};
 use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
-/// Finds anomalous invoices and transactions in a Kafka stream, with the models that `trainer` made.
+/// Finds anomalous invoices and transactions in a Kafka stream, with the models of `trainer`.
 ///
-/// Without a command it runs: it reads the pipeline's topic, assembles lines into invoices, scores each complete one with
-/// every model of the pipeline, and publishes anomalies, erroneous records and cancellation counts to their topics.
+/// Without a command, it runs: it reads the pipeline's topic, assembles lines into invoices, scores each complete invoice
+/// with every model of the pipeline, and publishes anomalies, erroneous records and cancellation counts to their topics.
 #[derive(Debug, Parser)]
 #[command(name = "scorer", version, args_conflicts_with_subcommands = true, after_long_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Options of `run`, which is the command when none is named.
+    /// Options of `run`, the default command.
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -29,37 +29,38 @@ const EXAMPLES: &str = "\
 Examples:
   scorer demo                                   see it work, without a broker
   scorer --brokers kafka-1:9092,kafka-2:9092    score a live topic
-  scorer replay history.csv --rate 500          send a file to the topic, 500 lines a second
-  scorer run --clock event                      score what was replayed, by the dates of its lines
+  scorer replay history.csv --rate 500          send a file to the topic, 500 lines per second
+  scorer run --clock event                      score a replayed file by the dates of its lines
   scorer score history.csv --output out.jsonl   score a file, without Kafka
-  scorer ab --a kmeans --b bisecting-kmeans     how far two detectors agree on what they published
-  scorer topics                                 which topics the pipeline needs, and which are there
-  scorer state                                  open invoices, lag, size of the state
-  scorer reset --to earliest                    begin anew
+  scorer ab --a kmeans --b bisecting-kmeans     compare what two detectors published
+  scorer topics                                 show the topics of the pipeline, and create the missing ones
+  scorer state                                  show open invoices, lag and the size of the state
+  scorer reset --to earliest                    start a group again
 
-Exit codes: 0 done, 1 an error, 2 a mistake on the command line.";
+Exit codes: 0 success, 1 error, 2 wrong command line.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Score a live topic (the default).
     Run(RunArgs),
-    /// See it work: an in-process Kafka, sample models, sample data, nothing to install.
+    /// See it work with an in-process Kafka, sample models and sample data; there is nothing to install.
     Demo(DemoArgs),
-    /// Score a file without Kafka: backtests, and the reference for the stream.
+    /// Score a file without Kafka, for backtests and as a reference for the stream.
     Score(ScoreArgs),
-    /// Which of two detectors is right: how far they agree, from the live topics or from files.
+    /// Compare two detectors, from the live topics or from files: how far they agree, and which one is right.
     Ab(AbArgs),
-    /// Send a file to the pipeline's topic, as a producer would: keyed by invoice number, or by whose past is looked at.
+    /// Send a file to the pipeline's topic, as a producer would; the key is the invoice number, or the column whose
+    /// earlier records the features read.
     Replay(ReplayArgs),
     /// Write sample data from a seed.
     #[command(subcommand)]
     Simulate(Simulation),
-    /// Show the pipeline's topics, and create those that are missing.
+    /// Show the pipeline's topics, and create the missing ones.
     Topics(TopicsArgs),
-    /// Show what a group holds: open invoices, lag, size of the changelog.
+    /// Show the state of a group: open invoices, lag, size of the changelog.
     State(StateArgs),
-    /// Begin anew: move a group's offsets and delete its state, together.
+    /// Start a group again: delete its state and move its offsets, in one step.
     Reset(ResetArgs),
 }
 
@@ -68,20 +69,20 @@ pub enum Command {
 pub enum Simulation {
     /// Purchase lines of a shop, with labelled anomalies.
     Invoices(InvoicesArgs),
-    /// Card payments of a population, with labelled anomalies: a stream, or a file of it.
+    /// Card payments of a population, with labelled anomalies, as a stream or as a file.
     ///
-    /// The same options give the same bytes. A file has a label column (empty, or in JSON absent, where nothing is strange);
-    /// in Kafka the label is a record header, `label`, and never in the value.
+    /// The same options give the same bytes. A file has a label column; for a normal payment it is empty (in JSON, absent).
+    /// In Kafka the label is the record header `label`, and the value does not contain it.
     Transactions(Box<SimulateTransactionsArgs>),
 }
 
 /// Options of `simulate transactions`.
 #[derive(Debug, Clone, Args)]
 pub struct SimulateTransactionsArgs {
-    /// What is simulated, and where it goes.
+    /// Simulation and destination.
     #[command(flatten)]
     pub transactions: TransactionsArgs,
-    /// A setting of librdkafka, such as security.protocol=SASL_SSL; may be given several times.
+    /// Setting of librdkafka, such as security.protocol=SASL_SSL; may be repeated.
     #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE", value_parser = parse_property)]
     pub properties: Vec<(String, String)>,
     /// Topics.
@@ -92,14 +93,14 @@ pub struct SimulateTransactionsArgs {
 /// Which pipeline, models and device.
 #[derive(Debug, Clone, Args)]
 pub struct PipelineArgs {
-    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook), or a pipeline file.
+    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook), or pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
-    /// Folder of the models that `trainer` wrote.
+    /// Folder with the models that `trainer` wrote.
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub models: PathBuf,
-    /// Where scores are computed: auto (where it is predicted to be faster), cpu, gpu, gpu:N, software, vulkan, vulkan:N,
-    /// cuda or cuda:N.
+    /// Device that computes the scores: auto (the one that is predicted to be faster), cpu, gpu, gpu:N, software, vulkan,
+    /// vulkan:N, cuda or cuda:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
     pub device: DeviceRequest,
 }
@@ -107,10 +108,10 @@ pub struct PipelineArgs {
 /// How to reach Kafka.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
-    /// Kafka brokers, HOST:PORT, several with commas.
+    /// Kafka brokers as HOST:PORT, separated by commas.
     #[arg(long, value_name = "LIST", env = "ATALAYA_BROKERS", default_value = "localhost:9092")]
     pub brokers: String,
-    /// A setting of librdkafka, such as security.protocol=SASL_SSL; may be given several times.
+    /// Setting of librdkafka, such as security.protocol=SASL_SSL; may be repeated.
     #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE", value_parser = parse_property)]
     pub properties: Vec<(String, String)>,
 }
@@ -118,47 +119,48 @@ pub struct BrokerArgs {
 /// How missing topics are created.
 #[derive(Debug, Clone, Args)]
 pub struct CreateArgs {
-    /// Partitions of a topic that is created.
+    /// Number of partitions of a created topic.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     pub partitions: i32,
-    /// Copies of a topic that is created; -1 is the broker's default.
+    /// Number of replicas of a created topic; -1 is the broker's default.
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     pub replication_factor: i32,
-    /// Create nothing: a missing topic is an error.
+    /// Create no topics; a missing topic is then an error.
     #[arg(long)]
     pub no_create_topics: bool,
 }
 
-/// What time it is.
+/// Clock of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ClockArg {
-    /// The timestamp that Kafka keeps with each record.
+    /// The timestamp that Kafka stores with each record.
     Record,
-    /// The date of the line: for replays of history.
+    /// The date of the line, for replays of history.
     Event,
 }
 
 /// What a crash can do to results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeliveryArg {
-    /// Every record has its outcome once, whatever dies.
+    /// The result of every record is published once, whatever fails.
     ExactlyOnce,
-    /// Nothing is lost; results of the last moments may come twice.
+    /// Nothing is lost; the last results may be published twice.
     AtLeastOnce,
 }
 
-/// Whether lines are brought together by their key before invoices are assembled.
+/// Whether lines are repartitioned by their key before invoices are assembled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RepartitionArg {
-    /// Where lines are found whose key is not their invoice number, and from then on.
+    /// If the key of some lines is not their invoice number; permanent once chosen.
     Auto,
-    /// Yes.
+    /// Always.
     Always,
-    /// No.
+    /// Never.
     Never,
 }
 
 /// A guarantee to break.
+#[cfg(feature = "fault-injection")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MutationArg {
     /// Commit offsets on their own.
@@ -177,42 +179,43 @@ pub struct RunArgs {
     /// Topics.
     #[command(flatten)]
     pub create: CreateArgs,
-    /// Consumer group; instances of one group share the partitions.
+    /// Consumer group; the instances of a group share the partitions.
     #[arg(long, value_name = "ID", default_value = "atalaya")]
     pub group: String,
-    /// What time it is: `record` or `event`; without it, as the pipeline file says.
+    /// Clock of the stream: `record` or `event`; by default as the pipeline file says.
     #[arg(long, value_name = "CLOCK")]
     pub clock: Option<ClockArg>,
-    /// Publish verdicts on normal invoices as well.
+    /// Also publish verdicts on normal invoices.
     #[arg(long)]
     pub all_verdicts: bool,
-    /// Close a micro-batch after so many records.
+    /// Close a micro-batch after N records.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = parse_positive)]
     pub batch_records: usize,
-    /// What a crash can do to results: `exactly-once` nothing, `at-least-once` may publish the last ones twice.
+    /// Guarantee after a crash: with `at-least-once`, the last results may be published twice.
     #[arg(long, value_name = "GUARANTEE", value_enum, default_value_t = DeliveryArg::ExactlyOnce)]
     pub delivery: DeliveryArg,
-    /// Send lines through an internal topic in which those of one invoice meet: `auto` where the topic has more than
-    /// one partition and its lines are not keyed by invoice number.
+    /// Send lines through an internal topic that puts all lines of one invoice into one partition; `auto` does so if the
+    /// topic has several partitions and its lines are not keyed by invoice number.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = RepartitionArg::Auto)]
     pub repartition: RepartitionArg,
-    /// Commit results this often under load, in milliseconds; when there is nothing else to do, at once.
+    /// Commit interval under load, in milliseconds; without load, results are committed at once.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub commit_interval_ms: u64,
-    /// Name of this instance, the same after a restart: it gets its partitions back at once and shuts its former self
-    /// out. Without it, it is one of the nameless instances of its machine.
+    /// Fixed name of this instance. After a restart the instance gets its partitions back at once, and an earlier
+    /// instance with the same name ends. By default, an instance has no fixed name.
     #[arg(long, value_name = "NAME", value_parser = parse_instance)]
     pub instance_id: Option<String>,
-    /// Folder for local snapshots of state, which make restarts fast; they may be deleted at any time.
+    /// Folder for local snapshots of the state; they make restarts fast and may be deleted at any time.
     #[arg(long, value_name = "DIR", default_value_os_t = default_state_dir())]
     pub state_dir: PathBuf,
     /// Break a guarantee: for the test that has to notice.
+    #[cfg(feature = "fault-injection")]
     #[arg(long, value_name = "WHICH", hide = true)]
     pub mutation: Option<MutationArg>,
-    /// Stop once everything in the topic has been read; invoices still open are complete then.
+    /// Stop when everything in the topic has been read; open invoices then count as complete.
     #[arg(long)]
     pub until_end: bool,
-    /// Write logs as JSON to standard error, for services; there is no status line then.
+    /// Write logs as JSON to standard error, for services; this turns off the status line.
     #[arg(long)]
     pub json_logs: bool,
 }
@@ -223,10 +226,10 @@ pub struct DemoArgs {
     /// Pipeline, models, device.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// File to replay; without it, the sample of a pipeline that ships.
+    /// File to replay; by default the pipeline's sample data.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// Lines a second; 0 is as fast as it goes.
+    /// Lines per second; 0 means as fast as possible.
     #[arg(long, value_name = "N", default_value_t = 1_500)]
     pub rate: u32,
 }
@@ -234,13 +237,13 @@ pub struct DemoArgs {
 /// Options of `score`.
 #[derive(Debug, Clone, Args)]
 pub struct ScoreArgs {
-    /// File to score: .csv or .jsonl, or either as .gz; `-` is standard input.
+    /// File to score: .csv or .jsonl, also compressed as .gz; `-` is standard input.
     #[arg(value_name = "FILE")]
     pub input: PathBuf,
     /// Pipeline, models, device.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// Where results go: FILE.jsonl (every message), FILE.parquet (verdicts); `-` is JSON lines on standard output.
+    /// Output: FILE.jsonl (every message) or FILE.parquet (verdicts); `-` means JSON lines on standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
     /// Leave out verdicts on normal invoices.
@@ -255,27 +258,27 @@ pub struct AbArgs {
     /// Pipeline, models, device.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// One detector; without it, the pipeline's first.
+    /// First detector; by default the pipeline's first one.
     #[arg(long, value_name = "NAME")]
     pub a: Option<String>,
-    /// The other; without it, the first that is not the one.
+    /// Second detector; by default the first one that is not --a.
     #[arg(long, value_name = "NAME")]
     pub b: Option<String>,
-    /// Files of records, which both detectors score now; or of verdicts that `scorer score` wrote, .jsonl or .parquet.
-    /// Without it: what was published to the two topics.
+    /// Files of records, which both detectors score now, or files of verdicts that `scorer score` wrote (.jsonl or
+    /// .parquet). By default, the verdicts in the two topics.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// Brokers.
     #[command(flatten)]
     pub brokers: BrokerArgs,
-    /// Only what was published since then: a time such as 2026-11-21T09:30:00Z, or milliseconds since 1970.
+    /// Leave out what was published before this time, such as 2026-11-21T09:30:00Z or milliseconds since 1970.
     #[arg(long, value_name = "TIME", conflicts_with = "input", value_parser = parse_since)]
     pub since: Option<i64>,
-    /// A CSV or JSON lines file of keys and labels, which say what are anomalies; without FILE, the records of the
-    /// pipeline's topic. Records that are scored now bring their labels with them.
+    /// Labels for verdicts: a CSV or JSON lines file of keys and labels; without FILE, the records of the pipeline's
+    /// topic. Records that are scored now contain their labels.
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     pub labels: Option<Option<PathBuf>>,
-    /// How many entities to show that only one of them calls anomalous.
+    /// Number of entities to show that only one detector calls anomalous.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub examples: usize,
     /// Print JSON.
@@ -285,24 +288,25 @@ pub struct AbArgs {
 
 const AB_EXAMPLES: &str = "\
 Examples:
-  scorer ab                                            what was published, the pipeline's first two detectors
-  scorer ab --since 2026-11-21T09:30:00Z               the same since then, as after a new model
+  scorer ab                                            published verdicts of the pipeline's first two detectors
+  scorer ab --since 2026-11-21T09:30:00Z               the same since this time, for example after a new model
   scorer ab --input day-1.csv day-2.csv                records, scored now
-  scorer ab --input verdicts.parquet --labels odd.csv  verdicts of `scorer score --output`, and who was right
+  scorer ab --input verdicts.parquet --labels odd.csv  verdicts of `scorer score --output`, and which detector is right
 
-Verdicts on normal entities are published by `scorer run --all-verdicts` only. Where they are not, silence is taken for
-`normal`, and what both call normal is not known. No consumer group is joined, and nothing is committed.
+Only `scorer run --all-verdicts` publishes verdicts on normal entities. Without them, a missing verdict is taken for
+`normal`, and the number of entities that both detectors call normal is unknown. The command joins no consumer group and
+commits nothing.
 
-A file of labels needs a column named as the pipeline's key, and one named as its label or `label`. Entities that it does
-not name are normal.";
+A file of labels needs a column with the name of the pipeline's key, and a column with the name of its label or `label`.
+An entity that the file does not name is normal.";
 
 /// Options of `replay`.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
-    /// File to send: .csv or .jsonl, as the topic takes it, or either as .gz; `-` is standard input.
+    /// File to send: .csv or .jsonl, in the format of the topic, also compressed as .gz; `-` is standard input.
     #[arg(value_name = "FILE")]
     pub input: PathBuf,
-    /// Pipeline that ships with the program, or a pipeline file: it names the topic and the columns.
+    /// Pipeline that ships with the program, or pipeline file; it names the topic and the columns.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
     /// Brokers.
@@ -311,13 +315,13 @@ pub struct ReplayArgs {
     /// Topics.
     #[command(flatten)]
     pub create: CreateArgs,
-    /// Consumer group whose internal topics are created with the others.
+    /// Consumer group; its internal topics are created too.
     #[arg(long, value_name = "ID", default_value = "atalaya")]
     pub group: String,
-    /// Lines a second; without it and --speed, as fast as it goes.
+    /// Lines per second; without --rate and --speed, as fast as possible.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
-    /// Times the pace of the lines' dates: 60 sends an hour in a minute.
+    /// Speed relative to the dates of the lines: 60 sends an hour of lines in a minute.
     #[arg(long, value_name = "FACTOR", conflicts_with = "rate", value_parser = parse_speed)]
     pub speed: Option<f64>,
 }
@@ -325,7 +329,7 @@ pub struct ReplayArgs {
 /// Options of `topics`.
 #[derive(Debug, Clone, Args)]
 pub struct TopicsArgs {
-    /// Pipeline that ships with the program, or a pipeline file.
+    /// Pipeline that ships with the program, or pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
     /// Brokers.
@@ -334,7 +338,7 @@ pub struct TopicsArgs {
     /// Topics.
     #[command(flatten)]
     pub create: CreateArgs,
-    /// Consumer group: its internal topics are named after it.
+    /// Consumer group; the internal topics are named after it.
     #[arg(long, value_name = "ID", default_value = "atalaya")]
     pub group: String,
 }
@@ -342,10 +346,10 @@ pub struct TopicsArgs {
 /// Options of `state`.
 #[derive(Debug, Clone, Args)]
 pub struct StateArgs {
-    /// Pipeline that ships with the program, or a pipeline file.
+    /// Pipeline that ships with the program, or pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
-    /// What time it is for the group: as it was given to `run`.
+    /// Clock of the group, as it was given to `run`.
     #[arg(long, value_name = "CLOCK")]
     pub clock: Option<ClockArg>,
     /// Brokers.
@@ -359,13 +363,13 @@ pub struct StateArgs {
 /// Options of `reset`.
 #[derive(Debug, Clone, Args)]
 pub struct ResetArgs {
-    /// Whose state: pipeline, brokers and group.
+    /// Pipeline, brokers and group.
     #[command(flatten)]
     pub of: StateArgs,
-    /// Where to begin anew: `earliest`, `latest`, or at a time such as 2026-11-21T09:30:00Z.
+    /// New position: `earliest`, `latest`, or a time such as 2026-11-21T09:30:00Z.
     #[arg(long, value_name = "WHERE", value_parser = parse_reset_to)]
     pub to: ResetTo,
-    /// Do it without asking.
+    /// Do not ask for confirmation.
     #[arg(long)]
     pub yes: bool,
 }
@@ -450,6 +454,15 @@ mod tests {
             Cli::try_parse_from(["scorer", "run", "--group", "g"]).unwrap().command,
             Some(Command::Run(_))
         ));
+    }
+
+    /// Only the program of the tests can break a guarantee.
+    #[cfg(not(feature = "fault-injection"))]
+    #[test]
+    fn no_flag_breaks_a_guarantee() {
+        let asked = ["scorer", "run", "--mutation", "offsets-outside-transaction"];
+        let refused = Cli::try_parse_from(asked).unwrap_err();
+        assert_eq!(refused.kind(), clap::error::ErrorKind::UnknownArgument);
     }
 
     #[test]

@@ -15,4 +15,20 @@ pub mod messages;
 pub mod scoring;
 pub mod simulate;
 pub mod snapshot;
+pub mod status;
 pub mod truth;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// What the program does: reads the command line, does what it asks for, and says in one sentence what went wrong.
+pub fn main() -> ExitCode {
+    match commands::execute(args::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

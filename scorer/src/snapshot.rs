@@ -99,11 +99,6 @@ impl SnapshotFile {
             }
         }
     }
-
-    /// Removes the snapshot, if there is one.
-    pub fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 /// A file that is read with its checksum.
@@ -234,7 +229,5 @@ mod tests {
             fs::write(&file.path, &good[..place]).unwrap();
             assert_eq!(file.read(|_, _| true), None, "cut at {place}");
         }
-        file.remove();
-        assert_eq!(file.read(|_, _| true), None);
     }
 }

@@ -119,7 +119,7 @@ fn anomalies_alone_say_less() {
         assert_eq!((&some["spearman_over"], some["spearman"].is_null()), (&all["both"], false));
         let text = scorer(&[&["ab"], &labelled[..]].concat()).stdout;
         let said = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains("silence is taken for normal") && said.contains("┆ ? ┆ ? │"), "{text}");
+        assert!(said.contains("A missing verdict is taken for normal") && said.contains("┆ ? ┆ ? │"), "{text}");
     }
 }
 
@@ -182,7 +182,7 @@ fn mistakes_are_one_sentence_each() {
     let cases: [(&[&str], &str); 16] = [
         (&["--a", "kmean"], "pipeline `invoices` has no detector `kmean`: it has `kmeans`, `bisecting-kmeans`"),
         (&["--a", "kmeans", "--b", "kmeans"], "`kmeans` is both --a and --b: name two of `kmeans`"),
-        (&["--pipeline", "fraud-handbook"], "has no detector but `kmeans`: there is nothing to set beside it"),
+        (&["--pipeline", "fraud-handbook"], "has no detector but `kmeans`: there is nothing to compare it with"),
         (&["--labels"], "pipeline `invoices` has no [label]: name a file of keys and labels, --labels FILE"),
         (&["--input", PURCHASES, "--labels"], "with --input, name a file of keys and labels"),
         (&["--input", PURCHASES, "--labels", &other], "holds no labels: it needs the columns `InvoiceNo` and `label`"),

@@ -164,14 +164,7 @@ fn the_same_rows_and_seed_give_the_same_model() {
 
 #[test]
 fn a_gpu_finds_what_the_cpu_finds() {
-    let gpu = match choose(DeviceRequest::Software) {
-        Ok(gpu) => gpu,
-        Err(error) => {
-            assert!(std::env::var_os("ATALAYA_REQUIRE_SOFTWARE_GPU").is_none(), "{error}");
-            eprintln!("not tested: {error}");
-            return;
-        }
-    };
+    let Some(gpu) = requirements::gpu(choose(DeviceRequest::Software)) else { return };
     let (x, new, device) = (rows(1200, 1), rows(300, 2), cpu());
     for algorithm in all() {
         let learned = fit(&algorithm, &x, &device);

@@ -35,7 +35,8 @@ fn run(pipeline: &str, kafka: &Kafka, state: &Path, more: &[&str]) {
 /// of invoices, with their anomalies only.
 #[test]
 fn live_topics_say_what_a_file_says() {
-    let (kafka, folder) = (Kafka::start(), tempfile::tempdir().unwrap());
+    let Some(kafka) = Kafka::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
     let live = ["--brokers", &kafka.brokers];
     let payments = [&live[..], &["--pipeline", "transactions"]].concat();
     refused(&payments, "topic `transaction_anomalies_kmeans` does not exist: run `scorer run --all-verdicts` first");

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scorer::core::{Head, StateRecord};
-use scorer::kafka::{Delivery, EndWhen, Fault, Faults, KafkaSettings, Step, Stream, StreamOptions, Topics, states};
+use scorer::kafka::{
+    Delivery, EndWhen, Fault, FaultInjection, Faults, KafkaError, KafkaSettings, Step, Stream, StreamOptions, Topics,
+    states,
+};
 use scorer::scoring::Detectors;
 use scorer::snapshot::SnapshotFile;
 use shared::device::{DeviceRequest, choose};
@@ -18,19 +21,19 @@ const PARTITIONS: u32 = 3;
 
 /// Every call, each in the ways it can fail. A start follows on a lost producer, an abort on an aborted commit.
 const FAILURES: [(Step, Fault); 15] = [
-    (Step::Begin, Fault::Abort),
-    (Step::Begin, Fault::Rebuild),
-    (Step::Init, Fault::Abort),
-    (Step::Send, Fault::Abort),
-    (Step::Send, Fault::Rebuild),
-    (Step::Offsets, Fault::Abort),
-    (Step::Offsets, Fault::Rebuild),
+    (Step::Begin, Fault::Abortable),
+    (Step::Begin, Fault::Fatal),
+    (Step::Init, Fault::Abortable),
+    (Step::Send, Fault::Abortable),
+    (Step::Send, Fault::Fatal),
+    (Step::Offsets, Fault::Abortable),
+    (Step::Offsets, Fault::Fatal),
     (Step::Offsets, Fault::LostAnswer),
-    (Step::Commit, Fault::Abort),
-    (Step::Abort, Fault::Abort),
-    (Step::Commit, Fault::Rebuild),
+    (Step::Commit, Fault::Abortable),
+    (Step::Abort, Fault::Abortable),
+    (Step::Commit, Fault::Fatal),
     (Step::Commit, Fault::LostAnswer),
-    (Step::Commit, Fault::Abort),
+    (Step::Commit, Fault::Abortable),
     (Step::Abort, Fault::LostAnswer),
     (Step::Commit, Fault::LostAnswer),
 ];
@@ -52,23 +55,23 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
 
     let feed = Feed::start(trial.sender(), 2_000);
     let state_dir = trial.folder().join("state-of-failing");
-    let stream = runtime
+    let started = runtime
         .block_on(Stream::start(
             &settings,
             pipeline.clone(),
             detectors(trial.models(), &pipeline),
-            options(&trial, &state_dir, faults),
+            options(&trial, Topics::new(&pipeline, trial.group_name()), &state_dir, faults),
             Arc::new(|_| {}),
         ))
         .unwrap();
+    let stream = StoppedWhenDropped(Some(started));
     wait_for("every failure", Duration::from_secs(180), || {
         assert!(!stream.is_finished(), "the stream goes on");
         left.lock().unwrap().is_empty().then_some(())
     });
     trial.group.wait_until_all_move();
     let sender = feed.stop();
-    stream.stop_handle().request();
-    stream.join().unwrap();
+    stream.stop().unwrap();
 
     // What the stream left on disk is its memory; what a fresh start would read is the changelog.
     let folder = state_dir.join(Topics::new(&pipeline, trial.group_name()).state).join("failing");
@@ -81,6 +84,31 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
     }
     assert!(open > 0, "there were open invoices to compare");
     trial.assert_exact(sender, vec![trial.instance("sound", &[])]);
+}
+
+/// A stream on threads of this process: where the test fails, they do not go on beside the tests after it.
+struct StoppedWhenDropped(Option<Stream>);
+
+impl StoppedWhenDropped {
+    fn is_finished(&self) -> bool {
+        self.0.as_ref().is_none_or(Stream::is_finished)
+    }
+
+    fn stop(mut self) -> Result<(), KafkaError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), KafkaError> {
+        let Some(stream) = self.0.take() else { return Ok(()) };
+        stream.stop_handle().request();
+        stream.join()
+    }
+}
+
+impl Drop for StoppedWhenDropped {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
 }
 
 /// Failures one after the other, and those that are still to come.
@@ -105,11 +133,11 @@ fn in_turn() -> (Faults, Failures) {
     (Arc::new(faults), left)
 }
 
-fn options(trial: &Trial, state_dir: &Path, faults: Faults) -> StreamOptions {
+fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> StreamOptions {
     StreamOptions {
         group: trial.group_name().to_owned(),
         delivery: Delivery::ExactlyOnce,
-        repartition: false,
+        topics,
         instance_id: Some("failing".to_owned()),
         state_dir: Some(state_dir.to_owned()),
         batch_records: 10_000,
@@ -117,8 +145,7 @@ fn options(trial: &Trial, state_dir: &Path, faults: Faults) -> StreamOptions {
         all_verdicts: true,
         end_when: EndWhen::Never,
         max_erroneous_bytes: None,
-        mutation: None,
-        faults: Some(faults),
+        faults: FaultInjection { faults: Some(faults), mutation: None },
     }
 }
 

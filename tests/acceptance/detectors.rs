@@ -95,7 +95,7 @@ fn every_algorithm_goes_live_by_a_pipeline_file() {
 }
 
 #[test]
-fn the_better_detector_takes_anothers_place() {
+fn the_better_detector_takes_the_place_of_another() {
     let folder = tempfile::tempdir().unwrap();
     let (models, output) = (folder.path().join("models"), folder.path().join("comparison"));
     let fit = ["--pipeline", "transactions", "--models", text(&models), "--device", "cpu", "--quiet"];

@@ -1,44 +1,115 @@
 //! `scorer state` and `scorer reset`, on a real broker.
 
-use tests::{Kafka, TOPICS, repository, scorer, start_scorer, text};
+use std::path::Path;
 
-fn line(invoice: u32, minute: u32) -> (String, String) {
-    (invoice.to_string(), format!("{invoice},22143,RED MUG,2,9/1/2010 9:{minute:02},1.5,12345,France"))
+use tests::{Kafka, PipelineFile, Received, TOPICS, compare, repository, scorer, text};
+
+const PARTITIONS: usize = 3;
+
+/// Invoices of one line each, a minute apart.
+const INVOICES: u32 = 30;
+
+/// The invoices, a cancellation, and two lines that end as erroneous ones, with their keys.
+fn lines() -> Vec<(String, String)> {
+    let line = |invoice: &str, minute: u32, price: &str| {
+        (invoice.to_owned(), format!("{invoice},22143,RED MUG,2,9/1/2010 9:{minute:02},{price},12345,France"))
+    };
+    let mut lines: Vec<_> = (0..INVOICES).map(|number| line(&number.to_string(), number, "1.5")).collect();
+    lines.extend([line("C7", 12, "1.5"), line("31", 29, "-1.5"), ("32".to_owned(), "broken".to_owned())]);
+    lines
+}
+
+/// A group of its own on a broker.
+struct Group<'a> {
+    kafka: &'a Kafka,
+    pipeline: &'a Path,
+    folder: &'a Path,
+}
+
+impl Group<'_> {
+    /// Runs a command of the scorer for the group.
+    fn command(&self, command: &[&str]) -> tests::Run {
+        scorer(&[command, &["--pipeline", text(self.pipeline), "--brokers", &self.kafka.brokers]].concat())
+    }
+
+    /// Runs one that has to succeed; what it prints.
+    fn done(&self, command: &[&str]) -> String {
+        let run = self.command(command);
+        assert_eq!(run.code, Some(0), "{command:?}: {}", run.stderr);
+        run.stdout
+    }
+
+    /// Scores everything that is there; what is in each topic then.
+    fn run(&self) -> Vec<Vec<Received>> {
+        let models = repository().join("models");
+        let what = ["run", "--models", text(&models), "--device", "cpu", "--clock", "event", "--all-verdicts"];
+        self.done(&[&what[..], &["--until-end", "--state-dir", text(self.folder)]].concat());
+        TOPICS.iter().map(|topic| self.kafka.read(topic)).collect()
+    }
+
+    /// The columns of `scorer state` but for the last, which counts changelog records, each with its name and a value a
+    /// partition.
+    fn state(&self) -> Vec<(String, Vec<String>)> {
+        let table = self.done(&["state", "--clock", "event"]);
+        let rows = table.lines().filter(|line| line.starts_with('│'));
+        let mut rows = rows.map(|row| row.trim_matches('│').split('┆').map(|cell| cell.trim().to_owned()));
+        let names: Vec<String> = rows.next().unwrap().collect();
+        let mut columns: Vec<_> = names.into_iter().map(|name| (name, Vec::new())).collect();
+        rows.for_each(|row| columns.iter_mut().zip(row).for_each(|((_, values), value)| values.push(value)));
+        assert_eq!(columns.pop().unwrap().0, "changelog records");
+        columns
+    }
 }
 
 /// A group that begins anew gives everything again, once more, and nothing of what it remembered is in the way.
 #[test]
 fn a_reset_begins_anew_with_offsets_and_state_together() {
-    let kafka = Kafka::start();
+    let Some(kafka) = Kafka::start() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let models = repository().join("models");
-    let brokers = ["--brokers", &kafka.brokers];
-    assert_eq!(scorer(&[&["topics", "--partitions", "3"][..], &brokers].concat()).code, Some(0));
-    kafka.send_keyed("purchases", (0..30).map(|number| line(number, number)));
-    let run = || {
-        let what = ["run", "--models", text(&models), "--device", "cpu", "--clock", "event", "--all-verdicts"];
-        let how = ["--until-end", "--state-dir", text(folder.path())];
-        let run = start_scorer(&[&what[..], &how, &brokers].concat()).wait();
-        assert_eq!(run.code, Some(0), "{}", run.stderr);
-    };
-    run();
-    let once: Vec<_> = TOPICS.iter().map(|topic| kafka.read(topic).len()).collect();
-    let verdicts = kafka.read("anomalias_kmeans").len();
-    assert_eq!(verdicts, 30);
-    run();
-    assert_eq!(TOPICS.iter().map(|topic| kafka.read(topic).len()).collect::<Vec<_>>(), once, "nothing is left to do");
-
-    let state = scorer(&[&["state", "--clock", "event"][..], &brokers].concat());
-    assert_eq!(state.code, Some(0), "{}", state.stderr);
-    assert!(state.stdout.contains("open invoices"), "{}", state.stdout);
+    let pipeline = folder.path().join("patient.toml");
+    // A window of cancellations waits for every partition, however long one takes: the counts are the same each time.
+    PipelineFile::invoices().with("idle_timeout", "60m").write(&pipeline);
+    let group = Group { kafka: &kafka, pipeline: &pipeline, folder: folder.path() };
+    group.done(&["topics", "--partitions", &PARTITIONS.to_string()]);
+    kafka.send_keyed("purchases", lines());
+    let once = group.run();
+    assert_given_once(&once);
+    assert_same(&once, &group.run());
+    let state = group.state();
+    println!("{state:?}");
 
     let reset = ["reset", "--to", "earliest", "--clock", "event"];
-    let refused = scorer(&[&reset[..], &brokers].concat());
+    let refused = group.command(&reset);
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("say --yes where nobody can be asked"), "{}", refused.stderr);
-    let done = scorer(&[&reset[..], &["--yes"], &brokers].concat());
-    assert_eq!(done.code, Some(0), "{}", done.stderr);
-    run();
-    let twice: Vec<_> = once.iter().map(|count| count * 2).collect();
-    assert_eq!(TOPICS.iter().map(|topic| kafka.read(topic).len()).collect::<Vec<_>>(), twice);
+    assert_eq!(group.state(), state, "what is refused changes nothing");
+    group.done(&[&reset[..], &["--yes"]].concat());
+    println!("{:?}", group.state());
+
+    let twice: Vec<_> = once.iter().map(|messages| [&messages[..], messages].concat()).collect();
+    assert_same(&twice, &group.run());
+    assert_eq!(group.state(), state, "the state is what it was");
+}
+
+fn assert_same(expected: &[Vec<Received>], found: &[Vec<Received>]) {
+    for ((topic, expected), found) in TOPICS.iter().zip(expected).zip(found) {
+        let difference = compare(topic, expected, found);
+        assert!(difference.is_none(), "{difference}");
+    }
+}
+
+/// Each line is in one message of each topic that it belongs to.
+fn assert_given_once(topics: &[Vec<Received>]) {
+    let [erroneous, cancellations, verdicts @ ..] = topics else { panic!("{} topics", topics.len()) };
+    let mut invoices: Vec<String> = (0..INVOICES).map(|number| number.to_string()).collect();
+    invoices.sort();
+    for verdicts in verdicts {
+        let mut keys: Vec<&str> = verdicts.iter().map(|verdict| verdict.key.as_deref().unwrap()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, invoices);
+    }
+    let mut reasons: Vec<String> = erroneous.iter().map(|message| message.value["reasons"].to_string()).collect();
+    reasons.sort();
+    assert_eq!(reasons, [r#"["out_of_range:UnitPrice"]"#, r#"["too_few_fields"]"#]);
+    println!("{cancellations:?}");
 }

@@ -33,11 +33,15 @@ kafka.sh fetch
   --port PORT  of the first broker; two others take the next two (default: free ports)
   --proxied PORT  gives the one broker a second listener, at the ADDRESS that `behind` names. Clients that come there
                are told that the broker is at PORT, where a proxy of the caller's passes them on to ADDRESS
+
+Exit codes: 1 the cluster could not be started or stopped, 2 a mistake on the command line, 3 Java, Maven or the jars
+are missing
 TEXT
 }
 
 say() { printf '%s\n' "kafka.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
+lacking() { say "$*"; exit 3; }
 
 # --- jars -------------------------------------------------------------------------------------------
 
@@ -48,11 +52,11 @@ fetch() (
   exec {lock}>"$target/fetch.lock"
   flock "$lock"
   cmp -s "$here/pom.xml" "$target/fetched.xml" && exit 0
-  command -v mvn >/dev/null || die "maven is missing (Debian: apt-get install maven)"
+  command -v mvn >/dev/null || lacking "maven is missing (Debian: apt-get install maven)"
   say "fetching the jars of Apache Kafka"
   rm -rf "$jars" "$target/fetched.xml"
   mvn --batch-mode --quiet --no-transfer-progress --file "$here/pom.xml" \
-    dependency:copy-dependencies -DoutputDirectory="$jars" >&2
+    dependency:copy-dependencies -DoutputDirectory="$jars" >&2 || lacking "maven could not fetch the jars"
   kafka_java=("${kafka_java[@]/SharedArchiveFile/ArchiveClassesAtExit}")
   dir='' port='' brokers='' proxied='' properties=()
   start_cluster >/dev/null
@@ -231,7 +235,7 @@ start() {
 }
 
 start_cluster() {
-  command -v "${kafka_java[0]}" >/dev/null || die "java is missing (Debian: apt-get install openjdk-17-jre-headless)"
+  command -v "${kafka_java[0]}" >/dev/null || lacking "java is missing (Debian: apt-get install openjdk-17-jre-headless)"
   if [[ -z $dir ]]; then
     dir=$(mktemp -d "${TMPDIR:-/tmp}/atalaya-kafka.XXXXXX")
     touch "$dir/temporary"

@@ -85,10 +85,10 @@ impl Sender {
     }
 }
 
-/// Records that are sent in the background until it is stopped.
+/// Records that are sent in the background until this is stopped or dropped.
 pub struct Feed {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Sender>,
+    thread: Option<JoinHandle<Sender>>,
 }
 
 impl Feed {
@@ -98,16 +98,28 @@ impl Feed {
         let asked = stop.clone();
         let thread = std::thread::spawn(move || {
             while !asked.load(Ordering::Relaxed) {
-                sender.send_over(records_a_second, Duration::from_secs(1));
+                sender.send_over(records_a_second / PORTIONS as usize, Duration::from_secs(1) / PORTIONS);
             }
             sender
         });
-        Self { stop, thread }
+        Self { stop, thread: Some(thread) }
     }
 
     /// Stops, and gives back the sender.
-    pub fn stop(self) -> Sender {
+    pub fn stop(mut self) -> Sender {
+        self.end().expect("it is stopped once").unwrap()
+    }
+
+    /// Asks the thread to end and waits for it; nothing where that has been done.
+    fn end(&mut self) -> Option<std::thread::Result<Sender>> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+        self.thread.take().map(JoinHandle::join)
+    }
+}
+
+impl Drop for Feed {
+    /// A test that fails stops what it sends: tests after it have the machine for themselves.
+    fn drop(&mut self) {
+        let _ = self.end();
     }
 }

@@ -1,6 +1,7 @@
 //! An instance that died in the middle of a rebalance, as the group sees it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -13,7 +14,7 @@ use crate::{Trial, wait_for};
 /// How long the group may take for a round.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A member of a trial's group that has a name, and no scorer behind it.
+/// A member of a trial's group that has a name, and no scorer behind it. Its threads end when this is dropped.
 pub struct Former {
     consumer: BaseConsumer<Rounds>,
 }
@@ -22,7 +23,7 @@ pub struct Former {
 #[derive(Default)]
 struct Rounds {
     assigned: AtomicUsize,
-    has_to_give_up: AtomicBool,
+    to_give_up: Mutex<Option<TopicPartitionList>>,
 }
 
 impl ClientContext for Rounds {}
@@ -35,7 +36,9 @@ impl ConsumerContext for Rounds {
                 self.assigned.fetch_add(list.count(), Ordering::SeqCst);
             }
             // Not answered: an answer would begin the second round.
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.has_to_give_up.store(true, Ordering::SeqCst),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                *self.to_give_up.lock().unwrap() = Some(list.clone());
+            }
             _ => {}
         }
     }
@@ -56,12 +59,11 @@ impl Former {
     }
 
     /// Waits until the group has taken partitions away from it that nobody else has yet, and dies then: after the
-    /// first round of a rebalance, before the second, which is for it to begin.
-    pub fn die_between_two_rounds(self) {
-        self.poll_until("the first round", |rounds| rounds.has_to_give_up.load(Ordering::SeqCst));
-        // One that is killed neither leaves nor gives back. The group hears no more of its threads once its name is
-        // another's.
-        std::mem::forget(self.consumer);
+    /// first round of a rebalance, before the second, which is for it to begin. One that is killed neither leaves nor
+    /// gives back. Its threads are there until it is dropped, but the group does not listen to them once its name is
+    /// another's.
+    pub fn die_between_two_rounds(&self) {
+        self.poll_until("the first round", |rounds| rounds.to_give_up.lock().unwrap().is_some());
     }
 
     fn poll_until(&self, what: &str, is_so: impl Fn(&Rounds) -> bool) {
@@ -70,5 +72,15 @@ impl Former {
             assert!(!matches!(polled, Some(Ok(_))), "nothing is in the topic");
             is_so(self.consumer.context()).then_some(())
         });
+    }
+}
+
+impl Drop for Former {
+    /// Gives the answer that the client waits for before it ends.
+    fn drop(&mut self) {
+        let to_give_up = self.consumer.context().to_give_up.lock().unwrap().take();
+        if let Some(partitions) = to_give_up {
+            let _ = self.consumer.incremental_unassign(&partitions);
+        }
     }
 }

@@ -42,7 +42,7 @@ pub struct Outcome {
     pub from_snapshots: usize,
 }
 
-/// Runs the test; `None`, said plainly, where the real data are absent. Progress and one line a topic go to the
+/// Runs the test; `None` where the real data are missing and tests may be skipped. Progress and one line a topic go to the
 /// standard output.
 pub fn run(plan: &Plan) -> Option<Outcome> {
     let partitions = plan.subject.partitions(if plan.instances == 1 { 3 } else { 6 });
@@ -135,11 +135,12 @@ impl KillTest<'_> {
 
 fn start(trial: &Trial, plan: &Plan, number: usize) -> Running {
     let name = name(number);
-    let mut options = vec!["--instance-id", &name];
+    let who = ["--instance-id", &name];
     if plan.mutate {
-        options.extend(["--mutation", "offsets-outside-transaction"]);
+        let broken = ["--mutation", "offsets-outside-transaction"];
+        return trial.broken_instance(&name, &[who, broken].concat());
     }
-    trial.instance(&name, &options)
+    trial.instance(&name, &who)
 }
 
 fn restored_from_snapshots(instance: &Running) -> usize {

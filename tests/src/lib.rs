@@ -9,6 +9,8 @@ mod former;
 mod group;
 mod kafka;
 pub mod kill;
+#[cfg(test)]
+mod leftovers;
 mod lines;
 pub mod measure;
 mod payments;
@@ -32,7 +34,10 @@ pub use lines::Lines;
 pub use payments::{Cards, Payments};
 pub use pipeline::PipelineFile;
 pub use producer::Producer;
-pub use programs::{Run, Running, build_programs, logged, scorer, start_scorer, train, trainer};
+pub use programs::{
+    Run, Running, build_broken_scorer, build_programs, logged, scorer, start_broken_scorer, start_scorer, train,
+    trainer,
+};
 pub use proxy::Proxy;
 pub use records::{Record, Records, Spoilt};
 pub use subject::Subject;
@@ -43,23 +48,14 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A file of the real history of purchases, or `None`, said plainly, where it is absent.
+/// A file of the real history of purchases; `None` where it is missing and tests may be skipped.
 pub fn real_data(name: &str) -> Option<PathBuf> {
-    real_file("online_retail", name)
+    requirements::real_data(&format!("online_retail/{name}"))
 }
 
-/// A file of the real card payments, or `None`, said plainly, where it is absent.
+/// A file of the real card payments; `None` where it is missing and tests may be skipped.
 pub fn real_transactions(name: &str) -> Option<PathBuf> {
-    real_file("transactions", name)
-}
-
-fn real_file(folder: &str, name: &str) -> Option<PathBuf> {
-    let path = repository().join("../shared/data").join(folder).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: the real data is absent ({})", path.display());
-    None
+    requirements::real_data(&format!("transactions/{name}"))
 }
 
 /// A path as an argument of a program.

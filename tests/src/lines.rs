@@ -12,7 +12,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// `None`, said plainly, where the real data are absent.
+    /// `None` where the real data are missing and tests may be skipped.
     pub fn of_production() -> Option<Self> {
         let text = std::fs::read_to_string(real_data("production.csv")?).unwrap();
         Some(Self { lines: text.lines().skip(1).map(str::to_owned).collect(), next: 0 })

@@ -49,7 +49,7 @@ pub struct Cards {
 }
 
 impl Cards {
-    /// The first `count` of the production file; `None`, said plainly, where the real data are absent.
+    /// The first `count` of the production file; `None` where the real data are missing and tests may be skipped.
     pub fn of_production(count: usize) -> Option<Self> {
         let text = std::fs::read_to_string(real_transactions("production.csv")?).unwrap();
         Some(Self { lines: text.lines().skip(1).take(count).map(str::to_owned).collect(), next: 0 })

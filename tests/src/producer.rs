@@ -1,10 +1,13 @@
 //! A producer that waits where its queue is full.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+/// How long brokers may take until they accept a record, and until they have acknowledged all.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sends records in order and once, also to brokers that are away for a moment.
 pub struct Producer(BaseProducer);
@@ -18,9 +21,11 @@ impl Producer {
         Self(config.create().unwrap())
     }
 
-    /// Queues a record; waits while the queue is full.
+    /// Queues a record; waits while the queue is full, but not for ever: whoever sends in the background has to end.
     pub fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) {
+        let start = Instant::now();
         loop {
+            assert!(start.elapsed() < PATIENCE, "the brokers accept nothing");
             match self.0.send(record) {
                 Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
@@ -39,6 +44,6 @@ impl Producer {
 
     /// Waits until everything is acknowledged.
     pub fn flush(&self) {
-        self.0.flush(Duration::from_secs(120)).unwrap();
+        self.0.flush(PATIENCE).unwrap();
     }
 }

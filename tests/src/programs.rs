@@ -42,8 +42,17 @@ pub fn train(file: &Path, models: &Path) {
 
 /// Starts `scorer` and lets it run.
 pub fn start_scorer(arguments: &[&str]) -> Running {
+    start("scorer", arguments)
+}
+
+/// Starts the scorer that has the flags that break a guarantee, and lets it run.
+pub fn start_broken_scorer(arguments: &[&str]) -> Running {
+    start("scorer-faults", arguments)
+}
+
+fn start(name: &str, arguments: &[&str]) -> Running {
     let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    let mut command = Command::new(program("scorer"));
+    let mut command = Command::new(program(name));
     command.args(arguments).current_dir(repository());
     command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
     Running { child: command.spawn().unwrap(), stdout, stderr }
@@ -51,9 +60,18 @@ pub fn start_scorer(arguments: &[&str]) -> Running {
 
 /// Builds both programs, so that a program of this crate does not run stale ones: `cargo run` builds only its own.
 pub fn build_programs() {
+    build(&[]);
+}
+
+/// Builds the scorer that has the flags that break a guarantee.
+pub fn build_broken_scorer() {
+    build(&["-p", "tests", "--bin", "scorer-faults"]);
+}
+
+fn build(what: &[&str]) {
     let Some(cargo) = std::env::var_os("CARGO") else { return };
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet"]).current_dir(repository());
+    build.args(["build", "--quiet"]).args(what).current_dir(repository());
     // What `cargo run` says of this program is not for the build: build scripts that look at it would run again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -186,7 +204,7 @@ fn run(name: &str, arguments: &[&str]) -> Run {
     Run { code: status.code(), stdout: lossy(stdout), stderr: lossy(stderr) }
 }
 
-/// The path of a program: `cargo test --workspace` builds them, because both have integration tests of their own.
+/// The path of a program: `cargo test --workspace` builds them, because their crates have integration tests.
 fn program(name: &str) -> PathBuf {
     // target/debug/deps/acceptance-... or target/debug/throughput -> target/debug
     let this = std::env::current_exe().unwrap();

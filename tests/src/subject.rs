@@ -46,7 +46,7 @@ impl Subject {
         }
     }
 
-    /// The folder of its models, where training is needed `folder`; `None`, said plainly, where the real data are absent.
+    /// The folder of its models, where training is needed `folder`; `None` where the real data are missing and tests may be skipped.
     pub(crate) fn models(self, folder: &Path) -> Option<PathBuf> {
         match self {
             Self::Invoices => train(&real_data("training.csv")?, folder),
@@ -61,7 +61,7 @@ impl Subject {
         Some(folder.to_owned())
     }
 
-    /// `None`, said plainly, where the real data are absent.
+    /// `None` where the real data are missing and tests may be skipped.
     pub(crate) fn records(self) -> Option<Box<dyn Records>> {
         Some(match self {
             Self::Invoices => Box::new(Lines::of_production()?),

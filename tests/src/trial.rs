@@ -8,7 +8,8 @@ use shared::pipeline::Pipeline;
 use tempfile::TempDir;
 
 use crate::{
-    Difference, Group, Kafka, PipelineFile, Received, Running, Sender, Subject, compare, scorer, start_scorer, text,
+    Difference, Group, Kafka, PipelineFile, Received, Running, Sender, Subject, compare, scorer, start_broken_scorer,
+    start_scorer, text,
 };
 
 /// The group whose instances are disturbed.
@@ -35,13 +36,14 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// A trial of invoices; `None`, said plainly, where the real data are absent.
-    pub fn start(kafka: Kafka, partitions: u32) -> Option<Self> {
+    /// A trial of invoices; `None` where the real data are missing and tests may be skipped.
+    pub fn start(kafka: Option<Kafka>, partitions: u32) -> Option<Self> {
         Self::of(Subject::Invoices, kafka, partitions)
     }
 
-    /// Has models made and creates the topics; `None`, said plainly, where real data are needed and absent.
-    pub fn of(subject: Subject, kafka: Kafka, partitions: u32) -> Option<Self> {
+    /// Has models made and creates the topics; `None` where what it needs is missing and tests may be skipped.
+    pub fn of(subject: Subject, kafka: Option<Kafka>, partitions: u32) -> Option<Self> {
+        let kafka = kafka?;
         let folder = tempfile::tempdir().unwrap();
         let models = subject.models(&folder.path().join("models"))?;
         let file = subject.pipeline();
@@ -86,9 +88,18 @@ impl Trial {
 
     /// Starts an instance, with a folder of its own for its state.
     pub fn instance(&self, name: &str, options: &[&str]) -> Running {
+        self.run_instance(start_scorer, name, options)
+    }
+
+    /// As [`instance`](Self::instance), of the scorer that has the flags that break a guarantee.
+    pub fn broken_instance(&self, name: &str, options: &[&str]) -> Running {
+        self.run_instance(start_broken_scorer, name, options)
+    }
+
+    fn run_instance(&self, start: fn(&[&str]) -> Running, name: &str, options: &[&str]) -> Running {
         let arguments = self.arguments(&self.kafka.reached_at, GROUP, name);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(options.iter().copied()).collect();
-        start_scorer(&arguments)
+        start(&arguments)
     }
 
     /// Removes the folder in which an instance keeps its state, as a machine that is replaced does.

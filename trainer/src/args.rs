@@ -1,59 +1,61 @@
 //! The command line.
 
+pub mod scaling;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use shared::device::DeviceRequest;
-use shared::pipeline::Scaling;
 
 use crate::compare::args::{self as compare, CompareArgs};
 use crate::memory::Size;
 use crate::overrides::Overrides;
+use scaling::ScalingName;
 
-const ABOUT: &str = "Learns from history what normal looks like, for the scorer to find what is not";
+const ABOUT: &str = "Learns from history what is normal, so that the scorer can find what is not";
 
 const LONG_ABOUT: &str = "\
-Learns from history what normal looks like, for the scorer to find what is not.
+Learns from history what is normal, so that the scorer can find what is not.
 
-The trainer reads lines from CSV, JSON or Parquet files, puts the lines of each invoice together, leaves out \
-cancellations and invoices that break a rule, computes the features that the pipeline file declares, and fits \
-every detector of the pipeline: k-means and bisecting k-means for k = 1, 2, 3 ..., of which the elbow rule takes \
-one. The threshold is then set on the scores of the training invoices themselves.
+The trainer reads lines from CSV, JSON or Parquet files and combines the lines of each invoice. It leaves out \
+cancellations and invoices that break a rule. It computes the features that the pipeline file declares, and fits \
+every detector of the pipeline. K-means and bisecting k-means are fitted for k = 1, 2, 3 ..., and the elbow rule \
+chooses one k. The threshold is then set on the scores of the training invoices.
 
-A row that cannot be read is counted by its reason and passed over; the closing table tells how many there were. \
+The trainer skips a row that it cannot read and counts it by its reason; the closing table shows the counts. \
 The same files, seed and device give the same models, byte for byte. \
-Memory grows with the number of invoices, not of lines.";
+Memory grows with the number of invoices, not with the number of lines.";
 
 const AFTER_LONG_HELP: &str = "\
 EXAMPLES
   Train the pipeline `invoices` on resources/training.csv and write models/:
       trainer
 
-  Train on history of your own, on the CPU whatever else there is:
+  Train on your own history, on the CPU even if there is a GPU:
       trainer --input history/2023.csv.gz history/2024.parquet --device cpu
 
-  All files of a folder, in the order of their names (the quotes keep the pattern from the shell):
+  Train on all files of a folder, in the order of their names (the quotes protect the pattern from the shell):
       trainer --input 'history/*.csv'
 
-  The choices of the Spark job: no scaling, the 2,000th largest score as the threshold:
+  Use the settings of the Spark job: no scaling, the 2,000th largest score as the threshold:
       trainer --pipeline invoices-spark
 
-  A pipeline of your own, with ten clusters and a threshold that flags one invoice in a thousand:
+  Train your own pipeline, with ten clusters and a threshold that flags one invoice in a thousand:
       trainer --pipeline my-invoices.toml --k 10 --quantile 0.999
 
-  Look at what was learned:
+  Show what the models learned:
       trainer inspect models/invoices
 
 FILES
-  MODELS/PIPELINE/DETECTOR/model.json   a model, which the scorer reads; large arrays are in a weights file beside it
+  MODELS/PIPELINE/DETECTOR/model.json   a model for the scorer; large arrays are in a weights file beside it
   MODELS/PIPELINE/reports/*.parquet     scores, elbow, centroids and agreement, for notebooks
-  MODELS/PIPELINE/reports/training.json when, on what, and how long
+  MODELS/PIPELINE/reports/training.json time, data and duration of the training
 
 EXIT STATUS
-  0  every file is written
-  1  it could not be done: one sentence says why, and no file was changed
-  2  the command line was not understood";
+  0  all files are written
+  1  the training failed: one sentence says why, and no file was changed
+  2  the command line is wrong";
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -62,13 +64,13 @@ EXIT STATUS
     version,
     about = ABOUT,
     long_about = LONG_ABOUT,
-    after_help = "`trainer --help` tells more and gives examples.",
+    after_help = "`trainer --help` explains more and gives examples.",
     after_long_help = AFTER_LONG_HELP,
     args_conflicts_with_subcommands = true,
     max_term_width = 110
 )]
 pub struct Args {
-    /// What to do; to fit when nothing is said.
+    /// What to do; without a command: `fit`.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The flags of `fit`, which may be left out.
@@ -79,16 +81,16 @@ pub struct Args {
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Train models on history (this is what `trainer` alone does)
+    /// Train models on history (the default)
     #[command(after_long_help = AFTER_LONG_HELP)]
     Fit(FitArgs),
-    /// Compare detectors on the same rows, of a pipeline or of any table
+    /// Compare detectors on the same rows, from a pipeline or from any table
     #[command(long_about = compare::LONG_ABOUT, after_long_help = compare::AFTER_LONG_HELP)]
     Compare(CompareArgs),
     /// Show what models have learned
     #[command(
         long_about = "Shows what models have learned: clusters in the features' own units, inertia by k, the threshold \
-            and what the training was like.\n\nA damaged model file is named and gives exit status 1."
+            and facts about the training.\n\nIf a model file is damaged, the command names it and ends with status 1."
     )]
     Inspect(InspectArgs),
 }
@@ -96,7 +98,7 @@ pub enum Command {
 /// Flags of `trainer inspect`.
 #[derive(Debug, ClapArgs)]
 pub struct InspectArgs {
-    /// A model.json, or a folder with models in it, such as models/invoices
+    /// A model.json, or a folder that contains models, such as models/invoices
     #[arg(value_name = "PATH", default_value = "models")]
     pub path: PathBuf,
 }
@@ -106,31 +108,30 @@ pub struct InspectArgs {
 pub struct FitArgs {
     /// The pipeline: `invoices`, `invoices-spark`, `transactions`, `fraud-handbook`, or a pipeline file
     ///
-    /// A pipeline file is TOML and declares columns, rules, features and detectors. Those that ship are in
+    /// A pipeline file is a TOML file that declares columns, rules, features and detectors. The files that ship are in
     /// resources/pipelines: copy one, change it, and pass its path here.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
 
     /// History to learn from: .csv, .jsonl or .parquet files, or patterns such as 'history/*.csv'
     ///
-    /// A CSV file starts with a header; its columns may stand in any order and be called by the aliases of the
-    /// pipeline file, and there may be more of them. A JSON file (.jsonl, .ndjson, .json) has an object a line. Both may
-    /// be compressed (.gz). In Parquet, dates may be dates or texts in the formats of the
-    /// pipeline file. Several files are read one after the other, as if they were one. Without any, the sample of a
-    /// pipeline that ships is used.
+    /// A CSV file starts with a header. Its columns may have any order and the aliases of the pipeline file as names;
+    /// further columns are ignored. A JSON file (.jsonl, .ndjson, .json) has one object per line. Both may be compressed
+    /// (.gz). In a Parquet file, dates may be dates, or text in the formats of the pipeline file. Several files are read
+    /// one after the other, as if they were one. Without this option, the sample data of the pipeline are used, if it
+    /// ships with the program.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub input: Vec<String>,
 
-    /// The folder for models and reports
+    /// Folder for models and reports
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub models: PathBuf,
 
-    /// What computes: auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N
+    /// Device that computes: auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N
     ///
-    /// `auto` takes the CPU or, where there is a real GPU on which the fit is predicted to be done sooner, that; the line
-    /// `device:` tells which, and why. A GPU that `auto` took and that fails is replaced by the CPU.
-    /// `software` is the GPU's code on a software adapter, for tests. `vulkan` and `cuda` must be built in with
-    /// `--features`.
+    /// `auto` takes the CPU, or a real GPU if the fit is predicted to finish sooner there. The line `device:` names the
+    /// device and the reason. If a GPU that `auto` took fails, the CPU takes over. `software` runs the GPU's code on a
+    /// software adapter, for tests. `vulkan` and `cuda` must be compiled in with `--features`.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceRequest::from_str)]
     pub device: DeviceRequest,
 
@@ -138,11 +139,12 @@ pub struct FitArgs {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
 
-    /// Most memory to take, such as 512MiB or 2GiB; without it, three quarters of the machine's
+    /// Maximum memory, such as 512MiB or 2GiB; by default three quarters of the machine's memory
     ///
-    /// Lines pass through in chunks, so memory grows with the number of invoices. Within the limit, scaled features go to a
-    /// temporary file (in $TMPDIR) and runs of k-means wait for each other; the models are the same. What does not fit even
-    /// so is an error that names the smallest size that does. The closing table shows the peak.
+    /// Lines are processed in chunks, so memory grows with the number of invoices. To stay within the limit, the trainer
+    /// writes scaled features to a temporary file (in $TMPDIR) and lets runs of k-means wait for each other; the models are
+    /// the same. If the limit is too small even so, the error names the smallest size that suffices. The closing table
+    /// shows the peak.
     #[arg(long, value_name = "SIZE", value_parser = Size::from_str)]
     pub max_memory: Option<Size>,
 
@@ -150,74 +152,50 @@ pub struct FitArgs {
     #[arg(long)]
     pub quiet: bool,
 
-    /// Flags that take the place of what the pipeline file says.
+    /// Flags that override the pipeline file.
     #[command(flatten)]
     pub overrides: OverrideArgs,
 }
 
 /// Flags that override the pipeline file.
 #[derive(Debug, Clone, Copy, ClapArgs)]
-#[command(next_help_heading = "Instead of what the pipeline file says, for every detector")]
+#[command(next_help_heading = "Options that override the pipeline file, for every detector")]
 pub struct OverrideArgs {
-    /// A fixed number of clusters, without the elbow rule
+    /// Use this number of clusters, without the elbow rule
     #[arg(long, value_name = "N", value_parser = above_zero, conflicts_with_all = ["max_k", "elbow"])]
     pub k: Option<usize>,
 
-    /// The largest number of clusters that the elbow rule tries
+    /// Largest number of clusters that the elbow rule tries
     #[arg(long, value_name = "N", value_parser = above_zero)]
     pub max_k: Option<usize>,
 
-    /// The elbow: the first k whose inertia is more than this times that of k - 1 is taken
+    /// Elbow rule: take the first k whose inertia is more than R times the inertia of k - 1
     #[arg(long, value_name = "R", value_parser = between_zero_and_one)]
     pub elbow: Option<f64>,
 
-    /// The threshold: the score that this share of the training invoices does not exceed
+    /// Threshold: the score that this share of the training invoices does not exceed
     #[arg(long, value_name = "Q", value_parser = between_zero_and_one, conflicts_with = "top")]
     pub quantile: Option<f64>,
 
-    /// The threshold: the N-th largest score of the training invoices
+    /// Threshold: the N-th largest score of the training invoices
     #[arg(long, value_name = "N", value_parser = above_zero)]
     pub top: Option<usize>,
 
-    /// How features are scaled before distances are taken
+    /// Scaling of the features
     #[arg(long, value_name = "S")]
     pub scaling: Option<ScalingName>,
 
-    /// Restarts from different seedings, of which the best is kept
+    /// Number of runs from different seedings; the best is kept
     #[arg(long, value_name = "N", value_parser = above_zero)]
     pub n_init: Option<usize>,
 
-    /// Most iterations of one restart
+    /// Maximum number of iterations of one run
     #[arg(long, value_name = "N", value_parser = above_zero)]
     pub max_iter: Option<usize>,
 
-    /// A restart ends when its centroids moved less than this, relative to the variance of the features
+    /// A run ends when its center shift is less than this, relative to the variance of the features
     #[arg(long, value_name = "T", value_parser = not_negative)]
     pub tol: Option<f64>,
-}
-
-/// A scaling, as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScalingName {
-    /// The features' own units
-    None,
-    /// Mean 0 and standard deviation 1
-    Standard,
-    /// Median 0 and interquartile range 1
-    Robust,
-    /// Mean 0 and standard deviation 1, with far values drawn in by a logarithm
-    Symlog,
-}
-
-impl From<ScalingName> for Scaling {
-    fn from(name: ScalingName) -> Self {
-        match name {
-            ScalingName::None => Self::None,
-            ScalingName::Standard => Self::Standard,
-            ScalingName::Robust => Self::Robust,
-            ScalingName::Symlog => Self::Symlog,
-        }
-    }
 }
 
 impl From<OverrideArgs> for Overrides {
@@ -228,7 +206,7 @@ impl From<OverrideArgs> for Overrides {
             elbow: args.elbow,
             quantile: args.quantile,
             top: args.top,
-            scaling: args.scaling.map(Scaling::from),
+            scaling: args.scaling.map(Into::into),
             n_init: args.n_init,
             max_iter: args.max_iter,
             tol: args.tol,

@@ -66,7 +66,8 @@ fn show(file: &Path, model: &Model) -> String {
 fn facts(model: &Model) -> String {
     let training = &model.training;
     let mut table = TextTable::without_header(2);
-    let promoted = if model.promoted { " (promoted: better than what the pipeline file asks for)" } else { "" };
+    let promoted =
+        if model.promoted { " (promoted: it was better than the detector in the pipeline file)" } else { "" };
     table.row(["algorithm".to_owned(), format!("{}{promoted}", model.parameters.name())]);
     table.row(["parameters".to_owned(), parameters(model)]);
     table.row([
@@ -115,7 +116,7 @@ fn scaling(model: &Model) -> String {
     for (feature, (center, scale)) in model.features.iter().zip(model.scaler.center.iter().zip(&model.scaler.scale)) {
         table.row([feature.clone(), short(*center), short(*scale)]);
     }
-    format!("{} scaling is {name}: what is scored are values in these scales\n", table.render())
+    format!("{} scaling is {name}: the detector scores the scaled values\n", table.render())
 }
 
 /// The clusters in the features' own units, with a line of headers that fits.

@@ -21,7 +21,7 @@ pub mod table;
 pub mod timings;
 pub mod train;
 
-use args::{Args, Command};
+use args::{Args, Command, FitArgs};
 
 /// Does what the command line asks for.
 ///
@@ -31,8 +31,28 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Some(Command::Inspect(inspect)) => console::print(&inspect::inspect(&inspect.path)?)?,
         Some(Command::Compare(compare)) => compare::compare_and_report(compare)?,
-        Some(Command::Fit(fit)) => train::train_and_report(fit)?,
-        None => train::train_and_report(&args.fit)?,
+        Some(Command::Fit(fit)) => train_and_report(fit)?,
+        None => train_and_report(&args.fit)?,
+    }
+    Ok(())
+}
+
+/// Trains as the command line asks for, writes models and reports, and prints the closing table.
+///
+/// # Errors
+/// The first that occurs, as one sentence; no file was changed then.
+fn train_and_report(args: &FitArgs) -> anyhow::Result<()> {
+    let settings = train::Settings::new(args)?;
+    if settings.pipeline.detectors.is_empty() {
+        if !settings.quiet {
+            console::print(&summary::nothing_to_train(&settings.pipeline))?;
+        }
+        return Ok(());
+    }
+    let mut training = train::train(&settings)?;
+    train::write(&settings, &mut training)?;
+    if !settings.quiet {
+        console::print(&summary::summary(&settings, &training))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ const DEFAULT_MAX_K: usize = 20;
 pub struct Overrides {
     /// A fixed number of clusters.
     pub k: Option<usize>,
-    /// The largest number of clusters that the elbow rule tries.
+    /// Largest number of clusters that the elbow rule tries.
     pub max_k: Option<usize>,
     /// The ratio of the elbow rule.
     pub elbow: Option<f64>,

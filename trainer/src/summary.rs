@@ -107,7 +107,7 @@ pub fn inertia_by_k(models: &[&Model]) -> String {
         }
         table.row(cells);
     }
-    table.render() + " * the k that was chosen; ratio: inertia by that of k - 1\n"
+    table.render() + " * the chosen k; ratio: inertia divided by that of k - 1\n"
 }
 
 fn thresholds(models: &[&Model]) -> String {
@@ -147,11 +147,11 @@ fn agreement(trained: &[Trained]) -> String {
     let line = |pair: &crate::reports::PairOverlap<'_>| {
         let overlap = pair.overlap;
         let [both, only_a, only_b] = [overlap.both, overlap.only_first, overlap.only_second].map(grouped);
-        format!(" anomalies of both: {both}; of {} alone: {only_a}; of {} alone: {only_b}\n", pair.a, pair.b)
+        format!(" anomalies by both: {both}; by {} alone: {only_a}; by {} alone: {only_b}\n", pair.a, pair.b)
     };
     let pairs = comparisons(trained);
     if pairs.len() > MOST_PAIRS {
-        return format!(" how far the {} pairs of detectors agree is in reports/agreement.parquet\n", pairs.len());
+        return format!(" the agreement of the {} pairs of detectors is in reports/agreement.parquet\n", pairs.len());
     }
     pairs.iter().map(line).collect()
 }

@@ -20,7 +20,6 @@ use crate::output::Output;
 use crate::overrides::Overrides;
 use crate::progress::Progress;
 use crate::reports::{Findings, TrainingReport};
-use crate::summary;
 use crate::timings::Timings;
 
 /// What to train, on what, and where the models go.
@@ -91,31 +90,11 @@ pub fn history_files(pipeline: &Pipeline, given: &[String], purpose: &str) -> an
     match (given, pipeline.samples()) {
         ([], Some([history, _])) => Ok(load::resolve(&[history.to_owned()])?),
         ([], None) => anyhow::bail!(
-            "pipeline `{}` has no sample data: say what history to {purpose}, with --input FILE",
+            "pipeline `{}` has no sample data: name the history to {purpose} with --input FILE",
             pipeline.name
         ),
         (given, _) => Ok(load::resolve(given)?),
     }
-}
-
-/// Trains as the command line asks for, writes models and reports, and prints the closing table.
-///
-/// # Errors
-/// The first that occurs, as one sentence; no file was changed then.
-pub fn train_and_report(args: &FitArgs) -> anyhow::Result<()> {
-    let settings = Settings::new(args)?;
-    if settings.pipeline.detectors.is_empty() {
-        if !settings.quiet {
-            console::print(&summary::nothing_to_train(&settings.pipeline))?;
-        }
-        return Ok(());
-    }
-    let mut training = train(&settings)?;
-    write(&settings, &mut training)?;
-    if !settings.quiet {
-        console::print(&summary::summary(&settings, &training))?;
-    }
-    Ok(())
 }
 
 /// Trains every detector of the pipeline that needs it; there is at least one.
@@ -152,7 +131,7 @@ fn on_a_device<T>(
     match device::guarded(&device, || work(&device)) {
         Ok(result) => Ok((result?, device)),
         Err(failure) => {
-            let warning = format!("warning: {}; the fit is done again on the CPU", failure.what_happened());
+            let warning = format!("warning: {}; the fit is repeated on the CPU", failure.what_happened());
             let cpu = device.replaced_after(failure)?;
             eprintln!("{warning}");
             Ok((work(&cpu)?, cpu))

@@ -21,7 +21,7 @@ use super::{LIVE_BATCH, beside_threshold, console, in_repository, load, summary}
 use crate::agreement::Cause;
 use crate::args::DemoArgs;
 use crate::file::{FileLines, read_file};
-use crate::kafka::{Delivery, EndWhen, KafkaSettings, Stream, StreamOptions, Topics};
+use crate::kafka::{Delivery, EndWhen, FaultInjection, KafkaSettings, Stream, StreamOptions, Topics};
 use crate::messages::{Content, Message};
 
 const GROUP: &str = "atalaya-demo";
@@ -38,21 +38,21 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         (Some(input), _) => input,
         (None, Some([_, sample])) => in_repository(Path::new(sample)),
         (None, None) => {
-            bail!("pipeline `{}` has no sample data: say what to replay, with --input FILE", loaded.pipeline.name)
+            bail!("pipeline `{}` has no sample data: name the file to replay with --input FILE", loaded.pipeline.name)
         }
     };
     let bytes = read_file(&input)?;
     FileLines::for_topic(&bytes, &input, &loaded.pipeline)?;
     let pipeline = loaded.pipeline;
     let cluster = MockCluster::new(1).context("the in-process Kafka did not start")?;
-    let reports = Topics::new(&pipeline, GROUP).reports;
-    for topic in [pipeline.topic.as_str(), &reports].into_iter().chain(pipeline.output_topics()) {
+    let topics = Topics::new(&pipeline, GROUP);
+    for topic in [pipeline.topic.as_str(), &topics.reports].into_iter().chain(pipeline.output_topics()) {
         cluster.create_topic(topic, 1, 1).with_context(|| format!("topic `{topic}`"))?;
     }
     let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
     console::print(format_args!("device: {}", loaded.device))?;
     console::print(format_args!(
-        "an in-process Kafka, {} replayed into `{}`, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
+        "replaying {} into `{}` on an in-process Kafka, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
         input.display(),
         pipeline.topic
     ))?;
@@ -69,7 +69,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         &settings,
         pipeline.clone(),
         loaded.detectors,
-        options(lines_sent.clone()),
+        options(topics, lines_sent.clone()),
         Arc::new(move |message| printer.print(message)),
     )
     .await?;
@@ -96,12 +96,12 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     Ok(())
 }
 
-fn options(lines_sent: Arc<AtomicU64>) -> StreamOptions {
+fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
     StreamOptions {
         group: GROUP.to_owned(),
         // The mock takes transactions and does not hold them.
         delivery: Delivery::AtLeastOnce,
-        repartition: false,
+        topics,
         instance_id: None,
         state_dir: None,
         batch_records: 10_000,
@@ -110,8 +110,7 @@ fn options(lines_sent: Arc<AtomicU64>) -> StreamOptions {
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),
         // The mock does not answer questions about settings.
         max_erroneous_bytes: Some(1 << 20),
-        mutation: None,
-        faults: None,
+        faults: FaultInjection::default(),
     }
 }
 

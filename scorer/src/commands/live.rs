@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::summary::percent;
-use crate::kafka::{Status, StatusCell, Stream};
+use crate::kafka::Stream;
+use crate::status::{Status, StatusCell};
 
 /// How long a stream may take to publish and commit once it is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

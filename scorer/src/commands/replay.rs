@@ -14,7 +14,7 @@ use super::run::topic_settings;
 use super::{console, topics_of};
 use crate::args::ReplayArgs;
 use crate::file::{FileLine, FileLines, read_file};
-use crate::kafka::{KafkaSettings, Sender, ensure_topics};
+use crate::kafka::{KafkaSettings, Producer, ensure_topics};
 
 /// How fast lines are sent.
 #[derive(Debug, Clone, Copy)]
@@ -62,23 +62,23 @@ pub(super) fn send_file(
     pace: Pace,
 ) -> Result<u64> {
     let mut lines = FileLines::for_topic(bytes, path, pipeline)?;
-    let sender = Sender::new(settings)?;
+    let producer = Producer::new(settings)?;
     let mut pacer = Pacer::new(pace, pipeline.entity.event_time);
     let key_column = pipeline.placed_by().first().copied().unwrap_or(pipeline.entity.key);
     let bar = progress_bar(bytes.len() as u64);
     let mut sent = 0;
     while let Some(mut line) = lines.next_line() {
-        pacer.wait(sent, &mut line, &sender);
+        pacer.wait(sent, &mut line, &producer);
         // A line that has no key, such as one that is too short, is sent without one.
         let key = line.text(key_column).map(Cow::into_owned);
-        sender.send(&pipeline.topic, key.as_deref(), &line.record)?;
+        producer.send(&pipeline.topic, key.as_deref(), &line.record)?;
         bar.inc(line.record.len() as u64 + 1);
         sent += 1;
         if sent % 1024 == 0 {
-            sender.poll();
+            producer.poll();
         }
     }
-    sender.flush()?;
+    producer.flush()?;
     bar.finish_and_clear();
     Ok(sent)
 }
@@ -96,11 +96,11 @@ impl Pacer {
         Self { pace, start: Instant::now(), date_column, first_date: None }
     }
 
-    fn wait(&mut self, sent: u64, line: &mut FileLine<'_>, sender: &Sender) {
+    fn wait(&mut self, sent: u64, line: &mut FileLine<'_>, producer: &Producer) {
         let Some(due) = self.due(sent, line) else { return };
         let wait = due.saturating_sub(self.start.elapsed());
         if !wait.is_zero() {
-            sender.poll();
+            producer.poll();
             std::thread::sleep(wait);
         }
     }

@@ -8,9 +8,13 @@ use shared::pipeline::{Pipeline, Scored};
 
 use super::live::{StatusLine, accompany, init_logs};
 use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
-use crate::args::{CreateArgs, DeliveryArg, MutationArg, RepartitionArg, RunArgs};
+#[cfg(feature = "fault-injection")]
+use crate::args::MutationArg;
+use crate::args::{CreateArgs, DeliveryArg, RepartitionArg, RunArgs};
+#[cfg(feature = "fault-injection")]
+use crate::kafka::Mutation;
 use crate::kafka::{
-    Delivery, EndWhen, KafkaError, KafkaSettings, Mutation, Stream, StreamOptions, TopicSettings, Topics,
+    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, Stream, StreamOptions, TopicSettings, Topics,
     ensure_topics, find_misplaced, has_direct_state,
 };
 
@@ -29,7 +33,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
             DeliveryArg::ExactlyOnce => Delivery::ExactlyOnce,
             DeliveryArg::AtLeastOnce => Delivery::AtLeastOnce,
         },
-        repartition: topics.is_repartitioned(),
+        topics,
         instance_id: args.instance_id.clone(),
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
@@ -37,8 +41,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         all_verdicts: args.all_verdicts,
         end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
         max_erroneous_bytes: None,
-        mutation: args.mutation.map(|MutationArg::OffsetsOutsideTransaction| Mutation::OffsetsOutsideTransaction),
-        faults: None,
+        faults: faults(&args),
     };
     let line = StatusLine::new(!args.json_logs, &loaded.pipeline);
     let pipeline = loaded.pipeline.clone();
@@ -53,6 +56,19 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     Ok(())
 }
 
+/// What is to go wrong.
+#[cfg(feature = "fault-injection")]
+fn faults(args: &RunArgs) -> FaultInjection {
+    let mutation = args.mutation.map(|MutationArg::OffsetsOutsideTransaction| Mutation::OffsetsOutsideTransaction);
+    FaultInjection { faults: None, mutation }
+}
+
+/// Nothing is to go wrong.
+#[cfg(not(feature = "fault-injection"))]
+fn faults(_: &RunArgs) -> FaultInjection {
+    FaultInjection::default()
+}
+
 /// Whether lines have to be brought together first, said in one line where they do or would.
 async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Topics> {
     let direct = Topics::new(pipeline, &args.group);
@@ -63,7 +79,7 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
             && topics_of(settings, pipeline, &args.group).await?.is_repartitioned());
     let Words { key, entity, is_split } = &Words::of(pipeline);
     let why = if is_chosen {
-        format!("lines of `{source}` go through `{input}`, where those of one {entity} meet")
+        format!("lines of `{source}` go through `{input}`, so that all lines of one {entity} are in one partition")
     } else {
         let (asked, of, group) = (settings.clone(), pipeline.clone(), args.group.clone());
         let look = move || Ok::<_, KafkaError>((find_misplaced(&asked, &of)?, has_direct_state(&asked, &of, &group)?));
@@ -75,8 +91,8 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
                 say(
                     args,
                     &format!(
-                        "`{source}` is not keyed by {key} ({found}): {is_split}; to bring their lines together, \
-                         `scorer reset` and run with --repartition always"
+                        "`{source}` is not keyed by {key} ({found}): {is_split}; to repartition their lines, use `scorer reset` \
+                         and run with --repartition always"
                     ),
                 );
                 return Ok(direct);
@@ -86,8 +102,8 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
                 return Ok(direct);
             }
             Some(found) => format!(
-                "`{source}` is not keyed by {key} ({found}): its lines go through `{input}`, where those of one {entity} \
-                 meet; --repartition never leaves them where they are"
+                "`{source}` is not keyed by {key} ({found}): its lines go through `{input}`, so that all lines of one \
+                 {entity} are in one partition; --repartition never leaves them where they are"
             ),
         }
     };
@@ -118,7 +134,7 @@ impl Words {
             Scored::Records(_) => Self {
                 key: format!("`{column}`"),
                 entity: format!("`{column}`"),
-                is_split: format!("what is remembered of a `{column}` may be split"),
+                is_split: format!("the state of a `{column}` may be split"),
             },
         }
     }
@@ -138,8 +154,8 @@ fn warn_of_a_short_memory(args: &RunArgs, pipeline: &Pipeline) {
     if args.delivery == DeliveryArg::ExactlyOnce || !has_a_past {
         return;
     }
-    let text = "at least once, nothing is written down: after a restart, and where partitions change hands, keys have no \
-                past";
+    let text = "with --delivery at-least-once the state of keys is not stored: it is lost at a restart, and when a partition \
+                moves to another instance";
     if args.json_logs { tracing::warn!("{text}") } else { console::say(text) }
 }
 

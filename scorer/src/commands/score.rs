@@ -11,9 +11,9 @@ use super::{console, load, summary};
 use crate::args::ScoreArgs;
 use crate::core::{Core, Input, Output, Record};
 use crate::file::{FileLines, VerdictFile, read_file};
-use crate::kafka::Status;
 use crate::messages::{Encoded, Encoder};
 use crate::scoring::Detectors;
+use crate::status::Status;
 
 /// Outputs a batch.
 const BATCH: usize = 8192;

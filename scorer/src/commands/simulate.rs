@@ -60,7 +60,7 @@ pub(super) async fn transactions(args: SimulateTransactionsArgs) -> Result<()> {
             let mut file = TransactionFile::whole(&path, format)?;
             let summary = run.feed(&mut file)?;
             if run.is_stopped() && run.limits.count != Some(summary.records) {
-                bail!("stopped before {} was whole: it is left as it was", path.display());
+                bail!("stopped before {} was complete: no file was written or changed", path.display());
             }
             file.finish()?;
             Ok(summary)

@@ -21,7 +21,7 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
     let is_of_records = matches!(pipeline.scored, Scored::Records(_));
     let [open, done, others] = match is_of_records {
         false => ["open invoices", "closed, remembered", "cancelled, remembered"],
-        true => ["waiting", "judged, remembered", "keys with a past"],
+        true => ["waiting", "judged, remembered", "keys with state"],
     };
     table.set_header(["partition", "next offset", "lag", open, done, others, "changelog records"]);
     for state in &states {

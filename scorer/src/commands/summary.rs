@@ -73,8 +73,8 @@ fn of_sessions(status: &Status) -> (Vec<Row>, Vec<Row>) {
     ];
     let of_restarts = [
         ("  published before", counters.already_published_lines),
-        ("  given up to others", counters.given_up_lines),
-        ("(came with state)", counters.taken_over_lines),
+        ("  revoked", counters.given_up_lines),
+        ("(restored with the state)", counters.taken_over_lines),
         ("(not keyed by invoice)", counters.misplaced_lines),
     ];
     let mut results = rows(&[("invoices scored", counters.scored_entities)], &[]);
@@ -106,11 +106,11 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
         ("  from the future", counters.future_lines),
     ];
     let others = [
-        ("  with features that are no numbers", counters.erroneous_entity_lines),
-        ("  waiting for earlier ones", counters.open_lines),
+        ("  with features that are not numbers", counters.erroneous_entity_lines),
+        ("  waiting", counters.open_lines),
         ("  published before", counters.already_published_lines),
-        ("  given up to others", counters.given_up_lines),
-        ("(came with state)", counters.taken_over_lines),
+        ("  revoked", counters.given_up_lines),
+        ("(restored with the state)", counters.taken_over_lines),
         ("(out of order)", counters.out_of_order),
         ("(too late for their windows)", counters.too_late_for_windows),
         (&misplaced, counters.misplaced_lines),
@@ -136,7 +136,7 @@ fn known(status: &Status) -> Option<Table> {
     let detectors: Vec<&str> = status.anomalies.iter().map(|(name, _)| name.as_str()).collect();
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
-    table.set_header(["known to be", "judged"].into_iter().chain(detectors.iter().copied()));
+    table.set_header(["label", "judged"].into_iter().chain(detectors.iter().copied()));
     let mut add = |name: &str, judged: u64, found: &dyn Fn(&str) -> u64| {
         let cells = detectors.iter().map(|detector| {
             let found = found(detector);

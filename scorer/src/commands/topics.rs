@@ -51,19 +51,19 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
 fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
     if topic == internal.state {
         let what = match pipeline.scored {
-            Scored::Sessions(_) => "open invoices and what else is remembered",
-            Scored::Records(_) => "what is remembered of earlier records",
+            Scored::Sessions(_) => "changelog of open invoices and other state",
+            Scored::Records(_) => "changelog of the state of keys",
         };
         return format!("internal: {what}");
     }
     if topic == internal.reports {
-        return "internal: cancellations of each partition".to_owned();
+        return "internal: reports on the cancellations of each partition".to_owned();
     }
     if topic == pipeline.topic {
         return "input".to_owned();
     }
     if topic == internal.input {
-        return "internal: lines on their way to the right partition".to_owned();
+        return "internal: repartitioned lines".to_owned();
     }
     if topic == pipeline.erroneous_topic {
         return match pipeline.scored {

@@ -4,38 +4,41 @@
 //! `consume` polls and drives the state machine, `score` computes on the device, `publish` commits. None of them is a
 //! tokio worker. What became of a batch goes back to the first: after a failure it goes back to the last commit.
 //!
-//! `group`, `rounds`, `restore` and `snapshots` are about what is ours and how it got here; `transaction` and `producer` about
-//! what goes out; `reports` about the one number that all instances have in common. `repartition`, on a fourth thread,
-//! brings lines together first where their producer did not. `verdicts` only looks at what was published.
+//! The rooms, each of which knows only those before it: `client` (the clients of librdkafka), `wire` (headers, what
+//! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
+//! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
+//! where their producer did not see to that; `stream`, which starts it all. `verdicts` only looks at what was published.
 
-mod consume;
-mod ends;
-mod group;
-mod identity;
-mod misplaced;
-mod producer;
-mod publish;
+mod client;
+mod clock;
+mod membership;
+mod options;
 mod repartition;
-mod reports;
-mod reset;
-mod restore;
-mod resume;
-mod rounds;
-mod settings;
-mod snapshots;
-mod status;
+mod stages;
+mod state;
+mod stop;
 mod stream;
 mod topics;
-mod transaction;
 mod verdicts;
-mod watchdog;
+mod wire;
 
-pub use misplaced::{Misplaced, find_misplaced, has_direct_state};
-pub use producer::Sender;
-pub use reset::{PartitionState, ResetTo, reset, states};
-pub use settings::{KafkaError, KafkaSettings};
-pub use status::{Status, StatusCell};
-pub use stream::{Delivery, EndWhen, Mutation, OnMessage, Progress, StopHandle, Stream, StreamOptions, Topics};
-pub use topics::{TopicSettings, TopicState, check_topics, ensure_topic, ensure_topics};
-pub use transaction::{Fault, Faults, Step};
+pub use client::error::KafkaError;
+pub use client::producer::Producer;
+pub use client::settings::KafkaSettings;
+pub use options::{Delivery, EndWhen, OnMessage, Progress, StreamOptions};
+pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};
+pub use stages::faults::FaultInjection;
+#[cfg(feature = "fault-injection")]
+pub use stages::faults::{Fault, Faults, Mutation, Step};
+pub use state::reset::{PartitionState, ResetTo, reset, states};
+pub use stop::StopHandle;
+pub use stream::Stream;
+pub use topics::admin::TopicSettings;
+pub use topics::check::{TopicState, check_topics, ensure_topic, ensure_topics};
+pub use topics::names::Topics;
 pub use verdicts::{VerdictTopics, read_topic_labels};
+
+// The names under which others still ask for these.
+pub use client::producer::Producer as Sender;
+
+pub use crate::status::Status;

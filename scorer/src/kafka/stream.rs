@@ -1,130 +1,42 @@
-//! A running stream: its threads, its options, how it is stopped.
+//! A running stream: first every look-up, then its threads.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{channel, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
 use shared::pipeline::Pipeline;
 
-use super::consume::{Batch, Inlet, InputConsumer, consume};
-use super::group::InputContext;
-use super::identity::Identity;
-use super::producer::Sender;
-use super::publish::{Publication, Publisher};
-use super::repartition::{Router, RouterSettings};
-use super::restore::Restorer;
-use super::settings::{KafkaError, KafkaSettings};
-use super::snapshots::Snapshots;
-use super::status::StatusCell;
-pub use super::topics::Topics;
-use super::topics::{max_message_bytes, refuse_split_past};
-use super::transaction::{Faults, Transactions};
-use super::watchdog::Watchdog;
+use super::client::blocking::blocking;
+use super::client::error::KafkaError;
+use super::client::producer::Producer;
+use super::client::settings::KafkaSettings;
+use super::client::watchdog::Watchdog;
+use super::clock::WallClock;
+use super::membership::identity::Identity;
+use super::membership::member::Member;
+use super::options::{Delivery, OnMessage, StreamOptions};
+use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
+use super::stages::commit::Transactions;
+use super::stages::consume::{ConsumeLoop, ConsumeOptions};
+use super::stages::idle_clock::IdleClock;
+use super::stages::in_flight::InFlight;
+use super::stages::open_batch::Limits;
+use super::stages::publish::{Commits, Publisher};
+use super::stages::score::score;
+use super::stages::tasks::Tasks;
+use super::state::reports::Reports;
+use super::state::restore::{Changelogs, StateRestorer};
+use super::state::snapshots::Snapshots;
+use super::stop::StopHandle;
+use super::topics::admin::{max_message_bytes, partitions_of};
+use super::topics::check::refuse_split_past;
 use crate::core::{Core, Origin, Recovery};
-use crate::messages::{Encoded, Encoder, Message};
+use crate::messages::Encoder;
 use crate::scoring::Detectors;
+use crate::status::StatusCell;
 
-/// How far a stream has come.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Records read.
-    pub records: u64,
-}
-
-/// When a stream ends by itself.
-#[derive(Clone)]
-pub enum EndWhen {
-    /// It does not.
-    Never,
-    /// When everything there is has been read and this holds too: open entities are then complete.
-    Reached(Arc<dyn Fn(&Progress) -> bool + Send + Sync>),
-}
-
-impl fmt::Debug for EndWhen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(self, Self::Never) { "Never" } else { "Reached" })
-    }
-}
-
-/// What a crash can do to results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// The results of the last moments may be published twice, and a restart forgets which invoices had closed.
-    AtLeastOnce,
-    /// Nothing: every record has its outcome once.
-    ExactlyOnce,
-}
-
-/// A guarantee that is broken on purpose, for the test that has to notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutation {
-    /// Offsets are committed on their own, before the transaction.
-    OffsetsOutsideTransaction,
-}
-
-/// How a stream runs.
-#[derive(Clone)]
-pub struct StreamOptions {
-    /// The consumer group.
-    pub group: String,
-    /// What a crash can do to results.
-    pub delivery: Delivery,
-    /// Lines are brought together by their key first, which needs exactly once.
-    pub repartition: bool,
-    /// The instance's name; without one it takes a free slot of its machine.
-    pub instance_id: Option<String>,
-    /// Where local snapshots are kept.
-    pub state_dir: Option<PathBuf>,
-    /// A batch is closed after so many records.
-    pub batch_records: usize,
-    /// How often results are committed under load.
-    pub commit_interval: Duration,
-    /// Publish verdicts that are not anomalous as well.
-    pub all_verdicts: bool,
-    /// When the stream ends by itself.
-    pub end_when: EndWhen,
-    /// The largest message that the erroneous topic takes; without it the broker is asked.
-    pub max_erroneous_bytes: Option<usize>,
-    /// Breaks a guarantee: for tests.
-    pub mutation: Option<Mutation>,
-    /// Makes calls fail: for tests.
-    pub faults: Option<Faults>,
-}
-
-impl fmt::Debug for StreamOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamOptions")
-            .field("group", &self.group)
-            .field("delivery", &self.delivery)
-            .field("repartition", &self.repartition)
-            .field("instance_id", &self.instance_id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Asks a stream to stop: it publishes what it has, commits and ends.
-#[derive(Debug, Clone, Default)]
-pub struct StopHandle(Arc<AtomicBool>);
-
-impl StopHandle {
-    /// Asks.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether anybody asked.
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What a stream tells of each acknowledged message.
-pub type OnMessage = Arc<dyn Fn(&Message) + Send + Sync>;
+/// A batch is closed when its records have so many bytes.
+const MAX_BATCH_BYTES: usize = 32 << 20;
 
 /// A stream that runs on threads of its own.
 #[derive(Debug)]
@@ -146,124 +58,11 @@ impl Stream {
         options: StreamOptions,
         on_message: OnMessage,
     ) -> Result<Self, KafkaError> {
-        let topics = match options.repartition {
-            true => Topics::repartitioned(&pipeline, &options.group),
-            false => Topics::new(&pipeline, &options.group),
-        };
-        let asked = (settings.clone(), topics.input.clone());
-        let partitions = tokio::task::spawn_blocking(move || asked.0.partitions_of(&asked.1))
-            .await
-            .map_err(|error| KafkaError::Failed { action: "looking for topics", cause: error.to_string() })??;
-        // Half of the largest message for raw bytes: JSON escapes and base64 make them longer.
-        let max_bytes = match options.max_erroneous_bytes {
-            Some(bytes) => bytes,
-            None => max_message_bytes(settings, &pipeline.erroneous_topic).await?,
-        };
-        let encoder = Encoder::new(pipeline.clone(), &topics.source, options.all_verdicts, max_bytes / 2)
-            .with_entities_from(&topics.input)
-            .with_reports_to(&topics.reports);
-        refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
-        let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
-        let name = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
-        let exactly_once = options.delivery == Delivery::ExactlyOnce;
-        let state_dir = options.state_dir.as_deref().filter(|_| exactly_once);
-        let identity = Arc::new(Identity::claim(name.as_deref(), &topics.state, state_dir)?);
-        let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
-        let router = match options.repartition {
-            true => {
-                let with = RouterSettings {
-                    settings: settings.clone(),
-                    pipeline: pipeline.clone(),
-                    topics: topics.clone(),
-                    group: options.group.clone(),
-                    name: name.clone(),
-                    id: format!("{}-{}-repartition", topics.state, identity.name),
-                    batch_records: options.batch_records,
-                    commit_interval: options.commit_interval,
-                    watchdog: watchdog.clone(),
-                    stop: stop.clone(),
-                };
-                Some(start_router(with).await?)
-            }
-            false => None,
-        };
-        let routing = router.as_ref().map(Router::progress);
-        let consumer: InputConsumer = settings
-            .consumer(&options.group, name.as_deref())
-            .create_with_context(InputContext::new(name.as_deref()))
-            .map_err(|error| KafkaError::Settings(error.to_string()))?;
-        consumer.subscribe(&[&topics.input]).map_err(KafkaError::failed("subscribing"))?;
-        let consumer = Arc::new(consumer);
-        status.update(|status| status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect());
-
-        // One batch a stage may wait: a slow stage holds the one before it back.
-        let (to_score, batches) = sync_channel(1);
-        let (to_publish, publications) = sync_channel(1);
-        let (outcomes, heard) = channel();
-        let outsider = options.mutation == Some(Mutation::OffsetsOutsideTransaction);
-        let consuming = {
-            let recovery = if exactly_once { Recovery::Changelog } else { Recovery::Reread };
-            let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
-            let restorer = Restorer {
-                settings: settings.clone(),
-                pipeline,
-                topics: topics.clone(),
-                group: options.group.clone(),
-                origin,
-                delivery: options.delivery,
-                snapshots: identity.folder.clone(),
-                watchdog: watchdog.clone(),
-                trust_offsets: outsider,
-            };
-            let inlet = Inlet {
-                consumer: consumer.clone(),
-                topics: topics.clone(),
-                snapshots: Snapshots::new(identity.folder.clone(), topics.clone()),
-                restorer,
-                watchdog: watchdog.clone(),
-                routing,
-                stop: stop.clone(),
-                status: status.clone(),
-                next: to_score,
-                outcomes: heard,
-                options: options.clone(),
-            };
-            let (stop, has_router) = (stop.clone(), router.is_some());
-            spawn("consume", move || {
-                let result = consume(inlet, core);
-                // Lines that nobody assembles need not be sent on.
-                if has_router {
-                    stop.request();
-                }
-                result
-            })
-        };
-        let scoring = spawn("score", move || score(&batches, &encoder, &detectors, &to_publish));
-        let publishing = {
-            let id = format!("{}-{}", topics.state, identity.name);
-            let followed = vec![topics.state.clone(), topics.reports.clone()];
-            let mut transactions = Transactions::new(settings, &id, followed.clone(), watchdog, options.faults.clone());
-            transactions.offsets_outside = outsider;
-            let sender = if exactly_once { None } else { Some(Sender::create(&settings.producer(), followed)?) };
-            let (status, stop, identity) = (status.clone(), stop.clone(), identity.clone());
-            let publisher = Publisher { consumer, topics, status, stop, on_message, outcomes };
-            spawn("publish", move || {
-                // The name is ours until the last transaction is over.
-                let _identity = identity;
-                match sender {
-                    Some(sender) => publisher.run_plain(&publications, &sender),
-                    None => publisher.run_transactions(&publications, transactions),
-                }
-            })
-        };
-        let mut threads = vec![consuming, scoring, publishing];
-        threads.extend(router.map(|router| {
-            spawn("route", move || {
-                let _identity = identity;
-                router.run()
-            })
-        }));
-        Ok(Self { stop, status, threads })
+        let plan = Plan::new(settings, pipeline, options).await?;
+        plan.status.update(|status| {
+            status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
+        });
+        Ok(plan.spawn(detectors, on_message))
     }
 
     /// Asks this stream to stop.
@@ -298,30 +97,198 @@ impl Stream {
     }
 }
 
-/// A router, and whatever its former self had under way is over: what that committed can be read then.
-async fn start_router(with: RouterSettings) -> Result<Router, KafkaError> {
-    tokio::task::spawn_blocking(move || Router::new(with))
-        .await
-        .map_err(|error| KafkaError::Failed { action: "starting to send lines on", cause: error.to_string() })?
+/// Everything that is looked up before a thread starts.
+struct Plan {
+    settings: KafkaSettings,
+    pipeline: Arc<Pipeline>,
+    options: StreamOptions,
+    origin: Origin,
+    encoder: Encoder,
+    /// The instance's name is its own until the last transaction is over.
+    identity: Arc<Identity>,
+    repartitioner: Option<Repartitioner>,
+    member: Member,
+    commits: Commits,
+    stop: StopHandle,
+    status: StatusCell,
+    watchdog: Watchdog,
 }
 
-/// The middle stage: outputs in, messages out, until either side is gone.
-///
-/// # Errors
-/// A device that failed and that nothing may replace. What is not published is not committed either.
-fn score(
-    batches: &Receiver<Batch>,
-    encoder: &Encoder,
-    detectors: &Detectors,
-    next: &SyncSender<Publication>,
-) -> Result<(), KafkaError> {
-    while let Ok(Batch { ticket, outputs, progress }) = batches.recv() {
-        let Encoded { messages, truth, agreement } = encoder.encode(outputs, detectors)?;
-        if next.send(Publication { ticket, messages, truth, agreement, progress }).is_err() {
-            break;
+impl Plan {
+    async fn new(
+        settings: &KafkaSettings,
+        pipeline: Arc<Pipeline>,
+        options: StreamOptions,
+    ) -> Result<Self, KafkaError> {
+        let topics = &options.topics;
+        let partitions = partitions_of(settings, &topics.input).await?;
+        let encoder = encoder(settings, &pipeline, &options).await?;
+        refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
+        let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
+        let instance_id = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
+        let is_exactly_once = options.delivery == Delivery::ExactlyOnce;
+        let state_dir = options.state_dir.as_deref().filter(|_| is_exactly_once);
+        let identity = Arc::new(Identity::claim(instance_id.as_deref(), &topics.state, state_dir)?);
+        let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
+        let repartitioner = match topics.is_repartitioned() {
+            true => {
+                let with = RepartitionSettings {
+                    settings: settings.clone(),
+                    pipeline: pipeline.clone(),
+                    topics: topics.clone(),
+                    group: options.group.clone(),
+                    instance_id: instance_id.clone(),
+                    transactional_id: format!("{}-{}-repartition", topics.state, identity.name),
+                    batch_records: options.batch_records,
+                    commit_interval: options.commit_interval,
+                    watchdog: watchdog.clone(),
+                    stop: stop.clone(),
+                };
+                // Whatever its predecessor had under way is over then: what that committed can be read.
+                Some(blocking("starting to send lines on", move || Repartitioner::new(with)).await?)
+            }
+            false => None,
+        };
+        let member = Member::join(settings, &options.group, &topics.input, instance_id.as_deref(), &watchdog)?;
+        let commits = commits(settings, &options, &identity, &watchdog)?;
+        let settings = settings.clone();
+        Ok(Self {
+            settings,
+            pipeline,
+            options,
+            origin,
+            encoder,
+            identity,
+            repartitioner,
+            member,
+            commits,
+            stop,
+            status,
+            watchdog,
+        })
+    }
+
+    /// Starts the threads. One batch may wait before each stage: a slow stage holds the one before it back.
+    fn spawn(mut self, detectors: Detectors, on_message: OnMessage) -> Stream {
+        let (to_score, batches) = sync_channel(1);
+        let (to_publish, scored) = sync_channel(1);
+        let (results, commit_results) = channel();
+        let (stop, status, identity) = (self.stop.clone(), self.status.clone(), self.identity.clone());
+        let publisher = Publisher {
+            consumer: self.member.consumer.clone(),
+            topics: self.options.topics.clone(),
+            status: status.clone(),
+            stop: stop.clone(),
+            on_message,
+            results,
+        };
+        let repartitioner = self.repartitioner.take();
+        let (tasks, options) = (self.tasks(), self.consume_options(repartitioner.as_ref()));
+        let limits = Limits { records: self.options.batch_records, bytes: MAX_BATCH_BYTES };
+        let Self { encoder, commits, member, .. } = self;
+        let stop_copying = repartitioner.is_some().then(|| stop.clone());
+        let mut threads = vec![
+            spawn("consume", move || {
+                let in_flight = InFlight::new(to_score, commit_results);
+                let wall = WallClock::start();
+                let clock = IdleClock::new(move || wall.now());
+                let result = ConsumeLoop::new(member.source(), tasks, in_flight, limits, clock, options).run();
+                // Without this stage, copies of lines are of no use.
+                if let Some(stop) = stop_copying {
+                    stop.request();
+                }
+                result
+            }),
+            spawn("score", move || score(&batches, &encoder, &detectors, &to_publish)),
+        ];
+        // The name is ours until the last transaction is over.
+        let held = identity.clone();
+        threads.push(spawn("publish", move || {
+            let _identity = held;
+            publisher.run(&scored, commits)
+        }));
+        threads.extend(repartitioner.map(|repartitioner| {
+            spawn("repartition", move || {
+                let _identity = identity;
+                repartitioner.run()
+            })
+        }));
+        Stream { stop, status, threads }
+    }
+
+    fn tasks(&self) -> Tasks<StateRestorer> {
+        let Self { settings, pipeline, options, origin, identity, member, stop, watchdog, .. } = self;
+        let recovery = match options.delivery {
+            Delivery::ExactlyOnce => Recovery::Changelog,
+            Delivery::AtLeastOnce => Recovery::Reread,
+        };
+        let changelogs = Changelogs {
+            settings: settings.clone(),
+            pipeline: pipeline.clone(),
+            topics: options.topics.clone(),
+            group: options.group.clone(),
+            origin: origin.clone(),
+            snapshots: identity.folder.clone(),
+            watchdog: watchdog.clone(),
+        };
+        let restorer = StateRestorer {
+            consumer: member.consumer.clone(),
+            delivery: options.delivery,
+            stop: stop.clone(),
+            changelogs,
+            #[cfg(feature = "fault-injection")]
+            faults: options.faults.clone(),
+        };
+        let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
+        let reports = Reports::new(settings, &options.topics.reports);
+        let snapshots = Snapshots::new(identity.folder.clone(), &options.topics.state);
+        Tasks::new(core, restorer, reports, snapshots, pipeline.clone())
+    }
+
+    fn consume_options(&self, repartitioner: Option<&Repartitioner>) -> ConsumeOptions {
+        ConsumeOptions {
+            delivery: self.options.delivery,
+            commit_interval: self.options.commit_interval,
+            end_when: self.options.end_when.clone(),
+            repartitioner: repartitioner.map(Repartitioner::progress),
+            stop: self.stop.clone(),
+            status: self.status.clone(),
         }
     }
-    Ok(())
+}
+
+/// How results are committed.
+fn commits(
+    settings: &KafkaSettings,
+    options: &StreamOptions,
+    identity: &Identity,
+    watchdog: &Watchdog,
+) -> Result<Commits, KafkaError> {
+    let StreamOptions { topics, faults, .. } = options;
+    let followed = vec![topics.state.clone(), topics.reports.clone()];
+    Ok(match options.delivery {
+        Delivery::ExactlyOnce => {
+            let id = format!("{}-{}", topics.state, identity.name);
+            Commits::Transactions(Transactions::new(settings, id, followed, watchdog.clone(), faults.clone()))
+        }
+        Delivery::AtLeastOnce => Commits::Offsets(Producer::create(&settings.producer(), followed)?),
+    })
+}
+
+/// What makes messages of outputs.
+async fn encoder(
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    options: &StreamOptions,
+) -> Result<Encoder, KafkaError> {
+    let max_bytes = match options.max_erroneous_bytes {
+        Some(bytes) => bytes,
+        None => max_message_bytes(settings, &pipeline.erroneous_topic).await?,
+    };
+    // Half of the largest message for raw bytes: JSON escapes and base64 make them longer.
+    Ok(Encoder::new(pipeline.clone(), &options.topics.source, options.all_verdicts, max_bytes / 2)
+        .with_entities_from(&options.topics.input)
+        .with_reports_to(&options.topics.reports))
 }
 
 fn spawn(

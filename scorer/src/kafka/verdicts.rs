@@ -1,21 +1,24 @@
-//! What topics hold at this moment, for somebody who only looks: no consumer group is joined, and nothing is committed.
+//! What topics hold at this moment, for a reader that joins no consumer group and commits nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError as ClientError;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::Offset;
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
-use super::repartition::label_of;
-use super::settings::{KafkaError, KafkaSettings, QuietContext};
+use super::client::error::KafkaError;
+use super::client::offsets::{ends_once, offsets_at};
+use super::client::read_to_end::{Next, Part, ReadToEnd};
+use super::client::settings::{KafkaSettings, QuietContext};
+use super::wire::headers::label_of;
 use crate::agreement::{Intake, Labels};
 
-/// How long one call may take, and how long a broker may say nothing.
+/// How long a broker may say nothing.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const DOING: &str = "reading a topic to its end";
@@ -73,8 +76,9 @@ pub fn read_topic_labels(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> 
 struct Look {
     topic: String,
     consumer: BaseConsumer<QuietContext>,
-    /// Partitions with the first offset to read and the one after the last, where there is any between.
-    ranges: Vec<(i32, i64, i64)>,
+    parts: Vec<Part>,
+    /// The offset after the last that is wanted, by partition.
+    ends: BTreeMap<i32, i64>,
 }
 
 impl Look {
@@ -82,11 +86,10 @@ impl Look {
         let partitions = settings.partitions_of(topic)?;
         // The client wants a name for a group, though it joins none.
         let consumer = settings.reader(&format!("{topic}-look"))?;
-        let failed = KafkaError::failed(DOING);
-        let starts = since.map(|since| starts_at(&consumer, (topic, partitions), since)).transpose()?;
-        let mut ranges = Vec::new();
+        let starts = since.map(|since| offsets_at(&consumer, topic, partitions, since)).transpose()?;
+        let (mut parts, mut ends) = (Vec::new(), BTreeMap::new());
         for partition in 0..partitions {
-            let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT).map_err(&failed)?;
+            let (low, high) = ends_once(&consumer, topic, partition, DOING)?;
             let found = starts.as_ref().and_then(|starts| starts.find_partition(topic, partition));
             let start = match found.map(|found| found.offset()) {
                 Some(Offset::Offset(offset)) => low.max(offset),
@@ -95,57 +98,23 @@ impl Look {
                 None => low,
             };
             if start < high {
-                ranges.push((partition, start, high));
+                parts.push(Part { partition, from: Offset::Offset(start), ends_at_end: true });
+                ends.insert(partition, high);
             }
         }
-        Ok(Self { topic: topic.to_owned(), consumer, ranges })
+        Ok(Self { topic: topic.to_owned(), consumer, parts, ends })
     }
 
     fn read(self, mut take: impl FnMut(&BorrowedMessage<'_>)) -> Result<(), KafkaError> {
-        let Self { topic, consumer, mut ranges } = self;
-        let failed = KafkaError::failed(DOING);
-        let mut assignment = TopicPartitionList::new();
-        for &(partition, start, _) in &ranges {
-            assignment.add_partition_offset(&topic, partition, Offset::Offset(start)).map_err(&failed)?;
-        }
-        consumer.assign(&assignment).map_err(&failed)?;
-        let mut heard = Instant::now();
-        while !ranges.is_empty() {
-            match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    let Some(at) = ranges.iter().position(|range| range.0 == message.partition()) else { continue };
-                    let end = ranges[at].2;
-                    if message.offset() < end {
-                        take(&message);
-                    }
-                    // What a transaction ends with has an offset and is no message: the end may come without its last.
-                    if message.offset() + 1 >= end {
-                        ranges.swap_remove(at);
-                    }
-                }
-                Some(Err(ClientError::PartitionEOF(partition))) => ranges.retain(|range| range.0 != partition),
-                Some(Err(error)) if heard.elapsed() >= TIMEOUT => return Err(failed(error)),
-                None if heard.elapsed() >= TIMEOUT => {
-                    return Err(KafkaError::Failed { action: DOING, cause: format!("`{topic}` says nothing") });
-                }
-                Some(Err(_)) | None => {}
+        let Self { topic, consumer, parts, ends } = self;
+        let reader = ReadToEnd { consumer: &consumer, topic: &topic, doing: DOING, silence: TIMEOUT };
+        reader.read_all(&parts, |message| {
+            let end = ends.get(&message.partition()).copied().unwrap_or_default();
+            if message.offset() < end {
+                take(message);
             }
-        }
-        Ok(())
+            // What a transaction ends with has an offset and is no message: the end may come without its last.
+            Ok(if message.offset() + 1 >= end { Next::PartitionDone } else { Next::ReadOn })
+        })
     }
-}
-
-/// The first offset of each partition at that moment or later.
-fn starts_at(
-    consumer: &BaseConsumer<QuietContext>,
-    (topic, partitions): (&str, i32),
-    since: Timestamp,
-) -> Result<TopicPartitionList, KafkaError> {
-    let failed = KafkaError::failed("looking for a time");
-    let mut asked = TopicPartitionList::new();
-    for partition in 0..partitions {
-        asked.add_partition_offset(topic, partition, Offset::Offset(since)).map_err(&failed)?;
-    }
-    consumer.offsets_for_times(asked, TIMEOUT).map_err(failed)
 }

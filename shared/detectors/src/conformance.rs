@@ -8,16 +8,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Context, Fit, FitError, Learned, Scores};
 
-/// A GPU, or the software adapter, or nothing.
+/// A GPU, or the software adapter; nothing where both are missing and tests may be skipped.
 pub(super) fn gpu() -> Option<Device> {
-    match choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software)) {
-        Ok(chosen) => Some(chosen.device),
-        Err(error) => {
-            assert!(std::env::var_os("ATALAYA_REQUIRE_SOFTWARE_GPU").is_none(), "{error}");
-            eprintln!("skipped: no GPU and no software adapter ({error}); install mesa-vulkan-drivers");
-            None
-        }
-    }
+    let chosen = choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software));
+    requirements::gpu(chosen).map(|chosen| chosen.device)
 }
 
 pub(super) fn context(device: &Device) -> Context<'_> {

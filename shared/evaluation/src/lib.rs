@@ -23,7 +23,7 @@ pub use ranking::Ranking;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EvaluationError {
     /// Scores and labels of different rows.
-    #[error("there are {n_scores} scores and {n_labels} labels: each row needs one of both")]
+    #[error("there are {n_scores} scores and {n_labels} labels: each row needs one score and one label")]
     Lengths {
         /// How many scores.
         n_scores: usize,
@@ -37,7 +37,7 @@ pub enum EvaluationError {
         n_samples: usize,
     },
     /// Nothing to leave alone.
-    #[error("all of the {n_samples} rows are labelled as anomalies: there is nothing to tell them from")]
+    #[error("all of the {n_samples} rows are labelled as anomalies: there is no normal row to compare with")]
     NothingNormal {
         /// How many rows.
         n_samples: usize,

@@ -48,7 +48,7 @@ fn measured(measure: impl FnOnce(&Topic) -> Vec<f64>) -> Vec<f64> {
     let folder = tempfile::tempdir().unwrap();
     let (pipeline, state) = (folder.path().join("quick.toml"), folder.path().join("state"));
     PipelineFile::invoices().with("session_gap", &format!("{SESSION_GAP_MS}ms")).write(&pipeline);
-    let kafka = Kafka::start();
+    let kafka = Kafka::start().expect("Apache Kafka");
     let topics = scorer(&["topics", "--brokers", &kafka.brokers]);
     assert_eq!(topics.code, Some(0), "{}", topics.stderr);
     let options = ["--pipeline", text(&pipeline), "--state-dir", text(&state), "--device", "cpu", "--all-verdicts"];

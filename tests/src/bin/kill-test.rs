@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tests::kill::{Outcome, Plan, run};
-use tests::{Subject, build_programs};
+use tests::{Subject, build_broken_scorer, build_programs};
 
 fn main() -> ExitCode {
     let Some(plan) = plan(std::env::args().skip(1)) else {
@@ -16,6 +16,9 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     build_programs();
+    if plan.mutate {
+        build_broken_scorer();
+    }
     let Some(Outcome { records, lost, duplicated, from_snapshots }) = run(&plan) else { return ExitCode::FAILURE };
     let Plan { rounds, instances, .. } = plan;
     println!(

@@ -24,7 +24,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let (kept, fresh) = (folder.path().join("kept"), folder.path().join("fresh"));
     let file = simulated_payments(folder.path(), USERS * DAYS * PAYMENTS_A_DAY, USERS);
-    let kafka = Kafka::start();
+    let kafka = Kafka::start().expect("Apache Kafka");
     preload(&kafka, PIPELINE, &file, 1);
     fill(&kafka, &kept);
     let state = state(&kafka);
@@ -71,7 +71,7 @@ fn written(state: &PartitionState, snapshot: u64) -> String {
         state.snapshot.iter().map(|record| record.key.len() + record.value.as_ref().map_or(0, Vec::len)).sum();
     let users = f64::from(USERS);
     format!(
-        "keys with a past: {}; live bytes of the changelog: {all}, of users {of_users} in {user_parts} records, of merchants \
+        "keys with state: {}; live bytes of the changelog: {all}, of users {of_users} in {user_parts} records, of merchants \
          {of_merchants} in {merchant_parts}\n\
          for each user: {:.0} bytes of its own in {:.1} records, {:.0} with everything; snapshot {:.0}; records of the \
          changelog before compaction {}",

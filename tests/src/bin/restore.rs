@@ -16,7 +16,7 @@ fn main() {
     build_programs();
     let folder = tempfile::tempdir().unwrap();
     let (kept, fresh) = (folder.path().join("kept"), folder.path().join("fresh"));
-    let kafka = Kafka::start();
+    let kafka = Kafka::start().expect("Apache Kafka");
     fill(&kafka, &kept);
     let with_snapshot = restore(&kafka, &kept);
     let without = restore(&kafka, &fresh);

@@ -18,7 +18,7 @@ fn main() {
     build_programs();
     let folder = tempfile::tempdir().unwrap();
     // All instances of a group are there before the partitions are shared out, and share them out once.
-    let kafka = Kafka::start_with(&["--property", "group.initial.rebalance.delay.ms=3000"]);
+    let kafka = Kafka::start_with(&["--property", "group.initial.rebalance.delay.ms=3000"]).expect("Apache Kafka");
     preload(&kafka, "invoices", &simulated_lines(folder.path()), PARTITIONS);
     let mut rates = INSTANCES.map(|_| Vec::new());
     // The first round warms the broker up.

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     build_programs();
     let folder = tempfile::tempdir().unwrap();
     let load = make(folder.path());
-    let kafka = Kafka::start();
+    let kafka = Kafka::start().expect("Apache Kafka");
     preload(&kafka, text(&load.pipeline), &load.file, 1);
 
     let (mut bare, mut at_least_once, mut exactly_once) = (Vec::new(), Vec::new(), Vec::new());

@@ -48,7 +48,7 @@ impl Dataset {
         }
         let names: Vec<&str> = pipeline.zscores.iter().map(|spec| spec.name.as_str()).collect();
         if !names.is_empty() {
-            notes.push(format!("{} compares records of a window and is not trained: not compared", names.join(", ")));
+            notes.push(format!("not compared, because it needs no training: {}", names.join(", ")));
         }
         Ok(Self {
             name: pipeline.name.clone(),
@@ -70,8 +70,8 @@ impl Dataset {
 pub fn with_label(mut pipeline: Pipeline, column: &str) -> anyhow::Result<Arc<Pipeline>> {
     let Scored::Records(records) = &pipeline.scored else {
         anyhow::bail!(
-            "pipeline `{}` puts lines together, and a label is of one line: leave --label out, or compare on a table of \
-             features with --input FILE --label COLUMN and without --pipeline",
+            "pipeline `{}` combines lines into entities, and a label belongs to one line: leave out --label, or compare on a \
+             table of features with --input FILE --label COLUMN and without --pipeline",
             pipeline.name
         );
     };

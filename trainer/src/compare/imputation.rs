@@ -79,8 +79,8 @@ pub fn missing_values(
     let place = match rule {
         MissingRule::Refuse => return Err(MissingValues { columns }),
         MissingRule::Zero => "0",
-        MissingRule::Mean => "the mean of the rows that are fitted on",
-        MissingRule::Median => "the median of the rows that are fitted on",
+        MissingRule::Mean => "the mean of the fitted rows",
+        MissingRule::Median => "the median of the fitted rows",
     };
     Ok(Some(format!("missing values become {place}: {columns}")))
 }
@@ -117,7 +117,7 @@ mod tests {
     fn what_is_missing_is_counted_or_refused() {
         let rows = FeatureMatrix::from_values(2, vec![1.0, NAN, 9.0, 1.0]);
         let note = missing_values(MissingRule::Median, &rows, &names(2)).unwrap().unwrap();
-        assert_eq!(note, "missing values become the median of the rows that are fitted on: f1 (1)");
+        assert_eq!(note, "missing values become the median of the fitted rows: f1 (1)");
         let error = missing_values(MissingRule::Refuse, &rows, &names(2)).unwrap_err().to_string();
         assert_eq!(error, "values are missing in f1 (1): use --missing median, mean or zero, or fill them");
         let whole = FeatureMatrix::from_values(1, vec![1.0]);

@@ -102,7 +102,7 @@ impl Measured {
         self.reported().filter(|reported| *reported).count()
     }
 
-    /// Rows scored a second.
+    /// Rows scored per second, most first.
     pub fn score_rows_per_second(&self) -> f64 {
         // Less than the clock can tell is no time.
         self.n_scored as f64 / self.score_seconds.max(1e-9)

@@ -220,13 +220,13 @@ impl CompareSettings {
         let usual = if has_labels { SortBy::RocAuc } else { SortBy::SyntheticRocAuc };
         let sort = self.args.sort.unwrap_or(usual);
         if sort.needs_labels() && !has_labels {
-            bail!("--sort {} takes labels: name their column with --label, or sort by another measure", sort.name());
+            bail!("--sort {} needs labels: name their column with --label, or sort by another measure", sort.name());
         }
         if sort.needs_synthetic_anomalies() && has_labels {
             bail!("--sort {} is for data without labels: sort by roc-auc or average-precision", sort.name());
         }
         if sort == SortBy::Stability && has_labels && !self.args.measuring.stability {
-            bail!("--sort stability takes --stability, which fits each detector three times");
+            bail!("--sort stability needs --stability, which fits each detector three times");
         }
         Ok(sort)
     }
@@ -353,7 +353,7 @@ impl SplitPlan {
         let mut parts = split.parts(dataset.rows.n_samples(), labels, args.seed);
         if args.data.fit_on == FitOn::Normal {
             let Some(labels) = labels else {
-                bail!("--fit-on normal takes labels: name their column with --label");
+                bail!("--fit-on normal needs labels: name their column with --label");
             };
             parts.fit.retain(|row| !labels[*row as usize]);
         }
@@ -369,8 +369,8 @@ impl SplitPlan {
             let lacking = if has(true) { "normal row" } else { "anomaly" };
             if !(has(true) && has(false)) {
                 bail!(
-                    "{}: no {lacking} is among the {} rows that are scored, {how}: use --split random, another \
-                     --test-share, or leave labels out",
+                    "{}: there is no {lacking} among the {} rows that are scored ({how}): use --split random or \
+                     another --test-share, or leave out the labels",
                     dataset.name,
                     parts.test.len()
                 );

@@ -105,10 +105,10 @@ fn explanation(comparison: &Comparison) -> String {
         );
     }
     format!(
-        "{sorted}; there are no labels:\n \
-         syn AUC and syn AP are of synthetic anomalies, made of the scored rows, and global, depend and cluster are\n \
-         the AUC of each kind; they say little of real anomalies. stable: rank correlation of scores across seeds;\n \
-         agree: with the other detectors\n"
+        "{sorted}; there are no labels.\n \
+         syn AUC, syn AP: ROC AUC and average precision on synthetic anomalies, which are made from the scored rows;\n \
+         global, depend, cluster: the AUC for each kind. These say little about real anomalies.\n \
+         stable: rank correlation of the scores across seeds; agree: mean rank correlation with other detectors\n"
     )
 }
 

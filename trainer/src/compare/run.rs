@@ -232,7 +232,7 @@ impl Runner<'_> {
                 return Ok(());
             }
             return Err(format!(
-                "fitting {} rows would take it about {minutes} minutes, by what {} take: skipped; --max-minutes {minutes} \
+                "fitting {} rows would take about {minutes} minutes, estimated from {} rows: skipped; --max-minutes {minutes} \
                  allows it",
                 grouped(n_samples as u64),
                 grouped(n_rows as u64)
@@ -283,7 +283,7 @@ impl Clock {
         }
         let minutes = (all / 60.0).ceil();
         Err(format!(
-            "scoring {} rows would take it about {minutes} minutes: skipped; --max-minutes {minutes} allows it",
+            "scoring {} rows would take about {minutes} minutes: skipped; --max-minutes {minutes} allows it",
             grouped(self.n_scored as u64)
         ))
     }

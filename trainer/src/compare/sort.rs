@@ -17,19 +17,19 @@ pub enum SortBy {
     Recall,
     /// F1 at the threshold
     F1,
-    /// Precision among as many rows as there are anomalies
+    /// Precision if as many rows are reported as there are anomalies
     PrecisionAtN,
     /// Agreement with the other detectors
     Agreement,
     /// Stability of scores across seeds
     Stability,
-    /// Area under the ROC curve, of anomalies that were made
+    /// Area under the ROC curve, on synthetic anomalies
     SyntheticRocAuc,
-    /// Average precision, of anomalies that were made
+    /// Average precision, on synthetic anomalies
     SyntheticAveragePrecision,
     /// Seconds of the fit, fewest first
     FitSeconds,
-    /// Rows scored a second
+    /// Rows scored per second, most first
     ScoreRowsPerSecond,
     /// Bytes of the model, fewest first
     ModelBytes,

@@ -9,11 +9,10 @@ use shared::line::Value;
 use shared::matrix::FeatureMatrix;
 use shared::pipeline::{ColumnType, Pipeline};
 use shared::reason::Reason;
-use thiserror::Error;
 
 use super::keys::KeyTable;
 use super::{Entities, EntityError, Labels, LeftOut, count, none_left};
-use crate::load::ChunkError;
+use crate::load::{ChunkError, OutOfOrder};
 
 /// Makes features of the records of a history.
 ///
@@ -29,11 +28,6 @@ pub struct RecordFeaturizer<'a> {
     held: Option<DataFrame>,
     holds: bool,
 }
-
-/// A record is older than those whose features were made already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the records are not in the order of their time")]
-pub struct OutOfOrder;
 
 /// What records came to.
 #[derive(Debug)]

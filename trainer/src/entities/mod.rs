@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::load::ChunkError;
 
 pub use aggregator::EntityAggregator;
-pub use featurizer::{OutOfOrder, RecordFeaturizer};
+pub use featurizer::RecordFeaturizer;
 pub use keys::Keys;
 pub use labels::Labels;
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::entities::OutOfOrder;
 use crate::memory::TooLittleMemory;
 
 /// Why history cannot be read: one sentence that names the file, the place, and what would be right.
@@ -30,7 +29,7 @@ pub enum LoadError {
         pattern: String,
     },
     /// A pattern that cannot be read.
-    #[error("{pattern} is no pattern for files: {problem}")]
+    #[error("{pattern} is not a valid file pattern: {problem}")]
     Pattern {
         /// The pattern.
         pattern: String,
@@ -46,7 +45,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// It cannot be decompressed.
-    #[error("{} is not a whole gzip file ({source}): copy or compress it again", path.display())]
+    #[error("{} is not a complete gzip file ({source}): copy or compress it again", path.display())]
     Gzip {
         /// The file.
         path: PathBuf,
@@ -88,7 +87,7 @@ pub enum LoadError {
         allowed: &'static str,
     },
     /// Polars refuses the file.
-    #[error("{} is not a whole Parquet file: {problem}", path.display())]
+    #[error("{} is not a complete Parquet file: {problem}", path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -122,11 +121,16 @@ pub enum LoadError {
     Chunk(#[from] ChunkError),
 }
 
+/// A record is older than those whose features were made already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the records are not ordered by time")]
+pub struct OutOfOrder;
+
 /// Why a chunk of lines cannot be taken.
 #[derive(Debug, Error)]
 pub enum ChunkError {
     /// Polars refuses it, which is no fault of the data.
-    #[error("cannot put the lines of an entity together: {0}")]
+    #[error("cannot combine the lines of an entity: {0}")]
     Polars(#[from] polars::error::PolarsError),
     /// What is held of the history so far is too large.
     #[error(transparent)]

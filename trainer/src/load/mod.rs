@@ -22,7 +22,7 @@ use shared::pipeline::{InputFormat, Pipeline};
 use crate::progress::Progress;
 
 pub use bad_rows::{BadRow, BadRows};
-pub use error::{ChunkError, LoadError};
+pub use error::{ChunkError, LoadError, OutOfOrder};
 pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
 pub use row_location::RowLocation;

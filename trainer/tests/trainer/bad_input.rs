@@ -115,7 +115,7 @@ fn a_gzip_file_cut_short() {
     workplace.write("history.csv.gz", &whole[..whole.len() / 2]);
     let run = workplace.train("history.csv.gz", &[]);
     assert_eq!(run.code, Some(1));
-    assert!(run.stderr.starts_with("error: history.csv.gz is not a whole gzip file ("), "{}", run.stderr);
+    assert!(run.stderr.starts_with("error: history.csv.gz is not a complete gzip file ("), "{}", run.stderr);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_parquet_file_cut_short() {
     workplace.write("history.parquet", b"PAR1 and then nothing of use");
     let run = workplace.train("history.parquet", &[]);
     assert_eq!((run.code, run.stderr.lines().count()), (Some(1), 1), "{run:?}");
-    assert!(run.stderr.starts_with("error: history.parquet is not a whole Parquet file: "), "{}", run.stderr);
+    assert!(run.stderr.starts_with("error: history.parquet is not a complete Parquet file: "), "{}", run.stderr);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn without_labels_everything_is_said_to_be_synthetic() {
         }
     }
     let error = refused(&table(100), &["--exclude", "label", "--sort", "roc-auc"]);
-    assert_eq!(error, "--sort roc-auc takes labels: name their column with --label, or sort by another measure");
+    assert_eq!(error, "--sort roc-auc needs labels: name their column with --label, or sort by another measure");
 }
 
 #[test]
@@ -188,9 +188,9 @@ fn columns_that_are_no_features_are_left_out_and_said() {
     let run = compare(&workplace, &["--label", "label", "--output", "out"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     for wanted in [
-        "1 column of texts that are no numbers is left out: kind",
+        "1 column with text that is not a number is left out: kind",
         "features that never change: constant, gaps (2)",
-        "missing values become the median of the rows that are fitted on: gaps (23)",
+        "missing values become the median of the fitted rows: gaps (23)",
     ] {
         assert!(run.stdout.contains(wanted), "`{wanted}` is missing in\n{}", run.stdout);
     }
@@ -241,7 +241,7 @@ fn a_wide_table_is_compared() {
 #[test]
 fn more_than_memory_holds_is_an_error() {
     let error = refused(&table(100), &["--label", "label", "--max-memory", "1MiB"]);
-    assert!(error.starts_with("100 rows of 3 features need 161 MiB and 1 MiB may be taken: "), "{error}");
+    assert!(error.starts_with("100 rows of 3 features need 161 MiB, but only 1 MiB is allowed: "), "{error}");
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn flags_that_make_no_sense_are_refused() {
     let error = refused(&table(60), &["--label", "label", "--detectors", "kmeans,oracle"]);
     assert!(error.starts_with("there is no detector `oracle` to compare; there are kmeans, "), "{error}");
     let error = refused(&table(60), &["--exclude", "label", "--fit-on", "normal"]);
-    assert_eq!(error, "--fit-on normal takes labels: name their column with --label");
+    assert_eq!(error, "--fit-on normal needs labels: name their column with --label");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_pipeline_s_detectors_take_part_and_the_winner_becomes_a_model() {
     let run = workplace.run(&[&fixed[..], &["--promote", "nobody"]].concat());
     assert!(run.stderr.contains("has no detector `nobody` whose model --promote could replace"), "{run:?}");
     let run = workplace.run(&[&fixed[..], &["--label", "Country"]].concat());
-    assert!(run.stderr.contains("puts lines together, and a label is of one line"), "{run:?}");
+    assert!(run.stderr.contains("combines lines into entities, and a label belongs to one line"), "{run:?}");
 }
 
 #[test]

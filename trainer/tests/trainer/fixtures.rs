@@ -1,7 +1,7 @@
 //! Small histories, and the program run on them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -29,23 +29,14 @@ pub fn csv(lines: &str) -> Vec<u8> {
     format!("{HEADER}\n{lines}").into_bytes()
 }
 
-/// Real history, when it is there.
+/// The real history of purchases.
 pub fn real_history() -> Option<PathBuf> {
-    real_data("online_retail/training.csv")
+    requirements::real_data("online_retail/training.csv")
 }
 
-/// A file of the real transactions, where it is there.
+/// A file of the real transactions.
 pub fn real_transactions(name: &str) -> Option<PathBuf> {
-    real_data(&format!("transactions/{name}"))
-}
-
-fn real_data(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if !path.exists() {
-        println!("skipped: {} is absent", path.display());
-        return None;
-    }
-    Some(path)
+    requirements::real_data(&format!("transactions/{name}"))
 }
 
 /// What a run of the program left.

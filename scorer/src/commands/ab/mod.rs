@@ -69,7 +69,7 @@ fn choose(pipeline: &Pipeline, args: &AbArgs) -> Result<[String; 2]> {
     match (a, b) {
         (Some(a), Some(b)) if a != b => Ok([a.to_owned(), b.to_owned()]),
         (Some(a), Some(_)) => bail!("`{a}` is both --a and --b: name two of {}", known()),
-        _ => bail!("pipeline `{}` has no detector but {}: there is nothing to set beside it", pipeline.name, known()),
+        _ => bail!("pipeline `{}` has no detector but {}: there is nothing to compare it with", pipeline.name, known()),
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn score<'a>(
         let (written, core) =
             core.get_or_insert_with(|| (format, Core::new(Arc::new(Pipeline::clone(&pipeline).with_format(format)))));
         if *written != format {
-            bail!("{} is written in another format than the files before it: give files of one", path.display());
+            bail!("{} has another format than the files before it: give files of one format", path.display());
         }
         while let Some(line) = lines.next_line() {
             core.apply(Input::Record(Record::new(0, offset, 0, &line.record)), &mut outputs);

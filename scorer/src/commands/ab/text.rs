@@ -56,7 +56,7 @@ fn measures(report: &Report) -> String {
     };
     let ranks = match found.spearman {
         Some(spearman) => format!("{spearman:.3} over {over}"),
-        None => format!("none, for want of different scores among {over}"),
+        None => format!("none, because all scores are equal over {over}"),
     };
     format!(
         "Jaccard {:.3}: {} of {either} that either calls anomalous. Rank correlation of the scores (Spearman): {ranks}.",
@@ -71,8 +71,8 @@ fn caveats(report: &Report) -> Vec<String> {
     let mut caveats = Vec::new();
     if !found.is_complete {
         caveats.push(format!(
-            "Verdicts on normal {entities} are not there (`scorer run --all-verdicts` publishes them): silence is taken for \
-             normal, and how many are normal to both is not known."
+            "There are no verdicts on normal {entities} (`scorer run --all-verdicts` publishes them). A missing verdict is taken \
+             for normal, and it is unknown how many are normal to both."
         ));
     }
     for side in Side::BOTH {
@@ -80,21 +80,24 @@ fn caveats(report: &Report) -> Vec<String> {
         let versions = &versions[side.index()];
         if found.alone[side.index()] > 0 {
             caveats.push(format!(
-                "{} {entities} have a verdict of {name} and none of {other} (not yet, or it was normal to that one and not \
-                 published then): they are left out.",
+                "{} {entities} have a verdict of {name} but none of {other} (not yet, or it was normal and not published): they \
+                 are left out.",
                 found.alone[side.index()]
             ));
         }
         if versions.is_empty() {
-            caveats.push(format!("Of {name} there is no verdict: it found nothing, or did not run."));
+            caveats.push(format!("There is no verdict of {name}: it found nothing, or did not run."));
         }
         if versions.len() > 1 {
             let each: Vec<String> = versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
-            caveats.push(format!("Verdicts of {name} are of several models: {}.", each.join(", ")));
+            caveats.push(format!("The verdicts of {name} come from several models: {}.", each.join(", ")));
         }
     }
     if found.again > 0 {
-        caveats.push(format!("{} verdicts came again for their {entities}: the last one counts.", found.again));
+        caveats.push(format!(
+            "{} verdicts repeat an earlier one on the same {entities}: the last one counts.",
+            found.again
+        ));
     }
     caveats
 }
@@ -111,7 +114,7 @@ fn by_labels(report: &Report, labels: &Labelled) -> Vec<String> {
     let anomalies = labelled_anomalies(found, labels);
     if anomalies.unwrap_or(found.agreement.labelled.total()) == 0 {
         let source = &labels.source;
-        return vec![wrapped(&format!("Labels of {source}: none says that one of these {entities} is an anomaly."))];
+        return vec![wrapped(&format!("By the labels of {source}, none of these {entities} is an anomaly."))];
     }
     let mut quality = table(["", "found", "false alarms", "precision", "recall"]);
     for side in Side::BOTH {

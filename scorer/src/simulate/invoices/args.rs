@@ -14,21 +14,21 @@ Examples:
     scorer simulate invoices --output invoices.csv --labels labels.csv
   A clean history to train on:
     scorer simulate invoices --days 90 --anomaly-rate 0.002 --output history.csv
-  What the same shop did later (same seed, later start, higher numbers), to score:
+  The later invoices of the same shop (same seed, later start, higher numbers), to score:
     scorer simulate invoices --start 2010-03-01 --first-invoice 600000 \\
       --output later.csv --labels labels.csv
-  Straight into another program:
+  Pipe the lines into another program:
     scorer simulate invoices --days 1 | head";
 
 /// Writes the invoices of an invented gift wholesaler as CSV, with the columns and date format of the UCI
 /// "Online Retail" data.
 ///
-/// The same options give the same bytes. The shop (what it sells, and to whom) follows from the seed alone, so
-/// one seed with two start dates gives the history and the future of one shop.
+/// The same options give the same bytes. The shop (its articles and customers) depends on the seed alone, so one
+/// seed with two start dates gives the history and the future of the same shop.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct InvoicesArgs {
-    /// Seed of everything random
+    /// Seed of all randomness
     #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
     pub seed: u64,
 
@@ -36,19 +36,19 @@ pub struct InvoicesArgs {
     #[arg(long, value_name = "DATE", default_value_t = Config::default().start, value_parser = parse_date)]
     pub start: NaiveDate,
 
-    /// Calendar days; the shop is closed on Saturdays
+    /// Number of calendar days; the shop is closed on Saturdays
     #[arg(long, value_name = "N", default_value_t = Config::default().days)]
     pub days: u32,
 
-    /// Mean number of purchases on a weekday; a Sunday sees half as many
+    /// Mean number of purchases on a weekday; a Sunday has half as many
     #[arg(long, value_name = "MEAN", default_value_t = Config::default().invoices_per_day)]
     pub invoices_per_day: f64,
 
-    /// Number of the first invoice, six digits; each further invoice or cancellation takes the next
+    /// Number of the first invoice, six digits; each further invoice or cancellation has the next number
     #[arg(long, value_name = "N", default_value_t = Config::default().first_invoice)]
     pub first_invoice: u32,
 
-    /// Share of purchases that are anomalous, in one of six ways
+    /// Share of purchases that are anomalous; there are six kinds
     ///
     /// bulk_quantity (thousands of one article), price_spike (a unit price a hundred times too high),
     /// night_order (between 1:00 and 3:59), pence_as_pounds (every unit price), huge_basket (dozens of lines of
@@ -58,8 +58,8 @@ pub struct InvoicesArgs {
 
     /// Share of the lines of ordinary purchases that cannot be parsed
     ///
-    /// Words or 20 digits in the quantity, the 30th of February, a price of NaN or inf, fields missing or too
-    /// many. The first line of an invoice is never one of them.
+    /// They have words or 20 digits as the quantity, the 30th of February as the date, NaN or inf as the price, or
+    /// too few or too many fields. The first line of an invoice is never malformed.
     #[arg(long, value_name = "SHARE", default_value_t = Config::default().malformed_rate)]
     pub malformed_rate: f64,
 
@@ -67,15 +67,15 @@ pub struct InvoicesArgs {
     #[arg(long, value_name = "SHARE", default_value_t = Config::default().missing_customer_rate)]
     pub missing_customer_rate: f64,
 
-    /// Cancellations (numbers with a C, quantities below zero) for each purchase
+    /// Number of cancellations (number with a C, quantities below zero) per purchase
     #[arg(long, value_name = "SHARE", default_value_t = Config::default().cancellation_rate)]
     pub cancellation_rate: f64,
 
-    /// Where the lines go; - is the standard output
+    /// Output file for the lines; - is standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
 
-    /// Where the labels go: a CSV with the number of each anomalous invoice and its kind
+    /// Output file for the labels: a CSV with the number of each anomalous invoice and the kind of its anomaly
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 }
@@ -120,7 +120,7 @@ fn is_standard_output(path: &Path) -> bool {
 
 fn parse_date(text: &str) -> Result<NaiveDate, String> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d")
-        .map_err(|_| "not a day of the calendar; write the first of March as 2010-03-01".to_owned())
+        .map_err(|_| "not a valid date; write the first of March as 2010-03-01".to_owned())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub struct Config {
     pub start: NaiveDate,
     /// Calendar days, the closed Saturdays included.
     pub days: u32,
-    /// Mean number of purchases on a weekday; a Sunday sees half as many.
+    /// Mean number of purchases on a weekday; a Sunday has half as many.
     pub invoices_per_day: f64,
     /// The number of the first invoice: six digits, so that numbers sort as text too.
     pub first_invoice: u32,

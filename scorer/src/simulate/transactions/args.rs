@@ -13,51 +13,51 @@ const EXAMPLES: &str = "\
 Examples:
   A history to train on:
     scorer simulate transactions --count 1000000 --anomaly-rate 0.002 --output history.parquet
-  Labelled payments to judge detectors by:
+  Labelled payments to evaluate detectors:
     scorer simulate transactions --count 200000 --seed 8 --output test.jsonl
-  A live stream, 500 payments a second, until Ctrl-C:
+  A live stream, 500 payments per second, until Ctrl-C:
     scorer simulate transactions --brokers localhost:9092 --topic transactions --rate 500
-  In real time, a million people at their own pace, for an hour:
+  A million users in real time, for an hour:
     scorer simulate transactions --topic transactions --users 1000000 --rate 35 --speed 1 --duration 1h
-  Only two kinds of fraud, into another program:
+  Only two kinds of fraud, piped into another program:
     scorer simulate transactions --scenario stolen_card --scenario card_testing | head";
 
-/// What is simulated, and where it goes.
+/// Simulation and destination.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TransactionsArgs {
-    /// Stop after so many records
+    /// Stop after N records
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// Stop after what takes so long in real time, such as 90s, 15m, 8h or 2d; a file has it sooner
+    /// Stop after the records of this real-time span, such as 90s, 15m, 8h or 2d; writing a file takes less time
     #[arg(long, value_name = "SPAN", value_parser = parse_duration)]
     pub duration: Option<i64>,
 
-    /// Seed of everything random
+    /// Seed of all randomness
     #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
     pub seed: u64,
 
-    /// When simulated time begins, as 2024-01-01 or 2024-01-01T09:30:00Z
+    /// Start of the simulated time, as 2024-01-01 or 2024-01-01T09:30:00Z
     #[arg(long, value_name = "TIME", default_value = "2024-01-01T00:00:00Z", value_parser = parse_start)]
     pub start: DateTime<Utc>,
 
-    /// Records a second, on the average [default: 100]
+    /// Mean number of records per second [default: 100]
     ///
-    /// Kafka gets so many. The standard output too, where --rate or --speed is given, and otherwise as many as it takes; a
-    /// file is always written as fast as it goes.
+    /// Kafka receives records at this rate; standard output does so only if --rate or --speed is given. Otherwise, and for
+    /// files, records are written as fast as possible.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub rate: Option<f64>,
 
-    /// How many simulated seconds pass in a second: 1 is real time [default: so many that a user pays thrice a day]
+    /// Simulated seconds per second; 1 is real time [default: such that a user pays three times a day]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub speed: Option<f64>,
 
-    /// How many people pay
+    /// Number of users
     #[arg(long, value_name = "N", default_value_t = Config::default().users)]
     pub users: u32,
 
-    /// How many merchants there are at a time
+    /// Number of merchants at a time
     #[arg(long, value_name = "N", default_value_t = Config::default().merchants)]
     pub merchants: u32,
 
@@ -65,26 +65,27 @@ pub struct TransactionsArgs {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, default_value_t = Config::default().anomaly_rate)]
     pub anomaly_rate: f64,
 
-    /// A kind of anomaly; may be given several times; without it, all
+    /// Kind of anomaly; may be repeated; by default all kinds
     #[arg(long = "scenario", value_name = "NAME", value_enum)]
     pub scenarios: Vec<Scenario>,
 
-    /// Where records go: FILE.jsonl, FILE.csv or FILE.parquet; - is the standard output, where JSON lines go
+    /// Output: FILE.jsonl, FILE.csv or FILE.parquet; - means JSON lines on standard output
     ///
-    /// With --count the file is there when it is whole, and not before. Without, it grows, and whoever reads it sees what
-    /// there is so far.
+    /// With --count, the file appears only when it is complete. Without --count, the file grows, and readers see the
+    /// records written so far.
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
 
-    /// How they are written, where the file's name does not say it
+    /// Output format, if the name of the file does not tell it
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: Option<Format>,
 
-    /// Send them to Kafka at HOST:PORT, several with commas [with --topic: $ATALAYA_BROKERS or localhost:9092]
+    /// Send the records to Kafka at HOST:PORT, several separated by commas [with --topic: $ATALAYA_BROKERS or
+    /// localhost:9092]
     #[arg(long, value_name = "LIST", conflicts_with_all = ["output", "format"])]
     pub brokers: Option<String>,
 
-    /// Send them to this topic of Kafka, keyed by user [with --brokers: transactions]
+    /// Send the records to this topic of Kafka, keyed by user [with --brokers: transactions]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["output", "format"])]
     pub topic: Option<String>,
 }
@@ -158,7 +159,7 @@ fn parse_start(text: &str) -> Result<DateTime<Utc>, String> {
     moment
         .or_else(|_| without_zone())
         .or_else(|_| day())
-        .map_err(|_| "not a moment; write 2024-01-01 or 2024-01-01T09:30:00Z".to_owned())
+        .map_err(|_| "not a valid time; write 2024-01-01 or 2024-01-01T09:30:00Z".to_owned())
 }
 
 fn parse_duration(text: &str) -> Result<i64, String> {

@@ -27,7 +27,7 @@ pub struct Config {
     pub start: DateTime<Utc>,
     /// How many users there are.
     pub users: u32,
-    /// How many merchants there are at a time.
+    /// Number of merchants at a time.
     pub merchants: u32,
     /// Records a second of real time, on the average.
     pub rate: f64,

@@ -149,15 +149,10 @@ mod tests {
     const COST: Cost = Cost { fixed_seconds: 1e-4, work_per_second: 1e12 };
     const SPEED: Speed = Speed { pass: COST, batch: COST };
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("atalaya-calibration-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        folder
-    }
-
     #[test]
     fn what_was_measured_is_remembered_of_this_device_and_program_only() {
-        let file = folder("remembered").join(file_name("Some GPU/2"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(file_name("Some GPU/2"));
         assert!(file.ends_with("speed-of-some-gpu-2.json"));
         assert_eq!(remembered(&file, "Some GPU/2"), None);
         let calibration = Calibration { cpu: SPEED, gpu: SPEED };
@@ -176,7 +171,6 @@ mod tests {
             fs::write(&file, text.replace(from, to)).unwrap();
             assert_eq!(remembered(&file, "Some GPU/2"), None, "with {to}");
         }
-        fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
 
     #[test]
@@ -188,14 +182,12 @@ mod tests {
     /// The software adapter stands in for the GPU.
     #[test]
     fn the_device_with_the_shorter_prediction_is_taken_and_says_so() {
-        let Ok(software) = choose(DeviceRequest::Software) else {
-            println!("skipped: there is no software adapter");
-            return;
-        };
-        let cache = folder("chosen");
-        let devices = Devices::measured(software.clone(), Some(&cache));
+        let Some(software) = requirements::gpu(choose(DeviceRequest::Software)) else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path();
+        let devices = Devices::measured(software.clone(), Some(cache));
         let Devices::Measured { calibration, .. } = &devices else { panic!("{devices:?}") };
-        assert_eq!(calibrate(&software, Some(&cache)).as_ref(), Ok(calibration), "it was remembered");
+        assert_eq!(calibrate(&software, Some(cache)).as_ref(), Ok(calibration), "it was remembered");
         let chosen = devices.for_job(&Job::batch(10, 8, 16));
         assert!(chosen.is_cpu(), "{chosen}");
         assert!(chosen.reason.starts_with("a batch of 10 in ") && chosen.reason.contains("(predicted)"), "{chosen}");
@@ -205,6 +197,5 @@ mod tests {
         let chosen = devices.for_job(&Job::fit(1000, 8, 16.0, 10.0));
         assert_eq!(chosen.name, software.name);
         assert!(chosen.reason.starts_with("this fit in 1.0 ms, on the CPU "), "{chosen}");
-        fs::remove_dir_all(cache).unwrap();
     }
 }

@@ -31,7 +31,7 @@ pub struct Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PartError {
     /// Bytes that nobody wrote.
-    #[error("a part of the past is damaged or of another version")]
+    #[error("a part of the state is damaged or of another version")]
     Damaged,
 }
 

@@ -34,7 +34,7 @@ pub enum TableError {
         found: String,
     },
     /// Two columns of one name.
-    #[error("{file} has two columns called `{column}`: give them names of their own")]
+    #[error("{file} has two columns called `{column}`: give them different names")]
     Twice {
         /// The file.
         file: String,
@@ -55,8 +55,8 @@ pub enum TableError {
     },
     /// More than two values.
     #[error(
-        "the label `{column}` is not binary, its values are {values}: name a column with two values, or the value that \
-         means an anomaly with --anomaly VALUE"
+        "the label `{column}` is not binary, its values are {values}: name a column with two values, or name the value \
+         that means an anomaly with --anomaly VALUE"
     )]
     NotBinary {
         /// The column.
@@ -66,8 +66,8 @@ pub enum TableError {
     },
     /// One value.
     #[error(
-        "every row has the label `{column}` = {value}: without {lacking} nothing can be judged by it; leave --label out to \
-         compare without labels"
+        "every row has the label `{column}` = {value}: without {lacking} it cannot serve for evaluation; leave out --label \
+         to compare without labels"
     )]
     OneKind {
         /// The column.
@@ -79,8 +79,8 @@ pub enum TableError {
     },
     /// Two values that may be either.
     #[error(
-        "the label `{column}` has the values {values}, each as often as the other: say which one is the anomaly with \
-         --anomaly VALUE"
+        "the label `{column}` has the values {values}, which are equally frequent: name the one that means an \
+         anomaly with --anomaly VALUE"
     )]
     Ambiguous {
         /// The column.
@@ -100,8 +100,8 @@ pub enum TableError {
     },
     /// Texts, and they are refused.
     #[error(
-        "these columns hold texts that are no numbers, such as `{example}`: {columns}; use --categorical drop or one-hot, \
-         or --exclude them"
+        "these columns contain text that is not a number, such as `{example}`: {columns}; use --categorical drop or \
+         one-hot, or --exclude them"
     )]
     Categorical {
         /// The columns.
@@ -117,7 +117,7 @@ pub enum TableError {
     },
     /// More than memory holds.
     #[error(
-        "{n_rows} rows of {n_features} features need {needed} and {allowed} may be taken: use --max-memory with more, or \
+        "{n_rows} rows of {n_features} features need {needed}, but only {allowed} is allowed: use a larger --max-memory, or \
          fewer rows"
     )]
     TooLarge {

@@ -35,7 +35,7 @@ pub struct TableOptions {
     pub anomaly: Option<String>,
     /// Columns that are no features.
     pub exclude: Vec<String>,
-    /// What becomes of columns of texts.
+    /// What to do with text columns.
     pub categorical: CategoricalRule,
 }
 
@@ -161,10 +161,10 @@ impl TablePlan {
         if columns.is_empty() {
             return Err(TableError::NoFeature { file: files.name() });
         }
-        notes.extend(left_out("of texts that are no numbers", texts.iter().map(|(name, _)| name)));
+        notes.extend(left_out("with text that is not a number", texts.iter().map(|(name, _)| name)));
         notes.extend(left_out("without any value", empty.iter()));
         if names.len() > roles.features.len() {
-            notes.push(format!("columns of texts became features of their values: {} features in all", names.len()));
+            notes.push(format!("text columns became one feature per value: {} features in all", names.len()));
         }
         Ok(Self { n_rows: looked.n_rows, columns, names, notes })
     }

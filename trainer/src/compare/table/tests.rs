@@ -64,7 +64,10 @@ fn every_kind_of_column_becomes_what_it_is() {
     assert_eq!(dataset.labels, Some(vec![false, false, true]));
     assert_eq!(
         dataset.notes,
-        ["1 column of texts that are no numbers is left out: city", "1 column without any value is left out: nothing"]
+        [
+            "1 column with text that is not a number is left out: city",
+            "1 column without any value is left out: nothing"
+        ]
     );
     let one_hot = of_csv(text, |options| options.categorical = CategoricalRule::OneHot).unwrap();
     assert_eq!(one_hot.features, ["a", "flag", "when", "city=Oslo", "city=Rome"]);
@@ -72,7 +75,7 @@ fn every_kind_of_column_becomes_what_it_is() {
     let refused = of_csv(text, |options| options.categorical = CategoricalRule::Refuse).unwrap_err();
     assert_eq!(
         refused,
-        "these columns hold texts that are no numbers, such as `Rome`: city; use --categorical drop or one-hot, or \
+        "these columns contain text that is not a number, such as `Rome`: city; use --categorical drop or one-hot, or \
          --exclude them"
     );
     let excluded = of_csv(text, |options| options.exclude = vec!["city".into(), "when".into()]).unwrap();
@@ -121,18 +124,18 @@ fn bad_labels_are_one_clear_sentence() {
     let cases = [
         (
             "a,y\n1,0\n2,0\n",
-            "every row has the label `y` = 0: without an anomaly nothing can be judged by it; leave --label \
-            out to compare without labels",
+            "every row has the label `y` = 0: without an anomaly it cannot serve for evaluation; leave out --label \
+            to compare without labels",
         ),
         (
             "a,y\n1,1\n2,1\n",
-            "every row has the label `y` = 1: without a normal row nothing can be judged by it; leave \
-            --label out to compare without labels",
+            "every row has the label `y` = 1: without a normal row it cannot serve for evaluation; leave out --label \
+            to compare without labels",
         ),
         (
             "a,y\n1,0\n2,1\n3,2\n",
-            "the label `y` is not binary, its values are 0, 1, 2: name a column with two values, or \
-            the value that means an anomaly with --anomaly VALUE",
+            "the label `y` is not binary, its values are 0, 1, 2: name a column with two values, or name the \
+            value that means an anomaly with --anomaly VALUE",
         ),
         (
             "a,y\n1,0\n2,\n3,1\n",
@@ -141,11 +144,11 @@ fn bad_labels_are_one_clear_sentence() {
         ),
         (
             "a,y\n1,left\n2,right\n",
-            "the label `y` has the values left, right, each as often as the other: say which one \
-            is the anomaly with --anomaly VALUE",
+            "the label `y` has the values left, right, which are equally frequent: name the one that \
+            means an anomaly with --anomaly VALUE",
         ),
         ("a,b\n1,0\n", "t.csv has no column `y`; its columns are a, b"),
-        ("a,a,y\n1,0,1\n", "t.csv has two columns called `a`: give them names of their own"),
+        ("a,a,y\n1,0,1\n", "t.csv has two columns called `a`: give them different names"),
         ("a,y\n", "t.csv: there is no row of data, so there is nothing to compare on"),
         ("", "t.csv is empty: it should start with a header line that names its columns"),
         ("a,y\nx,0\ny,1\n", "t.csv has no column of numbers: there is nothing to compare detectors on"),
@@ -225,7 +228,7 @@ fn parquet_of_texts_dates_and_other_types() {
 fn what_is_no_parquet_says_so() {
     let folder = Folder::new();
     let error = read_with(&options(&[folder.file("t.parquet", "no")], Some("y"))).unwrap_err().to_string();
-    assert!(error.contains("t.parquet is not a whole Parquet file: "), "{error}");
+    assert!(error.contains("t.parquet is not a complete Parquet file: "), "{error}");
     let error = read_with(&options(&[folder.file("e.parquet", "")], Some("y"))).unwrap_err().to_string();
     assert!(error.ends_with("e.parquet is empty: it should start with a header line that names its columns"));
 }
@@ -237,7 +240,7 @@ fn more_than_memory_holds_is_an_error_and_no_kill() {
     let error = read(&options(&[file], Some("y")), Budget(Some(1 << 20)), Progress { quiet: true }).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "2 rows of 1 features need 161 MiB and 1 MiB may be taken: use --max-memory with more, or fewer rows"
+        "2 rows of 1 features need 161 MiB, but only 1 MiB is allowed: use a larger --max-memory, or fewer rows"
     );
 }
 

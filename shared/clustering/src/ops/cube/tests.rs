@@ -6,16 +6,10 @@ use crate::device::{DeviceRequest, choose};
 use crate::matrix::Matrix;
 use crate::ops::{Assignment, TreeLinks, assign_and_accumulate, descend, nearest, reference};
 
-/// A GPU, or the software adapter, or nothing.
+/// A GPU, or the software adapter; nothing where both are missing and tests may be skipped.
 pub(crate) fn gpu() -> Option<Device> {
-    match choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software)) {
-        Ok(chosen) => Some(chosen.device),
-        Err(error) => {
-            assert!(std::env::var_os("ATALAYA_REQUIRE_SOFTWARE_GPU").is_none(), "{error}");
-            eprintln!("skipped: no GPU and no software adapter ({error}); install mesa-vulkan-drivers");
-            None
-        }
-    }
+    let chosen = choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software));
+    requirements::gpu(chosen).map(|chosen| chosen.device)
 }
 
 fn ints(tensor: &Tensor<1, Int>) -> Vec<i32> {

@@ -66,8 +66,8 @@ fn what_is_beyond_float32_is_far_away() {
 
 #[test]
 fn every_instruction_set_finds_the_same_neighbors() {
+    // Without fused multiply-add the portable instructions, which round twice, are all there is: nothing to compare.
     if !fused() {
-        eprintln!("skipped: this processor has no fused multiply-add");
         return;
     }
     for d in [3, 9, 40] {

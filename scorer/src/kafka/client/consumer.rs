@@ -1,0 +1,155 @@
+//! The consumer of a group, and what its callbacks note.
+//!
+//! librdkafka says that partitions come or go while it is polled. What that asks of us (to restore state, to commit
+//! first) is too much for a callback: the callback only notes it, and the loop that polls answers it.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError as ClientError, KafkaResult};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Statistics};
+
+use super::settings::log_client;
+
+/// A consumer that is in a group.
+pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
+
+/// A change of the assignment, in the order in which the group said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GroupChange {
+    /// The group assigns these partitions to us.
+    Assigned(Vec<i32>),
+    /// The group revokes these partitions.
+    Revoked {
+        /// Which.
+        partitions: Vec<i32>,
+        /// Whether other instances own them already, so that nothing may be committed for them.
+        lost: bool,
+    },
+}
+
+/// What the callbacks of a [`GroupConsumer`] note, and what other threads may ask about its assignment.
+#[derive(Debug, Default)]
+pub(crate) struct GroupContext {
+    shared: Mutex<Shared>,
+    is_closed: AtomicBool,
+    has_changed: AtomicBool,
+    /// Counts the revocations: a commit that was prepared before one is no longer ours to make.
+    revocations: AtomicU64,
+    /// Whether this is a static member that has not checked yet whether its predecessor left a rebalance half done.
+    has_predecessor: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    owned: BTreeSet<i32>,
+    changes: Vec<GroupChange>,
+    lag: Option<i64>,
+}
+
+impl GroupContext {
+    /// Of a static member with this name, or of a dynamic one.
+    pub(crate) fn new(instance_id: Option<&str>) -> Self {
+        Self { has_predecessor: AtomicBool::new(instance_id.is_some()), ..Self::default() }
+    }
+
+    /// Whether a predecessor of the same name may have left a rebalance half done. True at most once.
+    pub(crate) fn take_predecessor(&self) -> bool {
+        self.has_predecessor.swap(false, Ordering::SeqCst)
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&mut Shared) -> T) -> T {
+        read(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a partition is ours: for threads that have no [`Assignment`] of their own.
+    ///
+    /// [`Assignment`]: crate::kafka::membership::assignment::Assignment
+    pub(crate) fn owns(&self, partition: i32) -> bool {
+        self.with(|shared| shared.owned.contains(&partition))
+    }
+
+    /// The changes since the last time.
+    pub(crate) fn take_changes(&self) -> Vec<GroupChange> {
+        // This is asked after every record, and almost always there are none.
+        if !self.has_changed.swap(false, Ordering::SeqCst) {
+            return Vec::new();
+        }
+        self.with(|shared| std::mem::take(&mut shared.changes))
+    }
+
+    /// The records that the broker has and that were not read yet, as far as librdkafka knows.
+    pub(crate) fn lag(&self) -> Option<i64> {
+        self.with(|shared| shared.lag)
+    }
+
+    /// How often partitions have been revoked so far.
+    pub(crate) fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    /// Notes that partitions are ours from now on.
+    pub(crate) fn assign(&self, partitions: impl Iterator<Item = i32>) {
+        self.with(|shared| shared.owned.extend(partitions));
+    }
+
+    /// Notes that partitions are no longer ours: before the group is told that we let go of them.
+    pub(crate) fn revoke(&self, partitions: &[i32]) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        self.with(|shared| shared.owned.retain(|owned| !partitions.contains(owned)));
+    }
+
+    /// From now on nothing polls: the callback itself answers the group.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_client(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka consumer");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let lags = partitions.map(|partition| partition.consumer_lag).filter(|lag| *lag >= 0);
+        let lag = lags.reduce(|a, b| a + b);
+        self.with(|shared| shared.lag = lag);
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    // The library's own answer ignores the errors of incremental (un)assign, and answers before state is there.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        // The library calls this for two codes only.
+        let change = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => GroupChange::Assigned(partitions),
+            _ => GroupChange::Revoked { partitions, lost: consumer.assignment_lost() },
+        };
+        tracing::debug!(?change, "rebalance");
+        if self.is_closed.load(Ordering::SeqCst) {
+            if let Err(error) = consumer.incremental_unassign(list) {
+                tracing::debug!(%error, "leaving the group");
+            }
+            return;
+        }
+        self.with(|shared| shared.changes.push(change));
+        self.has_changed.store(true, Ordering::SeqCst);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "offsets were not committed; their records may be read again");
+        }
+    }
+}

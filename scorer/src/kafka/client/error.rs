@@ -1,0 +1,158 @@
+//! What can go wrong with Kafka.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shared::device::DeviceError;
+use thiserror::Error;
+
+/// How long to wait for a first answer of a broker.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What went wrong with Kafka, in one sentence.
+#[derive(Debug, Error)]
+pub enum KafkaError {
+    /// Nobody answers.
+    #[error("no Kafka broker answered at {brokers} within {} s: start one with `docker compose up -d` or `tests/kafka/kafka.sh run`, or name yours with --brokers HOST:PORT", CONNECT_TIMEOUT.as_secs())]
+    Unreachable {
+        /// The brokers that were asked.
+        brokers: String,
+    },
+    /// A setting that librdkafka does not take.
+    #[error("Kafka setting: {0}")]
+    Settings(String),
+    /// A topic that is not there.
+    #[error("topic `{0}` does not exist: create it, or leave out --no-create-topics")]
+    MissingTopic(String),
+    /// A topic that cannot be created.
+    #[error("topic `{topic}` cannot be created: {cause}")]
+    CreateTopic {
+        /// The topic.
+        topic: String,
+        /// The broker's words.
+        cause: String,
+    },
+    /// State that was written at another point than the offset.
+    #[error(
+        "partition {partition} of `{topic}`: offset and state of group `{group}` do not belong together ({how}): \
+         `scorer reset --group {group} --to earliest` (or latest, or a time) begins anew with both"
+    )]
+    TornState {
+        /// The consumer group.
+        group: String,
+        /// The input topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// How that shows.
+        how: String,
+    },
+    /// State that is damaged or of something else.
+    #[error(
+        "partition {partition} of `{topic}`: {cause}: run with the pipeline and the topic it was written for, \
+         or begin anew with `scorer reset --group {group} --to earliest` (or latest, or a time)"
+    )]
+    UnusableState {
+        /// The consumer group.
+        group: String,
+        /// The changelog topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The group's offsets are of the other kind of delivery.
+    #[error(
+        "group `{group}` has run with the other --delivery, whose offsets mean something else: use that one, \
+         or another --group, which begins at the start of the topic"
+    )]
+    OtherDelivery {
+        /// The consumer group.
+        group: String,
+    },
+    /// Keys would go to other partitions than before.
+    #[error(
+        "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go elsewhere, and would be split. \
+         Begin anew with `scorer reset --group {group} --to latest` (or a time before the change)"
+    )]
+    PartitionsChanged {
+        /// The input topic.
+        topic: String,
+        /// How many it had.
+        before: i32,
+        /// How many it has.
+        now: i32,
+        /// The consumer group.
+        group: String,
+    },
+    /// Another instance took our name.
+    #[error(
+        "another instance of group `{group}` was started as `{name}`: this one ends; give each its own --instance-id"
+    )]
+    Fenced {
+        /// The consumer group.
+        group: String,
+        /// The name of the instance.
+        name: String,
+    },
+    /// A group that cannot be reset while it works.
+    #[error(
+        "group `{group}` is in use ({members} running): stop its scorers first; one that died is forgotten after its session timeout"
+    )]
+    GroupInUse {
+        /// The consumer group.
+        group: String,
+        /// How many instances it has.
+        members: usize,
+    },
+    /// A topic that is not as it has to be.
+    #[error("topic `{topic}` {problem}")]
+    UnfitTopic {
+        /// The topic.
+        topic: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// A device that failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A folder that cannot be used.
+    #[error("cannot keep state in {}: {cause}; name another folder with --state-dir", path.display())]
+    StateFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        cause: String,
+    },
+    /// A message that was not acknowledged.
+    #[error(
+        "a message to topic `{topic}` was not accepted: {cause}; its input is not committed and will be read again"
+    )]
+    NotDelivered {
+        /// The topic.
+        topic: String,
+        /// The broker's words.
+        cause: String,
+    },
+    /// Anything else.
+    #[error("Kafka: {action}: {cause}")]
+    Failed {
+        /// What was being done.
+        action: &'static str,
+        /// The cause.
+        cause: String,
+    },
+}
+
+impl KafkaError {
+    /// A client that cannot be made.
+    pub(crate) fn settings(error: rdkafka::error::KafkaError) -> Self {
+        Self::Settings(error.to_string())
+    }
+
+    /// What `action` failed of.
+    pub(crate) fn failed(action: &'static str) -> impl Fn(rdkafka::error::KafkaError) -> Self {
+        move |error| Self::Failed { action, cause: error.to_string() }
+    }
+}

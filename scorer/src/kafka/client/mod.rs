@@ -1,0 +1,10 @@
+//! The clients of librdkafka: how they are set, what they say, what can go wrong.
+
+pub(crate) mod blocking;
+pub(crate) mod consumer;
+pub(crate) mod error;
+pub(crate) mod offsets;
+pub(crate) mod producer;
+pub(crate) mod read_to_end;
+pub(crate) mod settings;
+pub(crate) mod watchdog;

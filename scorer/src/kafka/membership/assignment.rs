@@ -1,0 +1,103 @@
+//! The partitions that an instance owns, and how far it has read each.
+
+use std::collections::BTreeMap;
+
+/// The partitions that a loop reads: the one place that knows which are ours, where reading goes on in each, and which
+/// have been read to their ends.
+///
+/// Its owner is the loop's [`PartitionSource`]. Other threads ask the consumer's context, which a source changes together
+/// with this.
+///
+/// [`PartitionSource`]: super::source::PartitionSource
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    partitions: BTreeMap<i32, Position>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    next_offset: i64,
+    is_caught_up: bool,
+}
+
+impl Assignment {
+    /// Adds partitions, each with the offset at which reading goes on.
+    pub(crate) fn assign(&mut self, positions: &[(i32, i64)]) {
+        let position = |&(partition, next_offset)| (partition, Position { next_offset, is_caught_up: false });
+        self.partitions.extend(positions.iter().map(position));
+    }
+
+    /// Removes partitions.
+    pub(crate) fn revoke(&mut self, partitions: &[i32]) {
+        self.partitions.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    /// Notes a record; whether its partition is ours.
+    pub(crate) fn on_record(&mut self, partition: i32, offset: i64) -> bool {
+        let Some(position) = self.partitions.get_mut(&partition) else { return false };
+        *position = Position { next_offset: offset + 1, is_caught_up: false };
+        true
+    }
+
+    /// Notes that a partition has been read to its end; whether it is ours.
+    pub(crate) fn on_caught_up(&mut self, partition: i32) -> bool {
+        let position = self.partitions.get_mut(&partition);
+        position.map(|position| position.is_caught_up = true).is_some()
+    }
+
+    /// Whether every record of every partition has been read; not while there is no partition.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        !self.is_empty() && self.partitions.values().all(|position| position.is_caught_up)
+    }
+
+    /// Whether no partition is ours.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Our partitions.
+    pub(crate) fn partitions(&self) -> Vec<i32> {
+        self.partitions.keys().copied().collect()
+    }
+
+    /// Our partitions, each with the offset at which reading goes on.
+    pub(crate) fn positions(&self) -> Vec<(i32, i64)> {
+        self.partitions.iter().map(|(&partition, position)| (partition, position.next_offset)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_caught_up_until_its_next_record() {
+        let mut assignment = Assignment::default();
+        assert!(!assignment.is_caught_up(), "with nothing to read there is no end of it");
+        assignment.assign(&[(0, 10), (3, 0)]);
+        assert!(assignment.on_caught_up(0) && !assignment.is_caught_up());
+        assert!(assignment.on_caught_up(3) && assignment.is_caught_up());
+        assert!(assignment.on_record(3, 0) && !assignment.is_caught_up());
+        assert_eq!(assignment.positions(), [(0, 10), (3, 1)]);
+    }
+
+    #[test]
+    fn what_is_not_ours_leaves_no_trace() {
+        let mut assignment = Assignment::default();
+        assignment.assign(&[(0, 10), (1, 20)]);
+        assignment.revoke(&[1, 7]);
+        assert_eq!(assignment.partitions(), [0]);
+        assert!(!assignment.on_record(1, 20) && !assignment.on_caught_up(1));
+        assert_eq!(assignment.positions(), [(0, 10)]);
+    }
+
+    #[test]
+    fn partitions_that_are_sought_have_to_be_read_to_their_ends_again() {
+        let mut assignment = Assignment::default();
+        assignment.assign(&[(0, 10)]);
+        assignment.on_caught_up(0);
+        assignment.assign(&[(0, 4)]);
+        assert!(!assignment.is_caught_up());
+        assert_eq!(assignment.positions(), [(0, 4)]);
+    }
+}

@@ -1,0 +1,115 @@
+//! The identity of an instance: a name that is the same after a restart, and a folder of its own.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::kafka::client::error::KafkaError;
+
+/// More instances of one group than a machine will hold.
+const MAX_SLOTS: usize = 1024;
+
+/// An instance of the scorer.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    /// The name, part of the transactional id: a new instance of the same name fences the old one.
+    pub name: String,
+    /// Where it keeps snapshots; nowhere without a folder for state.
+    pub folder: Option<PathBuf>,
+    // Held as long as the instance lives: the system releases it however the process ends.
+    _lock: Option<File>,
+}
+
+impl Identity {
+    /// The instance called `name`, or the first free slot of this machine. Snapshots are kept in
+    /// `state_dir/group/name`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or an instance of this name runs already.
+    pub(crate) fn claim(name: Option<&str>, group: &str, state_dir: Option<&Path>) -> Result<Self, KafkaError> {
+        let Some(state_dir) = state_dir else {
+            // Without a folder there are no slots: a name that nobody else has.
+            let name = name.map_or_else(|| format!("{}-{:016x}", machine(), rand::random::<u64>()), str::to_owned);
+            return Ok(Self { name, folder: None, _lock: None });
+        };
+        let folder_of = |name: &str| state_dir.join(file_name(group)).join(file_name(name));
+        if let Some(name) = name {
+            // The second instance of a name fences the first one; meanwhile only one of them may use the folder.
+            let folder = folder_of(name);
+            let lock = lock(&folder)?;
+            let folder = lock.is_some().then_some(folder);
+            return Ok(Self { name: name.to_owned(), folder, _lock: lock });
+        }
+        for slot in 0..MAX_SLOTS {
+            let folder = folder_of(&format!("{}-{slot}", machine()));
+            if let Some(lock) = lock(&folder)? {
+                let name = format!("{}-{slot}-{}", machine(), token(&folder)?);
+                return Ok(Self { name, folder: Some(folder), _lock: Some(lock) });
+            }
+        }
+        Err(KafkaError::StateFolder { path: state_dir.to_owned(), cause: "every slot is taken".to_owned() })
+    }
+}
+
+/// Locks a folder, which is made where it is missing; `None` when another process has it.
+fn lock(folder: &Path) -> Result<Option<File>, KafkaError> {
+    let failed = |error: std::io::Error| KafkaError::StateFolder { path: folder.to_owned(), cause: error.to_string() };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let file = File::create(folder.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// What tells this folder from all others, even on machines of the same name: chosen once, and kept in it.
+fn token(folder: &Path) -> Result<String, KafkaError> {
+    let path = folder.join("id");
+    let failed = |error: std::io::Error| KafkaError::StateFolder { path: path.clone(), cause: error.to_string() };
+    match fs::read_to_string(&path) {
+        Ok(token) if token.len() == 16 => return Ok(token),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let token = format!("{:016x}", rand::random::<u64>());
+    fs::write(&path, &token).map_err(failed)?;
+    Ok(token)
+}
+
+fn machine() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+}
+
+/// A name as a file name: characters that could lead to another folder are replaced.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    name.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_has_the_same_name_after_a_restart_and_is_never_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let claim = || Identity::claim(None, "g", Some(folder.path())).unwrap();
+        let (first, second) = (claim(), claim());
+        assert_ne!(first.name, second.name);
+        let name = first.name.clone();
+        drop(first);
+        assert_eq!(claim().name, name);
+        let elsewhere = tempfile::tempdir().unwrap();
+        assert_ne!(Identity::claim(None, "g", Some(elsewhere.path())).unwrap().name, name, "another folder");
+    }
+
+    #[test]
+    fn names_cannot_lead_out_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::claim(Some("../../x"), "a/b", Some(folder.path())).unwrap();
+        assert_eq!(identity.folder, Some(folder.path().join("a_b").join("______x")));
+        assert_eq!(identity.name, "../../x");
+    }
+}

@@ -1,0 +1,74 @@
+//! Where records come from, as a loop that reads partitions sees it.
+
+use std::time::Duration;
+
+use rdkafka::Message;
+
+use super::assignment::Assignment;
+use super::commit_fence::CommitFence;
+use crate::kafka::client::error::KafkaError;
+
+/// Everything that reaches a loop that reads partitions.
+#[derive(Debug)]
+pub(crate) enum Event<R> {
+    /// A record of a partition that is ours.
+    Record(R),
+    /// Every record so far of a partition that is ours has been read.
+    CaughtUp(i32),
+    /// The group assigns partitions: they are ours once [`PartitionSource::assign`] is called.
+    Assigned(Vec<i32>),
+    /// The group revokes partitions: they are ours until [`PartitionSource::revoke`] is called.
+    Revoked {
+        /// Which.
+        partitions: Vec<i32>,
+        /// Whether others own them already, so that nothing can be committed for them.
+        lost: bool,
+    },
+    /// There was nothing within the time that was given.
+    Nothing,
+}
+
+/// The partitions that a consumer group shares out, as one of its members sees them: what happens to them, one event at a
+/// time, and what the member answers.
+///
+/// Whatever changes the assignment comes before the records that were fetched with it.
+pub(crate) trait PartitionSource {
+    /// A record.
+    type Record: Message;
+
+    /// The next event; waits for it at most `wait`, longer only where it drops records of partitions that are not ours.
+    ///
+    /// # Errors
+    /// When reading cannot go on.
+    fn poll(&mut self, wait: Duration) -> Result<Event<Self::Record>, KafkaError>;
+
+    /// What is ours.
+    fn assignment(&self) -> &Assignment;
+
+    /// Answers [`Event::Assigned`]: reads partitions from these offsets on.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError>;
+
+    /// Answers [`Event::Revoked`].
+    fn revoke(&mut self, partitions: &[i32]);
+
+    /// Whether everything that was ours is lost, which [`Event::Revoked`] is going to say.
+    fn is_lost(&self) -> bool;
+
+    /// Reads partitions that are ours from other offsets on. A record that was fetched and not handed out is dropped.
+    ///
+    /// # Errors
+    /// When a partition cannot be moved.
+    fn seek(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError>;
+
+    /// Drops a record that was fetched and not handed out: after going back it is not the next one.
+    fn drop_fetched(&mut self);
+
+    /// What a batch that is closed now is to be committed with. `None` without membership.
+    fn fence(&self) -> Option<CommitFence>;
+
+    /// How many records there are that were not read yet, as far as is known.
+    fn lag(&self) -> Option<i64>;
+}

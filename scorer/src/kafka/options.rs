@@ -1,0 +1,83 @@
+//! How a stream runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stages::faults::FaultInjection;
+use super::topics::names::Topics;
+use crate::messages::Message;
+
+/// How far a stream has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Records read.
+    pub records: u64,
+}
+
+/// When a stream ends by itself.
+#[derive(Clone)]
+pub enum EndWhen {
+    /// It does not.
+    Never,
+    /// When everything there is has been read and this holds too: open entities are then complete.
+    Reached(Arc<dyn Fn(&Progress) -> bool + Send + Sync>),
+}
+
+impl fmt::Debug for EndWhen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Never) { "Never" } else { "Reached" })
+    }
+}
+
+/// What a crash can do to results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The results of the last moments may be published twice, and a restart forgets which invoices had closed.
+    AtLeastOnce,
+    /// Nothing: every record has its outcome once.
+    ExactlyOnce,
+}
+
+/// How a stream runs.
+#[derive(Clone)]
+pub struct StreamOptions {
+    /// The consumer group.
+    pub group: String,
+    /// What a crash can do to results.
+    pub delivery: Delivery,
+    /// The topics that it reads and writes; with a topic of copies, which needs exactly once, lines are repartitioned
+    /// first.
+    pub topics: Topics,
+    /// The name of a static member; without one the instance takes a free slot of its machine.
+    pub instance_id: Option<String>,
+    /// Where local snapshots are kept.
+    pub state_dir: Option<PathBuf>,
+    /// A batch is closed after so many records.
+    pub batch_records: usize,
+    /// How often results are committed under load.
+    pub commit_interval: Duration,
+    /// Publish verdicts that are not anomalous as well.
+    pub all_verdicts: bool,
+    /// When the stream ends by itself.
+    pub end_when: EndWhen,
+    /// The largest message that the erroneous topic takes; without it the broker is asked.
+    pub max_erroneous_bytes: Option<usize>,
+    /// Failures and broken guarantees: none, except in tests.
+    pub faults: FaultInjection,
+}
+
+impl fmt::Debug for StreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamOptions")
+            .field("group", &self.group)
+            .field("delivery", &self.delivery)
+            .field("topics", &self.topics)
+            .field("instance_id", &self.instance_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Called with each acknowledged message.
+pub type OnMessage = Arc<dyn Fn(&Message) + Send + Sync>;

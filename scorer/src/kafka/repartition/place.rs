@@ -1,0 +1,27 @@
+//! Which key a record must have.
+
+use shared::line::LineParser;
+use shared::pipeline::Pipeline;
+
+/// The key that a line's record must have: that of its entity, or that of the history it is looked at with. `None` where
+/// the line cannot be parsed.
+pub(crate) fn place_key(parser: &mut LineParser, pipeline: &Pipeline, payload: &[u8]) -> Option<String> {
+    let column = *pipeline.placed_by().first()?;
+    parser.parse(payload, |line| line[column].text().map(str::to_owned)).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_line_that_cannot_be_parsed_has_no_key() {
+        let pipeline = Arc::new(Pipeline::load("invoices").unwrap());
+        let mut parser = LineParser::new(pipeline.schema.clone());
+        let mut key = |line: &str| place_key(&mut parser, &pipeline, line.as_bytes());
+        assert_eq!(key(" 536365 ,22143,MUG,2,9/1/2010 9:22,1.5,12345,France"), Some("536365".to_owned()));
+        assert_eq!(key("536365,22143"), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! How far a repartitioner has come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+/// How far a repartitioner has come: for the stage that assembles entities from what it copies.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RepartitionProgress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    has_caught_up: AtomicBool,
+    /// -1 while it is not known.
+    lag: AtomicI64,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { has_caught_up: AtomicBool::new(false), lag: AtomicI64::new(-1) }
+    }
+}
+
+impl RepartitionProgress {
+    /// Whether everything that the source had at some moment can be read from the topic of copies.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.0.has_caught_up.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_caught_up(&self) {
+        self.0.has_caught_up.store(true, Ordering::Release);
+    }
+
+    /// The source's records that were not read yet, as far as is known.
+    pub(crate) fn lag(&self) -> Option<i64> {
+        Some(self.0.lag.load(Ordering::Relaxed)).filter(|lag| *lag >= 0)
+    }
+
+    pub(crate) fn set_lag(&self, lag: Option<i64>) {
+        self.0.lag.store(lag.unwrap_or(-1), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,319 @@
+//! Lines on their way to the right partition.
+//!
+//! Lines of one entity meet only in one partition. Where a producer did not see to that, a repartitioner reads the
+//! pipeline's topic and copies each line, keyed by its entity, to a topic of the group's own, from which entities are
+//! assembled. Copies and the offsets of their originals are committed in one transaction.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::topic_partition_list::Offset;
+use shared::line::LineParser;
+use shared::pipeline::Pipeline;
+
+use super::place::place_key;
+use super::progress::RepartitionProgress;
+use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::offsets::{committed_offsets, ends_of, first_offset};
+use crate::kafka::client::producer::ProduceRecord;
+use crate::kafka::client::settings::{KafkaSettings, QuietContext};
+use crate::kafka::client::watchdog::Watchdog;
+use crate::kafka::membership::member::{GroupSource, Member};
+use crate::kafka::membership::source::{Event, PartitionSource};
+use crate::kafka::stages::commit::{Transaction, Transactions};
+use crate::kafka::stages::faults::FaultInjection;
+use crate::kafka::stages::open_batch::{Limits, OpenBatch};
+use crate::kafka::stages::transaction_error::TransactionError;
+use crate::kafka::stop::StopHandle;
+use crate::kafka::topics::names::{Topics, repartition_group};
+use crate::kafka::wire::headers::label_of;
+
+/// How long to wait until copies can be read.
+const READABLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest wait for a record: how soon a request to stop is seen.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// A batch is closed when its records have so many bytes.
+const MAX_BATCH_BYTES: usize = 16 << 20;
+
+const ENDS: &str = "asking for the ends of a partition";
+
+/// What a repartitioner works with.
+pub(crate) struct RepartitionSettings {
+    pub settings: KafkaSettings,
+    pub pipeline: Arc<Pipeline>,
+    pub topics: Topics,
+    pub group: String,
+    /// The name of a static member.
+    pub instance_id: Option<String>,
+    pub transactional_id: String,
+    pub batch_records: usize,
+    pub commit_interval: Duration,
+    pub watchdog: Watchdog,
+    pub stop: StopHandle,
+}
+
+/// Copies lines to the topic in which they meet.
+pub(crate) struct Repartitioner {
+    with: RepartitionSettings,
+    member: Member,
+    transactions: Transactions,
+    progress: RepartitionProgress,
+}
+
+impl Repartitioner {
+    /// A member of the group `<group>-repartition`. Whatever transaction its predecessor left behind is over then.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When no producer can be started, or librdkafka refuses a setting.
+    pub(crate) fn new(with: RepartitionSettings) -> Result<Self, KafkaError> {
+        let RepartitionSettings { settings, topics, group, instance_id, transactional_id, watchdog, stop, .. } = &with;
+        let faults = FaultInjection::default();
+        let mut transactions =
+            Transactions::new(settings, transactional_id.clone(), Vec::new(), watchdog.clone(), faults);
+        transactions.start(stop)?;
+        let group = repartition_group(group);
+        let member = Member::join(settings, &group, &topics.source, instance_id.as_deref(), watchdog)?;
+        Ok(Self { with, member, transactions, progress: RepartitionProgress::default() })
+    }
+
+    /// How far it has come.
+    pub(crate) fn progress(&self) -> RepartitionProgress {
+        self.progress.clone()
+    }
+
+    /// Runs until a stop is requested or Kafka fails for good; either way the stream stops.
+    ///
+    /// # Errors
+    /// Why Kafka failed.
+    pub(crate) fn run(self) -> Result<(), KafkaError> {
+        let Self { with, member, transactions, progress } = self;
+        let repartition_loop = RepartitionLoop {
+            parser: LineParser::new(with.pipeline.schema.clone()),
+            open: OpenBatch::new(Limits { records: with.batch_records, bytes: MAX_BATCH_BYTES }),
+            source: member.source(),
+            member: &member,
+            with: &with,
+            transactions,
+            progress,
+        };
+        let result = repartition_loop.run();
+        with.stop.request();
+        result
+    }
+}
+
+struct RepartitionLoop<'a> {
+    with: &'a RepartitionSettings,
+    member: &'a Member,
+    source: GroupSource<'a>,
+    transactions: Transactions,
+    parser: LineParser,
+    open: OpenBatch<LineCopy>,
+    progress: RepartitionProgress,
+}
+
+/// A copy of a line.
+#[derive(Debug)]
+struct LineCopy {
+    source: (i32, i64),
+    timestamp: Option<i64>,
+    key: Option<String>,
+    /// The name and the value of the header that holds its label.
+    label: Option<(String, String)>,
+    payload: Option<Vec<u8>>,
+}
+
+impl RepartitionLoop<'_> {
+    fn run(mut self) -> Result<(), KafkaError> {
+        while !self.with.stop.is_requested() {
+            self.step()?;
+            if self.open.is_full() || self.open.is_old(self.interval()) {
+                self.commit()?;
+            }
+            if self.open.items().is_empty() {
+                self.report();
+            }
+        }
+        self.commit()
+    }
+
+    /// Takes one event, or waits for one.
+    fn step(&mut self) -> Result<(), KafkaError> {
+        let event = match self.source.poll(Duration::ZERO)? {
+            Event::Nothing => self.source.poll(self.wait())?,
+            event => event,
+        };
+        match event {
+            Event::Record(record) => {
+                let copy = LineCopy::of(&record, &mut self.parser, &self.with.pipeline);
+                self.open.add_record(copy.payload.as_ref().map_or(0, Vec::len));
+                self.open.items_mut().push(copy);
+                self.open.start_time();
+                Ok(())
+            }
+            Event::CaughtUp(_) | Event::Nothing => Ok(()),
+            Event::Assigned(partitions) => self.on_assigned(&partitions),
+            Event::Revoked { partitions, lost } => self.on_revoked(&partitions, lost),
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        // Below a millisecond the client would not wait at all, and a core would be spent on asking.
+        let left = self.open.time_left(self.interval());
+        left.unwrap_or(LONGEST_WAIT).clamp(Duration::from_millis(1), LONGEST_WAIT)
+    }
+
+    /// How long lines may wait for more: not at all while no more come.
+    fn interval(&self) -> Duration {
+        if self.source.assignment().is_caught_up() { Duration::ZERO } else { self.with.commit_interval }
+    }
+
+    /// Sends the copies and commits the offsets of their originals; after a failure, reads again from the last commit.
+    fn commit(&mut self) -> Result<(), KafkaError> {
+        if self.open.items().is_empty() {
+            return Ok(());
+        }
+        // Without membership there is nothing to commit for.
+        let Some(fence) = self.source.fence() else { return Ok(()) };
+        let RepartitionSettings { topics, stop, .. } = self.with;
+        let next = self.open.items().iter().map(|copy| (copy.source.0, copy.source.1 + 1));
+        let next: BTreeMap<i32, i64> = next.collect();
+        let offsets: Vec<(i32, i64, String)> =
+            next.into_iter().map(|(partition, next)| (partition, next, String::new())).collect();
+        let transaction = Transaction { topic: &topics.source, offsets: &offsets, fence: &fence };
+        let mut records = self.open.items().iter().map(|copy| copy.record(&topics.input));
+        match self.transactions.commit(&transaction, &mut records, &self.member.consumer, stop) {
+            Ok(_) => {
+                self.open.clear();
+                Ok(())
+            }
+            Err(TransactionError::Undeliverable(error)) => Err(error),
+            Err(TransactionError::Abortable(reason) | TransactionError::FatalProducer(reason)) => {
+                tracing::warn!(reason, "lines were not sent on: going back to the last commit");
+                // A new producer ends what the old one left open: offsets are known only then.
+                self.transactions.start(stop)?;
+                self.roll_back()
+            }
+        }
+    }
+
+    /// Reads again from the last commit.
+    fn roll_back(&mut self) -> Result<(), KafkaError> {
+        self.open.clear();
+        self.source.drop_fetched();
+        let owned = self.source.assignment().partitions();
+        // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
+        if owned.is_empty() || self.source.is_lost() {
+            return Ok(());
+        }
+        match self.start_positions(&owned)? {
+            Some(positions) => self.source.seek(&positions),
+            None => Ok(()),
+        }
+    }
+
+    /// Where partitions go on. `None` when a stop was requested meanwhile.
+    fn start_positions(&self, partitions: &[i32]) -> Result<Option<Vec<(i32, i64)>>, KafkaError> {
+        if partitions.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let RepartitionSettings { settings, topics, watchdog, stop, .. } = self.with;
+        let consumer = &*self.member.consumer;
+        let Some(committed) = committed_offsets(consumer, &topics.source, partitions, watchdog, stop)? else {
+            return Ok(None);
+        };
+        let position = |&partition: &i32| {
+            let offset = match committed.find_partition(&topics.source, partition).map(|found| found.offset()) {
+                Some(Offset::Offset(offset)) => offset,
+                _ => first_offset(consumer, &topics.source, partition, settings, watchdog)?,
+            };
+            Ok((partition, offset))
+        };
+        partitions.iter().map(position).collect::<Result<_, KafkaError>>().map(Some)
+    }
+
+    fn on_assigned(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        let Some(positions) = self.start_positions(partitions)? else { return Ok(()) };
+        self.source.assign(&positions)?;
+        tracing::info!(?partitions, "sending lines on");
+        Ok(())
+    }
+
+    fn on_revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), KafkaError> {
+        if lost {
+            // All of them are lost together: their new owners copy what was not committed.
+            self.open.clear();
+        } else {
+            self.commit()?;
+        }
+        self.source.revoke(partitions);
+        self.open.items_mut().retain(|copy| !partitions.contains(&copy.source.0));
+        Ok(())
+    }
+
+    /// Publishes how far the repartitioner has come.
+    fn report(&self) {
+        self.progress.set_lag(self.source.lag());
+        if !self.source.assignment().is_caught_up() || self.progress.has_caught_up() {
+            return;
+        }
+        match self.are_copies_readable() {
+            Ok(true) => self.progress.set_caught_up(),
+            Ok(false) => {}
+            // The next report asks again.
+            Err(error) => tracing::debug!(%error, "looking for the end of what was sent on"),
+        }
+    }
+
+    /// Whether every transaction in the topic of copies is over: a broker reports a commit before its records can be read
+    /// everywhere. `false` when a stop was requested meanwhile.
+    fn are_copies_readable(&self) -> Result<bool, KafkaError> {
+        let RepartitionSettings { settings, topics, watchdog, stop, .. } = self.with;
+        let uncommitted: BaseConsumer<QuietContext> = settings
+            .client(&[("isolation.level", "read_uncommitted")])
+            .create_with_context(QuietContext)
+            .map_err(KafkaError::settings)?;
+        for partition in 0..settings.partitions_of(&topics.input)? {
+            let end = ends_of(&uncommitted, &topics.input, partition, ENDS, watchdog)?.1;
+            let start = Instant::now();
+            // A reader of committed records gets the end of what is committed.
+            while ends_of(&*self.member.consumer, &topics.input, partition, ENDS, watchdog)?.1 < end {
+                if stop.is_requested() || start.elapsed() >= READABLE_TIMEOUT {
+                    return Ok(false);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl LineCopy {
+    fn of(message: &impl rdkafka::Message, parser: &mut LineParser, pipeline: &Pipeline) -> Self {
+        let header = pipeline.label.as_ref().and_then(|label| label.header.as_deref());
+        Self {
+            source: (message.partition(), message.offset()),
+            timestamp: message.timestamp().to_millis(),
+            key: place_key(parser, pipeline, message.payload().unwrap_or_default()),
+            label: label_of(message, pipeline).zip(header).map(|(label, name)| (name.to_owned(), label.to_owned())),
+            payload: message.payload().map(<[u8]>::to_vec),
+        }
+    }
+
+    fn record<'a>(&'a self, topic: &'a str) -> ProduceRecord<'a> {
+        ProduceRecord {
+            key: self.key.as_deref().map(str::as_bytes),
+            payload: self.payload.as_deref().map(Cow::Borrowed),
+            timestamp: self.timestamp,
+            source: Some(self.source),
+            header: self.label.as_ref().map(|(name, label)| (name.as_str(), label.as_str())),
+            ..ProduceRecord::to(topic)
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! The first stage: it reads records, drives the state machine and hands batches of outputs on. When a batch could not be
+//! committed, it goes back to the last commit.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::Message as _;
+
+use super::batch::{Batch, CommitPoint, CommitResult};
+use super::idle_clock::IdleClock;
+use super::in_flight::{InFlight, StageGone};
+use super::open_batch::{Limits, OpenBatch};
+use super::tasks::Tasks;
+use crate::core::{Input, Output, Record, Start};
+use crate::kafka::client::error::KafkaError;
+use crate::kafka::membership::source::{Event, PartitionSource};
+use crate::kafka::options::{Delivery, EndWhen, Progress};
+use crate::kafka::repartition::progress::RepartitionProgress;
+use crate::kafka::state::restore::{Restore, StartPosition};
+use crate::kafka::stop::StopHandle;
+use crate::kafka::wire::headers::{label_of, source_of};
+use crate::status::StatusCell;
+
+/// The longest wait for a record: how soon a request to stop is seen.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// How soon results are committed while there is nothing else to do.
+const QUIET_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long batches under way may take when they are waited for.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long to wait at a time for what becomes of batches.
+const RESULT_WAIT: Duration = Duration::from_millis(1);
+
+/// How the first stage works.
+pub(crate) struct ConsumeOptions {
+    pub delivery: Delivery,
+    pub commit_interval: Duration,
+    pub end_when: EndWhen,
+    /// How far the repartitioner is, where there is one.
+    pub repartitioner: Option<RepartitionProgress>,
+    pub stop: StopHandle,
+    pub status: StatusCell,
+}
+
+/// What came of waiting until every batch is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// Everything is committed.
+    Committed,
+    /// A batch failed, and everything is as it was at the last commit.
+    RolledBack,
+    /// The next stage has ended.
+    StageGone,
+}
+
+/// The loop of the first stage.
+pub(crate) struct ConsumeLoop<S, R> {
+    source: S,
+    tasks: Tasks<R>,
+    open: OpenBatch<Output>,
+    in_flight: InFlight,
+    clock: IdleClock,
+    options: ConsumeOptions,
+    /// Whether the end was looked for once more after the repartitioner had come to its own.
+    has_looked_again: bool,
+}
+
+impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
+    /// A loop with nothing to do yet; batches are closed at these limits.
+    pub(crate) fn new(
+        source: S,
+        tasks: Tasks<R>,
+        in_flight: InFlight,
+        limits: Limits,
+        clock: IdleClock,
+        options: ConsumeOptions,
+    ) -> Self {
+        Self { source, tasks, open: OpenBatch::new(limits), in_flight, clock, options, has_looked_again: false }
+    }
+
+    /// Runs until a stop is requested, the end is reached, the next stage is gone, or Kafka fails for good.
+    ///
+    /// # Errors
+    /// Why Kafka failed.
+    pub(crate) fn run(mut self) -> Result<(), KafkaError> {
+        while !self.options.stop.is_requested() {
+            if self.step()? == Err(StageGone) {
+                return Ok(());
+            }
+            if self.is_end() && self.is_end_of_copies()? {
+                return self.end();
+            }
+        }
+        self.drain()
+    }
+
+    /// Takes one event, and hands the batch on that it makes due.
+    fn step(&mut self) -> Result<Result<(), StageGone>, KafkaError> {
+        if self.follow_commits()? == Err(StageGone) {
+            return Ok(Err(StageGone));
+        }
+        let event = if self.is_held_back() { self.wait_for_room()? } else { self.next_event()? };
+        self.on_event(event)?;
+        Ok(if self.is_batch_due() { self.send_batch() } else { Ok(()) })
+    }
+
+    // --- events ---------------------------------------------------------------------------------------------------
+
+    /// Takes what is there at once, and waits only when there is nothing.
+    fn next_event(&mut self) -> Result<Event<S::Record>, KafkaError> {
+        let event = self.source.poll(Duration::ZERO)?;
+        if !matches!(event, Event::Nothing) {
+            return Ok(event);
+        }
+        self.clock.on_empty_queue();
+        self.source.poll(self.wait())
+    }
+
+    /// Until the open batch, the next deadline or a request to stop wants attention.
+    fn wait(&self) -> Duration {
+        let batch = self.open.time_left(self.interval());
+        let now = self.clock.now();
+        let deadline = self.tasks.core.next_deadline().map(|at| Duration::from_millis((at - now).max(0) as u64));
+        let wait = [Some(LONGEST_WAIT), batch, deadline].into_iter().flatten().min().unwrap_or(LONGEST_WAIT);
+        // Below a millisecond the client would not wait at all, and a core would be spent on asking.
+        wait.max(Duration::from_millis(1))
+    }
+
+    /// How long results may wait for more.
+    fn interval(&self) -> Duration {
+        let interval = self.options.commit_interval;
+        if self.source.assignment().is_caught_up() { interval.min(QUIET_INTERVAL) } else { interval }
+    }
+
+    fn on_event(&mut self, event: Event<S::Record>) -> Result<(), KafkaError> {
+        match event {
+            Event::Record(record) => self.on_record(&record),
+            Event::CaughtUp(partition) => {
+                let now = self.clock.idle_since();
+                self.tasks.core.apply(Input::CaughtUp { partition, now }, self.open.items_mut());
+            }
+            Event::Assigned(partitions) => self.on_assigned(&partitions)?,
+            Event::Revoked { partitions, lost } => self.on_revoked(&partitions, lost)?,
+            Event::Nothing => self.pass_time(),
+        }
+        // Under load `Nothing` never comes, but time passes all the same.
+        if self.open.records().is_multiple_of(1024) && self.clock.is_overdue() {
+            self.pass_time();
+        }
+        self.open.start_time();
+        Ok(())
+    }
+
+    fn on_record(&mut self, message: &S::Record) {
+        self.clock.on_record();
+        let payload = message.payload().unwrap_or_default();
+        self.open.add_record(payload.len());
+        let (partition, offset) = (message.partition(), message.offset());
+        let original = self.options.repartitioner.as_ref().and_then(|_| source_of(message));
+        let record = Record {
+            partition,
+            offset,
+            timestamp: message.timestamp().to_millis().unwrap_or(0),
+            key: message.key(),
+            label: label_of(message, &self.tasks.pipeline),
+            payload,
+            source: original.unwrap_or((partition, offset)),
+        };
+        self.tasks.record(record, self.open.items_mut());
+    }
+
+    fn pass_time(&mut self) {
+        let now = self.clock.tick();
+        self.tasks.time(now, self.open.items_mut());
+        self.report();
+    }
+
+    // --- the assignment -------------------------------------------------------------------------------------------
+
+    /// Restores partitions, takes them on, and reads them.
+    fn on_assigned(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        let Some(starts) = self.tasks.restore(partitions)? else { return Ok(()) };
+        let positions = self.take_on(starts)?;
+        self.source.assign(&positions)
+    }
+
+    /// Hands partitions to the state machine; returns where to read them.
+    fn take_on(&mut self, starts: Vec<StartPosition>) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let mut positions = Vec::new();
+        for StartPosition { partition, offset, start } in starts {
+            positions.push((partition, offset));
+            self.tasks.assign(partition, start, self.open.items_mut())?;
+            self.in_flight.on_taken_over(&self.tasks.core.counters());
+        }
+        Ok(positions)
+    }
+
+    /// Commits what was read of partitions before their new owner goes on from there. If they are lost, it is too late for
+    /// that.
+    fn on_revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), KafkaError> {
+        if lost {
+            tracing::warn!(
+                ?partitions,
+                "partitions were lost to other instances; what was not committed is theirs to do"
+            );
+            self.forget_batches();
+        } else {
+            self.settle()?;
+        }
+        self.source.revoke(partitions);
+        if lost {
+            // All of them are lost together.
+            self.tasks.drop_state(self.in_flight.committed_after_loss());
+        } else {
+            self.tasks.revoke(partitions, self.open.items_mut())?;
+        }
+        self.in_flight.on_revoked(self.tasks.core.counters());
+        Ok(())
+    }
+
+    /// State, timers, counters and position as they were at the last commit.
+    fn roll_back(&mut self) -> Result<(), KafkaError> {
+        self.forget_batches();
+        self.source.drop_fetched();
+        let owned = self.source.assignment().partitions();
+        // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
+        if owned.is_empty() || self.source.is_lost() {
+            self.tasks.drop_state(self.in_flight.committed_after_loss());
+            return Ok(());
+        }
+        self.tasks.drop_state(self.in_flight.committed().clone());
+        let Some(mut starts) = self.tasks.restore(&owned)? else { return Ok(()) };
+        for StartPosition { start, .. } in &mut starts {
+            *start = match std::mem::replace(start, Start::Fresh) {
+                Start::Restored(restored) => Start::RolledBack(restored),
+                other => other,
+            };
+        }
+        let positions = self.take_on(starts)?;
+        self.source.seek(&positions)
+    }
+
+    // --- batches --------------------------------------------------------------------------------------------------
+
+    /// Takes the results of batches, and hands the batch on that waits.
+    fn follow_commits(&mut self) -> Result<Result<(), StageGone>, KafkaError> {
+        loop {
+            match self.in_flight.try_result() {
+                Ok(Some(result)) => self.on_commit_result(result)?,
+                Ok(None) => return Ok(self.in_flight.offer_waiting()),
+                Err(gone) => return Ok(Err(gone)),
+            }
+        }
+    }
+
+    fn on_commit_result(&mut self, result: CommitResult) -> Result<(), KafkaError> {
+        match result {
+            CommitResult::Committed { number, produced } => {
+                self.in_flight.on_committed(number);
+                self.tasks.on_committed(number, &produced);
+                Ok(())
+            }
+            CommitResult::Failed { epoch, reason } if epoch == self.in_flight.epoch() => {
+                tracing::warn!(reason, "a batch came to nothing: going back to the last commit");
+                self.roll_back()
+            }
+            CommitResult::Failed { .. } => Ok(()),
+        }
+    }
+
+    /// Begins a new epoch: earlier batches will not be committed.
+    fn forget_batches(&mut self) {
+        self.in_flight.forget();
+        self.open.clear();
+        self.tasks.snapshots.forget();
+    }
+
+    /// Whether the next stages have to catch up before more is read.
+    fn is_held_back(&self) -> bool {
+        self.in_flight.is_waiting() && self.open.is_full()
+    }
+
+    fn wait_for_room(&mut self) -> Result<Event<S::Record>, KafkaError> {
+        if let Ok(Some(result)) = self.in_flight.wait_for_result(RESULT_WAIT) {
+            self.on_commit_result(result)?;
+        }
+        Ok(Event::Nothing)
+    }
+
+    fn is_batch_due(&self) -> bool {
+        if self.in_flight.is_waiting() {
+            return false;
+        }
+        // Under load, to ask for the time at every record would cost too much.
+        let may_be_old = self.open.records().is_multiple_of(32) || self.source.assignment().is_caught_up();
+        self.open.is_full() || (may_be_old && self.open.is_old(self.interval()))
+    }
+
+    /// Closes the batch and hands it on.
+    fn send_batch(&mut self) -> Result<(), StageGone> {
+        self.close_batch().map_or(Ok(()), |batch| self.in_flight.offer(batch))
+    }
+
+    /// Closes the batch; `None` where it would commit nothing.
+    fn close_batch(&mut self) -> Option<Batch> {
+        self.tasks.core.report(self.open.items_mut());
+        self.open.restart();
+        self.report();
+        let point = match self.options.delivery {
+            Delivery::AtLeastOnce => CommitPoint::Resume(self.tasks.core.resume_points()),
+            Delivery::ExactlyOnce => {
+                let changes = self.tasks.core.take_changes();
+                if changes.is_empty() && self.open.items().is_empty() {
+                    return None;
+                }
+                CommitPoint::Changes { changes, fence: self.source.fence()? }
+            }
+        };
+        let id = self.in_flight.register(self.tasks.core.counters());
+        if let CommitPoint::Changes { changes, .. } = &point {
+            let Tasks { core, snapshots, .. } = &mut self.tasks;
+            snapshots.follow(id.number, changes, core);
+        }
+        Some(Batch { id, outputs: self.open.take_items(), point })
+    }
+
+    /// Closes the batch and waits until everything is committed, or has come to nothing and been rolled back.
+    fn settle(&mut self) -> Result<Settled, KafkaError> {
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        let epoch = self.in_flight.epoch();
+        let mut closed = if self.in_flight.is_waiting() { None } else { self.close_batch() };
+        while self.in_flight.epoch() == epoch {
+            let offered = match closed.take_if(|_| !self.in_flight.is_waiting()) {
+                Some(batch) => self.in_flight.offer(batch),
+                None => self.in_flight.offer_waiting(),
+            };
+            if offered == Err(StageGone) {
+                return Ok(Settled::StageGone);
+            }
+            if closed.is_none() && self.in_flight.is_empty() {
+                // What came while an older batch waited for room is a batch of its own.
+                closed = self.close_batch().filter(|batch| self.is_worth_a_batch(batch));
+                if closed.is_none() {
+                    return Ok(Settled::Committed);
+                }
+                continue;
+            }
+            match self.in_flight.wait_for_result(RESULT_WAIT) {
+                Ok(Some(result)) => self.on_commit_result(result)?,
+                Ok(None) if Instant::now() >= deadline => {
+                    let cause = format!("nothing heard for {} s", SETTLE_TIMEOUT.as_secs());
+                    return Err(KafkaError::Failed { action: "waiting for batches under way", cause });
+                }
+                Ok(None) => {}
+                Err(StageGone) => return Ok(Settled::StageGone),
+            }
+        }
+        Ok(Settled::RolledBack)
+    }
+
+    /// At least once, a batch may say nothing but where to read on.
+    fn is_worth_a_batch(&mut self, batch: &Batch) -> bool {
+        let is_worth_it = !batch.outputs.is_empty() || matches!(batch.point, CommitPoint::Changes { .. });
+        if !is_worth_it {
+            self.in_flight.drop_batch(batch);
+        }
+        is_worth_it
+    }
+
+    // --- the end --------------------------------------------------------------------------------------------------
+
+    fn is_end(&self) -> bool {
+        match &self.options.end_when {
+            EndWhen::Never => false,
+            EndWhen::Reached(reached) => {
+                let progress = || Progress { records: self.tasks.core.counters().records };
+                self.source.assignment().is_caught_up() && reached(&progress())
+            }
+        }
+    }
+
+    /// Whether what the repartitioner copied has been read too: its last copies may have come after the end that was
+    /// seen, so the end is looked for once more.
+    fn is_end_of_copies(&mut self) -> Result<bool, KafkaError> {
+        match &self.options.repartitioner {
+            None => return Ok(true),
+            Some(progress) if !progress.has_caught_up() => return Ok(false),
+            Some(_) if self.has_looked_again => return Ok(true),
+            Some(_) => {}
+        }
+        let positions = self.source.assignment().positions();
+        self.source.seek(&positions)?;
+        self.has_looked_again = true;
+        Ok(false)
+    }
+
+    /// Closes what is open, then the windows that are left.
+    fn end(mut self) -> Result<(), KafkaError> {
+        self.tasks.core.apply(Input::End, self.open.items_mut());
+        if self.settle()? == Settled::Committed {
+            self.tasks.finish_windows(self.open.items_mut());
+        }
+        self.drain()
+    }
+
+    /// Publishes and commits what was read, and writes snapshots for the next start.
+    fn drain(mut self) -> Result<(), KafkaError> {
+        if self.settle()? == Settled::Committed {
+            self.tasks.snapshots.leave(&self.tasks.core, &self.source.assignment().partitions());
+        }
+        self.report();
+        let records = self.tasks.core.counters().records;
+        tracing::info!(records, seconds = self.clock.seconds_at_work(), "ended");
+        Ok(())
+    }
+
+    /// Updates the status.
+    fn report(&self) {
+        let (counters, lag) = (self.tasks.core.counters(), self.source.lag());
+        let lag = match &self.options.repartitioner {
+            Some(progress) => lag.zip(progress.lag()).map(|(ours, before)| ours + before),
+            None => lag,
+        };
+        self.options.status.update(|status| {
+            status.counters = counters;
+            status.lag = lag;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,414 @@
+//! The loop of the first stage between a topic, a changelog and a publisher in memory.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+
+use rdkafka::Timestamp;
+use rdkafka::config::ClientConfig;
+use rdkafka::message::OwnedMessage;
+use shared::pipeline::Pipeline;
+
+use super::*;
+use crate::core::{Core, Head, Origin, PartitionChanges, Recovery, StateReader, StateRecord};
+use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
+use crate::kafka::client::producer::ProducedOffsets;
+use crate::kafka::client::settings::KafkaSettings;
+use crate::kafka::membership::assignment::Assignment;
+use crate::kafka::membership::commit_fence::CommitFence;
+use crate::kafka::state::reports::Reports;
+use crate::kafka::state::snapshots::Snapshots;
+
+/// Longer than any test.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What happened, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Happened {
+    Assigned(Vec<(i32, i64)>),
+    /// A partition, committed up to this offset.
+    Committed(i32, i64),
+    Revoked(Vec<i32>),
+    Sought(Vec<(i32, i64)>),
+}
+
+/// A topic, the changelog of its group, and what the group wants.
+#[derive(Default)]
+struct Broker {
+    lines: BTreeMap<i32, Vec<String>>,
+    changes: Vec<Event<OwnedMessage>>,
+    changelog: BTreeMap<i32, Vec<StateRecord>>,
+    is_lost: bool,
+    happened: Vec<Happened>,
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Broker>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Broker> {
+        self.0.lock().unwrap()
+    }
+
+    /// Commits a batch, as the last stage does.
+    fn commit(&self, batch: Batch) -> CommitResult {
+        let CommitPoint::Changes { changes, .. } = batch.point else { panic!("it commits state") };
+        let mut broker = self.lock();
+        for PartitionChanges { partition, head, records } in changes {
+            broker.changelog.entry(partition).or_default().extend(records);
+            broker.happened.push(Happened::Committed(partition, head.next_offset));
+        }
+        CommitResult::Committed { number: batch.id.number, produced: ProducedOffsets::new() }
+    }
+
+    fn assign(&self, partitions: &[i32]) {
+        self.lock().changes.push(Event::Assigned(partitions.to_vec()));
+    }
+
+    fn revoke(&self, partitions: &[i32], lost: bool) {
+        let mut broker = self.lock();
+        broker.is_lost = lost;
+        broker.changes.push(Event::Revoked { partitions: partitions.to_vec(), lost });
+    }
+
+    fn happened(&self) -> Vec<Happened> {
+        self.lock().happened.clone()
+    }
+}
+
+struct MemorySource {
+    broker: Shared,
+    assignment: Assignment,
+    /// Partitions whose end was said.
+    ended: Vec<i32>,
+    /// Of no group on no broker: a fence has to be of some.
+    consumer: GroupConsumer,
+}
+
+impl MemorySource {
+    fn next(&mut self) -> Event<OwnedMessage> {
+        let mut broker = self.broker.lock();
+        if !broker.changes.is_empty() {
+            return broker.changes.remove(0);
+        }
+        for (partition, offset) in self.assignment.positions() {
+            if let Some(line) = broker.lines.get(&partition).and_then(|lines| lines.get(offset as usize)) {
+                self.assignment.on_record(partition, offset);
+                self.ended.retain(|ended| *ended != partition);
+                let (payload, time) = (Some(line.as_bytes().to_vec()), Timestamp::CreateTime(1_767_225_600_000));
+                return Event::Record(OwnedMessage::new(payload, None, "in".into(), time, partition, offset, None));
+            }
+        }
+        let at_end = self.assignment.partitions().into_iter().find(|partition| !self.ended.contains(partition));
+        let Some(partition) = at_end else { return Event::Nothing };
+        self.ended.push(partition);
+        self.assignment.on_caught_up(partition);
+        Event::CaughtUp(partition)
+    }
+}
+
+impl PartitionSource for MemorySource {
+    type Record = OwnedMessage;
+
+    fn poll(&mut self, _: Duration) -> Result<Event<OwnedMessage>, KafkaError> {
+        Ok(self.next())
+    }
+
+    fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        self.broker.lock().happened.push(Happened::Assigned(positions.to_vec()));
+        self.assignment.assign(positions);
+        Ok(())
+    }
+
+    fn revoke(&mut self, partitions: &[i32]) {
+        self.broker.lock().happened.push(Happened::Revoked(partitions.to_vec()));
+        self.assignment.revoke(partitions);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.broker.lock().is_lost
+    }
+
+    fn seek(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        self.broker.lock().happened.push(Happened::Sought(positions.to_vec()));
+        self.assignment.assign(positions);
+        self.ended.clear();
+        Ok(())
+    }
+
+    fn drop_fetched(&mut self) {}
+
+    fn fence(&self) -> Option<CommitFence> {
+        CommitFence::now(&self.consumer)
+    }
+
+    fn lag(&self) -> Option<i64> {
+        None
+    }
+}
+
+/// Restores from the changelog in memory.
+struct MemoryRestorer {
+    broker: Shared,
+    pipeline: Arc<Pipeline>,
+    origin: Origin,
+}
+
+impl Restore for MemoryRestorer {
+    fn start_positions(&self, partitions: &[i32]) -> Result<Option<Vec<StartPosition>>, KafkaError> {
+        let broker = self.broker.lock();
+        let start = |&partition: &i32| {
+            let mut state = StateReader::new(&self.pipeline, self.origin.clone());
+            for record in broker.changelog.get(&partition).into_iter().flatten() {
+                state.take(&self.pipeline, &record.key, record.value.as_deref()).unwrap();
+            }
+            let offset = state.head().map(|head: &Head| head.next_offset);
+            let start = match offset {
+                Some(_) => Start::Restored(Box::new(state.finish(&self.pipeline).unwrap())),
+                None => Start::At(0),
+            };
+            StartPosition { partition, offset: offset.unwrap_or(0), start }
+        };
+        Ok(Some(partitions.iter().map(start).collect()))
+    }
+}
+
+/// A loop, and what it is between.
+struct Bench {
+    consume: ConsumeLoop<MemorySource, MemoryRestorer>,
+    broker: Shared,
+    batches: Receiver<Batch>,
+    results: Sender<CommitResult>,
+}
+
+impl Bench {
+    /// Each partition with so many lines, all of them assigned; batches of so many records.
+    fn new(partitions: &[(i32, usize)], records: usize) -> Self {
+        let broker = Shared::default();
+        broker.lock().lines = partitions.iter().map(|&(number, count)| (number, lines(number, count))).collect();
+        broker.assign(&partitions.iter().map(|(number, _)| *number).collect::<Vec<_>>());
+        let pipeline = pipeline();
+        let origin = Origin { topic: "in".into(), partitions: 2, layout: pipeline.state_layout() };
+        let (next, batches) = sync_channel(1);
+        let (results, commit_results) = channel();
+        let consumer =
+            ClientConfig::new().set("group.id", "nobody").create_with_context(GroupContext::default()).unwrap();
+        let settings = KafkaSettings { brokers: String::new(), properties: Vec::new() };
+        let source =
+            MemorySource { broker: broker.clone(), assignment: Assignment::default(), ended: Vec::new(), consumer };
+        let tasks = Tasks::new(
+            Core::sharing(pipeline.clone(), Recovery::Changelog, origin.clone()),
+            MemoryRestorer { broker: broker.clone(), pipeline: pipeline.clone(), origin },
+            Reports::new(&settings, "reports"),
+            Snapshots::new(None, "state"),
+            pipeline,
+        );
+        let options = ConsumeOptions {
+            delivery: Delivery::ExactlyOnce,
+            commit_interval: HOUR,
+            end_when: EndWhen::Never,
+            repartitioner: None,
+            stop: StopHandle::default(),
+            status: StatusCell::default(),
+        };
+        let (in_flight, limits) = (InFlight::new(next, commit_results), Limits { records, bytes: 10_000 });
+        let consume = ConsumeLoop::new(source, tasks, in_flight, limits, IdleClock::new(|| 1_000), options);
+        Self { consume, broker, batches, results }
+    }
+
+    fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            assert_eq!(self.consume.step().unwrap(), Ok(()));
+        }
+    }
+
+    fn records(&self) -> u64 {
+        self.consume.tasks.core.counters().records
+    }
+
+    /// Steps until a batch is handed on.
+    fn next_batch(&mut self) -> Batch {
+        for _ in 0..1_000_000 {
+            match self.batches.try_recv() {
+                Ok(batch) => return batch,
+                Err(TryRecvError::Empty) => self.steps(1),
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        panic!("there is a batch")
+    }
+
+    /// Commits every batch from now on, on a thread of its own; gives back the loop.
+    fn with_publisher(self) -> (ConsumeLoop<MemorySource, MemoryRestorer>, Shared) {
+        let Self { consume, broker, batches, results } = self;
+        let commits = broker.clone();
+        thread::spawn(move || {
+            while let Ok(batch) = batches.recv() {
+                if results.send(commits.commit(batch)).is_err() {
+                    return;
+                }
+            }
+        });
+        (consume, broker)
+    }
+}
+
+/// Records that are looked at with the past of a user; nothing is cancelled.
+fn pipeline() -> Arc<Pipeline> {
+    let text = r#"
+        name = "small"
+        input = { topic = "in", columns = ["id", "user", "shop", "n:int", "at:datetime"], datetime_formats = ["rfc3339"] }
+        entity = { key = "id" }
+        outputs.erroneous = "bad"
+        detectors = [{ name = "kmeans", algorithm = "kmeans", topic = "out" }]
+        [features]
+        a = "count() by user over 1h"
+    "#;
+    Arc::new(Pipeline::parse(text, "small.toml").unwrap())
+}
+
+fn lines(partition: i32, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{partition}-{number},ann,shop,5,2026-01-01T00:00:00Z")).collect()
+}
+
+/// Partitions, and the offset up to which a batch commits each.
+fn commits(batch: &Batch) -> Vec<(i32, i64)> {
+    let CommitPoint::Changes { changes, .. } = &batch.point else { panic!("it commits state") };
+    changes.iter().map(|changes| (changes.partition, changes.head.next_offset)).collect()
+}
+
+#[test]
+fn what_was_read_is_handed_on_once_there_is_nothing_more() {
+    let mut bench = Bench::new(&[(0, 2), (1, 0)], 100);
+    bench.broker.lock().lines.insert(1, vec!["nonsense".to_owned()]);
+    let batch = bench.next_batch();
+    assert_eq!((batch.id.number, commits(&batch)), (1, vec![(0, 2), (1, 1)]));
+    let erroneous = batch.outputs.iter().filter(|output| matches!(output, Output::Erroneous(_))).count();
+    assert_eq!((erroneous, batch.outputs.len()), (1, 3), "each record has its outcome");
+    assert_eq!(bench.broker.happened(), [Happened::Assigned(vec![(0, 0), (1, 0)])]);
+}
+
+#[test]
+fn a_batch_holds_as_many_records_as_it_may() {
+    let mut bench = Bench::new(&[(0, 5)], 2);
+    assert_eq!(commits(&bench.next_batch()), [(0, 2)]);
+    assert_eq!(commits(&bench.next_batch()), [(0, 4)]);
+}
+
+#[test]
+fn a_batch_holds_as_many_bytes_as_it_may() {
+    let mut bench = Bench::new(&[(0, 5)], 100);
+    bench.consume.open = OpenBatch::new(Limits { records: 100, bytes: lines(0, 3).concat().len() });
+    assert_eq!(commits(&bench.next_batch()), [(0, 3)]);
+}
+
+#[test]
+fn nothing_is_read_while_two_batches_wait_and_the_third_is_full() {
+    let mut bench = Bench::new(&[(0, 20)], 2);
+    bench.steps(20);
+    assert_eq!(bench.records(), 6, "one batch in the channel, one that waits, and one that is full");
+    let first = bench.batches.try_recv().unwrap();
+    bench.steps(20);
+    assert_eq!(commits(&first), [(0, 2)]);
+    assert_eq!(bench.records(), 9, "one more closes the third, and two fill the fourth");
+}
+
+#[test]
+fn what_was_read_of_a_revoked_partition_is_committed_first() {
+    let (mut consume, broker) = Bench::new(&[(0, 3), (1, 1)], 100).with_publisher();
+    // The assignment, and three of the four records.
+    (0..4).for_each(|_| consume.step().unwrap().unwrap());
+    broker.revoke(&[0], false);
+    consume.step().unwrap().unwrap();
+    use Happened::{Assigned, Committed, Revoked};
+    let happened = [Assigned(vec![(0, 0), (1, 0)]), Committed(0, 3), Revoked(vec![0])];
+    assert_eq!(broker.happened(), happened);
+    assert_eq!(consume.source.assignment().partitions(), [1]);
+    // Whoever owns it next goes on from there, with its state.
+    broker.assign(&[0]);
+    consume.step().unwrap().unwrap();
+    assert_eq!(broker.happened().last(), Some(&Assigned(vec![(0, 3)])));
+}
+
+#[test]
+fn nothing_is_committed_of_partitions_that_are_lost() {
+    let mut bench = Bench::new(&[(0, 3)], 100);
+    bench.steps(3);
+    assert_eq!(bench.records(), 2);
+    bench.broker.revoke(&[0], true);
+    bench.steps(10);
+    assert!(matches!(bench.batches.try_recv(), Err(TryRecvError::Empty)));
+    assert_eq!(bench.records(), 0, "what was not committed did not happen");
+    assert!(bench.consume.source.assignment().is_empty());
+}
+
+#[test]
+fn a_batch_that_failed_is_read_again_from_the_last_commit() {
+    let mut bench = Bench::new(&[(0, 6)], 2);
+    let first = bench.next_batch();
+    let committed = bench.broker.commit(first);
+    bench.results.send(committed).unwrap();
+    let second = bench.next_batch();
+    assert_eq!((second.id.epoch, commits(&second)), (0, vec![(0, 4)]));
+    bench.results.send(CommitResult::Failed { epoch: 0, reason: "a test".to_owned() }).unwrap();
+    bench.steps(1);
+    assert!(bench.broker.happened().contains(&Happened::Sought(vec![(0, 2)])), "{:?}", bench.broker.happened());
+    // The third batch of before may still be in the channel: of an epoch that is over.
+    let again = loop {
+        let batch = bench.next_batch();
+        if batch.id.epoch == 1 {
+            break batch;
+        }
+    };
+    assert_eq!(commits(&again), [(0, 4)]);
+    let sought = bench.broker.happened().len();
+    bench.results.send(CommitResult::Failed { epoch: 0, reason: "the third".to_owned() }).unwrap();
+    bench.steps(1);
+    assert_eq!(bench.broker.happened().len(), sought, "going back once is enough");
+}
+
+#[test]
+fn a_loop_whose_partitions_are_being_lost_does_not_go_back() {
+    let mut bench = Bench::new(&[(0, 2)], 2);
+    let batch = bench.next_batch();
+    bench.broker.lock().is_lost = true;
+    bench.results.send(CommitResult::Failed { epoch: batch.id.epoch, reason: "fenced".to_owned() }).unwrap();
+    bench.steps(1);
+    let is_sought = |happened: &Happened| matches!(happened, Happened::Sought(_));
+    assert!(!bench.broker.happened().iter().any(is_sought));
+    assert_eq!(bench.records(), 0);
+}
+
+#[test]
+fn the_end_is_reached_when_everything_is_committed() {
+    let mut bench = Bench::new(&[(0, 3), (1, 1)], 2);
+    bench.consume.options.end_when = EndWhen::Reached(Arc::new(|progress| progress.records == 4));
+    let status = bench.consume.options.status.clone();
+    let (consume, broker) = bench.with_publisher();
+    consume.run().unwrap();
+    let happened = broker.happened();
+    assert!(happened.contains(&Happened::Committed(0, 3)) && happened.contains(&Happened::Committed(1, 1)));
+    assert_eq!(status.get().counters.records, 4);
+}
+
+#[test]
+fn a_request_to_stop_commits_what_was_read() {
+    let mut bench = Bench::new(&[(0, 3)], 100);
+    bench.steps(3);
+    bench.consume.options.stop.request();
+    let (consume, broker) = bench.with_publisher();
+    consume.run().unwrap();
+    assert_eq!(broker.happened().last(), Some(&Happened::Committed(0, 2)));
+}
+
+#[test]
+fn without_a_next_stage_the_loop_ends() {
+    let Bench { consume, batches, results, .. } = Bench::new(&[(0, 1)], 1);
+    drop((batches, results));
+    consume.run().unwrap();
+}

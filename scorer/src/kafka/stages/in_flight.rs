@@ -1,0 +1,215 @@
+//! Batches that are closed and not committed yet.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::time::Duration;
+
+use super::batch::{Batch, BatchId, CommitResult};
+use crate::core::Counters;
+
+/// The next stage has ended, so nothing takes batches any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StageGone;
+
+/// The batches under way, and the counters of the moment when each was closed. Those of the last committed batch are the
+/// counters that a rollback goes back to.
+pub(crate) struct InFlight {
+    next: SyncSender<Batch>,
+    results: Receiver<CommitResult>,
+    /// A batch that the next stage had no room for.
+    waiting: Option<Batch>,
+    number: u64,
+    epoch: u64,
+    /// The counters of the moment when each batch that is not settled was closed.
+    under_way: BTreeMap<u64, Counters>,
+    /// The counters of the moment when the last committed batch was closed.
+    committed: Counters,
+}
+
+impl InFlight {
+    /// Batches go to `next`, and what became of them comes back through `results`.
+    pub(crate) fn new(next: SyncSender<Batch>, results: Receiver<CommitResult>) -> Self {
+        let (under_way, committed) = (BTreeMap::new(), Counters::default());
+        Self { next, results, waiting: None, number: 0, epoch: 0, under_way, committed }
+    }
+
+    /// The id of a batch that is closed now.
+    pub(crate) fn register(&mut self, counters: Counters) -> BatchId {
+        self.number += 1;
+        self.under_way.insert(self.number, counters);
+        BatchId { number: self.number, epoch: self.epoch }
+    }
+
+    /// Forgets a batch that is not worth committing.
+    pub(crate) fn drop_batch(&mut self, batch: &Batch) {
+        self.under_way.remove(&batch.id.number);
+    }
+
+    /// Hands a batch on, or keeps it until there is room.
+    ///
+    /// # Errors
+    /// [`StageGone`].
+    pub(crate) fn offer(&mut self, batch: Batch) -> Result<(), StageGone> {
+        match self.next.try_send(batch) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(batch)) => {
+                self.waiting = Some(batch);
+                Ok(())
+            }
+            Err(TrySendError::Disconnected(_)) => Err(StageGone),
+        }
+    }
+
+    /// Hands the batch on that waits, if one does.
+    ///
+    /// # Errors
+    /// [`StageGone`].
+    pub(crate) fn offer_waiting(&mut self) -> Result<(), StageGone> {
+        self.waiting.take().map_or(Ok(()), |batch| self.offer(batch))
+    }
+
+    /// Whether a batch waits for room.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Whether every batch is settled.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_none() && self.under_way.is_empty()
+    }
+
+    /// What became of a batch, if that is known.
+    ///
+    /// # Errors
+    /// [`StageGone`].
+    pub(crate) fn try_result(&self) -> Result<Option<CommitResult>, StageGone> {
+        match self.results.try_recv() {
+            Ok(result) => Ok(Some(result)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(StageGone),
+        }
+    }
+
+    /// As [`try_result`](Self::try_result), waiting at most so long.
+    ///
+    /// # Errors
+    /// [`StageGone`].
+    pub(crate) fn wait_for_result(&self, wait: Duration) -> Result<Option<CommitResult>, StageGone> {
+        match self.results.recv_timeout(wait) {
+            Ok(result) => Ok(Some(result)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(StageGone),
+        }
+    }
+
+    /// Notes that a batch is committed.
+    pub(crate) fn on_committed(&mut self, number: u64) {
+        if let Some(counters) = self.under_way.remove(&number) {
+            self.committed = counters;
+        }
+    }
+
+    /// Notes that partitions came with state: what is open in it is committed already.
+    pub(crate) fn on_taken_over(&mut self, counters: &Counters) {
+        self.committed.open_lines += counters.taken_over_lines - self.committed.taken_over_lines;
+        self.committed.taken_over_lines = counters.taken_over_lines;
+    }
+
+    /// Notes that partitions were revoked: everything that is counted now is committed.
+    pub(crate) fn on_revoked(&mut self, counters: Counters) {
+        self.committed = counters;
+    }
+
+    /// Begins a new epoch: earlier batches will not be committed.
+    pub(crate) fn forget(&mut self) {
+        self.epoch += 1;
+        self.waiting = None;
+        self.under_way.clear();
+    }
+
+    /// How often everything was rolled back.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The counters of the last commit.
+    pub(crate) fn committed(&self) -> &Counters {
+        &self.committed
+    }
+
+    /// The same once everything is lost: the new owners count what was open then.
+    pub(crate) fn committed_after_loss(&self) -> Counters {
+        let mut counters = self.committed.clone();
+        counters.given_up_lines += counters.open_lines;
+        counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel, sync_channel};
+
+    use super::*;
+    use crate::kafka::client::producer::ProducedOffsets;
+    use crate::kafka::stages::batch::CommitPoint;
+
+    fn in_flight() -> (InFlight, Receiver<Batch>, Sender<CommitResult>) {
+        let (next, batches) = sync_channel(1);
+        let (results, heard) = channel();
+        (InFlight::new(next, heard), batches, results)
+    }
+
+    fn close(in_flight: &mut InFlight, records: u64) -> Batch {
+        let id = in_flight.register(Counters { records, ..Counters::default() });
+        Batch { id, outputs: Vec::new(), point: CommitPoint::Resume(Vec::new()) }
+    }
+
+    #[test]
+    fn a_batch_without_room_waits_and_goes_first() {
+        let (mut in_flight, batches, _results) = in_flight();
+        for records in [10, 20] {
+            let batch = close(&mut in_flight, records);
+            assert_eq!(in_flight.offer(batch), Ok(()));
+        }
+        assert!(in_flight.is_waiting());
+        assert_eq!(batches.recv().unwrap().id.number, 1);
+        assert_eq!(in_flight.offer_waiting(), Ok(()));
+        assert!(!in_flight.is_waiting() && !in_flight.is_empty());
+        assert_eq!(batches.recv().unwrap().id.number, 2);
+    }
+
+    #[test]
+    fn a_commit_moves_the_counters_to_go_back_to() {
+        let (mut in_flight, _batches, results) = in_flight();
+        let batch = close(&mut in_flight, 10);
+        close(&mut in_flight, 20);
+        results.send(CommitResult::Committed { number: batch.id.number, produced: ProducedOffsets::new() }).unwrap();
+        let Ok(Some(CommitResult::Committed { number, .. })) = in_flight.try_result() else {
+            panic!("it is committed")
+        };
+        in_flight.on_committed(number);
+        assert_eq!((in_flight.committed().records, in_flight.is_empty()), (10, false));
+        in_flight.on_committed(2);
+        assert_eq!((in_flight.committed().records, in_flight.is_empty()), (20, true));
+    }
+
+    #[test]
+    fn batches_that_are_forgotten_do_not_count() {
+        let (mut in_flight, _batches, _results) = in_flight();
+        let batch = close(&mut in_flight, 10);
+        in_flight.forget();
+        assert!(in_flight.is_empty());
+        in_flight.on_committed(batch.id.number);
+        assert_eq!(in_flight.committed().records, 0);
+        assert_eq!((batch.id.epoch, in_flight.epoch()), (0, 1));
+    }
+
+    #[test]
+    fn a_stage_that_ended_is_noticed_both_ways() {
+        let (mut in_flight, batches, results) = in_flight();
+        drop((batches, results));
+        let batch = close(&mut in_flight, 10);
+        assert_eq!(in_flight.offer(batch), Err(StageGone));
+        assert!(matches!(in_flight.try_result(), Err(StageGone)));
+    }
+}

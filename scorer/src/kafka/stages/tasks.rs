@@ -1,0 +1,127 @@
+//! The partitions that are worked on: the state machine, and all that comes and goes with its partitions.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shared::pipeline::Pipeline;
+
+use crate::core::{Core, Counters, Input, Monotonic, Output, Record, Start};
+use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::producer::ProducedOffsets;
+use crate::kafka::state::reports::Reports;
+use crate::kafka::state::restore::{Restore, StartPosition};
+use crate::kafka::state::snapshots::Snapshots;
+
+/// How long the last reports of cancellations may take to come back.
+const REPORTS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The state machine with its partitions: where their state comes from, the snapshots that are kept of it, and the
+/// reports of cancellations, where they are ours to add up.
+pub(crate) struct Tasks<R> {
+    pub core: Core,
+    restorer: R,
+    reports: Reports,
+    pub snapshots: Snapshots,
+    pub pipeline: Arc<Pipeline>,
+    /// Whether a misplaced line was mentioned.
+    has_warned: bool,
+}
+
+impl<R: Restore> Tasks<R> {
+    /// No partitions yet.
+    pub(crate) fn new(
+        core: Core,
+        restorer: R,
+        reports: Reports,
+        snapshots: Snapshots,
+        pipeline: Arc<Pipeline>,
+    ) -> Self {
+        Self { core, restorer, reports, snapshots, pipeline, has_warned: false }
+    }
+
+    /// Finds out where work on partitions goes on. `None` when a stop was requested meanwhile.
+    ///
+    /// # Errors
+    /// As [`Restore::start_positions`].
+    pub(crate) fn restore(&self, partitions: &[i32]) -> Result<Option<Vec<StartPosition>>, KafkaError> {
+        self.restorer.start_positions(partitions)
+    }
+
+    /// Takes a partition on.
+    ///
+    /// # Errors
+    /// When reports cannot be read.
+    pub(crate) fn assign(&mut self, partition: i32, start: Start, out: &mut Vec<Output>) -> Result<(), KafkaError> {
+        self.core.apply(Input::Assigned { partition, start }, out);
+        self.reports.follow(self.core.reports_from())
+    }
+
+    /// Lets go of partitions whose work is committed.
+    ///
+    /// # Errors
+    /// When reports cannot be read.
+    pub(crate) fn revoke(&mut self, partitions: &[i32], out: &mut Vec<Output>) -> Result<(), KafkaError> {
+        for &partition in partitions {
+            self.core.apply(Input::Revoked { partition }, out);
+        }
+        self.reports.follow(self.core.reports_from())
+    }
+
+    /// Drops all state and goes back to these counters.
+    pub(crate) fn drop_state(&mut self, counters: Counters) {
+        self.core.roll_back(counters);
+        self.reports.close();
+    }
+
+    /// Takes a record.
+    pub(crate) fn record(&mut self, record: Record<'_>, out: &mut Vec<Output>) {
+        let (partition, offset) = (record.partition, record.offset);
+        self.core.apply(Input::Record(record), out);
+        if !self.has_warned && self.core.misplaced_lines() > 0 {
+            self.has_warned = true;
+            warn_of_misplaced(&self.pipeline, partition, offset);
+        }
+    }
+
+    /// Takes the time, and what has been reported meanwhile.
+    pub(crate) fn time(&mut self, now: Monotonic, out: &mut Vec<Output>) {
+        self.core.apply(Input::Time { now }, out);
+        self.take_reports(out);
+    }
+
+    fn take_reports(&mut self, out: &mut Vec<Output>) {
+        let Self { core, reports, .. } = self;
+        reports.drain(|report, offset| core.apply(Input::Report { report, offset }, out));
+    }
+
+    /// Notes that a batch is committed.
+    pub(crate) fn on_committed(&mut self, batch: u64, produced: &ProducedOffsets) {
+        self.reports.on_published(produced);
+        self.snapshots.on_committed(batch, produced);
+    }
+
+    /// What is open is complete and committed: publishes the windows that are left, once every report has come back.
+    pub(crate) fn finish_windows(&mut self, out: &mut Vec<Output>) {
+        let deadline = Instant::now() + REPORTS_TIMEOUT;
+        while self.reports.are_behind(self.core.reports_from()) {
+            if Instant::now() >= deadline {
+                tracing::warn!("the last cancellations are not counted: their reports did not come back");
+                break;
+            }
+            self.take_reports(out);
+        }
+        if self.reports.is_open() {
+            self.core.finish_windows(out);
+        }
+    }
+}
+
+fn warn_of_misplaced(pipeline: &Pipeline, partition: i32, offset: i64) {
+    let column = pipeline.placed_by().first().map_or("", |&column| &pipeline.schema.columns[column].name);
+    tracing::warn!(
+        partition,
+        offset,
+        "a record's key is missing or is not its `{column}`: what belongs together may be in several partitions, each of which \
+         takes its part for the whole; `--repartition always` brings it together"
+    );
+}

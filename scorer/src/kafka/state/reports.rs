@@ -1,0 +1,128 @@
+//! What all partitions report of cancellations, read by the one instance that adds it up: the owner of partition 0.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::Offset;
+
+use crate::core::Report;
+use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::offsets::positions_of;
+use crate::kafka::client::producer::ProducedOffsets;
+use crate::kafka::client::settings::{KafkaSettings, QuietContext};
+use crate::kafka::clock::now_since_epoch;
+
+const DOING: &str = "reading the reports of cancellations";
+
+/// The topic of reports, read while partition 0 is ours.
+pub(crate) struct Reports {
+    settings: KafkaSettings,
+    topic: String,
+    reader: Option<ReportReader>,
+    /// Where the reports end that this instance published.
+    published_to: Option<i64>,
+}
+
+impl Reports {
+    /// Nothing is read yet.
+    pub(crate) fn new(settings: &KafkaSettings, topic: &str) -> Self {
+        Self { settings: settings.clone(), topic: topic.to_owned(), reader: None, published_to: None }
+    }
+
+    /// Starts to read, or stops: `from` is the first report that is wanted, `None` where the reports are not ours to add
+    /// up.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub(crate) fn follow(&mut self, from: Option<i64>) -> Result<(), KafkaError> {
+        match (from, &self.reader) {
+            (None, _) => self.reader = None,
+            (Some(_), Some(_)) => {}
+            (Some(from), None) => self.reader = Some(ReportReader::start(&self.settings, &self.topic, from)?),
+        }
+        Ok(())
+    }
+
+    /// Stops reading: what was read is rolled back.
+    pub(crate) fn close(&mut self) {
+        self.reader = None;
+    }
+
+    /// Whether reports are read here.
+    pub(crate) fn is_open(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Takes what has come, each report with its offset.
+    pub(crate) fn drain(&self, take: impl FnMut(Report, i64)) {
+        if let Some(reader) = &self.reader {
+            reader.drain(take);
+        }
+    }
+
+    /// Notes the offsets of what this instance published.
+    pub(crate) fn on_published(&mut self, produced: &ProducedOffsets) {
+        let reports = produced.iter().filter(|((topic, _), _)| *topic == self.topic);
+        self.published_to = reports.map(|(_, end)| *end).max().max(self.published_to);
+    }
+
+    /// Whether reports that this instance published have not come back yet; `read_to` is the next one that is wanted.
+    pub(crate) fn are_behind(&self, read_to: Option<i64>) -> bool {
+        self.is_open() && read_to < self.published_to
+    }
+}
+
+struct ReportReader {
+    consumer: BaseConsumer<QuietContext>,
+    /// When reading began, in milliseconds since the epoch.
+    start: i64,
+}
+
+impl ReportReader {
+    fn start(settings: &KafkaSettings, topic: &str, from: i64) -> Result<Self, KafkaError> {
+        let consumer = settings.reader(&format!("{topic}-reader"))?;
+        positions_of(topic, [(0, Offset::Offset(from))])
+            .and_then(|assignment| consumer.assign(&assignment))
+            .map_err(KafkaError::failed(DOING))?;
+        Ok(Self { consumer, start: now_since_epoch() })
+    }
+
+    fn drain(&self, mut take: impl FnMut(Report, i64)) {
+        while let Some(polled) = self.consumer.poll(Duration::ZERO) {
+            match polled {
+                Ok(message) => match Report::decode(message.payload().unwrap_or_default()) {
+                    Ok(mut report) => {
+                        // An idle report of before we became the owner may be out of date; the partition repeats it.
+                        if message.timestamp().to_millis().is_none_or(|at| at < self.start) {
+                            report.idle_since = None;
+                        }
+                        take(report, message.offset());
+                    }
+                    Err(error) => tracing::warn!(%error, offset = message.offset(), "a report of cancellations"),
+                },
+                Err(ClientError::PartitionEOF(_)) => {}
+                Err(error) => tracing::debug!(%error, "{DOING}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_behind_until_what_was_published_has_come_back() {
+        let settings = KafkaSettings { brokers: "localhost:1".to_owned(), properties: Vec::new() };
+        let mut reports = Reports::new(&settings, "reports");
+        reports.on_published(&ProducedOffsets::from([(("reports".to_owned(), 0), 7), (("state".to_owned(), 0), 99)]));
+        reports.on_published(&ProducedOffsets::from([(("state".to_owned(), 1), 100)]));
+        assert!(!reports.are_behind(Some(0)), "nobody reads them");
+        reports.follow(Some(0)).unwrap();
+        assert!(reports.are_behind(Some(6)) && !reports.are_behind(Some(7)));
+        reports.follow(None).unwrap();
+        assert!(!reports.is_open());
+    }
+}

@@ -1,0 +1,279 @@
+//! A group's state, looked at and reset: offsets and state together, in one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::message::Message as _;
+use rdkafka::producer::Producer as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use shared::pipeline::Pipeline;
+use shared::time::Timestamp;
+
+use super::restore::Changelogs;
+use crate::core::{LiveKeys, Origin};
+use crate::kafka::client::blocking::blocking;
+use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
+use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::offsets::{ends_once, offsets_at, positions_of};
+use crate::kafka::client::producer::{ProduceRecord, Producer};
+use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
+use crate::kafka::client::settings::KafkaSettings;
+use crate::kafka::client::watchdog::Watchdog;
+use crate::kafka::clock::now_since_epoch;
+use crate::kafka::stop::StopHandle;
+use crate::kafka::topics::admin::extend_topic;
+use crate::kafka::topics::names::{Topics, repartition_group};
+use crate::kafka::wire::offset_metadata::StateTag;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+const DOING: &str = "resetting";
+
+/// Where a group starts after a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetTo {
+    /// At the first record that there is.
+    Earliest,
+    /// After the last.
+    Latest,
+    /// At the first record with this timestamp or a later one.
+    Time(Timestamp),
+}
+
+/// The state of one partition of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The partition.
+    pub partition: i32,
+    /// Open entities, or records that wait.
+    pub open: usize,
+    /// Keys whose past is remembered.
+    pub keys: usize,
+    /// Closed keys that are remembered.
+    pub closed: usize,
+    /// Cancelled keys that are remembered.
+    pub cancelled: usize,
+    /// The first record that is not in the state.
+    pub offset: Option<i64>,
+    /// The input's records after that.
+    pub lag: i64,
+    /// Records of the changelog, with those that compaction will remove.
+    pub changelog_records: i64,
+    /// Records that were read to restore it.
+    pub records_read: u64,
+    /// The state as records: what a fresh restore gives.
+    #[cfg(feature = "fault-injection")]
+    pub snapshot: Vec<crate::core::StateRecord>,
+}
+
+/// What is asked of a group from outside: no member of it.
+struct Access {
+    changelogs: Changelogs,
+    consumer: GroupConsumer,
+}
+
+impl Access {
+    fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
+        let topics = Topics::of_group(settings, pipeline, group)?;
+        let partitions = settings.partitions_of(&topics.input)?;
+        let consumer = consumer_of(settings, group)?;
+        let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
+        let changelogs = Changelogs {
+            settings: settings.clone(),
+            pipeline: pipeline.clone(),
+            topics,
+            group: group.to_owned(),
+            origin,
+            snapshots: None,
+            watchdog: Watchdog::new(),
+        };
+        Ok(Self { changelogs, consumer })
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = i32> {
+        0..self.changelogs.origin.partitions
+    }
+
+    fn ends_of(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        ends_once(&self.consumer, topic, partition, "asking for the ends of a partition")
+    }
+}
+
+/// The state of every partition of `group`, as its changelog has it.
+///
+/// # Errors
+/// [`KafkaError`] when no broker answers, a topic is missing or the state cannot be read.
+pub fn states(
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    group: &str,
+) -> Result<Vec<PartitionState>, KafkaError> {
+    let access = Access::new(settings, pipeline, group)?;
+    let Changelogs { topics, .. } = &access.changelogs;
+    let wanted: Vec<_> = access.partitions().map(|partition| (partition, None)).collect();
+    let restored = access.changelogs.read(&wanted, &StopHandle::default())?.unwrap_or_default();
+    let mut states = Vec::new();
+    for (partition, restored) in restored {
+        let (low, high) = access.ends_of(&topics.input, partition)?;
+        let (first, end) = access.ends_of(&topics.state, partition)?;
+        let offset = restored.head().map(|head| head.next_offset);
+        states.push(PartitionState {
+            partition,
+            open: restored.open_entities(),
+            keys: restored.keys_with_a_past(),
+            closed: restored.closed_keys(),
+            cancelled: restored.cancelled_keys(),
+            offset,
+            lag: (high - offset.unwrap_or(low)).max(0),
+            changelog_records: end - first,
+            records_read: restored.records(),
+            #[cfg(feature = "fault-injection")]
+            snapshot: restored.snapshot(pipeline),
+        });
+    }
+    Ok(states)
+}
+
+/// Resets `group`: deletes its state, whatever wrote it, and moves its offsets, in one transaction. Returns the new offsets. A changelog with fewer partitions than the input gets as many.
+///
+/// # Errors
+/// [`KafkaError`] when the group has members, or Kafka refuses: then offsets and state are as they were.
+pub async fn reset(
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    group: &str,
+    to: ResetTo,
+) -> Result<Vec<(i32, i64)>, KafkaError> {
+    let (asked, of, name) = (settings.clone(), pipeline.clone(), group.to_owned());
+    let access = blocking(DOING, move || {
+        let access = Access::new(&asked, &of, &name)?;
+        refuse_members(&access, &name)?;
+        refuse_members(&access, &repartition_group(&name))?;
+        Ok(access)
+    })
+    .await?;
+    extend_topic(settings, &access.changelogs.topics.state, access.changelogs.origin.partitions).await?;
+    blocking(DOING, move || access.reset(to)).await
+}
+
+impl Access {
+    fn reset(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let failed = KafkaError::failed(DOING);
+        let Changelogs { settings, topics, .. } = &self.changelogs;
+        let targets = self.targets(to)?;
+        // Copies of before are not assembled any more: the repartitioner copies the lines from the target on again.
+        let offsets = if topics.is_repartitioned() { self.ends()? } else { targets.clone() };
+        let id = format!("{}-reset", topics.state);
+        let producer = Producer::create(&settings.transactional_producer(&id), Vec::new())?;
+        producer.client.init_transactions(TIMEOUT).map_err(&failed)?;
+        producer.client.begin_transaction().map_err(&failed)?;
+        let list = self.delete_state(&producer, &offsets)?;
+        // A group without members has no generation: the broker takes the offsets from anybody.
+        let metadata = self.consumer.group_metadata().ok_or_else(no_group)?;
+        producer.client.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
+        if topics.is_repartitioned() {
+            self.move_repartitioner(&producer, &targets)?;
+        }
+        producer.flush()?;
+        producer.client.commit_transaction(TIMEOUT).map_err(&failed)?;
+        Ok(targets)
+    }
+
+    /// Deletes what each changelog holds and begins a new incarnation at `offsets`, in the producer's transaction;
+    /// returns the offsets with their tags.
+    fn delete_state(&self, producer: &Producer, offsets: &[(i32, i64)]) -> Result<TopicPartitionList, KafkaError> {
+        let failed = KafkaError::failed(DOING);
+        let Changelogs { pipeline, topics, origin, .. } = &self.changelogs;
+        let reports_from = match &pipeline.cancellations {
+            Some(_) => Some(self.ends_of(&topics.reports, 0)?.1),
+            None => None,
+        };
+        let positions = offsets.iter().map(|&(partition, offset)| (partition, Offset::Offset(offset)));
+        let list = positions_of(&topics.input, positions).map_err(&failed)?;
+        for &(partition, offset) in offsets {
+            let reports_from = reports_from.filter(|_| partition == 0);
+            let live = self.live_keys(partition)?;
+            let (records, head) = live.reset(pipeline, origin.clone(), now_since_epoch(), offset, reports_from);
+            if let Some(mut element) = list.find_partition(&topics.input, partition) {
+                element.set_metadata(StateTag::of(&head).encode());
+            }
+            for record in &records {
+                producer.queue(ProduceRecord::state(&topics.state, partition, record)).map_err(&failed)?;
+            }
+        }
+        Ok(list)
+    }
+
+    /// Moves the offsets of the repartitioner's group, in the producer's transaction.
+    fn move_repartitioner(&self, producer: &Producer, targets: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let failed = KafkaError::failed(DOING);
+        let Changelogs { settings, topics, group, .. } = &self.changelogs;
+        let consumer = consumer_of(settings, &repartition_group(group))?;
+        let positions = targets.iter().map(|&(partition, offset)| (partition, Offset::Offset(offset)));
+        let list = positions_of(&topics.source, positions).map_err(&failed)?;
+        let metadata = consumer.group_metadata().ok_or_else(no_group)?;
+        producer.client.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(failed)
+    }
+
+    /// The keys that a changelog holds, read without looking into its records.
+    fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
+        let Changelogs { settings, topics, group, .. } = &self.changelogs;
+        let consumer = settings.reader(&format!("{group}-reset"))?;
+        let reader = ReadToEnd { consumer: &consumer, topic: &topics.state, doing: "reading state", silence: TIMEOUT };
+        let mut keys = LiveKeys::default();
+        reader.read_all(&[Part { partition, from: Offset::Beginning, ends_at_end: true }], |message| {
+            keys.take(message.key().unwrap_or_default(), message.payload());
+            Ok(Next::ReadOn)
+        })?;
+        Ok(keys)
+    }
+
+    /// The ends of the topic that entities are assembled from.
+    fn ends(&self) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let input = &self.changelogs.topics.input;
+        self.partitions().map(|partition| Ok((partition, self.ends_of(input, partition)?.1))).collect()
+    }
+
+    /// Where each partition of the pipeline's topic is to begin.
+    fn targets(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let Changelogs { settings, topics, .. } = &self.changelogs;
+        let partitions = settings.partitions_of(&topics.source)?;
+        let found = match to {
+            ResetTo::Time(time) => Some(offsets_at(&self.consumer, &topics.source, partitions, time)?),
+            ResetTo::Earliest | ResetTo::Latest => None,
+        };
+        let target = |partition| {
+            let (low, high) = self.ends_of(&topics.source, partition)?;
+            let found = found.as_ref().and_then(|found| found.find_partition(&topics.source, partition));
+            let offset = match (to, found.map(|found| found.offset())) {
+                (ResetTo::Earliest, _) => low,
+                (ResetTo::Time(_), Some(Offset::Offset(offset))) => offset,
+                // No record is that late.
+                (ResetTo::Time(_), _) | (ResetTo::Latest, _) => high,
+            };
+            Ok((partition, offset))
+        };
+        (0..partitions).map(target).collect()
+    }
+}
+
+fn no_group() -> KafkaError {
+    KafkaError::Failed { action: DOING, cause: "the client knows no group".to_owned() }
+}
+
+fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<GroupConsumer, KafkaError> {
+    let context = GroupContext::default();
+    context.close();
+    settings.consumer(group, None).create_with_context(context).map_err(KafkaError::settings)
+}
+
+fn refuse_members(access: &Access, group: &str) -> Result<(), KafkaError> {
+    let groups =
+        access.consumer.fetch_group_list(Some(group), TIMEOUT).map_err(KafkaError::failed("looking at the group"))?;
+    let members: usize = groups.groups().iter().map(|group| group.members().len()).sum();
+    if members > 0 {
+        return Err(KafkaError::GroupInUse { group: group.to_owned(), members });
+    }
+    Ok(())
+}

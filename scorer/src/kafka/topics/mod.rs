@@ -1,0 +1,5 @@
+//! The topics of a pipeline: looked for, created where they are missing, and checked.
+
+pub(crate) mod admin;
+pub(crate) mod check;
+pub(crate) mod names;
