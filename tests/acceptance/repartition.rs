@@ -63,7 +63,7 @@ fn lines_without_keys_meet_in_one_invoice() {
     let mut running = start_scorer(&options);
     let how = running.wait_for_log("repartition")["how"].as_str().unwrap().to_owned();
     assert!(how.contains("has no key") && how.contains("atalaya-invoices-repartition"), "{how}");
-    running.wait_for_log("sending lines on");
+    running.wait_for_log("repartitioning lines");
     for (portion, lines) in lines[FIRST..].chunks(300).enumerate() {
         send(&producer, lines, FIRST + portion * 300);
         std::thread::sleep(Duration::from_millis(100));

@@ -107,8 +107,8 @@ fn the_past_of_two_keys_is_not_split() {
     let Some(kafka) = Kafka::start() else { return };
     let brokers = ["--brokers", &kafka.brokers];
     let pipeline = ["--pipeline", "transactions"];
-    let says = "topic `transactions` has 3 partitions and features and detectors look at other records by `user_id` and by \
-                `merchant_id`: whichever keys the topic, the past of the others would be split; use a topic with one \
+    let says = "topic `transactions` has 3 partitions and features and detectors read other records by `user_id` and by \
+                `merchant_id`: the topic has one key, so the records of the other would be split; use a topic with one \
                 partition, or only features and windows by the column that keys it";
     let refused = |arguments: &[&str]| {
         let run = scorer(&[arguments, &brokers].concat());

@@ -35,7 +35,7 @@ pub enum KafkaError {
     /// State that was written at another point than the offset.
     #[error(
         "partition {partition} of `{topic}`: offset and state of group `{group}` do not belong together ({how}): \
-         `scorer reset --group {group} --to earliest` (or latest, or a time) begins anew with both"
+         `scorer reset --group {group} --to earliest` (or latest, or a time) starts both again"
     )]
     TornState {
         /// The consumer group.
@@ -50,7 +50,7 @@ pub enum KafkaError {
     /// State that is damaged or of something else.
     #[error(
         "partition {partition} of `{topic}`: {cause}: run with the pipeline and the topic it was written for, \
-         or begin anew with `scorer reset --group {group} --to earliest` (or latest, or a time)"
+         or start again with `scorer reset --group {group} --to earliest` (or latest, or a time)"
     )]
     UnusableState {
         /// The consumer group.
@@ -64,8 +64,8 @@ pub enum KafkaError {
     },
     /// The group's offsets are of the other kind of delivery.
     #[error(
-        "group `{group}` has run with the other --delivery, whose offsets mean something else: use that one, \
-         or another --group, which begins at the start of the topic"
+        "the offsets of group `{group}` were committed with the other --delivery and have another meaning: use that \
+         --delivery, or another --group, which starts at the beginning of the topic"
     )]
     OtherDelivery {
         /// The consumer group.
@@ -73,8 +73,8 @@ pub enum KafkaError {
     },
     /// Keys would go to other partitions than before.
     #[error(
-        "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go elsewhere, and would be split. \
-         Begin anew with `scorer reset --group {group} --to latest` (or a time before the change)"
+        "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go to other partitions and \
+         would be split. Start again with `scorer reset --group {group} --to latest` (or a time before the change)"
     )]
     PartitionsChanged {
         /// The input topic.
@@ -88,7 +88,8 @@ pub enum KafkaError {
     },
     /// Another instance took our name.
     #[error(
-        "another instance of group `{group}` was started as `{name}`: this one ends; give each its own --instance-id"
+        "another instance of group `{group}` was started with the name `{name}`, so this one ends; give each instance \
+         its own --instance-id"
     )]
     Fenced {
         /// The consumer group.
@@ -98,7 +99,7 @@ pub enum KafkaError {
     },
     /// A group that cannot be reset while it works.
     #[error(
-        "group `{group}` is in use ({members} running): stop its scorers first; one that died is forgotten after its session timeout"
+        "group `{group}` is in use ({members} running): stop its scorers first; a dead one leaves the group after its session timeout"
     )]
     GroupInUse {
         /// The consumer group.

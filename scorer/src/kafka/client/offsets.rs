@@ -72,7 +72,7 @@ pub(crate) fn ends_of<C: ConsumerContext>(
                 return Err(KafkaError::failed(doing)(error));
             }
             Err(error) => {
-                tracing::info!(%error, topic, partition, doing, "asking again");
+                tracing::info!(%error, topic, partition, doing, "retrying");
                 std::thread::sleep(Duration::from_millis(100));
             }
         }

@@ -48,8 +48,8 @@ impl Watchdog {
             let bound = bound.as_secs();
             tracing::error!(what, bound_s = bound, "a Kafka call outlived its bound");
             eprintln!(
-                "error: Kafka: {what} did not return within {bound} s: ending, so that a supervisor can start anew; \
-                 nothing that was committed is lost"
+                "error: Kafka: {what} did not return within {bound} s: the process ends, so that a supervisor can \
+                 restart it; no committed result is lost"
             );
             std::process::exit(1);
         })

@@ -159,7 +159,7 @@ impl<'a> PartitionSource for GroupSource<'a> {
         self.assignment.revoke(partitions);
         if let Err(error) = consumer.incremental_unassign(&partitions_of(&self.member.topic, partitions)) {
             // A session that is over has nothing assigned any more.
-            tracing::debug!(%error, "giving partitions up");
+            tracing::debug!(%error, "revoking partitions");
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn assign_and_rejoin_if_orphans(
         let have_owners = have_owners(consumer, group, topic);
         drop(watched);
         if !matches!(have_owners, Ok(true)) {
-            tracing::info!(group, ?have_owners, "joining again: there may be partitions without an owner");
+            tracing::info!(group, ?have_owners, "rejoining the group: there may be partitions without an owner");
             // While an assignment waits for its answer, librdkafka puts a subscription off, even the same one, and joins
             // again afterwards to apply it (`rd_kafka_trigger_waiting_subscribe_maybe`). The broker then begins a
             // rebalance, because the user data of a member of `cooperative-sticky` names the generation of its last

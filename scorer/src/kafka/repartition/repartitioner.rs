@@ -195,7 +195,7 @@ impl RepartitionLoop<'_> {
             }
             Err(TransactionError::Undeliverable(error)) => Err(error),
             Err(TransactionError::Abortable(reason) | TransactionError::FatalProducer(reason)) => {
-                tracing::warn!(reason, "lines were not sent on: going back to the last commit");
+                tracing::warn!(reason, "lines were not repartitioned: rolling back to the last commit");
                 // A new producer ends what the old one left open: offsets are known only then.
                 self.transactions.start(stop)?;
                 self.roll_back()
@@ -241,7 +241,7 @@ impl RepartitionLoop<'_> {
     fn on_assigned(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
         let Some(positions) = self.start_positions(partitions)? else { return Ok(()) };
         self.source.assign(&positions)?;
-        tracing::info!(?partitions, "sending lines on");
+        tracing::info!(?partitions, "repartitioning lines");
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl RepartitionLoop<'_> {
             Ok(true) => self.progress.set_caught_up(),
             Ok(false) => {}
             // The next report asks again.
-            Err(error) => tracing::debug!(%error, "looking for the end of what was sent on"),
+            Err(error) => tracing::debug!(%error, "looking for the end of the repartitioned lines"),
         }
     }
 

@@ -189,7 +189,7 @@ impl Transactions {
             if !cause.is_retriable() || start.elapsed() >= CALL_TIMEOUT {
                 return Err(TransactionError::FatalProducer(text));
             }
-            tracing::debug!(error = text, "trying again");
+            tracing::debug!(error = text, "retrying");
             self.pause();
         }
     }

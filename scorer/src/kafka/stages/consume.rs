@@ -200,10 +200,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     /// that.
     fn on_revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), KafkaError> {
         if lost {
-            tracing::warn!(
-                ?partitions,
-                "partitions were lost to other instances; what was not committed is theirs to do"
-            );
+            tracing::warn!(?partitions, "partitions were lost to other instances, which continue from the last commit");
             self.forget_batches();
         } else {
             self.settle()?;
@@ -262,7 +259,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 Ok(())
             }
             CommitResult::Failed { epoch, reason } if epoch == self.in_flight.epoch() => {
-                tracing::warn!(reason, "a batch came to nothing: going back to the last commit");
+                tracing::warn!(reason, "a batch was discarded: rolling back to the last commit");
                 self.roll_back()
             }
             CommitResult::Failed { .. } => Ok(()),

@@ -122,7 +122,10 @@ mod injected {
         pub(crate) fn commit_outside(&self, consumer: &GroupConsumer, offsets: &TopicPartitionList) -> bool {
             if self.are_offsets_outside() && offsets.count() > 0 {
                 let committed = consumer.commit(offsets, CommitMode::Sync);
-                tracing::warn!(?committed, "offsets are committed on their own: a guarantee is broken on purpose");
+                tracing::warn!(
+                    ?committed,
+                    "offsets are committed outside the transaction: this breaks the guarantee on purpose"
+                );
             }
             self.are_offsets_outside()
         }

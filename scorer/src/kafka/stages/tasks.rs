@@ -105,7 +105,7 @@ impl<R: Restore> Tasks<R> {
         let deadline = Instant::now() + REPORTS_TIMEOUT;
         while self.reports.are_behind(self.core.reports_from()) {
             if Instant::now() >= deadline {
-                tracing::warn!("the last cancellations are not counted: their reports did not come back");
+                tracing::warn!("the last cancellations are not counted: their reports could not be read back");
                 break;
             }
             self.take_reports(out);
@@ -121,7 +121,7 @@ fn warn_of_misplaced(pipeline: &Pipeline, partition: i32, offset: i64) {
     tracing::warn!(
         partition,
         offset,
-        "a record's key is missing or is not its `{column}`: what belongs together may be in several partitions, each of which \
-         takes its part for the whole; `--repartition always` brings it together"
+        "a record has no key, or a key that is not its `{column}`: records that belong together may be in several \
+         partitions, and each partition sees only a part of them; `--repartition always` repartitions them"
     );
 }

@@ -151,11 +151,11 @@ pub(crate) fn refuse_split_past(pipeline: &Pipeline, topic: &str, partitions: us
     let names: Vec<String> =
         columns.iter().map(|&column| format!("`{}`", pipeline.schema.columns[column].name)).collect();
     let (looks, only) = match pipeline.zscores.is_empty() {
-        true => ("features look at the past", "features"),
-        false => ("features and detectors look at other records", "features and windows"),
+        true => ("features read earlier records", "features"),
+        false => ("features and detectors read other records", "features and windows"),
     };
     unfit(format!(
-        "has {partitions} partitions and {looks} by {}: whichever keys the topic, the past of the others would be split; use \
+        "has {partitions} partitions and {looks} by {}: the topic has one key, so the records of the other would be split; use \
          a topic with one partition, or only {only} by the column that keys it",
         names.join(" and by ")
     ))
@@ -194,7 +194,7 @@ mod tests {
         assert!(!refused(&Pipeline::load("invoices").unwrap(), 3));
         insta::assert_snapshot!(
             refuse_split_past(&both, "in", 3).unwrap_err(),
-            @"topic `in` has 3 partitions and features look at the past by `user` and by `shop`: whichever keys the topic, the past of the others would be split; use a topic with one partition, or only features by the column that keys it"
+            @"topic `in` has 3 partitions and features read earlier records by `user` and by `shop`: the topic has one key, so the records of the other would be split; use a topic with one partition, or only features by the column that keys it"
         );
     }
 
@@ -210,7 +210,7 @@ mod tests {
         }
         insta::assert_snapshot!(
             refuse_split_past(&zscore(r#", by = "shop""#), "in", 3).unwrap_err(),
-            @"topic `in` has 3 partitions and features and detectors look at other records by `user` and by `shop`: whichever keys the topic, the past of the others would be split; use a topic with one partition, or only features and windows by the column that keys it"
+            @"topic `in` has 3 partitions and features and detectors read other records by `user` and by `shop`: the topic has one key, so the records of the other would be split; use a topic with one partition, or only features and windows by the column that keys it"
         );
         insta::assert_snapshot!(
             refuse_split_past(&zscore(""), "in", 3).unwrap_err(),
