@@ -15,7 +15,7 @@ fn lines() -> Vec<(String, String)> {
         (invoice.to_owned(), format!("{invoice},22143,RED MUG,2,9/1/2010 9:{minute:02},{price},12345,France"))
     };
     let mut lines: Vec<_> = (0..INVOICES).map(|number| line(&number.to_string(), number, "1.5")).collect();
-    lines.extend([line("C7", 12, "1.5"), line("31", 29, "-1.5"), ("32".to_owned(), "broken".to_owned())]);
+    lines.extend([line("C99", 29, "1.5"), line("31", 29, "-1.5"), ("32".to_owned(), "broken".to_owned())]);
     lines
 }
 
@@ -76,7 +76,8 @@ fn a_reset_begins_anew_with_offsets_and_state_together() {
     assert_given_once(&once);
     assert_same(&once, &group.run());
     let state = group.state();
-    println!("{state:?}");
+    let n_lines = lines().len() as i64;
+    assert_eq!([total(&state, "next offset"), total(&state, "lag"), total(&state, "open invoices")], [n_lines, 0, 0]);
 
     let reset = ["reset", "--to", "earliest", "--clock", "event"];
     let refused = group.command(&reset);
@@ -84,11 +85,22 @@ fn a_reset_begins_anew_with_offsets_and_state_together() {
     assert!(refused.stderr.contains("confirm it with --yes, because there is no terminal"), "{}", refused.stderr);
     assert_eq!(group.state(), state, "what is refused changes nothing");
     group.done(&[&reset[..], &["--yes"]].concat());
-    println!("{:?}", group.state());
+    let forgotten = group.state();
+    assert_eq!(total(&forgotten, "lag"), n_lines, "everything is to be read again");
+    for name in ["open invoices", "closed, remembered", "cancelled, remembered"] {
+        assert_eq!(total(&forgotten, name), 0, "{name}");
+    }
 
     let twice: Vec<_> = once.iter().map(|messages| [&messages[..], messages].concat()).collect();
     assert_same(&twice, &group.run());
     assert_eq!(group.state(), state, "the state is what it was");
+}
+
+/// A column of `scorer state`, over all partitions.
+fn total(state: &[(String, Vec<String>)], name: &str) -> i64 {
+    let (_, values) = state.iter().find(|(found, _)| found == name).unwrap_or_else(|| panic!("no `{name}`: {state:?}"));
+    assert_eq!(values.len(), PARTITIONS, "a row a partition");
+    values.iter().map(|value| value.parse::<i64>().unwrap()).sum()
 }
 
 fn assert_same(expected: &[Vec<Received>], found: &[Vec<Received>]) {
@@ -111,5 +123,7 @@ fn assert_given_once(topics: &[Vec<Received>]) {
     let mut reasons: Vec<String> = erroneous.iter().map(|message| message.value["reasons"].to_string()).collect();
     reasons.sort();
     assert_eq!(reasons, [r#"["out_of_range:UnitPrice"]"#, r#"["too_few_fields"]"#]);
-    println!("{cancellations:?}");
+    // A window of eight minutes begins every minute, so that each cancellation is in eight of them.
+    let counts = cancellations.iter().map(|message| message.value["cancellations"].as_u64().unwrap());
+    assert_eq!(counts.sum::<u64>(), 8);
 }

@@ -1,7 +1,7 @@
 //! An instance that died in the middle of a rebalance, as the group sees it.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -24,6 +24,7 @@ pub struct Former {
 struct Rounds {
     assigned: AtomicUsize,
     to_give_up: Mutex<Option<TopicPartitionList>>,
+    is_over: AtomicBool,
 }
 
 impl ClientContext for Rounds {}
@@ -32,8 +33,12 @@ impl ConsumerContext for Rounds {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                consumer.incremental_assign(list).unwrap();
-                self.assigned.fetch_add(list.count(), Ordering::SeqCst);
+                if consumer.incremental_assign(list).is_ok() {
+                    self.assigned.fetch_add(list.count(), Ordering::SeqCst);
+                }
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS if self.is_over.load(Ordering::SeqCst) => {
+                let _ = consumer.incremental_unassign(list);
             }
             // Not answered: an answer would begin the second round.
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
@@ -76,9 +81,11 @@ impl Former {
 }
 
 impl Drop for Former {
-    /// Gives the answer that the client waits for before it ends.
+    /// Gives the answers that the client waits for before it ends.
     fn drop(&mut self) {
-        let to_give_up = self.consumer.context().to_give_up.lock().unwrap().take();
+        let rounds = self.consumer.context();
+        rounds.is_over.store(true, Ordering::SeqCst);
+        let to_give_up = rounds.to_give_up.lock().unwrap().take();
         if let Some(partitions) = to_give_up {
             let _ = self.consumer.incremental_unassign(&partitions);
         }

@@ -28,7 +28,8 @@ const LIMIT: f64 = 1e18;
 /// From how many standard deviations on [`Scaling::Symlog`] is logarithmic.
 const LINEAR_TO: f64 = 5.0;
 
-/// `(x - center) / scale`, feature by feature, in float64; for [`Scaling::Symlog`] that, after the symmetric logarithm, once more.
+/// `(x - center) / scale`, feature by feature, in float64; for [`Scaling::Symlog`] that, after the symmetric logarithm,
+/// once more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scaler {

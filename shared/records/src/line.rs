@@ -37,15 +37,17 @@ impl LineParser {
         if record.is_empty() {
             return Err(vec![Reason::EmptyRecord]);
         }
-        if self.schema.format == InputFormat::Json {
-            return self.parse_json(record.len(), record, use_line);
-        }
-        let Self { schema, splitter, dates, .. } = self;
+        let Self { schema, splitter, json, dates } = self;
         if record.len() > schema.max_record_bytes {
             return Err(vec![Reason::RecordTooLarge]);
         }
-        let fields = splitter.split_one(record).ok_or_else(|| vec![Reason::NotOneRecord])?;
-        parse_fields(schema, dates, fields, &Order::Same, use_line)
+        match schema.format {
+            InputFormat::Json => parse_object(schema, dates, json, record, use_line),
+            InputFormat::Csv => {
+                let fields = splitter.split_one(record).ok_or_else(|| vec![Reason::NotOneRecord])?;
+                parse_fields(schema, dates, fields, &Order::Same, use_line)
+            }
+        }
     }
 
     /// Parses a CSV record of a file that was taken apart already; `order` maps columns to its fields.

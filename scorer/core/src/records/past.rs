@@ -51,7 +51,7 @@ impl ChangelogKind for Past {
                 self.persisted_clock = Some(reader.signed()?);
                 reader.end()?;
             }
-            (_, None) => return Err(StateError::Damaged),
+            (_, None) => self.persisted_clock = None,
         }
         Ok(())
     }

@@ -173,3 +173,29 @@ fn what_a_record_is_known_to_be_stays_with_it() {
         );
     }
 }
+
+/// The deletions are read as well, until compaction takes them.
+#[test]
+fn a_reset_leaves_nothing_behind() {
+    let detectors = zscore::detectors();
+    let pipeline = Arc::new(with_windows(FEATURES, "", r#"lateness = "10s""#, &detectors));
+    let rows: Vec<Row> = (0..40).map(|at| row(at, (at as u8 % 3, 0), at as f64, START + at * 9_000)).collect();
+    let (mut driver, mut written) = (Driver::new(&pipeline), Vec::new());
+    for row in &rows {
+        driver.send(row);
+        written.extend(driver.core.take_changes().into_iter().flat_map(|changes| changes.records));
+    }
+    let mut keys = LiveKeys::default();
+    written.iter().for_each(|record| keys.take(&record.key, record.value.as_deref()));
+    let (deletions, head) = keys.reset(&pipeline, origin_of(&pipeline), 99, 0, None);
+    let mut reader = StateReader::new(&pipeline, origin_of(&pipeline));
+    for StateRecord { key, value } in written.iter().chain(&deletions) {
+        reader.take(&pipeline, key, value.as_deref()).unwrap();
+    }
+    let restored = reader.finish(&pipeline).unwrap();
+    assert_eq!(restored.snapshot(&pipeline), [head.record()], "a head and nothing else");
+
+    let mut again = Driver::new(&pipeline);
+    again.apply(Input::Assigned { partition: 0, start: Start::Restored(Box::new(restored)) });
+    assert_eq!(sorted(&again.judge(&rows).out), sorted(&Driver::new(&pipeline).judge(&rows).out));
+}
