@@ -82,7 +82,7 @@ fn a_reset_begins_anew_with_offsets_and_state_together() {
     let reset = ["reset", "--to", "earliest", "--clock", "event"];
     let refused = group.command(&reset);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("say --yes where nobody can be asked"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("confirm it with --yes, because there is no terminal"), "{}", refused.stderr);
     assert_eq!(group.state(), state, "what is refused changes nothing");
     group.done(&[&reset[..], &["--yes"]].concat());
     let forgotten = group.state();

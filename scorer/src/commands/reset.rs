@@ -26,10 +26,12 @@ pub(super) async fn reset(args: &ResetArgs) -> Result<()> {
 
 fn confirm(group: &str, topic: &str) -> Result<bool> {
     if !stdin().is_terminal() {
-        bail!("this deletes the state of group `{group}`: say --yes where nobody can be asked");
+        bail!(
+            "this deletes the state of group `{group}`: confirm it with --yes, because there is no terminal to ask on"
+        );
     }
     eprint!(
-        "This deletes the open invoices of group `{group}` on `{topic}` and moves its offsets; results that were published \
+        "This deletes the open invoices of group `{group}` on `{topic}` and moves its offsets; published results \
          stay, and may be published again. Type the group's name to go on: "
     );
     stderr().flush()?;
