@@ -4,7 +4,7 @@
 //! against a real broker reads and scores them. The mock does not enforce transactions, so it shows how things look and
 //! proves nothing about delivery.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rdkafka::mocking::MockCluster;
-use shared::pipeline::Scored;
+use shared::pipeline::{Pipeline, Scored};
 use shared::verdict::Verdict;
 
 use super::live::{StatusLine, accompany};
@@ -36,13 +36,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     args.pipeline.models = in_repository(&args.pipeline.models);
     let start = Instant::now();
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
-    let input = match (args.input, loaded.pipeline.samples()) {
-        (Some(input), _) => input,
-        (None, Some([_, sample])) => in_repository(Path::new(sample)),
-        (None, None) => {
-            bail!("pipeline `{}` has no sample data: name the file to replay with --input FILE", loaded.pipeline.name)
-        }
-    };
+    let input = input_file(args.input, &loaded.pipeline)?;
     let bytes = read_file(&input)?;
     FileLines::for_topic(&bytes, &input, &loaded.pipeline)?;
     let pipeline = loaded.pipeline;
@@ -96,6 +90,17 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
         sending.await??;
     }
     Ok(())
+}
+
+/// The file that is replayed: the one that was named, or the pipeline's sample.
+fn input_file(named: Option<PathBuf>, pipeline: &Pipeline) -> Result<PathBuf> {
+    match (named, pipeline.samples()) {
+        (Some(input), _) => Ok(input),
+        (None, Some([_, sample])) => Ok(in_repository(Path::new(sample))),
+        (None, None) => {
+            bail!("pipeline `{}` has no sample data: name the file to replay with --input FILE", pipeline.name)
+        }
+    }
 }
 
 fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
