@@ -33,9 +33,8 @@ impl ConsumerContext for Rounds {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                if consumer.incremental_assign(list).is_ok() {
-                    self.assigned.fetch_add(list.count(), Ordering::SeqCst);
-                }
+                consumer.incremental_assign(list).unwrap();
+                self.assigned.fetch_add(list.count(), Ordering::SeqCst);
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS if self.is_over.load(Ordering::SeqCst) => {
                 let _ = consumer.incremental_unassign(list);

@@ -7,6 +7,7 @@
 //!
 //! A transcript is renewed only when the state's format changes on purpose, which makes every running group begin anew:
 //! `ATALAYA_RENEW_CHANGELOGS=1 cargo test -p scorer-core --test changelog` keeps its `>` lines and writes all others.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

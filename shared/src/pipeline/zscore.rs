@@ -65,13 +65,57 @@ pub(super) fn check(
     columns: &[Column],
     label: Option<&Label>,
 ) -> Result<ZScoreSpec, PipelineError> {
-    let place = |key: &str| format!("[[detectors]] {}: {key}", section.name);
+    let place = |key: &str| section.place(key);
     let Scored::Records(records) = scored else {
         return checker.error(
             &place("algorithm"),
             "zscore-window judges records one by one: remove the detector, or [entity] session_gap",
         );
     };
+    let (value, by) = check_columns(checker, section, columns, label)?;
+    let spans = check_spans(checker, section, records.features.lateness())?;
+    let threshold = section.threshold.unwrap_or(DEFAULT_THRESHOLD);
+    if !(threshold >= 0.0 && threshold.is_finite()) {
+        return checker.error(&place("threshold"), "must not be negative: it is a number of standard deviations");
+    }
+    let spec = ZScoreSpec {
+        name: section.name.clone(),
+        value,
+        by,
+        window: spans.window,
+        slide: spans.slide,
+        watermark: spans.watermark,
+        threshold: threshold as f32,
+        is_robust: section.robust.unwrap_or(false),
+        min_count: checker.limit(&place("min_count"), section.min_count, 1)?,
+        topic: checker.topic("[[detectors]] topic", &section.topic)?,
+        version: String::new(),
+    };
+    let settings = format!(
+        "{}\nwatermark {} ms\nthreshold {}\nmin_count {}",
+        spec.layout(columns),
+        spec.watermark,
+        spec.threshold,
+        spec.min_count
+    );
+    Ok(ZScoreSpec { version: fingerprint(settings.as_bytes())[..8].to_owned(), ..spec })
+}
+
+impl ZScoreSection {
+    /// Where a key stands, for messages.
+    fn place(&self, key: &str) -> String {
+        format!("[[detectors]] {}: {key}", self.name)
+    }
+}
+
+/// The column that is compared, and the one whose values each have windows of their own.
+fn check_columns(
+    checker: &Checker<'_>,
+    section: &ZScoreSection,
+    columns: &[Column],
+    label: Option<&Label>,
+) -> Result<(usize, Option<usize>), PipelineError> {
+    let place = |key: &str| section.place(key);
     let value = checker.resolve(&place("value"), &section.value, columns)?;
     if !matches!(columns[value].kind, ColumnType::Integer | ColumnType::Float) {
         return checker.error(&place("value"), format!("`{}` is not of type int or float", section.value));
@@ -88,6 +132,17 @@ pub(super) fn check(
             label::check_not_read(checker, &place(key), column, label, columns)?;
         }
     }
+    Ok((value, by))
+}
+
+struct Spans {
+    window: Millis,
+    slide: Millis,
+    watermark: Millis,
+}
+
+fn check_spans(checker: &Checker<'_>, section: &ZScoreSection, lateness: Millis) -> Result<Spans, PipelineError> {
+    let place = |key: &str| section.place(key);
     let span = |key: &str, text: Option<&String>, default: Millis| {
         text.map_or(Ok(default), |text| checker.span(&place(key), text))
     };
@@ -103,7 +158,6 @@ pub(super) fn check(
     if window / slide > MOST_OVERLAPPING {
         return checker.error(&place("slide"), format!("must be at least a {MOST_OVERLAPPING}th of window"));
     }
-    let lateness = records.features.lateness();
     if watermark < lateness {
         let problem = format!(
             "{} must not be less than [history] lateness, {}: records would come too late for their windows",
@@ -112,31 +166,7 @@ pub(super) fn check(
         );
         return checker.error(&place("watermark"), problem);
     }
-    let threshold = section.threshold.unwrap_or(DEFAULT_THRESHOLD);
-    if !(threshold >= 0.0 && threshold.is_finite()) {
-        return checker.error(&place("threshold"), "must not be negative: it is a number of standard deviations");
-    }
-    let spec = ZScoreSpec {
-        name: section.name.clone(),
-        value,
-        by,
-        window,
-        slide,
-        watermark,
-        threshold: threshold as f32,
-        is_robust: section.robust.unwrap_or(false),
-        min_count: checker.limit(&place("min_count"), section.min_count, 1)?,
-        topic: checker.topic("[[detectors]] topic", &section.topic)?,
-        version: String::new(),
-    };
-    let settings = format!(
-        "{}\nwatermark {} ms\nthreshold {}\nmin_count {}",
-        spec.layout(columns),
-        spec.watermark,
-        spec.threshold,
-        spec.min_count
-    );
-    Ok(ZScoreSpec { version: fingerprint(settings.as_bytes())[..8].to_owned(), ..spec })
+    Ok(Spans { window, slide, watermark })
 }
 
 #[cfg(test)]

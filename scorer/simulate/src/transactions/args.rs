@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use shared::time::parse_span;
+use records::time::parse_span;
 
 use super::config::Config;
 use super::file::Format;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use shared::time::{Timestamp, format_timestamp};
+use records::time::{Timestamp, format_timestamp};
 
 use super::scenario::Scenario;
 use super::transaction::Transaction;
