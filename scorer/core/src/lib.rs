@@ -4,9 +4,9 @@
 //! It does no I/O and reads no clock: the time that passed is part of its inputs. Everything that can reach it is
 //! one closed enum, [`Input`], so that Kafka, a file and a test drive the same code.
 //!
-//! [`Core`] has one [`partition`] for each input partition. A partition has its clock, the keys that it is done with, and
+//! [`Core`] has one `partition` for each input partition. A partition has its clock, the keys that it is done with, and
 //! what is made of its records: `sessions` where an entity has many lines, `records` where each is scored by itself.
-//! `cancellations` are counted beside both. What these hold is written to a [`changelog`].
+//! `cancellations` are counted beside both. What these hold is written to a `changelog`.
 
 mod aggregation;
 mod cancellations;

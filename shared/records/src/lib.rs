@@ -1,5 +1,5 @@
 //! From the bytes of a record to the values of a line: what a record may look like ([`schema`]), how it is taken apart
-//! ([`csv`], [`json_lines`]), and what is valid ([`line`]).
+//! ([`csv`], [`json_lines`]), and what is valid ([`mod@line`]).
 //!
 //! Pure: nothing here does I/O of its own, reads a clock or knows what is made of the values.
 

@@ -65,7 +65,7 @@ pub struct CompareArgs {
     /// Compare on the entities and features of this pipeline: one that ships, or a pipeline file
     ///
     /// The pipeline's own detectors take part as the file configures them, beside all others. The history is --input, or
-    /// the sample data of the pipeline. [label] in the file, or --label, says which entities are anomalies.
+    /// the sample data of the pipeline. `[label]` in the file, or --label, says which entities are anomalies.
     #[arg(long, value_name = "NAME|FILE", required_unless_present = "input")]
     pub pipeline: Option<String>,
 
