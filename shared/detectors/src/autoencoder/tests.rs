@@ -250,8 +250,9 @@ fn the_seed_decides_and_neither_threads_nor_what_else_is_going_on() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
+    // One epoch teaches a network of a single feature so little that its fit may be refused, as with seed 0.
     #[test]
-    fn a_score_does_not_depend_on_the_batch(n_features in 1usize..90, n_samples in 1usize..300, seed in 0u64..9) {
+    fn a_score_does_not_depend_on_the_batch(n_features in 2usize..90, n_samples in 1usize..300, seed in 0u64..9) {
         let learned = fit(&Autoencoder { epochs: 1, ..quick() }, &related(40, n_features, seed), seed);
         let x = related(n_samples, n_features, seed + 1);
         let scorer = scorer(&learned);
