@@ -64,18 +64,23 @@ impl Member {
         if matches!(error, ClientError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)) {
             return Err(KafkaError::MissingTopic(self.topic.clone()));
         }
-        match self.consumer.client().fatal_error() {
-            Some((RDKafkaErrorCode::FencedInstanceId, _)) => Err(KafkaError::Fenced {
-                group: self.group.clone(),
-                name: self.instance_id.clone().unwrap_or_default(),
-            }),
-            Some((_, cause)) => Err(KafkaError::Failed { action: "reading records", cause }),
-            // librdkafka goes on by itself after anything else, such as a broker that went away.
-            None => {
-                tracing::warn!(%error, "reading records");
-                Ok(())
-            }
+        if let Some(fatal) = self.fatal_error() {
+            return Err(fatal);
         }
+        // librdkafka goes on by itself after anything else, such as a broker that went away.
+        tracing::warn!(%error, "reading records");
+        Ok(())
+    }
+
+    /// Why the client can do nothing any more, if so: most often, another instance has taken its name.
+    fn fatal_error(&self) -> Option<KafkaError> {
+        let (code, cause) = self.consumer.client().fatal_error()?;
+        Some(match code {
+            RDKafkaErrorCode::FencedInstanceId => {
+                KafkaError::Fenced { group: self.group.clone(), name: self.instance_id.clone().unwrap_or_default() }
+            }
+            _ => KafkaError::Failed { action: "reading records", cause },
+        })
     }
 }
 
@@ -170,7 +175,9 @@ impl<'a> PartitionSource for GroupSource<'a> {
     fn seek(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
         self.drop_fetched();
         self.assignment.assign(positions);
+        // A client that can do nothing any more refuses to seek, too: then the reason is what it says of itself.
         seek(&self.member.consumer, &self.member.topic, positions, &self.member.watchdog)
+            .map_err(|error| self.member.fatal_error().unwrap_or(error))
     }
 
     fn drop_fetched(&mut self) {
