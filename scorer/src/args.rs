@@ -6,7 +6,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::device::{DEVICE_NAMES, DeviceRequest};
 
-use crate::kafka::{KafkaSettings, ResetTo};
+#[cfg(feature = "fault-injection")]
+use crate::kafka::SuddenEnd;
+use crate::kafka::{KafkaError, KafkaSettings, ResetTo};
 use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
@@ -82,9 +84,9 @@ pub struct SimulateTransactionsArgs {
     /// Simulation and destination.
     #[command(flatten)]
     pub transactions: TransactionsArgs,
-    /// Setting of librdkafka, such as security.protocol=SASL_SSL; may be repeated.
-    #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE", value_parser = parse_property)]
-    pub properties: Vec<(String, String)>,
+    /// Settings of librdkafka.
+    #[command(flatten)]
+    pub properties: PropertyArgs,
     /// Topics.
     #[command(flatten)]
     pub create: CreateArgs,
@@ -111,9 +113,21 @@ pub struct BrokerArgs {
     /// Kafka brokers as HOST:PORT, separated by commas.
     #[arg(long, value_name = "LIST", env = "ATALAYA_BROKERS", default_value = "localhost:9092")]
     pub brokers: String,
-    /// Setting of librdkafka, such as security.protocol=SASL_SSL; may be repeated.
-    #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE", value_parser = parse_property)]
-    pub properties: Vec<(String, String)>,
+    /// Settings of librdkafka.
+    #[command(flatten)]
+    pub properties: PropertyArgs,
+}
+
+/// Settings of librdkafka.
+#[derive(Debug, Clone, Args)]
+pub struct PropertyArgs {
+    /// Setting of librdkafka, such as security.protocol=SASL_SSL; may be repeated. Other users of the machine can read
+    /// command lines: passwords belong into --kafka-config.
+    #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE")]
+    pub properties: Vec<String>,
+    /// File of such settings, a line KEY=VALUE each; -X wins.
+    #[arg(long, value_name = "FILE", env = "ATALAYA_KAFKA_CONFIG")]
+    pub kafka_config: Option<PathBuf>,
 }
 
 /// How missing topics are created.
@@ -165,6 +179,16 @@ pub enum RepartitionArg {
 pub enum MutationArg {
     /// Commit offsets on their own.
     OffsetsOutsideTransaction,
+    /// Send changes of state on their own.
+    StateOutsideTransaction,
+    /// Send results on their own.
+    ResultsOutsideTransaction,
+    /// Commit for anybody.
+    NoFence,
+    /// Believe that offset and state belong together.
+    TagIgnored,
+    /// Believe every snapshot.
+    SnapshotTrusted,
 }
 
 /// Options of `run`.
@@ -212,6 +236,10 @@ pub struct RunArgs {
     #[cfg(feature = "fault-injection")]
     #[arg(long, value_name = "WHICH", hide = true)]
     pub mutation: Option<MutationArg>,
+    /// End without a farewell at a moment that matters, such as kill:before:commit:3 or panic:before:read.
+    #[cfg(feature = "fault-injection")]
+    #[arg(long, value_name = "WHERE", hide = true, value_parser = parse_end)]
+    pub end_at: Option<std::sync::Arc<SuddenEnd>>,
     /// Stop when everything in the topic has been read; open invoices then count as complete.
     #[arg(long)]
     pub until_end: bool,
@@ -376,8 +404,21 @@ pub struct ResetArgs {
 
 impl BrokerArgs {
     /// The settings that these flags mean.
-    pub fn settings(&self) -> KafkaSettings {
-        KafkaSettings { brokers: self.brokers.clone(), properties: self.properties.clone() }
+    ///
+    /// # Errors
+    /// As [`KafkaSettings::new`].
+    pub fn settings(&self) -> Result<KafkaSettings, KafkaError> {
+        self.properties.settings(self.brokers.clone())
+    }
+}
+
+impl PropertyArgs {
+    /// These brokers, reached with these settings.
+    ///
+    /// # Errors
+    /// As [`KafkaSettings::new`].
+    pub fn settings(&self, brokers: String) -> Result<KafkaSettings, KafkaError> {
+        KafkaSettings::new(brokers, self.kafka_config.as_deref(), &self.properties)
     }
 }
 
@@ -385,12 +426,9 @@ fn parse_device(text: &str) -> Result<DeviceRequest, String> {
     DeviceRequest::from_str(text).map_err(|_| format!("use {DEVICE_NAMES}"))
 }
 
-fn parse_property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        // The text is not repeated: it may hold a secret.
-        _ => Err("write KEY=VALUE".to_owned()),
-    }
+#[cfg(feature = "fault-injection")]
+fn parse_end(text: &str) -> Result<std::sync::Arc<SuddenEnd>, String> {
+    text.parse().map(std::sync::Arc::new)
 }
 
 fn parse_positive(text: &str) -> Result<usize, String> {
@@ -449,7 +487,7 @@ mod tests {
     fn run_is_the_command_when_none_is_named() {
         let cli = Cli::try_parse_from(["scorer", "--group", "g", "-X", "security.protocol=ssl"]).unwrap();
         assert!(cli.command.is_none());
-        assert_eq!(cli.run.brokers.properties, [("security.protocol".to_owned(), "ssl".to_owned())]);
+        assert_eq!(cli.run.brokers.properties.properties, ["security.protocol=ssl"]);
         assert!(matches!(
             Cli::try_parse_from(["scorer", "run", "--group", "g"]).unwrap().command,
             Some(Command::Run(_))
@@ -469,7 +507,6 @@ mod tests {
     fn mistakes_are_refused() {
         for bad in [
             &["scorer", "--device", "tpu"][..],
-            &["scorer", "-X", "nonsense"],
             &["scorer", "--instance-id", "a/b"],
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],

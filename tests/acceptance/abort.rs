@@ -145,7 +145,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         all_verdicts: true,
         end_when: EndWhen::Never,
         max_erroneous_bytes: None,
-        faults: FaultInjection { faults: Some(faults), mutation: None },
+        faults: FaultInjection { faults: Some(faults), ..FaultInjection::default() },
     }
 }
 

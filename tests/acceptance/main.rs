@@ -6,6 +6,7 @@ mod abort;
 mod broker;
 mod clock;
 mod detectors;
+mod ends;
 mod exactly_once;
 mod expected;
 mod operations;

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::wait_for;
 
@@ -55,6 +55,28 @@ impl Group {
     pub fn ends(&self) -> KafkaResult<Vec<i64>> {
         let watermarks = |partition| self.consumer.fetch_watermarks(&self.topic, partition, ANSWER);
         (0..self.partitions).map(|partition| Ok(watermarks(partition)?.1)).collect()
+    }
+
+    /// What is committed, with what stands beside each offset.
+    pub fn positions(&self) -> TopicPartitionList {
+        wait_for("the committed offsets", PATIENCE, || {
+            let mut asked = TopicPartitionList::new();
+            asked.add_partition_range(&self.topic, 0, self.partitions - 1);
+            self.consumer.committed_offsets(asked, ANSWER).ok()
+        })
+    }
+
+    /// Commits each offset moved by so much, with what stands beside it, once the group has no members any more; what is
+    /// committed then.
+    pub fn move_to(&self, positions: &TopicPartitionList, by: i64) -> Vec<Option<i64>> {
+        let mut moved = TopicPartitionList::new();
+        for element in positions.elements() {
+            let offset = Offset::Offset(element.offset().to_raw().unwrap() + by);
+            moved.add_partition_offset(&self.topic, element.partition(), offset).unwrap();
+            moved.find_partition(&self.topic, element.partition()).unwrap().set_metadata(element.metadata());
+        }
+        wait_for("the group to be without members", PATIENCE, || self.consumer.commit(&moved, CommitMode::Sync).ok());
+        moved.elements().iter().map(|element| element.offset().to_raw()).collect()
     }
 
     /// How many records have been committed, while the coordinator answers.

@@ -204,9 +204,18 @@ impl Kafka {
         self.end_broker(node, "TERM");
     }
 
-    fn end_broker(&self, node: u32, name: &str) {
+    /// Sends a broker a signal, named without SIG.
+    pub fn signal_broker(&self, node: u32, name: &str) {
+        signal(name, self.process_of(node));
+    }
+
+    fn process_of(&self, node: u32) -> u32 {
         let path = self.folder.join(format!("node-{node}/pid"));
-        let process: u32 = std::fs::read_to_string(path).unwrap().trim().parse().unwrap();
+        std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
+    }
+
+    fn end_broker(&self, node: u32, name: &str) {
+        let process = self.process_of(node);
         signal(name, process);
         // Nobody may have waited for it yet: what is left of it then has no command line.
         let command_line = format!("/proc/{process}/cmdline");

@@ -1,12 +1,15 @@
-//! The kill test: instances are killed at random moments under load, again and again, and started again at once;
-//! nothing may be lost and nothing duplicated.
+//! The kill test: under load, instances are killed and stopped, at random moments and right before and after each call of
+//! a transaction, again and again; so is the broker. Nothing may be lost and nothing duplicated.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{Kafka, Running, Sender, Subject, Trial, wait_for};
 
-/// The records of a round are spread over this span, and the moment of the kill lies in it.
+/// The records of a round are spread over this span, and the moment of a random kill lies in it.
 const SPAN: Duration = Duration::from_millis(800);
+
+/// How often a look is taken meanwhile.
+const STEP: Duration = Duration::from_millis(80);
 
 /// The fewest records of a round: load for the whole span.
 const FEWEST: usize = 2_000;
@@ -14,19 +17,48 @@ const FEWEST: usize = 2_000;
 /// How long a group that was hit may take until it commits again.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long the group waits for a member that does not answer: it is out of the group then.
+const SESSION: &str = "session.timeout.ms=6000";
+
+/// The calls before and after which a kill is aimed.
+const MOMENTS: [&str; 9] = [
+    "before:read",
+    "before:begin",
+    "after:begin",
+    "before:send",
+    "before:offsets",
+    "after:offsets",
+    "before:commit",
+    "after:commit",
+    "before:read:500",
+];
+
+/// Every this many rounds an instance comes back after others took over its partitions.
+const ZOMBIE_EVERY: usize = 10;
+
+/// The guarantees that can be broken, as `--mutation` of `scorer-faults` names them.
+pub const MUTATIONS: [&str; 6] = [
+    "offsets-outside-transaction",
+    "state-outside-transaction",
+    "results-outside-transaction",
+    "no-fence",
+    "tag-ignored",
+    "snapshot-trusted",
+];
+
 /// How to test.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Of what.
     pub subject: Subject,
-    /// How often an instance is killed.
+    /// How often something happens to the group.
     pub rounds: usize,
     /// How many instances there are.
     pub instances: usize,
     /// Of the moments, and of who is hit.
     pub seed: u64,
-    /// Whether the scorer commits its offsets outside of its transactions, which has to be found out.
-    pub mutate: bool,
+    /// The guarantee that the scorer breaks, which has to be found out.
+    pub mutation: Option<&'static str>,
 }
 
 /// What came of it.
@@ -38,8 +70,17 @@ pub struct Outcome {
     pub lost: usize,
     /// Messages that are there too often.
     pub duplicated: usize,
+    /// How often an instance did what it should have refused, or could not go on.
+    pub unsound: usize,
     /// How often a partition came back from what its instance had kept on disk.
     pub from_snapshots: usize,
+}
+
+impl Outcome {
+    /// Whether every guarantee was kept.
+    pub fn is_exact(&self) -> bool {
+        self.lost + self.duplicated + self.unsound == 0
+    }
 }
 
 /// Runs the test; `None` where the real data are missing and tests may be skipped. Progress and one line a topic go to the
@@ -51,108 +92,262 @@ pub fn run(plan: &Plan) -> Option<Outcome> {
     let mut test = KillTest {
         plan,
         sender: trial.sender(),
-        instances: (0..plan.instances).map(|number| start(&trial, plan, number)).collect(),
+        instances: Vec::new(),
         random: Random(plan.seed),
         trial: &trial,
+        started: 0,
         from_snapshots: 0,
     };
-    for round in 1..=plan.rounds {
-        test.round();
-        if round == plan.rounds.div_ceil(2) && !plan.mutate {
-            test.leave_a_snapshot();
-        }
-        if round % 10 == 0 || round == plan.rounds {
-            let committed = trial.group.total().unwrap_or_default();
-            println!("round {round} of {}: {committed} of {} records committed", plan.rounds, test.sender.sent());
-        }
+    let result = test.rounds();
+    if let Err(Unsound(why)) = &result {
+        assert!(plan.mutation.is_some(), "{why}");
+        println!("{why}");
     }
-    Some(test.outcome())
+    Some(test.outcome(result.is_err()))
+}
+
+/// A sound scorer does not do this.
+struct Unsound(String);
+
+/// What happens to an instance, or to all of them.
+#[derive(Debug, Clone, Copy)]
+enum Hit {
+    Kill,
+    /// A kill right before or after a call.
+    AimedKill,
+    Pause,
+    BrokerPause,
+}
+
+/// An instance; its name, which is also that of its folder, is its own for as long as the test runs.
+struct Instance {
+    name: String,
+    running: Running,
 }
 
 struct KillTest<'a> {
     plan: &'a Plan,
     trial: &'a Trial,
     sender: Sender,
-    instances: Vec<Running>,
+    instances: Vec<Instance>,
     random: Random,
+    started: usize,
     from_snapshots: usize,
 }
 
 impl KillTest<'_> {
-    /// Sends records, kills an instance at a random moment meanwhile, starts it again, and waits until the group works.
-    fn round(&mut self) {
-        let share = self.sender.in_file().map_or(0, |records| records.div_ceil(self.plan.rounds));
-        let records = share.max(FEWEST);
-        let before = wait_for("the committed offsets", PATIENCE, || self.trial.group.total());
-        let Self { plan, trial, sender, instances, random, from_snapshots } = self;
-        std::thread::scope(|scope| {
-            scope.spawn(|| sender.send_over(records, SPAN));
-            std::thread::sleep(Duration::from_millis(random.below(SPAN.as_millis() as u64)));
-            expect_alive(instances);
-            let hit = random.below(instances.len() as u64) as usize;
-            let instance = instances.remove(hit);
-            *from_snapshots += restored_from_snapshots(&instance);
-            instance.kill();
-            // One in four comes back without what it kept on disk.
-            if random.below(4) == 0 {
-                trial.forget(&name(hit));
-            }
-            instances.insert(hit, start(trial, plan, hit));
-        });
-        if plan.mutate {
-            return;
+    fn rounds(&mut self) -> Result<(), Unsound> {
+        for _ in 0..self.plan.instances {
+            self.started += 1;
+            let instance = self.start(format!("i{}", self.started), None);
+            self.instances.push(instance);
         }
-        wait_for("the group to commit further", PATIENCE, || {
-            expect_alive(instances);
-            trial.group.total().filter(|total| *total > before)
-        });
+        let half = self.plan.rounds.div_ceil(2);
+        for round in 1..=self.plan.rounds {
+            if round % ZOMBIE_EVERY == 2 {
+                self.zombie()?
+            } else {
+                self.round()?
+            }
+            // Kills that come find on disk what was left there.
+            if round == half {
+                self.stop_all()?;
+            }
+            if round % 10 == 0 || round == self.plan.rounds {
+                let committed = self.trial.group.total().unwrap_or_default();
+                println!(
+                    "round {round} of {}: {committed} of {} records committed",
+                    self.plan.rounds,
+                    self.sender.sent()
+                );
+            }
+        }
+        Ok(())
     }
 
-    /// Restarts an instance in good order, once it has something to leave: kills that come find that on disk.
-    fn leave_a_snapshot(&mut self) {
-        let mut instance = self.instances.remove(0);
-        // Before it has its partitions it may not even listen to signals.
-        instance.wait_for_log("restored");
-        self.sender.send_over(FEWEST, SPAN / 4);
-        self.trial.group.wait_until_consumed();
-        self.from_snapshots += restored_from_snapshots(&instance);
-        let (run, _) = instance.terminate();
-        assert_eq!(run.code, Some(0), "{}", run.stderr);
-        let mut back = start(self.trial, self.plan, 0);
-        back.wait_for_log("restored");
-        self.instances.insert(0, back);
+    /// Something happens to the group under load, and it has to come back to work.
+    fn round(&mut self) -> Result<(), Unsound> {
+        let (hit, victim) = (self.random.hit(), self.random.below(self.instances.len() as u64) as usize);
+        match hit {
+            Hit::Kill => {
+                let moment = self.random.within(SPAN);
+                self.send_for(moment);
+                self.replace(victim, None);
+            }
+            Hit::AimedKill => {
+                self.instances[victim].running.signal("USR1");
+                self.send_until("the aimed kill", |test| test.instances[victim].running.has_ended())?;
+                self.replace(victim, None);
+            }
+            Hit::Pause => {
+                let pause = self.random.within(2 * SPAN);
+                self.instances[victim].running.signal("STOP");
+                self.send_for(pause);
+                self.instances[victim].running.signal("CONT");
+            }
+            Hit::BrokerPause => {
+                let pause = self.random.within(2 * SPAN);
+                self.trial.kafka.signal_broker(1, "STOP");
+                std::thread::sleep(pause);
+                self.trial.kafka.signal_broker(1, "CONT");
+            }
+        }
+        self.work_again()
     }
 
-    fn outcome(mut self) -> Outcome {
-        self.from_snapshots += self.instances.iter().map(restored_from_snapshots).sum::<usize>();
-        let differences = self.trial.conclude(&mut self.sender, self.instances, !self.plan.mutate);
+    /// An instance stops in the middle of a transaction, others take over its partitions, and it comes back.
+    fn zombie(&mut self) -> Result<(), Unsound> {
+        let victim = self.random.below(self.instances.len() as u64) as usize;
+        self.replace(victim, Some("signal:stop:before:offsets"));
+        self.work_again()?;
+        self.instances[victim].running.signal("USR1");
+        self.send_until("the stop in a transaction", |test| test.instances[victim].running.is_stopped())?;
+        self.started += 1;
+        let heir = self.start(format!("i{}", self.started), None);
+        self.instances.push(heir);
+        // Every partition moves on only once those of the stopped one are others'.
+        self.work_again()?;
+        let zombie = &self.instances[victim].running;
+        let restored = zombie.log("restored").len();
+        zombie.signal("CONT");
+        // It learns that it was given up, and gets partitions again; or none, where there are enough others.
+        let start = Instant::now();
+        self.send_until("the zombie to go on", |test| {
+            test.instances[victim].running.log("restored").len() > restored || start.elapsed() > 4 * SPAN
+        })?;
+        let zombie = self.instances.remove(victim);
+        self.from_snapshots += restored_from_snapshots(&zombie.running);
+        zombie.running.kill();
+        self.work_again()
+    }
+
+    /// Restarts all in good order, once there is something to leave. In between, the group's offsets are moved by hand,
+    /// which has to be refused.
+    fn stop_all(&mut self) -> Result<(), Unsound> {
+        self.work_again()?;
+        let names: Vec<String> = self.instances.iter().map(|instance| instance.name.clone()).collect();
+        for Instance { name, running } in self.instances.drain(..) {
+            self.from_snapshots += restored_from_snapshots(&running);
+            let (run, _) = running.terminate();
+            if run.code != Some(0) {
+                return Err(Unsound(format!("{name} ended with {:?} after SIGTERM: {}", run.code, run.stderr)));
+            }
+        }
+        self.refuse_moved_offsets(&names[0])?;
+        for name in names {
+            let instance = self.start(name, None);
+            self.instances.push(instance);
+        }
+        self.work_again()
+    }
+
+    fn refuse_moved_offsets(&mut self, name: &str) -> Result<(), Unsound> {
+        let group = &self.trial.group;
+        let before = group.positions();
+        let moved = group.move_to(&before, -1);
+        let mut instance = self.start(name.to_owned(), None);
+        // One that believes them goes on from there and commits.
+        self.send_until("offsets that were moved by hand to be refused or believed", |test| {
+            instance.running.has_ended() || test.trial.group.committed().is_ok_and(|now| now != moved)
+        })?;
+        if !instance.running.has_ended() {
+            return Err(Unsound("offsets that were moved by hand were believed".to_owned()));
+        }
+        self.trial.group.move_to(&before, 0);
+        Ok(())
+    }
+
+    /// Sends records for so long.
+    fn send_for(&mut self, span: Duration) {
+        let records = self.portion();
+        let steps = span.as_millis().div_ceil(STEP.as_millis()).max(1) as u32;
+        (0..steps).for_each(|_| self.sender.send_over(records, span / steps));
+    }
+
+    /// Sends records until something has happened.
+    fn send_until(&mut self, what: &str, mut has_happened: impl FnMut(&mut Self) -> bool) -> Result<(), Unsound> {
+        let (start, records) = (Instant::now(), self.portion());
+        while !has_happened(self) {
+            if start.elapsed() > PATIENCE {
+                return Err(Unsound(format!("waited in vain for {what}")));
+            }
+            self.sender.send_over(records, STEP);
+        }
+        Ok(())
+    }
+
+    /// The records of a step: what is in the file is to be sent within all rounds.
+    fn portion(&self) -> usize {
+        let share = self.sender.in_file().map_or(0, |records| records.div_ceil(self.plan.rounds));
+        share.max(FEWEST) / (SPAN.as_millis() / STEP.as_millis()) as usize
+    }
+
+    /// Waits until every partition is committed further.
+    fn work_again(&mut self) -> Result<(), Unsound> {
+        let before = wait_for("the committed offsets", PATIENCE, || self.trial.group.committed().ok());
+        self.send_until("every partition to be committed further", |test| {
+            let now = test.trial.group.committed();
+            test.has_ended() || now.is_ok_and(|now| now.iter().zip(&before).all(|(now, before)| now > before))
+        })?;
+        self.expect_alive()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.instances.iter_mut().any(|instance| instance.running.has_ended())
+    }
+
+    fn expect_alive(&mut self) -> Result<(), Unsound> {
+        for Instance { name, running } in &mut self.instances {
+            if running.has_ended() {
+                let stderr = running.stderr();
+                let last = stderr.lines().last().unwrap_or_default();
+                return Err(Unsound(format!("instance {name} ended by itself: {last}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills an instance, if it still lives, and starts it again; one in four comes back without what it kept on disk.
+    fn replace(&mut self, victim: usize, end: Option<&str>) {
+        let Instance { name, running } = self.instances.remove(victim);
+        self.from_snapshots += restored_from_snapshots(&running);
+        running.kill();
+        if self.random.below(4) == 0 {
+            self.trial.forget(&name);
+        }
+        let instance = self.start(name, end);
+        self.instances.insert(victim, instance);
+    }
+
+    /// Starts an instance that ends at a moment that matters when it is told so.
+    fn start(&mut self, name: String, end: Option<&str>) -> Instance {
+        let moment = MOMENTS[self.random.below(MOMENTS.len() as u64) as usize];
+        let aimed = format!("signal:kill:{moment}");
+        let mut options = vec!["--instance-id", &name, "-X", SESSION, "--end-at", end.unwrap_or(&aimed)];
+        options.extend(self.plan.mutation.map(|mutation| ["--mutation", mutation]).into_iter().flatten());
+        let running = self.trial.broken_instance(&name, &options);
+        Instance { name, running }
+    }
+
+    fn outcome(mut self, is_unsound: bool) -> Outcome {
+        self.from_snapshots +=
+            self.instances.iter().map(|instance| restored_from_snapshots(&instance.running)).sum::<usize>();
+        let (records, from_snapshots) = (self.sender.sent(), self.from_snapshots);
+        if is_unsound {
+            // What it would still publish says nothing.
+            return Outcome { records, lost: 0, duplicated: 0, unsound: 1, from_snapshots };
+        }
+        let instances = self.instances.into_iter().map(|instance| instance.running).collect();
+        let differences = self.trial.conclude(&mut self.sender, instances, self.plan.mutation.is_none());
         differences.iter().for_each(|difference| println!("{difference}"));
         let lost = differences.iter().map(|difference| difference.lost.len()).sum();
         let duplicated = differences.iter().map(|difference| difference.duplicated.len()).sum();
-        Outcome { records: self.sender.sent(), lost, duplicated, from_snapshots: self.from_snapshots }
+        Outcome { records, lost, duplicated, unsound: 0, from_snapshots }
     }
-}
-
-fn start(trial: &Trial, plan: &Plan, number: usize) -> Running {
-    let name = name(number);
-    let who = ["--instance-id", &name];
-    if plan.mutate {
-        let broken = ["--mutation", "offsets-outside-transaction"];
-        return trial.broken_instance(&name, &[who, broken].concat());
-    }
-    trial.instance(&name, &who)
 }
 
 fn restored_from_snapshots(instance: &Running) -> usize {
     instance.log("restored").iter().filter(|restored| restored["source"] == "snapshot").count()
-}
-
-fn name(number: usize) -> String {
-    format!("i{number}")
-}
-
-fn expect_alive(instances: &mut [Running]) {
-    assert!(!instances.iter_mut().any(Running::has_ended), "an instance ended by itself");
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
@@ -166,5 +361,18 @@ impl Random {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % bound
+    }
+
+    fn within(&mut self, span: Duration) -> Duration {
+        Duration::from_millis(self.below(span.as_millis() as u64))
+    }
+
+    fn hit(&mut self) -> Hit {
+        match self.below(8) {
+            0..2 => Hit::Kill,
+            2..6 => Hit::AimedKill,
+            6 => Hit::Pause,
+            _ => Hit::BrokerPause,
+        }
     }
 }

@@ -132,6 +132,13 @@ impl Running {
         self.outcome(status)
     }
 
+    /// Whether a signal has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        // The state is the first field after the name, which is in parentheses.
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        status.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()

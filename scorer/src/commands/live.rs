@@ -24,6 +24,8 @@ pub(super) async fn accompany(stream: Stream, line: &StatusLine) -> Result<()> {
     let mut joined = tokio::task::spawn_blocking(move || stream.join());
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // A terminal that is closed is no reason to leave work undone.
+    let mut hang_up = signal(SignalKind::hangup())?;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -33,6 +35,7 @@ pub(super) async fn accompany(stream: Stream, line: &StatusLine) -> Result<()> {
             }
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
+            _ = hang_up.recv() => break,
             _ = tick.tick() => line.show(&status),
         }
     }

@@ -33,7 +33,7 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     let bytes = read_file(&args.input)?;
     // The file is checked before anything is made on the broker.
     FileLines::for_topic(&bytes, &args.input, &pipeline)?;
-    let settings = args.brokers.settings();
+    let settings = args.brokers.settings()?;
     let topics = topics_of(&settings, &pipeline, &args.group).await?;
     ensure_topics(&settings, &pipeline, &args.group, &topics, topic_settings(&args.create)).await?;
     let pace = match (args.rate, args.speed) {

@@ -18,7 +18,7 @@ pub(super) async fn reset(args: &ResetArgs) -> Result<()> {
     if !args.yes && !confirm(group, &pipeline.topic)? {
         bail!("nothing was changed");
     }
-    for (partition, offset) in kafka::reset(&args.of.brokers.settings(), &pipeline, group, args.to).await? {
+    for (partition, offset) in kafka::reset(&args.of.brokers.settings()?, &pipeline, group, args.to).await? {
         console::print(format_args!("`{}` partition {partition}: begins at offset {offset}", pipeline.topic))?;
     }
     Ok(())

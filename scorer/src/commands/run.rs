@@ -22,7 +22,7 @@ use crate::kafka::{
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| with_clock(pipeline, args.clock))?;
-    let settings = args.brokers.settings();
+    let settings = args.brokers.settings()?;
     let topics = choose_topics(&args, &settings, &loaded.pipeline).await?;
     let create = topic_settings(&args.create);
     let created = ensure_topics(&settings, &loaded.pipeline, &args.group, &topics, create).await?;
@@ -60,8 +60,23 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
 /// What is to go wrong.
 #[cfg(feature = "fault-injection")]
 fn faults(args: &RunArgs) -> FaultInjection {
-    let mutation = args.mutation.map(|MutationArg::OffsetsOutsideTransaction| Mutation::OffsetsOutsideTransaction);
-    FaultInjection { faults: None, mutation }
+    let mutation = args.mutation.map(|which| match which {
+        MutationArg::OffsetsOutsideTransaction => Mutation::OffsetsOutsideTransaction,
+        MutationArg::StateOutsideTransaction => Mutation::StateOutsideTransaction,
+        MutationArg::ResultsOutsideTransaction => Mutation::ResultsOutsideTransaction,
+        MutationArg::NoFence => Mutation::NoFence,
+        MutationArg::TagIgnored => Mutation::TagIgnored,
+        MutationArg::SnapshotTrusted => Mutation::SnapshotTrusted,
+    });
+    if let Some(end) = args.end_at.clone()
+        && let Ok(mut armed) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())
+    {
+        tokio::spawn(async move {
+            armed.recv().await;
+            end.arm();
+        });
+    }
+    FaultInjection { mutation, end: args.end_at.clone(), group: args.group.clone(), ..FaultInjection::default() }
 }
 
 /// Nothing is to go wrong.

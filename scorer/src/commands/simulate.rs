@@ -46,7 +46,7 @@ pub(super) async fn transactions(args: SimulateTransactionsArgs) -> Result<()> {
         }
         _ => Pace::Speed(config.speed()),
     };
-    let settings = kafka_settings(&args, &destination);
+    let settings = kafka_settings(&args, &destination)?;
     if let (Some(settings), Destination::Kafka { topic, .. }) = (&settings, &destination) {
         if ensure_topic(settings, topic, topic_settings(&args.create)).await? {
             console::say(format_args!("created topic: {topic}"));
@@ -84,11 +84,11 @@ fn local_broker() -> KafkaSettings {
     KafkaSettings { brokers: "localhost:9092".to_owned(), properties: Vec::new() }
 }
 
-fn kafka_settings(args: &SimulateTransactionsArgs, destination: &Destination) -> Option<KafkaSettings> {
-    let Destination::Kafka { brokers, .. } = destination else { return None };
+fn kafka_settings(args: &SimulateTransactionsArgs, destination: &Destination) -> Result<Option<KafkaSettings>> {
+    let Destination::Kafka { brokers, .. } = destination else { return Ok(None) };
     let of_environment = || std::env::var("ATALAYA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
     let brokers = brokers.clone().or_else(of_environment).unwrap_or_else(|| local_broker().brokers);
-    Some(KafkaSettings { brokers, properties: args.properties.clone() })
+    Ok(Some(args.properties.settings(brokers)?))
 }
 
 fn limits(args: &SimulateTransactionsArgs, config: &CheckedConfig) -> Limits {

@@ -15,7 +15,7 @@ use crate::kafka::states;
 pub(super) fn state(args: &StateArgs) -> Result<()> {
     init_logs(false);
     let pipeline = Arc::new(with_clock(Pipeline::load(&args.pipeline)?, args.clock)?);
-    let states = states(&args.brokers.settings(), &pipeline, &args.group)?;
+    let states = states(&args.brokers.settings()?, &pipeline, &args.group)?;
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
     let is_of_records = matches!(pipeline.scored, Scored::Records(_));

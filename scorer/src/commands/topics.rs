@@ -14,7 +14,7 @@ use crate::kafka::{Topics, check_topics, ensure_topics};
 pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
     init_logs(false);
     let pipeline = Pipeline::load(&args.pipeline)?;
-    let settings = args.brokers.settings();
+    let settings = args.brokers.settings()?;
     let internal = topics_of(&settings, &pipeline, &args.group).await?;
     let created = match topic_settings(&args.create) {
         Some(create) => ensure_topics(&settings, &pipeline, &args.group, &internal, Some(create)).await?,

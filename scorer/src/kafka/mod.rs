@@ -7,7 +7,7 @@
 //! The rooms, each of which knows only those before it: `client` (the clients of librdkafka), `wire` (headers, what
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
-//! where their producer did not see to that; `stream`, which starts it all. `verdicts` only looks at what was published.
+//! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was published.
 
 mod client;
 mod clock;
@@ -18,18 +18,19 @@ mod stages;
 mod state;
 mod stop;
 mod stream;
+mod threads;
 mod topics;
 mod verdicts;
 mod wire;
 
-pub use client::error::KafkaError;
+pub use client::error::{ErrorKind, KafkaError};
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
 pub use options::{Delivery, EndWhen, OnMessage, Progress, StreamOptions};
 pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};
 pub use stages::faults::FaultInjection;
 #[cfg(feature = "fault-injection")]
-pub use stages::faults::{Fault, Faults, Mutation, Step};
+pub use stages::faults::{Fault, Faults, Mutation, Step, SuddenEnd};
 pub use state::reset::{PartitionState, ResetTo, reset, states};
 pub use stop::StopHandle;
 pub use stream::Stream;

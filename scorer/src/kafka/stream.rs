@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use shared::pipeline::Pipeline;
 
@@ -28,6 +28,7 @@ use super::state::reports::Reports;
 use super::state::restore::{Changelogs, StateRestorer};
 use super::state::snapshots::Snapshots;
 use super::stop::StopHandle;
+use super::threads::{spawn, spawn_with_client};
 use super::topics::admin::{max_message_bytes, partitions_of};
 use super::topics::check::refuse_split_past;
 use crate::core::{Core, Origin, Recovery};
@@ -87,7 +88,7 @@ impl Stream {
     pub fn join(self) -> Result<(), KafkaError> {
         let mut result = Ok(());
         for thread in self.threads {
-            let died = || KafkaError::Failed { action: "running a stage", cause: "its thread panicked".into() };
+            let died = || KafkaError::Bug { what: "a thread of the stream", cause: "it is gone".to_owned() };
             match thread.join().unwrap_or_else(|_| Err(died())) {
                 Ok(()) => {}
                 Err(error) => result = Err(error),
@@ -188,7 +189,7 @@ impl Plan {
         let Self { encoder, commits, member, .. } = self;
         let stop_copying = repartitioner.is_some().then(|| stop.clone());
         let mut threads = vec![
-            spawn("consume", move || {
+            spawn_with_client("consume", move || {
                 let in_flight = InFlight::new(to_score, commit_results);
                 let wall = WallClock::start();
                 let clock = IdleClock::new(move || wall.now());
@@ -203,12 +204,12 @@ impl Plan {
         ];
         // The name is ours until the last transaction is over.
         let held = identity.clone();
-        threads.push(spawn("publish", move || {
+        threads.push(spawn_with_client("publish", move || {
             let _identity = held;
             publisher.run(&scored, commits)
         }));
         threads.extend(repartitioner.map(|repartitioner| {
-            spawn("repartition", move || {
+            spawn_with_client("repartition", move || {
                 let _identity = identity;
                 repartitioner.run()
             })
@@ -230,14 +231,14 @@ impl Plan {
             origin: origin.clone(),
             snapshots: identity.folder.clone(),
             watchdog: watchdog.clone(),
+            #[cfg(feature = "fault-injection")]
+            faults: options.faults.clone(),
         };
         let restorer = StateRestorer {
             consumer: member.consumer.clone(),
             delivery: options.delivery,
             stop: stop.clone(),
             changelogs,
-            #[cfg(feature = "fault-injection")]
-            faults: options.faults.clone(),
         };
         let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
         let reports = Reports::new(settings, &options.topics.reports);
@@ -253,6 +254,7 @@ impl Plan {
             repartitioner: repartitioner.map(Repartitioner::progress),
             stop: self.stop.clone(),
             status: self.status.clone(),
+            faults: self.options.faults.clone(),
         }
     }
 }
@@ -289,11 +291,4 @@ async fn encoder(
     Ok(Encoder::new(pipeline.clone(), &options.topics.source, options.all_verdicts, max_bytes / 2)
         .with_entities_from(&options.topics.input)
         .with_reports_to(&options.topics.reports))
-}
-
-fn spawn(
-    name: &str,
-    work: impl FnOnce() -> Result<(), KafkaError> + Send + 'static,
-) -> JoinHandle<Result<(), KafkaError>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system starts a few threads")
 }

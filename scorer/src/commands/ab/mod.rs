@@ -53,7 +53,8 @@ fn choose(pipeline: &Pipeline, args: &AbArgs) -> Result<[String; 2]> {
 fn compare(args: &AbArgs, pipeline: &Arc<Pipeline>, names: [String; 2]) -> Result<ComparisonReport> {
     check_labels(args, pipeline)?;
     let topics = args.input.is_empty().then(|| topics_of(pipeline, &names));
-    let look = |topics| VerdictTopics::until_now(&args.brokers.settings(), topics, args.since);
+    let settings = args.brokers.settings()?;
+    let look = |topics| VerdictTopics::until_now(&settings, topics, args.since);
     // The ends of the verdicts before the labels: of what comes meanwhile there may be a label and no verdict, which does
     // not matter, but no verdict without its label.
     let topics = topics.map(look).transpose().map_err(|error| without_topic(error, NO_VERDICTS))?;
@@ -108,7 +109,7 @@ fn read_labels_of(args: &AbArgs, pipeline: &Arc<Pipeline>) -> Result<Option<(Lab
         }
         Some(None) => {
             // Of all times: a verdict may come long after its record, and its record's label is needed.
-            let labels = read_topic_labels(&args.brokers.settings(), pipeline)
+            let labels = read_topic_labels(&args.brokers.settings()?, pipeline)
                 .map_err(|error| without_topic(error, "name a file of keys and labels, --labels FILE"))?;
             Ok(Some((labels, format!("topic `{}`", pipeline.topic))))
         }

@@ -10,6 +10,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
     action: &'static str,
     work: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, KafkaError> {
-    let panicked = |error: tokio::task::JoinError| KafkaError::Failed { action, cause: error.to_string() };
+    let panicked = |error: tokio::task::JoinError| KafkaError::Bug { what: action, cause: error.to_string() };
     tokio::task::spawn_blocking(work).await.map_err(panicked)?
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use shared::device::DeviceError;
 use thiserror::Error;
 
@@ -21,6 +22,22 @@ pub enum KafkaError {
     /// A setting that librdkafka does not take.
     #[error("Kafka setting: {0}")]
     Settings(String),
+    /// A setting that is not the user's to change.
+    #[error("-X {name} cannot be set: {why}")]
+    ProtectedSetting {
+        /// The setting.
+        name: &'static str,
+        /// What rests on it.
+        why: &'static str,
+    },
+    /// A broker that understood and will not do it, however often it is asked.
+    #[error("Kafka refuses: {action}: {cause}")]
+    Refused {
+        /// What was being done.
+        action: &'static str,
+        /// The broker's words.
+        cause: String,
+    },
     /// A topic that is not there.
     #[error("topic `{0}` does not exist: create it, or leave out --no-create-topics")]
     MissingTopic(String),
@@ -136,6 +153,14 @@ pub enum KafkaError {
         /// The broker's words.
         cause: String,
     },
+    /// A fault of this program.
+    #[error("{what} failed by a fault of this program ({cause}); what is not committed will be read again")]
+    Bug {
+        /// What ended.
+        what: &'static str,
+        /// Its last words.
+        cause: String,
+    },
     /// Anything else.
     #[error("Kafka: {action}: {cause}")]
     Failed {
@@ -147,13 +172,108 @@ pub enum KafkaError {
 }
 
 impl KafkaError {
-    /// A client that cannot be made.
-    pub(crate) fn settings(error: rdkafka::error::KafkaError) -> Self {
-        Self::Settings(error.to_string())
+    /// A client that cannot be made. The value of a setting may be a secret, so it is not repeated.
+    pub(crate) fn settings(error: ClientError) -> Self {
+        match error {
+            ClientError::ClientConfig(_, description, key, value) => {
+                let description = if value.is_empty() { description } else { description.replace(&value, "...") };
+                Self::Settings(if description.contains(&key) { description } else { format!("{key}: {description}") })
+            }
+            error => Self::Settings(error.to_string()),
+        }
     }
 
     /// What `action` failed of.
-    pub(crate) fn failed(action: &'static str) -> impl Fn(rdkafka::error::KafkaError) -> Self {
-        move |error| Self::Failed { action, cause: error.to_string() }
+    pub(crate) fn failed(action: &'static str) -> impl Fn(ClientError) -> Self {
+        move |error| Self::of(action, &error)
+    }
+
+    /// As [`failed`](Self::failed).
+    pub(crate) fn of(action: &'static str, error: &ClientError) -> Self {
+        let cause = error.to_string();
+        match error.rdkafka_error_code() {
+            Some(code) if is_refusal(code) => Self::Refused { action, cause },
+            _ => Self::Failed { action, cause },
+        }
+    }
+
+    /// What a supervisor can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unreachable { .. } | Self::GroupInUse { .. } | Self::Device(_) | Self::Failed { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Settings(_)
+            | Self::ProtectedSetting { .. }
+            | Self::Refused { .. }
+            | Self::MissingTopic(_)
+            | Self::CreateTopic { .. }
+            | Self::UnusableState { .. }
+            | Self::OtherDelivery { .. }
+            | Self::PartitionsChanged { .. }
+            | Self::Fenced { .. }
+            | Self::UnfitTopic { .. }
+            | Self::StateFolder { .. } => ErrorKind::Configuration,
+            Self::TornState { .. } | Self::NotDelivered { .. } => ErrorKind::Data,
+            Self::Bug { .. } => ErrorKind::Bug,
+        }
+    }
+}
+
+/// What kind of error it is: what a supervisor can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// What the user gave or set up. It has to be changed before another start.
+    Configuration,
+    /// Something that is not there for now. Another start may succeed.
+    Unavailable,
+    /// Data that cannot be worked with. Another start meets them again.
+    Data,
+    /// A fault of this program.
+    Bug,
+}
+
+impl ErrorKind {
+    /// The exit code of the process, of `sysexits(3)`: `EX_CONFIG`, `EX_TEMPFAIL`, `EX_DATAERR`, `EX_SOFTWARE`.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Configuration => 78,
+            Self::Unavailable => 75,
+            Self::Data => 65,
+            Self::Bug => 70,
+        }
+    }
+}
+
+/// Whether the broker would say the same of the same request again.
+pub(crate) fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+            | RDKafkaErrorCode::InvalidTransactionTimeout
+            | RDKafkaErrorCode::InvalidSessionTimeout
+            | RDKafkaErrorCode::InvalidGroupId
+            | RDKafkaErrorCode::UnsupportedVersion
+            | RDKafkaErrorCode::UnsupportedFeature
+            | RDKafkaErrorCode::PolicyViolation
+            | RDKafkaErrorCode::InvalidArgument
+            | RDKafkaErrorCode::InvalidConfig
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_broker_refuses_is_told_apart_from_what_it_cannot_do_now() {
+        let kind = |code| KafkaError::of("asking", &ClientError::Global(code)).kind();
+        assert_eq!(kind(RDKafkaErrorCode::TopicAuthorizationFailed), ErrorKind::Configuration);
+        assert_eq!(kind(RDKafkaErrorCode::InvalidTransactionTimeout), ErrorKind::Configuration);
+        assert_eq!(kind(RDKafkaErrorCode::OperationTimedOut), ErrorKind::Unavailable);
+        assert_eq!(kind(RDKafkaErrorCode::NotLeaderForPartition), ErrorKind::Unavailable);
     }
 }

@@ -1,5 +1,7 @@
 //! How to reach a broker.
 
+use std::path::Path;
+
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::producer::ProducerContext;
@@ -9,6 +11,26 @@ use super::error::{CONNECT_TIMEOUT, KafkaError};
 
 /// The largest message that is produced: as large as a broker may be set to take.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 32 << 20;
+
+/// Settings that a guarantee of the program rests on, and why nobody else sets them.
+const PROTECTED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "name the brokers with --brokers"),
+    ("metadata.broker.list", "name the brokers with --brokers"),
+    ("group.id", "name the group with --group"),
+    ("enable.auto.commit", "offsets are committed together with the results of their records"),
+    ("auto.commit.enable", "offsets are committed together with the results of their records"),
+    ("enable.auto.offset.store", "offsets are committed together with the results of their records"),
+    ("enable.partition.eof", "the end of each partition has to be seen, for --until-end and for closing what is idle"),
+    ("isolation.level", "a record of an aborted transaction must not be scored"),
+    ("partition.assignment.strategy", "state moves with its partition, which needs `cooperative-sticky`"),
+    ("group.protocol", "state moves with its partition, which needs the `classic` protocol"),
+    ("group.remote.assignor", "state moves with its partition, which needs the `classic` protocol"),
+    ("transactional.id", "it is made of the group and --instance-id, so that an old instance is fenced"),
+    ("enable.idempotence", "a result must not be published twice"),
+    ("enable.gapless.guarantee", "a result must not be lost"),
+    ("acks", "a result must not be lost"),
+    ("request.required.acks", "a result must not be lost"),
+];
 
 /// Brokers and further settings of librdkafka.
 #[derive(Debug, Clone)]
@@ -20,6 +42,29 @@ pub struct KafkaSettings {
 }
 
 impl KafkaSettings {
+    /// These brokers, reached with the settings in `file`, a line `key=value` each, and with those of flags, which win.
+    ///
+    /// # Errors
+    /// [`KafkaError::ProtectedSetting`] for a setting that a guarantee rests on; [`KafkaError::Settings`] when the file
+    /// cannot be read or something is not `key=value`, without repeating it: it may be a secret.
+    pub fn new(brokers: String, file: Option<&Path>, flags: &[String]) -> Result<Self, KafkaError> {
+        let mut properties = match file {
+            Some(file) => properties_of(file)?,
+            None => Vec::new(),
+        };
+        for (number, flag) in (1..).zip(flags) {
+            properties.push(key_and_value(flag).ok_or_else(|| {
+                KafkaError::Settings(format!("-X number {number} is not KEY=VALUE, such as security.protocol=SASL_SSL"))
+            })?);
+        }
+        for (key, _) in &properties {
+            if let Some((name, why)) = PROTECTED.iter().find(|(name, _)| name == key) {
+                return Err(KafkaError::ProtectedSetting { name, why });
+            }
+        }
+        Ok(Self { brokers, properties })
+    }
+
     pub(crate) fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("client.id", "atalaya");
@@ -145,6 +190,24 @@ impl KafkaSettings {
     }
 }
 
+/// The settings in a file of lines `key=value`, as other programs of librdkafka read it. Empty lines and those that begin
+/// with `#` say nothing.
+fn properties_of(file: &Path) -> Result<Vec<(String, String)>, KafkaError> {
+    let cannot = |why: String| KafkaError::Settings(format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| cannot(error.to_string()))?;
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(number, line)| key_and_value(line).ok_or_else(|| cannot(format!("line {number} is not key=value"))))
+        .collect()
+}
+
+fn key_and_value(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=')?;
+    let (key, value) = (key.trim(), value.trim());
+    (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+}
+
 /// Sends librdkafka's own messages to the log and not to the terminal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QuietContext;
@@ -175,5 +238,70 @@ pub(crate) fn log_client(level: RDKafkaLogLevel, facility: &str, message: &str) 
             tracing::error!(facility, "{message}");
         }
         _ => tracing::debug!(facility, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::config::FromClientConfigAndContext as _;
+
+    use super::*;
+
+    fn with(key: &str, value: &str) -> Result<KafkaSettings, KafkaError> {
+        KafkaSettings::new("localhost:1".to_owned(), None, &[format!("{key}={value}")])
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_what_is_neither_is_not_repeated() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# of the bank\n\n security.protocol = ssl\nssl.key.password=a=b\n").unwrap();
+        let settings = |flags: &[&str]| {
+            let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+            KafkaSettings::new("localhost:1".to_owned(), Some(file.path()), &flags)
+        };
+        let both = settings(&["security.protocol=plaintext"]).unwrap();
+        assert_eq!(both.property("security.protocol").as_deref(), Some("plaintext"));
+        assert_eq!(both.property("ssl.key.password").as_deref(), Some("a=b"));
+        for bad in ["GEHEIM1", "=GEHEIM1"] {
+            let error = settings(&["a=b", bad]).unwrap_err().to_string();
+            assert!(error.contains("-X number 2") && !error.contains("GEHEIM1"), "{error}");
+            std::fs::write(file.path(), format!("a=b\n{bad}\n")).unwrap();
+            let error = settings(&[]).unwrap_err().to_string();
+            assert!(error.contains("line 2") && !error.contains("GEHEIM1"), "{error}");
+            std::fs::write(file.path(), "").unwrap();
+        }
+        std::fs::remove_file(file.path()).unwrap();
+        assert!(settings(&[]).unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn what_a_guarantee_rests_on_is_refused_with_the_reason() {
+        for (name, why) in PROTECTED {
+            let error = with(name, "anything").unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(why), "{error}");
+        }
+        assert!(with("security.protocol", "plaintext").is_ok());
+        // Every setting of ours that a user may not change is one that librdkafka knows: no name is misspelt here.
+        for (name, _) in PROTECTED {
+            let known = ClientConfig::new().set(*name, "\u{1}").create_with_context(QuietContext);
+            let known: Result<BaseConsumer<_>, _> = known;
+            let text = known.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(!text.contains("No such configuration property"), "{name}: {text}");
+        }
+    }
+
+    /// A key that librdkafka does not know, a value that it does not take, and one that this build does not support.
+    #[test]
+    fn no_value_of_a_setting_is_ever_printed() {
+        let keys =
+            ["sasl.pasword", "ssl.key.password", "ssl.key.pem", "sasl.jaas.config", "security.protocol", "acks2"];
+        for key in keys {
+            let config = with(key, "GEHEIM1").unwrap().client(&[]);
+            let made = BaseConsumer::from_config_and_context(&config, QuietContext);
+            let error = made.map_err(KafkaError::settings).err();
+            let text = error.map(|error| format!("{error} {error:?}")).unwrap_or_default();
+            assert!(!text.contains("GEHEIM1"), "{text}");
+            assert!(text.is_empty() || text.contains(key), "{text}");
+        }
     }
 }

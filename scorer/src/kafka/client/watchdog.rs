@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::error::ErrorKind;
+
 /// How often calls are looked at.
 const INTERVAL: Duration = Duration::from_millis(250);
 
@@ -51,7 +53,7 @@ impl Watchdog {
                 "error: Kafka: {what} did not return within {bound} s: the process ends, so that a supervisor can \
                  restart it; no committed result is lost"
             );
-            std::process::exit(1);
+            std::process::exit(ErrorKind::Unavailable.exit_code().into());
         })
     }
 

@@ -13,7 +13,7 @@ use super::commit_fence::CommitFence;
 use super::rejoin::assign_and_rejoin_if_orphans;
 use super::source::{Event, PartitionSource};
 use crate::kafka::client::consumer::{GroupChange, GroupConsumer, GroupContext};
-use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::error::{KafkaError, is_refusal};
 use crate::kafka::client::offsets::{partitions_of, seek};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
@@ -66,6 +66,10 @@ impl Member {
         }
         if let Some(fatal) = self.fatal_error() {
             return Err(fatal);
+        }
+        // A right that was taken away does not come back by itself, and what cannot be read would be missed in silence.
+        if error.rdkafka_error_code().is_some_and(is_refusal) {
+            return Err(KafkaError::of("reading records", error));
         }
         // librdkafka goes on by itself after anything else, such as a broker that went away.
         tracing::warn!(%error, "reading records");

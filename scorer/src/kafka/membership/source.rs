@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use rdkafka::Message;
-
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
 use crate::kafka::client::error::KafkaError;
+use crate::kafka::wire::headers::RecordHeaders;
 
 /// Everything that reaches a loop that reads partitions.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub(crate) enum Event<R> {
 /// Whatever changes the assignment comes before the records that were fetched with it.
 pub(crate) trait PartitionSource {
     /// A record.
-    type Record: Message;
+    type Record: RecordHeaders;
 
     /// The next event; waits for it at most `wait`, longer only where it drops records of partitions that are not ours.
     ///

@@ -29,7 +29,7 @@ use crate::kafka::stages::open_batch::{Limits, OpenBatch};
 use crate::kafka::stages::transaction_error::TransactionError;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::names::{Topics, repartition_group};
-use crate::kafka::wire::headers::label_of;
+use crate::kafka::wire::headers::{RecordHeaders, label_of};
 
 /// How long to wait until copies can be read.
 const READABLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -295,7 +295,7 @@ impl RepartitionLoop<'_> {
 }
 
 impl LineCopy {
-    fn of(message: &impl rdkafka::Message, parser: &mut LineParser, pipeline: &Pipeline) -> Self {
+    fn of(message: &impl RecordHeaders, parser: &mut LineParser, pipeline: &Pipeline) -> Self {
         let header = pipeline.label.as_ref().and_then(|label| label.header.as_deref());
         Self {
             source: (message.partition(), message.offset()),

@@ -15,7 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::faults::{FaultInjection, Step};
 use super::transaction_error::TransactionError;
 use crate::kafka::client::consumer::GroupConsumer;
-use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::error::{KafkaError, is_refusal};
 use crate::kafka::client::producer::{ProduceRecord, ProducedOffsets, Producer};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
@@ -68,6 +68,7 @@ impl Transactions {
     }
 
     /// Starts a producer, which ends whatever transaction its predecessor left behind; tries on while no broker answers.
+    /// What brokers refuse for good, such as a setting or a right, is not asked for again.
     pub(crate) fn start(&mut self, stop: &StopHandle) -> Result<(), KafkaError> {
         let start = Instant::now();
         while self.producer.is_none() && !stop.is_requested() {
@@ -76,11 +77,8 @@ impl Transactions {
                 self.producer = Some(producer);
                 break;
             };
-            if let ClientError::Transaction(cause) = &error
-                && !cause.is_retriable()
-                && !cause.is_fatal()
-            {
-                return Err(KafkaError::failed("starting a transactional producer")(error));
+            if is_final(&error) {
+                return Err(KafkaError::of("starting a transactional producer", &error));
             }
             tracing::warn!(%error, waited_s = start.elapsed().as_secs(), "no transactional producer yet");
             drop(producer);
@@ -132,10 +130,14 @@ impl Transactions {
         let are_committed = self.faults.commit_outside(consumer, &offsets);
         self.faults.at(Step::Send).before()?;
         for record in records {
-            queue(producer, record)?;
+            if !self.faults.queue_outside(&self.settings, &record) {
+                queue(producer, record)?;
+            }
         }
         if offsets.count() > 0 && !are_committed {
             transaction.fence.commit(consumer, |metadata| {
+                let stranger = self.faults.without_fence();
+                let metadata = stranger.as_ref().unwrap_or(metadata);
                 self.call(Step::Offsets, "send_offsets_to_transaction", || {
                     producer.client.send_offsets_to_transaction(&offsets, metadata, CALL_TIMEOUT)
                 })
@@ -222,6 +224,14 @@ impl Transactions {
         let _watched = self.watchdog.watch("dropping a producer", CALL_TIMEOUT + WATCHDOG_SLACK);
         self.producer = None;
     }
+}
+
+/// Whether a producer with the same settings would fail in the same way. The client calls both a refusal and a fenced
+/// producer fatal; only the code tells them apart.
+fn is_final(error: &ClientError) -> bool {
+    let refused = error.rdkafka_error_code().is_some_and(is_refusal);
+    let ClientError::Transaction(cause) = error else { return refused };
+    refused || (!cause.is_retriable() && !cause.is_fatal())
 }
 
 fn queue(producer: &Producer, record: ProduceRecord<'_>) -> Result<(), TransactionError> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::Message as _;
 
 use super::batch::{Batch, CommitPoint, CommitResult};
+use super::faults::{FaultInjection, Step};
 use super::idle_clock::IdleClock;
 use super::in_flight::{InFlight, StageGone};
 use super::open_batch::{Limits, OpenBatch};
@@ -29,6 +30,10 @@ const QUIET_INTERVAL: Duration = Duration::from_millis(5);
 /// How long batches under way may take when they are waited for.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How many batches may fail in a row where the stream is to end by itself. Each had a minute or so of the client's own
+/// attempts.
+const MOST_FAILURES: u32 = 10;
+
 /// How long to wait at a time for what becomes of batches.
 const RESULT_WAIT: Duration = Duration::from_millis(1);
 
@@ -41,6 +46,7 @@ pub(crate) struct ConsumeOptions {
     pub repartitioner: Option<RepartitionProgress>,
     pub stop: StopHandle,
     pub status: StatusCell,
+    pub faults: FaultInjection,
 }
 
 /// What came of waiting until every batch is settled.
@@ -54,6 +60,15 @@ enum Settled {
     StageGone,
 }
 
+/// Whether the end that was reached is the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Everything is committed, or the next stage is gone.
+    ForGood,
+    /// Everything is as it was at the last commit: there is something to read again.
+    NotYet,
+}
+
 /// The loop of the first stage.
 pub(crate) struct ConsumeLoop<S, R> {
     source: S,
@@ -64,6 +79,8 @@ pub(crate) struct ConsumeLoop<S, R> {
     options: ConsumeOptions,
     /// Whether the end was looked for once more after the repartitioner had come to its own.
     has_looked_again: bool,
+    /// How many batches have failed since the last one that was committed.
+    failures: u32,
 }
 
 impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
@@ -76,7 +93,16 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         clock: IdleClock,
         options: ConsumeOptions,
     ) -> Self {
-        Self { source, tasks, open: OpenBatch::new(limits), in_flight, clock, options, has_looked_again: false }
+        Self {
+            source,
+            tasks,
+            open: OpenBatch::new(limits),
+            in_flight,
+            clock,
+            options,
+            has_looked_again: false,
+            failures: 0,
+        }
     }
 
     /// Runs until a stop is requested, the end is reached, the next stage is gone, or Kafka fails for good.
@@ -88,8 +114,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             if self.step()? == Err(StageGone) {
                 return Ok(());
             }
-            if self.is_end() && self.is_end_of_copies()? {
-                return self.end();
+            if self.is_end() && self.is_end_of_copies()? && self.end()? == Ended::ForGood {
+                break;
             }
         }
         self.drain()
@@ -153,6 +179,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     }
 
     fn on_record(&mut self, message: &S::Record) {
+        self.options.faults.pass(Step::Read);
         self.clock.on_record();
         let payload = message.payload().unwrap_or_default();
         self.open.add_record(payload.len());
@@ -254,12 +281,19 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     fn on_commit_result(&mut self, result: CommitResult) -> Result<(), KafkaError> {
         match result {
             CommitResult::Committed { number, produced } => {
+                self.failures = 0;
                 self.in_flight.on_committed(number);
                 self.tasks.on_committed(number, &produced);
                 Ok(())
             }
             CommitResult::Failed { epoch, reason } if epoch == self.in_flight.epoch() => {
                 tracing::warn!(reason, "a batch was discarded: rolling back to the last commit");
+                self.failures += 1;
+                // Who waits for the end has to learn that it does not come. A service goes on until its brokers do.
+                if self.failures >= MOST_FAILURES && matches!(self.options.end_when, EndWhen::Reached(_)) {
+                    let cause = format!("{MOST_FAILURES} attempts in a row have failed, the last one of: {reason}");
+                    return Err(KafkaError::Failed { action: "committing a batch", cause });
+                }
                 self.roll_back()
             }
             CommitResult::Failed { .. } => Ok(()),
@@ -307,11 +341,14 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         let point = match self.options.delivery {
             Delivery::AtLeastOnce => CommitPoint::Resume(self.tasks.core.resume_points()),
             Delivery::ExactlyOnce => {
+                // Without membership there is nobody to commit for. The changes stay where they are until the group says
+                // so, too, and takes the partitions with them.
+                let fence = self.source.fence()?;
                 let changes = self.tasks.core.take_changes();
                 if changes.is_empty() && self.open.items().is_empty() {
                     return None;
                 }
-                CommitPoint::Changes { changes, fence: self.source.fence()? }
+                CommitPoint::Changes { changes, fence }
             }
         };
         let id = self.in_flight.register(self.tasks.core.counters());
@@ -392,13 +429,19 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(false)
     }
 
-    /// Closes what is open, then the windows that are left.
-    fn end(mut self) -> Result<(), KafkaError> {
+    /// Closes what is open, then the windows that are left. What could not be committed is read and closed again.
+    fn end(&mut self) -> Result<Ended, KafkaError> {
         self.tasks.core.apply(Input::End, self.open.items_mut());
-        if self.settle()? == Settled::Committed {
+        let mut settled = self.settle()?;
+        if settled == Settled::Committed {
             self.tasks.finish_windows(self.open.items_mut());
+            settled = self.settle()?;
         }
-        self.drain()
+        if settled == Settled::RolledBack {
+            self.has_looked_again = false;
+            return Ok(Ended::NotYet);
+        }
+        Ok(Ended::ForGood)
     }
 
     /// Publishes and commits what was read, and writes snapshots for the next start.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::{BatchId, CommitPoint, CommitResult, ScoredBatch};
@@ -102,23 +103,40 @@ impl Publisher {
     }
 
     fn run_at_least_once(&self, batches: &Receiver<ScoredBatch>, producer: &Producer) -> Result<(), KafkaError> {
-        let mut last: Option<TopicPartitionList> = None;
+        let mut last: Option<(u64, TopicPartitionList)> = None;
         while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
             let CommitPoint::Resume(points) = point else { continue };
             for message in &messages {
                 producer.send(&message.topic, message.key.as_deref().map(str::as_bytes), &message.payload())?;
             }
             producer.flush()?;
+            let revocations = self.consumer.context().revocations();
             if let Some(offsets) = self.commit_offsets(&points) {
-                last = Some(offsets);
+                last = Some((revocations, offsets));
             }
             self.committed(id, &messages, (truth, agreement), producer.take_produced());
         }
         // The last commit is made synchronously: an asynchronous one may be lost when the client goes.
-        if let Some(offsets) = last {
-            self.consumer.commit(&offsets, CommitMode::Sync).map_err(KafkaError::failed("committing offsets"))?;
+        match last {
+            Some((revocations, offsets)) if revocations == self.consumer.context().revocations() => {
+                self.commit_last(&offsets)
+            }
+            // Their new owners may have come further by now.
+            Some(_) | None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Commits where the next start goes on. An instance that is out of its group by now has nothing to say about that:
+    /// others go on from its last commit, and what it published since may come twice, as at least once allows.
+    fn commit_last(&self, offsets: &TopicPartitionList) -> Result<(), KafkaError> {
+        match self.consumer.commit(offsets, CommitMode::Sync) {
+            Ok(()) => Ok(()),
+            Err(error) if error.rdkafka_error_code().is_some_and(is_of_a_lost_session) => {
+                tracing::warn!(%error, "the last offsets were not committed: other instances own the partitions");
+                Ok(())
+            }
+            Err(error) => Err(KafkaError::of("committing offsets", &error)),
+        }
     }
 
     fn committed(&self, id: BatchId, messages: &[Message], found: (Truth, Agreement), produced: ProducedOffsets) {
@@ -150,4 +168,16 @@ impl Publisher {
         }
         Some(offsets)
     }
+}
+
+/// Whether the broker says that the one who asks is no member of the group any more, or not as it was.
+fn is_of_a_lost_session(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::IllegalGeneration
+            | RDKafkaErrorCode::UnknownMemberId
+            | RDKafkaErrorCode::RebalanceInProgress
+            | RDKafkaErrorCode::FencedInstanceId
+            | RDKafkaErrorCode::AssignmentLost
+    )
 }

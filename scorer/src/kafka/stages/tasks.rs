@@ -15,6 +15,9 @@ use crate::kafka::state::snapshots::Snapshots;
 /// How long the last reports of cancellations may take to come back.
 const REPORTS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to wait at a time for one of them.
+const REPORT_WAIT: Duration = Duration::from_millis(50);
+
 /// The state machine with its partitions: where their state comes from, the snapshots that are kept of it, and the
 /// reports of cancellations, where they are ours to add up.
 pub(crate) struct Tasks<R> {
@@ -86,12 +89,12 @@ impl<R: Restore> Tasks<R> {
     /// Takes the time, and what has been reported meanwhile.
     pub(crate) fn time(&mut self, now: WallMillis, out: &mut Vec<Output>) {
         self.core.apply(Input::Time { now }, out);
-        self.take_reports(out);
+        self.take_reports(Duration::ZERO, out);
     }
 
-    fn take_reports(&mut self, out: &mut Vec<Output>) {
+    fn take_reports(&mut self, wait: Duration, out: &mut Vec<Output>) {
         let Self { core, reports, .. } = self;
-        reports.drain(|report, offset| core.apply(Input::Report { report, offset }, out));
+        reports.drain(wait, |report, offset| core.apply(Input::Report { report, offset }, out));
     }
 
     /// Notes that a batch is committed.
@@ -108,7 +111,7 @@ impl<R: Restore> Tasks<R> {
                 tracing::warn!("the last cancellations are not counted: their reports could not be read back");
                 break;
             }
-            self.take_reports(out);
+            self.take_reports(REPORT_WAIT, out);
         }
         if self.reports.is_open() {
             self.core.finish_windows(out);

@@ -55,10 +55,10 @@ impl Reports {
         self.reader.is_some()
     }
 
-    /// Takes what has come, each report with its offset.
-    pub(crate) fn drain(&self, take: impl FnMut(Report, i64)) {
+    /// Takes what has come, each report with its offset; waits at most `wait` for the first.
+    pub(crate) fn drain(&self, wait: Duration, take: impl FnMut(Report, i64)) {
         if let Some(reader) = &self.reader {
-            reader.drain(take);
+            reader.drain(wait, take);
         }
     }
 
@@ -89,8 +89,9 @@ impl ReportReader {
         Ok(Self { consumer, start: now_since_epoch() })
     }
 
-    fn drain(&self, mut take: impl FnMut(Report, i64)) {
-        while let Some(polled) = self.consumer.poll(Duration::ZERO) {
+    fn drain(&self, mut wait: Duration, mut take: impl FnMut(Report, i64)) {
+        while let Some(polled) = self.consumer.poll(wait) {
+            wait = Duration::ZERO;
             match polled {
                 Ok(message) => match Report::decode(message.payload().unwrap_or_default()) {
                     Ok(mut report) => {

@@ -87,6 +87,8 @@ impl Access {
             origin,
             snapshots: None,
             watchdog: Watchdog::new(),
+            #[cfg(feature = "fault-injection")]
+            faults: crate::kafka::stages::faults::FaultInjection::default(),
         };
         Ok(Self { changelogs, consumer })
     }
@@ -148,8 +150,7 @@ pub async fn reset(
     let (asked, of, name) = (settings.clone(), pipeline.clone(), group.to_owned());
     let access = blocking(DOING, move || {
         let access = Access::new(&asked, &of, &name)?;
-        refuse_members(&access, &name)?;
-        refuse_members(&access, &repartition_group(&name))?;
+        access.refuse_all_members()?;
         Ok(access)
     })
     .await?;
@@ -158,26 +159,57 @@ pub async fn reset(
 }
 
 impl Access {
+    /// Refuses a group that works, and a repartitioner's that does.
+    fn refuse_all_members(&self) -> Result<(), KafkaError> {
+        let group = &self.changelogs.group;
+        self.refuse_members(group)?;
+        self.refuse_members(&repartition_group(group))
+    }
+
+    fn refuse_members(&self, group: &str) -> Result<(), KafkaError> {
+        let groups =
+            self.consumer.fetch_group_list(Some(group), TIMEOUT).map_err(KafkaError::failed("looking at the group"))?;
+        let members: usize = groups.groups().iter().map(|group| group.members().len()).sum();
+        if members > 0 {
+            return Err(KafkaError::GroupInUse { group: group.to_owned(), members });
+        }
+        Ok(())
+    }
+
     fn reset(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
         let failed = KafkaError::failed(DOING);
         let Changelogs { settings, topics, .. } = &self.changelogs;
         let targets = self.targets(to)?;
-        // Copies of before are not assembled any more: the repartitioner copies the lines from the target on again.
-        let offsets = if topics.is_repartitioned() { self.ends()? } else { targets.clone() };
         let id = format!("{}-reset", topics.state);
         let producer = Producer::create(&settings.transactional_producer(&id), Vec::new())?;
         producer.client.init_transactions(TIMEOUT).map_err(&failed)?;
         producer.client.begin_transaction().map_err(&failed)?;
-        let list = self.delete_state(&producer, &offsets)?;
+        self.reset_within(&producer, &targets).inspect_err(|_| {
+            // Otherwise readers of what it wrote would wait until the broker aborts it.
+            if let Err(error) = producer.client.abort_transaction(TIMEOUT) {
+                tracing::debug!(%error, "aborting a reset");
+            }
+        })?;
+        Ok(targets)
+    }
+
+    /// Deletes the state and moves the offsets, in a transaction that has begun, and commits it.
+    fn reset_within(&self, producer: &Producer, targets: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let failed = KafkaError::failed(DOING);
+        let topics = &self.changelogs.topics;
+        // Copies of before are not assembled any more: the repartitioner copies the lines from the target on again.
+        let offsets = if topics.is_repartitioned() { self.ends()? } else { targets.to_vec() };
+        let list = self.delete_state(producer, &offsets)?;
         // A group without members has no generation: the broker takes the offsets from anybody.
         let metadata = self.consumer.group_metadata().ok_or_else(no_group)?;
         producer.client.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
         if topics.is_repartitioned() {
-            self.move_repartitioner(&producer, &targets)?;
+            self.move_repartitioner(producer, targets)?;
         }
         producer.flush()?;
-        producer.client.commit_transaction(TIMEOUT).map_err(&failed)?;
-        Ok(targets)
+        // Reading the state may have taken minutes, and the broker takes these offsets whoever has joined meanwhile.
+        self.refuse_all_members()?;
+        producer.client.commit_transaction(TIMEOUT).map_err(&failed)
     }
 
     /// Deletes what each changelog holds and begins a new incarnation at `offsets`, in the producer's transaction;
@@ -266,14 +298,4 @@ fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<GroupConsumer, K
     let context = GroupContext::default();
     context.close();
     settings.consumer(group, None).create_with_context(context).map_err(KafkaError::settings)
-}
-
-fn refuse_members(access: &Access, group: &str) -> Result<(), KafkaError> {
-    let groups =
-        access.consumer.fetch_group_list(Some(group), TIMEOUT).map_err(KafkaError::failed("looking at the group"))?;
-    let members: usize = groups.groups().iter().map(|group| group.members().len()).sum();
-    if members > 0 {
-        return Err(KafkaError::GroupInUse { group: group.to_owned(), members });
-    }
-    Ok(())
 }

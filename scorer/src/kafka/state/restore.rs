@@ -57,8 +57,6 @@ pub(crate) struct StateRestorer {
     pub delivery: Delivery,
     pub stop: StopHandle,
     pub changelogs: Changelogs,
-    #[cfg(feature = "fault-injection")]
-    pub faults: crate::kafka::stages::faults::FaultInjection,
 }
 
 /// The changelogs of a group.
@@ -71,6 +69,8 @@ pub(crate) struct Changelogs {
     /// The folder of local snapshots.
     pub snapshots: Option<PathBuf>,
     pub watchdog: Watchdog,
+    #[cfg(feature = "fault-injection")]
+    pub faults: crate::kafka::stages::faults::FaultInjection,
 }
 
 /// What is committed for a partition.
@@ -161,6 +161,8 @@ impl StateRestorer {
         let wanted: Vec<(i32, Option<StateTag>)> = committed
             .iter()
             .map(|(partition, committed)| match committed {
+                #[cfg(feature = "fault-injection")]
+                Committed::Tagged(..) if self.changelogs.faults.is_tag_ignored() => (*partition, None),
                 Committed::Tagged(_, tag) => (*partition, Some(*tag)),
                 _ => (*partition, None),
             })
@@ -190,7 +192,9 @@ impl StateRestorer {
         let state_at = restored.head().map_or(0, |head| head.next_offset);
         let offset = match committed {
             #[cfg(feature = "fault-injection")]
-            Committed::Tagged(offset, _) | Committed::Offset(offset) if self.faults.are_offsets_outside() => offset,
+            Committed::Tagged(offset, _) | Committed::Offset(offset) if self.changelogs.faults.believes_offsets() => {
+                offset
+            }
             // Groups are forgotten after days without members; the state says where they were.
             Committed::Nothing => state_at,
             Committed::Tagged(offset, _) if offset == state_at => offset,
@@ -288,6 +292,12 @@ impl Changelogs {
             let mut state = StateReader::new(&self.pipeline, self.origin.clone());
             let snapshot = SnapshotFile::new(folder, partition);
             let take = |key: &[u8], value: &[u8]| state.take(&self.pipeline, key, Some(value)).is_ok();
+            #[cfg(feature = "fault-injection")]
+            if self.faults.is_snapshot_trusted() && snapshot.read(|_, _| true).is_some() {
+                let mut take = take;
+                snapshot.read(&mut take);
+                return Ok(Reading { state, wanted: Some(wanted), offset: high, source: "snapshot", is_done: true });
+            }
             if let Some(stamp) = snapshot.read(take)
                 && stamp.birth == wanted.incarnation
                 && stamp.sequence <= wanted.commit_number

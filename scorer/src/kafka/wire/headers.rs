@@ -1,10 +1,44 @@
 //! What stands in the headers of records.
+//!
+//! Kafka's headers are bytes, their names too. The client library takes every name for UTF-8 and panics where it is not
+//! (`BorrowedHeaders::try_get`), so that one record of any producer would end the scorer. [`RecordHeaders`] compares bytes.
 
-use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
+use std::ffi::CString;
+use std::ptr;
+
+use rdkafka::bindings::{rd_kafka_header_get, rd_kafka_message_headers};
+use rdkafka::error::IsError as _;
+use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use shared::pipeline::Pipeline;
 
 /// The header that names the original's partition and offset.
 const SOURCE: &str = "source";
+
+/// A record whose headers can be asked for by name, whatever bytes the others are.
+pub(crate) trait RecordHeaders: Message {
+    /// The value of the first header of this name. `None` also where the header has no value.
+    fn header(&self, name: &str) -> Option<&[u8]>;
+}
+
+impl RecordHeaders for BorrowedMessage<'_> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        // A name with a zero byte is no name that librdkafka can hold.
+        let name = CString::new(name).ok()?;
+        let mut headers = ptr::null_mut();
+        let (mut value, mut size) = (ptr::null(), 0);
+        // SAFETY: the message is alive as long as `self`. librdkafka fills the out parameters only when it returns no
+        // error, and what they point to belongs to the message.
+        unsafe {
+            if rd_kafka_message_headers(self.ptr(), &raw mut headers).is_error()
+                || rd_kafka_header_get(headers, 0, name.as_ptr(), &raw mut value, &raw mut size).is_error()
+                || value.is_null()
+            {
+                return None;
+            }
+            Some(std::slice::from_raw_parts(value.cast::<u8>(), size))
+        }
+    }
+}
 
 /// The header of a copy.
 pub(crate) fn source_header((partition, offset): (i32, i64)) -> OwnedHeaders {
@@ -13,18 +47,14 @@ pub(crate) fn source_header((partition, offset): (i32, i64)) -> OwnedHeaders {
 }
 
 /// The partition and offset of a copy's original.
-pub(crate) fn source_of(message: &impl Message) -> Option<(i32, i64)> {
-    decode_source(value_of(message, SOURCE)?)
+pub(crate) fn source_of(message: &impl RecordHeaders) -> Option<(i32, i64)> {
+    decode_source(message.header(SOURCE)?)
 }
 
-/// What a header of the record says it is, where the pipeline names one.
-pub(crate) fn label_of<'a>(message: &'a impl Message, pipeline: &Pipeline) -> Option<&'a str> {
+/// What a header of the record says it is, where the pipeline names one. A value that is not UTF-8 says nothing.
+pub(crate) fn label_of<'a>(message: &'a impl RecordHeaders, pipeline: &Pipeline) -> Option<&'a str> {
     let name = pipeline.label.as_ref()?.header.as_ref()?;
-    std::str::from_utf8(value_of(message, name)?).ok()
-}
-
-fn value_of<'a>(message: &'a impl Message, name: &str) -> Option<&'a [u8]> {
-    message.headers()?.iter().find(|header| header.key == name)?.value
+    std::str::from_utf8(message.header(name)?).ok()
 }
 
 fn decode_source(value: &[u8]) -> Option<(i32, i64)> {
@@ -34,6 +64,8 @@ fn decode_source(value: &[u8]) -> Option<(i32, i64)> {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::message::Headers as _;
+
     use super::*;
 
     #[test]

@@ -7,18 +7,20 @@ use std::thread;
 
 use rdkafka::Timestamp;
 use rdkafka::config::ClientConfig;
-use rdkafka::message::OwnedMessage;
+use rdkafka::message::{Headers as _, OwnedMessage};
 use shared::pipeline::Pipeline;
 
 use super::*;
 use crate::core::{Core, Head, Origin, PartitionChanges, Recovery, StateReader, StateRecord};
 use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
+use crate::kafka::client::error::ErrorKind;
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::membership::assignment::Assignment;
 use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::snapshots::Snapshots;
+use crate::kafka::wire::headers::RecordHeaders;
 
 /// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -74,6 +76,12 @@ impl Shared {
 
     fn happened(&self) -> Vec<Happened> {
         self.lock().happened.clone()
+    }
+}
+
+impl RecordHeaders for OwnedMessage {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers()?.iter().find(|header| header.key == name)?.value
     }
 }
 
@@ -215,6 +223,7 @@ impl Bench {
             repartitioner: None,
             stop: StopHandle::default(),
             status: StatusCell::default(),
+            faults: FaultInjection::default(),
         };
         let (in_flight, limits) = (InFlight::new(next, commit_results), Limits { records, bytes: 10_000 });
         let consume = ConsumeLoop::new(source, tasks, in_flight, limits, IdleClock::new(|| 1_000), options);
@@ -394,6 +403,57 @@ fn the_end_is_reached_when_everything_is_committed() {
     let happened = broker.happened();
     assert!(happened.contains(&Happened::Committed(0, 3)) && happened.contains(&Happened::Committed(1, 1)));
     assert_eq!(status.get().counters.records, 4);
+}
+
+/// As [`Bench::with_publisher`], where the first `failures` batches fail.
+fn with_failing_publisher(bench: Bench, failures: u32) -> (ConsumeLoop<MemorySource, MemoryRestorer>, Shared) {
+    let Bench { consume, broker, batches, results } = bench;
+    let commits = broker.clone();
+    thread::spawn(move || {
+        let (mut left, mut failed_epoch) = (failures, None);
+        while let Ok(batch) = batches.recv() {
+            let epoch = batch.id.epoch;
+            if failed_epoch == Some(epoch) {
+                continue;
+            }
+            let result = if left > 0 {
+                (left, failed_epoch) = (left - 1, Some(epoch));
+                CommitResult::Failed { epoch, reason: "a test".to_owned() }
+            } else {
+                commits.commit(batch)
+            };
+            if results.send(result).is_err() {
+                return;
+            }
+        }
+    });
+    (consume, broker)
+}
+
+#[test]
+fn what_failed_at_the_end_is_read_again_and_committed() {
+    for failures in 1..MOST_FAILURES {
+        let mut bench = Bench::new(&[(0, 3), (1, 1)], 100);
+        bench.consume.options.end_when = EndWhen::Reached(Arc::new(|_| true));
+        let status = bench.consume.options.status.clone();
+        let (consume, broker) = with_failing_publisher(bench, failures);
+        consume.run().unwrap();
+        let happened = broker.happened();
+        assert!(happened.contains(&Happened::Committed(0, 3)), "{failures}: {happened:?}");
+        assert!(happened.contains(&Happened::Committed(1, 1)), "{failures}: {happened:?}");
+        assert_eq!(status.get().counters.records, 4, "each record counts once");
+    }
+}
+
+#[test]
+fn an_end_that_cannot_be_committed_is_an_error() {
+    let mut bench = Bench::new(&[(0, 3)], 100);
+    bench.consume.options.end_when = EndWhen::Reached(Arc::new(|_| true));
+    let (consume, broker) = with_failing_publisher(bench, u32::MAX);
+    let error = consume.run().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("in a row have failed, the last one of: a test"), "{error}");
+    assert!(!broker.happened().iter().any(|happened| matches!(happened, Happened::Committed(..))));
 }
 
 #[test]
