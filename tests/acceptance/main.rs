@@ -14,4 +14,5 @@ mod repartition;
 mod stream;
 mod transactions;
 mod trouble;
+mod vanished;
 mod zombie;
