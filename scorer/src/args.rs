@@ -173,6 +173,15 @@ pub enum RepartitionArg {
     Never,
 }
 
+/// What to do when records were deleted before they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnLostArg {
+    /// Count them as lost, publish a message about them to the erroneous topic, and go on with the first record that is left.
+    Continue,
+    /// End with an error; nothing behind them is committed.
+    Fail,
+}
+
 /// A guarantee to break.
 #[cfg(feature = "fault-injection")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -240,6 +249,10 @@ pub struct RunArgs {
     #[cfg(feature = "fault-injection")]
     #[arg(long, value_name = "WHERE", hide = true, value_parser = parse_end)]
     pub end_at: Option<std::sync::Arc<SuddenEnd>>,
+    /// What to do when records were deleted before they were read, for example by the topic's retention: `continue` counts
+    /// them, publishes a message about them and goes on; `fail` ends.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnLostArg::Continue)]
+    pub on_lost_records: OnLostArg,
     /// Stop when everything in the topic has been read; open invoices then count as complete.
     #[arg(long)]
     pub until_end: bool,

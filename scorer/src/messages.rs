@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 use shared::device::DeviceError;
 use shared::pipeline::Pipeline;
+use shared::reason::Reason;
 use shared::time::format_timestamp;
 use shared::verdict::Verdict;
 
@@ -194,6 +195,9 @@ impl Encoder {
                 }
                 (Some(summary.key), value)
             }
+            Erroneous::Lost { partition, first, last } => {
+                (None, lost_records(&self.pipeline.name, &self.entity_source, partition, (first, last)))
+            }
         };
         Message { topic: self.erroneous_topic.clone(), key, content: Content::Erroneous(value) }
     }
@@ -223,6 +227,16 @@ impl Encoder {
     }
 }
 
+/// The message about records of `topic` that were deleted before they were read: those from the first offset to the last.
+pub(crate) fn lost_records(pipeline: &str, topic: &str, partition: i32, (first, last): (i64, i64)) -> Value {
+    json!({
+        "pipeline": pipeline,
+        "kind": "lost",
+        "reasons": [Reason::LostToRetention],
+        "source": { "topic": topic, "partition": partition, "offsets": [[first, last]] },
+    })
+}
+
 fn verdict((topic, verdict): (Arc<str>, Verdict)) -> Message {
     Message { topic, key: Some(verdict.key.clone()), content: Content::Verdict(Box::new(verdict)) }
 }
@@ -230,7 +244,6 @@ fn verdict((topic, verdict): (Arc<str>, Verdict)) -> Message {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::reason::Reason;
 
     use super::*;
 
@@ -252,6 +265,15 @@ mod tests {
         insta::assert_snapshot!(
             String::from_utf8(message.payload()).unwrap(),
             @r#"{"pipeline":"invoices","kind":"line","reasons":["not_a_number:UnitPrice"],"source":{"topic":"purchases","partition":2,"offset":17},"raw":"1,2,3"}"#
+        );
+    }
+
+    #[test]
+    fn lost_records_are_named_by_their_offsets() {
+        let encoder = encoder(1).with_entities_from("copies");
+        insta::assert_snapshot!(
+            json_of(&encoder, Erroneous::Lost { partition: 2, first: 100, last: 299 }),
+            @r#"{"pipeline":"invoices","kind":"lost","reasons":["lost_to_retention"],"source":{"topic":"copies","partition":2,"offsets":[[100,299]]}}"#
         );
     }
 

@@ -9,18 +9,23 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crc32fast::Hasher;
 
 use crate::core::StateRecord;
 
-const MAGIC: &[u8; 8] = b"atalaya1";
-const END: u32 = u32::MAX;
-const STAMP_BYTES: usize = 3 * 8;
+const MAGIC: &[u8; 8] = b"atalaya2";
 
-/// Changelogs keep deletions for a day: a snapshot that is older may hold what was deleted since.
-const MAX_AGE: Duration = Duration::from_secs(12 * 60 * 60);
+/// Files of earlier builds, whose stamps have no time.
+const UNTIMED: &[u8; 8] = b"atalaya1";
+
+const END: u32 = u32::MAX;
+const STAMP_BYTES: usize = 4 * 8;
+
+/// How old a snapshot may be where changes have come since. A changelog has to keep deletions for at least so long: an older
+/// snapshot may hold what was deleted since.
+pub const MAX_AGE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Which change of a changelog a snapshot stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,9 @@ pub struct Stamp {
     pub sequence: u64,
     /// Where the changelog goes on after it.
     pub offset: i64,
+    /// When it was committed, in milliseconds since 1970: it goes with the file wherever that is copied. Files of earlier
+    /// builds do not say it.
+    pub time: Option<i64>,
 }
 
 /// The snapshot of one partition.
@@ -71,21 +79,18 @@ impl SnapshotFile {
     pub fn read(&self, mut take: impl FnMut(&[u8], &[u8]) -> bool) -> Option<Stamp> {
         let file = File::open(&self.path).ok()?;
         let metadata = file.metadata().ok()?;
-        let age = SystemTime::now().duration_since(metadata.modified().ok()?).ok();
-        if age.is_some_and(|age| age > MAX_AGE) {
-            return None;
-        }
         // Read once, in order, and never held whole: a million open entities are more than a hundred megabytes.
         let mut source = Checked { file: BufReader::with_capacity(1 << 20, file), hasher: Hasher::new() };
         let mut record = Vec::new();
         source.read(MAGIC.len(), &mut record)?;
-        if record != MAGIC {
+        let is_timed = record == MAGIC;
+        if !is_timed && record != UNTIMED {
             return None;
         }
         loop {
             let key_length = source.read_u32()?;
             if key_length == END {
-                return source.finish();
+                return source.finish(is_timed);
             }
             let value_length = source.read_u32()?;
             let length = u64::from(key_length) + u64::from(value_length);
@@ -122,9 +127,9 @@ impl Checked {
         Some(u32::from_le_bytes(bytes))
     }
 
-    fn finish(mut self) -> Option<Stamp> {
+    fn finish(mut self, is_timed: bool) -> Option<Stamp> {
         let mut stamp = Vec::new();
-        self.read(STAMP_BYTES, &mut stamp)?;
+        self.read(if is_timed { STAMP_BYTES } else { STAMP_BYTES - 8 }, &mut stamp)?;
         let expected = self.hasher.clone().finalize();
         let is_whole = self.read_u32()? == expected && self.file.read(&mut [0]).ok()? == 0;
         is_whole.then(|| Stamp::decode(&stamp)).flatten()
@@ -132,22 +137,33 @@ impl Checked {
 }
 
 impl Stamp {
+    /// Whether a time is further away from this than a snapshot may be old. One before it tells nothing of its age.
+    pub fn is_stale_at(&self, time: i64) -> bool {
+        let age = self.time.and_then(|since| u64::try_from(time.checked_sub(since)?).ok());
+        age.is_none_or(|age| Duration::from_millis(age) > MAX_AGE)
+    }
+
     fn encode(&self) -> [u8; STAMP_BYTES] {
+        let (sequence, time) = (self.sequence.to_le_bytes(), self.time.unwrap_or(i64::MIN).to_le_bytes());
         let mut out = [0; STAMP_BYTES];
-        out[..8].copy_from_slice(&self.birth.to_le_bytes());
-        out[8..16].copy_from_slice(&self.sequence.to_le_bytes());
-        out[16..].copy_from_slice(&self.offset.to_le_bytes());
+        for (place, bytes) in
+            out.chunks_exact_mut(8).zip([self.birth.to_le_bytes(), sequence, self.offset.to_le_bytes(), time])
+        {
+            place.copy_from_slice(&bytes);
+        }
         out
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (birth, rest) = bytes.split_first_chunk::<8>()?;
-        let (sequence, offset) = rest.split_first_chunk::<8>()?;
-        let offset: [u8; 8] = offset.try_into().ok()?;
+        let (birth, rest) = bytes.split_first_chunk()?;
+        let (sequence, rest) = rest.split_first_chunk()?;
+        let (offset, rest) = rest.split_first_chunk()?;
+        let time = rest.first_chunk().map(|time| i64::from_le_bytes(*time));
         Some(Self {
             birth: i64::from_le_bytes(*birth),
             sequence: u64::from_le_bytes(*sequence),
-            offset: i64::from_le_bytes(offset),
+            offset: i64::from_le_bytes(*offset),
+            time: time.filter(|time| *time != i64::MIN),
         })
     }
 }
@@ -189,7 +205,9 @@ impl Unstamped {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp { birth: 7, sequence: 42, offset: 1_000 };
+    const TIME: i64 = 1_700_000_000_000;
+
+    const STAMP: Stamp = Stamp { birth: 7, sequence: 42, offset: 1_000, time: Some(TIME) };
 
     fn record(text: &str) -> StateRecord {
         StateRecord { key: text.as_bytes().to_vec(), value: Some(text.repeat(3).into_bytes()) }
@@ -214,6 +232,15 @@ mod tests {
             true
         });
         assert_eq!((stamp, taken), (Some(STAMP), vec![record("a"), record("bc")]));
+    }
+
+    #[test]
+    fn its_age_is_told_by_the_times_of_commits() {
+        let limit = MAX_AGE.as_millis() as i64;
+        assert!(!STAMP.is_stale_at(TIME) && !STAMP.is_stale_at(TIME + limit));
+        assert!(STAMP.is_stale_at(TIME + limit + 1), "deletions since may be gone");
+        assert!(STAMP.is_stale_at(TIME - 1) && STAMP.is_stale_at(i64::MIN), "a clock that went back tells nothing");
+        assert!(Stamp { time: None, ..STAMP }.is_stale_at(TIME), "an earlier build did not write its time");
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::fs;
 use scorer::core::StateRecord;
 use scorer::snapshot::{SnapshotFile, Stamp};
 
-/// What the committed file holds, which the build of that day wrote.
-const WRITTEN: &[u8] = include_bytes!("snapshot/partition-3.snapshot");
+/// What the committed files hold, which the builds of those days wrote: the first one without a time.
+const UNTIMED: &[u8] = include_bytes!("snapshot/partition-3.snapshot");
+const WRITTEN: &[u8] = include_bytes!("snapshot/partition-3-timed.snapshot");
 
-const STAMP: Stamp = Stamp { birth: 1_700_000_000_123, sequence: 42, offset: 98_765 };
+const STAMP: Stamp = Stamp { birth: 1_700_000_000_123, sequence: 42, offset: 98_765, time: Some(1_700_000_456_789) };
 
 fn records() -> Vec<StateRecord> {
     let records: [(&[u8], &[u8]); 3] =
@@ -18,15 +19,16 @@ fn records() -> Vec<StateRecord> {
 
 #[test]
 fn a_snapshot_of_an_earlier_build_is_read() {
-    let folder = tempfile::tempdir().unwrap();
-    // A copy, because files of before half a day are not read.
-    fs::write(folder.path().join("partition-3.snapshot"), WRITTEN).unwrap();
-    let mut found = Vec::new();
-    let stamp = SnapshotFile::new(folder.path(), 3).read(|key, value| {
-        found.push(StateRecord { key: key.to_vec(), value: Some(value.to_vec()) });
-        true
-    });
-    assert_eq!((stamp, found), (Some(STAMP), records()));
+    for (file, expected) in [(UNTIMED, Stamp { time: None, ..STAMP }), (WRITTEN, STAMP)] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("partition-3.snapshot"), file).unwrap();
+        let mut found = Vec::new();
+        let stamp = SnapshotFile::new(folder.path(), 3).read(|key, value| {
+            found.push(StateRecord { key: key.to_vec(), value: Some(value.to_vec()) });
+            true
+        });
+        assert_eq!((stamp, found), (Some(expected), records()));
+    }
 }
 
 #[test]

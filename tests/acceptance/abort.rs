@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use scorer::core::{Head, StateRecord};
 use scorer::kafka::{
-    Delivery, EndWhen, Fault, FaultInjection, Faults, KafkaError, KafkaSettings, Step, Stream, StreamOptions, Topics,
-    states,
+    Delivery, EndWhen, Fault, FaultInjection, Faults, KafkaError, KafkaSettings, OnLostRecords, Step, Stream,
+    StreamOptions, Topics, states,
 };
 use scorer::scoring::Detectors;
 use scorer::snapshot::SnapshotFile;
@@ -144,6 +144,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         commit_interval: Duration::from_millis(50),
         all_verdicts: true,
         end_when: EndWhen::Never,
+        on_lost_records: OnLostRecords::Continue,
         max_erroneous_bytes: None,
         faults: FaultInjection { faults: Some(faults), ..FaultInjection::default() },
     }

@@ -15,4 +15,5 @@ mod repartition;
 mod stream;
 mod transactions;
 mod trouble;
+mod vanished;
 mod zombie;

@@ -20,6 +20,7 @@ mod programs;
 mod proxy;
 mod records;
 mod subject;
+mod topics;
 mod trial;
 
 use std::path::{Path, PathBuf};

@@ -31,6 +31,9 @@ pub struct Counters {
     pub given_up_lines: u64,
     /// Lines of entities that were open when their partition came with the state of an earlier owner.
     pub taken_over_lines: u64,
+    /// Records that were deleted before they were read: as many as there are offsets, which may include those of markers of
+    /// transactions and of records that compaction had removed.
+    pub lost_to_retention: u64,
     /// Lines whose key in Kafka is missing or is not their entity's, where that may part them from their entity: a
     /// remark, not an outcome.
     pub misplaced_lines: u64,
@@ -60,9 +63,9 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Records read, and those that came with state.
+    /// Records read, those that came with state, and those that could not be read any more.
     pub fn accounted(&self) -> u64 {
-        self.records + self.taken_over_lines
+        self.records + self.taken_over_lines + self.lost_to_retention
     }
 
     /// The sum of all outcomes: equals [`Counters::accounted`] at any moment.
@@ -74,10 +77,11 @@ impl Counters {
             + self.cancellation_lines
             + self.already_published_lines
             + self.given_up_lines
+            + self.lost_to_retention
             + self.open_lines
     }
 
-    /// Messages to the erroneous topic.
+    /// Messages on lines and entities to the erroneous topic; those on lost records, one a range, are not among them.
     pub fn erroneous(&self) -> u64 {
         self.malformed_lines + self.refused_lines() + self.erroneous_entities
     }

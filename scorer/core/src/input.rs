@@ -23,6 +23,22 @@ pub enum Input<'a> {
     },
     /// A record, in the order of its partition.
     Record(Record<'a>),
+    /// Records were deleted before they were read; the next one that there may be is the one after `last`.
+    Lost {
+        /// The partition.
+        partition: i32,
+        /// The first of them.
+        first: i64,
+        /// The last of them.
+        last: i64,
+    },
+    /// No record is left before `next`: the offsets that were passed over are of markers and of aborted transactions.
+    Passed {
+        /// The partition.
+        partition: i32,
+        /// Where reading goes on.
+        next: i64,
+    },
     /// What a partition, ours or not, tells the windows that we own.
     Report {
         /// What it tells.

@@ -83,6 +83,8 @@ impl Core {
             Input::Assigned { partition, start } => self.assign(partition, start),
             Input::Revoked { partition } => self.revoke(partition),
             Input::Record(record) => self.record(record, out),
+            Input::Lost { partition, first, last } => self.lost(partition, (first, last), out),
+            Input::Passed { partition, next } => self.passed(partition, next),
             Input::Report { report, offset } => self.on_report(&report, offset, out),
             Input::CaughtUp { partition, now } => self.caught_up(partition, now, out),
             Input::Time { now } => self.time(now, out),
@@ -98,6 +100,11 @@ impl Core {
             .map(Partition::open_size)
             .fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
         Counters { open_entities, open_lines, ..self.counters.clone() }
+    }
+
+    /// Whether a partition is ours.
+    pub fn owns(&self, partition: i32) -> bool {
+        self.partitions.contains_key(&partition)
     }
 
     /// Lines so far whose key is missing or is not their entity's.
@@ -228,7 +235,9 @@ impl Core {
     }
 
     fn record(&mut self, record: Record<'_>, out: &mut Vec<Output>) {
-        if !self.partitions.contains_key(&record.partition) {
+        // One that is alone has every partition. Where partitions are shared, their state comes with the assignment: a
+        // record of another one is its owner's.
+        if self.sharing.is_none() && !self.owns(record.partition) {
             self.assign(record.partition, Start::Fresh);
         }
         let Self { pipeline, parser, partitions, counters, checks, .. } = self;
@@ -241,6 +250,19 @@ impl Core {
         partition.record(parser, &record, *checks, &mut Step { pipeline, counters, out });
         if self.sharing.is_none() {
             self.merge_own(Some(record.partition), out);
+        }
+    }
+
+    fn lost(&mut self, partition: i32, range: (i64, i64), out: &mut Vec<Output>) {
+        let Self { pipeline, counters, partitions, .. } = self;
+        if let Some(partition) = partitions.get_mut(&partition) {
+            partition.lost(range, &mut Step { pipeline, counters, out });
+        }
+    }
+
+    fn passed(&mut self, partition: i32, next: i64) {
+        if let Some(partition) = self.partitions.get_mut(&partition) {
+            partition.passed(next);
         }
     }
 

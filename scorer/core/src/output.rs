@@ -51,7 +51,7 @@ pub struct WindowVerdict {
     pub window: WindowSummary,
 }
 
-/// A line or an entity that breaks a rule.
+/// A line or an entity that breaks a rule, or records that nobody can read any more.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Erroneous {
     /// A line.
@@ -77,6 +77,15 @@ pub enum Erroneous {
         partition: i32,
         /// First and last offset of each run of its lines.
         offsets: Vec<(i64, i64)>,
+    },
+    /// Records that were deleted before they were read.
+    Lost {
+        /// Their partition.
+        partition: i32,
+        /// The offset of the first one.
+        first: i64,
+        /// The offset of the last one.
+        last: i64,
     },
 }
 

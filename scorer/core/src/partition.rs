@@ -232,6 +232,25 @@ impl Partition {
         self.progress.has_changed = true;
     }
 
+    /// Records from `first` to `last` were deleted before they were read; those that are in the state already are not lost.
+    pub fn lost(&mut self, (first, last): (i64, i64), step: &mut Step<'_>) {
+        let first = self.next_offset.map_or(first, |next| first.max(next));
+        if first > last {
+            return;
+        }
+        step.counters.lost_to_retention += first.abs_diff(last).saturating_add(1);
+        step.out.push(Output::Erroneous(Erroneous::Lost { partition: self.progress.number, first, last }));
+        self.passed(last.saturating_add(1));
+    }
+
+    /// No record is left before `next`. Written down with the next change: by itself it is worth no commit.
+    pub fn passed(&mut self, next: i64) {
+        if self.next_offset.is_none_or(|at| at < next) {
+            self.next_offset = Some(next);
+            self.progress.has_changed = true;
+        }
+    }
+
     fn take(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
         match parser.parse(record.payload, |line| self.line(line, record, checks, step)) {
             Ok(LineOutcome::Taken) => {}

@@ -190,7 +190,7 @@ impl Instance {
 }
 
 fn origin(pipeline: &Pipeline) -> Origin {
-    Origin { topic: pipeline.topic.clone(), partitions: 1, layout: pipeline.state_layout() }
+    Origin { topic: pipeline.topic.clone(), partitions: 1, layout: pipeline.state_layout(), topic_id: None }
 }
 
 /// What compaction leaves of a changelog: the last record of each key, in order, deletions too.
@@ -240,6 +240,9 @@ fn output_text(output: &Output) -> String {
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             let (summary, features) = (summary_text(summary), numbers(features));
             format!("bad entity {} {summary} {known:?} {features} {partition} {offsets:?}", reasons.join(" "))
+        }
+        Output::Erroneous(Erroneous::Lost { partition, first, last }) => {
+            format!("lost {first} to {last} of partition {partition}")
         }
         Output::Cancellations(count) => {
             format!("cancellations {} to {}: {}", count.window_start, count.window_end, count.cancellations)

@@ -23,7 +23,7 @@ use super::{LIVE_BATCH, console, in_repository, load, summary};
 use crate::agreement::Cause;
 use crate::args::DemoArgs;
 use crate::file::{FileLines, read_file};
-use crate::kafka::{Delivery, EndWhen, FaultInjection, KafkaSettings, Stream, StreamOptions, Topics};
+use crate::kafka::{Delivery, EndWhen, FaultInjection, KafkaSettings, OnLostRecords, Stream, StreamOptions, Topics};
 use crate::messages::{Content, Message};
 
 const GROUP: &str = "atalaya-demo";
@@ -115,6 +115,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
         commit_interval: Duration::from_millis(20),
         all_verdicts: false,
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),
+        on_lost_records: OnLostRecords::Continue,
         // The mock does not answer questions about settings.
         max_erroneous_bytes: Some(1 << 20),
         faults: FaultInjection::default(),

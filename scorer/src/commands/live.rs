@@ -103,8 +103,12 @@ fn describe(status: &Status, open: &str, last_records: &std::sync::atomic::Atomi
     };
     let anomalies: Vec<String> =
         status.anomalies.iter().map(|(name, count)| format!("{name} {count}{}", truth(name))).collect();
+    let lost = match counters.lost_to_retention {
+        0 => String::new(),
+        lost => format!(" | lost {lost}"),
+    };
     format!(
-        "{} records/s | {open} {} | anomalies: {} | erroneous {} | lag {}",
+        "{} records/s | {open} {} | anomalies: {} | erroneous {}{lost} | lag {}",
         counters.records.saturating_sub(before),
         counters.open_entities,
         anomalies.join(", "),

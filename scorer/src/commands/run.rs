@@ -11,12 +11,12 @@ use super::logs::init_logs;
 use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
 use crate::args::MutationArg;
-use crate::args::{CreateArgs, DeliveryArg, RepartitionArg, RunArgs};
+use crate::args::{CreateArgs, DeliveryArg, OnLostArg, RepartitionArg, RunArgs};
 #[cfg(feature = "fault-injection")]
 use crate::kafka::Mutation;
 use crate::kafka::{
-    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, Stream, StreamOptions, TopicSettings, Topics,
-    ensure_topics, find_misplaced, has_direct_state,
+    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnLostRecords, Stream, StreamOptions, TopicSettings,
+    Topics, ensure_topics, find_misplaced, has_direct_state,
 };
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
@@ -39,6 +39,10 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
         commit_interval: Duration::from_millis(args.commit_interval_ms),
+        on_lost_records: match args.on_lost_records {
+            OnLostArg::Continue => OnLostRecords::Continue,
+            OnLostArg::Fail => OnLostRecords::Fail,
+        },
         all_verdicts: args.all_verdicts,
         end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
         max_erroneous_bytes: None,
@@ -94,6 +98,9 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
         || (args.repartition == RepartitionArg::Auto
             && topics_of(settings, pipeline, &args.group).await?.is_repartitioned());
     let Words { key, entity, is_split } = &Words::of(pipeline);
+    if args.repartition == RepartitionArg::Always {
+        refuse_direct_state(args, settings, pipeline, source).await?;
+    }
     let why = if is_chosen {
         format!("lines of `{source}` go through `{input}`, so that all lines of one {entity} are in one partition")
     } else {
@@ -107,8 +114,8 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
                 say(
                     args,
                     &format!(
-                        "`{source}` is not keyed by {key} ({found}): {is_split}; to repartition their lines, use `scorer reset` \
-                         and run with --repartition always"
+                        "`{source}` is not keyed by {key} ({found}): {is_split}; to repartition their lines, run with \
+                         --repartition always and another --group, which begins at the first line of the topic"
                     ),
                 );
                 return Ok(direct);
@@ -129,6 +136,25 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
     );
     say(args, &why);
     Ok(repartitioned)
+}
+
+/// State of lines that were read directly says nothing of the topic of copies, which is not created then.
+async fn refuse_direct_state(
+    args: &RunArgs,
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    source: &str,
+) -> Result<()> {
+    let (settings, pipeline, group) = (settings.clone(), pipeline.clone(), args.group.clone());
+    let look = move || has_direct_state(&settings, &pipeline, &group);
+    let has_state = tokio::task::spawn_blocking(look).await??;
+    let group = &args.group;
+    ensure!(
+        !has_state,
+        "group `{group}` has state of lines of `{source}` that were not repartitioned, so they cannot be repartitioned from \
+         now on: leave out --repartition always, or give the run another --group, which begins at the first line of the topic"
+    );
+    Ok(())
 }
 
 /// What has to meet in a partition, in words.

@@ -75,6 +75,7 @@ fn of_sessions(status: &Status) -> (Vec<Row>, Vec<Row>) {
         ("  published before", counters.already_published_lines),
         ("  revoked", counters.given_up_lines),
         ("(restored with the state)", counters.taken_over_lines),
+        ("(lost to retention)", counters.lost_to_retention),
         ("(not keyed by invoice)", counters.misplaced_lines),
     ];
     let mut results = rows(&[("invoices scored", counters.scored_entities)], &[]);
@@ -111,6 +112,7 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
         ("  published before", counters.already_published_lines),
         ("  revoked", counters.given_up_lines),
         ("(restored with the state)", counters.taken_over_lines),
+        ("(lost to retention)", counters.lost_to_retention),
         ("(out of order)", counters.out_of_order),
         ("(too late for their windows)", counters.too_late_for_windows),
         (&misplaced, counters.misplaced_lines),

@@ -26,7 +26,7 @@ mod wire;
 pub use client::error::{ErrorKind, KafkaError};
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
-pub use options::{Delivery, EndWhen, OnMessage, Progress, StreamOptions};
+pub use options::{Delivery, EndWhen, OnLostRecords, OnMessage, Progress, StreamOptions};
 pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};
 pub use stages::faults::FaultInjection;
 #[cfg(feature = "fault-injection")]

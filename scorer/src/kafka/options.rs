@@ -40,6 +40,15 @@ pub enum Delivery {
     ExactlyOnce,
 }
 
+/// What happens when records were deleted before they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLostRecords {
+    /// They are counted and published as lost, and the stream goes on.
+    Continue,
+    /// The stream ends.
+    Fail,
+}
+
 /// How a stream runs.
 #[derive(Clone)]
 pub struct StreamOptions {
@@ -58,6 +67,8 @@ pub struct StreamOptions {
     pub batch_records: usize,
     /// How often results are committed under load.
     pub commit_interval: Duration,
+    /// What happens when records were deleted before they were read.
+    pub on_lost_records: OnLostRecords,
     /// Publish verdicts that are not anomalous as well.
     pub all_verdicts: bool,
     /// When the stream ends by itself.

@@ -13,6 +13,7 @@ use super::client::settings::KafkaSettings;
 use super::client::watchdog::Watchdog;
 use super::clock::WallClock;
 use super::membership::identity::Identity;
+use super::membership::lost::LossPolicy;
 use super::membership::member::Member;
 use super::options::{Delivery, OnMessage, StreamOptions};
 use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
@@ -31,6 +32,8 @@ use super::stop::StopHandle;
 use super::threads::{spawn, spawn_with_client};
 use super::topics::admin::{max_message_bytes, partitions_of};
 use super::topics::check::refuse_split_past;
+use super::topics::input::InputTopic;
+use super::topics::names::repartition_group;
 use crate::core::{Core, Origin, Recovery};
 use crate::messages::Encoder;
 use crate::scoring::Detectors;
@@ -125,7 +128,9 @@ impl Plan {
         let partitions = partitions_of(settings, &topics.input).await?;
         let encoder = encoder(settings, &pipeline, &options).await?;
         refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
-        let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
+        let input = look_up(settings, &topics.input, &options.group, &pipeline, partitions).await?;
+        let (topic, layout, topic_id) = (topics.input.clone(), pipeline.state_layout(), input.id.clone());
+        let origin = Origin { topic, partitions, layout, topic_id };
         let instance_id = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
         let is_exactly_once = options.delivery == Delivery::ExactlyOnce;
         let state_dir = options.state_dir.as_deref().filter(|_| is_exactly_once);
@@ -133,11 +138,15 @@ impl Plan {
         let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
         let repartitioner = match topics.is_repartitioned() {
             true => {
+                let group = repartition_group(&options.group);
+                let partitions = partitions_of(settings, &topics.source).await?;
+                let source = look_up(settings, &topics.source, &group, &pipeline, partitions).await?;
                 let with = RepartitionSettings {
                     settings: settings.clone(),
                     pipeline: pipeline.clone(),
                     topics: topics.clone(),
-                    group: options.group.clone(),
+                    losses: losses(&options, &source),
+                    source,
                     instance_id: instance_id.clone(),
                     transactional_id: format!("{}-{}-repartition", topics.state, identity.name),
                     batch_records: options.batch_records,
@@ -150,7 +159,7 @@ impl Plan {
             }
             false => None,
         };
-        let member = Member::join(settings, &options.group, &topics.input, instance_id.as_deref(), &watchdog)?;
+        let member = Member::join(settings, input, instance_id.as_deref(), &watchdog)?;
         let commits = commits(settings, &options, &identity, &watchdog)?;
         let settings = settings.clone();
         Ok(Self {
@@ -177,6 +186,7 @@ impl Plan {
         let (stop, status, identity) = (self.stop.clone(), self.status.clone(), self.identity.clone());
         let publisher = Publisher {
             consumer: self.member.consumer.clone(),
+            input: self.member.topic.clone(),
             topics: self.options.topics.clone(),
             status: status.clone(),
             stop: stop.clone(),
@@ -228,6 +238,7 @@ impl Plan {
             pipeline: pipeline.clone(),
             topics: options.topics.clone(),
             group: options.group.clone(),
+            input: member.topic.clone(),
             origin: origin.clone(),
             snapshots: identity.folder.clone(),
             watchdog: watchdog.clone(),
@@ -243,7 +254,7 @@ impl Plan {
         let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
         let reports = Reports::new(settings, &options.topics.reports);
         let snapshots = Snapshots::new(identity.folder.clone(), &options.topics.state);
-        Tasks::new(core, restorer, reports, snapshots, pipeline.clone())
+        Tasks::new(core, restorer, reports, snapshots, pipeline.clone(), &member.topic.name)
     }
 
     fn consume_options(&self, repartitioner: Option<&Repartitioner>) -> ConsumeOptions {
@@ -251,12 +262,36 @@ impl Plan {
             delivery: self.options.delivery,
             commit_interval: self.options.commit_interval,
             end_when: self.options.end_when.clone(),
+            losses: losses(&self.options, &self.member.topic),
             repartitioner: repartitioner.map(Repartitioner::progress),
             stop: self.stop.clone(),
             status: self.status.clone(),
             faults: self.options.faults.clone(),
         }
     }
+}
+
+/// Looks up a topic that is to be read, and refuses a group that reads it for another pipeline.
+async fn look_up(
+    settings: &KafkaSettings,
+    topic: &str,
+    group: &str,
+    pipeline: &Pipeline,
+    partitions: i32,
+) -> Result<InputTopic, KafkaError> {
+    let (settings, topic, group) = (settings.clone(), topic.to_owned(), group.to_owned());
+    let pipeline = pipeline.name.clone();
+    blocking("looking for topics", move || {
+        let input = InputTopic::look_up(&settings, &topic, &group, &pipeline)?;
+        input.refuse_group_of_other_pipeline(&settings, partitions)?;
+        Ok(input)
+    })
+    .await
+}
+
+/// What is done about lost records of a topic.
+fn losses(options: &StreamOptions, topic: &InputTopic) -> LossPolicy {
+    LossPolicy { on_lost: options.on_lost_records, topic: topic.name.clone(), group: topic.group.clone() }
 }
 
 /// How results are committed.

@@ -53,6 +53,8 @@ pub enum Reason {
     FromTheFuture(String),
     /// The record's own time is before anything that is remembered.
     TooOld(String),
+    /// The broker deleted records before they were read.
+    LostToRetention,
 }
 
 impl Reason {
@@ -82,6 +84,7 @@ impl Reason {
             Self::DuplicateKey => ("duplicate_key", None),
             Self::FromTheFuture(column) => ("from_the_future", Some(column)),
             Self::TooOld(column) => ("too_old", Some(column)),
+            Self::LostToRetention => ("lost_to_retention", None),
         }
     }
 }

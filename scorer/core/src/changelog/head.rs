@@ -3,7 +3,7 @@
 use shared::codec::{Damaged, put_bytes, put_optional, put_signed, put_unsigned};
 use shared::time::Timestamp;
 
-use super::record::{StateRecord, VERSION, versioned};
+use super::record::{StateError, StateRecord, VERSION, versioned};
 use crate::clock::WallMillis;
 
 /// What a partition's state belongs to: state of one origin is never read for another.
@@ -15,6 +15,9 @@ pub struct Origin {
     pub partitions: i32,
     /// What the state of an entity is made of.
     pub layout: String,
+    /// What tells the topic from one that had the same name before, or has it later (KIP-516); `None` where the broker or
+    /// the build that wrote the state did not know it.
+    pub topic_id: Option<String>,
 }
 
 /// The head of a partition's state.
@@ -50,6 +53,9 @@ impl Head {
         put_bytes(&mut out, self.origin.topic.as_bytes());
         put_unsigned(&mut out, self.origin.partitions as u64);
         put_bytes(&mut out, self.origin.layout.as_bytes());
+        if let Some(id) = &self.origin.topic_id {
+            put_bytes(&mut out, id.as_bytes());
+        }
         StateRecord { key: Self::KEY.to_vec(), value: Some(out) }
     }
 
@@ -67,13 +73,38 @@ impl Head {
         let (closed_through, next_list) = (reader.signed()?, reader.unsigned()?);
         let topic = reader.text()?.to_owned();
         let partitions = i32::try_from(reader.unsigned()?).map_err(|_| Damaged)?;
-        let origin = Origin { topic, partitions, layout: reader.text()?.to_owned() };
+        let layout = reader.text()?.to_owned();
+        // Heads of earlier builds end here.
+        let topic_id = if reader.0.is_empty() { None } else { Some(reader.text()?.to_owned()) };
+        let origin = Origin { topic, partitions, layout, topic_id };
         reader.end()?;
         Ok(Some(Self { origin, birth, sequence, next_offset, watermark, idle_since, closed_through, next_list }))
     }
 }
 
+impl Head {
+    /// Whether this is where a reset begins: nothing was read yet.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.sequence == 1
+            && self.next_list == 0
+            && (self.watermark, self.idle_since, self.closed_through) == (None, None, Timestamp::MIN)
+    }
+}
+
 impl Origin {
+    /// Why state of this origin cannot be used for `wanted`.
+    pub(crate) fn refusal(&self, wanted: &Self) -> Option<StateError> {
+        let what = |origin: &Self| (origin.topic.clone(), origin.partitions, origin.layout.clone());
+        if what(self) != what(wanted) {
+            return Some(StateError::Foreign {
+                found: self.difference_from(wanted),
+                wanted: wanted.difference_from(self),
+            });
+        }
+        let ids = self.topic_id.as_ref().zip(wanted.topic_id.as_ref());
+        ids.filter(|(found, wanted)| found != wanted).map(|_| StateError::OfEarlierTopic { topic: self.topic.clone() })
+    }
+
     /// What is different from `other`, on one line.
     pub(crate) fn difference_from(&self, other: &Self) -> String {
         let other = other.parts();

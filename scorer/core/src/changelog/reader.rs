@@ -22,6 +22,8 @@ pub struct Restored {
 pub struct StateReader {
     restored: Restored,
     origin: Origin,
+    /// Why nothing of it may be used; a reset that comes later makes up for that.
+    refused: Option<StateError>,
 }
 
 impl StateReader {
@@ -31,38 +33,56 @@ impl StateReader {
     /// Nothing read yet.
     pub fn new(pipeline: &Pipeline, origin: Origin) -> Self {
         let partition = Partition::new(pipeline, 0, Recovery::Changelog, None);
-        Self { restored: Restored { partition, windows: None, head: None, records: 0 }, origin }
+        Self { restored: Restored { partition, windows: None, head: None, records: 0 }, origin, refused: None }
     }
 
     /// Takes in the next record.
     ///
     /// # Errors
-    /// [`StateError`]: nothing of the state may be used then.
+    /// [`StateError`]: nothing of the state may be used, unless a reset comes later. [`StateReader::finish`] tells.
     pub fn take(&mut self, pipeline: &Pipeline, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         self.restored.records += 1;
+        let taken = self.take_in(pipeline, key, value);
+        if let Err(error) = &taken
+            && self.refused.is_none()
+        {
+            self.refused = Some(error.clone());
+        }
+        taken
+    }
+
+    fn take_in(&mut self, pipeline: &Pipeline, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         let (&kind, rest) = key.split_first().ok_or(StateError::Damaged)?;
         match (key, value) {
-            (Head::KEY, Some(value)) => self.take_head(Head::decode(key, value)?.ok_or(StateError::Damaged)?),
+            (Head::KEY, Some(value)) => self.take_head(pipeline, Head::decode(key, value)?.ok_or(StateError::Damaged)?),
             (Windows::KEY, Some(value)) => {
                 if let Some(settings) = &pipeline.cancellations {
                     self.restored.windows = Some(Windows::decode(settings, value)?);
                 }
                 Ok(())
             }
+            _ if self.refused.is_some() => Ok(()),
             _ => self.restored.partition.restore(pipeline, kind, rest, value),
         }
     }
 
-    fn take_head(&mut self, head: Head) -> Result<(), StateError> {
-        if head.origin != self.origin {
-            return Err(StateError::Foreign {
-                found: head.origin.difference_from(&self.origin),
-                wanted: self.origin.difference_from(&head.origin),
-            });
+    fn take_head(&mut self, pipeline: &Pipeline, head: Head) -> Result<(), StateError> {
+        let birth_before = self.restored.head.as_ref().map(|before| before.birth);
+        // A reset has deleted whatever was there, of whatever pipeline and topic it was. Until the broker compacts the
+        // changelog, it is still read.
+        if head.is_blank() && (self.refused.is_some() || birth_before.is_some_and(|birth| birth != head.birth)) {
+            self.restored.partition = Partition::new(pipeline, 0, Recovery::Changelog, None);
+            self.refused = None;
         }
         self.restored.partition.restore_head(&head);
+        let refusal = head.origin.refusal(&self.origin);
         self.restored.head = Some(head);
-        Ok(())
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Why nothing that was read so far may be used, if so.
+    pub fn refused(&self) -> Option<&StateError> {
+        self.refused.as_ref()
     }
 
     /// The last head that was read: the state is whole only there.
@@ -73,9 +93,12 @@ impl StateReader {
     /// The state, all of whose records have been read.
     ///
     /// # Errors
-    /// [`StateError`] when parts do not fit together.
+    /// [`StateError`] when some of them cannot be used, or parts do not fit together.
     pub fn finish(self, pipeline: &Pipeline) -> Result<Restored, StateError> {
-        let mut restored = self.restored;
+        let Self { mut restored, refused, .. } = self;
+        if let Some(error) = refused {
+            return Err(error);
+        }
         if restored.head.is_some() {
             restored.partition.finish_restoring(pipeline)?;
         }

@@ -35,6 +35,12 @@ pub enum StateError {
         /// What that is where it is wanted.
         wanted: String,
     },
+    /// State of a topic that was deleted and made anew since.
+    #[error("the state is of an earlier topic `{topic}`, which was deleted and made anew since")]
+    OfEarlierTopic {
+        /// The topic.
+        topic: String,
+    },
 }
 
 impl From<Damaged> for StateError {

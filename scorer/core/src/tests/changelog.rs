@@ -98,6 +98,73 @@ fn a_reset_leaves_nothing_behind() {
     assert_eq!(sorted(&out), sorted(&store.out));
 }
 
+fn with_id(id: Option<&str>) -> Origin {
+    Origin { topic_id: id.map(str::to_owned), ..origin(1) }
+}
+
+/// A changelog with an open invoice, of a topic with this id.
+fn written_for(origin: Origin) -> Vec<StateRecord> {
+    let (mut core, mut out) = (Core::sharing(pipeline(), Recovery::Changelog, origin), Vec::new());
+    core.apply(Input::Assigned { partition: 0, start: Start::At(0) }, &mut out);
+    feed(&mut core, 0, &[(0, line("1"))], 0, &mut out);
+    core.take_changes().remove(0).records
+}
+
+fn read(records: &[StateRecord], origin: Origin) -> Result<Restored, StateError> {
+    let mut reader = StateReader::new(&pipeline(), origin);
+    records.iter().for_each(|record| {
+        let _ = reader.take(&pipeline(), &record.key, record.value.as_deref());
+    });
+    reader.finish(&pipeline())
+}
+
+#[test]
+fn state_of_a_topic_that_was_made_anew_is_refused() {
+    let written = written_for(with_id(Some("old")));
+    assert_eq!(read(&written, with_id(Some("old"))).unwrap().open_entities(), 1);
+    let refused = read(&written, with_id(Some("new"))).unwrap_err();
+    assert_eq!(refused, StateError::OfEarlierTopic { topic: "purchases".into() });
+}
+
+#[test]
+fn state_without_an_id_is_taken_and_gets_one_with_the_next_commit() {
+    let written = written_for(with_id(None));
+    let restored = read(&written, with_id(Some("new"))).unwrap();
+    let (mut core, mut out) = (Core::sharing(pipeline(), Recovery::Changelog, with_id(Some("new"))), Vec::new());
+    core.apply(Input::Assigned { partition: 0, start: Start::Restored(Box::new(restored)) }, &mut out);
+    feed(&mut core, 0, &[(0, line("1")), (1_000, line("1"))], 1, &mut out);
+    let head = core.take_changes().remove(0).head;
+    assert_eq!(head.origin, with_id(Some("new")));
+    // A broker that knows no ids takes what one that does has left.
+    let known = written_for(with_id(Some("old")));
+    assert_eq!(read(&known, with_id(None)).unwrap().open_entities(), 1);
+}
+
+/// Until the broker compacts the changelog, what a reset has deleted is still read: state of another layout or of an
+/// earlier topic, and records that nobody can read.
+#[test]
+fn a_reset_makes_up_for_whatever_was_there() {
+    let other_layout = Origin { layout: "something else".into(), ..origin(1) };
+    let damaged = StateRecord { key: b"e1".to_vec(), value: Some(vec![250; 3]) };
+    let mut unreadable = written_for(origin(1));
+    unreadable.insert(0, damaged);
+    for before in [written_for(other_layout), written_for(with_id(Some("old"))), unreadable] {
+        let origin = with_id(Some("new"));
+        assert!(read(&before, origin.clone()).is_err());
+        let mut keys = LiveKeys::default();
+        before.iter().for_each(|record| keys.take(&record.key, record.value.as_deref()));
+        let (reset, head) = keys.reset(&pipeline(), origin.clone(), 99, 5, Some(7));
+        let restored = read(&[&before[..], &reset].concat(), origin.clone()).unwrap();
+        assert_eq!((restored.head(), restored.open_entities()), (Some(&head), 0));
+        // State that comes after it counts.
+        let (mut core, mut out) = (Core::sharing(pipeline(), Recovery::Changelog, origin.clone()), Vec::new());
+        core.apply(Input::Assigned { partition: 0, start: Start::Restored(Box::new(restored)) }, &mut out);
+        core.apply(Input::Record(Record::new(0, 5, 0, line("2").as_bytes())), &mut out);
+        let after = core.take_changes().remove(0).records;
+        assert_eq!(read(&[before, reset, after].concat(), origin).unwrap().open_entities(), 1);
+    }
+}
+
 proptest! {
     /// Stop anywhere, commit, start again from what was committed: the outputs are those of an undisturbed run, as
     /// long as no line comes for an invoice that closed before the point that is read from.

@@ -2,6 +2,7 @@
 
 mod cancellations;
 mod changelog;
+mod lost;
 mod placement;
 mod records;
 mod sessions;

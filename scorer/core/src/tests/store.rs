@@ -54,7 +54,7 @@ impl Store {
 }
 
 pub(super) fn origin(partitions: i32) -> Origin {
-    Origin { topic: "purchases".into(), partitions, layout: pipeline().state_layout() }
+    Origin { topic: "purchases".into(), partitions, layout: pipeline().state_layout(), topic_id: None }
 }
 
 pub(super) fn sharing(partitions: i32) -> Core {

@@ -4,9 +4,11 @@
 //! first) is too much for a callback: the callback only notes it, and the loop that polls answers it.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use rdkafka::bindings as native;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, KafkaResult};
@@ -108,6 +110,35 @@ impl GroupContext {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
     }
+}
+
+/// How many events of a consumer wait to be polled: records, errors, ends.
+pub(crate) fn queued_events(consumer: &GroupConsumer) -> usize {
+    // SAFETY: the client is alive; the queue is one more reference to its own, and is given back.
+    unsafe {
+        let queue = native::rd_kafka_queue_get_consumer(consumer.client().native_ptr());
+        if queue.is_null() {
+            return 0;
+        }
+        let length = native::rd_kafka_queue_length(queue);
+        native::rd_kafka_queue_destroy(queue);
+        length
+    }
+}
+
+/// The first offset of a partition and the one after its last, as the last answer of its leader had them. Waits for nothing.
+/// `None` where the last answer had none.
+pub(crate) fn last_seen_ends(consumer: &GroupConsumer, topic: &str, partition: i32) -> Option<(i64, i64)> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    let (to_low, to_high) = (&raw mut low, &raw mut high);
+    // SAFETY: the client is alive, and the text and both numbers outlive the call.
+    let code = unsafe {
+        let client = consumer.client().native_ptr();
+        native::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, to_low, to_high)
+    };
+    let is_known = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && low >= 0 && high >= 0;
+    is_known.then_some((low, high))
 }
 
 impl ClientContext for GroupContext {

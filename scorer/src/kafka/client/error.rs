@@ -52,7 +52,7 @@ pub enum KafkaError {
     /// State that was written at another point than the offset.
     #[error(
         "partition {partition} of `{topic}`: offset and state of group `{group}` do not belong together ({how}): \
-         `scorer reset --group {group} --to earliest` (or latest, or a time) starts both again"
+         `scorer reset --group {group} --to earliest` (or latest, or a time; with the --pipeline of `run`) starts both again"
     )]
     TornState {
         /// The consumer group.
@@ -67,7 +67,7 @@ pub enum KafkaError {
     /// State that is damaged or of something else.
     #[error(
         "partition {partition} of `{topic}`: {cause}: run with the pipeline and the topic it was written for, \
-         or start again with `scorer reset --group {group} --to earliest` (or latest, or a time)"
+         or start again with `scorer reset --group {group} --to earliest` (or latest, or a time; with the --pipeline of `run`)"
     )]
     UnusableState {
         /// The consumer group.
@@ -78,6 +78,122 @@ pub enum KafkaError {
         partition: i32,
         /// What is wrong with it.
         cause: String,
+    },
+    /// State and offsets of a topic that is gone.
+    #[error(
+        "topic `{topic}` was deleted and made anew since group `{group}` began to read it: its state and offsets are of the \
+         topic that is gone, and nothing of the new one is committed with them. `scorer reset --group {group} --to earliest` \
+         (or latest, or a time; with the --pipeline of `run`) starts again with the new topic"
+    )]
+    TopicRecreated {
+        /// The topic.
+        topic: String,
+        /// The consumer group.
+        group: String,
+    },
+    /// A topic that was deleted while it was read.
+    #[error(
+        "topic `{topic}` was deleted while group `{group}` read it: create it again, then start again with \
+         `scorer reset --group {group} --to earliest` (with the --pipeline of `run`)"
+    )]
+    TopicGone {
+        /// The topic.
+        topic: String,
+        /// The consumer group.
+        group: String,
+    },
+    /// A topic that ends before what was read of it.
+    #[error(
+        "partition {partition} of `{topic}` ends at offset {end}, and group `{group}` has read it up to {next}: the topic was \
+         made anew, or its brokers lost records. `scorer reset --group {group} --to earliest` (or latest, or a time; with the \
+         --pipeline of `run`) starts again"
+    )]
+    TopicShortened {
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// Where it ends.
+        end: i64,
+        /// The next record that was to be read.
+        next: i64,
+        /// The consumer group.
+        group: String,
+    },
+    /// Records that are gone, where that ends the stream.
+    #[error(
+        "the records from offset {first} to {last} of partition {partition} of `{topic}` were deleted before group `{group}` \
+         read them, and --on-lost-records is `fail`: nothing behind them is committed. `--on-lost-records continue` counts \
+         them, and goes on with the first record that is left"
+    )]
+    RecordsLost {
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The first of them.
+        first: i64,
+        /// The last of them.
+        last: i64,
+        /// The consumer group.
+        group: String,
+    },
+    /// A record of a partition that the group did not assign to this instance.
+    #[error(
+        "a record of partition {partition} of `{topic}` (offset {offset}) came without its partition's state; nothing of it \
+         is committed, and it is read again by the partition's owner"
+    )]
+    NotOwned {
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The record.
+        offset: i64,
+    },
+    /// Nobody answers for a partition.
+    #[error(
+        "no broker answers for partition {partition} of topic `{topic}` for {seconds} s{cause}: nothing was changed, so start \
+         again once the partition has a leader"
+    )]
+    NoAnswer {
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// How long was waited.
+        seconds: u64,
+        /// What the client said last, in brackets; nothing if it said nothing.
+        cause: String,
+    },
+    /// A transaction that does not end.
+    #[error(
+        "a transaction in partition {partition} of topic `{topic}` has been open for {seconds} s, and what comes after it \
+         cannot be read: nothing was changed, so start again once it is over (Kafka's `kafka-transactions.sh` finds and aborts \
+         one that hangs)"
+    )]
+    OpenTransaction {
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A group that another pipeline uses.
+    #[error(
+        "group `{group}` reads `{topic}` for pipeline `{theirs}`, and this is pipeline `{ours}`: a group has one place in a \
+         topic, so give this pipeline a group of its own with --group"
+    )]
+    OtherPipeline {
+        /// The consumer group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// The pipeline whose offsets the group has.
+        theirs: String,
+        /// The pipeline that was asked for.
+        ours: String,
     },
     /// The group's offsets are of the other kind of delivery.
     #[error(
@@ -91,7 +207,8 @@ pub enum KafkaError {
     /// Keys would go to other partitions than before.
     #[error(
         "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go to other partitions and \
-         would be split. Start again with `scorer reset --group {group} --to latest` (or a time before the change)"
+         would be split. Start again with `scorer reset --group {group} --to latest` (or a time before the change; with the \
+         --pipeline of `run`)"
     )]
     PartitionsChanged {
         /// The input topic.
@@ -183,6 +300,21 @@ impl KafkaError {
         }
     }
 
+    /// Silence of a partition, with what the client said last.
+    pub(crate) fn no_answer(
+        topic: &str,
+        partition: i32,
+        silence: Duration,
+        error: Option<&rdkafka::error::KafkaError>,
+    ) -> Self {
+        Self::NoAnswer {
+            topic: topic.to_owned(),
+            partition,
+            seconds: silence.as_secs(),
+            cause: error.map_or_else(String::new, |error| format!(" ({error})")),
+        }
+    }
+
     /// What `action` failed of.
     pub(crate) fn failed(action: &'static str) -> impl Fn(ClientError) -> Self {
         move |error| Self::of(action, &error)
@@ -200,9 +332,13 @@ impl KafkaError {
     /// What a supervisor can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } | Self::GroupInUse { .. } | Self::Device(_) | Self::Failed { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Unreachable { .. }
+            | Self::NoAnswer { .. }
+            | Self::OpenTransaction { .. }
+            | Self::NotOwned { .. }
+            | Self::GroupInUse { .. }
+            | Self::Device(_)
+            | Self::Failed { .. } => ErrorKind::Unavailable,
             Self::Settings(_)
             | Self::ProtectedSetting { .. }
             | Self::Refused { .. }
@@ -210,11 +346,17 @@ impl KafkaError {
             | Self::CreateTopic { .. }
             | Self::UnusableState { .. }
             | Self::OtherDelivery { .. }
+            | Self::OtherPipeline { .. }
             | Self::PartitionsChanged { .. }
             | Self::Fenced { .. }
             | Self::UnfitTopic { .. }
             | Self::StateFolder { .. } => ErrorKind::Configuration,
-            Self::TornState { .. } | Self::NotDelivered { .. } => ErrorKind::Data,
+            Self::TornState { .. }
+            | Self::TopicRecreated { .. }
+            | Self::TopicGone { .. }
+            | Self::TopicShortened { .. }
+            | Self::RecordsLost { .. }
+            | Self::NotDelivered { .. } => ErrorKind::Data,
             Self::Bug { .. } => ErrorKind::Bug,
         }
     }

@@ -7,4 +7,5 @@ pub(crate) mod offsets;
 pub(crate) mod producer;
 pub(crate) mod read_to_end;
 pub(crate) mod settings;
+pub(crate) mod topic_id;
 pub(crate) mod watchdog;

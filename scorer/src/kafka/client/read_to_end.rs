@@ -43,8 +43,32 @@ pub(crate) enum Ended {
     AtEnd,
     /// A record, or a request to stop, ended it.
     Stopped,
-    /// Nothing came for too long: of this partition, one of those that are not done; with the last error, if there was any.
-    Silent(i32, Option<ClientError>),
+    /// Nothing came for too long.
+    Silent(Silence),
+}
+
+/// That nothing came for too long.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    /// One of the partitions that are not done.
+    pub partition: i32,
+    /// Whether its end was seen, and no record came after it.
+    pub is_at_end: bool,
+    /// The last error of the client, if there was any.
+    pub error: Option<ClientError>,
+}
+
+/// A partition that is not done.
+#[derive(Debug, Clone, Copy)]
+struct Unread {
+    ends_at_end: bool,
+    is_at_end: bool,
+}
+
+impl Unread {
+    fn new(part: &Part) -> Self {
+        Self { ends_at_end: part.ends_at_end, is_at_end: false }
+    }
 }
 
 /// Reads `parts` of `topic`, which no other assignment of `consumer` outlives, and hands each record to `take`.
@@ -72,18 +96,17 @@ impl ReadToEnd<'_> {
         positions_of(self.topic, parts.iter().map(|part| (part.partition, part.from)))
             .and_then(|assignment| self.consumer.assign(&assignment))
             .map_err(KafkaError::failed(self.doing))?;
-        let mut unread: BTreeMap<i32, bool> = parts.iter().map(|part| (part.partition, part.ends_at_end)).collect();
+        let mut unread: BTreeMap<i32, Unread> = parts.iter().map(|part| (part.partition, Unread::new(part))).collect();
         let (mut last_record, mut last_error) = (Instant::now(), None);
-        while let Some((&first, _)) = unread.first_key_value() {
+        while let Some((&partition, &Unread { is_at_end, .. })) = unread.first_key_value() {
             if is_stopped() {
                 return Ok(Ended::Stopped);
             }
             match self.consumer.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => {
                     last_record = Instant::now();
-                    if !unread.contains_key(&message.partition()) {
-                        continue;
-                    }
+                    let Some(part) = unread.get_mut(&message.partition()) else { continue };
+                    part.is_at_end = false;
                     match take(&message)? {
                         Next::ReadOn => {}
                         Next::PartitionDone => {
@@ -94,7 +117,10 @@ impl ReadToEnd<'_> {
                     continue;
                 }
                 Some(Err(ClientError::PartitionEOF(partition))) => {
-                    unread.retain(|unread, ends_at_end| *unread != partition || !*ends_at_end);
+                    unread.retain(|unread, part| *unread != partition || !part.ends_at_end);
+                    if let Some(part) = unread.get_mut(&partition) {
+                        part.is_at_end = true;
+                    }
                     continue;
                 }
                 Some(Err(ClientError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))) => {
@@ -107,7 +133,7 @@ impl ReadToEnd<'_> {
                 None => {}
             }
             if last_record.elapsed() >= self.silence {
-                return Ok(Ended::Silent(first, last_error));
+                return Ok(Ended::Silent(Silence { partition, is_at_end, error: last_error }));
             }
         }
         Ok(Ended::AtEnd)
@@ -124,9 +150,8 @@ impl ReadToEnd<'_> {
     ) -> Result<(), KafkaError> {
         match self.read(parts, || false, take)? {
             Ended::AtEnd | Ended::Stopped => Ok(()),
-            Ended::Silent(_, Some(error)) => Err(KafkaError::failed(self.doing)(error)),
-            Ended::Silent(_, None) => {
-                Err(KafkaError::Failed { action: self.doing, cause: format!("`{}` says nothing", self.topic) })
+            Ended::Silent(Silence { partition, error, .. }) => {
+                Err(KafkaError::no_answer(self.topic, partition, self.silence, error.as_ref()))
             }
         }
     }
@@ -202,13 +227,28 @@ mod tests {
 
     #[test]
     fn silence_names_a_partition_that_is_not_done() {
-        with_topic(Duration::from_millis(300), |reader| {
+        with_topic(Duration::from_secs(2), |reader| {
             let nothing_comes = [Part { partition: 1, from: Offset::End, ends_at_end: false }];
             let ended = reader.read(&nothing_comes, || false, |_| panic!("nothing comes"));
-            assert!(matches!(ended, Ok(Ended::Silent(1, None))), "{ended:?}");
+            let is_at_end = |ended: &_| matches!(ended, Ended::Silent(Silence { partition: 1, is_at_end: true, .. }));
+            assert!(ended.as_ref().is_ok_and(is_at_end), "{ended:?}");
             let failed = reader.read_all(&nothing_comes, |_| panic!("nothing comes")).unwrap_err();
-            assert_eq!(failed.to_string(), "Kafka: testing: `topic` says nothing");
+            assert!(matches!(&failed, KafkaError::NoAnswer { partition: 1, .. }), "{failed}");
         });
+    }
+
+    #[test]
+    fn a_partition_whose_leader_is_away_is_not_at_its_end() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+        let consumer = settings.reader("test").unwrap();
+        consumer.fetch_metadata(Some(TOPIC), MINUTE).unwrap();
+        cluster.broker_down(1).unwrap();
+        let silence = Duration::from_millis(300);
+        let reader = ReadToEnd { consumer: &consumer, topic: TOPIC, doing: "testing", silence };
+        let ended = reader.read(&parts(false)[..1], || false, |_| panic!("nothing comes")).unwrap();
+        assert!(matches!(ended, Ended::Silent(Silence { partition: 0, is_at_end: false, .. })), "{ended:?}");
     }
 
     #[test]

@@ -114,21 +114,21 @@ impl KafkaSettings {
 
     /// A reader of internal topics that is in no group.
     pub(crate) fn reader(&self, name: &str) -> Result<BaseConsumer<QuietContext>, KafkaError> {
-        self.client(&[
+        let mut config = self.client(&[
             ("group.id", name),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("enable.partition.eof", "true"),
-            ("auto.offset.reset", "earliest"),
             ("isolation.level", "read_committed"),
             // Memory is for the state, not for records that wait to be read.
             ("queued.max.messages.kbytes", "8192"),
             ("fetch.message.max.bytes", "1048576"),
             ("fetch.queue.backoff.ms", "1"),
             ("fetch.wait.max.ms", "20"),
-        ])
-        .create_with_context(QuietContext)
-        .map_err(KafkaError::settings)
+        ]);
+        // What the user says here is where a group begins; these are read from where they are asked to.
+        config.set("auto.offset.reset", "earliest");
+        config.create_with_context(QuietContext).map_err(KafkaError::settings)
     }
 
     /// Whether a group without offsets begins at the end of the topic.
@@ -148,7 +148,6 @@ impl KafkaSettings {
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("enable.partition.eof", "true"),
-            ("auto.offset.reset", "earliest"),
             ("isolation.level", "read_committed"),
             // After its queue was full for a moment the client would pause for a second.
             ("fetch.queue.backoff.ms", "2"),
@@ -158,6 +157,9 @@ impl KafkaSettings {
         if let Some(id) = instance_id {
             config.set("group.instance.id", id);
         }
+        // What the user says here is where a group without offsets begins. Over records that are gone, the client may only
+        // jump to the first one that is left: what is lost is counted then.
+        config.set("auto.offset.reset", "earliest");
         config
     }
 

@@ -39,6 +39,18 @@ impl Assignment {
         true
     }
 
+    /// Notes that there is no record before `next`: markers of transactions have offsets, too.
+    pub(crate) fn on_passed(&mut self, partition: i32, next: i64) {
+        if let Some(position) = self.partitions.get_mut(&partition) {
+            position.next_offset = position.next_offset.max(next);
+        }
+    }
+
+    /// Where reading goes on in a partition, if it is ours.
+    pub(crate) fn next_offset(&self, partition: i32) -> Option<i64> {
+        self.partitions.get(&partition).map(|position| position.next_offset)
+    }
+
     /// Notes that a partition has been read to its end; whether it is ours.
     pub(crate) fn on_caught_up(&mut self, partition: i32) -> bool {
         let position = self.partitions.get_mut(&partition);
@@ -79,6 +91,16 @@ mod tests {
         assert!(assignment.on_caught_up(3) && assignment.is_caught_up());
         assert!(assignment.on_record(3, 0) && !assignment.is_caught_up());
         assert_eq!(assignment.positions(), [(0, 10), (3, 1)]);
+    }
+
+    #[test]
+    fn markers_of_transactions_are_passed_and_nothing_goes_back() {
+        let mut assignment = Assignment::default();
+        assignment.assign(&[(0, 10)]);
+        assignment.on_passed(0, 12);
+        assignment.on_passed(0, 11);
+        assignment.on_passed(5, 7);
+        assert_eq!((assignment.next_offset(0), assignment.next_offset(5)), (Some(12), None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A member of a consumer group on a broker, and the partitions that it reads.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,45 +10,46 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
+use super::lost::LostRange;
 use super::rejoin::assign_and_rejoin_if_orphans;
 use super::source::{Event, PartitionSource};
-use crate::kafka::client::consumer::{GroupChange, GroupConsumer, GroupContext};
+use crate::kafka::client::consumer::{GroupChange, GroupConsumer, GroupContext, last_seen_ends, queued_events};
 use crate::kafka::client::error::{KafkaError, is_refusal};
-use crate::kafka::client::offsets::{partitions_of, seek};
+use crate::kafka::client::offsets::{ends_of, partitions_of, seek};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
+use crate::kafka::topics::input::{InputTopic, TopicWatch};
 
-/// A member of `group` that reads `topic`.
+const ENDS: &str = "asking for the ends of a partition";
+
+/// A member of a group that reads a topic.
 pub(crate) struct Member {
     pub consumer: Arc<GroupConsumer>,
-    pub group: String,
-    pub topic: String,
+    pub topic: InputTopic,
     /// The name of a static member.
     instance_id: Option<String>,
     watchdog: Watchdog,
 }
 
 impl Member {
-    /// Joins the group.
+    /// Joins the topic's group.
     ///
     /// # Errors
     /// When librdkafka refuses a setting or the subscription.
     pub(crate) fn join(
         settings: &KafkaSettings,
-        group: &str,
-        topic: &str,
+        topic: InputTopic,
         instance_id: Option<&str>,
         watchdog: &Watchdog,
     ) -> Result<Self, KafkaError> {
         let consumer: GroupConsumer = settings
-            .consumer(group, instance_id)
+            .consumer(&topic.group, instance_id)
             .create_with_context(GroupContext::new(instance_id))
             .map_err(KafkaError::settings)?;
-        consumer.subscribe(&[topic]).map_err(KafkaError::failed("subscribing"))?;
+        consumer.subscribe(&[&topic.name]).map_err(KafkaError::failed("subscribing"))?;
         Ok(Self {
             consumer: Arc::new(consumer),
-            group: group.to_owned(),
-            topic: topic.to_owned(),
+            topic,
             instance_id: instance_id.map(str::to_owned),
             watchdog: watchdog.clone(),
         })
@@ -56,13 +57,20 @@ impl Member {
 
     /// What this member reads.
     pub(crate) fn source(&self) -> GroupSource<'_> {
-        GroupSource { member: self, assignment: Assignment::default(), changes: VecDeque::new(), fetched: None }
+        GroupSource {
+            member: self,
+            assignment: Assignment::default(),
+            changes: VecDeque::new(),
+            fetched: None,
+            jumped: BTreeSet::new(),
+            watch: TopicWatch::new(),
+        }
     }
 
     /// Whether reading goes on after an error of the client.
     fn judge(&self, error: &ClientError) -> Result<(), KafkaError> {
         if matches!(error, ClientError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)) {
-            return Err(KafkaError::MissingTopic(self.topic.clone()));
+            return Err(self.topic.gone());
         }
         if let Some(fatal) = self.fatal_error() {
             return Err(fatal);
@@ -80,9 +88,10 @@ impl Member {
     fn fatal_error(&self) -> Option<KafkaError> {
         let (code, cause) = self.consumer.client().fatal_error()?;
         Some(match code {
-            RDKafkaErrorCode::FencedInstanceId => {
-                KafkaError::Fenced { group: self.group.clone(), name: self.instance_id.clone().unwrap_or_default() }
-            }
+            RDKafkaErrorCode::FencedInstanceId => KafkaError::Fenced {
+                group: self.topic.group.clone(),
+                name: self.instance_id.clone().unwrap_or_default(),
+            },
             _ => KafkaError::Failed { action: "reading records", cause },
         })
     }
@@ -97,27 +106,118 @@ pub(crate) struct GroupSource<'a> {
     changes: VecDeque<GroupChange>,
     /// What was fetched together with them.
     fetched: Option<Event<BorrowedMessage<'a>>>,
+    /// Partitions whose ends were seen behind records that are gone, as long as records of theirs may still be queued.
+    jumped: BTreeSet<i32>,
+    watch: TopicWatch<'a>,
 }
 
 impl<'a> GroupSource<'a> {
     /// A change of the assignment, or else what was fetched with the changes.
-    fn pending(&mut self) -> Option<Event<BorrowedMessage<'a>>> {
+    fn pending(&mut self) -> Result<Option<Event<BorrowedMessage<'a>>>, KafkaError> {
         match self.changes.pop_front() {
-            Some(GroupChange::Assigned(partitions)) => Some(Event::Assigned(partitions)),
+            Some(GroupChange::Assigned(partitions)) => Ok(Some(Event::Assigned(partitions))),
             Some(GroupChange::Revoked { partitions, lost }) => {
-                Some(Event::Revoked { partitions, lost: lost || self.is_lost() })
+                Ok(Some(Event::Revoked { partitions, lost: lost || self.is_lost() }))
             }
-            None => self.fetched.take().filter(|event| admits(&mut self.assignment, event)),
+            None => match self.fetched.take() {
+                Some(event) => self.admit(event),
+                None => Ok(None),
+            },
         }
     }
-}
 
-/// Notes an event; `false` where it is of a partition that is not ours, as one that was fetched before a revocation.
-fn admits(assignment: &mut Assignment, event: &Event<BorrowedMessage<'_>>) -> bool {
-    match event {
-        Event::Record(record) => assignment.on_record(record.partition(), record.offset()),
-        Event::CaughtUp(partition) => assignment.on_caught_up(*partition),
-        Event::Assigned(_) | Event::Revoked { .. } | Event::Nothing => true,
+    /// Notes an event, or first what was lost before it. `None` where it is of a partition that is not ours, as one that was
+    /// fetched before a revocation.
+    fn admit(&mut self, event: Event<BorrowedMessage<'a>>) -> Result<Option<Event<BorrowedMessage<'a>>>, KafkaError> {
+        match &event {
+            Event::Record(record) => {
+                let (partition, offset) = (record.partition(), record.offset());
+                let Some(next) = self.assignment.next_offset(partition) else { return Ok(None) };
+                self.jumped.remove(&partition);
+                if offset < next {
+                    self.refuse_shortened(partition, next)?;
+                    self.seek(&[(partition, next)])?;
+                    return Ok(None);
+                }
+                // Offsets between two records may also be of markers of transactions, or compaction has removed them.
+                let gone = if offset > next { self.first_offset(partition)?.min(offset) } else { next };
+                if gone > next {
+                    self.fetched = Some(event);
+                    return Ok(Some(self.lose(partition, next, gone)));
+                }
+                self.assignment.on_record(partition, offset);
+            }
+            &Event::CaughtUp(partition) => {
+                let Some(next) = self.assignment.next_offset(partition) else { return Ok(None) };
+                if self.last_seen_ends(partition).is_some_and(|(_, high)| next > high) {
+                    self.refuse_shortened(partition, next)?;
+                }
+                // Either the client has jumped towards the end, or it has fetched more, which is gone by now.
+                if next < self.first_offset(partition)? {
+                    self.jumped.insert(partition);
+                    return Ok(None);
+                }
+                self.pass_markers(partition);
+                self.assignment.on_caught_up(partition);
+            }
+            Event::Lost(_) | Event::Assigned(_) | Event::Revoked { .. } | Event::Nothing => {}
+        }
+        Ok(Some(event))
+    }
+
+    /// Records from `first` on, up to `next`, are gone.
+    fn lose(&mut self, partition: i32, first: i64, next: i64) -> Event<BorrowedMessage<'a>> {
+        self.assignment.on_passed(partition, next);
+        Event::Lost(LostRange { partition, first, last: next - 1 })
+    }
+
+    /// What was lost before an end, once no record is left that had been fetched.
+    fn take_jump(&mut self) -> Result<Event<BorrowedMessage<'a>>, KafkaError> {
+        if self.jumped.is_empty() || !self.changes.is_empty() || queued_events(&self.member.consumer) > 0 {
+            return Ok(Event::Nothing);
+        }
+        let Some(partition) = self.jumped.pop_first() else { return Ok(Event::Nothing) };
+        let Some(next) = self.assignment.next_offset(partition) else { return Ok(Event::Nothing) };
+        let low = self.first_offset(partition)?;
+        self.fetched = Some(Event::CaughtUp(partition));
+        Ok(if low > next { self.lose(partition, next, low) } else { Event::Nothing })
+    }
+
+    /// Moves the position of a partition whose end was just seen past the markers of transactions, which come last and are no
+    /// records.
+    fn pass_markers(&mut self, partition: i32) {
+        let Member { consumer, topic, .. } = self.member;
+        let positions = consumer.position().ok();
+        let found = positions.as_ref().and_then(|positions| positions.find_partition(&topic.name, partition));
+        if let Some(next) = found.and_then(|found| found.offset().to_raw()).filter(|next| *next >= 0) {
+            self.assignment.on_passed(partition, next);
+        }
+    }
+
+    /// The client reads what was read before, or there is less than that: the topic is another one, or its brokers have lost
+    /// records.
+    fn refuse_shortened(&self, partition: i32, next: i64) -> Result<(), KafkaError> {
+        let Member { consumer, topic, watchdog, .. } = self.member;
+        topic.confirm(consumer.client(), None)?;
+        let (_, end) = ends_of(&**consumer, &topic.name, partition, ENDS, watchdog)?;
+        if next > end {
+            let (topic, group) = (topic.name.clone(), topic.group.clone());
+            return Err(KafkaError::TopicShortened { topic, partition, end, next, group });
+        }
+        Ok(())
+    }
+
+    fn last_seen_ends(&self, partition: i32) -> Option<(i64, i64)> {
+        last_seen_ends(&self.member.consumer, &self.member.topic.name, partition)
+    }
+
+    /// The first record that is left of a partition.
+    fn first_offset(&self, partition: i32) -> Result<i64, KafkaError> {
+        let Member { consumer, topic, watchdog, .. } = self.member;
+        match self.last_seen_ends(partition) {
+            Some((low, _)) => Ok(low),
+            None => Ok(ends_of(&**consumer, &topic.name, partition, ENDS, watchdog)?.0),
+        }
     }
 }
 
@@ -127,7 +227,7 @@ impl<'a> PartitionSource for GroupSource<'a> {
     fn poll(&mut self, wait: Duration) -> Result<Event<Self::Record>, KafkaError> {
         let consumer = &*self.member.consumer;
         loop {
-            if let Some(event) = self.pending() {
+            if let Some(event) = self.pending()? {
                 return Ok(event);
             }
             let polled = consumer.poll(wait);
@@ -139,12 +239,16 @@ impl<'a> PartitionSource for GroupSource<'a> {
                     self.member.judge(&error)?;
                     Event::Nothing
                 }
-                None => Event::Nothing,
+                None => {
+                    self.watch.look(&self.member.topic, consumer.client())?;
+                    self.take_jump()?
+                }
             };
-            if self.changes.is_empty() && admits(&mut self.assignment, &event) {
+            if !self.changes.is_empty() {
+                self.fetched = Some(event).filter(|event| !matches!(event, Event::Nothing));
+            } else if let Some(event) = self.admit(event)? {
                 return Ok(event);
             }
-            self.fetched = Some(event).filter(|event| !self.changes.is_empty() && !matches!(event, Event::Nothing));
         }
     }
 
@@ -153,8 +257,8 @@ impl<'a> PartitionSource for GroupSource<'a> {
     }
 
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
-        let Member { consumer, group, topic, watchdog, .. } = self.member;
-        assign_and_rejoin_if_orphans(consumer, group, topic, positions, watchdog)
+        let Member { consumer, topic, watchdog, .. } = self.member;
+        assign_and_rejoin_if_orphans(consumer, &topic.group, &topic.name, positions, watchdog)
             .map_err(KafkaError::failed("taking partitions on"))?;
         self.member.consumer.context().assign(positions.iter().map(|&(partition, _)| partition));
         self.assignment.assign(positions);
@@ -166,7 +270,7 @@ impl<'a> PartitionSource for GroupSource<'a> {
         // Before the group is told: from here on no commit that was prepared before can succeed (see `CommitFence`).
         consumer.context().revoke(partitions);
         self.assignment.revoke(partitions);
-        if let Err(error) = consumer.incremental_unassign(&partitions_of(&self.member.topic, partitions)) {
+        if let Err(error) = consumer.incremental_unassign(&partitions_of(&self.member.topic.name, partitions)) {
             // A session that is over has nothing assigned any more.
             tracing::debug!(%error, "revoking partitions");
         }
@@ -178,9 +282,10 @@ impl<'a> PartitionSource for GroupSource<'a> {
 
     fn seek(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
         self.drop_fetched();
+        self.jumped.clear();
         self.assignment.assign(positions);
         // A client that can do nothing any more refuses to seek, too: then the reason is what it says of itself.
-        seek(&self.member.consumer, &self.member.topic, positions, &self.member.watchdog)
+        seek(&self.member.consumer, &self.member.topic.name, positions, &self.member.watchdog)
             .map_err(|error| self.member.fatal_error().unwrap_or(error))
     }
 

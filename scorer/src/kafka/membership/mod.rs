@@ -3,6 +3,7 @@
 pub(crate) mod assignment;
 pub(crate) mod commit_fence;
 pub(crate) mod identity;
+pub(crate) mod lost;
 pub(crate) mod member;
 pub(crate) mod rejoin;
 pub(crate) mod source;

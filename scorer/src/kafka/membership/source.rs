@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
+use super::lost::LostRange;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::wire::headers::RecordHeaders;
 
@@ -14,6 +15,8 @@ pub(crate) enum Event<R> {
     Record(R),
     /// Every record so far of a partition that is ours has been read.
     CaughtUp(i32),
+    /// Records of a partition that is ours were deleted before they were read; the next ones of it come after them.
+    Lost(LostRange),
     /// The group assigns partitions: they are ours once [`PartitionSource::assign`] is called.
     Assigned(Vec<i32>),
     /// The group revokes partitions: they are ours until [`PartitionSource::revoke`] is called.

@@ -1,7 +1,7 @@
 //! How far a repartitioner has come.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// How far a repartitioner has come: for the stage that assembles entities from what it copies.
 #[derive(Debug, Clone, Default)]
@@ -12,11 +12,12 @@ struct Shared {
     has_caught_up: AtomicBool,
     /// -1 while it is not known.
     lag: AtomicI64,
+    lost: AtomicU64,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { has_caught_up: AtomicBool::new(false), lag: AtomicI64::new(-1) }
+        Self { has_caught_up: AtomicBool::new(false), lag: AtomicI64::new(-1), lost: AtomicU64::new(0) }
     }
 }
 
@@ -33,6 +34,15 @@ impl RepartitionProgress {
     /// The source's records that were not read yet, as far as is known.
     pub(crate) fn lag(&self) -> Option<i64> {
         Some(self.0.lag.load(Ordering::Relaxed)).filter(|lag| *lag >= 0)
+    }
+
+    /// The source's records that were deleted before they could be copied, as far as that is committed.
+    pub(crate) fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_lost(&self, count: u64) {
+        self.0.lost.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn set_lag(&self, lag: Option<i64>) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::Offset;
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
@@ -21,6 +21,7 @@ use crate::kafka::client::offsets::{committed_offsets, ends_of, first_offset};
 use crate::kafka::client::producer::ProduceRecord;
 use crate::kafka::client::settings::{KafkaSettings, QuietContext};
 use crate::kafka::client::watchdog::Watchdog;
+use crate::kafka::membership::lost::{LossPolicy, LostRange};
 use crate::kafka::membership::member::{GroupSource, Member};
 use crate::kafka::membership::source::{Event, PartitionSource};
 use crate::kafka::stages::commit::{Transaction, Transactions};
@@ -28,8 +29,10 @@ use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::stages::open_batch::{Limits, OpenBatch};
 use crate::kafka::stages::transaction_error::TransactionError;
 use crate::kafka::stop::StopHandle;
-use crate::kafka::topics::names::{Topics, repartition_group};
+use crate::kafka::topics::input::InputTopic;
+use crate::kafka::topics::names::Topics;
 use crate::kafka::wire::headers::{RecordHeaders, label_of};
+use crate::messages::lost_records;
 
 /// How long to wait until copies can be read.
 const READABLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -47,7 +50,9 @@ pub(crate) struct RepartitionSettings {
     pub settings: KafkaSettings,
     pub pipeline: Arc<Pipeline>,
     pub topics: Topics,
-    pub group: String,
+    /// The pipeline's topic, as the repartitioner's group reads it.
+    pub source: InputTopic,
+    pub losses: LossPolicy,
     /// The name of a static member.
     pub instance_id: Option<String>,
     pub transactional_id: String,
@@ -66,19 +71,18 @@ pub(crate) struct Repartitioner {
 }
 
 impl Repartitioner {
-    /// A member of the group `<group>-repartition`. Whatever transaction its predecessor left behind is over then.
+    /// A member of the source's group, `<group>-repartition`. Whatever transaction its predecessor left behind is over then.
     /// Blocks.
     ///
     /// # Errors
     /// When no producer can be started, or librdkafka refuses a setting.
     pub(crate) fn new(with: RepartitionSettings) -> Result<Self, KafkaError> {
-        let RepartitionSettings { settings, topics, group, instance_id, transactional_id, watchdog, stop, .. } = &with;
+        let RepartitionSettings { settings, source, instance_id, transactional_id, watchdog, stop, .. } = &with;
         let faults = FaultInjection::default();
         let mut transactions =
             Transactions::new(settings, transactional_id.clone(), Vec::new(), watchdog.clone(), faults);
         transactions.start(stop)?;
-        let group = repartition_group(group);
-        let member = Member::join(settings, &group, &topics.source, instance_id.as_deref(), watchdog)?;
+        let member = Member::join(settings, source.clone(), instance_id.as_deref(), watchdog)?;
         Ok(Self { with, member, transactions, progress: RepartitionProgress::default() })
     }
 
@@ -96,6 +100,7 @@ impl Repartitioner {
         let repartition_loop = RepartitionLoop {
             parser: LineParser::new(with.pipeline.schema.clone()),
             open: OpenBatch::new(Limits { records: with.batch_records, bytes: MAX_BATCH_BYTES }),
+            lost: Vec::new(),
             source: member.source(),
             member: &member,
             with: &with,
@@ -115,6 +120,8 @@ struct RepartitionLoop<'a> {
     transactions: Transactions,
     parser: LineParser,
     open: OpenBatch<LineCopy>,
+    /// What was deleted before it could be copied, and is not committed yet.
+    lost: Vec<LostRange>,
     progress: RepartitionProgress,
 }
 
@@ -157,6 +164,7 @@ impl RepartitionLoop<'_> {
                 self.open.start_time();
                 Ok(())
             }
+            Event::Lost(lost) => self.on_lost(lost),
             Event::CaughtUp(_) | Event::Nothing => Ok(()),
             Event::Assigned(partitions) => self.on_assigned(&partitions),
             Event::Revoked { partitions, lost } => self.on_revoked(&partitions, lost),
@@ -176,21 +184,28 @@ impl RepartitionLoop<'_> {
 
     /// Sends the copies and commits the offsets of their originals; after a failure, reads again from the last commit.
     fn commit(&mut self) -> Result<(), KafkaError> {
-        if self.open.items().is_empty() {
+        if self.open.items().is_empty() && self.lost.is_empty() {
             return Ok(());
         }
         // Without membership there is nothing to commit for.
         let Some(fence) = self.source.fence() else { return Ok(()) };
-        let RepartitionSettings { topics, stop, .. } = self.with;
-        let next = self.open.items().iter().map(|copy| (copy.source.0, copy.source.1 + 1));
-        let next: BTreeMap<i32, i64> = next.collect();
+        let RepartitionSettings { topics, source, pipeline, stop, .. } = self.with;
+        let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+        let copied = self.open.items().iter().map(|copy| (copy.source.0, copy.source.1 + 1));
+        for (partition, offset) in copied.chain(self.lost.iter().map(|lost| (lost.partition, lost.next()))) {
+            let next = next.entry(partition).or_insert(offset);
+            *next = offset.max(*next);
+        }
+        let owner = source.owner().encode();
         let offsets: Vec<(i32, i64, String)> =
-            next.into_iter().map(|(partition, next)| (partition, next, String::new())).collect();
-        let transaction = Transaction { topic: &topics.source, offsets: &offsets, fence: &fence };
-        let mut records = self.open.items().iter().map(|copy| copy.record(&topics.input));
+            next.into_iter().map(|(partition, next)| (partition, next, owner.clone())).collect();
+        let transaction = Transaction { input: source, offsets: &offsets, fence: &fence };
+        let lost = self.lost.iter().map(|lost| lost_message(lost, source, &pipeline.erroneous_topic));
+        let mut records = self.open.items().iter().map(|copy| copy.record(&topics.input)).chain(lost);
         match self.transactions.commit(&transaction, &mut records, &self.member.consumer, stop) {
             Ok(_) => {
                 self.open.clear();
+                self.progress.add_lost(self.lost.drain(..).map(|lost| lost.count()).sum());
                 Ok(())
             }
             Err(TransactionError::Undeliverable(error)) => Err(error),
@@ -203,9 +218,17 @@ impl RepartitionLoop<'_> {
         }
     }
 
+    /// What is gone is said in the erroneous topic, in the transaction that commits the offset behind it.
+    fn on_lost(&mut self, lost: LostRange) -> Result<(), KafkaError> {
+        self.with.losses.accept(&lost)?;
+        self.lost.push(lost);
+        self.commit()
+    }
+
     /// Reads again from the last commit.
     fn roll_back(&mut self) -> Result<(), KafkaError> {
         self.open.clear();
+        self.lost.clear();
         self.source.drop_fetched();
         let owned = self.source.assignment().partitions();
         // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
@@ -223,15 +246,18 @@ impl RepartitionLoop<'_> {
         if partitions.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let RepartitionSettings { settings, topics, watchdog, stop, .. } = self.with;
+        let RepartitionSettings { settings, source, watchdog, stop, .. } = self.with;
         let consumer = &*self.member.consumer;
-        let Some(committed) = committed_offsets(consumer, &topics.source, partitions, watchdog, stop)? else {
+        source.refuse_recreated(consumer.client())?;
+        let Some(committed) = committed_offsets(consumer, &source.name, partitions, watchdog, stop)? else {
             return Ok(None);
         };
         let position = |&partition: &i32| {
-            let offset = match committed.find_partition(&topics.source, partition).map(|found| found.offset()) {
+            let found = committed.find_partition(&source.name, partition);
+            source.refuse_foreign(found.as_ref().map_or("", |found| found.metadata()))?;
+            let offset = match found.map(|found| found.offset()) {
                 Some(Offset::Offset(offset)) => offset,
-                _ => first_offset(consumer, &topics.source, partition, settings, watchdog)?,
+                _ => first_offset(consumer, &source.name, partition, settings, watchdog)?,
             };
             Ok((partition, offset))
         };
@@ -249,11 +275,13 @@ impl RepartitionLoop<'_> {
         if lost {
             // All of them are lost together: their new owners copy what was not committed.
             self.open.clear();
+            self.lost.clear();
         } else {
             self.commit()?;
         }
         self.source.revoke(partitions);
         self.open.items_mut().retain(|copy| !partitions.contains(&copy.source.0));
+        self.lost.retain(|lost| !partitions.contains(&lost.partition));
         Ok(())
     }
 
@@ -292,6 +320,13 @@ impl RepartitionLoop<'_> {
         }
         Ok(true)
     }
+}
+
+/// The message about records that could not be copied.
+fn lost_message<'a>(lost: &LostRange, source: &InputTopic, erroneous: &'a str) -> ProduceRecord<'a> {
+    let &LostRange { partition, first, last } = lost;
+    let message = lost_records(&source.pipeline, &source.name, partition, (first, last));
+    ProduceRecord { payload: Some(Cow::Owned(message.to_string().into_bytes())), ..ProduceRecord::to(erroneous) }
 }
 
 impl LineCopy {

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::{Producer as _, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -21,6 +22,7 @@ use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::stop::StopHandle;
+use crate::kafka::topics::input::InputTopic;
 
 /// How long a call of a transaction may take before it counts as failed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(40);
@@ -34,7 +36,7 @@ const WATCHDOG_SLACK: Duration = Duration::from_secs(40);
 /// What a batch commits together, beside its records.
 pub(crate) struct Transaction<'a> {
     /// The topic whose offsets are committed.
-    pub topic: &'a str,
+    pub input: &'a InputTopic,
     /// Partitions, the next offset of each, and what stands beside it.
     pub offsets: &'a [(i32, i64, String)],
     pub fence: &'a CommitFence,
@@ -126,6 +128,8 @@ impl Transactions {
         let Some(producer) = &self.producer else { return Err(TransactionError::Abortable("stopping".to_owned())) };
         let _ = (producer.take_failure(), producer.take_produced());
         self.call(Step::Begin, "begin_transaction", || producer.client.begin_transaction())?;
+        // Asked once the records have been read, and answered while the results are sent.
+        let is_same_topic = transaction.input.ask(consumer.client());
         let offsets = self.offsets(transaction)?;
         let are_committed = self.faults.commit_outside(consumer, &offsets);
         self.faults.at(Step::Send).before()?;
@@ -147,6 +151,10 @@ impl Transactions {
         if let Some((topic, code)) = producer.take_failure() {
             return Err(TransactionError::undelivered(topic, code));
         }
+        transaction.input.confirm(consumer.client(), is_same_topic).map_err(|error| match error {
+            KafkaError::Failed { .. } => TransactionError::Abortable(error.to_string()),
+            error => TransactionError::Undeliverable(error),
+        })?;
         self.call(Step::Commit, "commit_transaction", || producer.client.commit_transaction(CALL_TIMEOUT))?;
         Ok(producer.take_produced())
     }
@@ -155,9 +163,9 @@ impl Transactions {
         let mut offsets = TopicPartitionList::new();
         for (partition, next, metadata) in transaction.offsets {
             offsets
-                .add_partition_offset(transaction.topic, *partition, Offset::Offset(*next))
+                .add_partition_offset(&transaction.input.name, *partition, Offset::Offset(*next))
                 .map_err(|error| TransactionError::Abortable(error.to_string()))?;
-            if let Some(mut element) = offsets.find_partition(transaction.topic, *partition)
+            if let Some(mut element) = offsets.find_partition(&transaction.input.name, *partition)
                 && !self.faults.are_offsets_outside()
             {
                 element.set_metadata(metadata);

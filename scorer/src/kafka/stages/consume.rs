@@ -13,6 +13,7 @@ use super::open_batch::{Limits, OpenBatch};
 use super::tasks::Tasks;
 use crate::core::{Input, Output, Record, Start};
 use crate::kafka::client::error::KafkaError;
+use crate::kafka::membership::lost::{LossPolicy, LostRange};
 use crate::kafka::membership::source::{Event, PartitionSource};
 use crate::kafka::options::{Delivery, EndWhen, Progress};
 use crate::kafka::repartition::progress::RepartitionProgress;
@@ -42,6 +43,7 @@ pub(crate) struct ConsumeOptions {
     pub delivery: Delivery,
     pub commit_interval: Duration,
     pub end_when: EndWhen,
+    pub losses: LossPolicy,
     /// How far the repartitioner is, where there is one.
     pub repartitioner: Option<RepartitionProgress>,
     pub stop: StopHandle,
@@ -161,8 +163,10 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     fn on_event(&mut self, event: Event<S::Record>) -> Result<(), KafkaError> {
         match event {
-            Event::Record(record) => self.on_record(&record),
+            Event::Record(record) => self.on_record(&record)?,
+            Event::Lost(lost) => self.on_lost(lost)?,
             Event::CaughtUp(partition) => {
+                self.pass_markers(partition);
                 let now = self.clock.idle_since();
                 self.tasks.core.apply(Input::CaughtUp { partition, now }, self.open.items_mut());
             }
@@ -178,7 +182,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(())
     }
 
-    fn on_record(&mut self, message: &S::Record) {
+    fn on_record(&mut self, message: &S::Record) -> Result<(), KafkaError> {
         self.options.faults.pass(Step::Read);
         self.clock.on_record();
         let payload = message.payload().unwrap_or_default();
@@ -194,7 +198,26 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             payload,
             source: original.unwrap_or((partition, offset)),
         };
-        self.tasks.record(record, self.open.items_mut());
+        match self.tasks.record(record, self.open.items_mut()) {
+            // Fetched before the session was over, which the next event says: their new owners read them.
+            Err(KafkaError::NotOwned { .. }) if self.source.is_lost() => Ok(()),
+            taken => taken,
+        }
+    }
+
+    /// Records that are gone are an outcome of their own; reading goes on with the first one that is left.
+    fn on_lost(&mut self, lost: LostRange) -> Result<(), KafkaError> {
+        self.options.losses.accept(&lost)?;
+        let LostRange { partition, first, last } = lost;
+        self.tasks.core.apply(Input::Lost { partition, first, last }, self.open.items_mut());
+        Ok(())
+    }
+
+    /// Markers of transactions at the end of a partition are no records, and no lag either.
+    fn pass_markers(&mut self, partition: i32) {
+        if let Some(next) = self.source.assignment().next_offset(partition) {
+            self.tasks.core.apply(Input::Passed { partition, next }, self.open.items_mut());
+        }
     }
 
     fn pass_time(&mut self) {
@@ -457,7 +480,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     /// Updates the status.
     fn report(&self) {
-        let (counters, lag) = (self.tasks.core.counters(), self.source.lag());
+        let (mut counters, lag) = (self.tasks.core.counters(), self.source.lag());
+        counters.lost_to_retention += self.options.repartitioner.as_ref().map_or(0, RepartitionProgress::lost);
         let lag = match &self.options.repartitioner {
             Some(progress) => lag.zip(progress.lag()).map(|(ours, before)| ours + before),
             None => lag,

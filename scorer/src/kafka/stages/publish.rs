@@ -18,6 +18,7 @@ use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::producer::{ProduceRecord, ProducedOffsets, Producer};
 use crate::kafka::options::OnMessage;
 use crate::kafka::stop::StopHandle;
+use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::names::Topics;
 use crate::kafka::wire::offset_metadata::{StateTag, encode_resume};
 use crate::messages::Message;
@@ -35,6 +36,8 @@ pub(crate) enum Commits {
 /// The last stage.
 pub(crate) struct Publisher {
     pub consumer: Arc<GroupConsumer>,
+    /// The topic whose offsets are committed.
+    pub input: InputTopic,
     pub topics: Topics,
     pub status: StatusCell,
     pub stop: StopHandle,
@@ -60,15 +63,16 @@ impl Publisher {
         mut transactions: Transactions,
     ) -> Result<(), KafkaError> {
         transactions.start(&self.stop)?;
-        let mut failed_epoch = None;
+        let (mut failed_epoch, owner) = (None, self.input.owner());
         while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
             let CommitPoint::Changes { changes, fence } = &point else { continue };
             if failed_epoch == Some(id.epoch) {
                 continue;
             }
-            let offset = |of: &PartitionChanges| (of.partition, of.head.next_offset, StateTag::of(&of.head).encode());
+            let tag = |of: &PartitionChanges| StateTag::of(&of.head).encode(&owner);
+            let offset = |of: &PartitionChanges| (of.partition, of.head.next_offset, tag(of));
             let offsets: Vec<(i32, i64, String)> = changes.iter().map(offset).collect();
-            let transaction = Transaction { topic: &self.topics.input, offsets: &offsets, fence };
+            let transaction = Transaction { input: &self.input, offsets: &offsets, fence };
             let mut records = self.records(&messages, changes);
             match transactions.commit(&transaction, &mut records, &self.consumer, &self.stop) {
                 Ok(produced) => self.committed(id, &messages, (truth, agreement), produced),
@@ -111,8 +115,13 @@ impl Publisher {
             }
             producer.flush()?;
             let revocations = self.consumer.context().revocations();
-            if let Some(offsets) = self.commit_offsets(&points) {
-                last = Some((revocations, offsets));
+            // The records were read before this is asked: they are of the topic whose offsets are committed.
+            match self.input.confirm(self.consumer.client(), None) {
+                Ok(()) => last = self.commit_offsets(&points).map(|offsets| (revocations, offsets)).or(last),
+                Err(KafkaError::Failed { cause, .. }) => {
+                    tracing::warn!(cause, "offsets were not committed; their records may be read again");
+                }
+                Err(error) => return Err(error),
             }
             self.committed(id, &messages, (truth, agreement), producer.take_produced());
         }
@@ -151,13 +160,13 @@ impl Publisher {
 
     /// Commits the partitions that are still ours; what else the batch held is its new owner's to commit.
     fn commit_offsets(&self, points: &[(i32, Resume)]) -> Option<TopicPartitionList> {
-        let mut offsets = TopicPartitionList::new();
+        let (mut offsets, owner) = (TopicPartitionList::new(), self.input.owner());
         for (partition, resume) in points.iter().filter(|(partition, _)| self.consumer.context().owns(*partition)) {
-            let added = offsets.add_partition_offset(&self.topics.input, *partition, Offset::Offset(resume.offset));
+            let added = offsets.add_partition_offset(&self.input.name, *partition, Offset::Offset(resume.offset));
             if added.is_ok()
-                && let Some(mut element) = offsets.find_partition(&self.topics.input, *partition)
+                && let Some(mut element) = offsets.find_partition(&self.input.name, *partition)
             {
-                element.set_metadata(encode_resume(resume));
+                element.set_metadata(encode_resume(resume, &owner));
             }
         }
         if offsets.count() == 0 {

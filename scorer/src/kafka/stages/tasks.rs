@@ -26,6 +26,8 @@ pub(crate) struct Tasks<R> {
     reports: Reports,
     pub snapshots: Snapshots,
     pub pipeline: Arc<Pipeline>,
+    /// The topic whose partitions these are: for errors.
+    topic: String,
     /// Whether a misplaced line was mentioned.
     has_warned: bool,
 }
@@ -38,8 +40,9 @@ impl<R: Restore> Tasks<R> {
         reports: Reports,
         snapshots: Snapshots,
         pipeline: Arc<Pipeline>,
+        topic: &str,
     ) -> Self {
-        Self { core, restorer, reports, snapshots, pipeline, has_warned: false }
+        Self { core, restorer, reports, snapshots, pipeline, topic: topic.to_owned(), has_warned: false }
     }
 
     /// Finds out where work on partitions goes on. `None` when a stop was requested meanwhile.
@@ -77,13 +80,20 @@ impl<R: Restore> Tasks<R> {
     }
 
     /// Takes a record.
-    pub(crate) fn record(&mut self, record: Record<'_>, out: &mut Vec<Output>) {
+    ///
+    /// # Errors
+    /// [`KafkaError::NotOwned`] when its partition is not ours.
+    pub(crate) fn record(&mut self, record: Record<'_>, out: &mut Vec<Output>) -> Result<(), KafkaError> {
         let (partition, offset) = (record.partition, record.offset);
+        if !self.core.owns(partition) {
+            return Err(KafkaError::NotOwned { topic: self.topic.clone(), partition, offset });
+        }
         self.core.apply(Input::Record(record), out);
         if !self.has_warned && self.core.misplaced_lines() > 0 {
             self.has_warned = true;
             warn_of_misplaced(&self.pipeline, partition, offset);
         }
+        Ok(())
     }
 
     /// Takes the time, and what has been reported meanwhile.

@@ -23,6 +23,7 @@ use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::clock::now_since_epoch;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::admin::extend_topic;
+use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::names::{Topics, repartition_group};
 use crate::kafka::wire::offset_metadata::StateTag;
 
@@ -77,13 +78,17 @@ impl Access {
     fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
         let topics = Topics::of_group(settings, pipeline, group)?;
         let partitions = settings.partitions_of(&topics.input)?;
+        let input = InputTopic::look_up(settings, &topics.input, group, &pipeline.name)?;
+        input.refuse_group_of_other_pipeline(settings, partitions)?;
         let consumer = consumer_of(settings, group)?;
-        let origin = Origin { topic: topics.input.clone(), partitions, layout: pipeline.state_layout() };
+        let (topic, layout, topic_id) = (topics.input.clone(), pipeline.state_layout(), input.id.clone());
+        let origin = Origin { topic, partitions, layout, topic_id };
         let changelogs = Changelogs {
             settings: settings.clone(),
             pipeline: pipeline.clone(),
             topics,
             group: group.to_owned(),
+            input,
             origin,
             snapshots: None,
             watchdog: Watchdog::new(),
@@ -216,7 +221,7 @@ impl Access {
     /// returns the offsets with their tags.
     fn delete_state(&self, producer: &Producer, offsets: &[(i32, i64)]) -> Result<TopicPartitionList, KafkaError> {
         let failed = KafkaError::failed(DOING);
-        let Changelogs { pipeline, topics, origin, .. } = &self.changelogs;
+        let Changelogs { pipeline, topics, origin, input, .. } = &self.changelogs;
         let reports_from = match &pipeline.cancellations {
             Some(_) => Some(self.ends_of(&topics.reports, 0)?.1),
             None => None,
@@ -228,7 +233,7 @@ impl Access {
             let live = self.live_keys(partition)?;
             let (records, head) = live.reset(pipeline, origin.clone(), now_since_epoch(), offset, reports_from);
             if let Some(mut element) = list.find_partition(&topics.input, partition) {
-                element.set_metadata(StateTag::of(&head).encode());
+                element.set_metadata(StateTag::of(&head).encode(&input.owner()));
             }
             for record in &records {
                 producer.queue(ProduceRecord::state(&topics.state, partition, record)).map_err(&failed)?;
@@ -240,10 +245,17 @@ impl Access {
     /// Moves the offsets of the repartitioner's group, in the producer's transaction.
     fn move_repartitioner(&self, producer: &Producer, targets: &[(i32, i64)]) -> Result<(), KafkaError> {
         let failed = KafkaError::failed(DOING);
-        let Changelogs { settings, topics, group, .. } = &self.changelogs;
-        let consumer = consumer_of(settings, &repartition_group(group))?;
+        let Changelogs { settings, topics, group, pipeline, .. } = &self.changelogs;
+        let group = repartition_group(group);
+        let source = InputTopic::look_up(settings, &topics.source, &group, &pipeline.name)?;
+        let consumer = consumer_of(settings, &group)?;
         let positions = targets.iter().map(|&(partition, offset)| (partition, Offset::Offset(offset)));
         let list = positions_of(&topics.source, positions).map_err(&failed)?;
+        for &(partition, _) in targets {
+            if let Some(mut element) = list.find_partition(&topics.source, partition) {
+                element.set_metadata(source.owner().encode());
+            }
+        }
         let metadata = consumer.group_metadata().ok_or_else(no_group)?;
         producer.client.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(failed)
     }

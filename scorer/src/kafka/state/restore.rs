@@ -6,27 +6,29 @@
 //! moved by hand is noticed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::message::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::Offset;
 use shared::pipeline::Pipeline;
 
 use crate::core::{Origin, Restored, Resume, Start, StateError, StateReader};
 use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::error::KafkaError;
-use crate::kafka::client::offsets::{STABLE_TIMEOUT, committed_offsets, ends_of, first_offset};
-use crate::kafka::client::read_to_end::{Ended, Next, Part, ReadToEnd};
+use crate::kafka::client::offsets::{STABLE_TIMEOUT, committed_offsets, ends_of, ends_once, first_offset};
+use crate::kafka::client::read_to_end::{Ended, Next, Part, ReadToEnd, Silence};
 use crate::kafka::client::settings::{KafkaSettings, QuietContext};
 use crate::kafka::client::watchdog::Watchdog;
+use crate::kafka::clock::now_since_epoch;
 use crate::kafka::options::Delivery;
 use crate::kafka::stop::StopHandle;
+use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::names::Topics;
 use crate::kafka::wire::offset_metadata::{StateTag, decode_resume};
-use crate::snapshot::SnapshotFile;
+use crate::snapshot::{SnapshotFile, Stamp};
 
 /// How long a changelog may bring nothing while the commit that is waited for has not come. A transaction that a dead
 /// instance left open holds back everything that was written after it, until the broker ends it: this may take as long as
@@ -65,6 +67,8 @@ pub(crate) struct Changelogs {
     pub pipeline: Arc<Pipeline>,
     pub topics: Topics,
     pub group: String,
+    /// The topic that the state is of.
+    pub input: InputTopic,
     pub origin: Origin,
     /// The folder of local snapshots.
     pub snapshots: Option<PathBuf>,
@@ -88,6 +92,8 @@ impl Restore for StateRestorer {
         if partitions.is_empty() {
             return Ok(Some(Vec::new()));
         }
+        // A group may be assigned a topic again that was made anew meanwhile, and whose offsets are gone.
+        self.changelogs.input.refuse_recreated(self.consumer.client())?;
         self.refuse_new_partitions(partitions)?;
         let Some(committed) = self.committed(partitions)? else { return Ok(None) };
         match self.delivery {
@@ -123,15 +129,16 @@ impl StateRestorer {
             let found = committed.find_partition(&topics.input, partition);
             let offset = found.as_ref().and_then(|found| found.offset().to_raw()).filter(|offset| *offset >= 0);
             let metadata = found.as_ref().map_or("", |found| found.metadata());
+            self.changelogs.input.refuse_foreign(metadata)?;
             let committed = match (offset, StateTag::decode(metadata), decode_resume(metadata)) {
                 (None, ..) => Committed::Nothing,
                 (Some(offset), Some(tag), _) => Committed::Tagged(offset, tag),
                 (Some(_), None, Some(resume)) => Committed::Resume(resume),
                 (Some(offset), None, None) => Committed::Offset(offset),
             };
-            (partition, committed)
+            Ok((partition, committed))
         };
-        Ok(Some(partitions.iter().map(of).collect()))
+        partitions.iter().map(of).collect::<Result<_, KafkaError>>().map(Some)
     }
 
     /// At least once: what was open is read again.
@@ -211,13 +218,13 @@ impl StateRestorer {
 
     /// A topic that ends before the state is not the one that the state is of.
     fn refuse_shorter_topic(&self, start: &StartPosition) -> Result<(), KafkaError> {
-        let Changelogs { topics, watchdog, .. } = &self.changelogs;
+        let Changelogs { topics, watchdog, group, .. } = &self.changelogs;
         let &StartPosition { partition, offset, .. } = start;
         const DOING: &str = "asking for the ends of a partition";
-        let (_, high) = ends_of(&*self.consumer, &topics.input, partition, DOING, watchdog)?;
-        if offset > high {
-            let how = format!("the state is at offset {offset}, the topic ends at {high}: it was made anew");
-            return Err(self.changelogs.torn(partition, &how));
+        let (_, end) = ends_of(&*self.consumer, &topics.input, partition, DOING, watchdog)?;
+        if offset > end {
+            let (topic, group) = (topics.input.clone(), group.clone());
+            return Err(KafkaError::TopicShortened { topic, partition, end, next: offset, group });
         }
         Ok(())
     }
@@ -229,8 +236,21 @@ struct Reading {
     wanted: Option<StateTag>,
     /// The first record that is not in the snapshot.
     offset: i64,
-    source: &'static str,
+    /// What the snapshot stands for, where it began with one.
+    snapshot: Option<Stamp>,
+    /// Kafka's timestamp of the last head that was read.
+    head_time: Option<i64>,
     is_done: bool,
+}
+
+impl Reading {
+    /// Whether the snapshot turned out to be so old that deletions since may be gone from the changelog.
+    fn is_stale(&self) -> bool {
+        // Heads that come a moment before it are of a clock that is a little behind.
+        let later =
+            self.snapshot.zip(self.head_time).filter(|(stamp, time)| stamp.time.is_some_and(|since| since < *time));
+        later.is_some_and(|(stamp, time)| stamp.is_stale_at(time))
+    }
 }
 
 impl Changelogs {
@@ -245,10 +265,29 @@ impl Changelogs {
         stop: &StopHandle,
     ) -> Result<Option<BTreeMap<i32, Restored>>, KafkaError> {
         let begun = Instant::now();
+        let Some(mut readings) = self.read_from(wanted, self.snapshots.as_deref(), stop)? else { return Ok(None) };
+        let stale = readings.iter().filter(|(_, reading)| reading.is_stale());
+        let stale: Vec<(i32, Option<StateTag>)> =
+            stale.map(|(&partition, reading)| (partition, reading.wanted)).collect();
+        if !stale.is_empty() {
+            tracing::info!(partitions = ?stale, "snapshots are too old: reading the whole changelog");
+            let Some(again) = self.read_from(&stale, None, stop)? else { return Ok(None) };
+            readings.extend(again);
+        }
+        self.finish(readings, begun).map(Some)
+    }
+
+    /// As [`read`](Self::read), beginning with snapshots where there are some in `snapshots`.
+    fn read_from(
+        &self,
+        wanted: &[(i32, Option<StateTag>)],
+        snapshots: Option<&Path>,
+        stop: &StopHandle,
+    ) -> Result<Option<BTreeMap<i32, Reading>>, KafkaError> {
         let consumer = self.settings.reader(&format!("{}-restore", self.group))?;
         let mut readings = BTreeMap::new();
         for &(partition, wanted) in wanted {
-            readings.insert(partition, self.open(&consumer, partition, wanted)?);
+            readings.insert(partition, self.open(&consumer, partition, wanted, snapshots)?);
         }
         let part = |(&partition, reading): (&i32, &Reading)| {
             let (from, ends_at_end) = (Offset::Offset(reading.offset), reading.wanted.is_none());
@@ -264,19 +303,50 @@ impl Changelogs {
         let ended = reader.read(
             &parts,
             || stop.is_requested(),
-            |message| {
-                let partition = message.partition();
-                let Some(reading) = readings.get_mut(&partition) else { return Ok(Next::ReadOn) };
-                self.take(partition, reading, message.key().unwrap_or_default(), message.payload())
+            |message| match readings.get_mut(&message.partition()) {
+                Some(reading) => self.take(message, reading),
+                None => Ok(Next::ReadOn),
             },
         )?;
         match ended {
-            Ended::AtEnd => self.finish(readings, begun).map(Some),
+            Ended::AtEnd => Ok(Some(readings)),
             Ended::Stopped => Ok(None),
-            Ended::Silent(partition, _) => {
-                Err(self.torn(partition, "the change that was committed with the offset is missing from the state"))
-            }
+            Ended::Silent(silence) => Err(self.silent(&silence, readings.get(&silence.partition))),
         }
+    }
+
+    /// Why nothing came for so long. Only where everything there is has been read is the state known to be bad.
+    fn silent(&self, silence: &Silence, reading: Option<&Reading>) -> KafkaError {
+        let &Silence { partition, is_at_end, ref error } = silence;
+        let topic = &self.topics.state;
+        let no_answer = || KafkaError::no_answer(topic, partition, SILENCE_TIMEOUT, error.as_ref());
+        if !is_at_end {
+            return no_answer();
+        }
+        match self.has_open_transaction(partition) {
+            Err(_) => no_answer(),
+            Ok(true) => {
+                KafkaError::OpenTransaction { topic: topic.clone(), partition, seconds: SILENCE_TIMEOUT.as_secs() }
+            }
+            Ok(false) => match reading.and_then(|reading| reading.state.refused()) {
+                Some(refused) => self.unusable(partition, refused),
+                None => self.torn(partition, "the change that was committed with the offset is missing from the state"),
+            },
+        }
+    }
+
+    /// Whether something in a changelog waits for the end of its transaction.
+    fn has_open_transaction(&self, partition: i32) -> Result<bool, KafkaError> {
+        const DOING: &str = "asking for the ends of a changelog";
+        let topic = &self.topics.state;
+        let committed = self.settings.reader(&format!("{}-restore", self.group))?;
+        let all: BaseConsumer<QuietContext> = self
+            .settings
+            .client(&[("isolation.level", "read_uncommitted")])
+            .create_with_context(QuietContext)
+            .map_err(KafkaError::settings)?;
+        let end = ends_once(&all, topic, partition, DOING)?.1;
+        Ok(ends_once(&committed, topic, partition, DOING)?.1 < end)
     }
 
     /// Begins with the snapshot where there is one to be trusted.
@@ -285,43 +355,49 @@ impl Changelogs {
         consumer: &BaseConsumer<QuietContext>,
         partition: i32,
         wanted: Option<StateTag>,
+        snapshots: Option<&Path>,
     ) -> Result<Reading, KafkaError> {
         const DOING: &str = "asking for the ends of a changelog";
         let (low, high) = ends_of(consumer, &self.topics.state, partition, DOING, &self.watchdog)?;
-        if let (Some(wanted), Some(folder)) = (wanted, &self.snapshots) {
+        if let (Some(wanted), Some(folder)) = (wanted, snapshots) {
             let mut state = StateReader::new(&self.pipeline, self.origin.clone());
             let snapshot = SnapshotFile::new(folder, partition);
             let take = |key: &[u8], value: &[u8]| state.take(&self.pipeline, key, Some(value)).is_ok();
             #[cfg(feature = "fault-injection")]
-            if self.faults.is_snapshot_trusted() && snapshot.read(|_, _| true).is_some() {
+            if self.faults.is_snapshot_trusted()
+                && let Some(stamp) = snapshot.read(|_, _| true)
+            {
                 let mut take = take;
                 snapshot.read(&mut take);
-                return Ok(Reading { state, wanted: Some(wanted), offset: high, source: "snapshot", is_done: true });
+                let (wanted, snapshot) = (Some(wanted), Some(stamp));
+                return Ok(Reading { state, wanted, offset: high, snapshot, head_time: None, is_done: true });
             }
             if let Some(stamp) = snapshot.read(take)
                 && stamp.birth == wanted.incarnation
                 && stamp.sequence <= wanted.commit_number
+                // A snapshot of the commit itself has missed no deletion, however old it is.
+                && (stamp.sequence == wanted.commit_number || !stamp.is_stale_at(now_since_epoch()))
                 && (low..=high).contains(&stamp.offset)
                 && state.head().is_some_and(|head| (head.birth, head.sequence) == (stamp.birth, stamp.sequence))
             {
                 let is_done = stamp.sequence == wanted.commit_number;
-                return Ok(Reading { state, wanted: Some(wanted), offset: stamp.offset, source: "snapshot", is_done });
+                let (wanted, snapshot) = (Some(wanted), Some(stamp));
+                return Ok(Reading { state, wanted, offset: stamp.offset, snapshot, head_time: None, is_done });
             }
         }
         let state = StateReader::new(&self.pipeline, self.origin.clone());
         let is_done = wanted.is_none() && low == high;
-        Ok(Reading { state, wanted, offset: low, source: "changelog", is_done })
+        Ok(Reading { state, wanted, offset: low, snapshot: None, head_time: None, is_done })
     }
 
-    fn take(
-        &self,
-        partition: i32,
-        reading: &mut Reading,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<Next, KafkaError> {
-        reading.state.take(&self.pipeline, key, value).map_err(|error| self.unusable(partition, error))?;
+    fn take(&self, message: &BorrowedMessage<'_>, reading: &mut Reading) -> Result<Next, KafkaError> {
+        let (partition, key) = (message.partition(), message.key().unwrap_or_default());
+        // What cannot be used may be of before a reset, which comes later: the end tells.
+        let _ = reading.state.take(&self.pipeline, key, message.payload());
         let (Some(wanted), Some(head)) = (reading.wanted, reading.state.head()) else { return Ok(Next::ReadOn) };
+        if key == StateReader::HEAD_KEY {
+            reading.head_time = message.timestamp().to_millis();
+        }
         // Heads of another incarnation are of before a reset.
         if key != StateReader::HEAD_KEY || head.birth != wanted.incarnation || head.sequence < wanted.commit_number {
             return Ok(Next::ReadOn);
@@ -334,8 +410,9 @@ impl Changelogs {
 
     fn finish(&self, readings: BTreeMap<i32, Reading>, begun: Instant) -> Result<BTreeMap<i32, Restored>, KafkaError> {
         let mut restored = BTreeMap::new();
-        for (partition, Reading { state, source, .. }) in readings {
-            let state = state.finish(&self.pipeline).map_err(|error| self.unusable(partition, error))?;
+        for (partition, Reading { state, snapshot, .. }) in readings {
+            let state = state.finish(&self.pipeline).map_err(|error| self.unusable(partition, &error))?;
+            let source = if snapshot.is_some() { "snapshot" } else { "changelog" };
             let (open, keys, records) = (state.open_entities(), state.keys_with_a_past(), state.records());
             let millis = begun.elapsed().as_millis() as u64;
             tracing::info!(partition, open, keys, records, source, millis, "restored");
@@ -353,7 +430,10 @@ impl Changelogs {
         }
     }
 
-    fn unusable(&self, partition: i32, error: StateError) -> KafkaError {
+    fn unusable(&self, partition: i32, error: &StateError) -> KafkaError {
+        if let StateError::OfEarlierTopic { .. } = error {
+            return self.input.recreated();
+        }
         KafkaError::UnusableState {
             group: self.group.clone(),
             topic: self.topics.state.clone(),

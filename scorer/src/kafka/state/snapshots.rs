@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::core::{Core, PartitionChanges};
 use crate::kafka::client::producer::ProducedOffsets;
+use crate::kafka::clock::now_since_epoch;
 use crate::snapshot::{SnapshotFile, Stamp, Unstamped};
 
 /// Changelog records after which a snapshot is worth writing, in addition to as many as the state itself has.
@@ -62,7 +63,7 @@ impl Snapshots {
         for done in self.pending.extract_if(.., |pending| pending.batch <= batch) {
             let end = produced.get(&(self.changelog.clone(), done.partition)).filter(|_| done.batch == batch);
             let Some(&offset) = end else { continue };
-            let stamp = Stamp { birth: done.birth, sequence: done.sequence, offset };
+            let stamp = Stamp { birth: done.birth, sequence: done.sequence, offset, time: Some(now_since_epoch()) };
             self.partitions.entry(done.partition).or_default().stamp = Some(stamp);
             if let Some(snapshot) = done.snapshot {
                 // The thread that reads records must not wait for the disk.

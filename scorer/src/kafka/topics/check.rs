@@ -10,6 +10,10 @@ use super::admin::{TopicSettings, create_on_broker, create_topics, existing_topi
 use super::names::Topics;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::settings::KafkaSettings;
+use crate::snapshot::MAX_AGE;
+
+/// How long a compacted topic keeps deletions, in milliseconds.
+const DELETE_RETENTION: &str = "delete.retention.ms";
 
 /// A topic of the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +72,10 @@ pub async fn ensure_topics(
     let of_source = partitions(&topics.source).or(create.and_then(|create| usize::try_from(create.partitions).ok()));
     refuse_split_past(pipeline, &topics.source, of_source.unwrap_or(1))?;
     check_fit(&states, topics, input, group)?;
+    if partitions(&topics.state).is_some() {
+        let kept = topic_setting(settings, &topics.state, DELETE_RETENTION).await?;
+        check_deletions_are_kept(&topics.state, kept.as_deref())?;
+    }
     let missing: Vec<String> =
         states.into_iter().filter(|state| state.partitions.is_none()).map(|state| state.name).collect();
     match (missing.first(), create) {
@@ -127,6 +135,23 @@ fn check_fit(states: &[TopicState], topics: &Topics, input: Option<usize>, group
     Ok(())
 }
 
+/// Local snapshots rely on deletions: one that is gone before an old snapshot is read again would bring back what was
+/// deleted.
+fn check_deletions_are_kept(topic: &str, kept: Option<&str>) -> Result<(), KafkaError> {
+    let least = MAX_AGE.as_millis();
+    // A broker that does not say (a mock) keeps them as long as brokers do by default.
+    match kept.and_then(|kept| kept.parse::<u128>().ok()) {
+        Some(kept) if kept < least => Err(KafkaError::UnfitTopic {
+            topic: topic.to_owned(),
+            problem: format!(
+                "has {DELETE_RETENTION}={kept}; it must be at least {least}, because local snapshots of that age are used and \
+                 rely on the deletions since"
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Features that look at the past by two columns need all records of both in one partition, and a topic is keyed by one;
 /// windows by a column are such a look, and windows over all records leave no choice at all.
 ///
@@ -182,6 +207,18 @@ mod tests {
             "#
         );
         Pipeline::parse(&text, "small.toml").unwrap()
+    }
+
+    #[test]
+    fn a_changelog_that_forgets_deletions_too_soon_is_refused() {
+        let check = |kept| check_deletions_are_kept("g-invoices-state", kept);
+        for kept in [None, Some("86400000"), Some("43200000")] {
+            check(kept).unwrap();
+        }
+        insta::assert_snapshot!(
+            check(Some("43199999")).unwrap_err(),
+            @"topic `g-invoices-state` has delete.retention.ms=43199999; it must be at least 43200000, because local snapshots of that age are used and rely on the deletions since"
+        );
     }
 
     #[test]

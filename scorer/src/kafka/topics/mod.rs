@@ -2,4 +2,5 @@
 
 pub(crate) mod admin;
 pub(crate) mod check;
+pub(crate) mod input;
 pub(crate) mod names;

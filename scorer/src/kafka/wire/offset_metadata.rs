@@ -1,9 +1,32 @@
-//! What stands beside a committed offset: exactly once a [`StateTag`], at least once a [`Resume`].
+//! What stands beside a committed offset: whose it is, and exactly once a [`StateTag`], at least once a [`Resume`].
 
 use serde::{Deserialize, Serialize};
 use shared::time::Timestamp;
 
 use crate::core::{Head, Resume};
+
+/// Whose offset it is. Offsets of earlier builds do not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct OffsetOwner {
+    /// The name of the pipeline that read up to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// The id of the topic that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
+}
+
+impl OffsetOwner {
+    /// Alone, as beside the offsets of a repartitioner.
+    pub(crate) fn encode(&self) -> String {
+        serde_json::to_string(self).expect("text is plain data")
+    }
+
+    /// Whoever it is, as far as what stands beside the offset says it.
+    pub(crate) fn decode(metadata: &str) -> Self {
+        serde_json::from_str(metadata).unwrap_or_default()
+    }
+}
 
 /// Which commit of the state an offset belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +40,15 @@ pub(crate) struct StateTag {
     pub commit_number: u64,
 }
 
+/// A [`StateTag`] and whose it is.
+#[derive(Debug, Serialize)]
+struct OwnedTag<'a> {
+    #[serde(flatten)]
+    tag: StateTag,
+    #[serde(flatten)]
+    owner: &'a OffsetOwner,
+}
+
 impl StateTag {
     const VERSION: u32 = 2;
 
@@ -24,8 +56,8 @@ impl StateTag {
         Self { v: Self::VERSION, incarnation: head.birth, commit_number: head.sequence }
     }
 
-    pub(crate) fn encode(self) -> String {
-        serde_json::to_string(&self).expect("numbers are plain data")
+    pub(crate) fn encode(self, owner: &OffsetOwner) -> String {
+        serde_json::to_string(&OwnedTag { tag: self, owner }).expect("numbers and text are plain data")
     }
 
     /// `None` where something else stands beside the offset.
@@ -42,17 +74,20 @@ struct ResumeMetadata {
     to: i64,
     closed: Timestamp,
     windows: Timestamp,
+    #[serde(flatten)]
+    owner: OffsetOwner,
 }
 
-pub(crate) fn encode_resume(resume: &Resume) -> String {
+pub(crate) fn encode_resume(resume: &Resume, owner: &OffsetOwner) -> String {
     let Resume { offset, published_to, closed_through, windows_through } = *resume;
-    let metadata = ResumeMetadata { v: 1, offset, to: published_to, closed: closed_through, windows: windows_through };
-    serde_json::to_string(&metadata).expect("numbers are plain data")
+    let (closed, windows, owner) = (closed_through, windows_through, owner.clone());
+    let metadata = ResumeMetadata { v: 1, offset, to: published_to, closed, windows, owner };
+    serde_json::to_string(&metadata).expect("numbers and text are plain data")
 }
 
 /// `None` where something else stands beside the offset.
 pub(crate) fn decode_resume(metadata: &str) -> Option<Resume> {
-    let ResumeMetadata { v, offset, to, closed, windows } = serde_json::from_str(metadata).ok()?;
+    let ResumeMetadata { v, offset, to, closed, windows, .. } = serde_json::from_str(metadata).ok()?;
     (v == 1).then_some(Resume { offset, published_to: to, closed_through: closed, windows_through: windows })
 }
 
@@ -60,20 +95,39 @@ pub(crate) fn decode_resume(metadata: &str) -> Option<Resume> {
 mod tests {
     use super::*;
 
+    fn owner() -> OffsetOwner {
+        OffsetOwner { pipeline: Some("invoices".to_owned()), topic_id: Some("sdPbIbuUQzifcPvzoZXz1w".to_owned()) }
+    }
+
     #[test]
     fn what_is_committed_is_read_back() {
         let resume = Resume { offset: 5, published_to: 9, closed_through: -1, windows_through: Timestamp::MIN };
-        assert_eq!(decode_resume(&encode_resume(&resume)), Some(resume));
-        assert_eq!(decode_resume(""), None);
-        assert_eq!(decode_resume("someone else's"), None);
+        let metadata = encode_resume(&resume, &owner());
+        assert_eq!((decode_resume(&metadata), OffsetOwner::decode(&metadata)), (Some(resume), owner()));
+        assert_eq!(OffsetOwner::decode(&owner().encode()), owner());
+        for text in ["", "someone else's", "[1]", "7"] {
+            assert_eq!((decode_resume(text), OffsetOwner::decode(text)), (None, OffsetOwner::default()));
+        }
     }
 
-    /// Groups that run have such tags beside their offsets.
     #[test]
     fn the_text_of_a_tag_stays_as_it_is() {
         let tag = StateTag { v: StateTag::VERSION, incarnation: 1_700_000_000_000, commit_number: 42 };
-        insta::assert_snapshot!(tag.encode(), @r#"{"v":2,"birth":1700000000000,"sequence":42}"#);
-        assert_eq!(StateTag::decode(&tag.encode()), Some(tag));
+        let text = tag.encode(&owner());
+        insta::assert_snapshot!(text, @r#"{"v":2,"birth":1700000000000,"sequence":42,"pipeline":"invoices","topic_id":"sdPbIbuUQzifcPvzoZXz1w"}"#);
+        assert_eq!((StateTag::decode(&text), OffsetOwner::decode(&text)), (Some(tag), owner()));
         assert_eq!(StateTag::decode(r#"{"v":1,"birth":0,"sequence":0}"#), None);
+    }
+
+    /// Groups that run have such texts beside their offsets.
+    #[test]
+    fn what_an_earlier_build_committed_is_nobodys() {
+        let tag = r#"{"v":2,"birth":1700000000000,"sequence":42}"#;
+        assert!(StateTag::decode(tag).is_some_and(|tag| tag.commit_number == 42));
+        let resume = r#"{"v":1,"offset":5,"to":9,"closed":-1,"windows":0}"#;
+        assert!(decode_resume(resume).is_some_and(|resume| resume.published_to == 9));
+        for text in [tag, resume] {
+            assert_eq!(OffsetOwner::decode(text), OffsetOwner::default());
+        }
     }
 }

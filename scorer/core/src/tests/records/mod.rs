@@ -83,7 +83,8 @@ struct Driver {
 
 impl Driver {
     fn new(pipeline: &Arc<Pipeline>) -> Self {
-        let core = Core::sharing(pipeline.clone(), Recovery::Changelog, origin_of(pipeline));
+        let mut core = Core::sharing(pipeline.clone(), Recovery::Changelog, origin_of(pipeline));
+        core.apply(Input::Assigned { partition: 0, start: Start::Fresh }, &mut Vec::new());
         Self { core, out: Vec::new(), offset: 0 }
     }
 
@@ -133,7 +134,7 @@ impl Driver {
 }
 
 fn origin_of(pipeline: &Pipeline) -> Origin {
-    Origin { topic: pipeline.topic.clone(), partitions: 1, layout: pipeline.state_layout() }
+    Origin { topic: pipeline.topic.clone(), partitions: 1, layout: pipeline.state_layout(), topic_id: None }
 }
 
 /// What a changelog holds after compaction.

@@ -91,6 +91,7 @@ fn a_record_has_to_be_keyed_by_the_column_whose_past_is_looked_at() {
         let pipeline = Arc::new(read(features, "", ""));
         let origin = Origin { partitions, ..origin_of(&pipeline) };
         let mut core = Core::sharing(pipeline, Recovery::Changelog, origin);
+        core.apply(Input::Assigned { partition: 0, start: Start::Fresh }, &mut Vec::new());
         let row = row("a", (1, 1), 1.0, START);
         for (offset, key) in [None, Some(&b"a"[..]), Some(b"user 1")].into_iter().enumerate() {
             let record = Record { key, ..Record::new(0, offset as i64, START, row.payload.as_bytes()) };

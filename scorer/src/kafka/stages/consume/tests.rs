@@ -11,13 +11,14 @@ use rdkafka::message::{Headers as _, OwnedMessage};
 use shared::pipeline::Pipeline;
 
 use super::*;
-use crate::core::{Core, Head, Origin, PartitionChanges, Recovery, StateReader, StateRecord};
+use crate::core::{Core, Erroneous, Head, Origin, PartitionChanges, Recovery, StateReader, StateRecord};
 use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
 use crate::kafka::client::error::ErrorKind;
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::membership::assignment::Assignment;
 use crate::kafka::membership::commit_fence::CommitFence;
+use crate::kafka::options::OnLostRecords;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::snapshots::Snapshots;
 use crate::kafka::wire::headers::RecordHeaders;
@@ -98,7 +99,11 @@ impl MemorySource {
     fn next(&mut self) -> Event<OwnedMessage> {
         let mut broker = self.broker.lock();
         if !broker.changes.is_empty() {
-            return broker.changes.remove(0);
+            let event = broker.changes.remove(0);
+            if let Event::Lost(lost) = &event {
+                self.assignment.on_passed(lost.partition, lost.next());
+            }
+            return event;
         }
         for (partition, offset) in self.assignment.positions() {
             if let Some(line) = broker.lines.get(&partition).and_then(|lines| lines.get(offset as usize)) {
@@ -201,7 +206,8 @@ impl Bench {
         broker.lock().lines = partitions.iter().map(|&(number, count)| (number, lines(number, count))).collect();
         broker.assign(&partitions.iter().map(|(number, _)| *number).collect::<Vec<_>>());
         let pipeline = pipeline();
-        let origin = Origin { topic: "in".into(), partitions: 2, layout: pipeline.state_layout() };
+        let layout = pipeline.state_layout();
+        let origin = Origin { topic: "in".into(), partitions: 2, layout, topic_id: None };
         let (next, batches) = sync_channel(1);
         let (results, commit_results) = channel();
         let consumer =
@@ -215,11 +221,13 @@ impl Bench {
             Reports::new(&settings, "reports"),
             Snapshots::new(None, "state"),
             pipeline,
+            "in",
         );
         let options = ConsumeOptions {
             delivery: Delivery::ExactlyOnce,
             commit_interval: HOUR,
             end_when: EndWhen::Never,
+            losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             repartitioner: None,
             stop: StopHandle::default(),
             status: StatusCell::default(),
@@ -379,6 +387,38 @@ fn a_batch_that_failed_is_read_again_from_the_last_commit() {
     bench.results.send(CommitResult::Failed { epoch: 0, reason: "the third".to_owned() }).unwrap();
     bench.steps(1);
     assert_eq!(bench.broker.happened().len(), sought, "going back once is enough");
+}
+
+/// A loop that has read two of eight records and hears that the next four are gone.
+fn bench_with_a_loss(on_lost: OnLostRecords) -> Bench {
+    let mut bench = Bench::new(&[(0, 8)], 100);
+    bench.consume.options.losses.on_lost = on_lost;
+    bench.steps(3);
+    bench.broker.lock().changes.push(Event::Lost(LostRange { partition: 0, first: 2, last: 5 }));
+    bench
+}
+
+#[test]
+fn lost_records_are_an_outcome_of_their_batch() {
+    let mut bench = bench_with_a_loss(OnLostRecords::Continue);
+    let batch = bench.next_batch();
+    assert_eq!(commits(&batch), [(0, 8)]);
+    let is_lost = |output: &&Output| matches!(output, Output::Erroneous(Erroneous::Lost { first: 2, last: 5, .. }));
+    assert_eq!(batch.outputs.iter().filter(is_lost).count(), 1);
+    let counters = bench.consume.tasks.core.counters();
+    assert_eq!((counters.records, counters.lost_to_retention), (4, 4));
+    // A batch that failed did not happen: its loss is found again.
+    bench.results.send(CommitResult::Failed { epoch: batch.id.epoch, reason: "a test".to_owned() }).unwrap();
+    bench.steps(1);
+    assert_eq!(bench.consume.tasks.core.counters().lost_to_retention, 0);
+}
+
+#[test]
+fn a_loss_ends_the_loop_where_that_is_asked_for() {
+    let mut bench = bench_with_a_loss(OnLostRecords::Fail);
+    let error = bench.consume.step().unwrap_err();
+    assert!(matches!(error, KafkaError::RecordsLost { partition: 0, first: 2, last: 5, .. }), "{error}");
+    assert!(matches!(bench.batches.try_recv(), Err(TryRecvError::Empty)), "nothing is committed");
 }
 
 #[test]
