@@ -1,7 +1,7 @@
 //! The head of a partition's state: what the state belongs to, and how far it is.
 
 use shared::codec::{Damaged, put_bytes, put_optional, put_signed, put_unsigned};
-use shared::time::Timestamp;
+use shared::time::{Millis, Timestamp};
 
 use super::record::{StateRecord, VERSION, versioned};
 use crate::clock::WallMillis;
@@ -29,10 +29,16 @@ pub struct Head {
     /// The first record of the input that is not in the state.
     pub next_offset: i64,
     pub(crate) watermark: Option<Timestamp>,
+    /// Since when there was nothing to read, by the writer's clock: for earlier builds, which know no other.
     pub(crate) idle_since: Option<WallMillis>,
+    /// How long there had been nothing to read; earlier builds did not say so.
+    pub(crate) idle_for: Option<Millis>,
     pub(crate) closed_through: Timestamp,
     pub(crate) next_list: u64,
 }
+
+/// The tag of the idle time.
+const IDLE_FOR: u8 = b'i';
 
 impl Head {
     /// The key of heads: after one, the state is whole.
@@ -50,6 +56,11 @@ impl Head {
         put_bytes(&mut out, self.origin.topic.as_bytes());
         put_unsigned(&mut out, self.origin.partitions as u64);
         put_bytes(&mut out, self.origin.layout.as_bytes());
+        // What came later stands at the end, each with its tag: a head of an earlier build is without it.
+        if let Some(idle_for) = self.idle_for {
+            out.push(IDLE_FOR);
+            put_signed(&mut out, idle_for);
+        }
         StateRecord { key: Self::KEY.to_vec(), value: Some(out) }
     }
 
@@ -68,8 +79,24 @@ impl Head {
         let topic = reader.text()?.to_owned();
         let partitions = i32::try_from(reader.unsigned()?).map_err(|_| Damaged)?;
         let origin = Origin { topic, partitions, layout: reader.text()?.to_owned() };
-        reader.end()?;
-        Ok(Some(Self { origin, birth, sequence, next_offset, watermark, idle_since, closed_through, next_list }))
+        let mut head = Self {
+            origin,
+            birth,
+            sequence,
+            next_offset,
+            watermark,
+            idle_since,
+            idle_for: None,
+            closed_through,
+            next_list,
+        };
+        while !reader.0.is_empty() {
+            match reader.byte()? {
+                IDLE_FOR => head.idle_for = Some(reader.signed()?),
+                _ => return Err(Damaged),
+            }
+        }
+        Ok(Some(head))
     }
 }
 

@@ -10,10 +10,14 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
+use super::evidence::Evidence;
 use super::rejoin::assign_and_rejoin_if_orphans;
 use super::source::{Event, PartitionSource};
+use crate::clock::WallClock;
+use crate::core::WallMillis;
 use crate::kafka::client::consumer::{GroupChange, GroupConsumer, GroupContext};
 use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::log_ends::LogEnds;
 use crate::kafka::client::offsets::{partitions_of, seek};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
@@ -25,6 +29,7 @@ pub(crate) struct Member {
     pub topic: String,
     /// The name of a static member.
     instance_id: Option<String>,
+    settings: KafkaSettings,
     watchdog: Watchdog,
 }
 
@@ -50,13 +55,22 @@ impl Member {
             group: group.to_owned(),
             topic: topic.to_owned(),
             instance_id: instance_id.map(str::to_owned),
+            settings: settings.clone(),
             watchdog: watchdog.clone(),
         })
     }
 
-    /// What this member reads.
-    pub(crate) fn source(&self) -> GroupSource<'_> {
-        GroupSource { member: self, assignment: Assignment::default(), changes: VecDeque::new(), fetched: None }
+    /// What this member reads; moments are by `clock`.
+    pub(crate) fn source(&self, clock: WallClock) -> GroupSource<'_> {
+        GroupSource {
+            member: self,
+            assignment: Assignment::default(),
+            changes: VecDeque::new(),
+            fetched: None,
+            clock,
+            ends: None,
+            evidence: Evidence::default(),
+        }
     }
 
     /// Whether reading goes on after an error of the client.
@@ -93,6 +107,10 @@ pub(crate) struct GroupSource<'a> {
     changes: VecDeque<GroupChange>,
     /// What was fetched together with them.
     fetched: Option<Event<BorrowedMessage<'a>>>,
+    clock: WallClock,
+    /// Asks where partitions end, once anybody wants to know what has been read.
+    ends: Option<LogEnds>,
+    evidence: Evidence,
 }
 
 impl<'a> GroupSource<'a> {
@@ -106,6 +124,15 @@ impl<'a> GroupSource<'a> {
             None => self.fetched.take().filter(|event| admits(&mut self.assignment, event)),
         }
     }
+
+    /// What an answer of the brokers proves, once there is one.
+    fn proven(&mut self) -> Option<Event<BorrowedMessage<'a>>> {
+        let answer = self.ends.as_ref()?.answer()?;
+        let at = self.evidence.on_answer(&answer)?;
+        let ends_seen = self.member.consumer.context().ends_seen();
+        let partitions = self.assignment.read_through(answer.ends.as_deref()?, &ends_seen);
+        (!partitions.is_empty()).then_some(Event::ReadThrough { partitions, at })
+    }
 }
 
 /// Notes an event; `false` where it is of a partition that is not ours, as one that was fetched before a revocation.
@@ -113,7 +140,7 @@ fn admits(assignment: &mut Assignment, event: &Event<BorrowedMessage<'_>>) -> bo
     match event {
         Event::Record(record) => assignment.on_record(record.partition(), record.offset()),
         Event::CaughtUp(partition) => assignment.on_caught_up(*partition),
-        Event::Assigned(_) | Event::Revoked { .. } | Event::Nothing => true,
+        Event::ReadThrough { .. } | Event::Assigned(_) | Event::Revoked { .. } | Event::Nothing => true,
     }
 }
 
@@ -123,7 +150,7 @@ impl<'a> PartitionSource for GroupSource<'a> {
     fn poll(&mut self, wait: Duration) -> Result<Event<Self::Record>, KafkaError> {
         let consumer = &*self.member.consumer;
         loop {
-            if let Some(event) = self.pending() {
+            if let Some(event) = self.pending().or_else(|| self.proven()) {
                 return Ok(event);
             }
             let polled = consumer.poll(wait);
@@ -142,6 +169,21 @@ impl<'a> PartitionSource for GroupSource<'a> {
             }
             self.fetched = Some(event).filter(|event| !self.changes.is_empty() && !matches!(event, Event::Nothing));
         }
+    }
+
+    fn find_out(&mut self, due: WallMillis) -> Result<(), KafkaError> {
+        if self.assignment.is_empty() || !self.evidence.is_wanted(self.clock.now(), due) {
+            return Ok(());
+        }
+        let Member { settings, topic, .. } = self.member;
+        let ends = match self.ends.take() {
+            Some(ends) => ends,
+            None => LogEnds::start(settings, topic, self.clock)?,
+        };
+        ends.ask(self.assignment.partitions());
+        self.evidence.on_question();
+        self.ends = Some(ends);
+        Ok(())
     }
 
     fn assignment(&self) -> &Assignment {

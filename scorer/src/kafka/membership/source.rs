@@ -6,6 +6,7 @@ use rdkafka::Message;
 
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
+use crate::core::WallMillis;
 use crate::kafka::client::error::KafkaError;
 
 /// Everything that reaches a loop that reads partitions.
@@ -15,6 +16,13 @@ pub(crate) enum Event<R> {
     Record(R),
     /// Every record so far of a partition that is ours has been read.
     CaughtUp(i32),
+    /// Nothing was left to read in these partitions at this moment.
+    ReadThrough {
+        /// Which.
+        partitions: Vec<i32>,
+        /// The moment, which is past, by the clock of the source.
+        at: WallMillis,
+    },
     /// The group assigns partitions: they are ours once [`PartitionSource::assign`] is called.
     Assigned(Vec<i32>),
     /// The group revokes partitions: they are ours until [`PartitionSource::revoke`] is called.
@@ -41,6 +49,13 @@ pub(crate) trait PartitionSource {
     /// # Errors
     /// When reading cannot go on.
     fn poll(&mut self, wait: Duration) -> Result<Event<Self::Record>, KafkaError>;
+
+    /// Says that something is due at `due` if nothing comes. From then on the source finds out what has been read, and says
+    /// so by [`Event::ReadThrough`].
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn find_out(&mut self, due: WallMillis) -> Result<(), KafkaError>;
 
     /// What is ours.
     fn assignment(&self) -> &Assignment;

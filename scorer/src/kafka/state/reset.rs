@@ -11,6 +11,7 @@ use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
 use super::restore::Changelogs;
+use crate::clock::now_since_epoch;
 use crate::core::{LiveKeys, Origin};
 use crate::kafka::client::blocking::blocking;
 use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
@@ -20,7 +21,6 @@ use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
-use crate::kafka::clock::now_since_epoch;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::admin::extend_topic;
 use crate::kafka::topics::names::{Topics, repartition_group};
@@ -54,6 +54,8 @@ pub struct PartitionState {
     pub closed: usize,
     /// Cancelled keys that are remembered.
     pub cancelled: usize,
+    /// The largest timestamp seen.
+    pub watermark: Option<Timestamp>,
     /// The first record that is not in the state.
     pub offset: Option<i64>,
     /// The input's records after that.
@@ -68,13 +70,13 @@ pub struct PartitionState {
 }
 
 /// What is asked of a group from outside: no member of it.
-struct Access {
-    changelogs: Changelogs,
-    consumer: GroupConsumer,
+pub(super) struct Access {
+    pub changelogs: Changelogs,
+    pub consumer: GroupConsumer,
 }
 
 impl Access {
-    fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
+    pub(super) fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
         let topics = Topics::of_group(settings, pipeline, group)?;
         let partitions = settings.partitions_of(&topics.input)?;
         let consumer = consumer_of(settings, group)?;
@@ -91,7 +93,7 @@ impl Access {
         Ok(Self { changelogs, consumer })
     }
 
-    fn partitions(&self) -> impl Iterator<Item = i32> {
+    pub(super) fn partitions(&self) -> impl Iterator<Item = i32> {
         0..self.changelogs.origin.partitions
     }
 
@@ -124,6 +126,7 @@ pub fn states(
             keys: restored.keys_with_a_past(),
             closed: restored.closed_keys(),
             cancelled: restored.cancelled_keys(),
+            watermark: restored.watermark(),
             offset,
             lag: (high - offset.unwrap_or(low)).max(0),
             changelog_records: end - first,
@@ -217,7 +220,7 @@ impl Access {
     }
 
     /// The keys that a changelog holds, read without looking into its records.
-    fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
+    pub(super) fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
         let Changelogs { settings, topics, group, .. } = &self.changelogs;
         let consumer = settings.reader(&format!("{group}-reset"))?;
         let reader = ReadToEnd { consumer: &consumer, topic: &topics.state, doing: "reading state", silence: TIMEOUT };
@@ -258,7 +261,7 @@ impl Access {
     }
 }
 
-fn no_group() -> KafkaError {
+pub(super) fn no_group() -> KafkaError {
     KafkaError::Failed { action: DOING, cause: "the client knows no group".to_owned() }
 }
 
@@ -268,7 +271,7 @@ fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<GroupConsumer, K
     settings.consumer(group, None).create_with_context(context).map_err(KafkaError::settings)
 }
 
-fn refuse_members(access: &Access, group: &str) -> Result<(), KafkaError> {
+pub(super) fn refuse_members(access: &Access, group: &str) -> Result<(), KafkaError> {
     let groups =
         access.consumer.fetch_group_list(Some(group), TIMEOUT).map_err(KafkaError::failed("looking at the group"))?;
     let members: usize = groups.groups().iter().map(|group| group.members().len()).sum();

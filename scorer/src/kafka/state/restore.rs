@@ -343,7 +343,7 @@ impl Changelogs {
         }
     }
 
-    fn unusable(&self, partition: i32, error: StateError) -> KafkaError {
+    pub(super) fn unusable(&self, partition: i32, error: StateError) -> KafkaError {
         KafkaError::UnusableState {
             group: self.group.clone(),
             topic: self.topics.state.clone(),
