@@ -159,24 +159,31 @@ fn reports_of_partitions_that_do_not_exist_and_extreme_numbers_do_no_harm() {
     let store = Store::default();
     let mut core = sharing(2);
     start(&store, &mut core, 0, 2);
-    let report = |partition: i32, watermark: i64, panes: &[(i64, u64)]| Report {
+    let report = |partition: i32, watermark: i64, idle: Option<i64>, panes: &[(i64, u64)]| Report {
         partition,
         watermark: Some(watermark),
-        idle_since: Some(i64::MIN),
-        idle_for: Some(i64::MAX),
+        idle_since: idle.map(|_| i64::MIN),
+        idle_for: idle,
         panes: panes.to_vec(),
     };
     let mut out = Vec::new();
     core.apply(Input::Time { now: 1_000 }, &mut out);
     out.clear();
     for (offset, partition) in (0..).zip([-1, 2, 999, i32::MAX]) {
-        core.apply(Input::Report { report: report(partition, 0, &[(0, 1)]), offset }, &mut out);
+        core.apply(Input::Report { report: report(partition, 0, None, &[(0, 1)]), offset }, &mut out);
     }
     assert_eq!((out.len(), core.reports_from()), (0, Some(4)), "they are passed by");
-    for partition in [0, 1] {
-        let panes = [(i64::MIN, u64::MAX), (0, u64::MAX), (i64::MAX, u64::MAX)];
-        core.apply(Input::Report { report: report(partition, i64::MAX, &panes), offset: i64::MAX }, &mut out);
+    for (offset, partition) in (4..).zip([0, 1]) {
+        core.apply(Input::Report { report: report(partition, MINUTE, None, &[(0, 1)]), offset }, &mut out);
     }
+    let count = CancellationCount { window_start: -7 * MINUTE, window_end: MINUTE, cancellations: 2 };
+    assert_eq!(out, [Output::Cancellations(count)], "and hold nothing back");
+    for partition in [0, 1] {
+        let panes = [(i64::MIN, u64::MAX), (2 * MINUTE, u64::MAX), (i64::MAX, u64::MAX)];
+        let report = report(partition, i64::MAX, Some(i64::MAX), &panes);
+        core.apply(Input::Report { report, offset: i64::MAX }, &mut out);
+    }
+    assert_eq!(core.reports_from(), Some(i64::MAX));
     core.finish_windows(&mut out);
     core.take_changes();
 }
