@@ -489,6 +489,20 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn a_watermark_is_of_one_partition_or_of_all() {
+        let watermark = |text: &str| {
+            let cli = Cli::try_parse_from(["scorer", "state", "--set-watermark", text]).ok()?;
+            let Some(Command::State(args)) = cli.command else { return None };
+            args.set_watermark.map(|watermark| (watermark.partition, watermark.time))
+        };
+        assert_eq!(watermark("1970-01-01T00:00:01Z"), Some((None, 1_000)));
+        assert_eq!(watermark("3=1000"), Some((Some(3), 1_000)));
+        for wrong in ["", "soon", "-1=1000", "one=1000", "3=", "3=soon"] {
+            assert_eq!(watermark(wrong), None, "{wrong}");
+        }
+    }
+
     /// Only the program of the tests can break a guarantee.
     #[cfg(not(feature = "fault-injection"))]
     #[test]
