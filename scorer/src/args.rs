@@ -60,7 +60,7 @@ pub enum Command {
     Simulate(Simulation),
     /// Show the pipeline's topics, and create the missing ones.
     Topics(TopicsArgs),
-    /// Show the state of a group: open invoices, lag, size of the changelog.
+    /// Show the state of a group: open invoices, lag, watermark, size of the changelog; or set a watermark back.
     State(StateArgs),
     /// Start a group again: delete its state and move its offsets, in one step.
     Reset(ResetArgs),
@@ -387,6 +387,27 @@ pub struct TopicsArgs {
 /// Options of `state`.
 #[derive(Debug, Clone, Args)]
 pub struct StateArgs {
+    /// Pipeline, brokers and group.
+    #[command(flatten)]
+    pub of: GroupArgs,
+    /// Set watermarks that are later than this time back to it, all or that of one partition, while no scorer of the group
+    /// runs: open invoices then close as if their last lines had come at that time at the latest.
+    #[arg(long, value_name = "[PARTITION=]TIME", value_parser = parse_watermark)]
+    pub set_watermark: Option<WatermarkArg>,
+}
+
+/// A watermark that is to be set: of one partition, or of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatermarkArg {
+    /// The partition; without one, all.
+    pub partition: Option<i32>,
+    /// Milliseconds since 1970.
+    pub time: i64,
+}
+
+/// A group of a pipeline.
+#[derive(Debug, Clone, Args)]
+pub struct GroupArgs {
     /// Pipeline that ships with the program, or pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
@@ -406,7 +427,7 @@ pub struct StateArgs {
 pub struct ResetArgs {
     /// Pipeline, brokers and group.
     #[command(flatten)]
-    pub of: StateArgs,
+    pub of: GroupArgs,
     /// New position: `earliest`, `latest`, or a time such as 2026-11-21T09:30:00Z.
     #[arg(long, value_name = "WHERE", value_parser = parse_reset_to)]
     pub to: ResetTo,
@@ -464,6 +485,18 @@ fn parse_reset_to(text: &str) -> Result<ResetTo, String> {
     }
 }
 
+fn parse_watermark(text: &str) -> Result<WatermarkArg, String> {
+    const USE: &str = "use a time such as 2026-11-21T09:30:00Z or milliseconds since 1970, or PARTITION=TIME";
+    let (partition, time) = match text.split_once('=') {
+        Some((partition, time)) => {
+            let partition: i32 = partition.parse().ok().filter(|number| *number >= 0).ok_or(USE)?;
+            (Some(partition), time)
+        }
+        None => (None, text),
+    };
+    Ok(WatermarkArg { partition, time: parse_time(time).ok_or(USE)? })
+}
+
 fn parse_since(text: &str) -> Result<i64, String> {
     parse_time(text).ok_or_else(|| "use a time such as 2026-11-21T09:30:00Z or milliseconds since 1970".to_owned())
 }
@@ -505,6 +538,20 @@ mod tests {
             Cli::try_parse_from(["scorer", "run", "--group", "g"]).unwrap().command,
             Some(Command::Run(_))
         ));
+    }
+
+    #[test]
+    fn a_watermark_is_of_one_partition_or_of_all() {
+        let watermark = |text: &str| {
+            let cli = Cli::try_parse_from(["scorer", "state", "--set-watermark", text]).ok()?;
+            let Some(Command::State(args)) = cli.command else { return None };
+            args.set_watermark.map(|watermark| (watermark.partition, watermark.time))
+        };
+        assert_eq!(watermark("1970-01-01T00:00:01Z"), Some((None, 1_000)));
+        assert_eq!(watermark("3=1000"), Some((Some(3), 1_000)));
+        for wrong in ["", "soon", "-1=1000", "one=1000", "3=", "3=soon"] {
+            assert_eq!(watermark(wrong), None, "{wrong}");
+        }
     }
 
     /// Only the program of the tests can break a guarantee.

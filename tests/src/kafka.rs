@@ -194,6 +194,21 @@ impl Kafka {
         self.leader("__consumer_offsets", partition as i32)
     }
 
+    /// Stops the time of a broker with SIGSTOP, until [`Kafka::resume_broker`].
+    pub fn pause_broker(&self, node: u32) {
+        signal("STOP", self.process_of(node));
+    }
+
+    /// Lets a paused broker go on.
+    pub fn resume_broker(&self, node: u32) {
+        signal("CONT", self.process_of(node));
+    }
+
+    fn process_of(&self, node: u32) -> u32 {
+        let path = self.folder.join(format!("node-{node}/pid"));
+        std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
+    }
+
     /// Ends a broker with SIGKILL.
     pub fn kill_broker(&self, node: u32) {
         self.end_broker(node, "KILL");
@@ -207,11 +222,6 @@ impl Kafka {
     /// Sends a broker a signal, named without SIG.
     pub fn signal_broker(&self, node: u32, name: &str) {
         signal(name, self.process_of(node));
-    }
-
-    fn process_of(&self, node: u32) -> u32 {
-        let path = self.folder.join(format!("node-{node}/pid"));
-        std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
     }
 
     fn end_broker(&self, node: u32, name: &str) {

@@ -29,11 +29,16 @@ impl PipelineFile {
 
     /// The same with further features, each `Name = "expression"`.
     pub fn with_features(self, features: &[&str]) -> Self {
-        let heading = "[features]";
-        let (before, after) = self.0.split_once(heading).unwrap();
+        self.with_line("features", &features.join("\n"))
+    }
+
+    /// The same with another line in a section.
+    pub fn with_line(self, section: &str, line: &str) -> Self {
+        let heading = format!("[{section}]");
+        let (before, after) = self.0.split_once(&heading).unwrap();
         // The rest of the heading's line is a comment.
         let (comment, after) = after.split_once('\n').unwrap();
-        Self(format!("{before}{heading}{comment}\n{}\n{after}", features.join("\n")))
+        Self(format!("{before}{heading}{comment}\n{line}\n{after}"))
     }
 
     /// The same with another text at a key that it has once.

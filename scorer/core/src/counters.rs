@@ -19,7 +19,7 @@ pub struct Counters {
     pub late_lines: u64,
     /// Records whose key was taken a while ago.
     pub duplicate_lines: u64,
-    /// Records whose own time is too far ahead of Kafka's.
+    /// Records with a time that is too far ahead, of Kafka's or of the present.
     pub future_lines: u64,
     /// Records that are older than anything that is remembered.
     pub old_lines: u64,

@@ -46,14 +46,22 @@ pub enum Input<'a> {
         /// The report's offset.
         offset: i64,
     },
-    /// Every record of the partition so far has been read.
+    /// The end of the partition has been seen: every record so far has been read.
     CaughtUp {
         /// The partition.
         partition: i32,
-        /// Since when that is so.
+        /// Since when that is so. It proves nothing of the time after.
         now: WallMillis,
     },
-    /// Time has passed.
+    /// It is proven that every record which the partition had at a moment has been read: while nothing comes, its clock
+    /// goes on to that moment and no further.
+    ReadThrough {
+        /// The partition.
+        partition: i32,
+        /// The moment.
+        now: WallMillis,
+    },
+    /// Time has passed, of which nothing is known.
     Time {
         /// The time it is.
         now: WallMillis,

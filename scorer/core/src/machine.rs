@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::line::LineParser;
-use shared::pipeline::{Clock, Pipeline};
+use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
 use crate::cancellations::windows::Windows;
@@ -61,7 +61,7 @@ impl Core {
             windows: pipeline.cancellations.as_ref().map(Windows::new),
             partitions: BTreeMap::new(),
             sharing: None,
-            checks: Checks { key: None, ahead: pipeline.entity.clock == Clock::Record },
+            checks: Checks { key: None },
             counters: Counters::default(),
             last_now: None,
             pipeline,
@@ -73,7 +73,7 @@ impl Core {
     pub fn sharing(pipeline: Arc<Pipeline>, recovery: Recovery, origin: Origin) -> Self {
         // What came through another topic than the pipeline's was sent there by its key.
         let is_shared_out = origin.partitions > 1 && origin.topic == pipeline.topic;
-        let checks = Checks { key: pipeline.placed_by().first().copied().filter(|_| is_shared_out), ahead: true };
+        let checks = Checks { key: pipeline.placed_by().first().copied().filter(|_| is_shared_out) };
         Self { windows: None, sharing: Some(Sharing { recovery, origin }), checks, ..Self::new(pipeline) }
     }
 
@@ -87,6 +87,7 @@ impl Core {
             Input::Passed { partition, next } => self.passed(partition, next),
             Input::Report { report, offset } => self.on_report(&report, offset, out),
             Input::CaughtUp { partition, now } => self.caught_up(partition, now, out),
+            Input::ReadThrough { partition, now } => self.read_through(partition, now, out),
             Input::Time { now } => self.time(now, out),
             Input::End => self.end(out),
         }
@@ -155,8 +156,7 @@ impl Core {
     /// Says what there is to say of cancellations before a commit.
     pub fn report(&mut self, out: &mut Vec<Output>) {
         if self.sharing.is_some() && self.pipeline.cancellations.is_some() {
-            let now = self.last_now;
-            out.extend(self.partitions.values_mut().filter_map(|partition| partition.report(now)).map(Output::Report));
+            out.extend(self.partitions.values_mut().filter_map(Partition::report).map(Output::Report));
         }
     }
 
@@ -177,9 +177,9 @@ impl Core {
         }
     }
 
-    /// When the next [`Input::Time`] would close an entity, if no record comes before.
+    /// The first moment through which [`Input::ReadThrough`] would lead to something, if no record comes before.
     pub fn next_deadline(&self) -> Option<WallMillis> {
-        self.partitions.values().filter_map(|partition| partition.next_deadline()).min()
+        self.partitions.values().filter_map(|partition| partition.next_deadline(&self.pipeline)).min()
     }
 
     fn assign(&mut self, number: i32, start: Start) {
@@ -268,7 +268,13 @@ impl Core {
 
     fn on_report(&mut self, report: &Report, offset: i64, out: &mut Vec<Output>) {
         let (Some(windows), Some(settings)) = (&mut self.windows, &self.pipeline.cancellations) else { return };
-        windows.on_report(report, offset);
+        // The topic of reports is as good as whoever may write to it.
+        let known = self.sharing.as_ref().map_or(i32::MAX, |sharing| sharing.origin.partitions);
+        if !(0..known).contains(&report.partition) {
+            windows.skip_report(offset);
+            return;
+        }
+        windows.on_report(report, offset, self.last_now);
         windows.advance(self.last_now, settings.idle_timeout, out);
     }
 
@@ -280,10 +286,19 @@ impl Core {
         }
     }
 
-    fn time(&mut self, now: WallMillis, out: &mut Vec<Output>) {
-        self.last_now = Some(now);
+    fn read_through(&mut self, number: i32, now: WallMillis, out: &mut Vec<Output>) {
+        self.last_now = self.last_now.max(Some(now));
         let Self { pipeline, counters, partitions, .. } = self;
-        partitions.values_mut().for_each(|partition| partition.time(now, &mut Step { pipeline, counters, out }));
+        if let Some(partition) = partitions.get_mut(&number) {
+            partition.read_through(now, &mut Step { pipeline, counters, out });
+        }
+        if self.sharing.is_none() {
+            self.merge_own(Some(number), out);
+        }
+    }
+
+    fn time(&mut self, now: WallMillis, out: &mut Vec<Output>) {
+        self.last_now = self.last_now.max(Some(now));
         if self.sharing.is_some() {
             self.report(out);
             self.advance_windows(out);
@@ -308,8 +323,8 @@ impl Core {
         let is_asked = |number: &i32| of.is_none_or(|of| of == *number);
         let mut news = of.is_none();
         for (_, partition) in self.partitions.iter_mut().filter(|(number, _)| is_asked(number)) {
-            if let Some(report) = partition.report(now) {
-                windows.on_report(&report, 0);
+            if let Some(report) = partition.report() {
+                windows.on_report(&report, 0, now);
                 news = true;
             }
         }

@@ -2,7 +2,7 @@
 
 use shared::codec::{Damaged, Reader, put_optional, put_signed, put_unsigned};
 use shared::reason::Reason;
-use shared::time::Timestamp;
+use shared::time::{Millis, Timestamp};
 use shared::verdict::EntitySummary;
 use shared::zscore::WindowSummary;
 
@@ -107,13 +107,18 @@ pub struct Report {
     pub partition: i32,
     /// The largest timestamp it has seen: panes before it are complete.
     pub watermark: Option<Timestamp>,
-    /// Since when it has had nothing to read, once that is long enough not to wait for it.
+    /// Since when it has had nothing to read, by the clock of its owner: earlier builds said this alone.
     pub idle_since: Option<WallMillis>,
+    /// How long it has had nothing to read, once that is long enough not to wait for it.
+    pub idle_for: Option<Millis>,
     /// Cancelled keys by the start of their pane: those that changed, and those of the last window.
     pub panes: Vec<(Timestamp, u64)>,
 }
 
 const REPORT_VERSION: u8 = 1;
+
+/// The tag of the idle time.
+const IDLE_FOR: u8 = b'i';
 
 impl Report {
     /// The report as bytes.
@@ -127,7 +132,18 @@ impl Report {
             put_signed(&mut out, *start);
             put_unsigned(&mut out, *count);
         }
+        // As in a head, what came later stands at the end.
+        if let Some(idle_for) = self.idle_for {
+            out.push(IDLE_FOR);
+            put_signed(&mut out, idle_for);
+        }
         out
+    }
+
+    /// Takes back that there is nothing to read.
+    pub fn forget_idle(&mut self) {
+        self.idle_since = None;
+        self.idle_for = None;
     }
 
     /// Reads what [`Report::encode`] wrote.
@@ -143,7 +159,13 @@ impl Report {
         let (watermark, idle_since) = (reader.optional()?, reader.optional()?);
         let count = reader.count()?;
         let panes = (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
-        reader.end()?;
-        Ok(Self { partition, watermark, idle_since, panes })
+        let mut report = Self { partition, watermark, idle_since, idle_for: None, panes };
+        while !reader.0.is_empty() {
+            match reader.byte()? {
+                IDLE_FOR => report.idle_for = Some(reader.signed()?),
+                _ => return Err(Damaged),
+            }
+        }
+        Ok(report)
     }
 }

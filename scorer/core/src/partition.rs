@@ -4,20 +4,24 @@
 use shared::line::{LineParser, Value};
 use shared::pipeline::{Clock, Pipeline};
 use shared::reason::Reason;
-use shared::time::Timestamp;
+use shared::time::{Millis, Timestamp};
 
 use crate::aggregation::Aggregation;
 use crate::cancellations::cancelled_keys::CancelledKeys;
 use crate::cancellations::windows::Windows;
 use crate::changelog::head::{Head, Origin};
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
-use crate::clock::{PartitionClock, WallMillis};
+use crate::clock::{Inherited, PartitionClock, WallMillis};
 use crate::output::{Erroneous, Output, Report};
 use crate::progress::{LineOutcome, PartitionProgress};
 use crate::record::Record;
 use crate::resume::{Recovery, Resume};
 use crate::seen_keys::SeenKeys;
-use crate::step::{Checks, GRACE, Step};
+use crate::step::{Checks, Step};
+
+/// While a partition with something open is idle, the next change has its head again once the idle time has grown by this:
+/// an heir goes on with it.
+const IDLE_STEP: Millis = 10_000;
 
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -36,6 +40,8 @@ struct ChangelogPosition {
     next_list: u64,
     sequence: u64,
     birth: i64,
+    /// The idle time that the last head has.
+    idle_for: Millis,
 }
 
 impl Partition {
@@ -96,10 +102,16 @@ impl Partition {
 
     /// A change has been read to its end, which is `head`.
     pub fn restore_head(&mut self, head: &Head) {
-        self.progress.clock = PartitionClock::resumed(head.watermark, head.idle_since);
+        let inherited = head.idle_for.map(Inherited::For).or(head.idle_since.map(Inherited::Since));
+        self.progress.clock = PartitionClock::resumed(head.watermark, inherited);
         self.progress.closed_through = head.closed_through;
         self.next_offset = Some(head.next_offset);
-        self.changelog = ChangelogPosition { next_list: head.next_list, sequence: head.sequence, birth: head.birth };
+        self.changelog = ChangelogPosition {
+            next_list: head.next_list,
+            sequence: head.sequence,
+            birth: head.birth,
+            idle_for: head.idle_for.unwrap_or(0),
+        };
         let clock = self.progress.now();
         self.kinds_mut().for_each(|kind| kind.forget_restored(clock));
     }
@@ -107,6 +119,37 @@ impl Partition {
     /// The state is whole: its parts are put together.
     pub fn finish_restoring(&mut self, pipeline: &Pipeline) -> Result<(), StateError> {
         self.kinds_mut().try_for_each(|kind| kind.finish_restoring(pipeline))
+    }
+
+    /// The largest timestamp seen.
+    pub fn watermark(&self) -> Option<Timestamp> {
+        self.progress.clock.watermark()
+    }
+
+    /// Sets the clock back to `time`, and with it everything that was to happen by a later one; says up to when records
+    /// that were scored one by one are remembered, if that is later.
+    pub fn set_back(&mut self, pipeline: &Pipeline, time: Timestamp) -> Result<(), Timestamp> {
+        let mut latest_close = time;
+        match &mut self.aggregation {
+            Aggregation::Sessions(sessions) => {
+                sessions.set_back(time);
+                latest_close = sessions.deadline_after(time);
+            }
+            Aggregation::Records(scoring) => match scoring.latest() {
+                Some(latest) if latest > time => return Err(latest),
+                _ => {}
+            },
+        }
+        self.progress.seen_keys.set_back(latest_close.saturating_add(pipeline.entity.remember));
+        self.cancelled.set_back(time);
+        self.progress.clock = PartitionClock::resumed(Some(time), None);
+        self.progress.closed_through = self.progress.closed_through.min(time);
+        Ok(())
+    }
+
+    /// Counts one more change that nobody but the changelog knows of.
+    pub fn next_change(&mut self) {
+        self.changelog.sequence += 1;
     }
 
     /// Whether the record at `offset` is in the state.
@@ -140,8 +183,8 @@ impl Partition {
     }
 
     /// What to tell the windows, when there is news.
-    pub fn report(&mut self, now: Option<WallMillis>) -> Option<Report> {
-        let report = self.cancelled.report(self.progress.number, &self.progress.clock, now);
+    pub fn report(&mut self) -> Option<Report> {
+        let report = self.cancelled.report(self.progress.number, &self.progress.clock);
         // Committed with the input's offset, so that one who no longer owns the partition cannot say anything of it.
         self.progress.has_changed |= report.is_some();
         report
@@ -157,8 +200,12 @@ impl Partition {
         Some(Resume { offset, published_to, closed_through, windows_through })
     }
 
-    pub fn next_deadline(&self) -> Option<WallMillis> {
-        self.progress.clock.when(self.aggregation.next_deadline()?.saturating_add(GRACE))
+    /// When something is due if nothing comes: an entity, or a report of the partition's being idle.
+    pub fn next_deadline(&self, pipeline: &Pipeline) -> Option<WallMillis> {
+        let clock = &self.progress.clock;
+        let entity = self.aggregation.next_deadline();
+        let entity = entity.and_then(|deadline| clock.when(deadline.saturating_add(pipeline.entity.grace)));
+        entity.into_iter().chain(self.cancelled.next_report(clock)).min()
     }
 
     /// The records that bring the changelog to this moment, the head last; nothing when nothing changed.
@@ -182,6 +229,7 @@ impl Partition {
         }
         self.changelog.sequence += 1;
         self.changelog.next_list = next_list;
+        self.changelog.idle_for = self.progress.clock.idle_to_inherit().unwrap_or(0);
         let head = self.head(origin);
         records.push(head.record());
         Some((head, records))
@@ -209,6 +257,7 @@ impl Partition {
             next_offset: self.next_offset.unwrap_or(0),
             watermark: self.progress.clock.watermark(),
             idle_since: self.progress.clock.idle_since(),
+            idle_for: self.progress.clock.idle_to_inherit(),
             closed_through: self.progress.closed_through,
             next_list: self.changelog.next_list,
         }
@@ -259,28 +308,21 @@ impl Partition {
                 step.counters.cancellations += u64::from(is_new);
             }
             Ok(LineOutcome::Refused(reason)) => erroneous(vec![reason], record, step),
-            Err(reasons) => {
-                self.observe_kafkas(record, step);
-                erroneous(reasons, record, step);
-            }
+            // No clock goes by a record that is not what it should be.
+            Err(reasons) => erroneous(reasons, record, step),
         }
     }
 
     fn line(&mut self, line: &[Value<'_>], record: &Record<'_>, checks: Checks, step: &mut Step<'_>) -> LineOutcome {
         let is_misplaced = checks.key.is_some_and(|column| is_misplaced(record, line[column]));
         step.counters.misplaced_lines += u64::from(is_misplaced);
-        if checks.ahead
-            && let Aggregation::Records(scoring) = &self.aggregation
-            && let Some(reason) = scoring.too_far_ahead(line, record, step.pipeline)
-        {
-            // It must not set a clock that goes by the records' own times.
-            self.observe_kafkas(record, step);
-            return LineOutcome::Refused(reason);
-        }
         let timestamp = match step.pipeline.entity.clock {
             Clock::Record => Some(record.timestamp),
             Clock::Column(column) => line[column].datetime(),
         };
+        if let Some(reason) = self.too_far_ahead(timestamp, line, record, step.pipeline) {
+            return LineOutcome::Refused(reason);
+        }
         self.observe(timestamp, step);
         let timestamp = timestamp.or(self.progress.clock.watermark()).unwrap_or(record.timestamp);
         let key = line[step.pipeline.entity.key].text().unwrap_or_default();
@@ -295,10 +337,28 @@ impl Partition {
         }
     }
 
-    /// A record came of which nothing but Kafka's timestamp is good.
-    fn observe_kafkas(&mut self, record: &Record<'_>, step: &mut Step<'_>) {
-        let timestamp = (step.pipeline.entity.clock == Clock::Record).then_some(record.timestamp);
-        self.observe(timestamp, step);
+    /// Why a record must not set a clock, when a time of it is further ahead than it may be: that of the partition's
+    /// clock, or its own, by which it is put among the others.
+    fn too_far_ahead(
+        &self,
+        timestamp: Option<Timestamp>,
+        line: &[Value<'_>],
+        record: &Record<'_>,
+        pipeline: &Pipeline,
+    ) -> Option<Reason> {
+        if let Aggregation::Records(scoring) = &self.aggregation
+            && let Some(reason) = scoring.too_far_ahead(line, record, pipeline)
+        {
+            return Some(reason);
+        }
+        let (of, latest) = match pipeline.entity.clock {
+            Clock::Record => (None, record.written_by),
+            // Of records that are scored one by one, that time has just been looked at.
+            Clock::Column(_) if matches!(self.aggregation, Aggregation::Records(_)) => return None,
+            Clock::Column(column) => (Some(pipeline.schema.columns[column].name.clone()), record.latest()),
+        };
+        let latest = latest?.saturating_add(pipeline.clock_ahead());
+        timestamp.filter(|timestamp| *timestamp > latest).map(|_| Reason::FromTheFuture(of))
     }
 
     /// A record came, with a timestamp unless it has none: what was due before it is done first.
@@ -313,15 +373,24 @@ impl Partition {
         // Written down, so that time that passes while nobody runs counts too.
         let is_news = self.progress.clock.caught_up(now);
         self.progress.has_changed |= is_news && self.aggregation.next_deadline().is_some();
-        self.time(now, step);
+        self.close_idle(step);
     }
 
-    /// Does what is due by the time that passed since everything was read.
-    pub fn time(&mut self, now: WallMillis, step: &mut Step<'_>) {
-        let clock = &self.progress.clock;
-        let quiet = clock.idle_for(now).is_some_and(|idle| idle >= GRACE);
-        if let Some(clock) = clock.at(Some(now)).filter(|_| quiet) {
-            self.close_due(clock - GRACE, step);
+    /// Everything that was there at `now` has been read.
+    pub fn read_through(&mut self, now: WallMillis, step: &mut Step<'_>) {
+        self.progress.clock.read_through(now);
+        let idle_for = self.progress.clock.idle_for().unwrap_or(0);
+        let is_step = idle_for.saturating_sub(self.changelog.idle_for) >= IDLE_STEP;
+        self.progress.has_changed |= is_step && self.aggregation.next_deadline().is_some();
+        self.close_idle(step);
+    }
+
+    /// Does what is due by the time in which nothing came, after the grace.
+    fn close_idle(&mut self, step: &mut Step<'_>) {
+        let (clock, grace) = (&self.progress.clock, step.pipeline.entity.grace);
+        let is_quiet = clock.idle_for().is_some_and(|idle| idle >= grace);
+        if let Some(now) = clock.now().filter(|_| is_quiet) {
+            self.close_due(now.saturating_sub(grace), step);
         }
     }
 

@@ -9,8 +9,11 @@ pub struct Record<'a> {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
-    /// The timestamp that Kafka keeps with it.
+    /// The timestamp that Kafka keeps with it; 0 or less where there is none.
     pub timestamp: Timestamp,
+    /// A moment at which it had been written, by another clock than its writer's: when the broker appended it, or the
+    /// present. Where there is none, nothing is said of its being ahead.
+    pub written_by: Option<Timestamp>,
     /// The key that Kafka keeps with it.
     pub key: Option<&'a [u8]>,
     /// What a header says it is.
@@ -24,6 +27,21 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// A record without a key that is where it was first.
     pub fn new(partition: i32, offset: i64, timestamp: Timestamp, payload: &'a [u8]) -> Self {
-        Self { partition, offset, timestamp, key: None, label: None, payload, source: (partition, offset) }
+        Self {
+            partition,
+            offset,
+            timestamp,
+            written_by: None,
+            key: None,
+            label: None,
+            payload,
+            source: (partition, offset),
+        }
+    }
+
+    /// The latest moment at which its writer can have known it: dates in it that are later lie in the future.
+    pub(crate) fn latest(&self) -> Option<Timestamp> {
+        let stamped = Some(self.timestamp).filter(|timestamp| *timestamp > 0);
+        stamped.into_iter().chain(self.written_by).min()
     }
 }

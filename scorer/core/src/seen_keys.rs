@@ -41,6 +41,16 @@ impl SeenKeys {
         }
     }
 
+    /// No key is remembered for longer than until `time` from now on.
+    pub fn set_back(&mut self, time: Timestamp) {
+        let mut keys = ExpiryMap::default();
+        while let Some((key, until, ())) = self.keys.pop_oldest() {
+            keys.insert(&key, until.min(time), ());
+        }
+        self.keys = keys;
+        self.lists.set_back(time);
+    }
+
     /// How many keys are remembered.
     pub fn len(&self) -> usize {
         self.keys.len()

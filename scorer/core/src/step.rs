@@ -1,22 +1,15 @@
 //! What a step of a partition has beside the partition.
 
 use shared::pipeline::Pipeline;
-use shared::time::Millis;
 
 use crate::counters::Counters;
 use crate::output::Output;
-
-/// How long after its deadline an entity is closed while a partition is quiet: a line stamped in time may still be on
-/// its way.
-pub(crate) const GRACE: Millis = 25;
 
 /// What is looked at beside a record's own bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Checks {
     /// The column whose value has to be the record's key, where that decides who gets it.
     pub key: Option<usize>,
-    /// Whether there is a second clock, Kafka's, beside the records' own times.
-    pub ahead: bool,
 }
 
 /// What every step of a partition reads and writes beside the partition.

@@ -2,7 +2,7 @@
 //! same outputs and the same bytes.
 //!
 //! A file of `changelog/` is a transcript: `>` what happened, `<` what came out, `=` a record that was written to the
-//! changelog, `~` one of a snapshot. A restart restores from the records in the file, which the build of that day wrote,
+//! changelog, `~` one of a snapshot. What a build of today writes may end with more: an earlier head is without it. A restart restores from the records in the file, which the build of that day wrote,
 //! and not from those that this build has just made.
 //!
 //! A transcript is renewed only when the state's format changes on purpose, which makes every running group begin anew:
@@ -50,7 +50,14 @@ fn check(name: &str, pipeline: Pipeline) {
     for step in steps(&transcript) {
         let results = instance.apply(&step.input);
         if !is_renewed {
-            assert_eq!(results, step.results, "{} line {}: {}", file.display(), step.number, step.input);
+            assert_eq!(
+                without_additions(&results, &step.results),
+                step.results,
+                "{} line {}: {}",
+                file.display(),
+                step.number,
+                step.input
+            );
         }
         instance.keep(if is_renewed { &results } else { &step.results });
         writeln!(renewed, "> {}", step.input).unwrap();
@@ -59,6 +66,17 @@ fn check(name: &str, pipeline: Pipeline) {
     if is_renewed {
         std::fs::write(&file, renewed).unwrap();
     }
+}
+
+/// What is written now, without what an earlier build did not write yet: heads and reports end with it.
+fn without_additions(results: &[String], earlier: &[String]) -> Vec<String> {
+    let may_end_with_more =
+        |line: &str| line.starts_with("= 68 ") || line.starts_with("~ 68 ") || line.starts_with("< report ");
+    let cut = |(index, line): (usize, &String)| match earlier.get(index) {
+        Some(earlier) if may_end_with_more(line) && line.starts_with(earlier.as_str()) => earlier.clone(),
+        _ => line.clone(),
+    };
+    results.iter().enumerate().map(cut).collect()
 }
 
 fn steps(transcript: &str) -> Vec<Step> {
@@ -104,7 +122,11 @@ impl Instance {
         match command {
             "record" => self.record(rest, &mut out),
             "caught-up" => self.core.apply(Input::CaughtUp { partition: 0, now: rest.parse().unwrap() }, &mut out),
-            "time" => self.core.apply(Input::Time { now: rest.parse().unwrap() }, &mut out),
+            "time" => {
+                let now = rest.parse().unwrap();
+                self.core.apply(Input::ReadThrough { partition: 0, now }, &mut out);
+                self.core.apply(Input::Time { now }, &mut out);
+            }
             "end" => self.core.apply(Input::End, &mut out),
             "commit" => {
                 self.core.report(&mut out);

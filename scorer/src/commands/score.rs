@@ -9,6 +9,7 @@ use shared::pipeline::Pipeline;
 
 use super::{console, load, summary};
 use crate::args::ScoreArgs;
+use crate::clock::now_since_epoch;
 use crate::core::{Core, Input, Output, Record};
 use crate::file::{FileLines, VerdictFile, read_file};
 use crate::messages::{Encoded, Encoder};
@@ -21,7 +22,7 @@ const BATCH: usize = 8192;
 pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let mut file = VerdictFile::new(&args.output)?;
     let loaded = load(&args.pipeline, BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
-    let start = Instant::now();
+    let (start, now) = (Instant::now(), now_since_epoch());
     let bytes = read_file(&args.input)?;
     let mut lines = FileLines::new(&bytes, &args.input, &loaded.pipeline)?;
     let source = args.input.display().to_string();
@@ -33,8 +34,8 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let mut outputs = Vec::new();
     let mut offset = 0;
     while let Some(line) = lines.next_line() {
-        // A file has no timestamps of Kafka's; by the event clock they are not needed.
-        let record = Record::new(0, offset, 0, &line.record);
+        // A file has no timestamps of Kafka's; by the event clock they are not needed. What it says was written before.
+        let record = Record { written_by: Some(now), ..Record::new(0, offset, 0, &line.record) };
         core.apply(Input::Record(record), &mut outputs);
         offset += 1;
         if outputs.len() >= BATCH {

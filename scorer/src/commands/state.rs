@@ -1,4 +1,4 @@
-//! `scorer state`: what a group holds.
+//! `scorer state`: what a group holds, and its clocks set back.
 
 use std::sync::Arc;
 
@@ -6,16 +6,21 @@ use anyhow::Result;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use shared::pipeline::{Pipeline, Scored};
+use shared::time::format_timestamp;
 
 use super::logs::init_logs;
 use super::{console, with_clock};
-use crate::args::StateArgs;
-use crate::kafka::states;
+use crate::args::{GroupArgs, StateArgs, WatermarkArg};
+use crate::kafka::{self, states};
 
 pub(super) fn state(args: &StateArgs) -> Result<()> {
     init_logs(false);
-    let pipeline = Arc::new(with_clock(Pipeline::load(&args.pipeline)?, args.clock)?);
-    let states = states(&args.brokers.settings()?, &pipeline, &args.group)?;
+    let StateArgs { of, set_watermark } = args;
+    let pipeline = Arc::new(with_clock(Pipeline::load(&of.pipeline)?, of.clock)?);
+    if let Some(watermark) = *set_watermark {
+        return set(of, &pipeline, watermark);
+    }
+    let states = states(&of.brokers.settings()?, &pipeline, &of.group)?;
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
     let is_of_records = matches!(pipeline.scored, Scored::Records(_));
@@ -23,15 +28,31 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
         false => ["open invoices", "closed, remembered", "cancelled, remembered"],
         true => ["waiting", "judged, remembered", "keys with state"],
     };
-    table.set_header(["partition", "next offset", "lag", open, done, others, "changelog records"]);
+    table.set_header(["partition", "next offset", "lag", open, done, others, "watermark", "changelog records"]);
     for state in &states {
         let offset = state.offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
         let others = if is_of_records { state.keys } else { state.cancelled };
-        let numbers = [state.lag, state.open as i64, state.closed as i64, others as i64, state.changelog_records];
-        let numbers = numbers.into_iter().map(|number| number.to_string());
-        table.add_row([state.partition.to_string(), offset].into_iter().chain(numbers));
+        let watermark = state.watermark.map_or_else(|| "-".to_owned(), format_timestamp);
+        let numbers = [state.lag, state.open as i64, state.closed as i64, others as i64];
+        let row = [state.partition.to_string(), offset].into_iter().chain(numbers.map(|number| number.to_string()));
+        table.add_row(row.chain([watermark, state.changelog_records.to_string()]));
     }
     table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     console::print(table)?;
+    Ok(())
+}
+
+fn set(of: &GroupArgs, pipeline: &Arc<Pipeline>, to: WatermarkArg) -> Result<()> {
+    let WatermarkArg { partition, time } = to;
+    let (topic, time_text) = (&pipeline.topic, format_timestamp(time));
+    let later = kafka::set_watermark(&of.brokers.settings(), pipeline, &of.group, partition, time)?;
+    if later.is_empty() {
+        console::print(format_args!("no watermark is later than {time_text}: nothing was changed"))?;
+    }
+    for set_back in later {
+        let before = set_back.before.map_or_else(|| "-".to_owned(), format_timestamp);
+        let number = set_back.partition;
+        console::print(format_args!("`{topic}` partition {number}: set back from {before} to {time_text}"))?;
+    }
     Ok(())
 }

@@ -10,7 +10,6 @@
 //! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was published.
 
 mod client;
-mod clock;
 mod membership;
 mod options;
 mod repartition;
@@ -32,6 +31,7 @@ pub use stages::faults::FaultInjection;
 #[cfg(feature = "fault-injection")]
 pub use stages::faults::{Fault, Faults, Mutation, Step, SuddenEnd};
 pub use state::reset::{PartitionState, ResetTo, reset, states};
+pub use state::watermark::{SetBack, set_watermark};
 pub use stop::StopHandle;
 pub use stream::Stream;
 pub use topics::admin::TopicSettings;

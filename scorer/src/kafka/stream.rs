@@ -11,7 +11,6 @@ use super::client::error::KafkaError;
 use super::client::producer::Producer;
 use super::client::settings::KafkaSettings;
 use super::client::watchdog::Watchdog;
-use super::clock::WallClock;
 use super::membership::identity::Identity;
 use super::membership::lost::LossPolicy;
 use super::membership::member::Member;
@@ -32,6 +31,7 @@ use super::stop::StopHandle;
 use super::threads::{spawn, spawn_with_client};
 use super::topics::admin::{max_message_bytes, partitions_of};
 use super::topics::check::refuse_split_past;
+use crate::clock::{WallClock, now_since_epoch};
 use super::topics::input::InputTopic;
 use super::topics::names::repartition_group;
 use crate::core::{Core, Origin, Recovery};
@@ -202,8 +202,8 @@ impl Plan {
             spawn_with_client("consume", move || {
                 let in_flight = InFlight::new(to_score, commit_results);
                 let wall = WallClock::start();
-                let clock = IdleClock::new(move || wall.now());
-                let result = ConsumeLoop::new(member.source(), tasks, in_flight, limits, clock, options).run();
+                let clock = IdleClock::new(move || wall.now(), now_since_epoch);
+                let result = ConsumeLoop::new(member.source(wall), tasks, in_flight, limits, clock, options).run();
                 // Without this stage, copies of lines are of no use.
                 if let Some(stop) = stop_copying {
                     stop.request();

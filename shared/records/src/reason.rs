@@ -49,8 +49,8 @@ pub enum Reason {
     MissingRequired(String),
     /// A record with the same key was taken a while ago.
     DuplicateKey,
-    /// The record's own time is further ahead of Kafka's than the pipeline's `ahead`.
-    FromTheFuture(String),
+    /// A time of the record, Kafka's or that of a column, is further ahead than the pipeline's `ahead`.
+    FromTheFuture(Option<String>),
     /// The record's own time is before anything that is remembered.
     TooOld(String),
     /// The broker deleted records before they were read.
@@ -82,7 +82,7 @@ impl Reason {
             Self::LateLine => ("late_line", None),
             Self::MissingRequired(column) => ("missing_required", Some(column)),
             Self::DuplicateKey => ("duplicate_key", None),
-            Self::FromTheFuture(column) => ("from_the_future", Some(column)),
+            Self::FromTheFuture(column) => ("from_the_future", column.as_deref()),
             Self::TooOld(column) => ("too_old", Some(column)),
             Self::LostToRetention => ("lost_to_retention", None),
         }

@@ -22,6 +22,7 @@ use super::{
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
 const DEFAULT_REMEMBER: &str = "10m";
+const DEFAULT_GRACE: &str = "25ms";
 const DEFAULT_MAX_OPEN: usize = 1_000_000;
 const DEFAULT_MAX_LINES: u64 = 100_000;
 const DEFAULT_MAX_STATE_BYTES: usize = 1 << 30;
@@ -276,6 +277,11 @@ impl Checker<'_> {
             remember: self.span("[entity] remember", section.remember.as_deref().unwrap_or(DEFAULT_REMEMBER))?,
             event_time: if let Clock::Column(column) = clock { Some(column) } else { event_time },
             clock,
+            grace: self.span("[entity] grace", section.grace.as_deref().unwrap_or(DEFAULT_GRACE))?,
+            ahead: match &section.ahead {
+                Some(ahead) => Some(self.span("[entity] ahead", ahead)?),
+                None => None,
+            },
             required: section.required.iter().map(required).collect::<Result<_, _>>()?,
             customer: match &section.customer {
                 Some(name) => Some(self.resolve("[entity] customer", name, columns)?),

@@ -61,6 +61,8 @@ pub(super) struct EntitySection {
     pub session_gap: Option<String>,
     pub remember: Option<String>,
     pub clock: Option<String>,
+    pub grace: Option<String>,
+    pub ahead: Option<String>,
     #[serde(default)]
     pub required: Vec<String>,
     pub customer: Option<String>,

@@ -31,6 +31,12 @@ pub const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
 /// The share of the entities that is held out of the training, where the threshold needs that and nobody says another.
 pub const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
+/// How far Kafka's timestamp of a record may be ahead, where nobody says.
+const DEFAULT_RECORD_AHEAD: Millis = 5 * 60_000;
+
+/// How far the date of a record may be ahead by which a clock goes, where nobody says.
+const DEFAULT_EVENT_AHEAD: Millis = 2 * 86_400_000;
+
 /// A pipeline file that ships with the program.
 struct Shipped {
     name: &'static str,
@@ -154,7 +160,7 @@ pub struct Sessions {
 pub struct Records {
     /// The features, in order, and what is remembered for them.
     pub features: RecordFeatures,
-    /// How far ahead of Kafka's timestamp a record's own may be.
+    /// How far ahead of Kafka's timestamp, and of the present, a record's own may be.
     pub ahead: Millis,
 }
 
@@ -167,6 +173,10 @@ pub struct Entity {
     pub remember: Millis,
     /// What time it is.
     pub clock: Clock,
+    /// How long after its deadline an entity is closed while nothing comes: a line stamped in time may still be on its way.
+    pub grace: Millis,
+    /// How far the clock's time of a record may be ahead, where the file says so.
+    pub ahead: Option<Millis>,
     /// Index of the datetime column that `--clock event` uses.
     pub event_time: Option<usize>,
     /// Columns that at least one line of the entity must have.
@@ -387,6 +397,16 @@ impl Pipeline {
     pub fn detector_topics(&self) -> impl Iterator<Item = (&str, &str)> {
         let trained = self.detectors.iter().map(|spec| (spec.name.as_str(), spec.topic.as_str()));
         trained.chain(self.zscores.iter().map(|spec| (spec.name.as_str(), spec.topic.as_str())))
+    }
+
+    /// How far the clock's time of a record may be ahead of the moment at which the broker appended it, or of the present.
+    /// Dates that people write are often a day off.
+    pub fn clock_ahead(&self) -> Millis {
+        let default = match self.entity.clock {
+            Clock::Record => DEFAULT_RECORD_AHEAD,
+            Clock::Column(_) => DEFAULT_EVENT_AHEAD,
+        };
+        self.entity.ahead.unwrap_or(default)
     }
 
     /// The same pipeline with its clock taken from the records' own datetime column.

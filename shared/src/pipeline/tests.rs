@@ -72,6 +72,8 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
             "[features] AvgUnitPrice: `Country` is not of type int or float",
         ),
         (replaced("\"40s\"", "\"40\""), "[entity] session_gap: `40` is not a span of time"),
+        (replaced("# grace = \"25ms\"", "grace = \"0s\""), "[entity] grace: `0s` is not a span of time"),
+        (replaced("# ahead = \"5m\"", "ahead = \"soon\""), "[entity] ahead: `soon` is not a span of time"),
         (replaced("key = \"InvoiceNo\"", "key = \"Nope\""), "[entity] key: there is no column `Nope`"),
         (replaced("UnitPrice:float", "UnitPrice:real"), "unknown type `real`"),
         (replaced("clock = \"record\"", "clock = \"Country\""), "[entity] clock: `Country` is not of type datetime"),
@@ -131,6 +133,18 @@ fn a_limit_that_is_not_set_has_the_value_that_ships() {
     let without: Vec<&str> = INVOICES.lines().filter(is_no_limit).collect();
     assert_eq!(without.len() + 5, INVOICES.lines().count());
     assert_eq!(limits(&without.join("\n")), limits(INVOICES));
+}
+
+#[test]
+fn how_far_a_time_may_be_ahead_depends_on_the_clock_unless_the_file_says_it() {
+    let pipeline = |text: &str| Pipeline::parse(text, "a test").unwrap();
+    let shipped = pipeline(INVOICES);
+    assert_eq!((shipped.entity.grace, shipped.clock_ahead()), (25, 5 * 60_000));
+    assert_eq!(shipped.with_event_clock().unwrap().clock_ahead(), 2 * 86_400_000);
+    let set = replaced("# ahead = \"5m\"", "ahead = \"1h\"").replace("# grace = \"25ms\"", "grace = \"3s\"");
+    let set = pipeline(&set);
+    assert_eq!((set.entity.grace, set.clock_ahead()), (3_000, 3_600_000));
+    assert_eq!(set.with_event_clock().unwrap().clock_ahead(), 3_600_000);
 }
 
 #[test]

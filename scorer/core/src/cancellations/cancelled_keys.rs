@@ -21,6 +21,7 @@ pub(crate) struct CancelledKeys {
     window: Millis,
     slide: Millis,
     idle_timeout: Millis,
+    grace: Millis,
     /// How long a key is known, so that its further lines are not counted again.
     remember: Millis,
     seen: HashSet<Arc<str>>,
@@ -30,7 +31,8 @@ pub(crate) struct CancelledKeys {
     /// Keys since the last commit.
     added: usize,
     reported: Option<Reported>,
-    reported_at: Option<WallMillis>,
+    /// The idle time of the last report.
+    reported_idle: Millis,
     changed: BTreeSet<Timestamp>,
     lists: Lists,
 }
@@ -42,8 +44,9 @@ struct Reported {
     idle: bool,
 }
 
-/// How often a partition reports again that it is idle: an owner of the windows that has just begun waits for that.
-const REPEAT: Millis = 10_000;
+/// How often a partition reports again that it is idle: an owner of the windows that has just begun waits for that, and
+/// one that hears nothing more takes it for idle no longer.
+pub(super) const REPEAT: Millis = 10_000;
 
 impl CancelledKeys {
     /// The first byte of the keys of its lists.
@@ -55,13 +58,14 @@ impl CancelledKeys {
             window: settings.map_or(0, |settings| settings.window),
             slide: settings.map_or(1, |settings| settings.slide),
             idle_timeout: settings.map_or(0, |settings| settings.idle_timeout),
+            grace: pipeline.entity.grace,
             remember: settings.map_or(0, |settings| settings.window.max(pipeline.entity.remember)),
             seen: HashSet::new(),
             order: VecDeque::new(),
             panes: BTreeMap::new(),
             added: 0,
             reported: None,
-            reported_at: None,
+            reported_idle: 0,
             changed: BTreeSet::new(),
             lists: Lists::new(Self::KIND),
         }
@@ -102,31 +106,52 @@ impl CancelledKeys {
         self.added = 0;
     }
 
+    /// No key was cancelled later than `time` from now on.
+    pub fn set_back(&mut self, time: Timestamp) {
+        let keys: Vec<Arc<str>> = self.order.iter().map(|(_, key)| key.clone()).collect();
+        let times: Vec<Timestamp> = self.order.iter().map(|(first, _)| time.min(*first)).collect();
+        self.forget_all();
+        for (key, first) in keys.iter().zip(times) {
+            self.add(key, first);
+        }
+        self.added = 0;
+        self.lists.set_back(time);
+    }
+
     /// How many keys are remembered.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
     /// What to tell the windows, when there is news.
-    pub fn report(&mut self, partition: i32, clock: &PartitionClock, now: Option<WallMillis>) -> Option<Report> {
+    pub fn report(&mut self, partition: i32, clock: &PartitionClock) -> Option<Report> {
         let watermark = clock.watermark();
-        let idle_for = now.and_then(|now| clock.idle_for(now));
-        let idle_since = clock.idle_since().filter(|_| idle_for.is_some_and(|idle| idle >= self.idle_timeout));
+        // What was stamped within the idle time may still be on its way.
+        let idle_for = clock.idle_for().map(|idle| idle.saturating_sub(self.grace));
+        let idle_for = idle_for.filter(|idle| *idle >= self.idle_timeout);
+        let idle_since = clock.idle_since().filter(|_| idle_for.is_some());
         let saying =
-            Reported { minute: watermark.map(|watermark| floor(watermark, self.slide)), idle: idle_since.is_some() };
-        let is_stale = saying.idle && self.reported_at.zip(now).is_some_and(|(at, now)| now - at >= REPEAT);
+            Reported { minute: watermark.map(|watermark| floor(watermark, self.slide)), idle: idle_for.is_some() };
+        let is_stale = idle_for.is_some_and(|idle| idle.saturating_sub(self.reported_idle) >= REPEAT);
         if self.changed.is_empty() && self.reported == Some(saying) && !is_stale {
             return None;
         }
         self.reported = Some(saying);
-        self.reported_at = now;
-        let recent = watermark.unwrap_or(Timestamp::MIN).saturating_sub(self.window + self.slide);
+        self.reported_idle = idle_for.unwrap_or(0);
+        let recent = watermark.unwrap_or(Timestamp::MIN).saturating_sub(self.window.saturating_add(self.slide));
         let changed = std::mem::take(&mut self.changed);
         let is_reported = |start: &Timestamp| *start >= recent || changed.contains(start);
         let panes =
             self.panes.iter().filter(|(start, _)| is_reported(start)).map(|(start, count)| (*start, *count)).collect();
         self.panes = self.panes.split_off(&recent);
-        Some(Report { partition, watermark, idle_since, panes })
+        Some(Report { partition, watermark, idle_since, idle_for, panes })
+    }
+
+    /// When there will be a report of being idle if nothing comes; `None` where nothing is counted.
+    pub fn next_report(&self, clock: &PartitionClock) -> Option<WallMillis> {
+        let is_reported = self.reported.is_some_and(|last| last.idle);
+        let span = if is_reported { self.reported_idle.saturating_add(REPEAT) } else { self.idle_timeout };
+        clock.when_idle_for(span.saturating_add(self.grace)).filter(|_| self.window > 0)
     }
 }
 

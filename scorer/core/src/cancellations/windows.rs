@@ -9,10 +9,14 @@ use shared::codec::{Damaged, put_optional, put_signed, put_unsigned};
 use shared::pipeline::Cancellations;
 use shared::time::{Millis, Timestamp};
 
+use super::cancelled_keys::REPEAT;
 use super::pane::floor;
 use crate::changelog::record::{StateRecord, VERSION, versioned};
 use crate::clock::WallMillis;
 use crate::output::{CancellationCount, Output, Report};
+
+/// How long a partition is taken for idle that has said so: longer than it takes to say so again.
+const HOLD: Millis = 3 * REPEAT;
 
 /// Counts of all partitions, and how far they have been published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +37,24 @@ pub(crate) struct Windows {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct PartitionReport {
     watermark: Option<Timestamp>,
+    /// Since when it was idle, by our own clock.
     idle_since: Option<WallMillis>,
+    /// When it said so, by our own clock: it is known to be idle until then, and nothing of the time after.
+    heard_at: Option<WallMillis>,
     panes: BTreeMap<Timestamp, u64>,
+}
+
+impl PartitionReport {
+    /// How long the partition was known to be idle when it last said so.
+    fn idle_for(&self) -> Option<Millis> {
+        Some(self.heard_at?.saturating_sub(self.idle_since?).max(0))
+    }
+
+    /// Whether it is not to be waited for.
+    fn is_idle(&self, now: Option<WallMillis>, idle_timeout: Millis) -> bool {
+        let is_recent = now.zip(self.heard_at).is_some_and(|(now, at)| now.saturating_sub(at) < HOLD);
+        is_recent && self.idle_for().is_some_and(|idle| idle >= idle_timeout)
+    }
 }
 
 impl Windows {
@@ -65,7 +85,7 @@ impl Windows {
 
     /// Forgets idle marks from before this instance owned the windows: there may be a backlog since.
     pub fn forget_idle(&mut self) {
-        self.partitions.values_mut().for_each(|last| last.idle_since = None);
+        self.partitions.values_mut().for_each(|last| (last.idle_since, last.heard_at) = (None, None));
     }
 
     pub fn forget(&mut self, partition: i32) {
@@ -80,6 +100,21 @@ impl Windows {
         self.position
     }
 
+    /// Whether windows that end after `time` count as published.
+    pub fn is_later_than(&self, time: Timestamp) -> bool {
+        self.through.is_some_and(|through| through > time)
+    }
+
+    /// As if no window that ends after `time` had been published, and no clock of `partition` had shown more.
+    pub fn set_back(&mut self, partition: i32, time: Timestamp) {
+        self.through = self.through.map(|through| through.min(floor(time, self.slide)));
+        if let Some(last) = self.partitions.get_mut(&partition) {
+            last.watermark = last.watermark.map(|watermark| watermark.min(time));
+            // What is not later than that is reported again.
+            last.panes.retain(|start, _| *start <= time);
+        }
+    }
+
     /// Goes on after windows that an earlier owner published.
     pub fn resume(&mut self, through: Timestamp) {
         if through > Timestamp::MIN {
@@ -87,12 +122,23 @@ impl Windows {
         }
     }
 
-    /// Takes in the report of a partition, which is at `offset` of the topic of reports.
-    pub fn on_report(&mut self, report: &Report, offset: i64) {
+    /// Goes past a report that is of no partition there is.
+    pub fn skip_report(&mut self, offset: i64) {
+        self.position = self.position.max(offset.saturating_add(1));
+        self.changed = true;
+    }
+
+    /// Takes in the report of a partition, which is at `offset` of the topic of reports and is read `now`.
+    pub fn on_report(&mut self, report: &Report, offset: i64, now: Option<WallMillis>) {
         let (through, slide, window) = (self.published_through(), self.slide, self.window);
         let last = self.partitions.entry(report.partition).or_default();
         last.watermark = report.watermark;
-        last.idle_since = report.idle_since;
+        // The clock of whoever reports may show anything: only a span of it counts.
+        last.idle_since = match report.idle_for {
+            Some(span) => now.map(|now| now.saturating_sub(span.max(0))),
+            None => report.idle_since,
+        };
+        last.heard_at = now;
         // Panes whose windows have all been published are of no more use.
         let useful = |start: &Timestamp| start.saturating_add(window) > through.saturating_sub(slide);
         for (start, count) in report.panes.iter().filter(|(start, _)| useful(start)) {
@@ -100,7 +146,7 @@ impl Windows {
             let known = last.panes.entry(*start).or_default();
             *known = (*known).max(*count);
         }
-        self.position = self.position.max(offset + 1);
+        self.position = self.position.max(offset.saturating_add(1));
         self.changed = true;
     }
 
@@ -114,18 +160,18 @@ impl Windows {
     /// Publishes on until a zero, as if time went on: for when no record will ever come.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
         let last_pane = self.partitions.values().filter_map(|last| last.panes.keys().next_back()).max().copied();
-        let next = self.through.filter(|_| self.last_count > 0).map(|through| through + self.slide);
-        if let Some(end) = last_pane.map(|pane| pane + self.slide + self.window).or(next) {
+        let next = self.through.filter(|_| self.last_count > 0).map(|through| through.saturating_add(self.slide));
+        let last = last_pane.map(|pane| pane.saturating_add(self.slide).saturating_add(self.window));
+        if let Some(end) = last.or(next) {
             self.publish_through(end, out);
         }
     }
 
     /// The slowest clock of those that have something to read; when none has, the fastest.
     fn common_clock(&self, now: Option<WallMillis>, idle_timeout: Millis) -> Option<Timestamp> {
-        let idle_for = |last: &PartitionReport| Some((now? - last.idle_since?).max(0));
-        let is_idle = |last: &&PartitionReport| idle_for(last).is_some_and(|idle| idle >= idle_timeout);
+        let is_idle = |last: &&PartitionReport| last.is_idle(now, idle_timeout);
         if self.partitions.values().all(|last| is_idle(&last)) {
-            let clock = |last: &PartitionReport| Some(last.watermark?.saturating_add(idle_for(last)?));
+            let clock = |last: &PartitionReport| Some(last.watermark?.saturating_add(last.idle_for()?));
             return self.partitions.values().filter_map(clock).max();
         }
         // A partition without a report may hold anything: it holds the window back.
@@ -139,9 +185,9 @@ impl Windows {
         }
         // The first windows are those that the first cancellation is in: before it there were zeros.
         while let Some(end) = self.next_end(last_end) {
-            let start = end - self.window;
-            let cancellations =
-                self.partitions.values().flat_map(|last| last.panes.range(start..end)).map(|p| p.1).sum();
+            let start = end.saturating_sub(self.window);
+            let panes = self.partitions.values().flat_map(|last| last.panes.range(start..end));
+            let cancellations = panes.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
             if cancellations > 0 || self.last_count > 0 {
                 out.push(Output::Cancellations(CancellationCount {
                     window_start: start,
@@ -152,7 +198,7 @@ impl Windows {
             self.last_count = cancellations;
             self.through = Some(end);
             // The next window begins one slide later.
-            let next_start = start + self.slide;
+            let next_start = start.saturating_add(self.slide);
             self.partitions.values_mut().for_each(|last| last.panes = last.panes.split_off(&next_start));
         }
         self.through = Some(last_end);
@@ -162,13 +208,16 @@ impl Windows {
     /// The end of the next window to deal with: the next one while counts go on, else the first that has a pane.
     fn next_end(&self, last_end: Timestamp) -> Option<Timestamp> {
         let first_pane = self.partitions.values().filter_map(|last| last.panes.keys().next()).min().copied();
+        let after = |moment: Timestamp| moment.saturating_add(self.slide);
         let end = match (self.through, first_pane) {
-            (Some(through), _) if self.last_count > 0 => through + self.slide,
-            (Some(through), Some(pane)) => (pane + self.slide).max(through + self.slide),
-            (None, Some(pane)) => pane + self.slide,
+            (Some(through), _) if self.last_count > 0 => after(through),
+            (Some(through), Some(pane)) => after(pane).max(after(through)),
+            (None, Some(pane)) => after(pane),
             (_, None) => return None,
         };
-        (end <= last_end).then_some(end)
+        // Where time ends, the next one would be the last again.
+        let is_later = self.through.is_none_or(|through| end > through);
+        (end <= last_end && is_later).then_some(end)
     }
 
     /// The record that has the state, when it changed since the last time.
@@ -212,7 +261,7 @@ impl Windows {
             let count = reader.count()?;
             let panes =
                 (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
-            windows.partitions.insert(partition, PartitionReport { watermark, idle_since, panes });
+            windows.partitions.insert(partition, PartitionReport { watermark, idle_since, heard_at: None, panes });
         }
         reader.end()?;
         Ok(windows)

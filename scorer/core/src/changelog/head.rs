@@ -1,7 +1,7 @@
 //! The head of a partition's state: what the state belongs to, and how far it is.
 
 use shared::codec::{Damaged, put_bytes, put_optional, put_signed, put_unsigned};
-use shared::time::Timestamp;
+use shared::time::{Millis, Timestamp};
 
 use super::record::{StateError, StateRecord, VERSION, versioned};
 use crate::clock::WallMillis;
@@ -32,10 +32,19 @@ pub struct Head {
     /// The first record of the input that is not in the state.
     pub next_offset: i64,
     pub(crate) watermark: Option<Timestamp>,
+    /// Since when there was nothing to read, by the writer's clock: for earlier builds, which know no other.
     pub(crate) idle_since: Option<WallMillis>,
+    /// How long there had been nothing to read; earlier builds did not say so.
+    pub(crate) idle_for: Option<Millis>,
     pub(crate) closed_through: Timestamp,
     pub(crate) next_list: u64,
 }
+
+/// The tag of the idle time.
+const IDLE_FOR: u8 = b'i';
+
+/// The tag of the topic's id.
+const TOPIC_ID: u8 = b't';
 
 impl Head {
     /// The key of heads: after one, the state is whole.
@@ -53,7 +62,13 @@ impl Head {
         put_bytes(&mut out, self.origin.topic.as_bytes());
         put_unsigned(&mut out, self.origin.partitions as u64);
         put_bytes(&mut out, self.origin.layout.as_bytes());
+        // What came later stands at the end, each with its tag: a head of an earlier build is without it.
+        if let Some(idle_for) = self.idle_for {
+            out.push(IDLE_FOR);
+            put_signed(&mut out, idle_for);
+        }
         if let Some(id) = &self.origin.topic_id {
+            out.push(TOPIC_ID);
             put_bytes(&mut out, id.as_bytes());
         }
         StateRecord { key: Self::KEY.to_vec(), value: Some(out) }
@@ -73,12 +88,26 @@ impl Head {
         let (closed_through, next_list) = (reader.signed()?, reader.unsigned()?);
         let topic = reader.text()?.to_owned();
         let partitions = i32::try_from(reader.unsigned()?).map_err(|_| Damaged)?;
-        let layout = reader.text()?.to_owned();
-        // Heads of earlier builds end here.
-        let topic_id = if reader.0.is_empty() { None } else { Some(reader.text()?.to_owned()) };
-        let origin = Origin { topic, partitions, layout, topic_id };
-        reader.end()?;
-        Ok(Some(Self { origin, birth, sequence, next_offset, watermark, idle_since, closed_through, next_list }))
+        let origin = Origin { topic, partitions, layout: reader.text()?.to_owned(), topic_id: None };
+        let mut head = Self {
+            origin,
+            birth,
+            sequence,
+            next_offset,
+            watermark,
+            idle_since,
+            idle_for: None,
+            closed_through,
+            next_list,
+        };
+        while !reader.0.is_empty() {
+            match reader.byte()? {
+                IDLE_FOR => head.idle_for = Some(reader.signed()?),
+                TOPIC_ID => head.origin.topic_id = Some(reader.text()?.to_owned()),
+                _ => return Err(Damaged),
+            }
+        }
+        Ok(Some(head))
     }
 }
 

@@ -49,6 +49,11 @@ impl Lists {
         }
     }
 
+    /// No key's time is later than `time` from now on.
+    pub fn set_back(&mut self, time: Timestamp) {
+        self.live.iter_mut().for_each(|(_, last)| *last = time.min(*last));
+    }
+
     /// The lists as they are now: each remembered key, in the order of times, in the list that holds it.
     pub fn snapshot<'a>(&self, keys: impl Iterator<Item = (Timestamp, &'a str)>, put: &mut dyn FnMut(StateRecord)) {
         let mut keys = keys.peekable();

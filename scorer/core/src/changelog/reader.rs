@@ -1,9 +1,11 @@
 //! A partition's state, read back from the records of its changelog or of a snapshot.
 
 use shared::pipeline::Pipeline;
+use shared::time::Timestamp;
 
 use super::head::{Head, Origin};
 use super::record::{StateError, StateRecord};
+use super::reset::LiveKeys;
 use crate::cancellations::windows::Windows;
 use crate::partition::Partition;
 use crate::resume::Recovery;
@@ -110,6 +112,46 @@ impl Restored {
     /// The last head that was read: the state is whole only there.
     pub fn head(&self) -> Option<&Head> {
         self.head.as_ref()
+    }
+
+    /// The largest timestamp seen.
+    pub fn watermark(&self) -> Option<Timestamp> {
+        self.partition.watermark()
+    }
+
+    /// Whether a clock in the state shows more than `time`: that of the partition, or that of the windows over all.
+    pub fn is_later_than(&self, time: Timestamp) -> bool {
+        let is_window_later = self.windows.as_ref().is_some_and(|windows| windows.is_later_than(time));
+        is_window_later || self.watermark().is_some_and(|watermark| watermark > time)
+    }
+
+    /// Sets the clocks of the state, that of the partition `number`, back to `time`: open entities close as if their last
+    /// lines had come then at the latest.
+    ///
+    /// # Errors
+    /// [`StateError::Later`] where records that are scored one by one are remembered beyond it.
+    pub fn set_back(&mut self, pipeline: &Pipeline, number: i32, time: Timestamp) -> Result<(), StateError> {
+        if self.watermark().is_some_and(|watermark| watermark > time) {
+            self.partition.set_back(pipeline, time).map_err(|latest| StateError::Later { latest })?;
+        }
+        if let Some(windows) = &mut self.windows {
+            windows.set_back(number, time);
+        }
+        Ok(())
+    }
+
+    /// The changes of the changelog, whose keys are `live`, that bring it to this state, each with its head: first
+    /// everything goes, then all is written again. What is remembered is in the order of time, which now goes back.
+    pub fn rewrite(&mut self, pipeline: &Pipeline, live: &LiveKeys) -> Option<(Vec<StateRecord>, Head)> {
+        let origin = self.head.as_ref()?.origin.clone();
+        self.partition.next_change();
+        let mut out = live.deletions();
+        out.push(self.partition.head(&origin).record());
+        self.partition.next_change();
+        let head = self.partition.head(&origin);
+        self.partition.snapshot(pipeline, self.windows.as_ref(), Some(&head), &mut |record| out.push(record));
+        self.head = Some(head.clone());
+        Some((out, head))
     }
 
     /// Records taken in.

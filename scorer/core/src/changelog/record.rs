@@ -3,7 +3,7 @@
 use shared::codec::{Damaged, Reader};
 use shared::history::PartError;
 use shared::pipeline::Pipeline;
-use shared::time::Timestamp;
+use shared::time::{Timestamp, format_timestamp};
 use thiserror::Error;
 
 /// The first byte of every value.
@@ -40,6 +40,12 @@ pub enum StateError {
     OfEarlierTopic {
         /// The topic.
         topic: String,
+    },
+    /// Records that are remembered from after a time.
+    #[error("records up to {} are remembered, which no clock takes back", format_timestamp(*latest))]
+    Later {
+        /// The latest.
+        latest: Timestamp,
     },
 }
 

@@ -24,6 +24,12 @@ impl LiveKeys {
         };
     }
 
+    /// The records that delete everything but the head and the windows, which are written over.
+    pub(crate) fn deletions(&self) -> Vec<StateRecord> {
+        let gone = self.keys.iter().filter(|key| ![Head::KEY, Windows::KEY].contains(&key.as_slice()));
+        gone.map(|key| StateRecord { key: key.clone(), value: None }).collect()
+    }
+
     /// The records that delete everything and begin a new life at `next_offset` of the input; where the windows are of
     /// this partition, with the reports from `reports_from` on.
     pub fn reset(
@@ -47,6 +53,7 @@ impl LiveKeys {
             next_offset,
             watermark: None,
             idle_since: None,
+            idle_for: None,
             closed_through: Timestamp::MIN,
             next_list: 0,
         };

@@ -69,6 +69,11 @@ impl RecordScoring {
         }
     }
 
+    /// The latest time in what is remembered of records.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.past.history.clock().max(self.zscores.judged_through())
+    }
+
     /// Records that wait.
     pub fn size(&self) -> u64 {
         self.buffer.len()
@@ -99,12 +104,11 @@ impl RecordScoring {
         pipeline.schema.columns[self.records.features.time()].name.clone()
     }
 
-    /// Why a record's own time cannot be, when it is further ahead of Kafka's than it may be.
+    /// Why a record's own time cannot be, when it is further ahead of Kafka's, or of the present, than it may be.
     pub fn too_far_ahead(&self, line: &[Value<'_>], record: &Record<'_>, pipeline: &Pipeline) -> Option<Reason> {
-        let latest = record.timestamp.saturating_add(self.records.ahead);
-        // Where no timestamps are kept there is nothing to compare with.
-        let is_ahead = record.timestamp > 0 && self.time(line, record) > latest;
-        is_ahead.then(|| Reason::FromTheFuture(self.time_column(pipeline)))
+        let latest = record.latest()?.saturating_add(self.records.ahead);
+        let is_ahead = self.time(line, record) > latest;
+        is_ahead.then(|| Reason::FromTheFuture(Some(self.time_column(pipeline))))
     }
 
     /// Takes a record, or says why not.

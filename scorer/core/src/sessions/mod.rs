@@ -79,6 +79,21 @@ impl OpenSessions {
         first_offsets.find(|(offset, key)| self.is_open_since(key, *offset)).map(|(offset, _)| *offset)
     }
 
+    /// When an entity closes whose last line comes at `time`.
+    pub fn deadline_after(&self, time: Timestamp) -> Timestamp {
+        time.saturating_add(self.limits.gap)
+    }
+
+    /// No entity is open for longer than if its last line had come at `time`.
+    pub fn set_back(&mut self, time: Timestamp) {
+        let latest = self.deadline_after(time);
+        let mut entities = ExpiryMap::default();
+        while let Some((key, deadline, open)) = self.open.pop_oldest() {
+            entities.insert(&key, deadline.min(latest), open);
+        }
+        self.open = entities;
+    }
+
     /// Takes a line of the entity `key`.
     pub fn line(
         &mut self,
@@ -90,7 +105,7 @@ impl OpenSessions {
     ) -> LineOutcome {
         // Before the first dated line there is no time: such an entity closes as soon as there is one.
         let now = progress.now();
-        let deadline = now.saturating_add(self.limits.gap);
+        let deadline = self.deadline_after(now);
         if let Some(open) = self.open.touch(key, deadline) {
             let before = open.entity.heap_bytes();
             open.entity.add(step.pipeline, line, timestamp, offset);

@@ -41,6 +41,9 @@ fn the_count_is_one_number_for_all_partitions_and_an_idle_one_does_not_hold_it_b
     assert_eq!(driver.counts(), [(1, 2)]);
     driver.apply(Input::CaughtUp { partition: 1, now: 0 });
     driver.apply(Input::Time { now: 1_000 });
+    driver.send(0, 124_999, &line("3"));
+    assert_eq!(driver.counts(), [(1, 2)], "it is not known to be idle");
+    driver.read_through(1, 1_000 + GRACE);
     driver.send(0, 125_000, &line("3"));
     assert_eq!(driver.counts(), [(1, 2), (2, 2)]);
 }

@@ -15,7 +15,7 @@ fn a_revoked_partition_takes_its_state_along() {
 }
 
 #[test]
-fn time_that_passes_while_nobody_runs_counts_once_the_backlog_is_read() {
+fn an_heir_goes_on_with_the_idle_time_of_its_predecessor() {
     let mut store = Store::default();
     let mut first = sharing(1);
     let from = start(&store, &mut first, 0, 1);
@@ -24,19 +24,22 @@ fn time_that_passes_while_nobody_runs_counts_once_the_backlog_is_read() {
     feed(&mut first, 0, &lines, from, &mut out);
     first.apply(Input::CaughtUp { partition: 0, now: 5_000 }, &mut out);
     store.commit(&mut first, out);
+    first.apply(Input::ReadThrough { partition: 0, now: 35_000 }, &mut Vec::new());
+    store.commit(&mut first, Vec::new());
 
-    // Nothing came in between: the deadline has passed.
+    // Of the 40 s, 30 had passed; what its own clock shows, and how long nobody ran, says nothing.
     let mut second = sharing(1);
     let mut out = Vec::new();
+    let closed = |out: &[Output]| out.iter().filter(|output| matches!(output, Output::Closed(_))).count();
     assert_eq!(start(&store, &mut second, 0, 1), 1);
-    second.apply(Input::Time { now: 60_000 }, &mut out);
-    assert_eq!(
-        out.iter().filter(|output| matches!(output, Output::Closed(_))).count(),
-        0,
-        "the backlog is not read yet"
-    );
-    second.apply(Input::CaughtUp { partition: 0, now: 60_000 }, &mut out);
-    assert_eq!(out.iter().filter(|output| matches!(output, Output::Closed(_))).count(), 1);
+    second.apply(Input::Time { now: 9_000_000 }, &mut out);
+    second.apply(Input::ReadThrough { partition: 0, now: 9_000_000 }, &mut out);
+    assert_eq!(closed(&out), 0, "the backlog is not read yet");
+    second.apply(Input::CaughtUp { partition: 0, now: 9_000_000 }, &mut out);
+    second.apply(Input::ReadThrough { partition: 0, now: 9_010_000 + GRACE - 1 }, &mut out);
+    assert_eq!(closed(&out), 0);
+    second.apply(Input::ReadThrough { partition: 0, now: 9_010_000 + GRACE }, &mut out);
+    assert_eq!(closed(&out), 1);
 
     // A line of the same invoice that came in time while nobody ran belongs to it.
     let mut third = sharing(1);
@@ -44,6 +47,7 @@ fn time_that_passes_while_nobody_runs_counts_once_the_backlog_is_read() {
     let mut out = Vec::new();
     feed(&mut third, 0, &[lines[0].clone(), (130_000, line("1"))], from, &mut out);
     third.apply(Input::CaughtUp { partition: 0, now: 60_000 }, &mut out);
+    third.apply(Input::ReadThrough { partition: 0, now: 80_000 }, &mut out);
     third.apply(Input::End, &mut out);
     let Some(Output::Closed(entity)) = out.iter().find(|output| matches!(output, Output::Closed(_))) else { panic!() };
     assert_eq!(entity.summary.lines, 2);
@@ -163,6 +167,92 @@ fn a_reset_makes_up_for_whatever_was_there() {
         let after = core.take_changes().remove(0).records;
         assert_eq!(read(&[before, reset, after].concat(), origin).unwrap().open_entities(), 1);
     }
+}
+
+/// A watermark that was far ahead is set back: everything goes on as if it had never been, whether the changelog is read
+/// from its beginning or after compaction.
+#[test]
+fn a_state_that_is_set_back_goes_on_from_there() {
+    let mut store = Store::default();
+    let mut core = sharing(1);
+    start(&store, &mut core, 0, 1);
+    let ahead = 300;
+    let lines: Vec<(i64, String)> =
+        [(0, "1"), (50, "2"), (55, "C3"), (ahead, "4"), (ahead, "C5"), (ahead, "9"), (ahead + 30, "6")]
+            .map(|(at, invoice)| (at * 1000, line(invoice)))
+            .into();
+    let mut out = Vec::new();
+    feed(&mut core, 0, &lines, 0, &mut out);
+    store.commit(&mut core, out);
+    store.deliver(&mut core);
+    core.finish_windows(&mut store.out);
+    store.commit(&mut core, Vec::new());
+    let mut state = store.restore(0, 1).unwrap();
+    assert!(state.is_later_than(329_999) && !state.is_later_than(5_000_000));
+    state.set_back(&pipeline(), 0, 60_000).unwrap();
+    assert!(!state.is_later_than(60_000));
+    let mut live = LiveKeys::default();
+    store.changelogs[&0].iter().for_each(|record| live.take(&record.key, record.value.as_deref()));
+    let (records, head) = state.rewrite(&pipeline(), &live).unwrap();
+    store.changelogs.get_mut(&0).unwrap().extend(records);
+
+    let compacted: Vec<StateRecord> = store.compacted(0).into_iter().filter(|record| record.value.is_some()).collect();
+    for records in [store.changelogs[&0].clone(), store.compacted(0), compacted] {
+        let restored = restored(&records, 1).unwrap();
+        assert_eq!((restored.head(), restored.watermark()), (Some(&head), Some(60_000)));
+        assert_eq!((restored.open_entities(), restored.closed_keys(), restored.cancelled_keys()), (3, 2, 2));
+        let mut core = sharing(1);
+        core.apply(Input::Assigned { partition: 0, start: Start::Restored(Box::new(restored)) }, &mut Vec::new());
+        let mut out = Vec::new();
+        // A line of an open invoice, one that comes late, and one that comes when all others are closed.
+        for (offset, (at, invoice)) in (7..).zip([(70, "4"), (71, "1"), (101, "7"), (111, "8")]) {
+            core.apply(Input::Record(Record::new(0, offset, at * 1000, line(invoice).as_bytes())), &mut out);
+        }
+        let closed = |output: &Output| match output {
+            Output::Closed(entity) => Some((entity.summary.key.clone(), entity.summary.lines)),
+            _ => None,
+        };
+        let closed: Vec<(String, u64)> = out.iter().filter_map(closed).collect();
+        assert_eq!(closed, [("9".to_owned(), 1), ("6".to_owned(), 1), ("4".to_owned(), 2)]);
+        assert_eq!(core.counters().late_lines, 1);
+        // Its state can be written and read again.
+        core.take_changes();
+    }
+}
+
+/// The topic of reports holds whatever anybody has written there.
+#[test]
+fn reports_of_partitions_that_do_not_exist_and_extreme_numbers_do_no_harm() {
+    let store = Store::default();
+    let mut core = sharing(2);
+    start(&store, &mut core, 0, 2);
+    let report = |partition: i32, watermark: i64, idle: Option<i64>, panes: &[(i64, u64)]| Report {
+        partition,
+        watermark: Some(watermark),
+        idle_since: idle.map(|_| i64::MIN),
+        idle_for: idle,
+        panes: panes.to_vec(),
+    };
+    let mut out = Vec::new();
+    core.apply(Input::Time { now: 1_000 }, &mut out);
+    out.clear();
+    for (offset, partition) in (0..).zip([-1, 2, 999, i32::MAX]) {
+        core.apply(Input::Report { report: report(partition, 0, None, &[(0, 1)]), offset }, &mut out);
+    }
+    assert_eq!((out.len(), core.reports_from()), (0, Some(4)), "they are passed by");
+    for (offset, partition) in (4..).zip([0, 1]) {
+        core.apply(Input::Report { report: report(partition, MINUTE, None, &[(0, 1)]), offset }, &mut out);
+    }
+    let count = CancellationCount { window_start: -7 * MINUTE, window_end: MINUTE, cancellations: 2 };
+    assert_eq!(out, [Output::Cancellations(count)], "and hold nothing back");
+    for partition in [0, 1] {
+        let panes = [(i64::MIN, u64::MAX), (2 * MINUTE, u64::MAX), (i64::MAX, u64::MAX)];
+        let report = report(partition, i64::MAX, Some(i64::MAX), &panes);
+        core.apply(Input::Report { report, offset: i64::MAX }, &mut out);
+    }
+    assert_eq!(core.reports_from(), Some(i64::MAX));
+    core.finish_windows(&mut out);
+    core.take_changes();
 }
 
 proptest! {

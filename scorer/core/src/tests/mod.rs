@@ -15,10 +15,12 @@ use proptest::prelude::*;
 use shared::pipeline::Pipeline;
 
 use super::*;
-use crate::step::GRACE;
 use store::{Store, feed, origin, restored, sharing, start};
 
 const MINUTE: i64 = 60_000;
+
+/// The grace where a pipeline does not say another.
+const GRACE: i64 = 25;
 
 fn pipeline() -> Arc<Pipeline> {
     Arc::new(Pipeline::load("invoices").unwrap())
@@ -47,6 +49,11 @@ impl Driver {
         let record = Record::new(partition, *offset, milliseconds, payload.as_bytes());
         *offset += 1;
         self.core.apply(Input::Record(record), &mut self.out);
+    }
+
+    /// It is proven that everything which the partition had at `now` has been read.
+    fn read_through(&mut self, partition: i32, now: i64) {
+        self.apply(Input::ReadThrough { partition, now });
     }
 
     fn line(&mut self, seconds: i64, invoice: &str) {

@@ -20,11 +20,102 @@ fn a_quiet_partition_closes_by_the_time_that_passes() {
     let mut driver = Driver::new();
     driver.line(100, "1");
     driver.apply(Input::CaughtUp { partition: 0, now: 5_000 });
-    assert_eq!(driver.core.next_deadline(), Some(45_000 + GRACE));
-    driver.apply(Input::Time { now: 45_000 + GRACE - 1 });
+    assert_eq!(driver.core.next_deadline(), Some(6_000 + GRACE), "to say that it is idle");
+    driver.read_through(0, 45_000 + GRACE - 1);
     assert_eq!(driver.closed(), []);
-    driver.apply(Input::Time { now: 45_000 + GRACE });
+    assert_eq!(driver.core.next_deadline(), Some(45_000 + GRACE));
+    driver.read_through(0, 45_000 + GRACE);
     assert_eq!(driver.closed(), [("1".into(), 1)]);
+}
+
+#[test]
+fn the_grace_is_the_pipelines() {
+    let mut patient = Pipeline::load("invoices").unwrap();
+    patient.entity.grace = 3_000;
+    let mut driver = Driver { core: Core::new(Arc::new(patient)), ..Driver::new() };
+    driver.line(100, "1");
+    driver.apply(Input::CaughtUp { partition: 0, now: 5_000 });
+    driver.read_through(0, 47_999);
+    assert_eq!(driver.closed(), []);
+    // It was stamped in time, and was on its way for longer than 2 s.
+    driver.line(139, "1");
+    driver.apply(Input::CaughtUp { partition: 0, now: 48_000 });
+    driver.read_through(0, 90_999);
+    assert_eq!(driver.closed(), []);
+    driver.read_through(0, 91_000);
+    assert_eq!(driver.closed(), [("1".into(), 2)]);
+}
+
+#[test]
+fn no_time_passes_of_which_nothing_is_proven() {
+    let mut driver = Driver::new();
+    driver.line(100, "1");
+    driver.apply(Input::CaughtUp { partition: 0, now: 5_000 });
+    driver.apply(Input::Time { now: 1_000_000 });
+    driver.apply(Input::CaughtUp { partition: 0, now: 1_000_000 });
+    assert_eq!(driver.closed(), [], "the end may be that of long ago");
+    // It came in time while somebody stood still.
+    driver.line(139, "1");
+    driver.apply(Input::CaughtUp { partition: 0, now: 1_000_001 });
+    driver.read_through(0, 1_040_001 + GRACE);
+    assert_eq!(driver.closed(), [("1".into(), 2)]);
+}
+
+#[test]
+fn a_line_from_the_future_or_broken_sets_no_clock() {
+    let at = |timestamp: i64, written_by: i64, payload: &str, core: &mut Core, out: &mut Vec<Output>| {
+        let offset = core.counters().records as i64;
+        let record = Record { written_by: Some(written_by), ..Record::new(0, offset, timestamp, payload.as_bytes()) };
+        core.apply(Input::Record(record), out);
+    };
+    let now = 1_767_225_600_000;
+    let mut driver = Driver::new();
+    let Driver { core, out, .. } = &mut driver;
+    at(now, now, &line("1"), core, out);
+    at(now + 5 * MINUTE, now, &line("2"), core, out);
+    at(now + 5 * MINUTE + 1, now, &line("3"), core, out);
+    at(i64::MAX, now, &line("C4"), core, out);
+    at(now + 60 * MINUTE, now, "broken", core, out);
+    at(now + 5 * MINUTE + 1_000, now + 1_000, &line("2"), core, out);
+    assert_eq!(driver.reasons(), ["from_the_future", "from_the_future", "too_few_fields"]);
+    assert_eq!(driver.closed(), [("1".into(), 1)]);
+    let counters = driver.core.counters();
+    assert_eq!((counters.future_lines, counters.open_lines, counters.outcomes()), (2, 2, 6));
+    // Time passes on while nothing comes but what cannot be used.
+    driver.apply(Input::CaughtUp { partition: 0, now: 5_000 });
+    driver.read_through(0, 30_000);
+    driver.send(0, now, "broken");
+    driver.apply(Input::CaughtUp { partition: 0, now: 30_100 });
+    driver.read_through(0, 45_000 + GRACE);
+    assert_eq!(driver.closed(), [("1".into(), 1), ("2".into(), 2)]);
+}
+
+#[test]
+fn a_date_far_ahead_is_refused_where_the_clock_goes_by_it() {
+    let pipeline = Arc::new(Pipeline::load("invoices").unwrap().with_event_clock().unwrap());
+    let mut driver = Driver { core: Core::new(pipeline), ..Driver::new() };
+    let dated = |date: &str| format!("7,22143,MUG,2,{date} 9:22,1.5,12345,France");
+    // On the day of the second line, 1 September 2010; whether Kafka says so or whoever reads a file.
+    let now = 1_283_335_200_000;
+    for (offset, (kafkas, written_by, date)) in [
+        (0, Some(now), "9/3/2010"),
+        (now, None, "9/4/2010"),
+        (0, Some(now), "9/4/2110"),
+        (now, Some(now + 1_000 * 86_400_000), "9/4/2010"),
+        (0, None, "9/4/2010"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let payload = dated(date);
+        let record = Record { written_by, ..Record::new(0, offset as i64, kafkas, payload.as_bytes()) };
+        driver.apply(Input::Record(record));
+    }
+    assert_eq!(
+        driver.reasons(),
+        ["from_the_future:InvoiceDate"; 3],
+        "without any clock there is nothing to compare with"
+    );
 }
 
 #[test]
@@ -32,7 +123,7 @@ fn time_does_not_pass_while_there_is_something_to_read() {
     let mut driver = Driver::new();
     driver.line(100, "1");
     assert_eq!(driver.core.next_deadline(), None);
-    driver.apply(Input::Time { now: 1_000_000 });
+    driver.read_through(0, 1_000_000);
     assert_eq!(driver.closed(), []);
 }
 

@@ -9,6 +9,7 @@ use shared::verdict::Verdict;
 use super::{FileContent, Opened, mixed};
 use crate::agreement::{Cause, EntityId, Intake, Judged};
 use crate::args::AbArgs;
+use crate::clock::now_since_epoch;
 use crate::commands::{console, load};
 use crate::core::{ClosedEntity, Core, Input, Output, Record, WindowVerdict};
 use crate::file::FileLines;
@@ -31,7 +32,7 @@ pub(super) fn score<'a>(
     })?;
     let pipeline = loaded.pipeline;
     let mut judge = Judge { pipeline: &pipeline, detectors: &loaded.detectors, intake };
-    let (mut core, mut outputs, mut offset) = (None, Vec::new(), 0);
+    let (mut core, mut outputs, mut offset, now) = (None, Vec::new(), 0, now_since_epoch());
     for file in files {
         let (path, content) = file?;
         let FileContent::Records(bytes) = content else { return Err(mixed(path, "verdicts", "records")) };
@@ -43,7 +44,8 @@ pub(super) fn score<'a>(
             bail!("{} has another format than the files before it: give files of one format", path.display());
         }
         while let Some(line) = lines.next_line() {
-            core.apply(Input::Record(Record::new(0, offset, 0, &line.record)), &mut outputs);
+            let record = Record { written_by: Some(now), ..Record::new(0, offset, 0, &line.record) };
+            core.apply(Input::Record(record), &mut outputs);
             offset += 1;
             if outputs.len() >= BATCH {
                 judge.take(&mut outputs)?;

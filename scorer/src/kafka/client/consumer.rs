@@ -3,7 +3,7 @@
 //! librdkafka says that partitions come or go while it is polled. What that asks of us (to restore state, to commit
 //! first) is too much for a callback: the callback only notes it, and the loop that polls answers it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -52,6 +52,8 @@ struct Shared {
     owned: BTreeSet<i32>,
     changes: Vec<GroupChange>,
     lag: Option<i64>,
+    /// The end of each partition that was last seen.
+    ends_seen: BTreeMap<i32, i64>,
 }
 
 impl GroupContext {
@@ -88,6 +90,12 @@ impl GroupContext {
     /// The records that the broker has and that were not read yet, as far as librdkafka knows.
     pub(crate) fn lag(&self) -> Option<i64> {
         self.with(|shared| shared.lag)
+    }
+
+    /// How far each partition has been read, as far as librdkafka has said so: where its end was last seen, past markers of
+    /// transactions and other records that are not handed out.
+    pub(crate) fn ends_seen(&self) -> BTreeMap<i32, i64> {
+        self.with(|shared| shared.ends_seen.clone())
     }
 
     /// How often partitions have been revoked so far.
@@ -151,10 +159,12 @@ impl ClientContext for GroupContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
-        let lags = partitions.map(|partition| partition.consumer_lag).filter(|lag| *lag >= 0);
+        let partitions = || statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let ends = partitions().filter(|partition| partition.eof_offset >= 0);
+        let ends_seen = ends.map(|partition| (partition.partition, partition.eof_offset)).collect();
+        let lags = partitions().map(|partition| partition.consumer_lag).filter(|lag| *lag >= 0);
         let lag = lags.reduce(|a, b| a + b);
-        self.with(|shared| shared.lag = lag);
+        self.with(|shared| (shared.lag, shared.ends_seen) = (lag, ends_seen));
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod blocking;
 pub(crate) mod consumer;
 pub(crate) mod error;
+pub(crate) mod log_ends;
 pub(crate) mod offsets;
 pub(crate) mod producer;
 pub(crate) mod read_to_end;

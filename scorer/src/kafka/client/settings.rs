@@ -21,6 +21,7 @@ const PROTECTED: &[(&str, &str)] = &[
     ("auto.commit.enable", "offsets are committed together with the results of their records"),
     ("enable.auto.offset.store", "offsets are committed together with the results of their records"),
     ("enable.partition.eof", "the end of each partition has to be seen, for --until-end and for closing what is idle"),
+    ("statistics.interval.ms", "what was read of each partition is known from statistics"),
     ("isolation.level", "a record of an aborted transaction must not be scored"),
     ("partition.assignment.strategy", "state moves with its partition, which needs `cooperative-sticky`"),
     ("group.protocol", "state moves with its partition, which needs the `classic` protocol"),
@@ -131,6 +132,14 @@ impl KafkaSettings {
         config.create_with_context(QuietContext).map_err(KafkaError::settings)
     }
 
+    /// A client that is asked for the ends of partitions and reads nothing.
+    pub(crate) fn reader_of_ends(&self) -> Result<BaseConsumer<QuietContext>, KafkaError> {
+        let mut config = self.client(&[("group.id", "ends"), ("enable.auto.commit", "false")]);
+        // Records of open transactions are there, though they cannot be read yet.
+        config.set("isolation.level", "read_uncommitted");
+        config.create_with_context(QuietContext).map_err(KafkaError::settings)
+    }
+
     /// Whether a group without offsets begins at the end of the topic.
     pub(crate) fn starts_at_latest(&self) -> bool {
         let value = self.properties.iter().rev().find(|(key, _)| key == "auto.offset.reset").map(|(_, value)| value);
@@ -152,8 +161,9 @@ impl KafkaSettings {
             // After its queue was full for a moment the client would pause for a second.
             ("fetch.queue.backoff.ms", "2"),
             ("fetch.wait.max.ms", "100"),
-            ("statistics.interval.ms", "1000"),
         ]);
+        // They tell how far a partition was read past its last record, without which no time passes while it is idle.
+        config.set("statistics.interval.ms", "1000");
         if let Some(id) = instance_id {
             config.set("group.instance.id", id);
         }

@@ -62,6 +62,17 @@ impl Assignment {
         !self.is_empty() && self.partitions.values().all(|position| position.is_caught_up)
     }
 
+    /// Our partitions that have been read through these ends: up to the last record that was handed out, or to an end that
+    /// was seen behind it.
+    pub(crate) fn read_through(&self, ends: &[(i32, i64)], ends_seen: &BTreeMap<i32, i64>) -> Vec<i32> {
+        let is_read = |&&(partition, end): &&(i32, i64)| {
+            let seen = ends_seen.get(&partition).copied().unwrap_or(0);
+            let position = self.partitions.get(&partition).filter(|position| position.is_caught_up);
+            position.is_some_and(|position| position.next_offset.max(seen) >= end)
+        };
+        ends.iter().filter(is_read).map(|&(partition, _)| partition).collect()
+    }
+
     /// Whether no partition is ours.
     pub(crate) fn is_empty(&self) -> bool {
         self.partitions.is_empty()
@@ -101,6 +112,23 @@ mod tests {
         assignment.on_passed(0, 11);
         assignment.on_passed(5, 7);
         assert_eq!((assignment.next_offset(0), assignment.next_offset(5)), (Some(12), None));
+    }
+
+    #[test]
+    fn a_partition_is_read_through_an_end_that_it_has_reached() {
+        let mut assignment = Assignment::default();
+        assignment.assign(&[(0, 10), (1, 20), (2, 30)]);
+        assignment.on_caught_up(0);
+        assignment.on_caught_up(1);
+        let read = |assignment: &Assignment, ends: &[(i32, i64)], seen: &[(i32, i64)]| {
+            assignment.read_through(ends, &seen.iter().copied().collect())
+        };
+        let ends = [(0, 10), (1, 20), (2, 30), (7, 0)];
+        assert_eq!(read(&assignment, &ends, &[]), [0, 1], "the end of 2 was not seen, and 7 is not ours");
+        assert_eq!(read(&assignment, &[(0, 11), (1, 20)], &[]), [1]);
+        assert_eq!(read(&assignment, &[(0, 11), (1, 22)], &[(0, 11), (1, 21)]), [0], "behind a marker");
+        assignment.on_record(0, 10);
+        assert_eq!(read(&assignment, &[(0, 11)], &[(0, 11)]), [] as [i32; 0], "there may be more");
     }
 
     #[test]

@@ -10,11 +10,15 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
+use super::evidence::Evidence;
 use super::lost::LostRange;
 use super::rejoin::assign_and_rejoin_if_orphans;
 use super::source::{Event, PartitionSource};
+use crate::clock::WallClock;
+use crate::core::WallMillis;
 use crate::kafka::client::consumer::{GroupChange, GroupConsumer, GroupContext, last_seen_ends, queued_events};
 use crate::kafka::client::error::{KafkaError, is_refusal};
+use crate::kafka::client::log_ends::LogEnds;
 use crate::kafka::client::offsets::{ends_of, partitions_of, seek};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
@@ -28,6 +32,7 @@ pub(crate) struct Member {
     pub topic: InputTopic,
     /// The name of a static member.
     instance_id: Option<String>,
+    settings: KafkaSettings,
     watchdog: Watchdog,
 }
 
@@ -51,12 +56,13 @@ impl Member {
             consumer: Arc::new(consumer),
             topic,
             instance_id: instance_id.map(str::to_owned),
+            settings: settings.clone(),
             watchdog: watchdog.clone(),
         })
     }
 
-    /// What this member reads.
-    pub(crate) fn source(&self) -> GroupSource<'_> {
+    /// What this member reads; moments are by `clock`.
+    pub(crate) fn source(&self, clock: WallClock) -> GroupSource<'_> {
         GroupSource {
             member: self,
             assignment: Assignment::default(),
@@ -64,6 +70,9 @@ impl Member {
             fetched: None,
             jumped: BTreeSet::new(),
             watch: TopicWatch::new(),
+            clock,
+            ends: None,
+            evidence: Evidence::default(),
         }
     }
 
@@ -109,6 +118,10 @@ pub(crate) struct GroupSource<'a> {
     /// Partitions whose ends were seen behind records that are gone, as long as records of theirs may still be queued.
     jumped: BTreeSet<i32>,
     watch: TopicWatch<'a>,
+    clock: WallClock,
+    /// Asks where partitions end, once anybody wants to know what has been read.
+    ends: Option<LogEnds>,
+    evidence: Evidence,
 }
 
 impl<'a> GroupSource<'a> {
@@ -160,7 +173,7 @@ impl<'a> GroupSource<'a> {
                 self.pass_markers(partition);
                 self.assignment.on_caught_up(partition);
             }
-            Event::Lost(_) | Event::Assigned(_) | Event::Revoked { .. } | Event::Nothing => {}
+            Event::ReadThrough { .. } | Event::Lost(_) | Event::Assigned(_) | Event::Revoked { .. } | Event::Nothing => {}
         }
         Ok(Some(event))
     }
@@ -219,6 +232,15 @@ impl<'a> GroupSource<'a> {
             None => Ok(ends_of(&**consumer, &topic.name, partition, ENDS, watchdog)?.0),
         }
     }
+
+    /// What an answer of the brokers proves, once there is one.
+    fn proven(&mut self) -> Option<Event<BorrowedMessage<'a>>> {
+        let answer = self.ends.as_ref()?.answer()?;
+        let at = self.evidence.on_answer(&answer)?;
+        let ends_seen = self.member.consumer.context().ends_seen();
+        let partitions = self.assignment.read_through(answer.ends.as_deref()?, &ends_seen);
+        (!partitions.is_empty()).then_some(Event::ReadThrough { partitions, at })
+    }
 }
 
 impl<'a> PartitionSource for GroupSource<'a> {
@@ -227,7 +249,7 @@ impl<'a> PartitionSource for GroupSource<'a> {
     fn poll(&mut self, wait: Duration) -> Result<Event<Self::Record>, KafkaError> {
         let consumer = &*self.member.consumer;
         loop {
-            if let Some(event) = self.pending()? {
+            if let Some(event) = self.pending()?.or_else(|| self.proven()) {
                 return Ok(event);
             }
             let polled = consumer.poll(wait);
@@ -250,6 +272,21 @@ impl<'a> PartitionSource for GroupSource<'a> {
                 return Ok(event);
             }
         }
+    }
+
+    fn find_out(&mut self, due: WallMillis) -> Result<(), KafkaError> {
+        if self.assignment.is_empty() || !self.evidence.is_wanted(self.clock.now(), due) {
+            return Ok(());
+        }
+        let Member { settings, topic, .. } = self.member;
+        let ends = match self.ends.take() {
+            Some(ends) => ends,
+            None => LogEnds::start(settings, topic, self.clock)?,
+        };
+        ends.ask(self.assignment.partitions());
+        self.evidence.on_question();
+        self.ends = Some(ends);
+        Ok(())
     }
 
     fn assignment(&self) -> &Assignment {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
 use super::lost::LostRange;
+use crate::core::WallMillis;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::wire::headers::RecordHeaders;
 
@@ -17,6 +18,13 @@ pub(crate) enum Event<R> {
     CaughtUp(i32),
     /// Records of a partition that is ours were deleted before they were read; the next ones of it come after them.
     Lost(LostRange),
+    /// Nothing was left to read in these partitions at this moment.
+    ReadThrough {
+        /// Which.
+        partitions: Vec<i32>,
+        /// The moment, which is past, by the clock of the source.
+        at: WallMillis,
+    },
     /// The group assigns partitions: they are ours once [`PartitionSource::assign`] is called.
     Assigned(Vec<i32>),
     /// The group revokes partitions: they are ours until [`PartitionSource::revoke`] is called.
@@ -43,6 +51,13 @@ pub(crate) trait PartitionSource {
     /// # Errors
     /// When reading cannot go on.
     fn poll(&mut self, wait: Duration) -> Result<Event<Self::Record>, KafkaError>;
+
+    /// Says that something is due at `due` if nothing comes. From then on the source finds out what has been read, and says
+    /// so by [`Event::ReadThrough`].
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn find_out(&mut self, due: WallMillis) -> Result<(), KafkaError>;
 
     /// What is ours.
     fn assignment(&self) -> &Assignment;

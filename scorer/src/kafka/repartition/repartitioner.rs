@@ -16,6 +16,7 @@ use shared::pipeline::Pipeline;
 
 use super::place::place_key;
 use super::progress::RepartitionProgress;
+use crate::clock::WallClock;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::{committed_offsets, ends_of, first_offset};
 use crate::kafka::client::producer::ProduceRecord;
@@ -101,7 +102,7 @@ impl Repartitioner {
             parser: LineParser::new(with.pipeline.schema.clone()),
             open: OpenBatch::new(Limits { records: with.batch_records, bytes: MAX_BATCH_BYTES }),
             lost: Vec::new(),
-            source: member.source(),
+            source: member.source(WallClock::start()),
             member: &member,
             with: &with,
             transactions,
@@ -165,7 +166,7 @@ impl RepartitionLoop<'_> {
                 Ok(())
             }
             Event::Lost(lost) => self.on_lost(lost),
-            Event::CaughtUp(_) | Event::Nothing => Ok(()),
+            Event::CaughtUp(_) | Event::ReadThrough { .. } | Event::Nothing => Ok(()),
             Event::Assigned(partitions) => self.on_assigned(&partitions),
             Event::Revoked { partitions, lost } => self.on_revoked(&partitions, lost),
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
+use rdkafka::{Message as _, Timestamp};
 
 use super::batch::{Batch, CommitPoint, CommitResult};
 use super::faults::{FaultInjection, Step};
@@ -11,7 +11,7 @@ use super::idle_clock::IdleClock;
 use super::in_flight::{InFlight, StageGone};
 use super::open_batch::{Limits, OpenBatch};
 use super::tasks::Tasks;
-use crate::core::{Input, Output, Record, Start};
+use crate::core::{Input, Output, Record, Start, WallMillis};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::membership::lost::{LossPolicy, LostRange};
 use crate::kafka::membership::source::{Event, PartitionSource};
@@ -34,6 +34,9 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How many batches may fail in a row where the stream is to end by itself. Each had a minute or so of the client's own
 /// attempts.
 const MOST_FAILURES: u32 = 10;
+
+/// How soon to see what proves that nothing was left to read, once something is due.
+const EVIDENCE_WAIT: Duration = Duration::from_millis(5);
 
 /// How long to wait at a time for what becomes of batches.
 const RESULT_WAIT: Duration = Duration::from_millis(1);
@@ -142,6 +145,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             return Ok(event);
         }
         self.clock.on_empty_queue();
+        self.find_out()?;
         self.source.poll(self.wait())
     }
 
@@ -149,10 +153,19 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     fn wait(&self) -> Duration {
         let batch = self.open.time_left(self.interval());
         let now = self.clock.now();
-        let deadline = self.tasks.core.next_deadline().map(|at| Duration::from_millis((at - now).max(0) as u64));
+        let until = |at: WallMillis| Duration::from_millis(at.saturating_sub(now).max(0) as u64);
+        let deadline = self.tasks.core.next_deadline().map(|at| until(at).max(EVIDENCE_WAIT));
         let wait = [Some(LONGEST_WAIT), batch, deadline].into_iter().flatten().min().unwrap_or(LONGEST_WAIT);
         // Below a millisecond the client would not wait at all, and a core would be spent on asking.
         wait.max(Duration::from_millis(1))
+    }
+
+    /// What is due while nothing comes is done once it is proven that nothing was left to read.
+    fn find_out(&mut self) -> Result<(), KafkaError> {
+        match self.tasks.core.next_deadline() {
+            Some(due) => self.source.find_out(due),
+            None => Ok(()),
+        }
     }
 
     /// How long results may wait for more.
@@ -170,12 +183,18 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 let now = self.clock.idle_since();
                 self.tasks.core.apply(Input::CaughtUp { partition, now }, self.open.items_mut());
             }
+            Event::ReadThrough { partitions, at } => {
+                for partition in partitions {
+                    self.tasks.core.apply(Input::ReadThrough { partition, now: at }, self.open.items_mut());
+                }
+            }
             Event::Assigned(partitions) => self.on_assigned(&partitions)?,
             Event::Revoked { partitions, lost } => self.on_revoked(&partitions, lost)?,
             Event::Nothing => self.pass_time(),
         }
         // Under load `Nothing` never comes, but time passes all the same.
-        if self.open.records().is_multiple_of(1024) && self.clock.is_overdue() {
+        if self.clock.is_overdue() {
+            self.find_out()?;
             self.pass_time();
         }
         self.open.start_time();
@@ -193,6 +212,10 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             partition,
             offset,
             timestamp: message.timestamp().to_millis().unwrap_or(0),
+            written_by: Some(match message.timestamp() {
+                Timestamp::LogAppendTime(appended) => appended,
+                Timestamp::CreateTime(_) | Timestamp::NotAvailable => self.clock.time_of_day(),
+            }),
             key: message.key(),
             label: label_of(message, &self.tasks.pipeline),
             payload,
@@ -493,5 +516,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     }
 }
 
+#[cfg(test)]
+mod pauses;
 #[cfg(test)]
 mod tests;

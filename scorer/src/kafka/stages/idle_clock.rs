@@ -2,29 +2,44 @@
 
 use std::time::Instant;
 
+use shared::time::Timestamp;
+
 use crate::core::WallMillis;
 
 /// While records keep coming, the state machine is told the time at least this often, in milliseconds.
 const LONGEST_TICK: WallMillis = 50;
 
+/// After so many records the time is looked at: to look at every record would cost too much.
+const RECORDS_A_LOOK: u32 = 256;
+
 /// The time as the state machine gets it: since when there has been nothing to read, and what time it is now.
 pub(crate) struct IdleClock {
     now: Box<dyn Fn() -> WallMillis>,
+    time_of_day: Box<dyn Fn() -> Timestamp>,
     /// Since when the client's queue has been empty.
     empty_since: Option<WallMillis>,
     last_tick: WallMillis,
+    /// Records since the time was looked at.
+    unlooked: u32,
     first_record: Option<Instant>,
 }
 
 impl IdleClock {
-    /// A clock that reads `now`.
-    pub(crate) fn new(now: impl Fn() -> WallMillis + 'static) -> Self {
-        Self { last_tick: now(), now: Box::new(now), empty_since: None, first_record: None }
+    /// A clock that reads `now`, and the time of day.
+    pub(crate) fn new(now: impl Fn() -> WallMillis + 'static, time_of_day: impl Fn() -> Timestamp + 'static) -> Self {
+        let last_tick = now();
+        let (now, time_of_day) = (Box::new(now), Box::new(time_of_day));
+        Self { now, time_of_day, empty_since: None, last_tick, unlooked: 0, first_record: None }
     }
 
     /// The time now.
     pub(crate) fn now(&self) -> WallMillis {
         (self.now)()
+    }
+
+    /// The time of day.
+    pub(crate) fn time_of_day(&self) -> Timestamp {
+        (self.time_of_day)()
     }
 
     /// Notes that the client's queue is empty.
@@ -36,6 +51,7 @@ impl IdleClock {
     /// Notes a record.
     pub(crate) fn on_record(&mut self) {
         self.empty_since = None;
+        self.unlooked += 1;
         self.first_record.get_or_insert_with(Instant::now);
     }
 
@@ -45,8 +61,12 @@ impl IdleClock {
         self.empty_since.unwrap_or_else(|| self.now())
     }
 
-    /// Whether the state machine has not been told the time for too long.
-    pub(crate) fn is_overdue(&self) -> bool {
+    /// Whether the state machine has not been told the time for too long, under load.
+    pub(crate) fn is_overdue(&mut self) -> bool {
+        if self.unlooked < RECORDS_A_LOOK {
+            return false;
+        }
+        self.unlooked = 0;
         self.now() - self.last_tick >= LONGEST_TICK
     }
 
@@ -72,7 +92,7 @@ mod tests {
     fn clock() -> (IdleClock, Rc<Cell<WallMillis>>) {
         let time = Rc::new(Cell::new(1_000));
         let read = time.clone();
-        (IdleClock::new(move || read.get()), time)
+        (IdleClock::new(move || read.get(), || 0), time)
     }
 
     #[test]
@@ -90,11 +110,18 @@ mod tests {
     #[test]
     fn time_is_overdue_until_it_is_told() {
         let (mut clock, time) = clock();
-        time.set(1_049);
-        assert!(!clock.is_overdue());
-        time.set(1_050);
-        assert!(clock.is_overdue());
-        assert_eq!(clock.tick(), 1_050);
-        assert!(!clock.is_overdue());
+        let mut is_overdue_after = |now: WallMillis, records: u32| {
+            time.set(now);
+            (0..records).for_each(|_| clock.on_record());
+            let is_overdue = clock.is_overdue();
+            if is_overdue {
+                assert_eq!(clock.tick(), now);
+            }
+            is_overdue
+        };
+        assert!(!is_overdue_after(1_049, RECORDS_A_LOOK));
+        assert!(!is_overdue_after(1_050, RECORDS_A_LOOK - 1), "the time is not looked at");
+        assert!(is_overdue_after(1_050, 1));
+        assert!(!is_overdue_after(1_051, RECORDS_A_LOOK));
     }
 }

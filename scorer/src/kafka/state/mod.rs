@@ -1,6 +1,7 @@
-//! The state of partitions: restored, kept on disk, looked at, deleted.
+//! The state of partitions: restored, kept on disk, looked at, mended, deleted.
 
 pub(crate) mod reports;
 pub(crate) mod reset;
 pub(crate) mod restore;
 pub(crate) mod snapshots;
+pub(crate) mod watermark;

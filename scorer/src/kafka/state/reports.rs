@@ -1,5 +1,6 @@
 //! What all partitions report of cancellations, read by the one instance that adds it up: the owner of partition 0.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -12,7 +13,6 @@ use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::positions_of;
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::client::settings::{KafkaSettings, QuietContext};
-use crate::kafka::clock::now_since_epoch;
 
 const DOING: &str = "reading the reports of cancellations";
 
@@ -76,8 +76,8 @@ impl Reports {
 
 struct ReportReader {
     consumer: BaseConsumer<QuietContext>,
-    /// When reading began, in milliseconds since the epoch.
-    start: i64,
+    /// Whether the end has been seen: what comes from then on was written after reading began.
+    has_caught_up: Cell<bool>,
 }
 
 impl ReportReader {
@@ -86,7 +86,7 @@ impl ReportReader {
         positions_of(topic, [(0, Offset::Offset(from))])
             .and_then(|assignment| consumer.assign(&assignment))
             .map_err(KafkaError::failed(DOING))?;
-        Ok(Self { consumer, start: now_since_epoch() })
+        Ok(Self { consumer, has_caught_up: Cell::new(false) })
     }
 
     fn drain(&self, mut wait: Duration, mut take: impl FnMut(Report, i64)) {
@@ -96,14 +96,14 @@ impl ReportReader {
                 Ok(message) => match Report::decode(message.payload().unwrap_or_default()) {
                     Ok(mut report) => {
                         // An idle report of before we became the owner may be out of date; the partition repeats it.
-                        if message.timestamp().to_millis().is_none_or(|at| at < self.start) {
-                            report.idle_since = None;
+                        if !self.has_caught_up.get() {
+                            report.forget_idle();
                         }
                         take(report, message.offset());
                     }
                     Err(error) => tracing::warn!(%error, offset = message.offset(), "a report of cancellations"),
                 },
-                Err(ClientError::PartitionEOF(_)) => {}
+                Err(ClientError::PartitionEOF(_)) => self.has_caught_up.set(true),
                 Err(error) => tracing::debug!(%error, "{DOING}"),
             }
         }

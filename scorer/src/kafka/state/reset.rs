@@ -11,6 +11,7 @@ use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
 use super::restore::Changelogs;
+use crate::clock::now_since_epoch;
 use crate::core::{LiveKeys, Origin};
 use crate::kafka::client::blocking::blocking;
 use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
@@ -20,7 +21,6 @@ use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
-use crate::kafka::clock::now_since_epoch;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::admin::extend_topic;
 use crate::kafka::topics::input::InputTopic;
@@ -55,6 +55,8 @@ pub struct PartitionState {
     pub closed: usize,
     /// Cancelled keys that are remembered.
     pub cancelled: usize,
+    /// The largest timestamp seen.
+    pub watermark: Option<Timestamp>,
     /// The first record that is not in the state.
     pub offset: Option<i64>,
     /// The input's records after that.
@@ -69,13 +71,13 @@ pub struct PartitionState {
 }
 
 /// What is asked of a group from outside: no member of it.
-struct Access {
-    changelogs: Changelogs,
-    consumer: GroupConsumer,
+pub(super) struct Access {
+    pub changelogs: Changelogs,
+    pub consumer: GroupConsumer,
 }
 
 impl Access {
-    fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
+    pub(super) fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
         let topics = Topics::of_group(settings, pipeline, group)?;
         let partitions = settings.partitions_of(&topics.input)?;
         let input = InputTopic::look_up(settings, &topics.input, group, &pipeline.name)?;
@@ -98,7 +100,7 @@ impl Access {
         Ok(Self { changelogs, consumer })
     }
 
-    fn partitions(&self) -> impl Iterator<Item = i32> {
+    pub(super) fn partitions(&self) -> impl Iterator<Item = i32> {
         0..self.changelogs.origin.partitions
     }
 
@@ -131,6 +133,7 @@ pub fn states(
             keys: restored.keys_with_a_past(),
             closed: restored.closed_keys(),
             cancelled: restored.cancelled_keys(),
+            watermark: restored.watermark(),
             offset,
             lag: (high - offset.unwrap_or(low)).max(0),
             changelog_records: end - first,
@@ -165,7 +168,7 @@ pub async fn reset(
 
 impl Access {
     /// Refuses a group that works, and a repartitioner's that does.
-    fn refuse_all_members(&self) -> Result<(), KafkaError> {
+    pub(super) fn refuse_all_members(&self) -> Result<(), KafkaError> {
         let group = &self.changelogs.group;
         self.refuse_members(group)?;
         self.refuse_members(&repartition_group(group))
@@ -261,7 +264,7 @@ impl Access {
     }
 
     /// The keys that a changelog holds, read without looking into its records.
-    fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
+    pub(super) fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
         let Changelogs { settings, topics, group, .. } = &self.changelogs;
         let consumer = settings.reader(&format!("{group}-reset"))?;
         let reader = ReadToEnd { consumer: &consumer, topic: &topics.state, doing: "reading state", silence: TIMEOUT };
@@ -302,7 +305,7 @@ impl Access {
     }
 }
 
-fn no_group() -> KafkaError {
+pub(super) fn no_group() -> KafkaError {
     KafkaError::Failed { action: DOING, cause: "the client knows no group".to_owned() }
 }
 

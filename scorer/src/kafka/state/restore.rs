@@ -430,7 +430,7 @@ impl Changelogs {
         }
     }
 
-    fn unusable(&self, partition: i32, error: &StateError) -> KafkaError {
+    pub(super) fn unusable(&self, partition: i32, error: &StateError) -> KafkaError {
         if let StateError::OfEarlierTopic { .. } = error {
             return self.input.recreated();
         }

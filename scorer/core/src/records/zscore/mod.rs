@@ -101,6 +101,11 @@ impl ZScores {
         self.detectors.iter().filter_map(ZScore::next_deadline).min()
     }
 
+    /// The end of the last window that counts as judged.
+    pub fn judged_through(&self) -> Option<Timestamp> {
+        self.detectors.iter().map(|detector| detector.judged_through).filter(|end| *end > Timestamp::MIN).max()
+    }
+
     /// The first record that waits, where records are read again after a restart.
     pub fn oldest_offset(&self) -> Option<i64> {
         let panes = self.detectors.iter().flat_map(|detector| detector.panes.values());

@@ -37,12 +37,23 @@ fn a_record_from_the_future_is_refused_and_sets_no_clock() {
         driver.send(&ahead(60_000));
         assert_eq!(driver.keys(), ["b", "a"], "its key was not taken");
         assert_eq!(driver.core.counters().out_of_order, 0);
-        // Where no timestamp is kept there is nothing to compare with.
-        driver.send(&Row { kafkas: 0, ..row("c", (1, 1), 1.0, START + 90_000) });
+        // Where Kafka has no timestamp, the present decides; without that there is nothing to compare with.
+        for (kafkas, written_by, expected) in [(0, Some(START), 2), (-1, Some(START), 2), (0, None, 3)] {
+            let row = row(kafkas, (1, 1), 1.0, START + 90_000);
+            let record = Record { written_by, ..Record::new(0, driver.offset, kafkas, row.payload.as_bytes()) };
+            driver.offset += 1;
+            driver.apply(Input::Record(record));
+            assert_eq!(driver.keys().len(), expected);
+        }
+        // A clock that is fast does not help: Kafka's own timestamp is ahead as well.
+        let far = row("far", (1, 1), 1.0, START + 400_000);
+        let record =
+            Record { written_by: Some(START), ..Record::new(0, driver.offset, far.at, far.payload.as_bytes()) };
+        driver.apply(Input::Record(record));
         assert_eq!(driver.keys().len(), 3);
     }
     let mut file = Driver::of_file(&small(r#"clock = "at""#, r#"ahead = "1m""#));
-    file.send(&Row { kafkas: 1, ..row("a", (1, 1), 1.0, START) });
+    file.send(&Row { kafkas: 0, ..row("a", (1, 1), 1.0, START) });
     assert_eq!(file.keys(), ["a"], "a file has no second clock");
 }
 
@@ -72,11 +83,11 @@ fn a_record_waits_for_the_clock_and_for_time_where_nothing_comes() {
     driver.apply(Input::CaughtUp { partition: 0, now: 1_000_000 });
     // The clock shows START + 10,001 and goes on.
     assert_eq!(driver.core.next_deadline(), Some(1_000_000 + 5_000 + GRACE));
-    driver.apply(Input::Time { now: 1_004_999 + GRACE });
+    driver.apply(Input::ReadThrough { partition: 0, now: 1_004_999 + GRACE });
     assert_eq!(driver.keys(), ["a"]);
-    driver.apply(Input::Time { now: 1_005_000 + GRACE });
+    driver.apply(Input::ReadThrough { partition: 0, now: 1_005_000 + GRACE });
     assert_eq!(driver.keys(), ["a", "b"]);
-    driver.apply(Input::Time { now: 1_100_000 });
+    driver.apply(Input::ReadThrough { partition: 0, now: 1_100_000 });
     assert_eq!(driver.keys(), ["a", "b", "c", "d"]);
 }
 

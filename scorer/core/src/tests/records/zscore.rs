@@ -234,9 +234,9 @@ fn a_value_far_from_the_others_of_its_minute_is_found() {
     // The clock shows 19 s past the start; the last window that holds the records ends 60 s past it.
     let first = 1_000_000 + 30_000 + 300_000 - 19_000;
     assert_eq!(driver.core.next_deadline(), Some(first + GRACE));
-    driver.apply(Input::Time { now: first + 30_000 + GRACE - 1 });
+    driver.apply(Input::ReadThrough { partition: 0, now: first + 30_000 + GRACE - 1 });
     assert!(findings(&driver).is_empty());
-    driver.apply(Input::Time { now: first + 30_000 + GRACE });
+    driver.apply(Input::ReadThrough { partition: 0, now: first + 30_000 + GRACE });
     let scores = scores(&driver);
     assert_eq!(scores.len(), 20);
     assert!((scores["7"] - 19f64.sqrt()).abs() < 1e-9 && scores["8"] < 1.0, "{scores:?}");

@@ -128,6 +128,10 @@ impl PartitionSource for MemorySource {
         Ok(self.next())
     }
 
+    fn find_out(&mut self, _: WallMillis) -> Result<(), KafkaError> {
+        Ok(())
+    }
+
     fn assignment(&self) -> &Assignment {
         &self.assignment
     }
@@ -234,7 +238,8 @@ impl Bench {
             faults: FaultInjection::default(),
         };
         let (in_flight, limits) = (InFlight::new(next, commit_results), Limits { records, bytes: 10_000 });
-        let consume = ConsumeLoop::new(source, tasks, in_flight, limits, IdleClock::new(|| 1_000), options);
+        let consume =
+            ConsumeLoop::new(source, tasks, in_flight, limits, IdleClock::new(|| 1_000, || 1_767_225_600_000), options);
         Self { consume, broker, batches, results }
     }
 

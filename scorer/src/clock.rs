@@ -1,10 +1,14 @@
-//! The time of day, as far as it may be relied on.
+//! Time that passes, and the time of day.
+//!
+//! The time of day of a machine may be wrong, and may be set at any moment. Only `ahead` goes by it. What passes is
+//! measured by a clock that nobody sets.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::core::WallMillis;
 
-/// Milliseconds since the epoch that never go back while the process runs, so that readings of different runs compare.
+/// Milliseconds that never go back while the process runs, and that nobody sets. They count from the time of day at the
+/// start, so that readings of two runs differ; only spans between readings of one clock mean anything.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WallClock {
     start: Instant,
@@ -21,6 +25,7 @@ impl WallClock {
     }
 }
 
+/// The time of day.
 pub(crate) fn now_since_epoch() -> WallMillis {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as WallMillis)
 }
