@@ -2,8 +2,8 @@
 //!
 //! `core` is the pure state machine and `simulate` makes sample data: crates of their own, which know nothing of Kafka
 //! nor of models. `scoring` and `messages` turn what the core says into Kafka messages, `truth` holds what detectors found
-//! beside what is known, `agreement` how two of them agree; `kafka` is the only module that talks to a broker, `file` and
-//! `snapshot` the only ones that touch files. `args` and `commands` wire them together for the command line.
+//! beside what is known, `agreement` how two of them agree; `kafka` is the only module that talks to a broker, `file`,
+//! `snapshot` and `private` the only ones that touch files. `args` and `commands` wire them together for the command line.
 
 pub mod agreement;
 pub mod args;
@@ -11,6 +11,7 @@ pub mod commands;
 pub mod file;
 pub mod kafka;
 pub mod messages;
+pub mod private;
 pub mod scoring;
 pub mod snapshot;
 pub mod status;
@@ -22,13 +23,14 @@ pub use scorer_core as core;
 use std::process::ExitCode;
 
 use clap::Parser;
+use shared::text::sentence;
 
 /// What the program does: reads the command line, does what it asks for, and says in one sentence what went wrong.
 pub fn main() -> ExitCode {
     match commands::execute(args::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(error.as_ref()));
             ExitCode::FAILURE
         }
     }
