@@ -9,6 +9,7 @@ use shared::device::{DEVICE_NAMES, DeviceRequest};
 #[cfg(feature = "fault-injection")]
 use crate::kafka::SuddenEnd;
 use crate::kafka::{KafkaError, KafkaSettings, ResetTo};
+use crate::private;
 use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
@@ -508,9 +509,16 @@ fn parse_time(text: &str) -> Option<i64> {
 
 /// Where the system keeps the state of programs.
 fn default_state_dir() -> PathBuf {
-    let of_user = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
-    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(of_user);
-    base.unwrap_or_else(std::env::temp_dir).join("atalaya")
+    state_dir_by(|name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute()))
+}
+
+/// Without a home, the folder for temporary files, which users share: each has a folder of their own there.
+fn state_dir_by(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let of_user = || Some(variable("HOME")?.join(".local/state"));
+    match variable("XDG_STATE_HOME").or_else(of_user) {
+        Some(base) => base.join("atalaya"),
+        None => std::env::temp_dir().join(format!("atalaya-{}", private::user_id())),
+    }
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
@@ -561,6 +569,17 @@ mod tests {
         let asked = ["scorer", "run", "--mutation", "offsets-outside-transaction"];
         let refused = Cli::try_parse_from(asked).unwrap_err();
         assert_eq!(refused.kind(), clap::error::ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn state_is_kept_in_a_folder_of_the_user() {
+        let by = |variables: &[(&str, &str)]| {
+            let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, path)| path.into());
+            state_dir_by(find)
+        };
+        assert_eq!(by(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]), PathBuf::from("/s/atalaya"));
+        assert_eq!(by(&[("HOME", "/h")]), PathBuf::from("/h/.local/state/atalaya"));
+        assert_eq!(by(&[]), std::env::temp_dir().join(format!("atalaya-{}", private::user_id())));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! `core` is the pure state machine and `simulate` makes sample data: crates of their own, which know nothing of Kafka
 //! nor of models. `scoring` and `messages` turn what the core says into Kafka messages, `truth` holds what detectors found
-//! beside what is known, `agreement` how two of them agree; `kafka` is the only module that talks to a broker, `file` and
-//! `snapshot` the only ones that touch files, `clock` the only one that knows the time of day. `args` and `commands` wire
-//! them together for the command line, and `exit_code` tells a supervisor what an error means.
+//! beside what is known, `agreement` how two of them agree; `kafka` is the only module that talks to a broker, `file`,
+//! `snapshot` and `private` the only ones that touch files, `clock` the only one that knows the time of day. `args` and
+//! `commands` wire them together for the command line, and `exit_code` tells a supervisor what an error means.
 
 pub mod agreement;
 pub mod args;
@@ -14,6 +14,7 @@ pub mod exit_code;
 pub mod file;
 pub mod kafka;
 pub mod messages;
+pub mod private;
 pub mod scoring;
 pub mod snapshot;
 pub mod status;
@@ -25,13 +26,14 @@ pub use scorer_core as core;
 use std::process::ExitCode;
 
 use clap::Parser;
+use shared::text::sentence;
 
 /// What the program does: reads the command line, does what it asks for, and says in one sentence what went wrong.
 pub fn main() -> ExitCode {
     match commands::execute(args::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(error.as_ref()));
             exit_code::of(&error)
         }
     }

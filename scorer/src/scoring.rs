@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use shared::detector::{Detector, ScoredBatch};
 use shared::device::{ChosenDevice, Device, DeviceError, guarded};
 use shared::matrix::FeatureMatrix;
-use shared::model::{Model, ModelError};
+use shared::model::{Model, ModelError, of_another_training};
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::verdict::Verdict;
 
@@ -61,6 +61,14 @@ impl Detectors {
             n_features: pipeline.n_features(),
             names: pipeline.detector_topics().map(|(name, _)| name.to_owned()).collect(),
         })
+    }
+
+    /// The trained detectors whose models under `models` are not of the pipeline's last training, as far as its report says;
+    /// those that were promoted are not meant to be.
+    pub fn of_another_training(&self, models: &Path, pipeline: &Pipeline) -> Vec<&str> {
+        let trained = self.detectors.iter().map(|(detector, _)| detector).filter(|it| !it.model().promoted);
+        let versions = trained.map(|detector| (detector.model().detector.as_str(), detector.version()));
+        of_another_training(models, &pipeline.name, versions)
     }
 
     /// The names of all detectors, trained or not.
@@ -166,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::core::{Core, Input, Output, Record};
-    use crate::file::FileLines;
+    use crate::file::{FileLines, InputFile};
 
     fn on(device: ChosenDevice) -> Detectors {
         let pipeline = Pipeline::load("invoices").unwrap();
@@ -178,11 +186,10 @@ mod tests {
     fn entities() -> Vec<ClosedEntity> {
         let pipeline = Arc::new(Pipeline::load("invoices").unwrap().with_event_clock().unwrap());
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../resources/production.csv");
-        let bytes = std::fs::read(&path).unwrap();
-        let mut lines = FileLines::new(&bytes, &path, &pipeline).unwrap();
+        let mut lines = FileLines::new(InputFile::open(&path).unwrap(), &pipeline).unwrap();
         let (mut core, mut outputs) = (Core::new(pipeline.clone()), Vec::new());
         for offset in 0..2000 {
-            let line = lines.next_line().unwrap();
+            let line = lines.next_line().unwrap().unwrap();
             core.apply(Input::Record(Record::new(0, offset, 0, &line.record)), &mut outputs);
         }
         core.apply(Input::End, &mut outputs);

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crc32fast::Hasher;
 
 use crate::core::StateRecord;
+use crate::private;
 
 const MAGIC: &[u8; 8] = b"atalaya2";
 
@@ -68,7 +69,7 @@ impl SnapshotFile {
     /// Of the file system.
     pub fn begin(&self) -> io::Result<Unstamped> {
         let temporary = self.path.with_extension("writing");
-        let file = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
+        let file = BufWriter::with_capacity(1 << 20, private::writing().truncate(true).open(&temporary)?);
         let mut unstamped = Unstamped { file, hasher: Hasher::new(), temporary, path: self.path.clone() };
         unstamped.write(MAGIC)?;
         Ok(unstamped)

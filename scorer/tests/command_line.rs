@@ -386,3 +386,136 @@ fn records_are_judged_one_by_one_and_what_becomes_of_them_adds_up() {
     └───────────┴────────┴────────────┘
     ");
 }
+
+/// What a terminal would obey: it clears the screen, in seven bits, in eight, and turns the line round.
+const ESCAPES: &str = "\u{1b}[2J\u{9b}2J\u{202e}\u{7}";
+
+/// Fails where a character other than a line break or a tab does something.
+fn assert_harmless(what: &str, text: &str) {
+    let harmful = text.char_indices().find(|(_, c)| (c.is_control() && !matches!(c, '\n' | '\t')) || *c == '\u{202e}');
+    if let Some((at, _)) = harmful {
+        let near: String = text[at..].chars().take(40).collect();
+        panic!("{what} prints {near:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_record_reaches_a_terminal_that_obeys_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+    let e = ESCAPES;
+    let line = |number: usize| {
+        let quantity = if number % 10 == 0 { 90_000 } else { 1 + number % 7 };
+        let (hour, minute) = (8 + number / 60, number % 60);
+        format!("K{e}{number},S{e},D{e},{quantity},9/1/2010 {hour}:{minute:02},1.5,C{e},France{e}\n")
+    };
+    let header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country";
+    write("e.csv", &format!("{header}\n{}bad{e},line\n", (0..200).map(line).collect::<String>()));
+    write("header.csv", &format!("a{e},Country\n1,2\n"));
+    let labels: String = (0..200).map(|number| format!("K{e}{number},odd{e}\n")).collect();
+    write("labels.csv", &format!("InvoiceNo,label\n{labels}"));
+    let payment = |number: usize| {
+        let (amount, minute, second) = (if number % 10 == 0 { 9e6 } else { 5.0 }, number / 60, number % 60);
+        let escaped = serde_json::to_string(&format!("x{e}")).unwrap();
+        let key = serde_json::to_string(&format!("k{e}{number}")).unwrap();
+        format!(
+            "{{\"transaction_id\":{key},\"user_id\":{escaped},\"merchant_id\":{escaped},\"amount\":{amount},\"currency\":\
+             \"EUR\",\"timestamp\":\"2026-05-01T10:{minute:02}:{second:02}Z\",\"label\":{escaped}}}\n"
+        )
+    };
+    write("e.jsonl", &(0..200).map(payment).collect::<String>());
+    let (csv, header, labels, json) = (path("e.csv"), path("header.csv"), path("labels.csv"), path("e.jsonl"));
+    let (verdicts, parquet, others) = (path("v.jsonl"), path("v.parquet"), path("t.jsonl"));
+    let verdict = |(detector, is_anomalous): (&str, bool)| {
+        let feature = serde_json::json!({ format!("F{e}"): 1.0 });
+        let verdict = serde_json::json!({
+            "pipeline": "invoices", "key": format!("K{e}"), "detector": detector, "model_version": format!("v{e}"),
+            "anomalous": is_anomalous, "score": 9.0, "threshold": 1.0, "features": feature, "contributions": feature,
+            "lines": 1, "first_timestamp": "2010-09-01T09:22:00Z", "last_timestamp": "2010-09-01T09:22:00Z",
+        });
+        format!("{verdict}\n")
+    };
+    let disagreeing = path("d.jsonl");
+    write("d.jsonl", &[("kmeans", true), ("bisecting-kmeans", false)].map(verdict).concat());
+    // Whether a key is to be seen, escaped.
+    let cases: [(&[&str], bool); 11] = [
+        (&["score", &csv, "--output", &verdicts], false),
+        (&["score", &csv, "--output", &parquet], false),
+        (&["score", &json, "--pipeline", "transactions", "--output", &others], true),
+        (&["score", &header], true),
+        (&["ab", "--input", &csv], false),
+        (&["ab", "--input", &disagreeing], true),
+        (&["ab", "--input", &verdicts, "--labels", &labels], false),
+        (&["ab", "--input", &parquet], false),
+        (&["ab", "--input", &csv, "--labels", &header], true),
+        (&["ab", "--input", &csv, "--json"], false),
+        (&["demo", "--input", &csv, "--rate", "0"], true),
+    ];
+    for (arguments, is_shown) in cases {
+        let run = scorer(&[arguments, &["--device", "cpu"]].concat());
+        assert!(matches!(run.code, Some(0 | 1)), "{arguments:?}: {}", run.stderr);
+        let text = run.stdout + &run.stderr;
+        assert_harmless(&arguments.join(" "), &text);
+        assert!(!is_shown || text.contains("\\u{1b}[2J"), "{arguments:?} shows it escaped: {text}");
+    }
+    let lines = scorer(&["score", &csv, "--output", "-", "--device", "cpu"]).stdout;
+    assert!(lines.contains("K\\u001b[2J") && lines.chars().all(|c| c >= ' ' || c == '\n'), "JSON escapes them");
+}
+
+/// Models of two trainings, as a training leaves them that is killed between two files.
+#[test]
+fn models_of_different_trainings_are_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (repository().join("models/invoices"), folder.path().join("invoices"));
+    for name in ["kmeans/model.json", "bisecting-kmeans/model.json", "reports/training.json"] {
+        std::fs::create_dir_all(to.join(name).parent().unwrap()).unwrap();
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+    let output = folder.path().join("v.jsonl");
+    let score = || {
+        let (models, output) = (folder.path().to_str().unwrap(), output.to_str().unwrap());
+        let run =
+            scorer(&["score", "resources/production.csv", "--models", models, "--output", output, "--device", "cpu"]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        run.stderr
+    };
+    assert!(!score().contains("trainings"));
+    let path = to.join("bisecting-kmeans/model.json");
+    let model = std::fs::read_to_string(&path).unwrap();
+    let other = model.replace("\"seed\": 42", "\"seed\": 43");
+    assert_ne!(other, model);
+    std::fs::write(&path, other).unwrap();
+    let said = score();
+    let expected =
+        "the models of pipeline `invoices` are of different trainings: `bisecting-kmeans` is not of the last one";
+    assert!(said.contains(expected), "{said}");
+}
+
+/// A file that ends in the middle leaves the results of an earlier one, and nothing half-written beside them.
+#[test]
+fn results_are_there_whole_or_not_at_all() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("cut.csv.gz");
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(&std::fs::read(repository().join("resources/production.csv")).unwrap()).unwrap();
+    let whole = packer.finish().unwrap();
+    for name in ["v.jsonl", "v.parquet"] {
+        let output = folder.path().join(name);
+        let score =
+            || scorer(&["score", input.to_str().unwrap(), "--output", output.to_str().unwrap(), "--device", "cpu"]);
+        std::fs::write(&input, &whole).unwrap();
+        assert_eq!(score().code, Some(0));
+        let before = std::fs::read(&output).unwrap();
+        assert!(before.len() > 10_000);
+        std::fs::write(&input, &whole[..whole.len() - 100]).unwrap();
+        let run = score();
+        assert_eq!((run.code, run.stderr.lines().count()), (Some(1), 1), "{}", run.stderr);
+        assert!(run.stderr.starts_with("error: cannot read ") && run.stderr.contains("cut.csv.gz"), "{}", run.stderr);
+        assert!(std::fs::read(&output).unwrap() == before, "{name} is as it was");
+    }
+    let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["cut.csv.gz", "v.jsonl", "v.parquet"]);
+}

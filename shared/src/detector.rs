@@ -82,7 +82,8 @@ impl Detector {
     /// Scores a batch of features `(n_samples, n_features)`, which are finite.
     pub fn score(&self, features: &FeatureMatrix) -> ScoredBatch {
         let rows = self.model.scaler.transform(features); // (n_samples, n_features)
-        let scores = if rows.n_samples() == 0 { Scores::default() } else { self.scorer.score(&rows) };
+        let mut scores = if rows.n_samples() == 0 { Scores::default() } else { self.scorer.score(&rows) };
+        scores.values.iter_mut().for_each(|score| *score = finite(*score));
         ScoredBatch { rows, scores }
     }
 
@@ -113,9 +114,15 @@ impl Detector {
     }
 }
 
+/// The score, or the largest number of float32 in the place of one that leaves it: JSON has no other numbers, and what is
+/// further away than float32 can tell is anomalous.
+fn finite(score: f32) -> f32 {
+    if score.is_nan() { f32::MAX } else { score.clamp(f32::MIN, f32::MAX) }
+}
+
 /// Contributions as shares of their sum.
 fn shares(contributions: &[f32]) -> Vec<f64> {
-    let total: f64 = contributions.iter().copied().map(f64::from).sum();
-    let share = |&part: &f32| if total > 0.0 { f64::from(part) / total } else { 0.0 };
-    contributions.iter().map(share).collect()
+    let parts = || contributions.iter().map(|&part| f64::from(finite(part)));
+    let total: f64 = parts().sum();
+    parts().map(|part| if total > 0.0 { part / total } else { 0.0 }).collect()
 }

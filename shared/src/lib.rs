@@ -14,7 +14,7 @@ pub use ::clustering::{device, files, kmeans, matrix, ops, rows};
 pub use ::detectors::{self, scaler, threshold};
 pub use ::evaluation;
 pub use ::features::{aggregates as features, codec, expiry, history, zscore};
-pub use ::records::{csv as records, json_lines, reason, schema, time};
+pub use ::records::{csv as records, json_lines, reason, schema, text, time};
 
 /// From the bytes of a record to the values of a line.
 pub mod line {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use shared::detector::Detector;
 use shared::detectors::{Algorithm, AnyLearned, Context, Explanation, Scores, leave_one_feature_out};
 use shared::device::{ChosenDevice, DeviceRequest, choose};
 use shared::matrix::{FeatureMatrix, Matrix};
@@ -215,4 +216,72 @@ fn explanations_add_up_or_say_that_they_are_approximate() {
             None => check(leave_one_feature_out(&*scorer, &rows, &scores, &typical), true),
         }
     }
+}
+
+/// The places of the numbers in some JSON, as pointers.
+fn numbers_in(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Number(_) => found.push(at.to_owned()),
+        serde_json::Value::Array(values) => {
+            values.iter().enumerate().for_each(|(index, value)| numbers_in(value, &format!("{at}/{index}"), found));
+        }
+        serde_json::Value::Object(map) => {
+            map.iter().for_each(|(key, value)| numbers_in(value, &format!("{at}/{key}"), found));
+        }
+        _ => {}
+    }
+}
+
+/// Whatever number a model file has in the place of another, the model is refused, or all that is said by it is finite.
+#[test]
+fn a_model_with_another_number_is_refused_or_has_finite_scores() {
+    let (x, device, folder) = (rows(400, 1), cpu(), tempfile::tempdir().unwrap());
+    let features =
+        |rows: &Matrix| FeatureMatrix::from_values(N_FEATURES, rows.values().iter().map(|x| f64::from(*x)).collect());
+    let odd = FeatureMatrix::from_values(N_FEATURES, vec![1e300, -1e300, 1e18, f64::MAX, 0.0, f64::MIN]);
+    let (usual, mut refused, mut read) = (features(&x.first_rows(20)), 0, 0);
+    for algorithm in all() {
+        let learned = fit(&algorithm, &x, &device);
+        let scores = score(&learned, &x, &device).values;
+        let whole = Model { calibration: Calibration::fit(&scores), ..model(&algorithm, learned) };
+        let path = whole.save(folder.path()).unwrap();
+        let written: serde_json::Value = serde_json::from_str(&whole.files().json).unwrap();
+        let mut places = Vec::new();
+        numbers_in(&written, "", &mut places);
+        // The first numbers, and some of the many that are alike.
+        let step = (places.len() / 60).max(1);
+        let places = places.iter().take(40).chain(places.iter().skip(40).step_by(step));
+        for place in places {
+            for number in
+                ["0", "-1", "1e38", "-1e38", "3.4e38", "1e300", "1e-300", "18446744073709551615", "2147483648"]
+            {
+                let mut other = written.clone();
+                *other.pointer_mut(place).unwrap() = serde_json::from_str(number).unwrap();
+                std::fs::write(&path, serde_json::to_vec(&other).unwrap()).unwrap();
+                let Ok(model) = Model::read(&path) else {
+                    refused += 1;
+                    continue;
+                };
+                read += 1;
+                let what = format!("{}{place} = {number}", algorithm.name());
+                let detector = Detector::new(model, &device.device);
+                for features in [&usual, &odd] {
+                    let batch = detector.score(features);
+                    let indices: Vec<usize> = (0..features.n_samples()).collect();
+                    for said in detector.explain(&batch, &indices) {
+                        let p_value = detector.model().p_value(said.score, said.cluster);
+                        assert!(
+                            said.score.is_finite() && p_value > 0.0 && p_value <= 1.0,
+                            "{what}: {said:?} {p_value}"
+                        );
+                        assert!(
+                            said.shares.iter().chain(&said.expected).all(|value| value.is_finite()),
+                            "{what}: {said:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 1000 && read > 1000, "{refused} {read}");
 }

@@ -47,6 +47,21 @@ pub enum FitError {
         /// The cause.
         source: TooFewScores,
     },
+    /// What was learned cannot be used.
+    #[error(
+        "detector `{detector}` cannot be trained on this history: {problem}; the value furthest from 0 is {feature} = \
+         {value:e}, so look for wrong numbers there, or use scaling = \"robust\""
+    )]
+    Unusable {
+        /// The detector.
+        detector: String,
+        /// What is wrong with its model.
+        problem: String,
+        /// The feature with the value that is furthest from 0.
+        feature: String,
+        /// That value.
+        value: f64,
+    },
 }
 
 /// What detectors are trained on.
@@ -111,6 +126,7 @@ impl<'a> TrainingSet<'a> {
         let (scaler, rows) = self
             .scale(spec.scaling, &held_out)
             .map_err(|source| FitError::Rows { detector: spec.name.clone(), source })?;
+        scaler.check(self.features.n_features()).map_err(|problem| self.unusable(spec, problem))?;
         let context =
             Context { device: &self.device.device, seed: self.seed, max_state_bytes: self.plan.state_bytes, on_step };
         let learned = spec
@@ -129,19 +145,31 @@ impl<'a> TrainingSet<'a> {
     /// Scores the training entities and sets the threshold.
     ///
     /// # Errors
-    /// [`FitError::Threshold`] when the policy asks for more entities than there are.
+    /// [`FitError::Threshold`] when the policy asks for more entities than there are, and [`FitError::Unusable`] when the
+    /// scorer would refuse the model.
     pub fn score(&self, fitted: Fitted) -> Result<Trained, FitError> {
         let Fitted { spec, scaler, learned, held_out } = fitted;
         let unscored = self.model(&spec, scaler, learned, &held_out);
+        unscored.check().map_err(|problem| self.unusable(&spec, problem))?;
         let scores = self.scores(&Detector::new(unscored.clone(), &self.device.device));
         let is_counted = |index: &usize| held_out.is_empty() || held_out[*index];
         let counted: Vec<TrainingScore> = (0..scores.len()).filter(is_counted).map(|index| scores[index]).collect();
         let error = |source| FitError::Threshold { detector: spec.name.clone(), source };
         let model = with_threshold(unscored, &spec, &counted).map_err(error)?;
+        model.check().map_err(|problem| self.unusable(&spec, problem))?;
         let is_anomalous = |score: &&TrainingScore| model.threshold.is_exceeded(score.score, score.cluster);
         let anomalies = scores.iter().filter(is_anomalous).count();
         let training = TrainingSummary { anomalies, ..model.training };
         Ok(Trained { model: Model { training, ..model }, scores })
+    }
+
+    /// The error of a model with this problem. Numbers that leave float64 come from numbers that are nearly that large.
+    fn unusable(&self, spec: &DetectorSpec, problem: String) -> FitError {
+        let names = self.pipeline.feature_names();
+        let values = self.features.rows().flat_map(|row| row.iter().copied().enumerate());
+        let (index, value) = values.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).unwrap_or_default();
+        let feature = names.get(index).cloned().unwrap_or_default();
+        FitError::Unusable { detector: spec.name.clone(), problem, feature, value }
     }
 
     fn scores(&self, detector: &Detector) -> Vec<TrainingScore> {
@@ -249,5 +277,77 @@ pub fn passes(spec: &DetectorSpec) -> (f64, f64) {
         }
         // What the others take has not been measured on devices: they count as one pass and do not decide.
         _ => (1.0, 1.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::detectors::autoencoder::Autoencoder;
+    use shared::device::{DeviceRequest, choose};
+
+    use super::*;
+
+    /// Every algorithm, small where it could take long.
+    fn algorithms() -> impl Iterator<Item = Algorithm> {
+        Algorithm::NAMES.iter().filter_map(|name| match Algorithm::by_name(name)? {
+            Algorithm::Autoencoder(_) => {
+                let small = Autoencoder { hidden: vec![8], epochs: 2, ..Autoencoder::default() };
+                Some(Algorithm::Autoencoder(small))
+            }
+            algorithm => Some(algorithm),
+        })
+    }
+
+    /// Ordinary rows, and at their end some with these values in the first feature.
+    fn features(n_features: usize, odd: &[f64]) -> FeatureMatrix {
+        let ordinary =
+            |row: usize, feature: usize| ((row * 7 + feature * 3) % (5 + feature)) as f64 + row as f64 / 100.0;
+        let row = |row: usize| (0..n_features).map(move |feature| ordinary(row, feature));
+        let odd = odd.iter().enumerate().flat_map(|(index, &value)| std::iter::once(value).chain(row(index).skip(1)));
+        FeatureMatrix::from_values(n_features, (0..300).flat_map(row).chain(odd).collect())
+    }
+
+    /// Numbers that leave float64 when they are added or squared end in a model that the scorer takes, or in a sentence.
+    #[test]
+    fn no_history_of_numbers_gives_a_broken_model() {
+        let device = choose(DeviceRequest::Cpu).expect("the CPU is there");
+        let pipeline = Pipeline::load("invoices").expect("a pipeline that ships");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for odd in [&[1e308, 1e308][..], &[f64::MIN, f64::MAX], &[1e-320, -1e200, 1e160], &[1e39; 60]] {
+            let features = features(pipeline.n_features(), odd);
+            let set = TrainingSet::new(&pipeline, &features, &device, 42, Plan { row_bytes: None, state_bytes: None });
+            for (algorithm, scaling) in algorithms().flat_map(|algorithm| {
+                [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog].map(|to| (algorithm.clone(), to))
+            }) {
+                let what = format!("{} {scaling:?} {odd:?}", algorithm.name());
+                let spec = DetectorSpec { algorithm, scaling, ..pipeline.detectors[0].clone() };
+                match set.fit(&spec, &|| {}).and_then(|fitted| set.score(fitted)) {
+                    Ok(Trained { model, scores }) => {
+                        assert_eq!(model.check(), Ok(()), "{what}");
+                        let path = model.save(folder.path()).expect("it can be written");
+                        assert_eq!(Model::read(&path).expect(&what), model, "{what}");
+                        assert!(scores.iter().all(|score| score.score.is_finite()), "{what}");
+                    }
+                    Err(error) => assert!(error.to_string().contains("detector `kmeans`"), "{what}: {error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_used_is_refused_by_the_value_that_is_to_blame() {
+        let device = choose(DeviceRequest::Cpu).expect("the CPU is there");
+        let pipeline = Pipeline::load("invoices").expect("a pipeline that ships");
+        let features = features(pipeline.n_features(), &[-2.5e307]);
+        let set = TrainingSet::new(&pipeline, &features, &device, 42, Plan { row_bytes: None, state_bytes: None });
+        let spec = &pipeline.detectors[0];
+        let fitted = set.fit(spec, &|| {}).expect("it can be learned from");
+        let mut scaler = fitted.scaler.clone();
+        scaler.center[1] = f64::INFINITY;
+        let error = set.score(Fitted { scaler, ..fitted }).expect_err("no such scaler may reach a file").to_string();
+        let expected = "detector `kmeans` cannot be trained on this history: its scaler holds a value that is not finite or a \
+            scale that is not above 0; the value furthest from 0 is AvgUnitPrice = -2.5e307, so look for wrong numbers \
+            there, or use scaling = \"robust\"";
+        assert_eq!(error, expected);
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest, Devices, Job, cache_folder};
+use shared::model::training_report;
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::time::Timestamp;
 
@@ -64,6 +65,11 @@ impl Settings {
     pub fn new(args: &FitArgs) -> anyhow::Result<Self> {
         let mut pipeline = Pipeline::load(&args.pipeline)?;
         Overrides::from(args.overrides).apply(&mut pipeline);
+        // What the file may not say, a flag may not either.
+        for spec in &pipeline.detectors {
+            let checked = spec.algorithm.check().and_then(|()| spec.threshold.check());
+            checked.map_err(|problem| anyhow::anyhow!("detector `{}`: {problem}", spec.name))?;
+        }
         // Without anything to train, history is not needed.
         let files = if pipeline.detectors.is_empty() {
             Vec::new()
@@ -220,7 +226,8 @@ pub fn write(settings: &Settings, training: &mut Training) -> anyhow::Result<()>
     let mut output = Output::default();
     timings.measure("report", || findings.add_reports(&folder, &mut output)).context("cannot make the reports")?;
     let report = TrainingReport::new(findings, loaded, device, &settings.files, timings, now());
-    output.add(folder.join("training.json"), report.to_json()?);
+    // Before the models: the scorer finds by it that a training ended before all of them were in their places.
+    output.add(training_report(&settings.models, &settings.pipeline.name), report.to_json()?);
     for Trained { model, .. } in trained.iter() {
         output.add_model(&settings.models, model);
     }

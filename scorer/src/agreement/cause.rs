@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde_json::{Map, Value};
+use shared::text::printable;
 use shared::verdict::Verdict;
 
 /// The feature with the largest share of a score.
@@ -30,7 +31,8 @@ impl Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.feature)?;
+        // It may have come from a file.
+        write!(f, "{}", printable(&self.feature))?;
         if let Some(value) = self.value {
             write!(f, " = {value:.2}")?;
         }

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rdkafka::mocking::MockCluster;
 use shared::pipeline::{Pipeline, Scored};
+use shared::text::printable;
 use shared::verdict::Verdict;
 
 use super::live::{StatusLine, accompany};
@@ -22,7 +23,7 @@ use super::words::beside_threshold;
 use super::{LIVE_BATCH, console, in_repository, load, summary};
 use crate::agreement::Cause;
 use crate::args::DemoArgs;
-use crate::file::{FileLines, read_file};
+use crate::file::{FileLines, InputFile};
 use crate::kafka::{Delivery, EndWhen, FaultInjection, KafkaSettings, OnLostRecords, Stream, StreamOptions, Topics};
 use crate::messages::{Content, Message};
 
@@ -37,8 +38,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     let start = Instant::now();
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
     let input = input_file(args.input, &loaded.pipeline)?;
-    let bytes = read_file(&input)?;
-    FileLines::for_topic(&bytes, &input, &loaded.pipeline)?;
+    let lines = FileLines::for_topic(InputFile::open(&input)?, &loaded.pipeline)?;
     let pipeline = loaded.pipeline;
     let cluster = MockCluster::new(1).context("the in-process Kafka did not start")?;
     let topics = Topics::new(&pipeline, GROUP);
@@ -72,7 +72,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     let (status, stop) = (stream.status(), stream.stop_handle());
     let pace = if args.rate == 0 { Pace::Full } else { Pace::Rate(args.rate) };
     let sending = tokio::task::spawn_blocking(move || {
-        let sent = send_file(&settings, &pipeline, &bytes, &input, pace);
+        let sent = send_file(&settings, &pipeline, lines, pace);
         match &sent {
             Ok(count) => lines_sent.store(*count, Ordering::Release),
             Err(_) => stop.request(),
@@ -143,7 +143,7 @@ impl Printer {
 fn describe(verdict: &Verdict, what: &str) -> String {
     let why = Cause::of(verdict).map_or_else(String::new, |cause| cause.to_string());
     let (date, time) = verdict.first_timestamp.split_once('T').unwrap_or((&verdict.first_timestamp, ""));
-    let (key, detector) = (&verdict.key, &verdict.detector);
+    let (key, detector) = (printable(&verdict.key), &verdict.detector);
     let score = beside_threshold(verdict.score, verdict.threshold);
     format!("{date} {}  {what} {key}  {detector:<16}  {score}  {why}", time.get(..5).unwrap_or(time))
 }

@@ -86,6 +86,15 @@ fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Resu
     let job = Job::batch(batch, pipeline.n_features(), n_clusters);
     let device = Devices::find(args.device, cache_folder())?.for_job(&job);
     let detectors = Detectors::load(&args.models, &pipeline, &device)?;
+    let others = detectors.of_another_training(&args.models, &pipeline);
+    if !others.is_empty() {
+        tracing::warn!(
+            "the models of pipeline `{}` are of different trainings: {} is not of the last one, which may have been ended \
+             before it was written; train again",
+            pipeline.name,
+            others.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
+        );
+    }
     Ok(Loaded { pipeline, detectors, device })
 }
 

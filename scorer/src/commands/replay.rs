@@ -1,7 +1,6 @@
 //! `scorer replay`: a file to the topic, as a producer would send it.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -13,7 +12,7 @@ use super::logs::init_logs;
 use super::run::topic_settings;
 use super::{console, topics_of};
 use crate::args::ReplayArgs;
-use crate::file::{FileLine, FileLines, read_file};
+use crate::file::{FileLine, FileLines, InputFile};
 use crate::kafka::{KafkaSettings, Producer, ensure_topics};
 
 /// How fast lines are sent.
@@ -30,9 +29,8 @@ pub(super) enum Pace {
 pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     init_logs(false);
     let pipeline = Pipeline::load(&args.pipeline)?;
-    let bytes = read_file(&args.input)?;
-    // The file is checked before anything is made on the broker.
-    FileLines::for_topic(&bytes, &args.input, &pipeline)?;
+    // How the file begins is checked before anything is made on the broker.
+    let lines = FileLines::for_topic(InputFile::open(&args.input)?, &pipeline)?;
     let settings = args.brokers.settings()?;
     let topics = topics_of(&settings, &pipeline, &args.group).await?;
     ensure_topics(&settings, &pipeline, &args.group, &topics, topic_settings(&args.create)).await?;
@@ -43,8 +41,7 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     };
     let start = Instant::now();
     let topic = pipeline.topic.clone();
-    let sent =
-        tokio::task::spawn_blocking(move || send_file(&settings, &pipeline, &bytes, &args.input, pace)).await??;
+    let sent = tokio::task::spawn_blocking(move || send_file(&settings, &pipeline, lines, pace)).await??;
     let seconds = start.elapsed().as_secs_f64();
     console::say(format_args!(
         "sent {sent} lines to `{topic}` in {seconds:.1} s ({:.0} lines/s)",
@@ -53,26 +50,25 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     Ok(())
 }
 
-/// Sends every line of a file and waits for the acknowledgements; how many there were.
+/// Sends every line of a file as it is read, and waits for the acknowledgements; how many there were.
 pub(super) fn send_file(
     settings: &KafkaSettings,
     pipeline: &Pipeline,
-    bytes: &[u8],
-    path: &Path,
+    mut lines: FileLines,
     pace: Pace,
 ) -> Result<u64> {
-    let mut lines = FileLines::for_topic(bytes, path, pipeline)?;
     let producer = Producer::new(settings)?;
     let mut pacer = Pacer::new(pace, pipeline.entity.event_time);
     let key_column = pipeline.placed_by().first().copied().unwrap_or(pipeline.entity.key);
-    let bar = progress_bar(bytes.len() as u64);
+    let position = lines.position().clone();
+    let bar = progress_bar(position.total());
     let mut sent = 0;
-    while let Some(mut line) = lines.next_line() {
+    while let Some(mut line) = lines.next_line()? {
         pacer.wait(sent, &mut line, &producer);
         // A line that has no key, such as one that is too short, is sent without one.
         let key = line.text(key_column).map(Cow::into_owned);
         producer.send(&pipeline.topic, key.as_deref(), &line.record)?;
-        bar.inc(line.record.len() as u64 + 1);
+        bar.set_position(position.read());
         sent += 1;
         if sent % 1024 == 0 {
             producer.poll();
@@ -119,9 +115,13 @@ impl Pacer {
     }
 }
 
-fn progress_bar(bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::new(bytes);
-    if let Ok(style) = ProgressStyle::with_template("sending {bar:40} {bytes}/{total_bytes} {eta}") {
+/// How much of a file is sent; of standard input nobody knows how much there is.
+fn progress_bar(bytes: Option<u64>) -> ProgressBar {
+    let (bar, template) = match bytes {
+        Some(bytes) => (ProgressBar::new(bytes), "sending {bar:40} {bytes}/{total_bytes} {eta}"),
+        None => (ProgressBar::new_spinner(), "sending {spinner}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use shared::device::DeviceError;
 use shared::pipeline::Pipeline;
 
+use super::logs::init_logs;
 use super::{console, load, summary};
 use crate::args::ScoreArgs;
 use crate::clock::now_since_epoch;
 use crate::core::{Core, Input, Output, Record};
-use crate::file::{FileLines, VerdictFile, read_file};
+use crate::file::{FileLines, InputFile, VerdictFile};
 use crate::messages::{Encoded, Encoder};
 use crate::scoring::Detectors;
 use crate::status::Status;
@@ -20,11 +20,11 @@ use crate::status::Status;
 const BATCH: usize = 8192;
 
 pub(super) fn score(args: &ScoreArgs) -> Result<()> {
+    init_logs(false);
     let mut file = VerdictFile::new(&args.output)?;
     let loaded = load(&args.pipeline, BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
     let (start, now) = (Instant::now(), now_since_epoch());
-    let bytes = read_file(&args.input)?;
-    let mut lines = FileLines::new(&bytes, &args.input, &loaded.pipeline)?;
+    let mut lines = FileLines::new(InputFile::open(&args.input)?, &loaded.pipeline)?;
     let source = args.input.display().to_string();
     let encoder = Encoder::new(loaded.pipeline.clone(), &source, !args.anomalies_only, usize::MAX);
     let mut results = Results::new(&loaded.detectors, &encoder, &mut file);
@@ -33,7 +33,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let mut core = Core::new(Arc::new(pipeline));
     let mut outputs = Vec::new();
     let mut offset = 0;
-    while let Some(line) = lines.next_line() {
+    while let Some(line) = lines.next_line()? {
         // A file has no timestamps of Kafka's; by the event clock they are not needed. What it says was written before.
         let record = Record { written_by: Some(now), ..Record::new(0, offset, 0, &line.record) };
         core.apply(Input::Record(record), &mut outputs);
@@ -65,13 +65,13 @@ impl<'a> Results<'a> {
         Self { detectors, encoder, file, status: Status { anomalies, ..Status::default() } }
     }
 
-    fn take(&mut self, outputs: &mut Vec<Output>) -> Result<(), DeviceError> {
+    fn take(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
         let Encoded { messages, truth, agreement } = self.encoder.encode(std::mem::take(outputs), self.detectors)?;
         self.status.truth.merge(truth);
         self.status.agreement.merge(agreement);
         for message in messages {
             self.status.count(&message);
-            self.file.push(message);
+            self.file.push(message)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use shared::pipeline::{Pipeline, Scored};
+use shared::text::printable;
 
 use super::words::{in_short, percent, who_was_right, wrapped};
 use crate::kafka::Status;
@@ -147,7 +148,7 @@ fn known(status: &Status) -> Option<Table> {
         table.add_row([name.to_owned(), judged.to_string()].into_iter().chain(cells));
     };
     for (scenario, judged) in truth.scenarios() {
-        add(scenario, judged, &|detector| truth.found(detector, scenario));
+        add(&printable(scenario).to_string(), judged, &|detector| truth.found(detector, scenario));
     }
     add("normal", truth.normal(), &|detector| truth.false_alarms(detector));
     type Quality = fn(&Truth, &str) -> Option<f64>;

@@ -1,38 +1,39 @@
 //! Which entities are anomalies, from a file of keys and labels.
 
 use std::io;
-use std::path::Path;
 
 use serde_json::Value;
 use shared::json_lines::JsonLines;
 use shared::pipeline::{Column, InputFormat, Label, Pipeline};
 use shared::records::FileRecords;
+use shared::text::printable;
 
-use super::FileError;
+use super::{FileError, InputFile};
 use crate::agreement::Labels;
 
 /// What a column of labels is called where the pipeline names none.
 const LABEL: &str = "label";
 
-/// Reads the labels in `bytes`, which `path` holds: CSV with a header, or JSON lines. One column is named as the pipeline's
+/// Reads the labels in a file: CSV with a header, or JSON lines. One column is named as the pipeline's
 /// key, another as its label, or `label`; there may be others, so a file of records is one of labels too.
 ///
 /// # Errors
 /// [`FileError::NoLabels`] when a column is missing.
-pub fn read_labels(bytes: &[u8], path: &Path, pipeline: &Pipeline) -> Result<Labels, FileError> {
-    let format = InputFormat::of_file(path).unwrap_or(pipeline.schema.format);
+pub fn read_labels(file: InputFile, pipeline: &Pipeline) -> Result<Labels, FileError> {
+    let path = file.path().to_owned();
+    let format = InputFormat::of_file(&path).unwrap_or(pipeline.schema.format);
     let columns = Columns::of(pipeline);
-    let read = |source: io::Error| FileError::Read { path: path.to_owned(), source };
+    let read = |source: io::Error| FileError::Read { path: path.clone(), source };
     let mut labels = Labels::default();
     let found = match format {
-        InputFormat::Csv => columns.read_csv(bytes, &mut labels).map_err(read)?,
-        InputFormat::Json => columns.read_json(bytes, &mut labels).map_err(read)?,
+        InputFormat::Csv => columns.read_csv(file, &mut labels).map_err(read)?,
+        InputFormat::Json => columns.read_json(file, &mut labels).map_err(read)?,
     };
     found.map(|()| labels).map_err(|found| FileError::NoLabels {
-        path: path.to_owned(),
+        path: path.clone(),
         key: columns.key.name.clone(),
         label: columns.label.map_or(LABEL, |label| &label.name).to_owned(),
-        found,
+        found: printable(&found).to_string(),
     })
 }
 
@@ -61,8 +62,8 @@ impl<'a> Columns<'a> {
         labels.add(key, self.meaning.scenario(label).is_some());
     }
 
-    fn read_csv(&self, bytes: &[u8], labels: &mut Labels) -> io::Result<Read> {
-        let mut records = FileRecords::new(bytes, usize::MAX)?;
+    fn read_csv(&self, file: InputFile, labels: &mut Labels) -> io::Result<Read> {
+        let mut records = FileRecords::new(file, usize::MAX)?;
         let names: Vec<String> = match records.next_record()? {
             Some(header) => header.fields.iter().map(|name| text(name).trim().to_owned()).collect(),
             None => Vec::new(),
@@ -78,8 +79,8 @@ impl<'a> Columns<'a> {
         Ok(Ok(()))
     }
 
-    fn read_json(&self, bytes: &[u8], labels: &mut Labels) -> io::Result<Read> {
-        let (mut lines, mut names, mut has_label) = (JsonLines::new(bytes, usize::MAX), String::new(), false);
+    fn read_json(&self, file: InputFile, labels: &mut Labels) -> io::Result<Read> {
+        let (mut lines, mut names, mut has_label) = (JsonLines::new(file, usize::MAX), String::new(), false);
         while let Some(line) = lines.next_line()? {
             let Ok(Value::Object(object)) = serde_json::from_slice(line.raw) else { continue };
             let find = |is: &dyn Fn(&str) -> bool| object.iter().find(|(name, _)| is(name)).map(|(_, value)| value);
@@ -110,11 +111,14 @@ fn written(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn labels(pipeline: &str, name: &str, text: &str) -> Result<Vec<&'static str>, String> {
         let pipeline = Pipeline::load(pipeline).unwrap();
-        let labels = read_labels(text.as_bytes(), Path::new(name), &pipeline).map_err(|error| error.to_string())?;
+        let file = InputFile::of_bytes(Path::new(name), text.to_owned());
+        let labels = read_labels(file, &pipeline).map_err(|error| error.to_string())?;
         Ok(["1", "2", "3", "4"].into_iter().filter(|key| labels.is_anomaly(key)).collect())
     }
 

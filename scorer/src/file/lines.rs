@@ -2,19 +2,20 @@
 //! column order.
 
 use std::borrow::Cow;
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::read::MultiGzDecoder;
 use shared::json_lines::{JsonLine, JsonLines};
 use shared::line::{LineParser, Order};
 use shared::pipeline::{InputFormat, Pipeline};
 use shared::records::{Fields, FileRecords};
+use shared::text::printable;
 use shared::time::Timestamp;
 use tables::csv::write_fields;
 use thiserror::Error;
+
+use super::{InputFile, Position};
 
 /// Why a file cannot be read.
 #[derive(Debug, Error)]
@@ -96,28 +97,6 @@ fn records_of(format: InputFormat) -> &'static str {
     }
 }
 
-/// The bytes of a file, of a `.gz` file unpacked, or of standard input for `-`.
-///
-/// # Errors
-/// [`FileError::Read`], naming the file.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
-    let read = || -> io::Result<Vec<u8>> {
-        if path == Path::new("-") {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes)?;
-            return Ok(bytes);
-        }
-        let bytes = fs::read(path)?;
-        if path.extension().is_some_and(|extension| extension == "gz") {
-            let mut unpacked = Vec::new();
-            MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked)?;
-            return Ok(unpacked);
-        }
-        Ok(bytes)
-    };
-    read().map_err(|source| FileError::Read { path: path.to_owned(), source })
-}
-
 /// A line of a file, as a record.
 #[derive(Debug)]
 pub struct FileLine<'a> {
@@ -157,40 +136,43 @@ fn field<'a>(fields: &'a Fields, order: &Order, column: usize) -> Option<&'a [u8
 
 /// The lines of a file; of a CSV file, those after its header.
 #[derive(Debug)]
-pub struct FileLines<'a> {
-    source: Source<'a>,
+pub struct FileLines {
+    path: PathBuf,
+    position: Position,
+    source: Source,
     parser: LineParser,
 }
 
 #[derive(Debug)]
-enum Source<'a> {
-    Csv { records: Box<FileRecords<&'a [u8]>>, order: Order },
-    Json(JsonLines<&'a [u8]>),
+enum Source {
+    Csv { records: Box<FileRecords<InputFile>>, order: Order },
+    Json(JsonLines<InputFile>),
 }
 
-impl<'a> FileLines<'a> {
-    /// Looks at `bytes`, which `path` holds. Its name tells the format; where it tells nothing, the records are written as
-    /// those of the stream.
+impl FileLines {
+    /// Looks at how `file` begins. Its name tells the format; where it tells nothing, the records are written as those of the
+    /// stream.
     ///
     /// # Errors
     /// [`FileError`] when a CSV file has no header or its header lacks a column of the pipeline.
-    pub fn new(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Self, FileError> {
-        let source = match InputFormat::of_file(path).unwrap_or(pipeline.schema.format) {
-            InputFormat::Csv => csv(bytes, path, pipeline)?,
-            InputFormat::Json => Source::Json(JsonLines::new(bytes, usize::MAX)),
+    pub fn new(file: InputFile, pipeline: &Pipeline) -> Result<Self, FileError> {
+        let (path, position) = (file.path().to_owned(), file.position());
+        let source = match InputFormat::of_file(&path).unwrap_or(pipeline.schema.format) {
+            InputFormat::Csv => csv(file, &path, pipeline)?,
+            InputFormat::Json => Source::Json(JsonLines::new(file, usize::MAX)),
         };
-        Ok(Self { source, parser: LineParser::new(Arc::clone(&pipeline.schema)) })
+        Ok(Self { path, position, source, parser: LineParser::new(Arc::clone(&pipeline.schema)) })
     }
 
     /// As [`FileLines::new`], for a file whose lines go to the pipeline's topic.
     ///
     /// # Errors
     /// [`FileError::OtherFormat`] when others than the stream's records are in it.
-    pub fn for_topic(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Self, FileError> {
-        let lines = Self::new(bytes, path, pipeline)?;
+    pub fn for_topic(file: InputFile, pipeline: &Pipeline) -> Result<Self, FileError> {
+        let lines = Self::new(file, pipeline)?;
         if lines.format() != pipeline.schema.format {
             let [found, wanted] = [lines.format(), pipeline.schema.format].map(records_of);
-            return Err(FileError::OtherFormat { path: path.to_owned(), found, wanted });
+            return Err(FileError::OtherFormat { path: lines.path, found, wanted });
         }
         Ok(lines)
     }
@@ -203,16 +185,31 @@ impl<'a> FileLines<'a> {
         }
     }
 
+    /// How far the file has been read.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
     /// The next line, or `None` at the end.
-    pub fn next_line(&mut self) -> Option<FileLine<'_>> {
-        let parser = &mut self.parser;
+    ///
+    /// # Errors
+    /// [`FileError::Read`] when the file cannot be read to its end.
+    // A lending iterator: the line lives in buffers that the next call reuses.
+    pub fn next_line(&mut self) -> Result<Option<FileLine<'_>>, FileError> {
+        let (parser, path) = (&mut self.parser, &self.path);
+        let read = |source| FileError::Read { path: path.clone(), source };
         match &mut self.source {
             Source::Json(lines) => {
-                let JsonLine { line, raw, .. } = lines.next_line().expect("what is in memory can be read")?;
-                Some(FileLine { number: line, record: Cow::Borrowed(raw), fields: None, parser })
+                let found = lines.next_line().map_err(read)?;
+                Ok(found.map(|JsonLine { line, raw, .. }| FileLine {
+                    number: line,
+                    record: Cow::Borrowed(raw),
+                    fields: None,
+                    parser,
+                }))
             }
             Source::Csv { records, order } => {
-                let found = records.next_record().expect("what is in memory can be read")?;
+                let Some(found) = records.next_record().map_err(read)? else { return Ok(None) };
                 let record = match order {
                     Order::Header { fields, width } if found.fields.len() == *width => {
                         Cow::Owned(reordered(found.fields, fields))
@@ -220,16 +217,16 @@ impl<'a> FileLines<'a> {
                     // A line with too few or too many fields goes out as it is: it is erroneous either way.
                     Order::Same | Order::Header { .. } => Cow::Borrowed(found.raw),
                 };
-                Some(FileLine { number: found.line, record, fields: Some((found.fields, order)), parser })
+                Ok(Some(FileLine { number: found.line, record, fields: Some((found.fields, order)), parser }))
             }
         }
     }
 }
 
-fn csv<'a>(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Source<'a>, FileError> {
+fn csv(file: InputFile, path: &Path, pipeline: &Pipeline) -> Result<Source, FileError> {
     let columns = || pipeline.schema.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
     let read = |source| FileError::Read { path: path.to_owned(), source };
-    let mut records = FileRecords::new(bytes, usize::MAX).map_err(read)?;
+    let mut records = FileRecords::new(file, usize::MAX).map_err(read)?;
     let Some(header) = records.next_record().map_err(read)? else {
         return Err(FileError::Empty { path: path.to_owned(), columns: columns() });
     };
@@ -238,7 +235,7 @@ fn csv<'a>(bytes: &'a [u8], path: &Path, pipeline: &Pipeline) -> Result<Source<'
     let order = Order::from_header(&names, &pipeline.schema.columns).map_err(|missing| FileError::Header {
         path: path.to_owned(),
         missing: missing.join(", "),
-        found: names.join(", "),
+        found: printable(&names.join(", ")).to_string(),
     })?;
     Ok(Source::Csv { records: Box::new(records), order })
 }
@@ -259,22 +256,25 @@ mod tests {
         Pipeline::load("invoices").unwrap()
     }
 
+    fn file(name: &str, bytes: &'static [u8]) -> InputFile {
+        InputFile::of_bytes(Path::new(name), bytes)
+    }
+
     #[test]
     fn a_file_in_another_order_is_sent_in_the_pipelines() {
-        let file = b"Country,Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID\n\
+        let bytes = b"Country,Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID\n\
             France,1,s,\"a \"\"b\"\", c\",2,9/1/2010 9:22,1.5,123\nshort,1\n";
-        let mut lines = FileLines::new(file, Path::new("f.csv"), &pipeline()).unwrap();
-        let first = lines.next_line().unwrap();
+        let mut lines = FileLines::new(file("f.csv", bytes), &pipeline()).unwrap();
+        let first = lines.next_line().unwrap().unwrap();
         assert_eq!(first.number, 2);
         assert_eq!(&*first.record, b"1,s,\"a \"\"b\"\", c\",2,9/1/2010 9:22,1.5,123,France".as_slice());
-        assert_eq!(&*lines.next_line().unwrap().record, b"short,1".as_slice());
-        assert!(lines.next_line().is_none());
+        assert_eq!(&*lines.next_line().unwrap().unwrap().record, b"short,1".as_slice());
+        assert!(lines.next_line().unwrap().is_none());
     }
 
     #[test]
     fn a_file_without_its_header_is_refused() {
-        let error =
-            |bytes: &'static [u8]| FileLines::new(bytes, Path::new("f.csv"), &pipeline()).unwrap_err().to_string();
+        let error = |bytes: &'static [u8]| FileLines::new(file("f.csv", bytes), &pipeline()).unwrap_err().to_string();
         assert!(error(b"").starts_with("f.csv is empty: a header line with the columns InvoiceNo, StockCode"));
         let missing = "f.csv line 1: the header lacks the columns InvoiceNo, StockCode, Description, Quantity, \
             InvoiceDate, UnitPrice, CustomerID; it has a, Country";
@@ -283,20 +283,20 @@ mod tests {
 
     #[test]
     fn json_lines_are_sent_as_they_are() {
-        let file = b"\xEF\xBB\xBF{\"Invoice\": 17}\r\n\n{\"InvoiceNo\":\"18\",\"Quantity\":1,\"Price\":2.5,\
+        let bytes = b"\xEF\xBB\xBF{\"Invoice\": 17}\r\n\n{\"InvoiceNo\":\"18\",\"Quantity\":1,\"Price\":2.5,\
             \"InvoiceDate\":\"9/1/2010 9:22\"}";
         for (name, format) in [("f.jsonl", InputFormat::Csv), ("f.json.gz", InputFormat::Csv), ("-", InputFormat::Json)]
         {
-            let mut lines = FileLines::new(file, Path::new(name), &pipeline().with_format(format)).unwrap();
+            let mut lines = FileLines::new(file(name, bytes), &pipeline().with_format(format)).unwrap();
             assert_eq!(lines.format(), InputFormat::Json);
-            let mut first = lines.next_line().unwrap();
+            let mut first = lines.next_line().unwrap().unwrap();
             assert_eq!((first.number, &*first.record), (1, &b"{\"Invoice\": 17}"[..]));
             assert_eq!(first.text(0), None, "it lacks a price");
             assert_eq!(first.date(4), None);
-            let mut second = lines.next_line().unwrap();
+            let mut second = lines.next_line().unwrap().unwrap();
             assert_eq!((second.number, second.text(0).as_deref()), (3, Some(&b"18"[..])));
             assert_eq!(second.date(4), Some(1_283_332_920_000));
-            assert!(lines.next_line().is_none());
+            assert!(lines.next_line().unwrap().is_none());
         }
     }
 
@@ -304,10 +304,10 @@ mod tests {
     fn a_column_that_a_csv_file_lacks_is_empty_if_it_is_optional() {
         let text = include_str!("../../../resources/pipelines/invoices.toml");
         let pipeline = Pipeline::parse(&text.replace("\"Description\"", "\"Description?\""), "test.toml").unwrap();
-        let file =
+        let bytes =
             b"InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n1,s,2,9/1/2010 9:22,1.5,,\n";
-        let mut lines = FileLines::new(file, Path::new("f.csv"), &pipeline).unwrap();
-        let mut line = lines.next_line().unwrap();
+        let mut lines = FileLines::new(file("f.csv", bytes), &pipeline).unwrap();
+        let mut line = lines.next_line().unwrap().unwrap();
         assert_eq!(&*line.record, b"1,s,,2,9/1/2010 9:22,1.5,,".as_slice());
         assert_eq!(line.text(2), None);
         assert_eq!(line.text(6).as_deref(), Some(&b""[..]));
@@ -319,7 +319,7 @@ mod tests {
         let (header, json) =
             (b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country", b"{}");
         let for_topic = |bytes: &'static [u8], name: &str, format| {
-            let lines = FileLines::for_topic(bytes, Path::new(name), &pipeline().with_format(format));
+            let lines = FileLines::for_topic(file(name, bytes), &pipeline().with_format(format));
             lines.map(|lines| lines.format()).map_err(|error| error.to_string())
         };
         assert_eq!(for_topic(header, "f.csv", InputFormat::Csv), Ok(InputFormat::Csv));

@@ -8,7 +8,8 @@ use serde::de::IgnoredAny;
 use shared::json_lines::JsonLines;
 use tables::{Column, ParquetError, ParquetReader, Texts, Values};
 
-use super::FileError;
+use super::verdict_rows::{CONTRIBUTION, EXPECTED};
+use super::{FileError, InputFile};
 use crate::agreement::{Cause, EntityId, Intake, Judged};
 
 /// Most rows that are read at a time.
@@ -27,9 +28,9 @@ struct Marks {
     cancellations: Option<IgnoredAny>,
 }
 
-/// The pipeline whose messages are in `bytes`, as `scorer score` writes them in JSON lines; `None` where records are.
-pub fn pipeline_of_messages(bytes: &[u8]) -> Option<String> {
-    let first = bytes.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+/// The pipeline whose messages are in a file that begins with the line `first`, as `scorer score` writes them in JSON lines;
+/// `None` where records are.
+pub fn pipeline_of_messages(first: &[u8]) -> Option<String> {
     let marks: Marks = serde_json::from_slice(first).ok()?;
     let is_ours = marks.detector.is_some() || marks.kind.is_some() || marks.cancellations.is_some();
     is_ours.then_some(marks.pipeline)
@@ -38,10 +39,11 @@ pub fn pipeline_of_messages(bytes: &[u8]) -> Option<String> {
 /// Reads the verdicts in JSON lines.
 ///
 /// # Errors
-/// None, but for those of memory.
-pub fn read_messages(bytes: &[u8], intake: &mut Intake<'_>) -> std::io::Result<()> {
-    let mut lines = JsonLines::new(bytes, usize::MAX);
-    while let Some(line) = lines.next_line()? {
+/// [`FileError::Read`] when the file cannot be read to its end.
+pub fn read_messages(file: InputFile, intake: &mut Intake<'_>) -> Result<(), FileError> {
+    let path = file.path().to_owned();
+    let mut lines = JsonLines::new(file, usize::MAX);
+    while let Some(line) = lines.next_line().map_err(|source| FileError::Read { path: path.clone(), source })? {
         intake.message(line.raw);
     }
     Ok(())
@@ -68,10 +70,6 @@ pub fn read_verdicts(path: &Path, intake: &mut Intake<'_>) -> Result<(), FileErr
     let take = |columns: &[Values]| take_rows(&Rows { names: &wanted, columns }, &features, intake);
     reader.read(&wanted, ROWS_A_SLICE, take).map_err(damaged)
 }
-
-/// What follows a feature's name in the name of the column of its shares, and in that of usual values.
-const CONTRIBUTION: &str = "_contribution";
-const EXPECTED: &str = "_expected";
 
 /// The features that verdicts tell the shares of.
 fn features_of(schema: &[Column]) -> Vec<String> {
@@ -180,7 +178,7 @@ mod tests {
     #[test]
     fn messages_are_told_from_records() {
         let of = |text: &str| pipeline_of_messages(text.as_bytes());
-        assert_eq!(of("\n{\"topic\":\"t\",\"pipeline\":\"p\",\"kind\":\"line\"}\n"), Some("p".to_owned()));
+        assert_eq!(of("{\"topic\":\"t\",\"pipeline\":\"p\",\"kind\":\"line\"}\n"), Some("p".to_owned()));
         assert_eq!(of("{\"pipeline\":\"p\",\"key\":\"1\",\"detector\":\"d\"}"), Some("p".to_owned()));
         assert_eq!(of("{\"pipeline\":\"p\",\"cancellations\":0}"), Some("p".to_owned()));
         for records in ["", "a,b\n1,2\n", "{\"InvoiceNo\":1}", "{\"pipeline\":\"p\"}", "{\"kind\":\"line\"}"] {

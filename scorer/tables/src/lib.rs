@@ -5,6 +5,7 @@
 
 mod columns;
 pub mod csv;
+mod guard;
 mod reader;
 mod writer;
 

@@ -10,6 +10,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use crate::columns::{Column, Texts, Values};
+use crate::guard::{check_places, damaged, reading};
 
 /// Reads a Parquet file, some rows at a time.
 pub struct ParquetReader {
@@ -28,7 +29,10 @@ impl ParquetReader {
     /// # Errors
     /// A file of something else, or a damaged one.
     pub fn new(file: File) -> Result<Self, ParquetError> {
-        Ok(Self { file: SerializedFileReader::new(file)? })
+        let length = file.metadata().map_err(|error| ParquetError::External(error.into()))?.len();
+        let file = reading(|| SerializedFileReader::new(file))?;
+        check_places(file.metadata(), length)?;
+        Ok(Self { file })
     }
 
     /// The flat columns, without their rows.
@@ -55,14 +59,14 @@ impl ParquetReader {
         };
         let places = names.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
         for group in 0..self.file.num_row_groups() {
-            let group = self.file.get_row_group(group)?;
+            let group = reading(|| self.file.get_row_group(group))?;
             let open = |&place: &usize| Ok((group.get_column_reader(place)?, &*columns[place]));
-            let mut readers = places.iter().map(open).collect::<Result<Vec<_>, ParquetError>>()?;
-            let mut left = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
+            let mut readers = reading(|| places.iter().map(open).collect::<Result<Vec<_>, ParquetError>>())?;
+            let mut left = usize::try_from(group.metadata().num_rows()).map_err(|_| damaged())?;
             while left > 0 {
                 let n = left.min(n_rows);
                 let batch = |(reader, column): &mut (ColumnReader, &ColumnDescriptor)| read_rows(reader, column, n);
-                let batch = readers.iter_mut().map(batch).collect::<Result<Vec<Values>, _>>()?;
+                let batch = reading(|| readers.iter_mut().map(batch).collect::<Result<Vec<Values>, _>>())?;
                 if batch.iter().any(|values| values.len() != n) {
                     return Err(ParquetError::General("a column ends before the others".to_owned()).into());
                 }
@@ -186,6 +190,37 @@ mod tests {
         read.unwrap();
         assert_eq!(sizes, [3, 1]);
         assert_eq!(texts, [Some("a".to_owned()), None, Some(String::new()), Some("é".to_owned())]);
+    }
+
+    /// Bytes of a file, changed one after the other and cut short: each is read or refused, and no panic gets out.
+    #[test]
+    fn no_damage_panics() {
+        use std::io::{Read, Seek, SeekFrom, Write};
+        let mut writer = ParquetWriter::new(tempfile::tempfile().unwrap(), &table()).unwrap();
+        (0..2).for_each(|_| writer.write(table()).unwrap());
+        let (mut file, mut whole) = (writer.finish().unwrap(), Vec::new());
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.read_to_end(&mut whole).unwrap();
+        let names: Vec<String> = table().into_iter().map(|column| column.name).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let read = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            ParquetReader::new(file)?.read(&names, 100, |_| Ok::<(), ParquetError>(()))
+        };
+        read(&whole).unwrap();
+        let mut refused = 0;
+        for place in 0..whole.len() {
+            for value in [0, 0x7F, 0xFF, whole[place] ^ 1] {
+                let mut damaged = whole.clone();
+                damaged[place] = value;
+                refused += usize::from(read(&damaged).is_err());
+            }
+        }
+        assert!(refused > whole.len() / 2, "{refused} of {}", 4 * whole.len());
+        for length in (0..whole.len()).step_by(7) {
+            assert!(read(&whole[..length]).is_err(), "{length}");
+        }
     }
 
     #[test]

@@ -50,6 +50,9 @@ impl Fit for Lof {
         let reference = neighborhood::reference(x, self.k, self.max_rows, context)?;
         let rows = Matrix::from_values(x.n_features(), reference.values().to_vec());
         let found = Neighborhood::new(&reference, self.k, context.device).of(&rows);
+        if !found.are_rows_of(reference.shape()[0]) {
+            return Err(FitError::Numeric("the distances between the rows leave float32: use other scaling".into()));
+        }
         let k_distances: Vec<f32> = found.rows().map(|(distances, _)| distances[self.k - 1]).collect();
         let densities: Vec<f32> = found.rows().map(|neighbors| density(neighbors, &k_distances) as f32).collect();
         (context.on_step)();

@@ -61,6 +61,11 @@ impl Neighborhood {
 }
 
 impl Neighbors {
+    /// Whether every neighbour is one of `n_reference` rows: where no distance is a number, the search finds none.
+    pub(super) fn are_rows_of(&self, n_reference: usize) -> bool {
+        self.indices.iter().all(|&index| usize::try_from(index).is_ok_and(|index| index < n_reference))
+    }
+
     /// The distances and the indices of each row's neighbours: `(k)`, `(k)`.
     pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = (&[f32], &[i32])> {
         self.distances.chunks_exact(self.k).zip(self.indices.chunks_exact(self.k))

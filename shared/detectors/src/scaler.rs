@@ -25,6 +25,17 @@ pub enum Scaling {
 /// Scaled values are held within these bounds, so that no sum of 64 squares leaves float32.
 const LIMIT: f64 = 1e18;
 
+/// What scaled values of so many features are held within, so that no squared distance leaves float32.
+pub(crate) fn limit(n_features: usize) -> f64 {
+    LIMIT / (n_features as f64 / 64.0).sqrt().max(1.0)
+}
+
+/// Whether these can be the values of a scaled row `(n_features)`, or means of such.
+pub(crate) fn are_scaled(values: &[f32]) -> bool {
+    let largest = limit(values.len()) as f32 * 1.001;
+    values.iter().all(|value| value.abs() <= largest)
+}
+
 /// From how many standard deviations on [`Scaling::Symlog`] is logarithmic.
 const LINEAR_TO: f64 = 5.0;
 
@@ -60,17 +71,17 @@ impl Scaler {
         let columns = (0..features.n_features()).map(|index| features.column(index).collect::<Vec<f64>>());
         let (center, scale): (Vec<f64>, Vec<f64>) = columns.clone().map(|column| fit_column(method, column)).unzip();
         let symlog = (method == Scaling::Symlog).then(|| {
-            let scaled = columns.zip(center.iter().zip(&scale)).map(|(column, (center, scale))| {
-                let values = column.into_iter().map(|x| symlog((x - center) / scale)).collect();
+            let centers_and_scales = columns.zip(center.iter().zip(&scale)).map(|(column, (center, scale))| {
+                let values = column.into_iter().map(|x| symlog(scaled(x, *center, *scale))).collect();
                 fit_column(Scaling::Standard, values)
             });
-            let (center, scale) = scaled.unzip();
+            let (center, scale) = centers_and_scales.unzip();
             Symlog { center, scale }
         });
         Self { method, center, scale, symlog }
     }
 
-    /// Checks what was read from a file.
+    /// Checks what was learned or read from a file.
     ///
     /// # Errors
     /// What is wrong.
@@ -102,13 +113,14 @@ impl Scaler {
 
     /// Scales a row: `(n_features)`.
     pub fn transform_row(&self, row: &[f64]) -> impl Iterator<Item = f32> {
-        row.iter().enumerate().map(|(index, x)| {
-            let scaled = (x - self.center[index]) / self.scale[index];
+        let limit = limit(row.len());
+        row.iter().enumerate().map(move |(index, &x)| {
+            let scaled = scaled(x, self.center[index], self.scale[index]);
             let scaled = match &self.symlog {
                 None => scaled,
                 Some(second) => (symlog(scaled) - second.center[index]) / second.scale[index],
             };
-            scaled.clamp(-LIMIT, LIMIT) as f32
+            scaled.clamp(-limit, limit) as f32
         })
     }
 
@@ -124,6 +136,13 @@ impl Scaler {
         };
         row.iter().enumerate().map(inverse).collect()
     }
+}
+
+/// How many times `scale` a value is from `center`.
+fn scaled(x: f64, center: f64, scale: f64) -> f64 {
+    let distance = x - center;
+    // A distance that leaves float64 is between two of the largest numbers there are.
+    if distance.is_finite() { distance / scale } else { x / scale - center / scale }
 }
 
 /// Linear up to [`LINEAR_TO`], with the logarithm's slope from there on, in both directions.
@@ -213,6 +232,37 @@ mod tests {
         assert!(x[9] - x[0] > 2.0 * (standard.values()[9] - standard.values()[0]), "the others have room");
         let out = scaler.inverse(&x[1001..])[0];
         assert!((out / 2e6 - 1.0).abs() < 1e-4, "{out}");
+    }
+
+    #[test]
+    fn the_largest_numbers_scale_like_others() {
+        for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
+            for values in [vec![f64::MIN, 0.0, f64::MAX], vec![1e308; 5], [vec![1.0; 99], vec![1e308, 1e308]].concat()]
+            {
+                let data = column(&values);
+                let scaler = Scaler::fit(method, &data);
+                assert_eq!(scaler.check(1), Ok(()), "{method:?} {values:?}");
+                let scaled = scaler.transform(&data);
+                assert!(scaled.values().iter().all(|x| x.is_finite()), "{method:?} {values:?}");
+                assert!(scaled.values().is_sorted(), "{method:?} keeps the order of {values:?}");
+                assert!(scaled.rows().all(|row| scaler.inverse(row)[0].is_finite()), "{method:?} {values:?}");
+            }
+        }
+        let data = column(&[f64::MIN, f64::MAX]);
+        let scaled = Scaler::fit(Scaling::Standard, &data).transform(&data);
+        assert!((scaled.values()[0] + 1.0).abs() < 1e-6 && (scaled.values()[1] - 1.0).abs() < 1e-6, "{scaled:?}");
+    }
+
+    #[test]
+    fn a_squared_distance_of_many_features_stays_finite() {
+        for n_features in [1, 64, 10_000] {
+            let (low, high) = (vec![-1e300; n_features], vec![1e300; n_features]);
+            let data = FeatureMatrix::from_values(n_features, [low, high].concat());
+            let scaler = Scaler { scale: vec![1.0; n_features], ..Scaler::fit(Scaling::None, &data) };
+            let rows = scaler.transform(&data);
+            let squares = rows.row(0).iter().zip(rows.row(1)).map(|(a, b)| (a - b) * (a - b));
+            assert!(squares.sum::<f32>().is_finite(), "{n_features}");
+        }
     }
 
     #[test]

@@ -244,7 +244,7 @@ impl Calibration {
             0 => self.n_samples,
             below => self.at_least[below - 1] - 1,
         };
-        (1 + count) as f64 / (1 + self.n_samples) as f64
+        (1.0 + count as f64) / (1.0 + self.n_samples as f64)
     }
 }
 

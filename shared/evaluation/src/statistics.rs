@@ -8,21 +8,34 @@
 pub const MAD_TO_DEVIATION: f64 = 1.4826;
 
 /// The mean, the sum divided by the number; of no values 0.
-pub fn mean(values: impl IntoIterator<Item = f64, IntoIter: ExactSizeIterator>) -> f64 {
+pub fn mean(values: impl IntoIterator<Item = f64, IntoIter: ExactSizeIterator + Clone>) -> f64 {
     let values = values.into_iter();
     let n = values.len().max(1) as f64;
-    values.sum::<f64>() / n
+    let sum = values.clone().sum::<f64>();
+    // A sum that leaves float64 is a sum of parts: the mean of finite values is never larger than all of them.
+    if sum.is_finite() { sum / n } else { values.map(|value| value / n).sum::<f64>().clamp(f64::MIN, f64::MAX) }
 }
 
 /// The mean, the first value and the mean distance from it: of equal values it is that value, to the last bit.
 pub fn mean_from_first(values: &[f64]) -> f64 {
     let first = values.first().copied().unwrap_or(0.0);
-    first + mean(values.iter().map(|value| value - first))
+    if values.iter().all(|value| (value - first).is_finite()) {
+        first + mean(values.iter().map(|value| value - first))
+    } else {
+        mean(values.iter().copied())
+    }
 }
 
 /// The population standard deviation, with `center` in the place of the mean.
 pub fn deviation(values: &[f64], center: f64) -> f64 {
-    mean(values.iter().map(|value| (value - center) * (value - center))).sqrt()
+    let variance = mean(values.iter().map(|value| (value - center) * (value - center)));
+    if variance < f64::MAX {
+        return variance.sqrt();
+    }
+    // Squares that leave float64 are taken of shares of the largest distance, which is halved because it may leave it too.
+    let halves = values.iter().map(|value| (value / 2.0 - center / 2.0).abs());
+    let largest = halves.clone().fold(0.0, f64::max);
+    (mean(halves.map(|half| (half / largest) * (half / largest))).sqrt() * largest * 2.0).min(f64::MAX)
 }
 
 /// The lower and the upper of the two values in the middle, which of an odd number are the same; of no values none. The
@@ -59,7 +72,9 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q.clamp(0.0, 1.0) * last as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(last);
-    sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64)
+    let (lower, upper, part) = (sorted[below], sorted[above], position - below as f64);
+    let step = upper - lower;
+    if step.is_finite() { lower + step * part } else { lower * (1.0 - part) + upper * part }
 }
 
 #[cfg(test)]
@@ -83,7 +98,35 @@ mod tests {
         assert!(mean(values) != 0.1, "why there are two");
     }
 
+    #[test]
+    fn the_largest_numbers_have_a_mean_and_a_deviation() {
+        let largest = [f64::MAX, f64::MIN, f64::MAX, f64::MIN];
+        assert_eq!((mean(largest), mean_from_first(&largest)), (0.0, 0.0));
+        assert_eq!(mean_from_first(&[f64::MAX; 3]), f64::MAX);
+        assert!((mean([f64::MAX; 3]) / f64::MAX - 1.0).abs() < 1e-15);
+        assert!((deviation(&largest, 0.0) / f64::MAX - 1.0).abs() < 1e-15);
+        assert_eq!(deviation(&[f64::MAX; 3], f64::MAX), 0.0);
+        assert!((deviation(&[1e200, -1e200], 0.0) / 1e200 - 1.0).abs() < 1e-15);
+        assert_eq!(quantile(&[f64::MIN, f64::MAX], 0.5), 0.0);
+    }
+
     proptest! {
+        /// Whatever the values, as long as they are finite.
+        #[test]
+        fn no_sum_leaves_float64(values in proptest::collection::vec(proptest::num::f64::NORMAL | proptest::num::f64::ZERO, 1..40)) {
+            let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), &x| (a.min(x), b.max(x)));
+            let slack = |bound: f64| bound.abs() * 1e-12;
+            for mean in [mean(values.iter().copied()), mean_from_first(&values)] {
+                prop_assert!(mean.is_finite() && mean >= least - slack(least) - slack(most), "{mean}");
+                prop_assert!(mean <= most + slack(most) + slack(least), "{mean}");
+                let deviation = deviation(&values, mean);
+                prop_assert!(deviation.is_finite() && deviation >= 0.0, "{deviation}");
+            }
+            let mut sorted = values;
+            sorted.sort_by(f64::total_cmp);
+            prop_assert!([0.0, 0.25, 0.5, 0.9, 1.0].into_iter().all(|q| quantile(&sorted, q).is_finite()));
+        }
+
         #[test]
         fn the_middle_is_that_of_the_sorted_values(mut values in proptest::collection::vec(-1e6f64..1e6, 1..60)) {
             let mut sorted = values.clone();

@@ -10,7 +10,11 @@ pub type Timestamp = i64;
 /// A span of time in milliseconds.
 pub type Millis = i64;
 
-/// `1h`, `8m`, `40s` or `250ms` as milliseconds; `None` when the text is not such a span or is not above zero.
+/// The longest span: a hundred years. Sums of dates and spans stay far within 64 bits.
+pub const LONGEST_SPAN: Millis = 36_500 * 86_400_000;
+
+/// `1h`, `8m`, `40s` or `250ms` as milliseconds; `None` when the text is not such a span, or is not above zero or longer than
+/// [`LONGEST_SPAN`].
 pub fn parse_span(text: &str) -> Option<Millis> {
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -24,7 +28,7 @@ pub fn parse_span(text: &str) -> Option<Millis> {
         _ => return None,
     };
     let span = number.parse::<Millis>().ok()?.checked_mul(factor)?;
-    (span > 0).then_some(span)
+    (1..=LONGEST_SPAN).contains(&span).then_some(span)
 }
 
 /// A span as people write it, in the largest unit that keeps it whole: `40s`, `8m`.
@@ -100,10 +104,21 @@ mod tests {
 
     #[test]
     fn spans_round_trip() {
-        for text in ["40s", "8m", "1h", "250ms", "30d"] {
+        for text in ["40s", "8m", "1h", "250ms", "30d", "36500d"] {
             assert_eq!(format_span(parse_span(text).unwrap()), text);
         }
-        for bad in ["", "40", "s", "-1s", "0s", "1w", "99999999999999999999s", "9223372036854775807d"] {
+        for bad in [
+            "",
+            "40",
+            "s",
+            "-1s",
+            "0s",
+            "1w",
+            "99999999999999999999s",
+            "9223372036854775807d",
+            "36501d",
+            "3153600000001ms",
+        ] {
             assert_eq!(parse_span(bad), None, "{bad}");
         }
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clustering::files::folder_of;
+use clustering::files::{folder_of, remove_abandoned};
 use detectors::clusters::Clusters;
 use detectors::scaler::Scaler;
 use detectors::threshold::{Calibration, Threshold};
@@ -18,10 +18,12 @@ use thiserror::Error;
 
 use crate::pipeline::Pipeline;
 
+mod last_training;
 mod weights;
 
 pub use crate::fingerprint::{fingerprint, fingerprint_of_numbers};
 pub use clustering::files::{StagedFile, write_atomically, write_atomically_with};
+pub use last_training::{of_another_training, training_report};
 pub use weights::WeightsFile;
 
 /// The version of the format that this program writes and reads.
@@ -152,8 +154,10 @@ impl ModelFiles {
     }
 }
 
-/// Removes weights that the model at `path` no longer uses. That they are gone matters to nobody, so neither does a failure.
+/// Removes weights that the model at `path` no longer uses, and those that a killed process left half-written. That they
+/// are gone matters to nobody, so neither does a failure.
 pub fn remove_other_weights(path: &Path, keep: Option<&str>) {
+    remove_abandoned(folder_of(path), weights::is_name);
     let Ok(entries) = fs::read_dir(folder_of(path)) else { return };
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name();
@@ -279,7 +283,11 @@ impl Model {
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks what was learned or read from a file: whole, consistent and finite, so that every score is.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), String> {
         let n_features = self.features.len();
         let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
         self.scaler.check(n_features)?;
@@ -307,9 +315,14 @@ fn check_calibration(calibration: &Calibration) -> Result<(), String> {
     let rising = calibration.scores.is_sorted() && calibration.at_least.is_sorted_by(|a, b| a > b);
     if calibration.scores.len() != calibration.at_least.len()
         || !rising
+        || !calibration.scores.iter().all(|score| score.is_finite())
         || calibration.at_least.last().is_some_and(|&n| n == 0)
     {
         return Err("its calibration is not a list of rising scores".into());
+    }
+    // The lowest score that is kept is the lowest of all.
+    if calibration.at_least.first().copied().unwrap_or(0) != calibration.n_samples {
+        return Err(format!("its calibration is not that of {} scores", calibration.n_samples));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use features::history::RecordFeatures;
 use records::schema::UnknownType;
 use records::time::{self, Millis};
 
-use super::checker::Checker;
+use super::checker::{Checker, MOST_OVERLAPPING};
 use super::file::{
     AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile,
     RangeEntry,
@@ -312,6 +312,9 @@ impl Checker<'_> {
         let idle_timeout = section.idle_timeout.as_deref().unwrap_or(DEFAULT_IDLE_TIMEOUT);
         if window % slide != 0 {
             return self.error("[cancellations] window", "must be a multiple of slide");
+        }
+        if window / slide > MOST_OVERLAPPING {
+            return self.error("[cancellations] slide", format!("must be at least a {MOST_OVERLAPPING}th of window"));
         }
         Ok(Cancellations {
             key_prefix: section.key_prefix.clone(),

@@ -1,9 +1,12 @@
 //! What is asked of every section: that names are names, spans are spans, and columns exist.
 
-use records::time::{self, Millis};
+use records::time::{self, LONGEST_SPAN, Millis, format_span};
 
 use super::file;
 use super::{Column, PipelineError};
+
+/// Windows that may hold one entity or record: each of them takes its time and its memory.
+pub(super) const MOST_OVERLAPPING: Millis = 1_000;
 
 /// Checks values, and says where in which file a bad one stands.
 pub(super) struct Checker<'a> {
@@ -50,7 +53,13 @@ impl Checker<'_> {
     pub(super) fn span(&self, place: &str, text: &str) -> Result<Millis, PipelineError> {
         match time::parse_span(text) {
             Some(span) => Ok(span),
-            None => self.error(place, format!("`{text}` is not a span of time above zero, such as \"40s\" or \"8m\"")),
+            None => {
+                let longest = format_span(LONGEST_SPAN);
+                let problem = format!(
+                    "`{text}` is not a span of time above zero, such as \"40s\" or \"8m\", and at most {longest}"
+                );
+                self.error(place, problem)
+            }
         }
     }
 

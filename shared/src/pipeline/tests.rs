@@ -113,6 +113,17 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
             "must be in the column's range",
         ),
         (replaced("UnitPrice:float", "UnitPrice?:float"), "there is no column `UnitPrice`"),
+        (
+            replaced("window = \"8m\"", "window = \"106751991167d\""),
+            "[cancellations] window: `106751991167d` is not a span of time above zero, such as \"40s\" or \"8m\", and at most 36500d",
+        ),
+        (replaced("slide = \"1m\"", "slide = \"1ms\""), "[cancellations] slide: must be at least a 1000th of window"),
+        (replaced("max = 20", "max = 9223372036854775807"), "k, or its max, must be at most 10000"),
+        (replaced("k = { elbow = 0.7, max = 20 }", "k = 10001"), "k, or its max, must be at most 10000"),
+        (
+            replaced("max = 20 }", "max = 20 }\nn_init = 1000000000"),
+            "n_init times k, or its max, must be at most 1000000",
+        ),
     ];
     for (text, expected) in cases {
         let found = problem(&text);

@@ -3,7 +3,7 @@
 
 use records::time::{Millis, format_span};
 
-use super::checker::Checker;
+use super::checker::{Checker, MOST_OVERLAPPING};
 use super::file::ZScoreSection;
 use super::{Column, ColumnType, Label, PipelineError, Scored, label};
 use crate::fingerprint::fingerprint;
@@ -12,9 +12,6 @@ const DEFAULT_WINDOW: Millis = 60_000;
 const DEFAULT_SLIDE: Millis = 30_000;
 const DEFAULT_WATERMARK: Millis = 5 * 60_000;
 const DEFAULT_THRESHOLD: f64 = 3.0;
-
-/// Windows that may hold one record: each of them takes its time.
-const MOST_OVERLAPPING: Millis = 1_000;
 
 /// A detector that compares each record with the others of its windows.
 #[derive(Debug, Clone, PartialEq)]

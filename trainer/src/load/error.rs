@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use shared::text::printable;
 use thiserror::Error;
 
 use crate::memory::TooLittleMemory;
@@ -157,7 +158,7 @@ impl LoadError {
 /// Names one after the other; of very many or very long ones, the first.
 fn listed(names: &[&str]) -> String {
     const MOST: usize = 300;
-    let text = names.iter().map(|name| name.trim().escape_debug().to_string()).collect::<Vec<_>>().join(", ");
+    let text = names.iter().map(|name| printable(name.trim()).to_string()).collect::<Vec<_>>().join(", ");
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{} ...", &text[..end]),
         None => text,

@@ -12,6 +12,7 @@ mod lines;
 mod parquet;
 mod row_location;
 mod text_file;
+mod whole_parquet;
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +28,7 @@ pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
 pub use row_location::RowLocation;
 
-pub(crate) use parquet::{first_line, is_readable};
+pub(crate) use parquet::{contents, is_readable, rows};
 pub(crate) use text_file::{TextFile, failed};
 
 use inputs::Format;

@@ -13,6 +13,7 @@ use shared::reason::Reason;
 
 use super::csv::pipeline_columns;
 use super::lines::{Lines, used_columns};
+use super::whole_parquet::{DAMAGED, check_ends, check_sizes, reading};
 use super::{LoadError, RowLocation};
 use crate::progress::Progress;
 
@@ -118,9 +119,7 @@ impl<'a> Rows<'a> {
     /// Looks at what the file has.
     fn open(path: &'a Path, pipeline: &Pipeline) -> Result<Self, LoadError> {
         let file = open(path, pipeline)?;
-        let mut reader = ParquetReader::new(try_clone(path, &file)?);
-        let schema = reader.schema().map_err(|error| damaged(path, &error))?;
-        let metadata = Arc::clone(reader.get_metadata().map_err(|error| damaged(path, &error))?);
+        let (schema, metadata) = contents(path, &file)?;
         let columns = columns_of(path, &schema, pipeline)?;
         let bytes = file.metadata().map_or(0, |found| found.len());
         Ok(Self { path, file, bytes, metadata, columns })
@@ -144,10 +143,7 @@ impl<'a> Rows<'a> {
     }
 
     fn read(&self, first_row: usize, n_rows: usize) -> Result<DataFrame, LoadError> {
-        let mut reader = ParquetReader::new(try_clone(self.path, &self.file)?);
-        reader.set_metadata(Arc::clone(&self.metadata));
-        let reader = reader.with_columns(Some(self.columns.clone())).with_slice(Some((first_row, n_rows)));
-        reader.finish().map_err(|error| damaged(self.path, &error))
+        rows(self.path, &self.file, &self.metadata, &self.columns, (first_row, n_rows))
     }
 }
 
@@ -163,8 +159,38 @@ fn try_clone(path: &Path, file: &File) -> Result<File, LoadError> {
     file.try_clone().map_err(|source| LoadError::Read { path: path.to_owned(), source })
 }
 
-fn damaged(path: &Path, error: &PolarsError) -> LoadError {
-    LoadError::Parquet { path: path.to_owned(), problem: first_line(error) }
+/// What a file says it has: the types of its columns, and where they are.
+///
+/// # Errors
+/// [`LoadError::Parquet`] when it cannot be true.
+pub(crate) fn contents(path: &Path, file: &File) -> Result<(Arc<ArrowSchema>, Arc<FileMetadata>), LoadError> {
+    let damaged = |problem| LoadError::Parquet { path: path.to_owned(), problem };
+    check_ends(file).map_err(damaged)?;
+    let mut reader = ParquetReader::new(try_clone(path, file)?);
+    let (schema, metadata) = reading(|| Ok((reader.schema()?, Arc::clone(reader.get_metadata()?)))).map_err(damaged)?;
+    check_sizes(&metadata, file).map_err(damaged)?;
+    Ok((schema, metadata))
+}
+
+/// Some rows of a file, in these columns; the first, and how many.
+///
+/// # Errors
+/// [`LoadError::Parquet`] when they are damaged.
+pub(crate) fn rows(
+    path: &Path,
+    file: &File,
+    metadata: &Arc<FileMetadata>,
+    columns: &[String],
+    slice: (usize, usize),
+) -> Result<DataFrame, LoadError> {
+    let mut reader = ParquetReader::new(try_clone(path, file)?);
+    reader.set_metadata(Arc::clone(metadata));
+    let reader = reader.with_columns(Some(columns.to_vec())).with_slice(Some(slice));
+    let damaged = |problem| LoadError::Parquet { path: path.to_owned(), problem };
+    let frame = reading(|| reader.finish()).map_err(damaged)?;
+    // A column may be shorter than the file says that it is.
+    let is_whole = frame.height() == slice.1 && frame.columns().iter().all(|column| column.len() == slice.1);
+    if columns.is_empty() || is_whole { Ok(frame) } else { Err(damaged(DAMAGED.to_owned())) }
 }
 
 /// The names of the file's columns that the pipeline knows.
@@ -211,10 +237,6 @@ pub(crate) fn is_readable(dtype: &ArrowDataType) -> bool {
         T::Dictionary(_, values, _) => is_readable(values),
         _ => false,
     }
-}
-
-pub(crate) fn first_line(error: &PolarsError) -> String {
-    error.to_string().lines().next().unwrap_or("it cannot be read").to_owned()
 }
 
 /// The column of the file that holds `column`, in a type that its values are taken from.

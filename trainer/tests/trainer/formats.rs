@@ -319,3 +319,35 @@ fn odd_lines_of_json_are_counted_by_their_line() {
     assert_eq!(amounts, [2.0, 2.0]);
     assert_eq!(reasons, ["not_json 2 6", "record_too_large 1 4", "nested_too_deep 1 3", "duplicate_field:id 1 5"]);
 }
+
+/// Whatever byte of what a file says of itself is another one, and wherever it ends: it is read, or refused in one sentence.
+#[test]
+fn a_damaged_parquet_file_is_read_or_refused() {
+    let workplace = Workplace::new();
+    let mut rows = frame(80);
+    let file = std::fs::File::create(workplace.path("history.parquet")).unwrap();
+    ParquetWriter::new(file).with_row_group_size(Some(50)).finish(&mut rows).unwrap();
+    let whole = std::fs::read(workplace.path("history.parquet")).unwrap();
+    let read = |bytes: &[u8]| {
+        workplace.write("damaged.parquet", bytes);
+        loaded(&workplace, &["damaged.parquet"]).map_err(|error| error.to_string())
+    };
+    assert!(read(&whole).is_ok());
+    let footer = whole.len() - 8 - u32::from_le_bytes(whole[whole.len() - 8..][..4].try_into().unwrap()) as usize;
+    let mut refused = 0;
+    for place in footer..whole.len() {
+        for value in [0, 0x7f, 0xff, whole[place] ^ 0x10] {
+            let mut damaged = whole.clone();
+            damaged[place] = value;
+            if let Err(error) = read(&damaged) {
+                refused += 1;
+                assert_eq!(error.lines().count(), 1, "byte {place} = {value}: {error}");
+                assert!(error.contains("damaged.parquet"), "byte {place} = {value}: {error}");
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+    for length in (0..whole.len()).step_by(13) {
+        assert!(read(&whole[..length]).is_err(), "{length} bytes");
+    }
+}

@@ -8,10 +8,10 @@ use polars::prelude::*;
 use shared::detector::Detector;
 use shared::device::{DeviceRequest, choose};
 use shared::matrix::FeatureMatrix;
-use shared::model::Model;
+use shared::model::{Model, of_another_training};
 use shared::pipeline::Pipeline;
 
-use crate::fixtures::{Workplace, invoices, real_history};
+use crate::fixtures::{Workplace, csv, invoices, real_history};
 
 #[test]
 fn the_same_history_seed_and_device_give_the_same_bytes() {
@@ -124,4 +124,65 @@ fn check_elbow(elbow: &DataFrame) {
     }
     assert_eq!(by_detector, HashMap::from([("kmeans", 1), ("bisecting-kmeans", 1)]));
     assert_eq!(elbow.height(), 10);
+}
+
+/// Two invoices whose prices leave float64 when they are squared: models that the scorer can read, or a refusal that leaves
+/// the old ones.
+#[test]
+fn enormous_numbers_in_the_history_break_no_model() {
+    let enormous: String = (0..2).map(|invoice| format!("90000{invoice},1,x,1,3/15/2010 9:59,1e308,1,UK\n")).collect();
+    let workplace = Workplace::with_history(&invoices(200));
+    workplace.write("enormous.csv", &csv(&(invoices(200) + &enormous)));
+    assert_eq!(workplace.train("history.csv", &[]).code, Some(0));
+    let old = workplace.model("kmeans");
+    for scaling in ["none", "standard", "robust", "symlog"] {
+        let run = workplace.train("enormous.csv", &["--quiet", "--scaling", scaling]);
+        if run.code == Some(0) {
+            assert_read_back(&workplace);
+        } else {
+            assert!(run.stderr.starts_with("error: detector `") && run.stderr.contains("1e308"), "{run:?}");
+            assert_eq!(workplace.model("kmeans"), old, "{scaling}");
+        }
+    }
+}
+
+/// A training that was killed left half-written files: the next one removes them, and nothing else.
+#[test]
+fn what_a_killed_training_left_is_removed_by_the_next() {
+    let workplace = Workplace::with_history(&invoices(60));
+    assert_eq!(workplace.train("history.csv", &[]).code, Some(0));
+    let left = [
+        "models/invoices/kmeans/.model.json.4711.tmp",
+        "models/invoices/kmeans/.weights-0123abcd.safetensors.4711-2.tmp",
+        "models/invoices/reports/.training.json.4711.tmp",
+    ];
+    let others = "models/invoices/kmeans/.mine.tmp";
+    left.iter().chain([&others]).for_each(|name| workplace.write(name, b"half"));
+    assert_eq!(workplace.train("history.csv", &[]).code, Some(0));
+    for name in left {
+        assert!(!workplace.path(name).exists(), "{name}");
+    }
+    assert!(workplace.path(others).exists());
+}
+
+/// The report is in its place before the first model: a training that ends in between is found by it.
+#[test]
+fn the_report_names_the_models_that_were_written() {
+    let workplace = Workplace::with_history(&invoices(60));
+    let versions = || {
+        ["kmeans", "bisecting-kmeans"].map(|detector| {
+            Model::read(&Model::path(&workplace.path("models"), "invoices", detector)).unwrap().version()
+        })
+    };
+    let others = |[first, second]: &[String; 2]| {
+        let detectors = [("kmeans", first.as_str()), ("bisecting-kmeans", second.as_str())];
+        of_another_training(&workplace.path("models"), "invoices", detectors).len()
+    };
+    assert_eq!(workplace.train("history.csv", &[]).code, Some(0));
+    let old = versions();
+    assert_eq!(workplace.train("history.csv", &["--seed", "43"]).code, Some(0));
+    let new = versions();
+    assert_eq!((others(&new), others(&old)), (0, 2));
+    let mixed = [new[0].clone(), old[1].clone()];
+    assert_eq!(others(&mixed), 1);
 }

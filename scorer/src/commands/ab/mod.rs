@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 use shared::pipeline::{Pipeline, Scored};
+use shared::text::printable;
 use shared::time::format_timestamp;
 
 use self::report::{ComparisonReport, Labelled};
@@ -17,7 +18,7 @@ use super::console;
 use super::logs::init_logs;
 use crate::agreement::{Intake, Labels};
 use crate::args::AbArgs;
-use crate::file::{pipeline_of_messages, read_file, read_labels, read_messages, read_verdicts};
+use crate::file::{InputFile, pipeline_of_messages, read_labels, read_messages, read_verdicts};
 use crate::kafka::{KafkaError, VerdictTopics, read_topic_labels};
 
 pub(super) fn ab(args: &AbArgs) -> Result<()> {
@@ -26,7 +27,7 @@ pub(super) fn ab(args: &AbArgs) -> Result<()> {
     let names = choose(&pipeline, args)?;
     let report = compare(args, &pipeline, names)?;
     if args.json {
-        console::print(serde_json::to_string_pretty(&json::of(&report))?)?;
+        console::print_json(&json::of(&report))?;
     } else {
         console::print(text::of(&report))?;
     }
@@ -104,7 +105,7 @@ fn read_labels_of(args: &AbArgs, pipeline: &Arc<Pipeline>) -> Result<Option<(Lab
     match &args.labels {
         None => Ok(None),
         Some(Some(path)) => {
-            let labels = read_labels(&read_file(path)?, path, pipeline)?;
+            let labels = read_labels(InputFile::open(path)?, pipeline)?;
             Ok(Some((labels, path.display().to_string())))
         }
         Some(None) => {
@@ -119,8 +120,8 @@ fn read_labels_of(args: &AbArgs, pipeline: &Arc<Pipeline>) -> Result<Option<(Lab
 /// What an input file holds.
 enum FileContent {
     Parquet,
-    Messages(Vec<u8>),
-    Records(Vec<u8>),
+    Messages(InputFile),
+    Records(InputFile),
 }
 
 /// A file and what it holds.
@@ -130,13 +131,14 @@ fn open<'a>(path: &'a Path, pipeline: &Pipeline) -> Result<Opened<'a>> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
         return Ok((path, FileContent::Parquet));
     }
-    let bytes = read_file(path)?;
-    match pipeline_of_messages(&bytes) {
-        None => Ok((path, FileContent::Records(bytes))),
-        Some(of) if of == pipeline.name => Ok((path, FileContent::Messages(bytes))),
+    let mut file = InputFile::open(path)?;
+    match pipeline_of_messages(&file.first_line()?) {
+        None => Ok((path, FileContent::Records(file))),
+        Some(of) if of == pipeline.name => Ok((path, FileContent::Messages(file))),
         Some(of) => bail!(
-            "{} holds verdicts of pipeline `{of}` and not of `{}`: name theirs with --pipeline",
+            "{} holds verdicts of pipeline `{}` and not of `{}`: name theirs with --pipeline",
             path.display(),
+            printable(&of),
             pipeline.name
         ),
     }
@@ -155,7 +157,7 @@ fn gather(args: &AbArgs, pipeline: &Pipeline, names: &[String; 2], intake: &mut 
     for file in files {
         match file? {
             (path, FileContent::Parquet) => read_verdicts(path, intake)?,
-            (_, FileContent::Messages(bytes)) => read_messages(&bytes, intake)?,
+            (_, FileContent::Messages(file)) => read_messages(file, intake)?,
             (path, FileContent::Records(_)) => return Err(mixed(path, "records", "verdicts")),
         }
     }

@@ -35,15 +35,15 @@ pub(super) fn score<'a>(
     let (mut core, mut outputs, mut offset, now) = (None, Vec::new(), 0, now_since_epoch());
     for file in files {
         let (path, content) = file?;
-        let FileContent::Records(bytes) = content else { return Err(mixed(path, "verdicts", "records")) };
-        let mut lines = FileLines::new(&bytes, path, &pipeline)?;
+        let FileContent::Records(file) = content else { return Err(mixed(path, "verdicts", "records")) };
+        let mut lines = FileLines::new(file, &pipeline)?;
         let format = lines.format();
         let (written, core) =
             core.get_or_insert_with(|| (format, Core::new(Arc::new(Pipeline::clone(&pipeline).with_format(format)))));
         if *written != format {
             bail!("{} has another format than the files before it: give files of one format", path.display());
         }
-        while let Some(line) = lines.next_line() {
+        while let Some(line) = lines.next_line()? {
             let record = Record { written_by: Some(now), ..Record::new(0, offset, 0, &line.record) };
             core.apply(Input::Record(record), &mut outputs);
             offset += 1;

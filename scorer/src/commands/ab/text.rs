@@ -3,8 +3,10 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
+use shared::text::printable;
+
 use super::report::{ComparisonReport, Labelled};
-use crate::agreement::{Comparison, Side};
+use crate::agreement::{Comparison, Example, Side};
 use crate::commands::words::{beside_threshold, cut, percent, who_was_right, wrapped};
 use crate::truth::share;
 
@@ -87,7 +89,8 @@ fn caveats(report: &ComparisonReport) -> Vec<String> {
             caveats.push(format!("There is no verdict of {name}: it found nothing, or did not run."));
         }
         if versions.len() > 1 {
-            let each: Vec<String> = versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
+            let each: Vec<String> =
+                versions.iter().map(|(version, count)| format!("{} ({count})", printable(version))).collect();
             caveats.push(format!("The verdicts of {name} come from several models: {}.", each.join(", ")));
         }
     }
@@ -148,7 +151,8 @@ fn examples(report: &ComparisonReport, side: Side) -> Option<String> {
     }
     let name = &report.names[at];
     let mut lines = vec![cut(&format!("Only {name} ({}), highest scores first:", found.agreement.all().only[at]))];
-    let width = examples.iter().map(|example| example.key.chars().count()).max().unwrap_or(0).min(36);
+    let key = |example: &Example| printable(&example.key).to_string();
+    let width = examples.iter().map(|example| key(example).chars().count()).max().unwrap_or(0).min(36);
     for example in examples {
         let score = beside_threshold(example.score, example.threshold);
         let why = example.cause.as_ref().map_or_else(String::new, ToString::to_string);
@@ -157,7 +161,7 @@ fn examples(report: &ComparisonReport, side: Side) -> Option<String> {
             (Some(_), true) => "anomaly  ",
             (Some(_), false) => "normal   ",
         };
-        lines.push(cut(&format!("  {:<width$}  {}  {label}{why}", example.key, score.trim_end())));
+        lines.push(cut(&format!("  {:<width$}  {}  {label}{why}", key(example), score.trim_end())));
     }
     Some(lines.join("\n"))
 }

@@ -1,9 +1,11 @@
 //! The identity of an instance: a name that is the same after a restart, and a folder of its own.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::kafka::client::error::KafkaError;
+use crate::private;
 
 /// More instances of one group than a machine will hold.
 const MAX_SLOTS: usize = 1024;
@@ -35,12 +37,14 @@ impl Identity {
         if let Some(name) = name {
             // The second instance of a name fences the first one; meanwhile only one of them may use the folder.
             let folder = folder_of(name);
+            create_folders(state_dir, &folder)?;
             let lock = lock(&folder)?;
             let folder = lock.is_some().then_some(folder);
             return Ok(Self { name: name.to_owned(), folder, _lock: lock });
         }
         for slot in 0..MAX_SLOTS {
             let folder = folder_of(&format!("{}-{slot}", machine()));
+            create_folders(state_dir, &folder)?;
             if let Some(lock) = lock(&folder)? {
                 let name = format!("{}-{slot}-{}", machine(), token(&folder)?);
                 return Ok(Self { name, folder: Some(folder), _lock: Some(lock) });
@@ -50,11 +54,21 @@ impl Identity {
     }
 }
 
-/// Locks a folder, which is made where it is missing; `None` when another process has it.
+/// Makes the folder of an instance, and those above it up to that of all state, where they are missing.
+fn create_folders(state_dir: &Path, folder: &Path) -> Result<(), KafkaError> {
+    let above = [state_dir, folder.parent().unwrap_or(state_dir), folder];
+    above.into_iter().try_for_each(|path| {
+        let failed =
+            |error: std::io::Error| KafkaError::StateFolder { path: path.to_owned(), cause: error.to_string() };
+        private::create_folder(path).map_err(failed)
+    })
+}
+
+/// Locks a folder; `None` when another process has it.
 fn lock(folder: &Path) -> Result<Option<File>, KafkaError> {
-    let failed = |error: std::io::Error| KafkaError::StateFolder { path: folder.to_owned(), cause: error.to_string() };
-    fs::create_dir_all(folder).map_err(failed)?;
-    let file = File::create(folder.join("lock")).map_err(failed)?;
+    let path = folder.join("lock");
+    let failed = |error: std::io::Error| KafkaError::StateFolder { path: path.clone(), cause: error.to_string() };
+    let file = private::writing().open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -73,7 +87,8 @@ fn token(folder: &Path) -> Result<String, KafkaError> {
         Err(error) => return Err(failed(error)),
     }
     let token = format!("{:016x}", rand::random::<u64>());
-    fs::write(&path, &token).map_err(failed)?;
+    let mut file = private::writing().truncate(true).open(&path).map_err(failed)?;
+    file.write_all(token.as_bytes()).map_err(failed)?;
     Ok(token)
 }
 
@@ -103,6 +118,31 @@ mod tests {
         assert_eq!(claim().name, name);
         let elsewhere = tempfile::tempdir().unwrap();
         assert_ne!(Identity::claim(None, "g", Some(elsewhere.path())).unwrap().name, name, "another folder");
+    }
+
+    #[test]
+    fn nobody_else_can_read_what_is_kept() {
+        use std::os::unix::fs::MetadataExt;
+        let above = tempfile::tempdir().unwrap();
+        let state_dir = above.path().join("state");
+        let folder = Identity::claim(None, "g", Some(&state_dir)).unwrap().folder.unwrap();
+        for path in [&state_dir, &state_dir.join("g"), &folder, &folder.join("lock"), &folder.join("id")] {
+            let mode = fs::metadata(path).unwrap().mode() & 0o777;
+            assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_lock_that_leads_elsewhere_is_refused_and_what_it_leads_to_stays() {
+        let (state_dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let target = elsewhere.path().join("precious");
+        fs::write(&target, "kept").unwrap();
+        let folder = state_dir.path().join("g").join("i");
+        fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(&target, folder.join("lock")).unwrap();
+        let error = Identity::claim(Some("i"), "g", Some(state_dir.path())).unwrap_err();
+        assert!(matches!(error, KafkaError::StateFolder { .. }), "{error}");
+        assert_eq!(fs::read(&target).unwrap(), b"kept");
     }
 
     #[test]

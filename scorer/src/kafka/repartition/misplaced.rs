@@ -8,6 +8,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::Offset;
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
+use shared::text::printable;
 
 use super::place::place_key;
 use crate::kafka::client::error::KafkaError;
@@ -38,10 +39,10 @@ pub struct Misplaced {
 impl fmt::Display for Misplaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { partition, offset, key, entity } = self;
-        write!(f, "the line of `{entity}` at partition {partition}, offset {offset} has ")?;
+        write!(f, "the line of `{}` at partition {partition}, offset {offset} has ", printable(entity))?;
         match key {
             None => f.write_str("no key"),
-            Some(key) => write!(f, "the key `{key}`"),
+            Some(key) => write!(f, "the key `{}`", printable(key)),
         }
     }
 }

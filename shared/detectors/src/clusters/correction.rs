@@ -74,12 +74,14 @@ impl Corrected {
     }
 
     pub(super) fn check(&self, n_features: usize, n_clusters: usize) -> Result<(), String> {
-        let is_sound = |value: &f32| value.is_finite() && *value >= 0.0;
+        // One over a variance that is kept above a billionth, and `-2 ln` of a share of at most 2^64 rows.
+        let is_weight = |value: &f32| *value >= 0.0 && *value <= 1.01e9;
+        let is_penalty = |value: &f32| *value >= 0.0 && *value <= 100.0;
         if self.weights.len() != n_features || self.penalties.len() != n_clusters {
             return Err(format!("its correction is not for {n_features} features and {n_clusters} clusters"));
         }
-        if !self.weights.iter().all(is_sound) || !self.penalties.iter().flatten().all(is_sound) {
-            return Err("its correction holds a number that is negative or not finite".into());
+        if !self.weights.iter().all(is_weight) || !self.penalties.iter().flatten().all(is_penalty) {
+            return Err("its correction holds a number that is negative or not finite, or too large".into());
         }
         if self.penalties.iter().all(Option::is_none) {
             return Err("by its correction no cluster counts".into());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::correction::{Corrected, Correction};
 use super::scorer::{CorrectedDistances, Distances};
+use crate::scaler::are_scaled;
 use crate::{FitError, Learned, Score};
 
 /// What k-means learned.
@@ -78,8 +79,8 @@ impl Learned for Clusters {
         if centers.is_empty() || centers.iter().any(|center| center.len() != n_features) {
             return Err(format!("its clusters are not {n_features} features wide"));
         }
-        if centers.iter().any(|center| center.iter().any(|value| !value.is_finite())) {
-            return Err("a centre is not finite".into());
+        if !centers.iter().all(|center| are_scaled(center)) {
+            return Err("a centre is not the mean of scaled rows: it is not finite, or too large".into());
         }
         if let Partition::Tree(tree) = &self.partition {
             check_tree(tree)?;

@@ -51,6 +51,12 @@ impl std::fmt::Display for KSelection {
     }
 }
 
+/// Most clusters that can be looked for.
+const MOST_CLUSTERS: usize = 10_000;
+
+/// Most clusters of all restarts together, which are in memory at a time.
+const MOST_CLUSTERS_OF_ALL: usize = 1_000_000;
+
 /// What k-means and bisecting k-means have in common.
 macro_rules! clustering {
     ($(#[$doc:meta])* $name:ident) => {
@@ -93,10 +99,16 @@ macro_rules! clustering {
                     KSelection::Elbow { elbow, max } if !(elbow > 0.0 && elbow < 1.0) || max == 0 => {
                         return Err("k: elbow must be between 0 and 1 and max above 0".into());
                     }
+                    k if k.largest() > MOST_CLUSTERS => {
+                        return Err(format!("k, or its max, must be at most {MOST_CLUSTERS}"));
+                    }
                     _ => {}
                 }
                 if self.n_init == 0 || self.max_iter == 0 || !(self.tol >= 0.0 && self.tol.is_finite()) {
                     return Err("n_init and max_iter must be above 0, and tol not negative".into());
+                }
+                if self.n_init > MOST_CLUSTERS_OF_ALL / self.k.largest() {
+                    return Err(format!("n_init times k, or its max, must be at most {MOST_CLUSTERS_OF_ALL}"));
                 }
                 if !(self.large_share > 0.0 && self.large_share <= 1.0) {
                     return Err("large_share must be above 0 and at most 1, such as 0.8".into());

@@ -5,6 +5,7 @@ use clustering::matrix::Matrix;
 use clustering::ops::{Centers, TreeLinks};
 
 use super::{Clusters, Corrected, Partition};
+use crate::scaler::limit;
 use crate::{Explanation, Score, Scores};
 
 /// Squared distances to the predicted centre.
@@ -99,7 +100,7 @@ impl CorrectedDistances {
         for (number, (cluster, penalty)) in learned.clusters().iter().zip(&corrected.penalties).enumerate() {
             let Some(penalty) = penalty else { continue };
             centers.extend_from_slice(&cluster.center);
-            weighted.extend(cluster.center.iter().zip(&roots).map(|(c, root)| c * root));
+            weighted.extend(weigh(&cluster.center, &roots));
             weighted.push(penalty.sqrt());
             numbers.push(number as i32);
         }
@@ -110,10 +111,16 @@ impl CorrectedDistances {
     }
 }
 
+/// The values of a row or a centre multiplied by the roots of the weights, within the bounds of scaled values, so that no
+/// distance leaves float32.
+fn weigh<'a>(values: &'a [f32], roots: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
+    let limit = limit(values.len()) as f32;
+    values.iter().zip(roots).map(move |(value, root)| (value * root).clamp(-limit, limit))
+}
+
 impl Score for CorrectedDistances {
     fn score(&self, x: &Matrix) -> Scores {
-        let weighted =
-            x.rows().flat_map(|row| row.iter().zip(&self.roots).map(|(x, root)| x * root).chain(std::iter::once(0.0)));
+        let weighted = x.rows().flat_map(|row| weigh(row, &self.roots).chain(std::iter::once(0.0)));
         let x = Matrix::from_values(self.roots.len() + 1, weighted.collect());
         let (nearest, values) = self.weighted.nearest(&x); // (n_samples), (n_samples)
         Scores { values, clusters: Some(nearest.into_iter().map(|index| self.numbers[index as usize]).collect()) }
@@ -125,8 +132,8 @@ impl Score for CorrectedDistances {
         let explain = |((row, cluster), &score): ((&[f32], &i32), &f32)| {
             let index = self.numbers.iter().position(|number| number == cluster).unwrap_or_default();
             let center = self.centers.row(index);
-            let part = |((x, c), root): ((&f32, &f32), &f32)| (x * root - c * root).powi(2);
-            let parts: Vec<f32> = row.iter().zip(center).zip(&self.roots).map(part).collect();
+            let both = weigh(row, &self.roots).zip(weigh(center, &self.roots));
+            let parts: Vec<f32> = both.map(|(x, c)| (x - c).powi(2)).collect();
             let total: f32 = parts.iter().sum();
             let share = |part: f32| if total > 0.0 { part / total * score } else { score / parts.len() as f32 };
             Explanation {

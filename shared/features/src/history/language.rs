@@ -19,7 +19,7 @@
 //! twice as much are equally far from 1, and less than a thousandth counts as a thousandth.
 
 use records::schema::{Column, ColumnType};
-use records::time::{Millis, format_span, parse_span};
+use records::time::{LONGEST_SPAN, Millis, format_span, parse_span};
 
 use super::panes::{Layout, SHORTEST_WINDOW};
 
@@ -130,6 +130,9 @@ pub struct Relation {
     pub(super) place: Option<(usize, usize)>,
 }
 
+/// Most columns whose pasts are kept: which of them a part of the state is of is written in one byte.
+pub(super) const MOST_KEYS: usize = 1 << 8;
+
 /// Reads features; columns are found, and problems told, by the one who knows the file.
 pub(super) struct FeatureReader<'a, E> {
     pub columns: &'a [Column],
@@ -176,6 +179,11 @@ impl<E> FeatureReader<'_, E> {
         for draft in &drafts {
             let Body::Past { key, .. } = draft.body else { continue };
             if relations.iter().all(|relation| relation.key != key) {
+                if relations.len() == MOST_KEYS {
+                    let key = &self.columns[key].name;
+                    return self
+                        .fail(&draft.name, format!("`{key}` is one key too many: at most {MOST_KEYS} columns may be"));
+                }
                 relations.push(self.relation(key, &drafts)?);
             }
         }
@@ -286,8 +294,10 @@ impl<E> FeatureReader<'_, E> {
         }
         let Some(span) = tail.span else { return unreadable(", because `over` and a span are missing") };
         let Some(span) = parse_span(span).filter(|span| *span >= SHORTEST_WINDOW) else {
-            let shortest = format_span(SHORTEST_WINDOW);
-            return self.fail(name, format!("`{span}` is no span of at least {shortest}, such as \"1h\" or \"30d\""));
+            let (shortest, longest) = (format_span(SHORTEST_WINDOW), format_span(LONGEST_SPAN));
+            let problem =
+                format!("`{span}` is no span of at least {shortest}, such as \"1h\" or \"30d\", and at most {longest}");
+            return self.fail(name, problem);
         };
         let of = match (statistic, arguments) {
             (None, "") => None,

@@ -100,14 +100,19 @@ impl History {
     }
 }
 
+/// The number of a relation: there are no more than a byte tells apart, which the reader of features sees to.
+fn number(relation: usize) -> u8 {
+    u8::try_from(relation).expect("at most 256 columns are keys")
+}
+
 fn part_key(relation: usize, kind: u8, key: &str) -> Vec<u8> {
-    let mut out = vec![relation as u8, kind];
+    let mut out = vec![number(relation), kind];
     out.extend_from_slice(key.as_bytes());
     out
 }
 
 fn pane_key(relation: usize, id: PaneId, key: &str) -> Vec<u8> {
-    let mut out = vec![relation as u8, PANE, id.level];
+    let mut out = vec![number(relation), PANE, id.level];
     put_signed(&mut out, id.start);
     out.extend_from_slice(key.as_bytes());
     out

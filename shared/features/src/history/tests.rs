@@ -232,6 +232,33 @@ proptest! {
     }
 }
 
+/// Parts of the state are told apart by one byte for each column that is a key.
+#[test]
+fn more_keys_than_a_byte_tells_apart_are_refused() {
+    let read = |n_keys: usize| {
+        let names = (0..n_keys).map(|index| format!("key{index}")).chain(["at:datetime".to_owned()]);
+        let columns: Vec<Column> = names.map(|name| name.parse().unwrap()).collect();
+        let declared: Vec<(String, String)> =
+            (0..n_keys).map(|index| (format!("f{index}"), format!("count() by key{index} over 1h"))).collect();
+        let resolve =
+            |_: &str, column: &str| columns.iter().position(|known| known.name == column).ok_or_else(String::new);
+        RecordFeatures::read(&declared, &columns, (n_keys, DAY, 0), &resolve, &|name, problem| {
+            format!("{name}: {problem}")
+        })
+    };
+    let features = read(256).unwrap();
+    let key = "same";
+    let mut line = vec![Value::Text(key); 256];
+    line.push(Value::Datetime(0));
+    let mut history = History::new(&features, true);
+    let mut values = Vec::new();
+    history.featurize(&features, &line, 0, &mut values);
+    let mut parts = std::collections::BTreeSet::new();
+    history.take_parts(&features, |part| assert!(parts.insert(part.key), "two parts have the same key"));
+    assert!(parts.len() >= 256);
+    assert_eq!(read(257).unwrap_err(), "f256: `key256` is one key too many: at most 256 columns may be");
+}
+
 #[test]
 fn a_key_needs_so_much_room_and_no_more() {
     let features = &features_of(ALL).unwrap();

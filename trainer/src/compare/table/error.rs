@@ -1,5 +1,6 @@
 //! Why a table cannot be compared on.
 
+use shared::text::printable;
 use thiserror::Error;
 
 use crate::load::LoadError;
@@ -141,7 +142,7 @@ pub enum TableError {
 /// Names one after the other; of many, the first.
 pub(super) fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
     const MOST: usize = 12;
-    let names: Vec<String> = names.map(|name| name.escape_debug().to_string()).collect();
+    let names: Vec<String> = names.map(|name| printable(name).to_string()).collect();
     let more = names.len().saturating_sub(MOST);
     let text = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{text} and {more} more") } else { text }

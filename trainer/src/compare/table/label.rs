@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use shared::text::printable;
+
 use super::error::TableError;
 use super::rows::Cell;
 
@@ -124,7 +126,7 @@ impl LabelValues {
     }
 
     fn listed(&self) -> String {
-        let values: Vec<String> = self.counts.keys().map(|value| value.escape_debug().to_string()).collect();
+        let values: Vec<String> = self.counts.keys().map(|value| printable(value).to_string()).collect();
         let more = if self.has_more { ", ..." } else { "" };
         format!("{}{more}", values.join(", "))
     }

@@ -146,11 +146,9 @@ impl Files {
     }
 
     fn parquet_rows(&self, path: &Path, progress: Progress, take: TakeRow<'_>) -> Result<(), TableError> {
-        let (file, mut reader) = parquet_reader(path)?;
-        let metadata = reader.get_metadata().map_err(|error| damaged(path, &error))?.clone();
-        let found = parquet_columns(path)?;
-        self.order(path, &found)?;
-        let schema = reader.schema().map_err(|error| damaged(path, &error))?;
+        let file = parquet_file(path)?;
+        let (schema, metadata) = load::contents(path, &file)?;
+        self.order(path, &column_names(&schema))?;
         let is_readable = |name: &String| schema.get(name).is_some_and(|field| load::is_readable(field.dtype()));
         let readable: Vec<String> = self.columns.iter().filter(|name| is_readable(name)).cloned().collect();
         let bar = progress.steps("reading", metadata.num_rows as u64);
@@ -160,11 +158,7 @@ impl Files {
             let end = start + group.num_rows();
             while start < end {
                 let n_rows = rows_a_slice.min(end - start);
-                let file = file.try_clone().map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-                let mut reader = ParquetReader::new(file);
-                reader.set_metadata(metadata.clone());
-                let reader = reader.with_columns(Some(readable.clone())).with_slice(Some((start, n_rows)));
-                let frame = reader.finish().map_err(|error| damaged(path, &error))?;
+                let frame = load::rows(path, &file, &metadata, &readable, (start, n_rows))?;
                 let columns: Vec<Values> = self.columns.iter().map(|name| values(&frame, name)).collect();
                 for row in 0..frame.height() {
                     let location = RowLocation::row(path, (start + row) as u64 + 1);
@@ -210,24 +204,21 @@ fn names(header: Option<&Fields>) -> Vec<String> {
     fields.map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect()
 }
 
-fn parquet_reader(path: &Path) -> Result<(File, ParquetReader<File>), TableError> {
-    let failed = |source| LoadError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+fn parquet_file(path: &Path) -> Result<File, TableError> {
+    let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     if file.metadata().is_ok_and(|found| found.len() == 0) {
         return Err(TableError::Empty { file: path.display().to_string() });
     }
-    let reader = ParquetReader::new(file.try_clone().map_err(failed)?);
-    Ok((file, reader))
+    Ok(file)
 }
 
 fn parquet_columns(path: &Path) -> Result<Vec<String>, TableError> {
-    let (_, mut reader) = parquet_reader(path)?;
-    let schema = reader.schema().map_err(|error| damaged(path, &error))?;
-    Ok(schema.iter_names().map(|name| name.to_string()).collect())
+    let (schema, _) = load::contents(path, &parquet_file(path)?)?;
+    Ok(column_names(&schema))
 }
 
-fn damaged(path: &Path, error: &PolarsError) -> LoadError {
-    LoadError::Parquet { path: path.to_owned(), problem: load::first_line(error) }
+fn column_names(schema: &ArrowSchema) -> Vec<String> {
+    schema.iter_names().map(|name| name.to_string()).collect()
 }
 
 /// The values of a column of a frame, which may lack it.
