@@ -45,7 +45,7 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
 fn set(of: &GroupArgs, pipeline: &Arc<Pipeline>, to: WatermarkArg) -> Result<()> {
     let WatermarkArg { partition, time } = to;
     let (topic, time_text) = (&pipeline.topic, format_timestamp(time));
-    let later = kafka::set_watermark(&of.brokers.settings(), pipeline, &of.group, partition, time)?;
+    let later = kafka::set_watermark(&of.brokers.settings()?, pipeline, &of.group, partition, time)?;
     if later.is_empty() {
         console::print(format_args!("no watermark is later than {time_text}: nothing was changed"))?;
     }

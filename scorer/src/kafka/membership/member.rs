@@ -173,7 +173,11 @@ impl<'a> GroupSource<'a> {
                 self.pass_markers(partition);
                 self.assignment.on_caught_up(partition);
             }
-            Event::ReadThrough { .. } | Event::Lost(_) | Event::Assigned(_) | Event::Revoked { .. } | Event::Nothing => {}
+            Event::ReadThrough { .. }
+            | Event::Lost(_)
+            | Event::Assigned(_)
+            | Event::Revoked { .. }
+            | Event::Nothing => {}
         }
         Ok(Some(event))
     }
@@ -281,7 +285,7 @@ impl<'a> PartitionSource for GroupSource<'a> {
         let Member { settings, topic, .. } = self.member;
         let ends = match self.ends.take() {
             Some(ends) => ends,
-            None => LogEnds::start(settings, topic, self.clock)?,
+            None => LogEnds::start(settings, &topic.name, self.clock)?,
         };
         ends.ask(self.assignment.partitions());
         self.evidence.on_question();

@@ -15,6 +15,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::Offset;
 use shared::pipeline::Pipeline;
 
+use crate::clock::now_since_epoch;
 use crate::core::{Origin, Restored, Resume, Start, StateError, StateReader};
 use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::error::KafkaError;
@@ -22,7 +23,6 @@ use crate::kafka::client::offsets::{STABLE_TIMEOUT, committed_offsets, ends_of, 
 use crate::kafka::client::read_to_end::{Ended, Next, Part, ReadToEnd, Silence};
 use crate::kafka::client::settings::{KafkaSettings, QuietContext};
 use crate::kafka::client::watchdog::Watchdog;
-use crate::kafka::clock::now_since_epoch;
 use crate::kafka::options::Delivery;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::input::InputTopic;

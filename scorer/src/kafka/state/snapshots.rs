@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::clock::now_since_epoch;
 use crate::core::{Core, PartitionChanges};
 use crate::kafka::client::producer::ProducedOffsets;
-use crate::kafka::clock::now_since_epoch;
 use crate::snapshot::{SnapshotFile, Stamp, Unstamped};
 
 /// Changelog records after which a snapshot is worth writing, in addition to as many as the state itself has.

@@ -17,6 +17,7 @@ use crate::kafka::client::offsets::{committed_offsets, positions_of};
 use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::stop::StopHandle;
+use crate::kafka::topics::input::InputTopic;
 use crate::kafka::wire::offset_metadata::StateTag;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,7 +98,7 @@ fn write(access: &Access, later: &mut [(i32, i64, Restored)], time: Timestamp) -
     let mut records = Vec::new();
     for (partition, _, restored) in later.iter_mut() {
         let (changes, head) = set_back(access, *partition, restored, time)?;
-        tag(&list, &topics.input, *partition, &head);
+        tag(&list, &access.changelogs.input, *partition, &head);
         records.extend(changes.into_iter().map(|record| (*partition, record)));
     }
     let id = format!("{}-reset", topics.state);
@@ -129,8 +130,8 @@ fn set_back(
     restored.rewrite(pipeline, &live).ok_or_else(nothing)
 }
 
-fn tag(list: &TopicPartitionList, topic: &str, partition: i32, head: &Head) {
-    if let Some(mut element) = list.find_partition(topic, partition) {
-        element.set_metadata(StateTag::of(head).encode());
+fn tag(list: &TopicPartitionList, input: &InputTopic, partition: i32, head: &Head) {
+    if let Some(mut element) = list.find_partition(&input.name, partition) {
+        element.set_metadata(StateTag::of(head).encode(&input.owner()));
     }
 }

@@ -20,6 +20,7 @@ use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::membership::assignment::Assignment;
 use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::membership::evidence::Evidence;
+use crate::kafka::options::OnLostRecords;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::snapshots::Snapshots;
 
@@ -266,14 +267,17 @@ impl Live {
             Reports::new(&settings, "reports"),
             Snapshots::new(None, "state"),
             pipeline.clone(),
+            "in",
         );
         let options = ConsumeOptions {
             delivery: Delivery::AtLeastOnce,
             commit_interval: Duration::ZERO,
             end_when: EndWhen::Never,
+            losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             repartitioner: None,
             stop: StopHandle::default(),
             status: StatusCell::default(),
+            faults: FaultInjection::default(),
         };
         let (in_flight, limits) = (InFlight::new(next, commit_results), Limits { records: 10, bytes: 1 << 20 });
         // To look at the time takes time, so that everything can stand still at any step.
