@@ -68,9 +68,8 @@ impl VerdictFile {
             (OutputFormat::Parquet, Content::Verdict(verdict)) => self.verdicts.push(*verdict),
             (OutputFormat::Parquet, Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_)) => {}
             (OutputFormat::JsonLines, content) => {
-                let message = Message { topic: message.topic, key: message.key, content };
                 // The very bytes that a broker would get, with the topic in front.
-                let (topic, payload) = (Value::from(&*message.topic), message.payload());
+                let (topic, payload) = (Value::from(&*message.topic), content.payload());
                 self.lines.extend_from_slice(format!("{{\"topic\":{topic},").as_bytes());
                 self.lines.extend_from_slice(payload.strip_prefix(b"{").unwrap_or(&payload));
                 self.lines.push(b'\n');

@@ -2,4 +2,5 @@
 
 pub(crate) mod admin;
 pub(crate) mod check;
+pub(crate) mod limits;
 pub(crate) mod names;
