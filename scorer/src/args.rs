@@ -39,6 +39,7 @@ Examples:
   scorer topics                                 show the topics of the pipeline, and create the missing ones
   scorer state                                  show open invoices, lag and the size of the state
   scorer reset --to earliest                    start a group again
+  scorer redrive --reason late_line             send erroneous records to the topic again
 
 Exit codes: 0 success, 1 error, 2 wrong command line.";
 
@@ -65,6 +66,9 @@ pub enum Command {
     State(StateArgs),
     /// Start a group again: delete its state and move its offsets, in one step.
     Reset(ResetArgs),
+    /// Send erroneous records to the input topic again, after their cause was mended; each is sent once, however often
+    /// this runs.
+    Redrive(RedriveArgs),
 }
 
 /// What to simulate.
@@ -437,6 +441,29 @@ pub struct ResetArgs {
     pub yes: bool,
 }
 
+/// Options of `redrive`.
+#[derive(Debug, Clone, Args)]
+pub struct RedriveArgs {
+    /// Pipeline that ships with the program, or pipeline file; it names the topics.
+    #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
+    pub pipeline: String,
+    /// Brokers.
+    #[command(flatten)]
+    pub brokers: BrokerArgs,
+    /// Topics.
+    #[command(flatten)]
+    pub create: CreateArgs,
+    /// Consumer group; what was sent is remembered in an internal topic that is named after it.
+    #[arg(long, value_name = "ID", default_value = "atalaya")]
+    pub group: String,
+    /// Send only records with this reason, such as `late_line` or `not_a_number:UnitPrice`.
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// Leave out what was published before this time, such as 2026-11-21T09:30:00Z or milliseconds since 1970.
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<i64>,
+}
+
 impl BrokerArgs {
     /// The settings that these flags mean.
     ///
@@ -589,6 +616,7 @@ mod tests {
             &["scorer", "--instance-id", "a/b"],
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],
+            &["scorer", "redrive", "--since", "yesterday"],
             &["scorer", "ab", "--since", "5", "--input", "f"],
             &["scorer", "replay", "f", "--rate", "0"],
             &["scorer", "replay", "f", "--speed", "-1"],

@@ -18,6 +18,15 @@ pub struct Status {
     pub anomalies: Vec<(String, u64)>,
     /// Messages acknowledged by the broker.
     pub published: u64,
+    /// Messages, and lines on their way to the right partition, that were told of in the erroneous topic, because their
+    /// own topic does not take them.
+    pub undeliverable: u64,
+    /// The same that the erroneous topic did not take either.
+    pub skipped: u64,
+    /// Batches that were sent again after their transaction had failed.
+    pub sent_again: u64,
+    /// How often everything went back to the last commit.
+    pub rolled_back: u64,
     /// Cancellation counts published.
     pub windows: u64,
     /// What was found of what records are known to be.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use scorer::core::{Head, StateRecord};
 use scorer::kafka::{
-    Delivery, EndWhen, Fault, FaultInjection, Faults, KafkaError, KafkaSettings, OnLostRecords, Step, Stream,
+    Delivery, EndWhen, Fault, FaultInjection, Faults, KafkaError, KafkaSettings, OnLostRecords, Status, Step, Stream,
     StreamOptions, Topics, states,
 };
 use scorer::scoring::Detectors;
@@ -38,8 +38,23 @@ const FAILURES: [(Step, Fault); 15] = [
     (Step::Commit, Fault::LostAnswer),
 ];
 
+/// Failures after which the batch is not sent again as it is: it fails as often as it is sent, and everything goes back to
+/// the last commit.
+const LASTING: [(Step, Fault); 4] = [
+    (Step::Begin, Fault::Fatal),
+    (Step::Send, Fault::Abortable),
+    (Step::Offsets, Fault::LostAnswer),
+    (Step::Commit, Fault::Abortable),
+];
+
+/// How often a batch is sent.
+const ATTEMPTS: usize = 3;
+
+/// A failure; whether it hits a stream at work, or the very next call.
+type Failure = (Step, Fault, bool);
+
 /// Failures that are still to come, the next one last.
-type Failures = Arc<Mutex<Vec<(Step, Fault)>>>;
+type Failures = Arc<Mutex<Vec<Failure>>>;
 
 /// Commits between two failures, so that each hits a stream at work.
 const COMMITS_BETWEEN: u32 = 2;
@@ -70,6 +85,12 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
         left.lock().unwrap().is_empty().then_some(())
     });
     trial.group.wait_until_all_move();
+    let status = stream.status();
+    assert_eq!(status.rolled_back, LASTING.len() as u64, "what lasts is rolled back, and nothing else");
+    // Of the others, all but three are sent again: starting and aborting come on top of another failure, and a commit
+    // whose answer was lost has happened.
+    let are_sent_again = FAILURES.iter().filter(|failure| is_sent_again(failure)).count();
+    assert_eq!(status.sent_again, (are_sent_again + LASTING.len() * (ATTEMPTS - 1)) as u64);
     let sender = feed.stop();
     stream.stop().unwrap();
 
@@ -86,12 +107,21 @@ fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
     trial.assert_exact(sender, vec![trial.instance("sound", &[])]);
 }
 
+/// Whether a batch is sent once more because of a failure.
+fn is_sent_again(failure: &(Step, Fault)) -> bool {
+    !matches!(failure, (Step::Init | Step::Abort, _) | (Step::Commit, Fault::LostAnswer))
+}
+
 /// A stream on threads of this process: where the test fails, they do not go on beside the tests after it.
 struct StoppedWhenDropped(Option<Stream>);
 
 impl StoppedWhenDropped {
     fn is_finished(&self) -> bool {
         self.0.as_ref().is_none_or(Stream::is_finished)
+    }
+
+    fn status(&self) -> Status {
+        self.0.as_ref().map(|stream| stream.status().get()).unwrap_or_default()
     }
 
     fn stop(mut self) -> Result<(), KafkaError> {
@@ -113,17 +143,19 @@ impl Drop for StoppedWhenDropped {
 
 /// Failures one after the other, and those that are still to come.
 fn in_turn() -> (Faults, Failures) {
-    let left = Arc::new(Mutex::new(FAILURES.iter().rev().copied().collect::<Vec<_>>()));
+    let passing = FAILURES.iter().map(|&(step, fault)| (step, fault, !matches!(step, Step::Abort | Step::Init)));
+    let again = |&(step, fault): &(Step, Fault)| (0..ATTEMPTS).map(move |attempt| (step, fault, attempt == 0));
+    let mut failures: Vec<Failure> = passing.chain(LASTING.iter().flat_map(again)).collect();
+    failures.reverse();
+    let left = Arc::new(Mutex::new(failures));
     let (plan, commits) = (left.clone(), AtomicU32::new(0));
     let faults = move |step: Step| {
         if step == Step::Commit {
             commits.fetch_add(1, Ordering::Relaxed);
         }
         let mut plan = plan.lock().unwrap();
-        let (next, fault) = plan.last().copied()?;
-        // These two follow on another failure; the rest wait until the stream is at work again.
-        let follows = matches!(step, Step::Abort | Step::Init);
-        if next != step || (!follows && commits.load(Ordering::Relaxed) <= COMMITS_BETWEEN) {
+        let (next, fault, waits) = plan.last().copied()?;
+        if next != step || (waits && commits.load(Ordering::Relaxed) <= COMMITS_BETWEEN) {
             return None;
         }
         plan.pop();
@@ -145,7 +177,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         all_verdicts: true,
         end_when: EndWhen::Never,
         on_lost_records: OnLostRecords::Continue,
-        max_erroneous_bytes: None,
+        max_message_bytes: None,
         faults: FaultInjection { faults: Some(faults), ..FaultInjection::default() },
     }
 }

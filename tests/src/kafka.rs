@@ -1,14 +1,16 @@
 //! A real Apache Kafka for a test, what a consumer sees of it, and brokers that end and come back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
@@ -98,6 +100,15 @@ impl Kafka {
         assert!(command.stdout(Stdio::null()).status().unwrap().success());
     }
 
+    /// Changes a setting of a topic; the others are as the broker has them by default.
+    pub fn set(&self, topic: &str, key: &str, value: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let wanted = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answer = runtime.block_on(admin.alter_configs([&wanted], &AdminOptions::new())).unwrap();
+        assert!(answer.iter().all(Result::is_ok), "{answer:?}");
+    }
+
     /// Sends records without keys to partition 0 and waits for their acknowledgements.
     pub fn send(&self, topic: &str, payloads: &[Vec<u8>]) {
         let producer = Producer::new(&self.brokers);
@@ -120,6 +131,18 @@ impl Kafka {
 
     /// Everything in all partitions of a topic up to their present ends, read with `read_committed`.
     pub fn read(&self, topic: &str) -> Vec<Received> {
+        let mut received = Vec::new();
+        self.each(topic, |message| {
+            received.push(Received {
+                key: message.key().map(|key| String::from_utf8(key.to_vec()).unwrap()),
+                value: serde_json::from_slice(message.payload().unwrap()).unwrap(),
+            });
+        });
+        received
+    }
+
+    /// Hands everything over that is in all partitions of a topic up to their present ends.
+    fn each(&self, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>)) {
         let consumer: BaseConsumer = self
             .client()
             .set("group.id", "reader")
@@ -136,22 +159,29 @@ impl Kafka {
             assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
         }
         consumer.assign(&assignment).unwrap();
-        let (mut received, mut ended, start) = (Vec::new(), BTreeSet::new(), Instant::now());
+        let (mut ended, start) = (BTreeSet::new(), Instant::now());
         while ended.len() < partitions.len() {
             assert!(start.elapsed() < TIMEOUT, "the broker answers");
             match consumer.poll(Duration::from_secs(1)) {
                 None => {}
-                Some(Ok(message)) => received.push(Received {
-                    key: message.key().map(|key| String::from_utf8(key.to_vec()).unwrap()),
-                    value: serde_json::from_slice(message.payload().unwrap()).unwrap(),
-                }),
+                Some(Ok(message)) => take(&message),
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     ended.insert(partition);
                 }
                 Some(Err(error)) => assert!(is_connection(&error), "{error}"),
             }
         }
-        received
+    }
+
+    /// The headers of everything in partition 0 of a topic, as texts by their names.
+    pub fn headers(&self, topic: &str) -> Vec<BTreeMap<String, String>> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut found = Vec::new();
+        self.each(topic, |message| {
+            let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+            found.push(headers.map(|header| (header.key.to_owned(), text(header.value.unwrap()))).collect());
+        });
+        found
     }
 
     /// Reads a topic again and again until it holds what is waited for; at most two minutes.

@@ -32,6 +32,10 @@ pub struct ClosedEntity {
     pub features: Vec<f64>,
     /// The scenario that it is known to be of, where records say so; not for detectors to see.
     pub truth: Option<Box<str>>,
+    /// Its partition.
+    pub partition: i32,
+    /// First and last offset of each run of its lines.
+    pub offsets: Vec<(i64, i64)>,
 }
 
 /// What a detector that compares the records of a window found of one.

@@ -5,6 +5,7 @@ mod console;
 mod demo;
 mod live;
 mod logs;
+mod redrive;
 mod replay;
 mod reset;
 mod run;
@@ -42,6 +43,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Topics(args) => block_on(topics::topics(args)),
         Command::State(args) => state::state(&args),
         Command::Reset(args) => block_on(reset::reset(&args)),
+        Command::Redrive(args) => block_on(redrive::redrive(args)),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         },
         all_verdicts: args.all_verdicts,
         end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
-        max_erroneous_bytes: None,
+        max_message_bytes: None,
         faults: faults(&args),
     };
     let line = StatusLine::new(!args.json_logs, &loaded.pipeline);

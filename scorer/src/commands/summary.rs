@@ -61,6 +61,11 @@ fn anomalies(status: &Status) -> impl Iterator<Item = Row> {
     status.anomalies.iter().map(|(name, count)| (format!("anomalies by {name}"), *count))
 }
 
+/// Messages that topics did not take.
+fn undelivered(status: &Status) -> [(&'static str, u64); 2] {
+    [("undeliverable, told as erroneous", status.undeliverable), ("undeliverable, skipped", status.skipped)]
+}
+
 fn of_sessions(status: &Status) -> (Vec<Row>, Vec<Row>) {
     let counters = &status.counters;
     let records = [
@@ -90,7 +95,7 @@ fn of_sessions(status: &Status) -> (Vec<Row>, Vec<Row>) {
         ("cancellation counts", status.windows),
         ("messages published", status.published),
     ];
-    results.extend(rows(&rest, &[]));
+    results.extend(rows(&rest, &undelivered(status)));
     (rows(&records, &of_restarts), results)
 }
 
@@ -126,7 +131,7 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
         ("keys forgotten, at a limit", counters.forgotten_keys),
     ];
     results.extend(rows(&[("erroneous records", counters.erroneous())], &limits));
-    results.extend(rows(&[("messages published", status.published)], &[]));
+    results.extend(rows(&[("messages published", status.published)], &undelivered(status)));
     (rows(&records, &others), results)
 }
 

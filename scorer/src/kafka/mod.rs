@@ -7,11 +7,14 @@
 //! The rooms, each of which knows only those before it: `client` (the clients of librdkafka), `wire` (headers, what
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
-//! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was published.
+//! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
+//! published, through `look`; `redrive` sends erroneous records to the input again.
 
 mod client;
+mod look;
 mod membership;
 mod options;
+mod redrive;
 mod repartition;
 mod stages;
 mod state;
@@ -26,6 +29,7 @@ pub use client::error::{ErrorKind, KafkaError};
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
 pub use options::{Delivery, EndWhen, OnLostRecords, OnMessage, Progress, StreamOptions};
+pub use redrive::{Redrive, Redriven, redrive};
 pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};
 pub use stages::faults::FaultInjection;
 #[cfg(feature = "fault-injection")]

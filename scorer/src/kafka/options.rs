@@ -73,8 +73,8 @@ pub struct StreamOptions {
     pub all_verdicts: bool,
     /// When the stream ends by itself.
     pub end_when: EndWhen,
-    /// The largest message that the erroneous topic takes; without it the broker is asked.
-    pub max_erroneous_bytes: Option<usize>,
+    /// The largest record that topics take; without it the broker is asked about each.
+    pub max_message_bytes: Option<usize>,
     /// Failures and broken guarantees: none, except in tests.
     pub faults: FaultInjection,
 }

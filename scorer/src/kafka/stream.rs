@@ -16,7 +16,7 @@ use super::membership::lost::LossPolicy;
 use super::membership::member::Member;
 use super::options::{Delivery, OnMessage, StreamOptions};
 use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
-use super::stages::commit::Transactions;
+use super::stages::commit::{Transactions, limit_batches};
 use super::stages::consume::{ConsumeLoop, ConsumeOptions};
 use super::stages::idle_clock::IdleClock;
 use super::stages::in_flight::InFlight;
@@ -29,9 +29,10 @@ use super::state::restore::{Changelogs, StateRestorer};
 use super::state::snapshots::Snapshots;
 use super::stop::StopHandle;
 use super::threads::{spawn, spawn_with_client};
-use super::topics::admin::{max_message_bytes, partitions_of};
+use super::topics::admin::partitions_of;
 use super::topics::check::refuse_split_past;
 use super::topics::input::InputTopic;
+use super::topics::limits::RecordLimits;
 use super::topics::names::repartition_group;
 use crate::clock::{WallClock, now_since_epoch};
 use crate::core::{Core, Origin, Recovery};
@@ -108,6 +109,7 @@ struct Plan {
     options: StreamOptions,
     origin: Origin,
     encoder: Encoder,
+    limits: RecordLimits,
     /// The instance's name is its own until the last transaction is over.
     identity: Arc<Identity>,
     repartitioner: Option<Repartitioner>,
@@ -126,7 +128,8 @@ impl Plan {
     ) -> Result<Self, KafkaError> {
         let topics = &options.topics;
         let partitions = partitions_of(settings, &topics.input).await?;
-        let encoder = encoder(settings, &pipeline, &options).await?;
+        let limits = limits(settings, &pipeline, &options).await?;
+        let encoder = encoder(&pipeline, &options, &limits);
         refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
         let input = look_up(settings, &topics.input, &options.group, &pipeline, partitions).await?;
         let (topic, layout, topic_id) = (topics.input.clone(), pipeline.state_layout(), input.id.clone());
@@ -153,6 +156,9 @@ impl Plan {
                     commit_interval: options.commit_interval,
                     watchdog: watchdog.clone(),
                     stop: stop.clone(),
+                    status: status.clone(),
+                    dead_letters: encoder.dead_letters().clone(),
+                    limits: limits.clone(),
                 };
                 // Whatever its predecessor had under way is over then: what that committed can be read.
                 Some(blocking("starting to send lines on", move || Repartitioner::new(with)).await?)
@@ -160,7 +166,7 @@ impl Plan {
             false => None,
         };
         let member = Member::join(settings, input, instance_id.as_deref(), &watchdog)?;
-        let commits = commits(settings, &options, &identity, &watchdog)?;
+        let commits = commits(settings, &options, &identity, limits.smallest(), &watchdog)?;
         let settings = settings.clone();
         Ok(Self {
             settings,
@@ -168,6 +174,7 @@ impl Plan {
             options,
             origin,
             encoder,
+            limits,
             identity,
             repartitioner,
             member,
@@ -191,6 +198,8 @@ impl Plan {
             status: status.clone(),
             stop: stop.clone(),
             on_message,
+            dead_letters: self.encoder.dead_letters().clone(),
+            limits: self.limits.clone(),
             results,
         };
         let repartitioner = self.repartitioner.take();
@@ -299,6 +308,7 @@ fn commits(
     settings: &KafkaSettings,
     options: &StreamOptions,
     identity: &Identity,
+    batch_bytes: usize,
     watchdog: &Watchdog,
 ) -> Result<Commits, KafkaError> {
     let StreamOptions { topics, faults, .. } = options;
@@ -306,24 +316,40 @@ fn commits(
     Ok(match options.delivery {
         Delivery::ExactlyOnce => {
             let id = format!("{}-{}", topics.state, identity.name);
-            Commits::Transactions(Transactions::new(settings, id, followed, watchdog.clone(), faults.clone()))
+            let (watchdog, faults) = (watchdog.clone(), faults.clone());
+            Commits::Transactions(Transactions::new(settings, id, followed, batch_bytes, watchdog, faults))
         }
-        Delivery::AtLeastOnce => Commits::Offsets(Producer::create(&settings.producer(), followed)?),
+        Delivery::AtLeastOnce => {
+            let mut config = settings.producer();
+            limit_batches(&mut config, settings, batch_bytes);
+            Commits::Offsets(Producer::create(&config, followed)?)
+        }
     })
 }
 
-/// What makes messages of outputs.
-async fn encoder(
+/// How large a record each topic takes that is written to.
+async fn limits(
     settings: &KafkaSettings,
-    pipeline: &Arc<Pipeline>,
+    pipeline: &Pipeline,
     options: &StreamOptions,
-) -> Result<Encoder, KafkaError> {
-    let max_bytes = match options.max_erroneous_bytes {
-        Some(bytes) => bytes,
-        None => max_message_bytes(settings, &pipeline.erroneous_topic).await?,
-    };
-    // Half of the largest message for raw bytes: JSON escapes and base64 make them longer.
-    Ok(Encoder::new(pipeline.clone(), &options.topics.source, options.all_verdicts, max_bytes / 2)
+) -> Result<RecordLimits, KafkaError> {
+    let topics = &options.topics;
+    let mut written: Vec<String> = pipeline.output_topics().into_iter().map(str::to_owned).collect();
+    if options.delivery == Delivery::ExactlyOnce {
+        written.push(topics.state.clone());
+    }
+    written.extend(pipeline.cancellations.iter().map(|_| topics.reports.clone()));
+    written.extend(topics.is_repartitioned().then(|| topics.input.clone()));
+    match options.max_message_bytes {
+        Some(bytes) => Ok(RecordLimits::same(bytes)),
+        None => RecordLimits::ask(settings, written).await,
+    }
+}
+
+/// What makes messages of outputs.
+fn encoder(pipeline: &Arc<Pipeline>, options: &StreamOptions, limits: &RecordLimits) -> Encoder {
+    let max_bytes = limits.of(&pipeline.erroneous_topic);
+    Encoder::new(pipeline.clone(), &options.topics.source, options.all_verdicts, max_bytes)
         .with_entities_from(&options.topics.input)
-        .with_reports_to(&options.topics.reports))
+        .with_reports_to(&options.topics.reports)
 }

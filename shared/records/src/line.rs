@@ -285,8 +285,8 @@ fn parse_text<'a>(column: &Column, text: &'a str, dates: &mut DatetimeParser) ->
     admit(column, value)
 }
 
-/// The value, when the rules of its column allow it: there when it is needed, finite, and in range. A number that is not
-/// there is the one that the pipeline file has for it, where it has one.
+/// The value, when the rules of its column allow it: there when it is needed, finite, in range, and not too long. A number
+/// that is not there is the one that the pipeline file has for it, where it has one.
 ///
 /// # Errors
 /// The rule that it breaks.
@@ -301,6 +301,7 @@ pub fn admit<'a>(column: &Column, value: Value<'a>) -> Result<Value<'a>, Reason>
         Value::Integer(number) if !in_range(column, number as f64) => Err(Reason::OutOfRange(name())),
         Value::Float(number) if !number.is_finite() => Err(Reason::NotFinite(name())),
         Value::Float(number) if !in_range(column, number) => Err(Reason::OutOfRange(name())),
+        Value::Text(text) if column.max_bytes.is_some_and(|most| text.len() > most) => Err(Reason::KeyTooLong(name())),
         value => Ok(value),
     }
 }
@@ -389,6 +390,24 @@ mod tests {
             assert_eq!(reasons(record), expected, "{}", String::from_utf8_lossy(record));
         }
         assert_eq!(reasons(&vec![b'x'; (1 << 20) + 1]), ["record_too_large"]);
+    }
+
+    #[test]
+    fn a_text_that_names_something_has_a_longest_length_in_every_format() {
+        let (at_most, longer) = ("k".repeat(8), "é".repeat(4) + "k");
+        for (format, write) in [
+            (InputFormat::Csv, (|key| format!("{key},1")) as fn(&str) -> String),
+            (InputFormat::Json, |key| format!(r#"{{"key":"{key}","n":1}}"#)),
+            // A text with an escape is put together elsewhere than one without.
+            (InputFormat::Json, |key| format!(r#"{{"key":"{}","n":1}}"#, key.replace('k', "\\u006b"))),
+        ] {
+            let mut schema = schema(format, "key n:int", &[]);
+            schema.column("key").max_bytes = Some(8);
+            let mut parser = LineParser::new(Arc::new(schema));
+            let mut reasons = |key: &str| parser.parse(write(key).as_bytes(), |_| ()).err();
+            assert_eq!(reasons(&at_most), None);
+            assert_eq!(reasons(&longer), Some(vec![Reason::KeyTooLong("key".to_owned())]), "{}", write(&longer));
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub enum Reason {
     DuplicateField(String),
     /// The field must not be empty.
     MissingValue(String),
+    /// The field names something, and is longer than the pipeline's `max_key_bytes`.
+    KeyTooLong(String),
     /// The field is neither a text nor a number: JSON's true, an object, an array.
     NotAText(String),
     /// The field is not a whole number of 64 bits.
@@ -72,6 +74,7 @@ impl Reason {
             Self::InvalidUtf8(column) => ("invalid_utf8", Some(column)),
             Self::DuplicateField(column) => ("duplicate_field", Some(column)),
             Self::MissingValue(column) => ("missing_value", Some(column)),
+            Self::KeyTooLong(column) => ("key_too_long", Some(column)),
             Self::NotAText(column) => ("not_a_text", Some(column)),
             Self::NotAnInteger(column) => ("not_an_integer", Some(column)),
             Self::NotANumber(column) => ("not_a_number", Some(column)),

@@ -73,6 +73,8 @@ pub struct Column {
     pub if_missing: Option<f64>,
     /// Whether an empty field makes the line erroneous: the key, and every number that a feature reads.
     pub needed: bool,
+    /// The longest text that is valid, in bytes; `None` where the text is only read.
+    pub max_bytes: Option<usize>,
 }
 
 /// A column is declared with a type that there is not.
@@ -106,7 +108,7 @@ impl FromStr for Column {
         };
         let range = (f64::NEG_INFINITY, f64::INFINITY);
         let (name, aliases) = (name.to_owned(), Vec::new());
-        Ok(Self { name, kind, aliases, range, optional, if_missing: None, needed: false })
+        Ok(Self { name, kind, aliases, range, optional, if_missing: None, needed: false, max_bytes: None })
     }
 }
 

@@ -25,6 +25,7 @@ const DEFAULT_REMEMBER: &str = "10m";
 const DEFAULT_GRACE: &str = "25ms";
 const DEFAULT_MAX_OPEN: usize = 1_000_000;
 const DEFAULT_MAX_LINES: u64 = 100_000;
+const DEFAULT_MAX_KEY_BYTES: usize = 1024;
 const DEFAULT_MAX_STATE_BYTES: usize = 1 << 30;
 const DEFAULT_MEMORY: Millis = 30 * 86_400_000;
 const DEFAULT_AHEAD: Millis = 5 * 60_000;
@@ -50,6 +51,11 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let windowed = zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by));
     let needed = needed_columns(&scored, &columns).into_iter().chain([entity.key]).chain(windowed);
     needed.for_each(|index| columns[index].needed = true);
+    let max_key_bytes = checker.limit("[entity] max_key_bytes", file.entity.max_key_bytes, DEFAULT_MAX_KEY_BYTES)?;
+    for index in naming_columns(&entity, &scored, &zscores) {
+        let column = &mut columns[index];
+        column.max_bytes = (column.kind == ColumnType::Text).then_some(max_key_bytes);
+    }
     let cancellations = match &file.cancellations {
         Some(section) => Some(checker.cancellations(section)?),
         None => None,
@@ -92,6 +98,19 @@ fn needed_columns(scored: &Scored, columns: &[Column]) -> Vec<usize> {
         }
         Scored::Records(records) => records.features.columns(),
     }
+}
+
+/// The columns whose texts are remembered or repeated in messages: those that name an entity, its customer or a key, and
+/// those of which an entity keeps the first value.
+fn naming_columns(entity: &Entity, scored: &Scored, zscores: &[ZScoreSpec]) -> Vec<usize> {
+    let mut naming = vec![entity.key];
+    naming.extend(entity.customer);
+    naming.extend(&entity.required);
+    naming.extend(zscores.iter().filter_map(|spec| spec.by));
+    if let Scored::Records(records) = scored {
+        naming.extend(records.features.relations().iter().map(|relation| relation.key));
+    }
+    naming
 }
 
 impl Checker<'_> {

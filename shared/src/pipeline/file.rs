@@ -68,6 +68,7 @@ pub(super) struct EntitySection {
     pub customer: Option<String>,
     pub max_open: Option<usize>,
     pub max_lines: Option<u64>,
+    pub max_key_bytes: Option<usize>,
     pub max_state_bytes: Option<usize>,
 }
 

@@ -86,6 +86,7 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (replaced("\"1s\"", "\"0s\""), "[cancellations] idle_timeout: `0s` is not a span of time above zero"),
         (replaced("max_open = 1_000_000", "max_open = 0"), "[entity] max_open: must be above 0"),
         (replaced("max_lines = 100_000", "max_lines = 0"), "[entity] max_lines: must be above 0"),
+        (replaced("max_key_bytes = 1024", "max_key_bytes = 0"), "[entity] max_key_bytes: must be above 0"),
         (replaced("max_lines = 100_000", "max_lines = -1"), "[entity]: invalid value: integer `-1`"),
         (
             replaced("max_state_bytes = 1_073_741_824", "max_state_bytes = 0"),
@@ -137,13 +138,27 @@ fn a_limit_that_is_not_set_has_the_value_that_ships() {
         let Pipeline { entity, scored, cancellations, schema, .. } = Pipeline::parse(text, "test.toml").unwrap();
         let Scored::Sessions(sessions) = scored else { panic!("invoices have lines") };
         let idle_timeout = cancellations.unwrap().idle_timeout;
-        (schema.max_record_bytes, sessions.max_open, sessions.max_lines, entity.max_state_bytes, idle_timeout)
+        let max_key_bytes = schema.columns[entity.key].max_bytes;
+        let of_records = (schema.max_record_bytes, max_key_bytes);
+        (of_records, sessions.max_open, sessions.max_lines, entity.max_state_bytes, idle_timeout)
     };
-    assert_eq!(limits(INVOICES), (1_048_576, 1_000_000, 100_000, 1_073_741_824, 1_000));
+    assert_eq!(limits(INVOICES), ((1_048_576, Some(1024)), 1_000_000, 100_000, 1_073_741_824, 1_000));
     let is_no_limit = |line: &&str| !line.starts_with("max_") && !line.starts_with("idle_timeout");
     let without: Vec<&str> = INVOICES.lines().filter(is_no_limit).collect();
-    assert_eq!(without.len() + 5, INVOICES.lines().count());
+    assert_eq!(without.len() + 6, INVOICES.lines().count());
     assert_eq!(limits(&without.join("\n")), limits(INVOICES));
+}
+
+/// What a message or the state repeats is bounded; what is only read may be as long as a record.
+#[test]
+fn texts_that_name_something_have_a_longest_length() {
+    let bounded = |name: &str| -> Vec<String> {
+        let pipeline = Pipeline::load(name).unwrap();
+        let bounded = pipeline.schema.columns.iter().filter(|column| column.max_bytes == Some(1024));
+        bounded.map(|column| column.name.clone()).collect()
+    };
+    assert_eq!(bounded("invoices"), ["InvoiceNo", "CustomerID", "Country"]);
+    assert_eq!(bounded("transactions"), ["transaction_id", "user_id", "merchant_id"]);
 }
 
 #[test]

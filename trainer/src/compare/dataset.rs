@@ -96,6 +96,7 @@ pub fn with_label(mut pipeline: Pipeline, column: &str) -> anyhow::Result<Arc<Pi
             optional: false,
             needed: false,
             if_missing: None,
+            max_bytes: None,
         });
     }
     let normal = match pipeline.label.take() {

@@ -198,7 +198,8 @@ impl RecordScoring {
                 (number(line[spec.value]), spec.by.and_then(|by| line[by].text()).unwrap_or_default())
             };
             step.counters.too_late_for_windows += self.zscores.add(&summary, truth, offset, of);
-            Output::Closed(ClosedEntity { summary, features, truth: truth.map(Into::into) })
+            let offsets = vec![(offset, offset)];
+            Output::Closed(ClosedEntity { summary, features, truth: truth.map(Into::into), partition, offsets })
         } else {
             step.counters.erroneous_entities += 1;
             step.counters.erroneous_entity_lines += 1;

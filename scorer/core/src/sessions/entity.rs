@@ -74,19 +74,13 @@ impl OpenEntity {
             last_timestamp: self.last_timestamp,
             closed_early: early,
         };
+        let offsets = self.offsets.iter().collect();
         if reasons.is_empty() {
-            return Output::Closed(ClosedEntity { summary, features, truth: None });
+            return Output::Closed(ClosedEntity { summary, features, truth: None, partition, offsets });
         }
         let columns = pipeline.entity.required.iter().map(|&column| pipeline.schema.columns[column].name.clone());
         let known = columns.zip(&known).filter_map(|(name, value)| Some((name, (*value)?.to_owned()))).collect();
-        Output::Erroneous(Erroneous::Entity {
-            reasons,
-            known,
-            summary,
-            features,
-            partition,
-            offsets: self.offsets.iter().collect(),
-        })
+        Output::Erroneous(Erroneous::Entity { reasons, known, summary, features, partition, offsets })
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

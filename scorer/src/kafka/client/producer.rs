@@ -1,4 +1,4 @@
-//! A producer that knows which record was not accepted, and at which offsets records of topics of interest are.
+//! A producer that knows which records were not accepted, and at which offsets records of topics of interest are.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -37,12 +37,29 @@ pub(crate) struct ProduceRecord<'a> {
     pub source: Option<(i32, i64)>,
     /// A header of another name.
     pub header: Option<(&'a str, &'a str)>,
+    /// More of them.
+    pub more_headers: Vec<(&'static str, String)>,
+    /// What a refusal calls it by.
+    pub tag: usize,
 }
+
+/// The tag of a record that has to be accepted.
+pub(crate) const NO_TAG: usize = usize::MAX;
 
 impl<'a> ProduceRecord<'a> {
     /// A record with nothing in it, to a partition that the client chooses.
     pub(crate) fn to(topic: &'a str) -> Self {
-        Self { topic, partition: None, key: None, payload: None, timestamp: None, source: None, header: None }
+        Self {
+            topic,
+            partition: None,
+            key: None,
+            payload: None,
+            timestamp: None,
+            source: None,
+            header: None,
+            more_headers: Vec::new(),
+            tag: NO_TAG,
+        }
     }
 
     /// A record of a changelog.
@@ -103,14 +120,16 @@ impl Producer {
     /// # Errors
     /// The first record that was not.
     pub fn check(&self) -> Result<(), KafkaError> {
-        match self.take_failure() {
+        let Failures { refused, other, .. } = self.take_failures();
+        let first = other.or_else(|| refused.into_iter().next().map(|refused| (refused.topic, refused.code)));
+        match first {
             None => Ok(()),
             Some((topic, code)) => Err(KafkaError::NotDelivered { topic, cause: code.to_string() }),
         }
     }
 
     pub(crate) fn queue(&self, message: ProduceRecord<'_>) -> Result<(), ClientError> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(message.topic);
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(message.topic, message.tag);
         (record.key, record.payload, record.partition) = (message.key, message.payload.as_deref(), message.partition);
         record.timestamp = message.timestamp;
         record.headers = headers(&message);
@@ -143,6 +162,14 @@ impl Producer {
 
     /// Waits until every queued message is acknowledged or has failed.
     pub(crate) fn wait_for_acknowledgements(&self) -> Result<(), ClientError> {
+        match self.is_settled_within(DELIVERY_TIMEOUT) {
+            true => Ok(()),
+            false => Err(ClientError::Flush(RDKafkaErrorCode::OperationTimedOut)),
+        }
+    }
+
+    /// Waits as long for that; whether it is so.
+    pub(crate) fn is_settled_within(&self, limit: Duration) -> bool {
         let start = Instant::now();
         let mut waiting = self.client.in_flight_count();
         while waiting > 0 {
@@ -153,16 +180,23 @@ impl Producer {
                 std::thread::sleep(Duration::from_micros(500));
             }
             waiting = now;
-            if start.elapsed() >= DELIVERY_TIMEOUT {
-                return Err(ClientError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            if waiting > 0 && start.elapsed() >= limit {
+                return false;
             }
         }
-        Ok(())
+        true
     }
 
-    /// The first message that was not accepted since the last time: its topic, and why.
-    pub(crate) fn take_failure(&self) -> Option<(String, RDKafkaErrorCode)> {
-        self.client.context().lock().failure.take()
+    /// Whether any record was not accepted since they were taken.
+    pub(crate) fn has_failures(&self) -> bool {
+        let reports = self.client.context().lock();
+        let Failures { refused, innocent, other, may_arrive_late } = &reports.failures;
+        !refused.is_empty() || !innocent.is_empty() || other.is_some() || *may_arrive_late
+    }
+
+    /// The records that were not accepted since the last time.
+    pub(crate) fn take_failures(&self) -> Failures {
+        std::mem::take(&mut self.client.context().lock().failures)
     }
 
     /// The offsets after the last acknowledged messages to the followed topics, by topic and partition.
@@ -173,9 +207,66 @@ impl Producer {
 
 fn headers(message: &ProduceRecord<'_>) -> Option<OwnedHeaders> {
     let source = message.source.map(source_header);
-    let Some((key, value)) = message.header else { return source };
-    let headers = source.unwrap_or_else(|| OwnedHeaders::new_with_capacity(1));
-    Some(headers.insert(Header { key, value: Some(value) }))
+    let more = message.more_headers.iter().map(|(name, value)| (*name, value.as_str()));
+    message.header.into_iter().chain(more).fold(source, |headers, (key, value)| {
+        let headers = headers.unwrap_or_else(|| OwnedHeaders::new_with_capacity(1 + message.more_headers.len()));
+        Some(headers.insert(Header { key, value: Some(value) }))
+    })
+}
+
+/// A record that its topic does not take, and would not take another time either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedRecord {
+    /// What it was sent with.
+    pub tag: usize,
+    pub topic: String,
+    pub code: RDKafkaErrorCode,
+}
+
+impl RefusedRecord {
+    /// Whether the broker means this record, or may mean another one of the batch that it came in. Brokers name the records
+    /// whose timestamp or content they do not take (KIP-467); a size is that of the whole batch.
+    pub(crate) fn is_named(&self) -> bool {
+        matches!(self.code, RDKafkaErrorCode::InvalidTimestamp | RDKafkaErrorCode::InvalidRecord)
+    }
+}
+
+/// Whether a record of itself is what is refused, and not the topic or the producer.
+pub(crate) fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::MessageBatchTooLarge
+            | RDKafkaErrorCode::InvalidMessage
+            | RDKafkaErrorCode::InvalidMessageSize
+            | RDKafkaErrorCode::InvalidTimestamp
+            | RDKafkaErrorCode::InvalidRecord
+    )
+}
+
+/// Records that were not accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    /// Those that are refused, or came in a batch with one.
+    pub refused: Vec<RefusedRecord>,
+    /// The tags of those that were not taken because of another record in their batch.
+    pub innocent: Vec<usize>,
+    /// The first one with another reason: its topic, and why.
+    pub other: Option<(String, RDKafkaErrorCode)>,
+    /// Whether records were given up whose requests the broker may still get.
+    pub may_arrive_late: bool,
+}
+
+impl Failures {
+    fn add(&mut self, tag: usize, topic: &str, code: RDKafkaErrorCode) {
+        match code {
+            RDKafkaErrorCode::PurgeQueue => {}
+            RDKafkaErrorCode::PurgeInflight => self.may_arrive_late = true,
+            RDKafkaErrorCode::InvalidDifferentRecord => self.innocent.push(tag),
+            code if is_refusal(code) => self.refused.push(RefusedRecord { tag, topic: topic.to_owned(), code }),
+            code => self.other = self.other.take().or_else(|| Some((topic.to_owned(), code))),
+        }
+    }
 }
 
 /// Offsets after the last message, by topic and partition.
@@ -190,7 +281,7 @@ pub(crate) struct DeliveryContext {
 
 #[derive(Debug, Default)]
 struct DeliveryReports {
-    failure: Option<(String, RDKafkaErrorCode)>,
+    failures: Failures,
     produced: ProducedOffsets,
 }
 
@@ -211,13 +302,13 @@ impl ClientContext for DeliveryContext {
 }
 
 impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
         match result {
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                self.lock().failure.get_or_insert_with(|| (message.topic().to_owned(), code));
+                self.lock().failures.add(tag, message.topic(), code);
             }
             Ok(message) => {
                 if let Some(topic) = self.followed.iter().find(|topic| *topic == message.topic()) {

@@ -21,6 +21,12 @@ impl CommitFence {
         Some(Self { metadata: consumer.group_metadata()?, revocations: consumer.context().revocations() })
     }
 
+    /// Whether everything is still ours that was ours then, as far as we know: a batch that failed may then be committed
+    /// again. Whether it really is, the broker says.
+    pub(crate) fn holds(&self, consumer: &GroupConsumer) -> bool {
+        consumer.context().revocations() == self.revocations && !consumer.assignment_lost()
+    }
+
     /// Commits with the metadata that the broker has to judge this batch by.
     pub(crate) fn commit<T>(&self, consumer: &GroupConsumer, commit: impl FnOnce(&ConsumerGroupMetadata) -> T) -> T {
         // The metadata first: a revocation between the two questions is then seen.

@@ -28,12 +28,15 @@ use crate::kafka::membership::source::{Event, PartitionSource};
 use crate::kafka::stages::commit::{Transaction, Transactions};
 use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::stages::open_batch::{Limits, OpenBatch};
+use crate::kafka::stages::publication::{EncodedMessage, Outgoing, Publication, Undelivered};
 use crate::kafka::stages::transaction_error::TransactionError;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::input::InputTopic;
+use crate::kafka::topics::limits::RecordLimits;
 use crate::kafka::topics::names::Topics;
 use crate::kafka::wire::headers::{RecordHeaders, label_of};
-use crate::messages::lost_records;
+use crate::messages::{DeadLetters, Message, Refusal, Source};
+use crate::status::StatusCell;
 
 /// How long to wait until copies can be read.
 const READABLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -61,6 +64,9 @@ pub(crate) struct RepartitionSettings {
     pub commit_interval: Duration,
     pub watchdog: Watchdog,
     pub stop: StopHandle,
+    pub status: StatusCell,
+    pub dead_letters: DeadLetters,
+    pub limits: RecordLimits,
 }
 
 /// Copies lines to the topic in which they meet.
@@ -79,9 +85,9 @@ impl Repartitioner {
     /// When no producer can be started, or librdkafka refuses a setting.
     pub(crate) fn new(with: RepartitionSettings) -> Result<Self, KafkaError> {
         let RepartitionSettings { settings, source, instance_id, transactional_id, watchdog, stop, .. } = &with;
-        let faults = FaultInjection::default();
+        let (batch_bytes, faults) = (with.limits.smallest(), FaultInjection::default());
         let mut transactions =
-            Transactions::new(settings, transactional_id.clone(), Vec::new(), watchdog.clone(), faults);
+            Transactions::new(settings, transactional_id.clone(), Vec::new(), batch_bytes, watchdog.clone(), faults);
         transactions.start(stop)?;
         let member = Member::join(settings, source.clone(), instance_id.as_deref(), watchdog)?;
         Ok(Self { with, member, transactions, progress: RepartitionProgress::default() })
@@ -99,6 +105,7 @@ impl Repartitioner {
     pub(crate) fn run(self) -> Result<(), KafkaError> {
         let Self { with, member, transactions, progress } = self;
         let repartition_loop = RepartitionLoop {
+            source_topic: with.topics.source.as_str().into(),
             parser: LineParser::new(with.pipeline.schema.clone()),
             open: OpenBatch::new(Limits { records: with.batch_records, bytes: MAX_BATCH_BYTES }),
             lost: Vec::new(),
@@ -115,6 +122,7 @@ impl Repartitioner {
 }
 
 struct RepartitionLoop<'a> {
+    source_topic: Arc<str>,
     with: &'a RepartitionSettings,
     member: &'a Member,
     source: GroupSource<'a>,
@@ -183,14 +191,15 @@ impl RepartitionLoop<'_> {
         if self.source.assignment().is_caught_up() { Duration::ZERO } else { self.with.commit_interval }
     }
 
-    /// Sends the copies and commits the offsets of their originals; after a failure, reads again from the last commit.
+    /// Sends the copies and commits the offsets of their originals; after a failure, reads again from the last commit. Of a
+    /// copy that its topic does not take, a dead letter is sent.
     fn commit(&mut self) -> Result<(), KafkaError> {
         if self.open.items().is_empty() && self.lost.is_empty() {
             return Ok(());
         }
         // Without membership there is nothing to commit for.
         let Some(fence) = self.source.fence() else { return Ok(()) };
-        let RepartitionSettings { topics, source, pipeline, stop, .. } = self.with;
+        let RepartitionSettings { topics, source, stop, status, dead_letters, limits, .. } = self.with;
         let mut next: BTreeMap<i32, i64> = BTreeMap::new();
         let copied = self.open.items().iter().map(|copy| (copy.source.0, copy.source.1 + 1));
         for (partition, offset) in copied.chain(self.lost.iter().map(|lost| (lost.partition, lost.next()))) {
@@ -201,17 +210,33 @@ impl RepartitionLoop<'_> {
         let offsets: Vec<(i32, i64, String)> =
             next.into_iter().map(|(partition, next)| (partition, next, owner.clone())).collect();
         let transaction = Transaction { input: source, offsets: &offsets, fence: &fence };
-        let lost = self.lost.iter().map(|lost| lost_message(lost, source, &pipeline.erroneous_topic));
-        let mut records = self.open.items().iter().map(|copy| copy.record(&topics.input)).chain(lost);
-        match self.transactions.commit(&transaction, &mut records, &self.member.consumer, stop) {
+        let (from, to) = (&self.source_topic, topics.input.as_str());
+        let copies = self.open.items().iter().map(|copy| OutgoingRecord::Copy(OutgoingCopy { copy, from, to }));
+        let lost = self.lost.iter().map(|lost| OutgoingRecord::Lost(lost_message(lost, from, dead_letters)));
+        let mut publication = Publication::new(copies.chain(lost), dead_letters, limits)?;
+        let result = loop {
+            let consumer = &self.member.consumer;
+            let result = self.transactions.commit(&transaction, &mut publication.records(), consumer, stop);
+            match result {
+                Err(TransactionError::Refused(refused)) => publication.refuse(&refused)?,
+                result => break result,
+            }
+        };
+        match result {
             Ok(_) => {
+                publication.warn();
+                let Undelivered { dead_letters, skipped } = publication.undelivered();
+                status.update(|status| {
+                    status.undeliverable += dead_letters;
+                    status.skipped += skipped;
+                });
                 self.open.clear();
                 self.progress.add_lost(self.lost.drain(..).map(|lost| lost.count()).sum());
                 Ok(())
             }
             Err(TransactionError::Undeliverable(error)) => Err(error),
-            Err(TransactionError::Abortable(reason) | TransactionError::FatalProducer(reason)) => {
-                tracing::warn!(reason, "lines were not repartitioned: rolling back to the last commit");
+            Err(error) => {
+                tracing::warn!(reason = %error, "lines were not repartitioned: rolling back to the last commit");
                 // A new producer ends what the old one left open: offsets are known only then.
                 self.transactions.start(stop)?;
                 self.roll_back()
@@ -324,10 +349,31 @@ impl RepartitionLoop<'_> {
 }
 
 /// The message about records that could not be copied.
-fn lost_message<'a>(lost: &LostRange, source: &InputTopic, erroneous: &'a str) -> ProduceRecord<'a> {
+fn lost_message(lost: &LostRange, from: &Arc<str>, letters: &DeadLetters) -> EncodedMessage {
     let &LostRange { partition, first, last } = lost;
-    let message = lost_records(&source.pipeline, &source.name, partition, (first, last));
-    ProduceRecord { payload: Some(Cow::Owned(message.to_string().into_bytes())), ..ProduceRecord::to(erroneous) }
+    EncodedMessage::new(letters.lost(from, partition, (first, last)))
+}
+
+/// What a batch of copies sends.
+enum OutgoingRecord<'a> {
+    Copy(OutgoingCopy<'a>),
+    Lost(EncodedMessage),
+}
+
+impl Outgoing for OutgoingRecord<'_> {
+    fn record(&self) -> ProduceRecord<'_> {
+        match self {
+            Self::Copy(copy) => copy.record(),
+            Self::Lost(message) => message.record(),
+        }
+    }
+
+    fn dead_letter(&self, letters: &DeadLetters, refusal: &Refusal) -> Option<Message> {
+        match self {
+            Self::Copy(copy) => copy.dead_letter(letters, refusal),
+            Self::Lost(message) => message.dead_letter(letters, refusal),
+        }
+    }
 }
 
 impl LineCopy {
@@ -351,5 +397,24 @@ impl LineCopy {
             header: self.label.as_ref().map(|(name, label)| (name.as_str(), label.as_str())),
             ..ProduceRecord::to(topic)
         }
+    }
+}
+
+/// A copy on its way.
+struct OutgoingCopy<'a> {
+    copy: &'a LineCopy,
+    from: &'a Arc<str>,
+    to: &'a str,
+}
+
+impl Outgoing for OutgoingCopy<'_> {
+    fn record(&self) -> ProduceRecord<'_> {
+        self.copy.record(self.to)
+    }
+
+    fn dead_letter(&self, letters: &DeadLetters, refusal: &Refusal) -> Option<Message> {
+        let (partition, offset) = self.copy.source;
+        let raw = self.copy.payload.as_deref().unwrap_or_default();
+        Some(letters.undeliverable_line(Source::record(self.from, partition, offset), raw, refusal))
     }
 }

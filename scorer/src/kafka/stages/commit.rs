@@ -1,13 +1,15 @@
 //! One transaction a micro-batch: outputs, changes of state and the input's offsets are committed together or not at all.
 //!
-//! Errors are of three kinds, after the client has retried what can be retried. **Abortable**: the transaction is aborted
-//! and the producer can be used again. **Fatal**: the producer cannot be used any more, or it is not known whether the commit
-//! happened. A new producer finds out (its start finishes or aborts what the old one left), and all state is restored.
-//! **Undeliverable**: the batch would fail again, and the process ends.
+//! Errors are of these kinds, after the client has retried what can be retried. **Abortable**: the transaction is aborted
+//! and the producer can be used again. **Fatal**: the producer cannot be used any more. A new producer ends what the old one
+//! left. **Unknown**: nobody knows whether the commit happened. A new producer ends it one way or the other, and the
+//! committed offsets then tell which. **Refused**: topics do not take some of the records. **Undeliverable**: the batch
+//! would fail again, and the process ends.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::{Producer as _, PurgeConfig};
@@ -17,7 +19,8 @@ use super::faults::{FaultInjection, Step};
 use super::transaction_error::TransactionError;
 use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::error::{KafkaError, is_refusal};
-use crate::kafka::client::producer::{ProduceRecord, ProducedOffsets, Producer};
+use crate::kafka::client::offsets::committed_offsets;
+use crate::kafka::client::producer::{ProduceRecord, ProducedOffsets, Producer, RefusedRecord};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::membership::commit_fence::CommitFence;
@@ -29,6 +32,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long brokers are left alone before a call is made again.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the broker may take to answer for the records of a transaction that failed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest batch of records that librdkafka makes by default.
+const DEFAULT_BATCH_BYTES: usize = 1_000_000;
 
 /// How long after that it may still not return before the process ends.
 const WATCHDOG_SLACK: Duration = Duration::from_secs(40);
@@ -47,9 +56,13 @@ pub(crate) struct Transactions {
     settings: KafkaSettings,
     id: String,
     followed: Vec<String>,
+    /// The largest batch of records that every topic takes.
+    batch_bytes: usize,
     watchdog: Watchdog,
     faults: FaultInjection,
     producer: Option<Producer>,
+    /// Whether each record is sent alone, to learn which one is refused.
+    is_isolating: bool,
 }
 
 impl fmt::Debug for Transactions {
@@ -63,10 +76,22 @@ impl Transactions {
         settings: &KafkaSettings,
         id: String,
         followed: Vec<String>,
+        batch_bytes: usize,
         watchdog: Watchdog,
         faults: FaultInjection,
     ) -> Self {
-        Self { settings: settings.clone(), id, followed, watchdog, faults, producer: None }
+        let (settings, producer, is_isolating) = (settings.clone(), None, false);
+        Self { settings, id, followed, batch_bytes, watchdog, faults, producer, is_isolating }
+    }
+
+    /// How a producer is set.
+    fn config(&self) -> ClientConfig {
+        let mut config = self.settings.transactional_producer(&self.id);
+        limit_batches(&mut config, &self.settings, self.batch_bytes);
+        if self.is_isolating {
+            config.set("batch.num.messages", "1");
+        }
+        config
     }
 
     /// Starts a producer, which ends whatever transaction its predecessor left behind; tries on while no broker answers.
@@ -74,7 +99,7 @@ impl Transactions {
     pub(crate) fn start(&mut self, stop: &StopHandle) -> Result<(), KafkaError> {
         let start = Instant::now();
         while self.producer.is_none() && !stop.is_requested() {
-            let producer = Producer::create(&self.settings.transactional_producer(&self.id), self.followed.clone())?;
+            let producer = Producer::create(&self.config(), self.followed.clone())?;
             let Err(error) = self.init(&producer) else {
                 self.producer = Some(producer);
                 break;
@@ -105,18 +130,15 @@ impl Transactions {
         stop: &StopHandle,
     ) -> Result<ProducedOffsets, TransactionError> {
         self.start(stop).map_err(TransactionError::Undeliverable)?;
-        let result = self.attempt(transaction, records, consumer);
-        match &result {
-            Ok(_) | Err(TransactionError::Undeliverable(_)) => {}
-            Err(TransactionError::Abortable(_)) => {
-                if let Err(error) = self.abort() {
-                    tracing::debug!(%error, "the transaction could not be aborted: a new producer will");
+        match self.attempt(transaction, records, consumer) {
+            Ok(produced) => {
+                if std::mem::take(&mut self.is_isolating) {
                     self.discard();
                 }
+                Ok(produced)
             }
-            Err(TransactionError::FatalProducer(_)) => self.discard(),
+            Err(error) => Err(self.end(error)),
         }
-        result
     }
 
     fn attempt<'a>(
@@ -126,7 +148,7 @@ impl Transactions {
         consumer: &GroupConsumer,
     ) -> Result<ProducedOffsets, TransactionError> {
         let Some(producer) = &self.producer else { return Err(TransactionError::Abortable("stopping".to_owned())) };
-        let _ = (producer.take_failure(), producer.take_produced());
+        let _ = (producer.take_failures(), producer.take_produced());
         self.call(Step::Begin, "begin_transaction", || producer.client.begin_transaction())?;
         // Asked once the records have been read, and answered while the results are sent.
         let is_same_topic = transaction.input.ask(consumer.client());
@@ -148,15 +170,97 @@ impl Transactions {
             })?;
         }
         self.wait_for_acknowledgements(producer).map_err(|error| TransactionError::Abortable(error.to_string()))?;
-        if let Some((topic, code)) = producer.take_failure() {
-            return Err(TransactionError::undelivered(topic, code));
+        if producer.has_failures() {
+            return Err(TransactionError::Abortable("a message was not accepted".to_owned()));
         }
         transaction.input.confirm(consumer.client(), is_same_topic).map_err(|error| match error {
             KafkaError::Failed { .. } => TransactionError::Abortable(error.to_string()),
             error => TransactionError::Undeliverable(error),
         })?;
-        self.call(Step::Commit, "commit_transaction", || producer.client.commit_transaction(CALL_TIMEOUT))?;
+        let commit = || producer.client.commit_transaction(CALL_TIMEOUT);
+        self.call(Step::Commit, "commit_transaction", commit).map_err(|error| match error {
+            TransactionError::FatalProducer(reason) => TransactionError::Unknown(reason, producer.take_produced()),
+            other => other,
+        })?;
         Ok(producer.take_produced())
+    }
+
+    /// Ends a transaction that failed, without a trace unless its commit is under way; why it failed, now that the broker
+    /// has been heard about each record.
+    fn end(&mut self, error: TransactionError) -> TransactionError {
+        let Some(producer) = &self.producer else { return error };
+        let is_lost = matches!(error, TransactionError::FatalProducer(_) | TransactionError::Unknown(..));
+        // Requests under way are answered soon, where there is anybody to answer. What the others say would be lost.
+        producer.client.purge(PurgeConfig::default().queue());
+        if !producer.is_settled_within(ANSWER_TIMEOUT) {
+            producer.client.purge(PurgeConfig::default().queue().inflight());
+            let _ = self.wait_for_acknowledgements(producer);
+        }
+        let failures = producer.take_failures();
+        let may_arrive_late = failures.may_arrive_late;
+        let error = match error.because_of(failures) {
+            TransactionError::Undeliverable(error) => return TransactionError::Undeliverable(error),
+            TransactionError::Refused(refused) => TransactionError::Refused(self.named(refused)),
+            error => error,
+        };
+        let has_to_isolate = matches!(&error, TransactionError::Refused(refused) if refused.is_empty());
+        // A request that arrives after the abort would be taken into the next transaction of this producer; a new one has
+        // another epoch.
+        if is_lost || may_arrive_late {
+            self.discard();
+        } else if let Err(error) = self.abort() {
+            tracing::debug!(%error, "the transaction could not be aborted: a new producer will");
+            self.discard();
+        }
+        if has_to_isolate {
+            self.is_isolating = true;
+            self.discard();
+        }
+        error
+    }
+
+    /// Those of which it is certain that they are meant: where a batch of several is refused, that may be for one of them.
+    fn named(&self, refused: Vec<RefusedRecord>) -> Vec<RefusedRecord> {
+        if self.is_isolating || refused.len() == 1 {
+            return refused;
+        }
+        refused.into_iter().filter(RefusedRecord::is_named).collect()
+    }
+
+    /// Whether the transaction whose answer was lost was committed, by the offsets that are committed now. `None` where
+    /// they do not tell. A producer has to have been started since: only then is the transaction over.
+    pub(crate) fn was_committed(
+        &self,
+        transaction: &Transaction<'_>,
+        consumer: &GroupConsumer,
+        stop: &StopHandle,
+    ) -> Option<bool> {
+        if self.producer.is_none() || transaction.offsets.is_empty() || self.faults.are_offsets_outside() {
+            return None;
+        }
+        let partitions: Vec<i32> = transaction.offsets.iter().map(|(partition, ..)| *partition).collect();
+        let committed = committed_offsets(consumer, &transaction.input.name, &partitions, &self.watchdog, stop);
+        let committed = match committed {
+            Ok(committed) => committed?,
+            Err(error) => {
+                tracing::debug!(%error, "looking whether a batch was committed");
+                return None;
+            }
+        };
+        let is_there = |(partition, next, metadata): &(i32, i64, String)| {
+            let found = committed.find_partition(&transaction.input.name, *partition);
+            found.is_some_and(|found| found.offset() == Offset::Offset(*next) && found.metadata() == metadata)
+        };
+        match transaction.offsets.iter().filter(|offset| is_there(offset)).count() {
+            0 => Some(false),
+            all if all == transaction.offsets.len() => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Whether batches may be tried again: not where a guarantee is broken on purpose, which would go unnoticed.
+    pub(crate) fn may_try_again(&self) -> bool {
+        !self.faults.are_offsets_outside()
     }
 
     fn offsets(&self, transaction: &Transaction<'_>) -> Result<TopicPartitionList, TransactionError> {
@@ -220,11 +324,8 @@ impl Transactions {
     /// Ends the transaction without a trace.
     fn abort(&self) -> Result<(), TransactionError> {
         let Some(producer) = &self.producer else { return Ok(()) };
-        // The client waits for the records under way, whose results only our polling would bring.
-        producer.client.purge(PurgeConfig::default().queue().inflight());
         let _watched = self.watchdog.watch("abort_transaction", CALL_TIMEOUT * 2 + WATCHDOG_SLACK);
-        producer.wait_for_acknowledgements().map_err(|error| TransactionError::Abortable(error.to_string()))?;
-        let _ = (producer.take_failure(), producer.take_produced());
+        let _ = producer.take_produced();
         self.call(Step::Abort, "abort_transaction", || producer.client.abort_transaction(CALL_TIMEOUT))
     }
 
@@ -242,11 +343,19 @@ fn is_final(error: &ClientError) -> bool {
     refused || (!cause.is_retriable() && !cause.is_fatal())
 }
 
+/// Lets no batch of records be larger than this, unless the user says otherwise: the client would put up to a million bytes
+/// into one, and a topic that takes less would refuse records that are small.
+pub(crate) fn limit_batches(config: &mut ClientConfig, settings: &KafkaSettings, bytes: usize) {
+    if settings.property("batch.size").is_none() {
+        config.set("batch.size", bytes.clamp(1, DEFAULT_BATCH_BYTES).to_string());
+    }
+}
+
 fn queue(producer: &Producer, record: ProduceRecord<'_>) -> Result<(), TransactionError> {
-    let topic = record.topic;
+    let (topic, tag) = (record.topic, record.tag);
     producer.queue(record).map_err(|error| match error.rdkafka_error_code() {
         _ if producer.client.client().fatal_error().is_some() => TransactionError::FatalProducer(error.to_string()),
-        Some(code) => TransactionError::undelivered(topic.to_owned(), code),
+        Some(code) => TransactionError::undelivered(tag, topic.to_owned(), code),
         None => TransactionError::Abortable(error.to_string()),
     })
 }

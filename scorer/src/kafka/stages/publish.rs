@@ -1,6 +1,5 @@
 //! The last stage: messages out, acknowledgements in, progress committed; and what came of it goes back to the first.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -10,20 +9,26 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::{BatchId, CommitPoint, CommitResult, ScoredBatch};
 use super::commit::{Transaction, Transactions};
+use super::publication::{EncodedMessage, Publication, Undelivered};
 use super::transaction_error::TransactionError;
 use crate::agreement::Agreement;
 use crate::core::{PartitionChanges, Resume};
 use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::error::KafkaError;
-use crate::kafka::client::producer::{ProduceRecord, ProducedOffsets, Producer};
+use crate::kafka::client::producer::{Failures, ProduceRecord, ProducedOffsets, Producer, RefusedRecord, is_refusal};
+use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::options::OnMessage;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::input::InputTopic;
+use crate::kafka::topics::limits::RecordLimits;
 use crate::kafka::topics::names::Topics;
 use crate::kafka::wire::offset_metadata::{StateTag, encode_resume};
-use crate::messages::Message;
+use crate::messages::{DeadLetters, Message};
 use crate::status::StatusCell;
 use crate::truth::Truth;
+
+/// How often a batch is sent before everything goes back to the last commit.
+const ATTEMPTS: u32 = 3;
 
 /// How results are committed.
 pub(crate) enum Commits {
@@ -42,6 +47,8 @@ pub(crate) struct Publisher {
     pub status: StatusCell,
     pub stop: StopHandle,
     pub on_message: OnMessage,
+    pub dead_letters: DeadLetters,
+    pub limits: RecordLimits,
     pub results: Sender<CommitResult>,
 }
 
@@ -63,24 +70,18 @@ impl Publisher {
         mut transactions: Transactions,
     ) -> Result<(), KafkaError> {
         transactions.start(&self.stop)?;
-        let (mut failed_epoch, owner) = (None, self.input.owner());
+        let mut failed_epoch = None;
         while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
-            let CommitPoint::Changes { changes, fence } = &point else { continue };
+            let CommitPoint::Changes { changes, fence } = point else { continue };
             if failed_epoch == Some(id.epoch) {
                 continue;
             }
-            let tag = |of: &PartitionChanges| StateTag::of(&of.head).encode(&owner);
-            let offset = |of: &PartitionChanges| (of.partition, of.head.next_offset, tag(of));
-            let offsets: Vec<(i32, i64, String)> = changes.iter().map(offset).collect();
-            let transaction = Transaction { input: &self.input, offsets: &offsets, fence };
-            let mut records = self.records(&messages, changes);
-            match transactions.commit(&transaction, &mut records, &self.consumer, &self.stop) {
-                Ok(produced) => self.committed(id, &messages, (truth, agreement), produced),
-                Err(TransactionError::Undeliverable(error)) => return Err(error),
-                Err(TransactionError::Abortable(reason) | TransactionError::FatalProducer(reason)) => {
+            let mut publication = self.publication(messages)?;
+            match self.commit(&mut transactions, &mut publication, &changes, &fence)? {
+                Ok(produced) => self.committed(id, &publication, (truth, agreement), produced),
+                Err(reason) => {
                     failed_epoch = Some(id.epoch);
-                    // A new producer ends what the old one left open: offsets are known only then.
-                    transactions.start(&self.stop)?;
+                    self.status.update(|status| status.rolled_back += 1);
                     let _ = self.results.send(CommitResult::Failed { epoch: id.epoch, reason });
                 }
             }
@@ -88,32 +89,76 @@ impl Publisher {
         Ok(())
     }
 
-    /// Results, then changes of state.
-    fn records<'a>(
-        &'a self,
-        messages: &'a [Message],
-        changes: &'a [PartitionChanges],
-    ) -> impl Iterator<Item = ProduceRecord<'a>> {
-        let result = |message: &'a Message| ProduceRecord {
-            key: message.key.as_deref().map(str::as_bytes),
-            payload: Some(Cow::Owned(message.payload())),
-            ..ProduceRecord::to(&message.topic)
-        };
+    fn publication(&self, messages: Vec<Message>) -> Result<Publication<'_, EncodedMessage>, KafkaError> {
+        Publication::new(messages.into_iter().map(EncodedMessage::new), &self.dead_letters, &self.limits)
+    }
+
+    /// Commits a batch: without the records that topics do not take, and again where it failed and nothing of it was lost.
+    /// Inside is why it came to nothing.
+    fn commit(
+        &self,
+        transactions: &mut Transactions,
+        publication: &mut Publication<'_, EncodedMessage>,
+        changes: &[PartitionChanges],
+        fence: &CommitFence,
+    ) -> Result<Result<ProducedOffsets, String>, KafkaError> {
+        let owner = self.input.owner();
+        let tag = |of: &PartitionChanges| StateTag::of(&of.head).encode(&owner);
+        let offset = |of: &PartitionChanges| (of.partition, of.head.next_offset, tag(of));
+        let offsets: Vec<(i32, i64, String)> = changes.iter().map(offset).collect();
+        let transaction = Transaction { input: &self.input, offsets: &offsets, fence };
+        let mut attempts = 0;
+        loop {
+            let result = {
+                let mut records = publication.records().chain(self.state_records(changes));
+                transactions.commit(&transaction, &mut records, &self.consumer, &self.stop)
+            };
+            let (reason, is_unknown) = match result {
+                Ok(produced) => return Ok(Ok(produced)),
+                Err(TransactionError::Undeliverable(error)) => return Err(error),
+                Err(TransactionError::Refused(refused)) => {
+                    publication.refuse(&refused)?;
+                    continue;
+                }
+                Err(TransactionError::Abortable(reason) | TransactionError::FatalProducer(reason)) => (reason, None),
+                Err(TransactionError::Unknown(reason, produced)) => (reason, Some(produced)),
+            };
+            // A new producer ends what the old one left open: offsets are known only then.
+            transactions.start(&self.stop)?;
+            if let Some(produced) = is_unknown {
+                match transactions.was_committed(&transaction, &self.consumer, &self.stop) {
+                    Some(true) => return Ok(Ok(produced)),
+                    Some(false) => {}
+                    None => return Ok(Err(reason)),
+                }
+            }
+            attempts += 1;
+            if attempts >= ATTEMPTS || !self.may_try_again(transactions, fence) {
+                return Ok(Err(reason));
+            }
+            tracing::debug!(reason, attempts, "a batch is sent again");
+            self.status.update(|status| status.sent_again += 1);
+        }
+    }
+
+    /// Whether a batch that failed is as good as before.
+    fn may_try_again(&self, transactions: &Transactions, fence: &CommitFence) -> bool {
+        transactions.may_try_again() && !self.stop.is_requested() && fence.holds(&self.consumer)
+    }
+
+    fn state_records<'a>(&'a self, changes: &'a [PartitionChanges]) -> impl Iterator<Item = ProduceRecord<'a>> {
         let topic = &self.topics.state;
-        let state = move |of: &'a PartitionChanges| {
-            of.records.iter().map(move |record| ProduceRecord::state(topic, of.partition, record))
-        };
-        messages.iter().map(result).chain(changes.iter().flat_map(state))
+        changes
+            .iter()
+            .flat_map(move |of| of.records.iter().map(move |record| ProduceRecord::state(topic, of.partition, record)))
     }
 
     fn run_at_least_once(&self, batches: &Receiver<ScoredBatch>, producer: &Producer) -> Result<(), KafkaError> {
         let mut last: Option<(u64, TopicPartitionList)> = None;
         while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
             let CommitPoint::Resume(points) = point else { continue };
-            for message in &messages {
-                producer.send(&message.topic, message.key.as_deref().map(str::as_bytes), &message.payload())?;
-            }
-            producer.flush()?;
+            let mut publication = self.publication(messages)?;
+            send(producer, &mut publication)?;
             let revocations = self.consumer.context().revocations();
             // The records were read before this is asked: they are of the topic whose offsets are committed.
             match self.input.confirm(self.consumer.client(), None) {
@@ -123,7 +168,7 @@ impl Publisher {
                 }
                 Err(error) => return Err(error),
             }
-            self.committed(id, &messages, (truth, agreement), producer.take_produced());
+            self.committed(id, &publication, (truth, agreement), producer.take_produced());
         }
         // The last commit is made synchronously: an asynchronous one may be lost when the client goes.
         match last {
@@ -148,10 +193,20 @@ impl Publisher {
         }
     }
 
-    fn committed(&self, id: BatchId, messages: &[Message], found: (Truth, Agreement), produced: ProducedOffsets) {
-        messages.iter().for_each(|message| (self.on_message)(message));
+    fn committed(
+        &self,
+        id: BatchId,
+        publication: &Publication<'_, EncodedMessage>,
+        found: (Truth, Agreement),
+        produced: ProducedOffsets,
+    ) {
+        publication.warn();
+        publication.messages().for_each(|message| (self.on_message)(message));
+        let Undelivered { dead_letters, skipped } = publication.undelivered();
         self.status.update(|status| {
-            messages.iter().for_each(|message| status.count(message));
+            publication.messages().for_each(|message| status.count(message));
+            status.undeliverable += dead_letters;
+            status.skipped += skipped;
             status.truth.merge(found.0);
             status.agreement.merge(found.1);
         });
@@ -189,4 +244,50 @@ fn is_of_a_lost_session(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::FencedInstanceId
             | RDKafkaErrorCode::AssignmentLost
     )
+}
+
+/// Sends messages and waits until they are accepted. Where a batch of them is refused, each of it is sent alone: only then
+/// is it known which one is meant, and that one is replaced by a dead letter.
+fn send(producer: &Producer, publication: &mut Publication<'_, EncodedMessage>) -> Result<(), KafkaError> {
+    let mut suspects = Vec::new();
+    for record in publication.records() {
+        suspects.extend(queue(producer, record)?.map(|refused| refused.tag));
+    }
+    let Failures { refused, innocent, .. } = settle(producer)?;
+    suspects.extend(refused.iter().map(|refused| refused.tag).chain(innocent));
+    suspects.sort_unstable();
+    for tag in suspects {
+        // What was replaced is sent as what it is by now; what is skipped is there no more.
+        while let Some(record) = publication.record(tag) {
+            let mut refused: Vec<RefusedRecord> = queue(producer, record)?.into_iter().collect();
+            refused.extend(settle(producer)?.refused);
+            if refused.is_empty() {
+                break;
+            }
+            publication.refuse_these(&refused)?;
+        }
+    }
+    Ok(())
+}
+
+/// Queues a record; inside, where the client itself refuses it.
+fn queue(producer: &Producer, record: ProduceRecord<'_>) -> Result<Option<RefusedRecord>, KafkaError> {
+    let (topic, tag) = (record.topic, record.tag);
+    match producer.queue(record) {
+        Ok(()) => Ok(None),
+        Err(error) => match error.rdkafka_error_code().filter(|code| is_refusal(*code)) {
+            Some(code) => Ok(Some(RefusedRecord { tag, topic: topic.to_owned(), code })),
+            None => Err(KafkaError::NotDelivered { topic: topic.to_owned(), cause: error.to_string() }),
+        },
+    }
+}
+
+/// Waits until everything that was queued is accepted or refused.
+fn settle(producer: &Producer) -> Result<Failures, KafkaError> {
+    producer.wait_for_acknowledgements().map_err(KafkaError::failed("waiting for acknowledgements"))?;
+    let failures = producer.take_failures();
+    match failures.other {
+        Some((topic, code)) => Err(KafkaError::NotDelivered { topic, cause: code.to_string() }),
+        None => Ok(failures),
+    }
 }

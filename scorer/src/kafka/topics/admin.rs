@@ -1,8 +1,12 @@
 //! What is asked of the broker about topics: to create them, to extend them, how they are set.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::types::RDKafkaErrorCode;
 use shared::pipeline::Pipeline;
 
@@ -47,6 +51,7 @@ pub(crate) async fn create_topics(
 ) -> Result<(), KafkaError> {
     let max_bytes = MAX_MESSAGE_BYTES.to_string();
     let retention = repartition_retention(settings, internal).await?;
+    let has_bounds = bounds_timestamps(settings, internal).await;
     let replication = || TopicReplication::Fixed(create_as.replication_factor);
     let topic = |name| {
         if name == internal.state {
@@ -65,7 +70,9 @@ pub(crate) async fn create_topics(
                 .set("segment.bytes", "67108864");
         }
         if name == internal.input && internal.is_repartitioned() {
-            return NewTopic::new(name, input_partitions, replication())
+            let topic = NewTopic::new(name, input_partitions, replication());
+            let topic = if has_bounds { any_timestamp(topic) } else { topic };
+            return topic
                 .set("retention.ms", &retention)
                 .set("message.timestamp.type", "CreateTime")
                 .set("max.message.bytes", &max_bytes);
@@ -76,6 +83,19 @@ pub(crate) async fn create_topics(
     };
     let topics: Vec<NewTopic<'_>> = names.iter().map(|name| topic(name.as_str())).collect();
     create_on_broker(settings, &topics).await
+}
+
+/// Whether the broker has settings for how far timestamps may be from its time: one before Kafka 3.6 has none, and takes
+/// any.
+async fn bounds_timestamps(settings: &KafkaSettings, topics: &Topics) -> bool {
+    let setting = topic_setting(settings, &topics.source, "message.timestamp.after.max.ms");
+    topics.is_repartitioned() && setting.await.is_ok_and(|found| found.is_some())
+}
+
+/// Copies have the timestamps of their originals, whatever the source takes.
+fn any_timestamp(topic: NewTopic<'_>) -> NewTopic<'_> {
+    const ANY: &str = "9223372036854775807";
+    topic.set("message.timestamp.before.max.ms", ANY).set("message.timestamp.after.max.ms", ANY)
 }
 
 /// Creates topics; those that exist stay as they are.
@@ -122,11 +142,27 @@ pub(crate) async fn extend_topic(settings: &KafkaSettings, topic: &str, partitio
     }
 }
 
-/// The largest message that `topic` takes, in bytes.
-pub(crate) async fn max_message_bytes(settings: &KafkaSettings, topic: &str) -> Result<usize, KafkaError> {
-    let value = topic_setting(settings, topic, "max.message.bytes").await?;
-    // A broker that does not say (a mock) takes what brokers take by default.
-    Ok(value.and_then(|value| value.parse().ok()).unwrap_or(1 << 20))
+/// What brokers take by default, in bytes.
+pub(crate) const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_048_588;
+
+/// The largest batch of records that each of these topics takes, in bytes.
+pub(crate) async fn max_message_bytes(
+    settings: &KafkaSettings,
+    topics: &[String],
+) -> Result<BTreeMap<String, usize>, KafkaError> {
+    let options = AdminOptions::new().request_timeout(Some(ADMIN_TIMEOUT));
+    let asked: Vec<ResourceSpecifier<'_>> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    let answers = admin(settings)?
+        .describe_configs(&asked, &options)
+        .await
+        .map_err(KafkaError::failed("asking for the settings of topics"))?;
+    let limit = |config: ConfigResource| match &config.specifier {
+        OwnedResourceSpecifier::Topic(topic) => {
+            Some((topic.clone(), config.get("max.message.bytes")?.value.as_ref()?.parse().ok()?))
+        }
+        _ => None,
+    };
+    Ok(answers.into_iter().flatten().filter_map(limit).collect())
 }
 
 /// A setting of a topic, where the broker tells.

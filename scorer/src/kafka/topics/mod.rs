@@ -3,4 +3,5 @@
 pub(crate) mod admin;
 pub(crate) mod check;
 pub(crate) mod input;
+pub(crate) mod limits;
 pub(crate) mod names;

@@ -52,6 +52,11 @@ fn internal_name(pipeline: &Pipeline, group: &str, what: &str) -> String {
     format!("{group}-{}-{what}", pipeline.name)
 }
 
+/// The topic that remembers which erroneous records `group` has sent to the input again.
+pub(crate) fn redriven_topic(pipeline: &Pipeline, group: &str) -> String {
+    internal_name(pipeline, group, "redriven")
+}
+
 /// The consumer group of repartitioners.
 pub(crate) fn repartition_group(group: &str) -> String {
     format!("{group}-repartition")

@@ -1,0 +1,181 @@
+//! From what the state machine says to messages.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use shared::device::DeviceError;
+use shared::pipeline::Pipeline;
+use shared::time::format_timestamp;
+use shared::verdict::Verdict;
+
+use super::dead_letters::{DeadLetters, ErroneousEntity};
+use super::message::{Content, Message, Source};
+use crate::agreement::Agreement;
+use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, WindowVerdict};
+use crate::scoring::Detectors;
+use crate::truth::Truth;
+
+/// What a batch says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Encoded {
+    /// The messages, in the order of the batch's outputs.
+    pub messages: Vec<Message>,
+    /// What was found of what its records are known to be.
+    pub truth: Truth,
+    /// What the pipeline's first two trained detectors say of its entities; nothing where there are not as many.
+    pub agreement: Agreement,
+}
+
+/// Turns outputs into messages.
+#[derive(Debug)]
+pub struct Encoder {
+    pipeline: Arc<Pipeline>,
+    /// The topic or file that records come from, named in erroneous messages.
+    source: Arc<str>,
+    /// The topic that entities were assembled from.
+    entity_source: Arc<str>,
+    all_verdicts: bool,
+    dead_letters: DeadLetters,
+    cancellations_topic: Arc<str>,
+    reports_topic: Arc<str>,
+    /// Of the detectors that need no training.
+    zscore_topics: Vec<Arc<str>>,
+}
+
+impl Encoder {
+    /// An encoder for records from `source`; verdicts that are not anomalous only with `all_verdicts`. An erroneous message
+    /// is a record of at most `max_bytes`: what there is no room for is cut off, and said to be.
+    pub fn new(pipeline: Arc<Pipeline>, source: &str, all_verdicts: bool, max_bytes: usize) -> Self {
+        let cancellations = pipeline.cancellations.as_ref().map_or("", |cancellations| &cancellations.topic);
+        Self {
+            source: source.into(),
+            entity_source: source.into(),
+            all_verdicts,
+            dead_letters: DeadLetters::new(&pipeline, max_bytes),
+            cancellations_topic: cancellations.into(),
+            reports_topic: "".into(),
+            zscore_topics: pipeline.zscores.iter().map(|spec| spec.topic.as_str().into()).collect(),
+            pipeline,
+        }
+    }
+
+    /// Names `topic` for entities: that of the offsets of their lines.
+    pub fn with_entities_from(self, topic: &str) -> Self {
+        Self { entity_source: topic.into(), ..self }
+    }
+
+    /// Sends reports of cancellations to `topic`.
+    pub fn with_reports_to(self, topic: &str) -> Self {
+        Self { reports_topic: topic.into(), ..self }
+    }
+
+    /// What makes its dead letters.
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
+    }
+
+    /// What a batch says.
+    ///
+    /// # Errors
+    /// As [`Detectors::verdicts`].
+    pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Encoded, DeviceError> {
+        let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
+        let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
+        let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
+        let Encoded { mut messages, mut truth, mut agreement } = Encoded::default();
+        for output in outputs {
+            match output {
+                Output::Closed(entity) => {
+                    let verdicts = verdicts.next().unwrap_or_default();
+                    if let [first, second, ..] = self.pipeline.detectors.as_slice() {
+                        let is_anomalous = [first, second].map(|spec| {
+                            verdicts.iter().any(|(_, verdict)| verdict.anomalous && verdict.detector == spec.name)
+                        });
+                        agreement.add(is_anomalous, entity.truth.is_some());
+                    }
+                    if self.pipeline.label.is_some() {
+                        let anomalous = verdicts.iter().filter(|(_, verdict)| verdict.anomalous);
+                        let detectors = anomalous.map(|(_, verdict)| verdict.detector.as_str());
+                        truth.add(entity.truth.as_deref(), detectors);
+                    }
+                    let (topic, partition) = (self.entity_source.clone(), entity.partition);
+                    let source = Source { topic, partition, offsets: entity.offsets };
+                    messages.extend(verdicts.into_iter().map(|found| verdict(found, Some(source.clone()))));
+                }
+                Output::Windowed(found) => {
+                    let found_out = self.windowed(&found);
+                    let anomalous = found_out.iter().filter(|(_, verdict)| verdict.anomalous);
+                    for (_, verdict) in anomalous.filter(|_| self.pipeline.label.is_some()) {
+                        truth.add_found(found.truth.as_deref(), &verdict.detector);
+                    }
+                    messages.extend(found_out.map(|found| verdict(found, None)));
+                }
+                Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
+                Output::Cancellations(count) => messages.push(self.cancellations(count)),
+                Output::Report(report) => messages.push(Message {
+                    topic: self.reports_topic.clone(),
+                    key: Some(report.partition.to_string()),
+                    content: Content::Report(report),
+                    source: None,
+                }),
+            }
+        }
+        Ok(Encoded { messages, truth, agreement })
+    }
+
+    /// The verdict on a record and its windows; none where it is normal and only anomalies are asked for.
+    fn windowed(&self, found: &WindowVerdict) -> Option<(Arc<str>, Verdict)> {
+        let WindowVerdict { detector, summary, value, score, window, .. } = found;
+        let (spec, topic) = (self.pipeline.zscores.get(*detector)?, self.zscore_topics.get(*detector)?);
+        let verdict = Verdict::of_window(&self.pipeline.name, spec, summary, *value, (*score, window));
+        (self.all_verdicts || verdict.anomalous).then(|| (topic.clone(), verdict))
+    }
+
+    fn erroneous(&self, erroneous: Erroneous) -> Message {
+        match erroneous {
+            Erroneous::Line { reasons, source: (partition, offset), raw } => {
+                self.dead_letters.line(&reasons, Source::record(&self.source, partition, offset), &raw)
+            }
+            Erroneous::Entity { reasons, summary, known, features, partition, offsets } => {
+                let names = self.pipeline.feature_names().into_iter();
+                let features = names.zip(features.into_iter().map(Value::from)).collect();
+                let source = Source { topic: self.entity_source.clone(), partition, offsets };
+                self.dead_letters.entity(ErroneousEntity { reasons, summary, known, features, source })
+            }
+            Erroneous::Lost { partition, first, last } => {
+                self.dead_letters.lost(&self.entity_source, partition, (first, last))
+            }
+        }
+    }
+
+    fn cancellations(&self, count: CancellationCount) -> Message {
+        let value = json!({
+            "pipeline": self.pipeline.name,
+            "window_start": format_timestamp(count.window_start),
+            "window_end": format_timestamp(count.window_end),
+            "cancellations": count.cancellations,
+        });
+        let topic = self.cancellations_topic.clone();
+        let content = Content::Cancellations(value);
+        Message { topic, key: Some(self.pipeline.name.clone()), content, source: None }
+    }
+}
+
+fn verdict((topic, verdict): (Arc<str>, Verdict), source: Option<Source>) -> Message {
+    Message { topic, key: Some(verdict.key.clone()), content: Content::Verdict(Box::new(verdict)), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_names_its_window() {
+        let encoder = Encoder::new(Arc::new(Pipeline::load("invoices").unwrap()), "purchases", false, usize::MAX);
+        let count = CancellationCount { window_start: 0, window_end: 480_000, cancellations: 3 };
+        insta::assert_snapshot!(
+            String::from_utf8(encoder.cancellations(count).payload()).unwrap(),
+            @r#"{"pipeline":"invoices","window_start":"1970-01-01T00:00:00Z","window_end":"1970-01-01T00:08:00Z","cancellations":3}"#
+        );
+    }
+}
