@@ -177,6 +177,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         all_verdicts: true,
         end_when: EndWhen::Never,
         on_lost_records: OnLostRecords::Continue,
+        asks_topic_ids: true,
         max_message_bytes: None,
         faults: FaultInjection { faults: Some(faults), ..FaultInjection::default() },
     }

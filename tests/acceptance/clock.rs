@@ -264,7 +264,7 @@ fn a_watermark_that_is_ahead_is_shown_and_set_back() {
         scorer(&[&what[..], &["--brokers", brokers]].concat())
     };
     let refused = set(now());
-    assert!(refused.code == Some(1) && refused.stderr.contains("in use"), "{}", refused.stderr);
+    assert!(refused.code == Some(75) && refused.stderr.contains("in use"), "{}", refused.stderr);
     assert_eq!(live.terminate().0.code, Some(0));
     assert!(topic.done(&["state"]).contains(&format_timestamp(start + 50 * 60_000)));
 

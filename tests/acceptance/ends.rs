@@ -136,7 +136,9 @@ fn a_configuration_that_is_refused_ends_the_process() {
     }
     let nobody = scorer(&["run", "--brokers", "localhost:1", "--device", "cpu"]);
     assert_eq!(nobody.code, UNAVAILABLE, "{}", nobody.stderr);
-    let state = place.run(&["--state-dir", "/dev/null/state"]);
+    let models = repository().join("models");
+    let state = ["--brokers", &place.kafka.brokers, "--state-dir", "/dev/null/state"];
+    let state = scorer(&[&["run", "--device", "cpu", "--models", text(&models)][..], &state].concat());
     assert_eq!(state.code, CONFIGURATION, "{}", state.stderr);
     let create = ["topics", "--brokers", &place.kafka.brokers, "--group", "g", "--replication-factor", "3"];
     let topics = scorer(&create);
@@ -195,7 +197,10 @@ fn what_does_not_belong_together_is_refused() {
     place.finish(&[]);
     let second = position(&place.kafka);
     assert_ne!(first, second);
-    move_to(&place.kafka, &first);
+    // As tools do that know nothing of what stands beside an offset.
+    let mut moved = TopicPartitionList::new();
+    moved.add_partition_offset("purchases", 0, first.elements()[0].offset()).unwrap();
+    move_to(&place.kafka, &moved);
     let torn = place.run(&["--until-end"]);
     assert_eq!(torn.code, DATA, "{}", torn.stderr);
     assert!(last_line(&torn).contains("do not belong together"), "{}", torn.stderr);

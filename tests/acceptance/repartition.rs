@@ -110,7 +110,7 @@ fn lines_without_keys_meet_in_one_invoice() {
 
     // Now that state is of the other topic, reading the lines directly is refused.
     let never = scorer(&[&options[..], &["--until-end", "--repartition", "never"]].concat());
-    assert_eq!(never.code, Some(1));
+    assert_eq!(never.code, Some(78));
     assert!(never.stderr.contains("made with topic `atalaya-invoices-repartition`"), "{}", never.stderr);
     assert!(never.stderr.contains("scorer reset"), "{}", never.stderr);
 }

@@ -112,7 +112,7 @@ fn the_past_of_two_keys_is_not_split() {
                 partition, or only features and windows by the column that keys it";
     let refused = |arguments: &[&str]| {
         let run = scorer(&[arguments, &brokers].concat());
-        assert_eq!((run.code, run.stderr.trim()), (Some(1), format!("error: {says}").as_str()), "{arguments:?}");
+        assert_eq!((run.code, run.stderr.trim()), (Some(78), format!("error: {says}").as_str()), "{arguments:?}");
         assert_eq!(run.stdout, "", "{arguments:?}");
     };
     refused(&[&["topics", "--partitions", "3"][..], &pipeline].concat());

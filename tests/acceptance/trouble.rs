@@ -56,6 +56,6 @@ fn a_missing_topic_is_refused_where_none_may_be_created() {
     let run = scorer(&["--brokers", &kafka.brokers, "--no-create-topics"]);
     assert_eq!(
         (run.code, run.stderr.trim()),
-        (Some(1), "error: topic `purchases` does not exist: create it, or leave out --no-create-topics")
+        (Some(78), "error: topic `purchases` does not exist: create it, or leave out --no-create-topics")
     );
 }

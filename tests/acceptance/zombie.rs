@@ -34,7 +34,7 @@ fn an_instance_that_comes_back_from_the_dead_changes_nothing() {
     let mut instances = vec![heir];
     if stopped.has_ended() {
         let run = stopped.wait();
-        assert_eq!(run.code, Some(1), "it says what happened: {}", run.stderr);
+        assert_eq!(run.code, Some(78), "it says what happened: {}", run.stderr);
     } else {
         instances.push(stopped);
     }
@@ -52,7 +52,7 @@ fn of_two_instances_with_one_id_the_first_ends() {
     let second = trial.instance("second", &id);
     let run = first.wait_at_most(PATIENCE);
     let last_words = run.stderr.lines().last().unwrap_or_default();
-    assert_eq!(run.code, Some(1), "{last_words}");
+    assert_eq!(run.code, Some(78), "{last_words}");
     assert!(last_words.starts_with("error: ") && last_words.contains("twin"), "{last_words}");
     trial.group.wait_until_all_move();
     trial.assert_exact(feed.stop(), vec![second]);

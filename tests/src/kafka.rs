@@ -204,7 +204,9 @@ impl Kafka {
     /// The offsets a group has committed, and the ends of the partitions.
     pub fn committed(&self, group: &str, topic: &str, partitions: u32) -> Vec<(Option<i64>, i64)> {
         let group = Group::new(&self.brokers, group, topic, partitions);
-        group.committed().unwrap().into_iter().zip(group.ends().unwrap()).collect()
+        // A coordinator that has just been found may still be loading.
+        let committed = wait_for("the committed offsets", TIMEOUT, || group.committed().ok());
+        committed.into_iter().zip(wait_for("the ends", TIMEOUT, || group.ends().ok())).collect()
     }
 
     /// The broker that leads a partition.

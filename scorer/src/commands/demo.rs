@@ -117,6 +117,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),
         on_lost_records: OnLostRecords::Continue,
         // The mock does not answer questions about settings.
+        asks_topic_ids: false,
         max_message_bytes: Some(1 << 20),
         faults: FaultInjection::default(),
     }

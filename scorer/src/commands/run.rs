@@ -45,6 +45,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         },
         all_verdicts: args.all_verdicts,
         end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
+        asks_topic_ids: true,
         max_message_bytes: None,
         faults: faults(&args),
     };

@@ -73,6 +73,8 @@ pub struct StreamOptions {
     pub all_verdicts: bool,
     /// When the stream ends by itself.
     pub end_when: EndWhen,
+    /// Whether brokers are asked for the ids of topics; a cluster that is only simulated never answers that.
+    pub asks_topic_ids: bool,
     /// The largest record that topics take; without it the broker is asked about each.
     pub max_message_bytes: Option<usize>,
     /// Failures and broken guarantees: none, except in tests.

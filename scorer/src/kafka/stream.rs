@@ -131,19 +131,18 @@ impl Plan {
         let limits = limits(settings, &pipeline, &options).await?;
         let encoder = encoder(&pipeline, &options, &limits);
         refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
-        let input = look_up(settings, &topics.input, &options.group, &pipeline, partitions).await?;
+        let input = look_up(settings, &options, &topics.input, &options.group, &pipeline, partitions).await?;
         let (topic, layout, topic_id) = (topics.input.clone(), pipeline.state_layout(), input.id.clone());
         let origin = Origin { topic, partitions, layout, topic_id };
         let instance_id = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
-        let is_exactly_once = options.delivery == Delivery::ExactlyOnce;
-        let state_dir = options.state_dir.as_deref().filter(|_| is_exactly_once);
+        let state_dir = options.state_dir.as_deref().filter(|_| options.delivery == Delivery::ExactlyOnce);
         let identity = Arc::new(Identity::claim(instance_id.as_deref(), &topics.state, state_dir)?);
         let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
         let repartitioner = match topics.is_repartitioned() {
             true => {
                 let group = repartition_group(&options.group);
                 let partitions = partitions_of(settings, &topics.source).await?;
-                let source = look_up(settings, &topics.source, &group, &pipeline, partitions).await?;
+                let source = look_up(settings, &options, &topics.source, &group, &pipeline, partitions).await?;
                 let with = RepartitionSettings {
                     settings: settings.clone(),
                     pipeline: pipeline.clone(),
@@ -167,9 +166,8 @@ impl Plan {
         };
         let member = Member::join(settings, input, instance_id.as_deref(), &watchdog)?;
         let commits = commits(settings, &options, &identity, limits.smallest(), &watchdog)?;
-        let settings = settings.clone();
         Ok(Self {
-            settings,
+            settings: settings.clone(),
             pipeline,
             options,
             origin,
@@ -283,11 +281,15 @@ impl Plan {
 /// Looks up a topic that is to be read, and refuses a group that reads it for another pipeline.
 async fn look_up(
     settings: &KafkaSettings,
+    options: &StreamOptions,
     topic: &str,
     group: &str,
     pipeline: &Pipeline,
     partitions: i32,
 ) -> Result<InputTopic, KafkaError> {
+    if !options.asks_topic_ids {
+        return Ok(InputTopic::without_id(topic, group, &pipeline.name));
+    }
     let (settings, topic, group) = (settings.clone(), topic.to_owned(), group.to_owned());
     let pipeline = pipeline.name.clone();
     blocking("looking for topics", move || {

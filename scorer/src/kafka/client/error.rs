@@ -324,7 +324,7 @@ impl KafkaError {
     pub(crate) fn of(action: &'static str, error: &ClientError) -> Self {
         let cause = error.to_string();
         match error.rdkafka_error_code() {
-            Some(code) if is_refusal(code) => Self::Refused { action, cause },
+            Some(code) if is_denial(code) => Self::Refused { action, cause },
             _ => Self::Failed { action, cause },
         }
     }
@@ -388,7 +388,7 @@ impl ErrorKind {
 }
 
 /// Whether the broker would say the same of the same request again.
-pub(crate) fn is_refusal(code: RDKafkaErrorCode) -> bool {
+pub(crate) fn is_denial(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::TopicAuthorizationFailed

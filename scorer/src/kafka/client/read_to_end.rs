@@ -93,6 +93,10 @@ impl ReadToEnd<'_> {
         is_stopped: impl Fn() -> bool,
         mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<Next, KafkaError>,
     ) -> Result<Ended, KafkaError> {
+        // The client aborts the process where partitions that have just been assigned are given up again at once.
+        if is_stopped() {
+            return Ok(Ended::Stopped);
+        }
         positions_of(self.topic, parts.iter().map(|part| (part.partition, part.from)))
             .and_then(|assignment| self.consumer.assign(&assignment))
             .map_err(KafkaError::failed(self.doing))?;

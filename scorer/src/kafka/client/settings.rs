@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn no_value_of_a_setting_is_ever_printed() {
         let keys =
-            ["sasl.pasword", "ssl.key.password", "ssl.key.pem", "sasl.jaas.config", "security.protocol", "acks2"];
+            ["sasl.pass-word", "ssl.key.password", "ssl.key.pem", "sasl.jaas.config", "security.protocol", "acks2"];
         for key in keys {
             let config = with(key, "GEHEIM1").unwrap().client(&[]);
             let made = BaseConsumer::from_config_and_context(&config, QuietContext);

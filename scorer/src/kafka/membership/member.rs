@@ -17,7 +17,7 @@ use super::source::{Event, PartitionSource};
 use crate::clock::WallClock;
 use crate::core::WallMillis;
 use crate::kafka::client::consumer::{GroupChange, GroupConsumer, GroupContext, last_seen_ends, queued_events};
-use crate::kafka::client::error::{KafkaError, is_refusal};
+use crate::kafka::client::error::{KafkaError, is_denial};
 use crate::kafka::client::log_ends::LogEnds;
 use crate::kafka::client::offsets::{ends_of, partitions_of, seek};
 use crate::kafka::client::settings::KafkaSettings;
@@ -85,7 +85,7 @@ impl Member {
             return Err(fatal);
         }
         // A right that was taken away does not come back by itself, and what cannot be read would be missed in silence.
-        if error.rdkafka_error_code().is_some_and(is_refusal) {
+        if error.rdkafka_error_code().is_some_and(is_denial) {
             return Err(KafkaError::of("reading records", error));
         }
         // librdkafka goes on by itself after anything else, such as a broker that went away.

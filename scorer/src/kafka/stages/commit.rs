@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::faults::{FaultInjection, Step};
 use super::transaction_error::TransactionError;
 use crate::kafka::client::consumer::GroupConsumer;
-use crate::kafka::client::error::{KafkaError, is_refusal};
+use crate::kafka::client::error::{KafkaError, is_denial};
 use crate::kafka::client::offsets::committed_offsets;
 use crate::kafka::client::producer::{ProduceRecord, ProducedOffsets, Producer, RefusedRecord};
 use crate::kafka::client::settings::KafkaSettings;
@@ -338,7 +338,7 @@ impl Transactions {
 /// Whether a producer with the same settings would fail in the same way. The client calls both a refusal and a fenced
 /// producer fatal; only the code tells them apart.
 fn is_final(error: &ClientError) -> bool {
-    let refused = error.rdkafka_error_code().is_some_and(is_refusal);
+    let refused = error.rdkafka_error_code().is_some_and(is_denial);
     let ClientError::Transaction(cause) = error else { return refused };
     refused || (!cause.is_retriable() && !cause.is_fatal())
 }

@@ -77,6 +77,12 @@ impl InputTopic {
         }
     }
 
+    /// A topic whose id nobody knows.
+    pub(crate) fn without_id(name: &str, group: &str, pipeline: &str) -> Self {
+        let [name, group, pipeline] = [name, group, pipeline].map(str::to_owned);
+        Self { name, id: None, group, pipeline }
+    }
+
     /// What stands beside its committed offsets.
     pub(crate) fn owner(&self) -> OffsetOwner {
         OffsetOwner { pipeline: Some(self.pipeline.clone()), topic_id: self.id.clone() }
