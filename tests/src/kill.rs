@@ -175,7 +175,7 @@ impl KillTest<'_> {
                 self.replace(victim, None);
             }
             Hit::AimedKill => {
-                self.instances[victim].running.signal("USR1");
+                self.arm(victim)?;
                 self.send_until("the aimed kill", |test| test.instances[victim].running.has_ended())?;
                 self.replace(victim, None);
             }
@@ -200,7 +200,7 @@ impl KillTest<'_> {
         let victim = self.random.below(self.instances.len() as u64) as usize;
         self.replace(victim, Some("signal:stop:before:offsets"));
         self.work_again()?;
-        self.instances[victim].running.signal("USR1");
+        self.arm(victim)?;
         self.send_until("the stop in a transaction", |test| test.instances[victim].running.is_stopped())?;
         self.started += 1;
         let heir = self.start(format!("i{}", self.started), None);
@@ -219,6 +219,17 @@ impl KillTest<'_> {
         self.from_snapshots += restored_from_snapshots(&zombie.running);
         zombie.running.kill();
         self.work_again()
+    }
+
+    /// From now on the moment counts at which an instance is to end. One that has just started does not know the signal yet.
+    fn arm(&mut self, victim: usize) -> Result<(), Unsound> {
+        self.send_until("an instance to have partitions", |test| {
+            let running = &mut test.instances[victim].running;
+            running.has_ended() || !running.log("restored").is_empty()
+        })?;
+        self.expect_alive()?;
+        self.instances[victim].running.signal("USR1");
+        Ok(())
     }
 
     /// Restarts all in good order, once there is something to leave. In between, the group's offsets are moved by hand,
