@@ -198,7 +198,7 @@ impl KillTest<'_> {
     /// An instance stops in the middle of a transaction, others take over its partitions, and it comes back.
     fn zombie(&mut self) -> Result<(), Unsound> {
         let victim = self.random.below(self.instances.len() as u64) as usize;
-        self.replace(victim, Some("signal:stop:before:offsets"));
+        self.replace(victim, Some("signal:stop:before:send"));
         self.work_again()?;
         self.arm(victim)?;
         self.send_until("the stop in a transaction", |test| test.instances[victim].running.is_stopped())?;
