@@ -15,9 +15,9 @@ use super::file::{
     RangeEntry,
 };
 use super::{
-    Cancellations, Clock, Column, ColumnType, DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, Entity,
-    InputFormat, Pipeline, PipelineError, Records, Scaling, Schema, Scored, Sessions, ZScoreSpec, currency, label,
-    zscore,
+    Cancellations, Clock, Column, ColumnType, DEFAULT_CALIBRATION_SHARE, DEFAULT_MIN_SHARE, DEFAULT_THRESHOLD,
+    DetectorSpec, Entity, InputFormat, Pipeline, PipelineError, Records, Scaling, Schema, Scored, Sessions, ZScoreSpec,
+    currency, label, zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -419,7 +419,7 @@ impl Checker<'_> {
         }
         Ok(DetectorSpec {
             name: section.name.clone(),
-            algorithm: algorithm.clone(),
+            algorithm: algorithm.clone().or_min_share(DEFAULT_MIN_SHARE),
             scaling: section.scaling.unwrap_or(Scaling::Robust),
             threshold,
             per_cluster,
