@@ -14,10 +14,10 @@ pub use ::clustering::{device, files, kmeans, matrix, ops, rows};
 pub use ::detectors::{self, scaler, threshold};
 pub use ::evaluation;
 pub use ::features::{aggregates as features, codec, expiry, history, zscore};
-pub use ::records::{csv as records, json_lines, reason, schema, text, time};
+pub use ::records::{csv as records, dialect, json_lines, magic, reason, schema, text, time};
 
 /// From the bytes of a record to the values of a line.
 pub mod line {
-    pub use ::records::line::{LineParser, Order, admit, convert};
+    pub use ::records::line::{HeaderFault, LineParser, Order, admit, convert};
     pub use ::records::value::Value;
 }

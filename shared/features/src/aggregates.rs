@@ -97,6 +97,14 @@ impl Feature {
         }
     }
 
+    /// The index of the column that the feature reads.
+    pub fn column(&self) -> Option<usize> {
+        match self.operand {
+            Operand::Lines => None,
+            Operand::Number(index) | Operand::Hour(index) => Some(index),
+        }
+    }
+
     /// The index of the number column that the feature reads.
     pub fn number_column(&self, columns: &[Column]) -> Option<usize> {
         match self.operand {

@@ -9,6 +9,7 @@ use serde::de::{self, DeserializeOwned};
 use toml::{Table, Value};
 
 use super::PipelineError;
+use super::dialect::CsvSection;
 
 /// `[input]`.
 #[derive(Debug, serde::Deserialize)]
@@ -16,8 +17,10 @@ pub(super) struct InputSection {
     pub format: Option<String>,
     pub topic: String,
     pub columns: Vec<String>,
+    pub csv: Option<CsvSection>,
     #[serde(default)]
     pub datetime_formats: Vec<String>,
+    pub timezone: Option<String>,
     #[serde(default)]
     pub aliases: BTreeMap<String, Vec<String>>,
     #[serde(default)]

@@ -6,6 +6,7 @@
 mod check;
 mod checker;
 mod currency;
+mod dialect;
 mod file;
 mod label;
 mod zscore;

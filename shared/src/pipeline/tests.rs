@@ -81,7 +81,7 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (replaced("elbow = 0.7", "elbow = 7"), "elbow must be between 0 and 1"),
         (replaced("\"anomalias_kmeans\"", "\"purchases\""), "topics: `purchases` is used twice"),
         (replaced("format = \"csv\"", "format = \"xml\""), "[input] format: `xml` is not supported"),
-        (replaced("\"%m/%d/%Y %H:%M\"", "\"%Q\""), "`%Q` does not name a date and a time"),
+        (replaced("\"%m/%d/%Y %H:%M\"", "\"%Q\""), "`%Q` does not name a date: use strftime's notation"),
         (replaced("window = \"8m\"", "window = \"90s\""), "must be a multiple of slide"),
         (replaced("\"1s\"", "\"0s\""), "[cancellations] idle_timeout: `0s` is not a span of time above zero"),
         (replaced("max_open = 1_000_000", "max_open = 0"), "[entity] max_open: must be above 0"),

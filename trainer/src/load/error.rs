@@ -53,6 +53,16 @@ pub enum LoadError {
         /// The cause.
         source: io::Error,
     },
+    /// It is of a kind that is not read.
+    #[error("{} is {what}: {advice}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// How it can be read.
+        advice: &'static str,
+    },
     /// It has no byte.
     #[error("{} is empty: it should start with a header line that names the columns {columns}", path.display())]
     Empty {
@@ -71,6 +81,26 @@ pub enum LoadError {
         /// What is missing, as a clause.
         missing: String,
         /// The names of the file's columns.
+        found: String,
+    },
+    /// A header has a column twice, by its name or an alias.
+    #[error("{}{place}: the column `{column}` is there twice, as `{names}`: leave one out, or remove the alias from the pipeline file", path.display())]
+    ColumnTwice {
+        /// The file.
+        path: PathBuf,
+        /// The header's line.
+        place: String,
+        /// The pipeline's name of the column.
+        column: String,
+        /// The names in the header.
+        names: String,
+    },
+    /// Fields are separated otherwise than the pipeline file says.
+    #[error("{} seems to be separated by `{found}`: say so in the pipeline file, with [input.csv] delimiter = \"{found}\"", path.display())]
+    OtherDelimiter {
+        /// The file.
+        path: PathBuf,
+        /// What stands between fields.
         found: String,
     },
     /// A column of a type that cannot be read as the pipeline's.

@@ -67,7 +67,7 @@ fn a_file_of_something_else() {
 #[test]
 fn no_usable_row() {
     let workplace = Workplace::with_history(
-        "1,s,d,1,3/1/2010 8:00,NaN,c,UK\n2,s,d,1,3/1/2010 8:00,inf,c,UK\n3,s,d,x,3/1/2010 8:00,1,c,UK\n",
+        "1,s,d,1,3/1/2010 8:00,-inf,c,UK\n2,s,d,1,3/1/2010 8:00,inf,c,UK\n3,s,d,x,3/1/2010 8:00,1,c,UK\n",
     );
     let sentence = "history.csv: none of the 3 rows can be used; the most frequent reason is not_finite:UnitPrice (2 rows, \
         first on line 2 of history.csv)";
