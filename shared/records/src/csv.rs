@@ -636,7 +636,8 @@ mod tests {
             let cut = records(Dribble(&bytes, step), 20);
             prop_assert_eq!(&cut, &records(bytes.as_slice(), 20));
             for (_, len, raw, fields) in &cut {
-                prop_assert!(if *len > 20 { raw.is_empty() && fields.is_empty() } else { raw.len() == *len });
+                let is_right = if *len > 20 { raw.is_empty() && fields.is_empty() } else { raw.len() == *len };
+                prop_assert!(is_right);
             }
             // Nothing is lost: all that is no line break is in one record.
             let text = |seen: &[Seen]| seen.iter().map(|(_, len, ..)| *len).sum::<usize>();

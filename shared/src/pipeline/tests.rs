@@ -98,7 +98,10 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
             csv("header = false").replace("format = \"csv\"", "format = \"json\""),
             "[input.csv]: is for format = \"csv\": remove it",
         ),
-        (replaced("# timezone = \"Europe/London\"", "timezone = \"London\""), "[input] timezone: there is no time zone `London`"),
+        (
+            replaced("# timezone = \"Europe/London\"", "timezone = \"London\""),
+            "[input] timezone: there is no time zone `London`",
+        ),
         (replaced("window = \"8m\"", "window = \"90s\""), "must be a multiple of slide"),
         (replaced("\"1s\"", "\"0s\""), "[cancellations] idle_timeout: `0s` is not a span of time above zero"),
         (replaced("max_open = 1_000_000", "max_open = 0"), "[entity] max_open: must be above 0"),

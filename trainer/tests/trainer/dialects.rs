@@ -41,7 +41,10 @@ fn the_same_lines_give_the_same_model_in_every_dialect() {
         let [month, day, year] = date.split('/').collect::<Vec<_>>()[..] else { panic!("a date") };
         let price = format!("{} €", row[5].replace('.', ","));
         let quantity = if row[3].len() > 3 { format!("{}.{}", &row[3][..1], &row[3][1..]) } else { row[3].clone() };
-        format!("{};{};Lampe, \"rot\" für 5 £;{quantity};{day}.{month}.{year} {time};{price};{};{}\r\n", row[0], row[1], row[6], row[7])
+        format!(
+            "{};{};Lampe, \"rot\" für 5 £;{quantity};{day}.{month}.{year} {time};{price};{};{}\r\n",
+            row[0], row[1], row[6], row[7]
+        )
     };
     let text: String = rows(80).iter().map(|row| european(row)).collect();
     let text = format!("{}\r\n{text}", HEADER.replace(',', ";"));
@@ -70,11 +73,9 @@ fn the_same_lines_give_the_same_model_in_every_dialect() {
     // Without a header, with comments, nulls and moments as counts.
     let epoch = |row: &[String]| {
         let (date, time) = row[4].split_once(' ').unwrap();
-        let [day, (hour, minute)] = [date.split('/').nth(1).unwrap(), time].map(|text| text.split_once(':').unwrap_or((text, "")))
-        else {
-            panic!("a date")
-        };
-        let days = 14_669 + day.0.parse::<i64>().unwrap() - 1;
+        let (day, (hour, minute)) = (date.split('/').nth(1).unwrap(), time.split_once(':').unwrap());
+        // 14,669 days were over on the first of March.
+        let days = 14_669 + day.parse::<i64>().unwrap() - 1;
         let millis = ((days * 24 + hour.parse::<i64>().unwrap()) * 60 + minute.parse::<i64>().unwrap()) * 60_000;
         format!("{}|{}|\\N|{}.0|{millis}|{}|{}|{}\n", row[0], row[1], row[3], row[5], row[6], row[7])
     };
