@@ -13,6 +13,7 @@ mod parts;
 
 use std::collections::BTreeMap;
 
+use shared::allocation::allocated;
 use shared::pipeline::{Pipeline, ZScoreSpec};
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
@@ -23,7 +24,7 @@ use crate::resume::Recovery;
 use pane::{Pane, Waiting};
 
 /// Bytes of a window's summary of a key beside the key, about.
-const SUMMARY_BYTES: usize = size_of::<(Box<str>, WindowSummary)>() + 16;
+const SUMMARY_BYTES: usize = size_of::<(Box<str>, WindowSummary)>();
 
 /// What became of a record that was to be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,7 +285,7 @@ impl ZScore {
 
 impl JudgedWindow {
     fn bytes(&self) -> usize {
-        self.summaries.iter().map(|(by, _)| SUMMARY_BYTES + by.len()).sum()
+        self.summaries.iter().map(|(by, _)| SUMMARY_BYTES + allocated(by.len())).sum()
     }
 
     fn of(&self, by: &str) -> Option<WindowSummary> {
