@@ -326,7 +326,13 @@ fn a_batch_holds_as_many_records_as_it_may() {
 #[test]
 fn a_batch_holds_as_many_bytes_as_it_may() {
     let mut bench = Bench::new(&[(0, 5)], 100);
-    bench.consume.open = OpenBatch::new(Limits { records: 100, bytes: 3 * super::CHANGE_BYTES });
+    while bench.records() < 1 {
+        bench.steps(1);
+    }
+    let bytes = 3 * bench.consume.open.bytes();
+    assert!(bytes > 3 * CHANGE_BYTES, "what follows from a record is in it");
+    let mut bench = Bench::new(&[(0, 5)], 100);
+    bench.consume.open = OpenBatch::new(Limits { records: 100, bytes });
     assert_eq!(commits(&bench.next_batch()), [(0, 3)]);
 }
 
@@ -339,6 +345,22 @@ fn nothing_is_read_while_two_batches_wait_and_the_third_is_full() {
     bench.steps(20);
     assert_eq!(commits(&first), [(0, 2)]);
     assert_eq!(bench.records(), 9, "one more closes the third, and two fill the fourth");
+}
+
+#[test]
+fn nothing_is_read_while_batches_take_as_much_as_they_may() {
+    let mut bench = Bench::new(&[(0, 20)], 2);
+    let (next, batches) = sync_channel(1);
+    let (results, commit_results) = channel();
+    bench.consume.in_flight = InFlight::new(next, commit_results, 1);
+    bench.steps(20);
+    assert_eq!(bench.records(), 2, "the first batch takes all there is");
+    let first = batches.try_recv().unwrap();
+    bench.steps(20);
+    assert_eq!(bench.records(), 2, "that it is being scored changes nothing");
+    results.send(CommitResult::Committed { number: first.id.number, produced: ProducedOffsets::new() }).unwrap();
+    bench.steps(20);
+    assert_eq!(bench.records(), 4);
 }
 
 #[test]
