@@ -141,6 +141,11 @@ impl Core {
         self.partitions.get(&partition).map_or(0, Partition::state_records)
     }
 
+    /// Bytes that the state of all partitions takes, about.
+    pub fn state_bytes(&self) -> usize {
+        self.partitions.values().map(Partition::state_bytes).sum()
+    }
+
     /// The whole state of a partition, after [`Core::take_changes`].
     pub fn snapshot(&self, partition: i32, mut put: impl FnMut(StateRecord)) {
         let (Some(state), Some(sharing)) = (self.partitions.get(&partition), &self.sharing) else { return };

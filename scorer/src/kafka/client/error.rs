@@ -7,6 +7,8 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use shared::device::DeviceError;
 use thiserror::Error;
 
+use crate::memory::TooLittleMemory;
+
 /// How long to wait for a first answer of a broker.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -249,6 +251,9 @@ pub enum KafkaError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// Less memory is allowed than the stream needs.
+    #[error(transparent)]
+    TooLittleMemory(#[from] TooLittleMemory),
     /// A device that failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -350,6 +355,7 @@ impl KafkaError {
             | Self::PartitionsChanged { .. }
             | Self::Fenced { .. }
             | Self::UnfitTopic { .. }
+            | Self::TooLittleMemory(_)
             | Self::StateFolder { .. } => ErrorKind::Configuration,
             Self::TornState { .. }
             | Self::TopicRecreated { .. }

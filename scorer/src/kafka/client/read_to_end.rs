@@ -178,7 +178,7 @@ mod tests {
     fn with_topic(silence: Duration, test: impl FnOnce(&ReadToEnd<'_>)) {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic(TOPIC, 2, 1).unwrap();
-        let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+        let settings = KafkaSettings::at(cluster.bootstrap_servers());
         let producer = Producer::new(&settings).unwrap();
         for partition in [0, 0, 0, 1] {
             producer.queue(ProduceRecord { partition: Some(partition), ..ProduceRecord::to(TOPIC) }).unwrap();
@@ -245,7 +245,7 @@ mod tests {
     fn a_partition_whose_leader_is_away_is_not_at_its_end() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic(TOPIC, 1, 1).unwrap();
-        let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+        let settings = KafkaSettings::at(cluster.bootstrap_servers());
         let consumer = settings.reader("test").unwrap();
         consumer.fetch_metadata(Some(TOPIC), MINUTE).unwrap();
         cluster.broker_down(1).unwrap();

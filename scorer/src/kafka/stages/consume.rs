@@ -20,6 +20,7 @@ use crate::kafka::repartition::progress::RepartitionProgress;
 use crate::kafka::state::restore::{Restore, StartPosition};
 use crate::kafka::stop::StopHandle;
 use crate::kafka::wire::headers::{label_of, source_of};
+use crate::messages::Costs;
 use crate::status::StatusCell;
 
 /// The longest wait for a record: how soon a request to stop is seen.
@@ -38,12 +39,17 @@ const MOST_FAILURES: u32 = 10;
 /// How soon to see what proves that nothing was left to read, once something is due.
 const EVIDENCE_WAIT: Duration = Duration::from_millis(5);
 
+/// What changes of the state because of a record takes until it is committed, about: a few records of the changelog.
+const CHANGE_BYTES: usize = 512;
+
 /// How long to wait at a time for what becomes of batches.
 const RESULT_WAIT: Duration = Duration::from_millis(1);
 
 /// How the first stage works.
 pub(crate) struct ConsumeOptions {
     pub delivery: Delivery,
+    /// What batches take until they are committed.
+    pub costs: Costs,
     pub commit_interval: Duration,
     pub end_when: EndWhen,
     pub losses: LossPolicy,
@@ -86,6 +92,8 @@ pub(crate) struct ConsumeLoop<S, R> {
     has_looked_again: bool,
     /// How many batches have failed since the last one that was committed.
     failures: u32,
+    /// Whether a limit that was reached was mentioned.
+    has_told_of_limit: bool,
 }
 
 impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
@@ -107,6 +115,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             options,
             has_looked_again: false,
             failures: 0,
+            has_told_of_limit: false,
         }
     }
 
@@ -197,6 +206,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             self.find_out()?;
             self.pass_time();
         }
+        let costs = &self.options.costs;
+        self.open.count_items(|output| costs.of(output));
         self.open.start_time();
         Ok(())
     }
@@ -205,7 +216,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         self.options.faults.pass(Step::Read);
         self.clock.on_record();
         let payload = message.payload().unwrap_or_default();
-        self.open.add_record(payload.len());
+        self.open.add_record(CHANGE_BYTES);
         let (partition, offset) = (message.partition(), message.offset());
         let original = self.options.repartitioner.as_ref().and_then(|_| source_of(message));
         let record = Record {
@@ -355,7 +366,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     /// Whether the next stages have to catch up before more is read.
     fn is_held_back(&self) -> bool {
-        self.in_flight.is_waiting() && self.open.is_full()
+        let is_full = self.in_flight.is_waiting() && self.open.is_full();
+        is_full || !self.in_flight.has_room_for(self.open.bytes())
     }
 
     fn wait_for_room(&mut self) -> Result<Event<S::Record>, KafkaError> {
@@ -382,6 +394,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     /// Closes the batch; `None` where it would commit nothing.
     fn close_batch(&mut self) -> Option<Batch> {
         self.tasks.core.report(self.open.items_mut());
+        let bytes = self.open.bytes();
         self.open.restart();
         self.report();
         let point = match self.options.delivery {
@@ -397,7 +410,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 CommitPoint::Changes { changes, fence }
             }
         };
-        let id = self.in_flight.register(self.tasks.core.counters());
+        let id = self.in_flight.register(self.tasks.core.counters(), bytes);
         if let CommitPoint::Changes { changes, .. } = &point {
             let Tasks { core, snapshots, .. } = &mut self.tasks;
             snapshots.follow(id.number, changes, core);
@@ -501,9 +514,16 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(())
     }
 
-    /// Updates the status.
-    fn report(&self) {
+    /// Updates the status, and says it once when a partition has reached a limit.
+    fn report(&mut self) {
         let (mut counters, lag) = (self.tasks.core.counters(), self.source.lag());
+        if counters.at_limits() > 0 && !std::mem::replace(&mut self.has_told_of_limit, true) {
+            tracing::warn!(
+                state_bytes = self.tasks.core.state_bytes(),
+                "a partition has reached a limit of the pipeline file or its part of --max-memory: what is missed least is \
+                 given up, and counted"
+            );
+        }
         counters.lost_to_retention += self.options.repartitioner.as_ref().map_or(0, RepartitionProgress::lost);
         let lag = match &self.options.repartitioner {
             Some(progress) => lag.zip(progress.lag()).map(|(ours, before)| ours + before),

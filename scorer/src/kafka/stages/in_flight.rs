@@ -20,23 +20,32 @@ pub(crate) struct InFlight {
     waiting: Option<Batch>,
     number: u64,
     epoch: u64,
-    /// The counters of the moment when each batch that is not settled was closed.
-    under_way: BTreeMap<u64, Counters>,
+    under_way: BTreeMap<u64, UnderWay>,
+    /// How many bytes they may take together.
+    max_bytes: usize,
     /// The counters of the moment when the last committed batch was closed.
     committed: Counters,
 }
 
+/// A batch that is not settled.
+struct UnderWay {
+    /// The counters of the moment when it was closed.
+    counters: Counters,
+    /// What it takes until it is committed.
+    bytes: usize,
+}
+
 impl InFlight {
-    /// Batches go to `next`, and what became of them comes back through `results`.
-    pub(crate) fn new(next: SyncSender<Batch>, results: Receiver<CommitResult>) -> Self {
+    /// Batches go to `next`, and what became of them comes back through `results`. Together they take at most `max_bytes`.
+    pub(crate) fn new(next: SyncSender<Batch>, results: Receiver<CommitResult>, max_bytes: usize) -> Self {
         let (under_way, committed) = (BTreeMap::new(), Counters::default());
-        Self { next, results, waiting: None, number: 0, epoch: 0, under_way, committed }
+        Self { next, results, waiting: None, number: 0, epoch: 0, under_way, max_bytes, committed }
     }
 
-    /// The id of a batch that is closed now.
-    pub(crate) fn register(&mut self, counters: Counters) -> BatchId {
+    /// The id of a batch that is closed now, and takes so many bytes until it is committed.
+    pub(crate) fn register(&mut self, counters: Counters, bytes: usize) -> BatchId {
         self.number += 1;
-        self.under_way.insert(self.number, counters);
+        self.under_way.insert(self.number, UnderWay { counters, bytes });
         BatchId { number: self.number, epoch: self.epoch }
     }
 
@@ -73,6 +82,13 @@ impl InFlight {
         self.waiting.is_some()
     }
 
+    /// Whether there is room beside the batches under way for one that takes so many bytes; a batch that is alone is never too
+    /// large.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        let under_way: usize = self.under_way.values().map(|batch| batch.bytes).sum();
+        self.under_way.is_empty() || under_way.saturating_add(bytes) < self.max_bytes
+    }
+
     /// Whether every batch is settled.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_none() && self.under_way.is_empty()
@@ -104,8 +120,8 @@ impl InFlight {
 
     /// Notes that a batch is committed.
     pub(crate) fn on_committed(&mut self, number: u64) {
-        if let Some(counters) = self.under_way.remove(&number) {
-            self.committed = counters;
+        if let Some(batch) = self.under_way.remove(&number) {
+            self.committed = batch.counters;
         }
     }
 
@@ -156,11 +172,11 @@ mod tests {
     fn in_flight() -> (InFlight, Receiver<Batch>, Sender<CommitResult>) {
         let (next, batches) = sync_channel(1);
         let (results, heard) = channel();
-        (InFlight::new(next, heard), batches, results)
+        (InFlight::new(next, heard, 100), batches, results)
     }
 
     fn close(in_flight: &mut InFlight, records: u64) -> Batch {
-        let id = in_flight.register(Counters { records, ..Counters::default() });
+        let id = in_flight.register(Counters { records, ..Counters::default() }, 40);
         Batch { id, outputs: Vec::new(), point: CommitPoint::Resume(Vec::new()) }
     }
 
@@ -191,6 +207,20 @@ mod tests {
         assert_eq!((in_flight.committed().records, in_flight.is_empty()), (10, false));
         in_flight.on_committed(2);
         assert_eq!((in_flight.committed().records, in_flight.is_empty()), (20, true));
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_bytes() {
+        let (mut in_flight, _batches, _results) = in_flight();
+        assert!(in_flight.has_room_for(1_000), "alone, none is too large");
+        let batch = close(&mut in_flight, 10);
+        assert!(in_flight.has_room_for(59) && !in_flight.has_room_for(60));
+        close(&mut in_flight, 20);
+        assert!(in_flight.has_room_for(19) && !in_flight.has_room_for(20));
+        in_flight.on_committed(batch.id.number);
+        assert!(in_flight.has_room_for(59));
+        in_flight.forget();
+        assert!(in_flight.has_room_for(1_000));
     }
 
     #[test]

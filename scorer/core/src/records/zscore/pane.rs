@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use shared::allocation::allocated;
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 
@@ -50,8 +51,8 @@ impl Waiting {
 
     /// Bytes that it takes, about: its texts are allocations of their own.
     pub(super) fn bytes(&self) -> usize {
-        let others: usize = self.customer.iter().chain(&self.truth).map(|text| 16 + text.len()).sum();
-        size_of::<Self>() + 32 + self.by.len() + self.key.len() + others
+        let others: usize = self.customer.iter().chain(&self.truth).map(|text| allocated(text.len())).sum();
+        size_of::<Self>() + allocated(self.by.len()) + allocated(self.key.len()) + others
     }
 
     pub(super) fn summary(&self, closed_early: bool) -> EntitySummary {

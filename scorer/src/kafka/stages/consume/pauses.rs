@@ -251,7 +251,7 @@ impl Live {
         let world = Rc::new(RefCell::new(world));
         let (next, batches) = sync_channel(1);
         let (results, commit_results) = channel();
-        let settings = KafkaSettings { brokers: String::new(), properties: Vec::new() };
+        let settings = KafkaSettings::at(String::new());
         let source = SimulatedSource {
             world: world.clone(),
             assignment: Assignment::default(),
@@ -271,6 +271,7 @@ impl Live {
         );
         let options = ConsumeOptions {
             delivery: Delivery::AtLeastOnce,
+            costs: Costs::new(pipeline, false),
             commit_interval: Duration::ZERO,
             end_when: EndWhen::Never,
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
@@ -279,7 +280,8 @@ impl Live {
             status: StatusCell::default(),
             faults: FaultInjection::default(),
         };
-        let (in_flight, limits) = (InFlight::new(next, commit_results), Limits { records: 10, bytes: 1 << 20 });
+        let (in_flight, limits) =
+            (InFlight::new(next, commit_results, usize::MAX), Limits { records: 10, bytes: 1 << 20 });
         // To look at the time takes time, so that everything can stand still at any step.
         let (read, of_day) = (world.clone(), world.clone());
         let now = move || {

@@ -210,13 +210,13 @@ impl Bench {
         broker.lock().lines = partitions.iter().map(|&(number, count)| (number, lines(number, count))).collect();
         broker.assign(&partitions.iter().map(|(number, _)| *number).collect::<Vec<_>>());
         let pipeline = pipeline();
-        let layout = pipeline.state_layout();
+        let (layout, costs) = (pipeline.state_layout(), Costs::new(&pipeline, false));
         let origin = Origin { topic: "in".into(), partitions: 2, layout, topic_id: None };
         let (next, batches) = sync_channel(1);
         let (results, commit_results) = channel();
         let consumer =
             ClientConfig::new().set("group.id", "nobody").create_with_context(GroupContext::default()).unwrap();
-        let settings = KafkaSettings { brokers: String::new(), properties: Vec::new() };
+        let settings = KafkaSettings::at(String::new());
         let source =
             MemorySource { broker: broker.clone(), assignment: Assignment::default(), ended: Vec::new(), consumer };
         let tasks = Tasks::new(
@@ -229,6 +229,7 @@ impl Bench {
         );
         let options = ConsumeOptions {
             delivery: Delivery::ExactlyOnce,
+            costs,
             commit_interval: HOUR,
             end_when: EndWhen::Never,
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
@@ -237,7 +238,7 @@ impl Bench {
             status: StatusCell::default(),
             faults: FaultInjection::default(),
         };
-        let (in_flight, limits) = (InFlight::new(next, commit_results), Limits { records, bytes: 10_000 });
+        let (in_flight, limits) = (InFlight::new(next, commit_results, usize::MAX), Limits { records, bytes: 10_000 });
         let consume =
             ConsumeLoop::new(source, tasks, in_flight, limits, IdleClock::new(|| 1_000, || 1_767_225_600_000), options);
         Self { consume, broker, batches, results }
@@ -325,7 +326,13 @@ fn a_batch_holds_as_many_records_as_it_may() {
 #[test]
 fn a_batch_holds_as_many_bytes_as_it_may() {
     let mut bench = Bench::new(&[(0, 5)], 100);
-    bench.consume.open = OpenBatch::new(Limits { records: 100, bytes: lines(0, 3).concat().len() });
+    while bench.records() < 1 {
+        bench.steps(1);
+    }
+    let bytes = 3 * bench.consume.open.bytes();
+    assert!(bytes > 3 * CHANGE_BYTES, "what follows from a record is in it");
+    let mut bench = Bench::new(&[(0, 5)], 100);
+    bench.consume.open = OpenBatch::new(Limits { records: 100, bytes });
     assert_eq!(commits(&bench.next_batch()), [(0, 3)]);
 }
 
@@ -338,6 +345,22 @@ fn nothing_is_read_while_two_batches_wait_and_the_third_is_full() {
     bench.steps(20);
     assert_eq!(commits(&first), [(0, 2)]);
     assert_eq!(bench.records(), 9, "one more closes the third, and two fill the fourth");
+}
+
+#[test]
+fn nothing_is_read_while_batches_take_as_much_as_they_may() {
+    let mut bench = Bench::new(&[(0, 20)], 2);
+    let (next, batches) = sync_channel(1);
+    let (results, commit_results) = channel();
+    bench.consume.in_flight = InFlight::new(next, commit_results, 1);
+    bench.steps(20);
+    assert_eq!(bench.records(), 2, "the first batch takes all there is");
+    let first = batches.try_recv().unwrap();
+    bench.steps(20);
+    assert_eq!(bench.records(), 2, "that it is being scored changes nothing");
+    results.send(CommitResult::Committed { number: first.id.number, produced: ProducedOffsets::new() }).unwrap();
+    bench.steps(20);
+    assert_eq!(bench.records(), 4);
 }
 
 #[test]
