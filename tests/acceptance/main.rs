@@ -9,6 +9,7 @@ mod detectors;
 mod ends;
 mod exactly_once;
 mod expected;
+mod messages;
 mod operations;
 mod rebalance;
 mod redrive;

@@ -13,7 +13,7 @@ mod past;
 use crate::expiry::ExpiryMap;
 
 pub use geo_point::{GeoPoint, distance_km};
-pub use language::{RecordFeature, Relation};
+pub use language::{Measure, RecordFeature, Relation, Transform};
 pub use parts::{Part, PartError, Restoring};
 
 use language::{Cycle, FeatureReader, Quantity, Shape, Statistic, WindowQuantity};
