@@ -235,7 +235,7 @@ fn put_field(out: &mut Vec<u8>, value: Option<&Value>) {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tables::{ParquetError, ParquetReader};
+    use tables::{ParquetError, ParquetReader, Values};
 
     use super::*;
 
