@@ -294,7 +294,7 @@ pub struct ScoreArgs {
     /// Pipeline, models, device.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// Output: FILE.jsonl (every message) or FILE.parquet (verdicts); `-` means JSON lines on standard output.
+    /// Output: FILE.jsonl, FILE.csv or FILE.parquet, with every message; `-` means JSON lines on standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
     /// Leave out verdicts on normal invoices.

@@ -47,7 +47,7 @@ impl Status {
                 }
             }
             Content::Cancellations(_) => self.windows += 1,
-            Content::Verdict(_) | Content::Erroneous(_) | Content::Report(_) => {}
+            Content::Verdict(_) | Content::Entity(_) | Content::Erroneous(_) | Content::Report(_) => {}
         }
     }
 }

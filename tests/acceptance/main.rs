@@ -10,6 +10,7 @@ mod ends;
 mod exactly_once;
 mod expected;
 mod memory;
+mod messages;
 mod operations;
 mod rebalance;
 mod redrive;
