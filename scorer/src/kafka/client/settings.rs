@@ -153,6 +153,9 @@ impl KafkaSettings {
             // The group replaces an instance that hangs or dies after this time.
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "1500"),
+            // Whoever does not poll for so long is out of the group. Nothing that takes long is done between two polls; the
+            // longest is to wait for batches under way (see `SETTLE_TIMEOUT`).
+            ("max.poll.interval.ms", "300000"),
             ("queued.max.messages.kbytes", "65536"),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
