@@ -15,6 +15,7 @@ mod operations;
 mod rebalance;
 mod redrive;
 mod repartition;
+mod restore;
 mod sizes;
 mod stream;
 mod transactions;
