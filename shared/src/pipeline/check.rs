@@ -475,9 +475,13 @@ impl Checker<'_> {
         if !(calibration_share > 0.0 && calibration_share < 1.0) {
             return self.error(&place("calibration_share"), "must be between 0 and 1, such as 0.25");
         }
-        if section.calibration_share.is_some() && !threshold.needs_calibration() {
+        let given = [
+            ("calibration", section.calibration.is_some()),
+            ("calibration_share", section.calibration_share.is_some()),
+        ];
+        if let Some((key, _)) = given.iter().find(|(_, is_given)| *is_given && !threshold.needs_calibration()) {
             let problem = "is for threshold = { false_alarm_rate = ... }, which holds entities out: remove it";
-            return self.error(&place("calibration_share"), problem);
+            return self.error(&place(key), problem);
         }
         Ok(DetectorSpec {
             name: section.name.clone(),
@@ -485,6 +489,7 @@ impl Checker<'_> {
             scaling: section.scaling.unwrap_or(Scaling::Robust),
             threshold,
             per_cluster,
+            calibration: section.calibration.unwrap_or_default(),
             calibration_share,
             topic: self.topic("[[detectors]] topic", &section.topic)?,
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use detectors::scaler::Scaling;
-use detectors::threshold::ThresholdPolicy;
+use detectors::threshold::{HeldOut, ThresholdPolicy};
 use detectors::{Algorithm, field_names};
 use serde::de::{self, DeserializeOwned};
 use toml::{Table, Value};
@@ -103,6 +103,7 @@ pub(super) struct DetectorSection {
     pub scaling: Option<Scaling>,
     pub threshold: Option<ThresholdPolicy>,
     pub threshold_per_cluster: Option<bool>,
+    pub calibration: Option<HeldOut>,
     pub calibration_share: Option<f64>,
     pub topic: String,
 }

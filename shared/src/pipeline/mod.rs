@@ -23,7 +23,7 @@ use records::time::Millis;
 use thiserror::Error;
 
 pub use detectors::scaler::Scaling;
-pub use detectors::threshold::ThresholdPolicy;
+pub use detectors::threshold::{HeldOut, ThresholdPolicy};
 pub use detectors::{Algorithm, KSelection};
 pub use features::history::{Measure, Transform};
 pub use fields::{FieldValue, Fields, MAX_FIELD_BYTES, cut};
@@ -225,7 +225,9 @@ pub struct DetectorSpec {
     pub threshold: ThresholdPolicy,
     /// Whether each cluster has a threshold of its own.
     pub per_cluster: bool,
-    /// The share of the entities that is held out of the training, where the threshold needs that.
+    /// Which of the entities are held out of the training, where the threshold needs that.
+    pub calibration: HeldOut,
+    /// The share of the entities that is held out.
     pub calibration_share: f64,
     /// Where its anomalies are published.
     pub topic: String,
