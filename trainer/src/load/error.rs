@@ -133,7 +133,7 @@ pub enum LoadError {
     },
     /// Rows, and none of them valid.
     #[error(
-        "{files}: none of the {rows} rows can be used; the most frequent reason is {reason} ({count} rows, first {first})"
+        "{files}: none of the {rows} rows can be used; the most frequent reason is {reason} ({count} rows, first {first}){hint}"
     )]
     NoUsableRow {
         /// The files.
@@ -146,6 +146,31 @@ pub enum LoadError {
         count: u64,
         /// The first of them.
         first: String,
+        /// What would be right, as a clause; empty where nothing shows it.
+        hint: String,
+    },
+    /// Too many rows of a file are not valid.
+    #[error(
+        "{}: {count} of {rows} rows ({share}) are dropped for {reason}, the first on {first}, which is more than --max-bad {most}; {hint}",
+        path.display()
+    )]
+    TooManyBad {
+        /// The file.
+        path: PathBuf,
+        /// How many rows are dropped for that reason.
+        count: String,
+        /// How many rows there are.
+        rows: String,
+        /// The share.
+        share: String,
+        /// The reason.
+        reason: String,
+        /// Where the first of them stands.
+        first: String,
+        /// The largest share that is taken.
+        most: String,
+        /// What would be right.
+        hint: String,
     },
     /// A chunk of lines cannot be taken.
     #[error(transparent)]
