@@ -41,3 +41,59 @@ fn report(draft: &Draft, topic: &str, output: &str) -> String {
          records as those of `{topic}`)\n  scorer --pipeline {output}"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use shared::pipeline::{InputFormat, Pipeline};
+
+    use super::*;
+    use crate::args::{BrokerArgs, PropertyArgs};
+    use crate::kafka::{KafkaSettings, Producer};
+
+    #[test]
+    fn the_records_of_a_topic_become_a_pipeline_file() {
+        let cluster = MockCluster::new(1).unwrap();
+        let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+        let folder = tempfile::tempdir().unwrap();
+        let row = |row: usize, json: bool| {
+            let (minute, user, cents) = (row % 60, row % 5, row * 7 % 90);
+            if json {
+                format!(
+                    "{{\"id\":\"t{row}\",\"at\":\"2024-01-01T10:{minute:02}:00Z\",\"user\":\"u{user}\",\"amount\":{cents}.5}}"
+                )
+            } else {
+                format!("t{row};2024-01-01T10:{minute:02}:00Z;u{user};{cents},5")
+            }
+        };
+        for (topic, json, format, key) in
+            [("as-json", true, InputFormat::Json, "id"), ("as-csv", false, InputFormat::Csv, "column_1")]
+        {
+            cluster.create_topic(topic, 2, 1).unwrap();
+            let producer = Producer::new(&settings).unwrap();
+            for number in 0..60 {
+                let text = row(number, json);
+                producer.send(topic, Some(text.as_bytes()), text.as_bytes()).unwrap();
+            }
+            producer.flush().unwrap();
+            let output = folder.path().join(format!("{topic}.toml"));
+            let args = InitArgs {
+                topic: topic.to_owned(),
+                brokers: BrokerArgs {
+                    brokers: cluster.bootstrap_servers(),
+                    properties: PropertyArgs { properties: Vec::new(), kafka_config: None },
+                },
+                records: 1000,
+                name: None,
+                output: Some(output.clone()),
+                force: false,
+            };
+            init(&args).unwrap();
+            let pipeline = Pipeline::load(&output.display().to_string()).unwrap();
+            assert_eq!((pipeline.topic.as_str(), pipeline.schema.format), (topic, format));
+            assert_eq!(pipeline.schema.columns[pipeline.entity.key].name, key);
+            assert_eq!(pipeline.feature_names().len(), 3);
+            assert!(init(&args).unwrap_err().to_string().contains("is there already"));
+        }
+    }
+}
