@@ -150,31 +150,36 @@ pub enum LoadError {
         hint: String,
     },
     /// Too many rows of a file are not valid.
-    #[error(
-        "{}: {count} of {rows} rows ({share}) are dropped for {reason}, the first on {first}, which is more than --max-bad {most}; {hint}",
-        path.display()
-    )]
-    TooManyBad {
-        /// The file.
-        path: PathBuf,
-        /// How many rows are dropped for that reason.
-        count: String,
-        /// How many rows there are.
-        rows: String,
-        /// The share.
-        share: String,
-        /// The reason.
-        reason: String,
-        /// Where the first of them stands.
-        first: String,
-        /// The largest share that is taken.
-        most: String,
-        /// What would be right.
-        hint: String,
-    },
+    #[error(transparent)]
+    TooManyBad(#[from] Box<TooManyBad>),
     /// A chunk of lines cannot be taken.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
+}
+
+/// Too many rows of a file are not valid for one reason.
+#[derive(Debug, Error)]
+#[error(
+    "{}: {count} of {rows} rows ({share}) are dropped for {reason}, the first on {first}, which is more than --max-bad {most}; {hint}",
+    path.display()
+)]
+pub struct TooManyBad {
+    /// The file.
+    pub path: PathBuf,
+    /// How many rows are dropped for that reason.
+    pub count: String,
+    /// How many rows there are.
+    pub rows: String,
+    /// The share.
+    pub share: String,
+    /// The reason.
+    pub reason: String,
+    /// Where the first of them stands.
+    pub first: String,
+    /// The largest share that is taken.
+    pub most: String,
+    /// What would be right.
+    pub hint: String,
 }
 
 /// A record is older than those whose features were made already.

@@ -10,7 +10,7 @@ use shared::reason::Reason;
 
 use super::inputs::{self, Format};
 use super::text_file::TextFile;
-use super::{BadRow, FileRows, LoadError};
+use super::{BadRow, FileRows, LoadError, TooManyBad};
 use crate::numbers::grouped;
 use crate::progress::Progress;
 
@@ -68,7 +68,7 @@ pub(super) fn check(pipeline: &Pipeline, file: &FileRows, most: MaxBad) -> Resul
     let hint = hint(pipeline, &file.path, reason)
         .unwrap_or_else(|| "mend the file or the pipeline file, or allow it with --max-bad 100%".to_owned());
     let BadRow { count, first } = bad;
-    Err(LoadError::TooManyBad {
+    Err(Box::new(TooManyBad {
         path: file.path.clone(),
         count: grouped(*count),
         rows: grouped(file.rows),
@@ -78,6 +78,7 @@ pub(super) fn check(pipeline: &Pipeline, file: &FileRows, most: MaxBad) -> Resul
         most: most.to_string(),
         hint,
     })
+    .into())
 }
 
 /// What would be right instead, where the file shows it: the formats of its dates.

@@ -24,7 +24,7 @@ use shared::pipeline::{InputFormat, Pipeline};
 use crate::progress::Progress;
 
 pub use bad_rows::{BadRow, BadRows};
-pub use error::{ChunkError, LoadError, OutOfOrder};
+pub use error::{ChunkError, LoadError, OutOfOrder, TooManyBad};
 pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
 pub use max_bad::MaxBad;

@@ -1,6 +1,6 @@
 //! Which numbers to learn from, and where records were.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::About;
 use super::finder::Finder;
@@ -78,18 +78,18 @@ impl Finder<'_> {
             Some((latitude, longitude))
         };
         let moves = |(latitude, longitude): &(usize, usize)| {
-            let mut places: HashMap<&str, (usize, HashSet<(&str, &str)>)> = HashMap::new();
+            // Of each customer with a place: how many records, and how many of them have another place than the one before.
+            let mut seen: HashMap<&str, ((&str, &str), usize, usize)> = HashMap::new();
             for row in &self.sample.rows {
-                if let (Some(who), Some(north), Some(east)) =
-                    (row[customer].text(), row[*latitude].text(), row[*longitude].text())
-                {
-                    let (count, found) = places.entry(who).or_default();
-                    *count += 1;
-                    found.insert((north, east));
-                }
+                let place = row[*latitude].text().zip(row[*longitude].text());
+                let Some((who, place)) = row[customer].text().zip(place) else { continue };
+                let (last, count, moved) = seen.entry(who).or_insert((place, 0, 0));
+                *moved += usize::from(*last != place);
+                *count += 1;
+                *last = place;
             }
-            let repeated = places.values().filter(|(count, _)| *count > 1).count();
-            let moving = places.values().filter(|(_, found)| found.len() > 1).count();
+            let repeated = seen.values().filter(|(_, count, _)| *count > 1).count();
+            let moving = seen.values().filter(|(_, _, moved)| *moved > 0).count();
             moving * 2 > repeated
         };
         [2, 1].into_iter().filter_map(pair).find(moves)

@@ -70,7 +70,7 @@ pub fn layout(
     let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').take(HEAD_RECORDS).collect();
     let n_comments = lines.iter().filter(|line| comments(line)).count();
     // A single one may be the header: #id,amount.
-    let first_is_comment = lines.first().is_some_and(|line| comments(line));
+    let first_is_comment = lines.first().is_some_and(comments);
     let mut tried = Vec::new();
     for comment in [None, Some(b'#')].into_iter().take(if n_comments > 0 { 2 } else { 1 }) {
         for delimiter in [b',', b';', b'\t', b'|'] {
