@@ -496,7 +496,7 @@ mod tests {
                     (1, 7, 0, unclosed.clone()),
                     (2, 3, 2, None),
                     (3, 16, 2, None),
-                    (4, 12, 2, None),
+                    (4, 13, 2, None),
                     (6, 13, 0, unclosed),
                     (7, 3, 2, None),
                 ]

@@ -273,8 +273,11 @@ impl Encoding {
 }
 
 /// The delimiter that a header seems to have: of `,`, `;`, tab and `|`, the one that stands in it most often outside quotes.
-/// `None` where none does.
+/// `None` where none does, or where it is no text.
 pub fn likely_delimiter(header: &[u8]) -> Option<u8> {
+    if header.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()) {
+        return None;
+    }
     let mut counts = [0; 4];
     const KNOWN: [u8; 4] = [b',', b';', b'\t', b'|'];
     let mut in_quotes = false;
@@ -376,6 +379,7 @@ mod tests {
         assert_eq!(likely_delimiter(b"\"a;b;c\",d"), Some(b','));
         assert_eq!(likely_delimiter(b"a\tb, c\td"), Some(b'\t'));
         assert_eq!(likely_delimiter(b"a"), None);
+        assert_eq!(likely_delimiter(b"a;b\0;c"), None);
     }
 
     proptest! {
