@@ -52,9 +52,7 @@ fn order(path: &Path, header: &FileRecord<'_>, pipeline: &Pipeline) -> Result<Or
             LoadError::ColumnTwice { path: path.to_owned(), place, column, names: names.join("` and `") }
         }
         HeaderFault::Missing(missing) => {
-            // What is no text has no delimiter either.
-            let is_text = |byte: &u8| !byte.is_ascii_control() || *byte == b'\t';
-            let delimiter = likely_delimiter(header.raw).filter(|_| names.len() == 1 && header.raw.iter().all(is_text));
+            let delimiter = likely_delimiter(header.raw).filter(|_| names.len() == 1);
             match delimiter.filter(|found| *found != pipeline.schema.csv.delimiter) {
                 Some(found) => LoadError::OtherDelimiter { path: path.to_owned(), found: shown_delimiter(found) },
                 None => LoadError::missing_columns(path, &place, &missing, &names),
