@@ -9,6 +9,7 @@ mod detectors;
 mod ends;
 mod exactly_once;
 mod expected;
+mod init;
 mod memory;
 mod messages;
 mod operations;

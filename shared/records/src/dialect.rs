@@ -237,6 +237,11 @@ impl Encoding {
         self.0 == encoding_rs::UTF_8
     }
 
+    /// Its name in the Encoding Standard.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
     pub(crate) fn table(self) -> &'static Table {
         self.0
     }

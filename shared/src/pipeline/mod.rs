@@ -52,7 +52,7 @@ struct Shipped {
     samples: Option<[&'static str; 2]>,
 }
 
-const SHIPPED: [Shipped; 4] = [
+const SHIPPED: [Shipped; 7] = [
     Shipped {
         name: "invoices",
         text: include_str!("../../../resources/pipelines/invoices.toml"),
@@ -74,6 +74,13 @@ const SHIPPED: [Shipped; 4] = [
         text: include_str!("../../../resources/pipelines/fraud-handbook.toml"),
         samples: None,
     },
+    Shipped {
+        name: "online-retail",
+        text: include_str!("../../../resources/pipelines/online-retail.toml"),
+        samples: None,
+    },
+    Shipped { name: "paysim", text: include_str!("../../../resources/pipelines/paysim.toml"), samples: None },
+    Shipped { name: "sparkov", text: include_str!("../../../resources/pipelines/sparkov.toml"), samples: None },
 ];
 
 /// What is wrong with a pipeline file.

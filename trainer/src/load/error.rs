@@ -133,7 +133,7 @@ pub enum LoadError {
     },
     /// Rows, and none of them valid.
     #[error(
-        "{files}: none of the {rows} rows can be used; the most frequent reason is {reason} ({count} rows, first {first})"
+        "{files}: none of the {rows} rows can be used; the most frequent reason is {reason} ({count} rows, first {first}){hint}"
     )]
     NoUsableRow {
         /// The files.
@@ -146,10 +146,40 @@ pub enum LoadError {
         count: u64,
         /// The first of them.
         first: String,
+        /// What would be right, as a clause; empty where nothing shows it.
+        hint: String,
     },
+    /// Too many rows of a file are not valid.
+    #[error(transparent)]
+    TooManyBad(#[from] Box<TooManyBad>),
     /// A chunk of lines cannot be taken.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
+}
+
+/// Too many rows of a file are not valid for one reason.
+#[derive(Debug, Error)]
+#[error(
+    "{}: {count} of {rows} rows ({share}) are dropped for {reason}, the first on {first}, which is more than --max-bad {most}; {hint}",
+    path.display()
+)]
+pub struct TooManyBad {
+    /// The file.
+    pub path: PathBuf,
+    /// How many rows are dropped for that reason.
+    pub count: String,
+    /// How many rows there are.
+    pub rows: String,
+    /// The share.
+    pub share: String,
+    /// The reason.
+    pub reason: String,
+    /// Where the first of them stands.
+    pub first: String,
+    /// The largest share that is taken.
+    pub most: String,
+    /// What would be right.
+    pub hint: String,
 }
 
 /// A record is older than those whose features were made already.
