@@ -75,6 +75,7 @@ pub struct TrainingSet<'a> {
     plan: Plan,
     fingerprint: String,
     typical: Vec<f64>,
+    usual: Vec<[f64; 2]>,
 }
 
 /// What a detector learned, before anything was scored by it.
@@ -119,7 +120,8 @@ impl<'a> TrainingSet<'a> {
         plan: Plan,
     ) -> Self {
         let fingerprint = fingerprint_of_numbers(features.values());
-        Self { pipeline, features, device, seed, plan, fingerprint, typical: medians(features) }
+        let (typical, usual) = (medians(features), usual_ranges(features));
+        Self { pipeline, features, device, seed, plan, fingerprint, typical, usual }
     }
 
     /// What a detector learns. `on_step` is called after each of [`Algorithm::n_steps`].
@@ -232,6 +234,7 @@ impl<'a> TrainingSet<'a> {
             features: self.pipeline.feature_names(),
             scaler,
             typical: self.typical.clone(),
+            usual: self.usual.clone(),
             learned,
             weights: None,
             threshold: Threshold { policy: spec.threshold, value: 0.0, by_cluster: Vec::new() },
@@ -271,6 +274,18 @@ fn medians(features: &FeatureMatrix) -> Vec<f64> {
         middle(&mut column).map_or(0.0, |(lower, _)| lower)
     };
     (0..features.n_features()).map(median).collect()
+}
+
+/// The 5th and the 95th percentile of each feature, as values that there were: nine of ten entities lie between them.
+fn usual_ranges(features: &FeatureMatrix) -> Vec<[f64; 2]> {
+    let range = |index: usize| {
+        let mut column: Vec<f64> = features.column(index).collect();
+        column.sort_unstable_by(f64::total_cmp);
+        let last = column.len().saturating_sub(1) as f64;
+        let at = |place: f64| column.get(place as usize).copied().unwrap_or_default();
+        [at((last * 0.05).floor()), at((last * 0.95).ceil())]
+    };
+    (0..features.n_features()).map(range).collect()
 }
 
 /// About how many passes over the rows a fit takes, and how many clusters are in all of them.

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod console;
 pub mod entities;
 pub mod fit;
+pub mod init;
 pub mod inspect;
 pub mod load;
 pub mod memory;
@@ -31,6 +32,7 @@ use args::{Args, Command, FitArgs};
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Some(Command::Inspect(inspect)) => console::print(&inspect::inspect(&inspect.path)?)?,
+        Some(Command::Init(init)) => init::init_and_report(init)?,
         Some(Command::Compare(compare)) => compare::compare_and_report(compare)?,
         Some(Command::Fit(fit)) => train_and_report(fit)?,
         None => train_and_report(&args.fit)?,
