@@ -413,7 +413,7 @@ mod tests {
             (4000.0, 91.0, Some(12.0), Some(400.0))
         );
         // A model of an earlier trainer knows no ranges.
-        assert_eq!(said(&[], 91.0), "4,000 items, 44 times the usual 91");
+        assert_eq!(said(&[], 13_099.0), "4,000 items, 44 times the usual 91");
     }
 
     #[test]
