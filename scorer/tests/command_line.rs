@@ -121,7 +121,8 @@ fn the_demo_finds_the_simulated_anomalies() {
 /// A CSV file as JSON lines: numbers as numbers where they are some.
 fn json_lines(csv: &Path, numbers: &[&str]) -> String {
     let bytes = std::fs::read(csv).unwrap();
-    let mut records = shared::records::FileRecords::new(bytes.as_slice(), usize::MAX).unwrap();
+    let mut records =
+        shared::records::FileRecords::new(bytes.as_slice(), &shared::dialect::Dialect::default(), usize::MAX).unwrap();
     let texts = |fields: &shared::records::Fields| -> Vec<String> {
         fields.iter().map(|field| std::str::from_utf8(field).unwrap().to_owned()).collect()
     };

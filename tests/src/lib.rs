@@ -5,6 +5,7 @@
 
 mod compare;
 mod feed;
+pub mod flood;
 mod former;
 mod group;
 mod json_schema;

@@ -5,6 +5,9 @@
 //! changelog, `~` one of a snapshot. What a build of today writes may end with more: an earlier head is without it. A restart restores from the records in the file, which the build of that day wrote,
 //! and not from those that this build has just made.
 //!
+//! The files of `changelog/earlier/` are of a build that wrote more: keys whose time was over before they were committed, and
+//! of each pane what no feature asks for. Their state is read, and leads to the same outputs; what is written is not compared.
+//!
 //! A transcript is renewed only when the state's format changes on purpose, which makes every running group begin anew:
 //! `ATALAYA_RENEW_CHANGELOGS=1 cargo test -p scorer-core --test changelog` keeps its `>` lines and writes all others.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -45,14 +48,25 @@ fn without_fields(pipeline: Pipeline) -> Pipeline {
 
 #[test]
 fn invoices_go_on_from_the_state_that_an_earlier_build_wrote() {
-    check("invoices", without_fields(invoices()));
-    check("invoices-with-fields", invoices());
+    check("earlier/invoices", without_fields(invoices()), Compared::Outputs);
+    check("invoices", without_fields(invoices()), Compared::Everything);
+    check("invoices-with-fields", invoices(), Compared::Everything);
 }
 
 #[test]
 fn transactions_go_on_from_the_state_that_an_earlier_build_wrote() {
-    check("transactions", without_fields(transactions()));
-    check("transactions-with-fields", transactions());
+    check("earlier/transactions", without_fields(transactions()), Compared::Outputs);
+    check("transactions", without_fields(transactions()), Compared::Everything);
+    check("transactions-with-fields", transactions(), Compared::Everything);
+}
+
+/// What has to be the same as in the transcript.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    /// What comes out.
+    Outputs,
+    /// What is written, too.
+    Everything,
 }
 
 /// What happened, and what followed from it.
@@ -63,17 +77,21 @@ struct Step {
     results: Vec<String>,
 }
 
-fn check(name: &str, pipeline: Pipeline) {
+fn check(name: &str, pipeline: Pipeline, compared: Compared) {
     let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "changelog", &format!("{name}.txt")].iter().collect();
     let transcript = std::fs::read_to_string(&file).unwrap();
-    let is_renewed = std::env::var_os("ATALAYA_RENEW_CHANGELOGS").is_some();
+    let is_renewed = compared == Compared::Everything && std::env::var_os("ATALAYA_RENEW_CHANGELOGS").is_some();
     let (mut instance, mut renewed) = (Instance::new(pipeline), String::new());
     for step in steps(&transcript) {
         let results = instance.apply(&step.input);
         if !is_renewed {
+            let of = |results: &[String]| -> Vec<String> {
+                let is_compared = |line: &&String| compared == Compared::Everything || line.starts_with('<');
+                results.iter().filter(is_compared).cloned().collect()
+            };
             assert_eq!(
-                without_additions(&results, &step.results),
-                step.results,
+                of(&without_additions(&results, &step.results)),
+                of(&step.results),
                 "{} line {}: {}",
                 file.display(),
                 step.number,

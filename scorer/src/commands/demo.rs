@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rdkafka::mocking::MockCluster;
+use shared::memory;
 use shared::pipeline::{Pipeline, Scored};
 use shared::text::printable;
 use shared::verdict::Verdict;
@@ -45,7 +46,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     for topic in [pipeline.topic.as_str(), &topics.reports].into_iter().chain(pipeline.output_topics()) {
         cluster.create_topic(topic, 1, 1).with_context(|| format!("topic `{topic}`"))?;
     }
-    let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+    let settings = KafkaSettings::at(cluster.bootstrap_servers());
     console::print(format_args!("device: {}", loaded.device))?;
     console::print(format_args!(
         "replaying {} into `{}` on an in-process Kafka, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
@@ -112,6 +113,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
         instance_id: None,
         state_dir: None,
         batch_records: 10_000,
+        max_memory: memory::allowed(None),
         commit_interval: Duration::from_millis(20),
         all_verdicts: false,
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),

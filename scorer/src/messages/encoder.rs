@@ -8,6 +8,7 @@ use shared::pipeline::{Pipeline, VerdictSchema};
 use shared::time::format_timestamp;
 use shared::verdict::{EntityVerdict, Verdict};
 
+use super::costs::Costs;
 use super::dead_letters::{DeadLetters, ErroneousEntity};
 use super::message::{Content, Message, Source};
 use crate::agreement::Agreement;
@@ -40,6 +41,7 @@ pub struct Encoder {
     reports_topic: Arc<str>,
     /// Of the detectors that need no training.
     zscore_topics: Vec<Arc<str>>,
+    costs: Costs,
     /// Of what all detectors say of an entity, where that is wanted.
     verdicts_topic: Option<Arc<str>>,
     /// Whether records come from a file, and their offsets are lines.
@@ -58,6 +60,7 @@ impl Encoder {
             dead_letters: DeadLetters::new(&pipeline, max_bytes),
             cancellations_topic: cancellations.into(),
             reports_topic: "".into(),
+            costs: Costs::new(&pipeline, all_verdicts),
             zscore_topics: pipeline.zscores.iter().map(|spec| spec.topic.as_str().into()).collect(),
             verdicts_topic: pipeline.verdicts_topic.as_deref().map(Into::into),
             is_of_file: false,
@@ -86,6 +89,11 @@ impl Encoder {
         &self.dead_letters
     }
 
+    /// What outputs take until they are committed.
+    pub fn costs(&self) -> Costs {
+        self.costs.clone()
+    }
+
     /// What a batch says.
     ///
     /// # Errors
@@ -93,7 +101,9 @@ impl Encoder {
     pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Encoded, DeviceError> {
         let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
         let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
+        let n_entities = entities.len();
         let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
+        drop(entities);
         let Encoded { mut messages, mut truth, mut agreement } = Encoded::default();
         for output in outputs {
             match output {
@@ -134,6 +144,7 @@ impl Encoder {
                 }),
             }
         }
+        self.costs.learn(n_entities, &messages);
         Ok(Encoded { messages, truth, agreement })
     }
 

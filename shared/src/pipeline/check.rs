@@ -7,7 +7,7 @@ use detectors::Algorithm;
 use features::aggregates::Feature;
 use features::history::RecordFeatures;
 use records::schema::UnknownType;
-use records::time::{self, Millis};
+use records::time::{DatetimeError, DatetimeFormats, Millis};
 
 use super::checker::{Checker, MOST_OVERLAPPING};
 use super::file::{
@@ -15,9 +15,9 @@ use super::file::{
     PipelineFile, RangeEntry,
 };
 use super::{
-    Cancellations, Clock, Column, ColumnType, DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, Entity,
-    Fields, InputFormat, Pipeline, PipelineError, Reading, Records, Scaling, Schema, Scored, Sessions, VerdictSchema,
-    ZScoreSpec, currency, definition, fields, label, zscore,
+    Cancellations, Clock, Column, ColumnType, Currency, DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec,
+    Entity, Fields, InputFormat, Pipeline, PipelineError, Reading, Records, Scaling, Schema, Scored, Sessions,
+    VerdictSchema, ZScoreSpec, currency, definition, dialect, fields, label, zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -53,6 +53,9 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let windowed = zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by));
     let needed = needed_columns(&scored).into_iter().chain([entity.key]).chain(windowed);
     needed.for_each(|index| columns[index].needed = true);
+    let mut read = read_columns(&entity, &scored, currency.as_ref(), label.as_ref(), &zscores);
+    read.extend(fields.columns());
+    columns.iter_mut().enumerate().for_each(|(index, column)| column.is_read = read.contains(&index));
     let max_key_bytes = checker.limit("[entity] max_key_bytes", file.entity.max_key_bytes, DEFAULT_MAX_KEY_BYTES)?;
     for index in naming_columns(&entity, &scored, &zscores) {
         let column = &mut columns[index];
@@ -65,10 +68,12 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let detectors = checker.detectors(&file.detectors)?;
     let topic = checker.topic("[input] topic", &file.input.topic)?;
     let erroneous_topic = checker.topic("[outputs] erroneous", &file.outputs.erroneous)?;
+    let format = checker.format(file.input.format.as_deref())?;
     let schema = Schema {
-        format: checker.format(file.input.format.as_deref())?,
+        format,
         columns,
-        datetime_formats: file.input.datetime_formats,
+        csv: dialect::check(&checker, file.input.csv.as_ref(), format)?,
+        datetime_formats: checker.datetime_formats(&file.input)?,
         max_record_bytes: checker.limit(
             "[input] max_record_bytes",
             file.input.max_record_bytes,
@@ -112,6 +117,30 @@ fn needed_columns(scored: &Scored) -> Vec<usize> {
     }
 }
 
+/// The columns whose values anything reads. What stands in others does not matter.
+fn read_columns(
+    entity: &Entity,
+    scored: &Scored,
+    currency: Option<&Currency>,
+    label: Option<&label::Label>,
+    zscores: &[ZScoreSpec],
+) -> HashSet<usize> {
+    let mut read: HashSet<usize> = [entity.key].into_iter().chain(entity.event_time).chain(entity.customer).collect();
+    read.extend(&entity.required);
+    read.extend(currency.into_iter().flat_map(|currency| [currency.column, currency.amount]));
+    read.extend(label.and_then(|label| label.column));
+    read.extend(zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by)));
+    match scored {
+        Scored::Sessions(sessions) => read.extend(sessions.features.iter().flat_map(Feature::columns)),
+        Scored::Records(records) => {
+            read.extend(records.features.columns());
+            read.extend(records.features.places());
+            read.extend(records.features.relations().iter().map(|relation| relation.key));
+        }
+    }
+    read
+}
+
 /// The columns whose texts are remembered or repeated in messages: those that name an entity, its customer or a key, and
 /// those of which an entity keeps the first value.
 fn naming_columns(entity: &Entity, scored: &Scored, zscores: &[ZScoreSpec]) -> Vec<usize> {
@@ -150,13 +179,17 @@ impl Checker<'_> {
         if has_dates && input.datetime_formats.is_empty() {
             return self.error("[input] datetime_formats", "is needed, because a column is of type datetime");
         }
-        if let Some(bad) = input.datetime_formats.iter().find(|format| !time::is_datetime_format(format)) {
-            return self.error(
-                "[input] datetime_formats",
-                format!("`{bad}` does not name a date and a time: use strftime's notation, such as \"%Y-%m-%d %H:%M:%S\", or \"rfc3339\""),
-            );
-        }
         Ok(columns)
+    }
+
+    fn datetime_formats(&self, input: &InputSection) -> Result<DatetimeFormats, PipelineError> {
+        DatetimeFormats::read(&input.datetime_formats, input.timezone.as_deref()).map_err(|problem| {
+            let key = match problem {
+                DatetimeError::Format(_) => "datetime_formats",
+                DatetimeError::Zone(_) => "timezone",
+            };
+            self.invalid(&format!("[input] {key}"), problem.to_string())
+        })
     }
 
     fn apply_aliases(&self, input: &InputSection, columns: &mut [Column]) -> Result<(), PipelineError> {
@@ -442,9 +475,13 @@ impl Checker<'_> {
         if !(calibration_share > 0.0 && calibration_share < 1.0) {
             return self.error(&place("calibration_share"), "must be between 0 and 1, such as 0.25");
         }
-        if section.calibration_share.is_some() && !threshold.needs_calibration() {
+        let given = [
+            ("calibration", section.calibration.is_some()),
+            ("calibration_share", section.calibration_share.is_some()),
+        ];
+        if let Some((key, _)) = given.iter().find(|(_, is_given)| *is_given && !threshold.needs_calibration()) {
             let problem = "is for threshold = { false_alarm_rate = ... }, which holds entities out: remove it";
-            return self.error(&place("calibration_share"), problem);
+            return self.error(&place(key), problem);
         }
         Ok(DetectorSpec {
             name: section.name.clone(),
@@ -452,6 +489,7 @@ impl Checker<'_> {
             scaling: section.scaling.unwrap_or(Scaling::Robust),
             threshold,
             per_cluster,
+            calibration: section.calibration.unwrap_or_default(),
             calibration_share,
             topic: self.topic("[[detectors]] topic", &section.topic)?,
         })

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use detectors::scaler::Scaling;
-use detectors::threshold::ThresholdPolicy;
+use detectors::threshold::{HeldOut, ThresholdPolicy};
 use detectors::{Algorithm, field_names};
 use serde::de::{self, DeserializeOwned};
 use toml::{Table, Value};
 
 use super::PipelineError;
+use super::dialect::CsvSection;
 
 /// `[input]`.
 #[derive(Debug, serde::Deserialize)]
@@ -16,8 +17,10 @@ pub(super) struct InputSection {
     pub format: Option<String>,
     pub topic: String,
     pub columns: Vec<String>,
+    pub csv: Option<CsvSection>,
     #[serde(default)]
     pub datetime_formats: Vec<String>,
+    pub timezone: Option<String>,
     #[serde(default)]
     pub aliases: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -100,6 +103,7 @@ pub(super) struct DetectorSection {
     pub scaling: Option<Scaling>,
     pub threshold: Option<ThresholdPolicy>,
     pub threshold_per_cluster: Option<bool>,
+    pub calibration: Option<HeldOut>,
     pub calibration_share: Option<f64>,
     pub topic: String,
 }

@@ -7,6 +7,7 @@ mod check;
 mod checker;
 mod currency;
 mod definition;
+mod dialect;
 mod fields;
 mod file;
 mod label;
@@ -22,7 +23,7 @@ use records::time::Millis;
 use thiserror::Error;
 
 pub use detectors::scaler::Scaling;
-pub use detectors::threshold::ThresholdPolicy;
+pub use detectors::threshold::{HeldOut, ThresholdPolicy};
 pub use detectors::{Algorithm, KSelection};
 pub use features::history::{Measure, Transform};
 pub use fields::{FieldValue, Fields, MAX_FIELD_BYTES, cut};
@@ -51,7 +52,7 @@ struct Shipped {
     samples: Option<[&'static str; 2]>,
 }
 
-const SHIPPED: [Shipped; 4] = [
+const SHIPPED: [Shipped; 7] = [
     Shipped {
         name: "invoices",
         text: include_str!("../../../resources/pipelines/invoices.toml"),
@@ -73,6 +74,13 @@ const SHIPPED: [Shipped; 4] = [
         text: include_str!("../../../resources/pipelines/fraud-handbook.toml"),
         samples: None,
     },
+    Shipped {
+        name: "online-retail",
+        text: include_str!("../../../resources/pipelines/online-retail.toml"),
+        samples: None,
+    },
+    Shipped { name: "paysim", text: include_str!("../../../resources/pipelines/paysim.toml"), samples: None },
+    Shipped { name: "sparkov", text: include_str!("../../../resources/pipelines/sparkov.toml"), samples: None },
 ];
 
 /// What is wrong with a pipeline file.
@@ -224,7 +232,9 @@ pub struct DetectorSpec {
     pub threshold: ThresholdPolicy,
     /// Whether each cluster has a threshold of its own.
     pub per_cluster: bool,
-    /// The share of the entities that is held out of the training, where the threshold needs that.
+    /// Which of the entities are held out of the training, where the threshold needs that.
+    pub calibration: HeldOut,
+    /// The share of the entities that is held out.
     pub calibration_share: f64,
     /// Where its anomalies are published.
     pub topic: String,

@@ -11,6 +11,11 @@ fn replaced(from: &str, to: &str) -> String {
     INVOICES.replacen(from, to, 1)
 }
 
+/// The pipeline with this key under `[input.csv]`.
+fn csv(key: &str) -> String {
+    replaced("[input.aliases]", &format!("[input.csv]\n{key}\n\n[input.aliases]"))
+}
+
 #[test]
 fn the_pipelines_that_ship_are_valid() {
     for Shipped { name, .. } in SHIPPED {
@@ -81,7 +86,22 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (replaced("elbow = 0.7", "elbow = 7"), "elbow must be between 0 and 1"),
         (replaced("\"anomalias_kmeans\"", "\"purchases\""), "topics: `purchases` is used twice"),
         (replaced("format = \"csv\"", "format = \"xml\""), "[input] format: `xml` is not supported"),
-        (replaced("\"%m/%d/%Y %H:%M\"", "\"%Q\""), "`%Q` does not name a date and a time"),
+        (replaced("\"%m/%d/%Y %H:%M\"", "\"%Q\""), "`%Q` does not name a date: use strftime's notation"),
+        (csv("delimiter = \";;\""), "[input.csv] delimiter: must be one ASCII character"),
+        (csv("delimiter = \"\\\"\""), "[input.csv]: delimiter, quote and comment must differ"),
+        (csv("decimal = \";\""), "[input.csv] decimal: must be \".\" or \",\""),
+        (csv("thousands = \".\""), "[input.csv] thousands: `.` is the decimal mark too"),
+        (csv("thousands = \"x\""), "[input.csv] thousands: must be"),
+        (csv("encoding = \"gbk\""), "[input.csv] encoding: `gbk` is not an encoding that is read"),
+        (csv("delimeter = \";\""), "unknown field `delimeter`"),
+        (
+            csv("header = false").replace("format = \"csv\"", "format = \"json\""),
+            "[input.csv]: is for format = \"csv\": remove it",
+        ),
+        (
+            replaced("# timezone = \"Europe/London\"", "timezone = \"London\""),
+            "[input] timezone: there is no time zone `London`",
+        ),
         (replaced("window = \"8m\"", "window = \"90s\""), "must be a multiple of slide"),
         (replaced("\"1s\"", "\"0s\""), "[cancellations] idle_timeout: `0s` is not a span of time above zero"),
         (replaced("max_open = 1_000_000", "max_open = 0"), "[entity] max_open: must be above 0"),
@@ -321,7 +341,7 @@ fn a_pipeline_that_is_not_there_is_named() {
     let unknown = Pipeline::load("invoces").unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook"
+        "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov"
     );
     assert!(
         Pipeline::load("no/such.toml").unwrap_err().to_string().starts_with("cannot read pipeline file no/such.toml")

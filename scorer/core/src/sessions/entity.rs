@@ -1,5 +1,6 @@
 //! An open entity: what its lines so far add up to, in few bytes, for there may be a million.
 
+use shared::allocation::allocated;
 use shared::codec::{Damaged, Reader, put_bytes, put_signed, put_unsigned};
 use shared::features::Accumulators;
 use shared::line::Value;
@@ -53,8 +54,12 @@ impl OpenEntity {
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        let runs = self.offsets.earlier.as_ref().map_or(0, |runs| 24 + runs.len() * size_of::<(i64, i64)>());
-        size_of_val(self.features.state()) + self.known.values.len() + runs
+        let runs = self.offsets.earlier.as_ref().map_or(0, |runs| {
+            // As the vector grows.
+            let room = runs.len().next_power_of_two().max(4);
+            allocated(size_of_val(&**runs)) + allocated(room * size_of::<(i64, i64)>())
+        });
+        allocated(size_of_val(self.features.state())) + allocated(self.known.values.len()) + runs
     }
 
     /// The complete entity, valid or with every rule it breaks. `early` when it may have been closed before its time.

@@ -21,7 +21,7 @@
 use records::schema::{Column, ColumnType};
 use records::time::{LONGEST_SPAN, Millis, format_span, parse_span};
 
-use super::panes::{Layout, SHORTEST_WINDOW};
+use super::panes::{Keeps, Layout, SHORTEST_WINDOW};
 
 /// A feature of a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,6 +149,13 @@ pub(super) enum Statistic {
     Deviation,
 }
 
+impl Statistic {
+    /// Whether it follows from the sum and the number of the values.
+    fn is_of_sum(self) -> bool {
+        matches!(self, Self::Sum | Self::Mean | Self::Ratio)
+    }
+}
+
 const STATISTICS: [(&str, Statistic); 7] = [
     ("sum", Statistic::Sum),
     ("mean", Statistic::Mean),
@@ -237,6 +244,7 @@ impl<E> FeatureReader<'_, E> {
     /// All that any feature needs of the past of `key`.
     fn relation(&self, key: usize, drafts: &[Draft]) -> Result<Relation, E> {
         let (mut spans, mut numbers, mut companions, mut place) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let mut spread_out = Vec::new();
         for Draft { name, body, .. } in drafts {
             let Body::Past { key: of_key, of } = body else { continue };
             match of {
@@ -244,6 +252,7 @@ impl<E> FeatureReader<'_, E> {
                 PastQuantity::Window { span, of, .. } => {
                     spans.push(*span);
                     numbers.extend(of.map(|(column, _)| column));
+                    spread_out.extend(of.filter(|(_, statistic)| !statistic.is_of_sum()).map(|(column, _)| column));
                 }
                 PastQuantity::Distance(here) | PastQuantity::Speed(here) => {
                     if *place.get_or_insert(*here) != *here {
@@ -259,7 +268,9 @@ impl<E> FeatureReader<'_, E> {
             columns.sort_unstable();
             columns.dedup();
         }
-        Ok(Relation { key, layout: Layout::new(spans, numbers.len()), numbers, companions, place })
+        let keeps = |column: &usize| if spread_out.contains(column) { Keeps::All } else { Keeps::Sum };
+        let layout = Layout::new(spans, numbers.iter().map(keeps).collect());
+        Ok(Relation { key, layout, numbers, companions, place })
     }
 
     fn draft(&self, name: &str, text: &str) -> Result<Draft, E> {

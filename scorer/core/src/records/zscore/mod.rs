@@ -13,6 +13,7 @@ mod parts;
 
 use std::collections::BTreeMap;
 
+use shared::allocation::allocated;
 use shared::pipeline::{Pipeline, ZScoreSpec};
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
@@ -22,8 +23,10 @@ use crate::output::{Output, WindowVerdict};
 use crate::resume::Recovery;
 use pane::{Pane, Waiting};
 
-/// Bytes of a window's summary of a key beside the key, about.
-const SUMMARY_BYTES: usize = size_of::<(Box<str>, WindowSummary)>() + 16;
+/// Bytes of a window's summary of a key.
+fn summary_bytes(by: &str) -> usize {
+    size_of::<(Box<str>, WindowSummary)>() + allocated(by.len())
+}
 
 /// What became of a record that was to be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,7 +289,7 @@ impl ZScore {
 
 impl JudgedWindow {
     fn bytes(&self) -> usize {
-        self.summaries.iter().map(|(by, _)| SUMMARY_BYTES + by.len()).sum()
+        self.summaries.iter().map(|(by, _)| summary_bytes(by)).sum()
     }
 
     fn of(&self, by: &str) -> Option<WindowSummary> {

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use shared::allocation::allocated;
 use shared::pipeline::FieldValue;
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
@@ -58,13 +59,13 @@ impl Waiting {
 
     /// Bytes that it takes, about: its texts are allocations of their own.
     pub(super) fn bytes(&self) -> usize {
-        let others: usize = self.customer.iter().chain(&self.truth).map(|text| 16 + text.len()).sum();
+        let others: usize = self.customer.iter().chain(&self.truth).map(|text| allocated(text.len())).sum();
         let field = |field: &FieldValue| match field {
-            FieldValue::Text(text) => size_of::<FieldValue>() + 16 + text.len(),
+            FieldValue::Text(text) => size_of::<FieldValue>() + allocated(text.len()),
             FieldValue::Missing | FieldValue::Number(_) => size_of::<FieldValue>(),
         };
         let fields: usize = self.fields.iter().map(field).sum();
-        size_of::<Self>() + 32 + self.by.len() + self.key.len() + others + fields
+        size_of::<Self>() + allocated(self.by.len()) + allocated(self.key.len()) + others + fields
     }
 
     pub(super) fn summary(&self, closed_early: bool) -> EntitySummary {

@@ -11,7 +11,7 @@ use shared::zscore::WindowSummary;
 
 use super::chunks::{KIND, PANE, SUMMARIES, THROUGH, fitting, pane_key, part_key, record};
 use super::pane::{Pane, Waiting};
-use super::{JudgedWindow, SUMMARY_BYTES, ZScore, ZScores};
+use super::{JudgedWindow, ZScore, ZScores, summary_bytes};
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
 
 /// Moments beyond this are nobody's: arithmetic on others cannot leave the numbers there are.
@@ -77,7 +77,7 @@ impl JudgedWindow {
     /// As numbered records.
     fn chunks(&self, detector: u8, end: Timestamp, mut put: impl FnMut(StateRecord)) {
         let mut all: Vec<&(Box<str>, WindowSummary)> = self.summaries.iter().collect();
-        for (number, chunk) in (0..).zip(fitting(&mut all, |(by, _)| SUMMARY_BYTES + by.len())) {
+        for (number, chunk) in (0..).zip(fitting(&mut all, |(by, _)| summary_bytes(by))) {
             let mut out = vec![VERSION];
             put_unsigned(&mut out, chunk.len() as u64);
             for (by, WindowSummary { count, center, spread, .. }) in chunk.iter() {
@@ -208,7 +208,7 @@ impl ZScore {
                 return Err(Damaged);
             }
             let (count, center, spread) = (value.unsigned()?, value.float()?, value.float()?);
-            self.bytes += SUMMARY_BYTES + by.len();
+            self.bytes += summary_bytes(&by);
             judged.summaries.push((by, WindowSummary { count, center, spread, is_robust: self.spec.is_robust }));
         }
         Ok(())
