@@ -16,7 +16,8 @@ fn within_the_bound(flood: Flood, seconds: u64) -> Option<Outcome> {
 #[test]
 fn a_flood_of_new_keys_stays_within_the_bound() {
     let Some(outcome) = within_the_bound(Flood::NewKeys, 8) else { return };
-    assert!(outcome.counted("forgotten_keys") > 0 && outcome.counted("forgotten_seen_keys") > 0, "{outcome:?}");
+    let given_up = ["forgotten_keys", "forgotten_seen_keys", "windows_judged_early"].map(|name| outcome.counted(name));
+    assert!(given_up.iter().sum::<u64>() > 0, "{outcome:?}");
 }
 
 #[test]
