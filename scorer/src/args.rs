@@ -37,6 +37,7 @@ Examples:
   scorer run --clock event                      score a replayed file by the dates of its lines
   scorer score history.csv --output out.jsonl   score a file, without Kafka
   scorer ab --a kmeans --b bisecting-kmeans     compare what two detectors published
+  scorer init --topic payments                  write a pipeline file for the records of a topic
   scorer topics                                 show the topics of the pipeline, and create the missing ones
   scorer state                                  show open invoices, lag and the size of the state
   scorer reset --to earliest                    start a group again
@@ -55,6 +56,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Compare two detectors, from the live topics or from files: how far they agree, and which one is right.
     Ab(AbArgs),
+    /// Write a pipeline file for the records of a topic, from the newest of them; `trainer init` does so for a file.
+    Init(InitArgs),
     /// Send a file to the pipeline's topic, as a producer would; the key is the invoice number, or the column whose
     /// earlier records the features read.
     Replay(ReplayArgs),
@@ -101,7 +104,7 @@ pub struct SimulateTransactionsArgs {
 /// Which pipeline, models and device.
 #[derive(Debug, Clone, Args)]
 pub struct PipelineArgs {
-    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook), or pipeline file.
+    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov), or pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
     /// Folder with the models that `trainer` wrote.
@@ -294,12 +297,35 @@ pub struct ScoreArgs {
     /// Pipeline, models, device.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// Output: FILE.jsonl (every message) or FILE.parquet (verdicts); `-` means JSON lines on standard output.
+    /// Output: FILE.jsonl, FILE.csv or FILE.parquet, with every message; `-` means JSON lines on standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
     /// Leave out verdicts on normal invoices.
     #[arg(long)]
     pub anomalies_only: bool,
+}
+
+/// Options of `init`.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// Topic whose records are looked at: CSV without a header, or JSON objects. Nothing is committed.
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: String,
+    /// Brokers.
+    #[command(flatten)]
+    pub brokers: BrokerArgs,
+    /// Number of newest records to look at, of all partitions together.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = parse_positive)]
+    pub records: usize,
+    /// Name of the pipeline; by default, that of the topic.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The pipeline file to write; by default, NAME.toml.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Overwrite the pipeline file.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Options of `ab`.

@@ -68,7 +68,7 @@ impl Default for ClientQueues {
 }
 
 /// Less is allowed than a stream needs.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[error(
     "--max-memory {} is too little for a topic with {partitions} partitions: use --max-memory {} or more",
     Size(*allowed), Size(*needed).typed()

@@ -16,13 +16,16 @@ fn bad_records_are_published_once_and_whole() {
     let bad: Vec<(Vec<u8>, &str)> = vec![
         (b"".to_vec(), "empty_record"),
         (huge.clone(), "record_too_large"),
-        (b"1,s,\xFF\xFE,1,9/1/2010 9:22,1.0,c,UK".to_vec(), "invalid_utf8:Description"),
+        (b"1,s,d,1,9/1/2010 9:22,1.0,c,\xFF\xFE".to_vec(), "invalid_utf8:Country"),
+        (b"1,s,\"d,1,9/1/2010 9:22,1.0,c,UK".to_vec(), "unclosed_quote"),
+        (b"1,s,\"d\"d,1,9/1/2010 9:22,1.0,c,UK".to_vec(), "text_after_quote"),
         (b"1,s".to_vec(), "too_few_fields"),
         (b"1,s,d,1,9/1/2010 9:22,1.0,c,UK,x".to_vec(), "too_many_fields"),
         (b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country".to_vec(), "header_line"),
         (b"1,s,d,1,9/1/2010 9:22,-1.0,c,UK".to_vec(), "out_of_range:UnitPrice"),
         (b"1,s,d,99999999999999999999,9/1/2010 9:22,1.0,c,UK".to_vec(), "out_of_range:Quantity"),
-        (b"1,s,d,1,9/1/2010 9:22,NaN,c,UK".to_vec(), "not_finite:UnitPrice"),
+        (b"1,s,d,1,9/1/2010 9:22,inf,c,UK".to_vec(), "not_finite:UnitPrice"),
+        (b"1,s,d,1,9/1/2010 9:22,NaN,c,UK".to_vec(), "missing_value:UnitPrice"),
         (b"1,s,d,1,2/30/2010 9:22,1.0,c,UK".to_vec(), "not_a_datetime:InvoiceDate"),
     ];
     let mut payloads = vec![good("1")];

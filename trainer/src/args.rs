@@ -9,6 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use shared::device::DeviceRequest;
 
 use crate::compare::args::{self as compare, CompareArgs};
+use crate::init::{self, InitArgs};
+use crate::load::MaxBad;
 use crate::memory::Size;
 use crate::overrides::Overrides;
 use scaling::ScalingName;
@@ -40,6 +42,10 @@ EXAMPLES
 
   Use the settings of the Spark job: no scaling, the 2,000th largest score as the threshold:
       trainer --pipeline invoices-spark
+
+  Write a pipeline file for a file of your own, and train it:
+      trainer init payments.csv
+      trainer --pipeline payments.toml --input payments.csv
 
   Train your own pipeline, with ten clusters and a threshold that flags one invoice in a thousand:
       trainer --pipeline my-invoices.toml --k 10 --quantile 0.999
@@ -84,6 +90,9 @@ pub enum Command {
     /// Train models on history (the default)
     #[command(after_long_help = AFTER_LONG_HELP)]
     Fit(FitArgs),
+    /// Write a pipeline file for a file of your own
+    #[command(long_about = init::LONG_ABOUT)]
+    Init(InitArgs),
     /// Compare detectors on the same rows, from a pipeline or from any table
     #[command(long_about = compare::LONG_ABOUT, after_long_help = compare::AFTER_LONG_HELP)]
     Compare(CompareArgs),
@@ -106,8 +115,9 @@ pub struct InspectArgs {
 /// Flags of `trainer fit`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct FitArgs {
-    /// The pipeline: `invoices`, `invoices-spark`, `transactions`, `fraud-handbook`, or a pipeline file
+    /// The pipeline: `invoices`, `transactions`, or another that ships, or a pipeline file
     ///
+    /// `invoices-spark`, `fraud-handbook`, `online-retail`, `paysim` and `sparkov` ship as well.
     /// A pipeline file is a TOML file that declares columns, rules, features and detectors. The files that ship are in
     /// resources/pipelines: copy one, change it, and pass its path here.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
@@ -147,6 +157,14 @@ pub struct FitArgs {
     /// shows the peak.
     #[arg(long, value_name = "SIZE", value_parser = Size::from_str)]
     pub max_memory: Option<Size>,
+
+    /// Stop where more of a file's rows are dropped for one reason: a share such as 5%
+    ///
+    /// If many rows of a file are dropped for the same reason, the pipeline file is more likely to be wrong than the rows.
+    /// No model is written then. For dates, the error says which format would read them. Fewer than ten rows never stop a
+    /// training, and 100% switches this off.
+    #[arg(long, value_name = "SHARE", default_value_t, value_parser = MaxBad::from_str)]
+    pub max_bad: MaxBad,
 
     /// Print nothing but errors
     #[arg(long)]

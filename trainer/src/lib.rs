@@ -8,6 +8,7 @@ pub mod compare;
 pub mod console;
 pub mod entities;
 pub mod fit;
+pub mod init;
 pub mod inspect;
 pub mod load;
 pub mod memory;
@@ -15,6 +16,7 @@ pub mod numbers;
 pub mod output;
 pub mod overrides;
 pub mod progress;
+pub mod realised_rate;
 pub mod reports;
 pub mod summary;
 pub mod table;
@@ -30,6 +32,7 @@ use args::{Args, Command, FitArgs};
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Some(Command::Inspect(inspect)) => console::print(&inspect::inspect(&inspect.path)?)?,
+        Some(Command::Init(init)) => init::init_and_report(init)?,
         Some(Command::Compare(compare)) => compare::compare_and_report(compare)?,
         Some(Command::Fit(fit)) => train_and_report(fit)?,
         None => train_and_report(&args.fit)?,

@@ -15,7 +15,7 @@ use crate::args::FitArgs;
 use crate::console;
 use crate::entities::{Entities, EntityAggregator};
 use crate::fit::{Trained, TrainingSet, passes};
-use crate::load::{self, ChunkError, LoadError, Loaded};
+use crate::load::{self, ChunkError, LoadError, Loaded, MaxBad};
 use crate::memory::{Budget, Shape};
 use crate::output::Output;
 use crate::overrides::Overrides;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub seed: u64,
     /// How much memory may be taken.
     pub budget: Budget,
+    /// How much of a file may be dropped for one reason.
+    pub max_bad: MaxBad,
     /// Whether nothing but errors is printed.
     pub quiet: bool,
 }
@@ -83,6 +85,7 @@ impl Settings {
             device: args.device,
             seed: args.seed,
             budget: Budget::new(args.max_memory),
+            max_bad: args.max_bad,
             quiet: args.quiet,
         })
     }
@@ -182,6 +185,7 @@ fn read_into(
         let shape = shape(pipeline, aggregator.n_entities(), aggregator.key_bytes());
         Ok(settings.budget.check_reading(shape, aggregator.memory(), share)?)
     })?;
+    loaded.check(pipeline, settings.max_bad)?;
     timings.add("load", start.elapsed().as_secs_f64() - seconds);
     let start = Instant::now();
     let entities = aggregator.finish()?;

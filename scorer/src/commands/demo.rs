@@ -20,7 +20,7 @@ use shared::verdict::Verdict;
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
 use super::replay::{Pace, send_file};
-use super::words::beside_threshold;
+use super::worst::how_bad;
 use super::{LIVE_BATCH, console, in_repository, load, summary};
 use crate::agreement::Cause;
 use crate::args::DemoArgs;
@@ -147,6 +147,6 @@ fn describe(verdict: &Verdict, what: &str) -> String {
     let why = Cause::of(verdict).map_or_else(String::new, |cause| cause.to_string());
     let (date, time) = verdict.first_timestamp.split_once('T').unwrap_or((&verdict.first_timestamp, ""));
     let (key, detector) = (printable(&verdict.key), &verdict.detector);
-    let score = beside_threshold(verdict.score, verdict.threshold);
-    format!("{date} {}  {what} {key}  {detector:<16}  {score}  {why}", time.get(..5).unwrap_or(time))
+    let how_bad = how_bad(verdict);
+    format!("{date} {}  {what} {key}  {detector:<16}  {how_bad}  {why}", time.get(..5).unwrap_or(time))
 }

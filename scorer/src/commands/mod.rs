@@ -3,6 +3,7 @@
 mod ab;
 mod console;
 mod demo;
+mod init;
 mod live;
 mod logs;
 mod redrive;
@@ -15,6 +16,7 @@ mod state;
 mod summary;
 mod topics;
 mod words;
+mod worst;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Score(args) => score::score(&args),
         Command::Ab(args) => ab::ab(&args),
+        Command::Init(args) => init::init(&args),
         Command::Replay(args) => block_on(replay::replay(args)),
         Command::Simulate(Simulation::Invoices(args)) => simulate::invoices(args),
         Command::Simulate(Simulation::Transactions(args)) => block_on(simulate::transactions(*args)),

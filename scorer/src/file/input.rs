@@ -7,11 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+use shared::magic::{self, Foreign};
+use shared::pipeline::InputFormat;
 
 use super::FileError;
 
 /// Bytes of a compressed file that are read at a time.
 const READ_BYTES: usize = 256 << 10;
+
+/// Bytes that tell most kinds of files.
+const LEAST_HEAD_BYTES: usize = 16;
 
 /// Bytes of a file's first line that are looked at: no message of ours is as long.
 const LONGEST_FIRST_LINE: usize = 64 << 20;
@@ -49,18 +54,28 @@ impl InputFile {
     /// [`FileError::Read`], naming the file.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         if path == Path::new("-") {
-            return Ok(Self::of(path, Position::default(), io::stdin()));
+            return Self::unpacked(path, Position::default(), Box::new(io::stdin()));
         }
         let file = File::open(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
         let total = file.metadata().ok().filter(|found| found.is_file()).map(|found| found.len());
         let position = Position { total, ..Position::default() };
         let counted = Counted { source: file, read: Arc::clone(&position.read) };
-        if path.extension().is_some_and(|extension| extension == "gz") {
-            // The decoder asks for a few bytes at a time.
-            let buffered = BufReader::with_capacity(READ_BYTES, counted);
-            return Ok(Self::of(path, position, MultiGzDecoder::new(buffered)));
+        Self::unpacked(path, position, Box::new(counted))
+    }
+
+    /// The file, unpacked if its name or its first bytes say that it is compressed.
+    fn unpacked(path: &Path, position: Position, source: Box<dyn Read + Send>) -> Result<Self, FileError> {
+        let (head, source) = with_head(path, source)?;
+        check_kind(path, &head)?;
+        let is_named = path.extension().is_some_and(|extension| extension == "gz");
+        if head.is_empty() || !(is_named || magic::is_gzip(&head)) {
+            return Ok(Self::of(path, position, source));
         }
-        Ok(Self::of(path, position, counted))
+        // The decoder asks for a few bytes at a time.
+        let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, source));
+        let (head, source) = with_head(path, Box::new(decoder))?;
+        check_kind(path, &head)?;
+        Ok(Self::of(path, position, source))
     }
 
     /// Bytes in memory as if they were what the file at `path` holds.
@@ -107,6 +122,31 @@ impl InputFile {
         let rest = std::mem::replace(&mut self.source, Box::new(io::empty()));
         self.source = Box::new(Cursor::new(head).chain(rest));
         Ok(line)
+    }
+}
+
+/// The first bytes of a file, and all of it.
+fn with_head(path: &Path, mut source: Box<dyn Read + Send>) -> Result<(Vec<u8>, Box<dyn Read + Send>), FileError> {
+    let (mut head, mut read) = (vec![0; magic::HEAD_BYTES], 0);
+    // A pipe is not waited for longer than for what tells most kinds.
+    while read < LEAST_HEAD_BYTES {
+        match source.read(&mut head[read..]) {
+            Ok(0) => break,
+            Ok(bytes) => read += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(FileError::Read { path: path.to_owned(), source }),
+        }
+    }
+    head.truncate(read);
+    Ok((head.clone(), Box::new(Cursor::new(head).chain(source))))
+}
+
+/// Verdicts may be read from Parquet; other kinds of files are none that is read.
+fn check_kind(path: &Path, head: &[u8]) -> Result<(), FileError> {
+    let is_json = || InputFormat::of_file(path) == Some(InputFormat::Json);
+    match magic::foreign(head).or_else(|| magic::foreign_json(head).filter(|_| is_json())) {
+        Some(Foreign { what, advice }) => Err(FileError::Foreign { path: path.to_owned(), what, advice }),
+        None => Ok(()),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::io;
 
 use serde_json::Value;
+use shared::dialect::Dialect;
 use shared::json_lines::JsonLines;
-use shared::pipeline::{Column, InputFormat, Label, Pipeline};
+use shared::pipeline::{Column, InputFormat, Label, Pipeline, Schema};
 use shared::records::FileRecords;
 use shared::text::printable;
 
@@ -13,6 +14,9 @@ use crate::agreement::Labels;
 
 /// What a column of labels is called where the pipeline names none.
 const LABEL: &str = "label";
+
+/// Bytes of a record that goes over several lines; beyond them, a quote was forgotten.
+const MOST_QUOTED_BYTES: usize = 1 << 20;
 
 /// Reads the labels in a file: CSV with a header, or JSON lines. One column is named as the pipeline's
 /// key, another as its label, or `label`; there may be others, so a file of records is one of labels too.
@@ -42,6 +46,7 @@ struct Columns<'a> {
     key: &'a Column,
     label: Option<&'a Column>,
     meaning: Label,
+    dialect: &'a Dialect,
 }
 
 /// What was read, or the columns that there are.
@@ -51,7 +56,8 @@ impl<'a> Columns<'a> {
     fn of(pipeline: &'a Pipeline) -> Self {
         let meaning = pipeline.label.clone().unwrap_or_default();
         let label = meaning.column.map(|column| &pipeline.schema.columns[column]);
-        Self { key: &pipeline.schema.columns[pipeline.entity.key], label, meaning }
+        let Schema { columns, csv, .. } = &*pipeline.schema;
+        Self { key: &columns[pipeline.entity.key], label, meaning, dialect: csv }
     }
 
     fn is_label(&self, name: &str) -> bool {
@@ -63,7 +69,7 @@ impl<'a> Columns<'a> {
     }
 
     fn read_csv(&self, file: InputFile, labels: &mut Labels) -> io::Result<Read> {
-        let mut records = FileRecords::new(file, usize::MAX)?;
+        let mut records = FileRecords::whole(file, self.dialect, MOST_QUOTED_BYTES)?;
         let names: Vec<String> = match records.next_record()? {
             Some(header) => header.fields.iter().map(|name| text(name).trim().to_owned()).collect(),
             None => Vec::new(),

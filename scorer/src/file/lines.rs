@@ -6,13 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use shared::dialect::{Dialect, likely_delimiter, shown_delimiter};
 use shared::json_lines::{JsonLine, JsonLines};
-use shared::line::{LineParser, Order};
+use shared::line::{HeaderFault, LineParser, Order};
 use shared::pipeline::{InputFormat, Pipeline};
 use shared::records::{Fields, FileRecords};
 use shared::text::printable;
 use shared::time::Timestamp;
-use tables::csv::write_fields;
+use tables::csv::{Signs, write_fields};
 use thiserror::Error;
 
 use super::{InputFile, Position};
@@ -27,6 +28,16 @@ pub enum FileError {
         path: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// It is of a kind that is not read.
+    #[error("{} is {what}: {advice}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// How it can be read.
+        advice: &'static str,
     },
     /// It has no byte.
     #[error("{} is empty: a header line with the columns {columns} is needed", path.display())]
@@ -44,6 +55,31 @@ pub enum FileError {
         /// The columns that are missing.
         missing: String,
         /// The names that are there.
+        found: String,
+    },
+    /// Its header has a column twice, by its name or an alias.
+    #[error(
+        "{} line 1: the column `{column}` is there twice, as `{names}`: leave one out, or remove the alias from the pipeline \
+         file",
+        path.display()
+    )]
+    ColumnTwice {
+        /// The file.
+        path: PathBuf,
+        /// The pipeline's name of the column.
+        column: String,
+        /// The names in the header.
+        names: String,
+    },
+    /// Fields are separated otherwise than the pipeline file says.
+    #[error(
+        "{} seems to be separated by `{found}`: say so in the pipeline file, with [input.csv] delimiter = \"{found}\"",
+        path.display()
+    )]
+    OtherDelimiter {
+        /// The file.
+        path: PathBuf,
+        /// What stands between fields.
         found: String,
     },
     /// Its records are not written as the stream's are.
@@ -141,6 +177,7 @@ pub struct FileLines {
     position: Position,
     source: Source,
     parser: LineParser,
+    dialect: Dialect,
 }
 
 #[derive(Debug)]
@@ -161,7 +198,8 @@ impl FileLines {
             InputFormat::Csv => csv(file, &path, pipeline)?,
             InputFormat::Json => Source::Json(JsonLines::new(file, usize::MAX)),
         };
-        Ok(Self { path, position, source, parser: LineParser::new(Arc::clone(&pipeline.schema)) })
+        let schema = Arc::clone(&pipeline.schema);
+        Ok(Self { path, position, source, dialect: schema.csv.clone(), parser: LineParser::new(schema) })
     }
 
     /// As [`FileLines::new`], for a file whose lines go to the pipeline's topic.
@@ -196,7 +234,7 @@ impl FileLines {
     /// [`FileError::Read`] when the file cannot be read to its end.
     // A lending iterator: the line lives in buffers that the next call reuses.
     pub fn next_line(&mut self) -> Result<Option<FileLine<'_>>, FileError> {
-        let (parser, path) = (&mut self.parser, &self.path);
+        let (parser, path, dialect) = (&mut self.parser, &self.path, &self.dialect);
         let read = |source| FileError::Read { path: path.clone(), source };
         match &mut self.source {
             Source::Json(lines) => {
@@ -212,11 +250,13 @@ impl FileLines {
                 let Some(found) = records.next_record().map_err(read)? else { return Ok(None) };
                 let record = match order {
                     Order::Header { fields, width } if found.fields.len() == *width => {
-                        Cow::Owned(reordered(found.fields, fields))
+                        Cow::Owned(reordered(found.fields, fields, dialect))
                     }
                     // A line with too few or too many fields goes out as it is: it is erroneous either way.
                     Order::Same | Order::Header { .. } => Cow::Borrowed(found.raw),
                 };
+                // On the topic, records are in the pipeline's encoding.
+                let record = dialect.encoding.encode(record);
                 Ok(Some(FileLine { number: found.line, record, fields: Some((found.fields, order)), parser }))
             }
         }
@@ -226,25 +266,51 @@ impl FileLines {
 fn csv(file: InputFile, path: &Path, pipeline: &Pipeline) -> Result<Source, FileError> {
     let columns = || pipeline.schema.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
     let read = |source| FileError::Read { path: path.to_owned(), source };
-    let mut records = FileRecords::new(file, usize::MAX).map_err(read)?;
+    let schema = &pipeline.schema;
+    let mut records = FileRecords::whole(file, &schema.csv, schema.max_record_bytes).map_err(read)?;
+    if !schema.csv.header {
+        return Ok(Source::Csv { records: Box::new(records), order: Order::Same });
+    }
     let Some(header) = records.next_record().map_err(read)? else {
         return Err(FileError::Empty { path: path.to_owned(), columns: columns() });
     };
     let names: Vec<Cow<'_, str>> = header.fields.iter().map(String::from_utf8_lossy).collect();
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    let order = Order::from_header(&names, &pipeline.schema.columns).map_err(|missing| FileError::Header {
-        path: path.to_owned(),
-        missing: missing.join(", "),
-        found: printable(&names.join(", ")).to_string(),
+    let path = || path.to_owned();
+    let order = Order::from_header(&names, &schema.columns).map_err(|fault| match fault {
+        HeaderFault::Twice { column, names } => {
+            FileError::ColumnTwice { path: path(), column, names: printable(&names.join("` and `")).to_string() }
+        }
+        HeaderFault::Missing(missing) => {
+            let delimiter = likely_delimiter(header.raw).filter(|_| names.len() == 1);
+            match delimiter.filter(|found| *found != schema.csv.delimiter) {
+                Some(found) => FileError::OtherDelimiter { path: path(), found: shown_delimiter(found) },
+                None => FileError::Header {
+                    path: path(),
+                    missing: missing.join(", "),
+                    found: cut(&printable(&names.join(", ")).to_string()),
+                },
+            }
+        }
     })?;
     Ok(Source::Csv { records: Box::new(records), order })
 }
 
+/// The beginning of what is too long for a message.
+fn cut(text: &str) -> String {
+    const MOST: usize = 300;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// The fields in the order of the pipeline's columns; a column that the file lacks is empty.
-fn reordered(fields: &Fields, order: &[Option<usize>]) -> Vec<u8> {
+fn reordered(fields: &Fields, order: &[Option<usize>], dialect: &Dialect) -> Vec<u8> {
     let mut record = Vec::new();
     let in_order = order.iter().map(|place| place.map_or(&b""[..], |place| fields.get(place)));
-    write_fields(&mut record, in_order).expect("a vector takes every byte");
+    let signs = Signs { delimiter: dialect.delimiter, quote: dialect.quote };
+    write_fields(&mut record, in_order, signs).expect("a vector takes every byte");
     record
 }
 

@@ -55,6 +55,17 @@ impl Look {
         Ok(Self { topic: topic.to_owned(), consumer, parts, ends })
     }
 
+    /// The same with no more than so many records of each partition, the newest.
+    pub(crate) fn newest(mut self, of_each: i64) -> Self {
+        for part in &mut self.parts {
+            if let Offset::Offset(start) = part.from {
+                let end = self.ends.get(&part.partition).copied().unwrap_or(start);
+                part.from = Offset::Offset(start.max(end.saturating_sub(of_each)));
+            }
+        }
+        self
+    }
+
     /// Reads what lies between.
     ///
     /// # Errors
@@ -73,5 +84,53 @@ impl Look {
             // What a transaction ends with has an offset and is no message: the end may come without its last.
             Ok(if message.offset() + 1 >= end { Next::PartitionDone } else { Next::ReadOn })
         })
+    }
+}
+
+/// The newest records of a topic that have a value, at most about `most`, partition by partition in their order.
+///
+/// # Errors
+/// [`KafkaError`] when no broker answers, or the topic is missing.
+pub fn newest_records(settings: &KafkaSettings, topic: &str, most: usize) -> Result<Vec<Vec<u8>>, KafkaError> {
+    let partitions = settings.partitions_of(topic)?;
+    let of_each = most.div_ceil(usize::try_from(partitions).unwrap_or(1).max(1));
+    let mut records: BTreeMap<i32, Vec<Vec<u8>>> = BTreeMap::new();
+    Look::new(settings, topic, None)?.newest(i64::try_from(of_each).unwrap_or(i64::MAX)).read(|message| {
+        if let Some(value) = message.payload() {
+            records.entry(message.partition()).or_default().push(value.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(records.into_values().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::kafka::client::producer::{ProduceRecord, Producer};
+
+    #[test]
+    fn the_newest_records_are_read_partition_by_partition() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 2, 1).unwrap();
+        let settings = KafkaSettings::at(cluster.bootstrap_servers());
+        let producer = Producer::new(&settings).unwrap();
+        for (partition, value) in [(0, "a"), (1, "x"), (0, "b"), (0, "c"), (1, "y")] {
+            let payload = Some(Cow::Borrowed(value.as_bytes()));
+            producer.queue(ProduceRecord { partition: Some(partition), payload, ..ProduceRecord::to("t") }).unwrap();
+        }
+        producer.flush().unwrap();
+        let newest = |most| -> Vec<String> {
+            let records = newest_records(&settings, "t", most).unwrap();
+            records.into_iter().map(|record| String::from_utf8(record).unwrap()).collect()
+        };
+        assert_eq!(newest(100), ["a", "b", "c", "x", "y"]);
+        assert_eq!(newest(4), ["b", "c", "x", "y"]);
+        assert_eq!(newest(1), ["c", "y"]);
+        assert!(matches!(newest_records(&settings, "none", 1), Err(KafkaError::MissingTopic(_))));
     }
 }

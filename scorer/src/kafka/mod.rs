@@ -28,6 +28,7 @@ mod wire;
 pub use client::error::{ErrorKind, KafkaError};
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
+pub use look::newest_records;
 pub use options::{Delivery, EndWhen, OnLostRecords, OnMessage, Progress, StreamOptions};
 pub use redrive::{Redrive, Redriven, redrive};
 pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};

@@ -18,15 +18,18 @@ use super::membership::member::Member;
 use super::options::{Delivery, OnMessage, StreamOptions};
 use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
 use super::stages::commit::{Transactions, limit_batches};
-use super::stages::consume::{ConsumeLoop, ConsumeOptions};
+use super::stages::consume::ConsumeLoop;
+use super::stages::consume_options::ConsumeOptions;
 use super::stages::idle_clock::IdleClock;
 use super::stages::in_flight::InFlight;
 use super::stages::open_batch::Limits;
 use super::stages::publish::{Commits, Publisher};
 use super::stages::score::score;
 use super::stages::tasks::Tasks;
+use super::state::changelogs::Changelogs;
 use super::state::reports::Reports;
-use super::state::restore::{Changelogs, StateRestorer};
+use super::state::restore::StateRestorer;
+use super::state::restore_threads::RestoreThreads;
 use super::state::snapshots::Snapshots;
 use super::stop::StopHandle;
 use super::threads::{spawn, spawn_with_client};
@@ -245,8 +248,8 @@ impl Plan {
         Stream { stop, status, threads }
     }
 
-    fn tasks(&self) -> Tasks<StateRestorer> {
-        let Self { settings, pipeline, options, origin, identity, member, stop, watchdog, .. } = self;
+    fn tasks(&self) -> Tasks<RestoreThreads> {
+        let Self { settings, pipeline, options, origin, identity, member, watchdog, .. } = self;
         let recovery = match options.delivery {
             Delivery::ExactlyOnce => Recovery::Changelog,
             Delivery::AtLeastOnce => Recovery::Reread,
@@ -263,12 +266,7 @@ impl Plan {
             #[cfg(feature = "fault-injection")]
             faults: options.faults.clone(),
         };
-        let restorer = StateRestorer {
-            consumer: member.consumer.clone(),
-            delivery: options.delivery,
-            stop: stop.clone(),
-            changelogs,
-        };
+        let restorer = RestoreThreads::new(StateRestorer { delivery: options.delivery, changelogs });
         let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
         let reports = Reports::new(settings, &options.topics.reports);
         let snapshots = Snapshots::new(identity.folder.clone(), &options.topics.state);

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::{Map, Value};
 use shared::allocation::allocated;
-use shared::pipeline::{Pipeline, ZScoreSpec};
-use shared::verdict::{EntitySummary, Verdict};
+use shared::pipeline::{FieldValue, Pipeline, ZScoreSpec};
+use shared::verdict::EntitySummary;
 
 use super::message::{Content, Message};
 use crate::core::{Erroneous, Output};
@@ -16,6 +17,9 @@ const VERDICT_BYTES: usize = 3 << 10;
 
 /// A feature of a verdict: in four maps, in its JSON, and in the client's copy.
 const FEATURE_BYTES: usize = 1 << 10;
+
+/// A field of a verdict that it repeats of the entity.
+const FIELD_BYTES: usize = 512;
 
 /// A verdict on a record of a window.
 const WINDOW_VERDICT_BYTES: usize = VERDICT_BYTES + 3 * FEATURE_BYTES;
@@ -43,7 +47,9 @@ pub struct Costs {
 impl Costs {
     /// Nothing is learned yet.
     pub(crate) fn new(pipeline: &Pipeline, all_verdicts: bool) -> Self {
-        let all = pipeline.detectors.len() * (VERDICT_BYTES + pipeline.n_features() * FEATURE_BYTES);
+        let fields = pipeline.fields.names().count() * FIELD_BYTES;
+        let n_verdicts = pipeline.detectors.len() + usize::from(pipeline.verdicts_topic.is_some());
+        let all = n_verdicts * (VERDICT_BYTES + pipeline.n_features() * FEATURE_BYTES + fields);
         let expected = if all_verdicts { all } else { all / EXPECTED_ANOMALIES.1 * EXPECTED_ANOMALIES.0 };
         let threshold = |spec: &ZScoreSpec| if all_verdicts { f64::NEG_INFINITY } else { f64::from(spec.threshold) };
         let thresholds = pipeline.zscores.iter().map(threshold).collect();
@@ -84,7 +90,8 @@ impl Costs {
             return;
         }
         let verdict = |message: &Message| match &message.content {
-            Content::Verdict(verdict) => of_verdict(verdict),
+            Content::Verdict(verdict) => of_verdict(verdict.features.len(), &verdict.fields),
+            Content::Entity(verdict) => of_verdict(verdict.features.len(), &verdict.fields),
             Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_) => 0,
         };
         let found = messages.iter().map(verdict).sum::<usize>() / n_entities;
@@ -93,14 +100,19 @@ impl Costs {
     }
 }
 
-fn of_verdict(verdict: &Verdict) -> usize {
-    VERDICT_BYTES + verdict.features.len() * FEATURE_BYTES
+fn of_verdict(n_features: usize, fields: &Map<String, Value>) -> usize {
+    VERDICT_BYTES + n_features * FEATURE_BYTES + fields.len() * FIELD_BYTES
 }
 
 fn of_summary(summary: &EntitySummary) -> usize {
     let customer = summary.customer.as_ref().map_or(0, String::len);
+    let field = |field: &FieldValue| match field {
+        FieldValue::Text(text) => size_of::<FieldValue>() + allocated(text.len()),
+        FieldValue::Missing | FieldValue::Number(_) => size_of::<FieldValue>(),
+    };
+    let fields: usize = summary.fields.iter().map(field).sum();
     // In the output and in what is made of it.
-    2 * (allocated(summary.key.len()) + allocated(customer))
+    2 * (allocated(summary.key.len()) + allocated(customer) + fields)
 }
 
 /// The length of bytes as a text in JSON, at most.

@@ -254,9 +254,8 @@ impl<'a> Visitor<'a> for ColumnValue<'_> {
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Field<'a>, E> {
         Ok(match self.kind {
-            ColumnType::Text => self.reader.write(number),
+            ColumnType::Text | ColumnType::Datetime => self.reader.write(number),
             ColumnType::Integer | ColumnType::Float => Field::Integer(number),
-            ColumnType::Datetime => Field::Unfit,
         })
     }
 
@@ -269,9 +268,8 @@ impl<'a> Visitor<'a> for ColumnValue<'_> {
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Field<'a>, E> {
         Ok(match self.kind {
-            ColumnType::Text | ColumnType::Integer => Field::Digits,
+            ColumnType::Text | ColumnType::Integer | ColumnType::Datetime => Field::Digits,
             ColumnType::Float => Field::Float(number),
-            ColumnType::Datetime => Field::Unfit,
         })
     }
 

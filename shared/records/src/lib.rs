@@ -1,15 +1,18 @@
 //! From the bytes of a record to the values of a line: what a record may look like ([`schema`]), how it is taken apart
-//! ([`csv`], [`json_lines`]), what is valid ([`mod@line`]), and
-//! how what it holds is shown ([`mod@text`]).
+//! ([`csv`] in a [`dialect`], [`json_lines`]), what is valid ([`mod@line`]), and
+//! how what it holds is shown ([`mod@text`]). What records seem to be, where nobody says, is for [`sniff`] to tell.
 //!
 //! Pure: nothing here does I/O of its own, reads a clock or knows what is made of the values.
 
 pub mod csv;
+pub mod dialect;
 mod json;
 pub mod json_lines;
 pub mod line;
+pub mod magic;
 pub mod reason;
 pub mod schema;
+pub mod sniff;
 pub mod text;
 pub mod time;
 pub mod value;

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::csv::{Fields, Splitter};
+use crate::csv::{Fields, FileRecord, Splitter};
+use crate::dialect::{NotInteger, TextRules, without_zero_fraction};
 use crate::json::{Field, JsonReader};
 use crate::reason::Reason;
 use crate::schema::{Column, ColumnType, Currency, InputFormat, Schema};
@@ -24,8 +25,9 @@ pub struct LineParser {
 impl LineParser {
     /// A parser for records of `schema`.
     pub fn new(schema: Arc<Schema>) -> Self {
-        let dates = DatetimeParser::new(&schema.datetime_formats);
-        Self { schema, splitter: Splitter::new(), json: JsonReader::default(), dates }
+        let dates = DatetimeParser::new(schema.datetime_formats.clone());
+        let splitter = Splitter::new(&schema.csv);
+        Self { schema, splitter, json: JsonReader::default(), dates }
     }
 
     /// Parses a message that holds one record in the schema's format, and hands the line, one value a column, to
@@ -44,7 +46,8 @@ impl LineParser {
         match schema.format {
             InputFormat::Json => parse_object(schema, dates, json, record, use_line),
             InputFormat::Csv => {
-                let fields = splitter.split_one(record).ok_or_else(|| vec![Reason::NotOneRecord])?;
+                let record = schema.csv.encoding.decode(record);
+                let fields = splitter.split_one(&record).map_err(|reason| vec![reason])?;
                 parse_fields(schema, dates, fields, &Order::Same, use_line)
             }
         }
@@ -54,17 +57,19 @@ impl LineParser {
     ///
     /// # Errors
     /// Every reason why the record is erroneous.
-    pub fn parse_fields<T>(
+    pub fn parse_file_record<T>(
         &mut self,
-        raw_len: usize,
-        fields: &Fields,
+        record: &FileRecord<'_>,
         order: &Order,
         use_line: impl FnOnce(&[Value<'_>]) -> T,
     ) -> Result<T, Vec<Reason>> {
-        if raw_len > self.schema.max_record_bytes {
+        if record.len > self.schema.max_record_bytes {
             return Err(vec![Reason::RecordTooLarge]);
         }
-        parse_fields(&self.schema, &mut self.dates, fields, order, use_line)
+        if let Some(fault) = &record.fault {
+            return Err(vec![fault.clone()]);
+        }
+        parse_fields(&self.schema, &mut self.dates, record.fields, order, use_line)
     }
 
     /// Parses a JSON record, which has `raw_len` bytes where it comes from.
@@ -88,7 +93,11 @@ impl LineParser {
     /// # Errors
     /// The reason why the field is erroneous.
     pub fn parse_value<'a>(&mut self, column: usize, field: &'a [u8]) -> Result<Value<'a>, Reason> {
-        parse_value(&self.schema.columns[column], field, &mut self.dates)
+        let rules = match self.schema.format {
+            InputFormat::Csv => &self.schema.csv.texts,
+            InputFormat::Json => &TextRules::PLAIN,
+        };
+        parse_value(&self.schema.columns[column], field, rules, &mut self.dates)
     }
 }
 
@@ -106,19 +115,41 @@ pub enum Order {
     },
 }
 
+/// Why a header does not say where the columns stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// It lacks these columns.
+    Missing(Vec<String>),
+    /// It has a column twice, under these names.
+    Twice {
+        /// The column.
+        column: String,
+        /// What it is called.
+        names: [String; 2],
+    },
+}
+
 impl Order {
     /// The order that a file's header gives, by names and aliases.
     ///
     /// # Errors
-    /// The names of the columns that the header lacks; optional ones it may lack.
-    pub fn from_header(header: &[&str], columns: &[Column]) -> Result<Self, Vec<String>> {
-        let place = |column: &Column| header.iter().position(|name| column.is_called(name.trim()));
-        let fields: Vec<Option<usize>> = columns.iter().map(place).collect();
+    /// Columns that the header lacks, of which optional ones may be absent, or one that it has twice.
+    pub fn from_header(header: &[&str], columns: &[Column]) -> Result<Self, HeaderFault> {
+        let mut fields = Vec::with_capacity(columns.len());
+        for column in columns {
+            let mut places = (0..header.len()).filter(|&index| column.is_called(header[index].trim()));
+            let place = places.next();
+            if let (Some(first), Some(second)) = (place, places.next()) {
+                let names = [header[first], header[second]].map(|name| name.trim().to_owned());
+                return Err(HeaderFault::Twice { column: column.name.clone(), names });
+            }
+            fields.push(place);
+        }
         let lacks = |(column, field): &(&Column, &Option<usize>)| field.is_none() && !column.optional;
         let missing: Vec<String> =
             columns.iter().zip(&fields).filter(lacks).map(|(column, _)| column.name.clone()).collect();
         if !missing.is_empty() {
-            return Err(missing);
+            return Err(HeaderFault::Missing(missing));
         }
         let is_same = header.len() == columns.len() && fields.iter().enumerate().all(|(i, &field)| field == Some(i));
         Ok(if is_same { Self::Same } else { Self::Header { fields, width: header.len() } })
@@ -156,7 +187,7 @@ fn parse_fields<T>(
         let mut reasons = Vec::new();
         for (index, column) in columns.iter().enumerate() {
             let value = match order.field(index) {
-                Some(field) => parse_value(column, fields.get(field), dates),
+                Some(field) => parse_value(column, fields.get(field), &schema.csv.texts, dates),
                 None => admit(column, Value::Missing),
             };
             match value {
@@ -246,10 +277,11 @@ fn value_of<'a>(
     dates: &mut DatetimeParser,
 ) -> Result<Value<'a>, Reason> {
     match (field, column.kind) {
+        (Field::Unfit | Field::Digits, _) if !column.is_read => Ok(Value::Missing),
         (Field::Absent | Field::Null, _) => admit(column, Value::Missing),
         (Field::Twice, _) => Err(Reason::DuplicateField(column.name.clone())),
-        (Field::Text(text), _) => parse_text(column, text, dates),
-        (Field::Written(start, end), _) => parse_text(column, json.text(start, end), dates),
+        (Field::Text(text), _) => parse_text(column, text, &TextRules::PLAIN, dates),
+        (Field::Written(start, end), _) => parse_text(column, json.text(start, end), &TextRules::PLAIN, dates),
         (Field::Integer(number), ColumnType::Float) => admit(column, Value::Float(number as f64)),
         (Field::Integer(number), _) => admit(column, Value::Integer(number)),
         (Field::Float(number), _) => admit(column, Value::Float(number)),
@@ -262,24 +294,43 @@ fn value_of<'a>(
     }
 }
 
-fn parse_value<'a>(column: &Column, field: &'a [u8], dates: &mut DatetimeParser) -> Result<Value<'a>, Reason> {
-    let text = std::str::from_utf8(field).map_err(|_| Reason::InvalidUtf8(column.name.clone()))?;
-    parse_text(column, text, dates)
+fn parse_value<'a>(
+    column: &Column,
+    field: &'a [u8],
+    rules: &TextRules,
+    dates: &mut DatetimeParser,
+) -> Result<Value<'a>, Reason> {
+    match std::str::from_utf8(field) {
+        Ok(text) => parse_text(column, text, rules, dates),
+        // Any bytes may stand where nobody reads.
+        Err(_) if !column.is_read => Ok(Value::Missing),
+        Err(_) => Err(Reason::InvalidUtf8(column.name.clone())),
+    }
 }
 
-fn parse_text<'a>(column: &Column, text: &'a str, dates: &mut DatetimeParser) -> Result<Value<'a>, Reason> {
+fn parse_text<'a>(
+    column: &Column,
+    text: &'a str,
+    rules: &TextRules,
+    dates: &mut DatetimeParser,
+) -> Result<Value<'a>, Reason> {
     let name = || column.name.clone();
     let text = text.trim();
-    if text.is_empty() {
+    if rules.nulls.contains(text) {
         return admit(column, Value::Missing);
     }
+    if !column.is_read && column.kind != ColumnType::Text {
+        return Ok(Value::Missing);
+    }
     let value = match column.kind {
+        // The id 13085 is written 13085.0 where a table had it as a float.
+        ColumnType::Text if column.max_bytes.is_some() => Value::Text(without_zero_fraction(text).unwrap_or(text)),
         ColumnType::Text => Value::Text(text),
-        ColumnType::Integer => parse_integer(text).map(Value::Integer).map_err(|problem| match problem {
+        ColumnType::Integer => rules.numbers.integer(text).map(Value::Integer).map_err(|problem| match problem {
             NotInteger::TooLarge => Reason::OutOfRange(name()),
             NotInteger::NoInteger => Reason::NotAnInteger(name()),
         })?,
-        ColumnType::Float => text.parse().map(Value::Float).map_err(|_| Reason::NotANumber(name()))?,
+        ColumnType::Float => rules.numbers.float(text).map(Value::Float).ok_or_else(|| Reason::NotANumber(name()))?,
         ColumnType::Datetime => dates.parse(text).map(Value::Datetime).ok_or_else(|| Reason::NotADatetime(name()))?,
     };
     admit(column, value)
@@ -306,19 +357,6 @@ pub fn admit<'a>(column: &Column, value: Value<'a>) -> Result<Value<'a>, Reason>
     }
 }
 
-enum NotInteger {
-    TooLarge,
-    NoInteger,
-}
-
-fn parse_integer(text: &str) -> Result<i64, NotInteger> {
-    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    text.parse::<i64>().map_err(|error| match error.kind() {
-        PosOverflow | NegOverflow => NotInteger::TooLarge,
-        _ => NotInteger::NoInteger,
-    })
-}
-
 fn in_range(column: &Column, number: f64) -> bool {
     column.range.0 <= number && number <= column.range.1
 }
@@ -326,7 +364,10 @@ fn in_range(column: &Column, number: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::csv::FileRecords;
+    use crate::dialect::{Dialect, Encoding, NumberStyle};
     use crate::schema::testing::schema;
+    use crate::time::DatetimeFormats;
     use proptest::prelude::*;
 
     const INVOICES: &str =
@@ -373,7 +414,7 @@ mod tests {
             (b"\n", &["not_one_record"]),
             (b"1,2,3", &["too_few_fields"]),
             (b"1,s,d,1,9/1/2010 9:22,1.0,c,UK,extra", &["too_many_fields"]),
-            (b"1,s,\"d,1,9/1/2010 9:22,1.0,c,UK", &["too_few_fields"]),
+            (b"1,s,\"d,1,9/1/2010 9:22,1.0,c,UK", &["unclosed_quote"]),
             (b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country", &["header_line"]),
             (b"Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country", &["header_line"]),
             (b"1,s,\xFF\xFE,1,9/1/2010 9:22,1.0,c,UK", &["invalid_utf8:Description"]),
@@ -382,7 +423,7 @@ mod tests {
             (b"1,s,d,1.5,9/1/2010 9:22,x,c,UK", &["not_an_integer:Quantity", "not_a_number:UnitPrice"]),
             (b"1,s,d,99999999999999999999,9/1/2010 9:22,1.0,c,UK", &["out_of_range:Quantity"]),
             (b"1,s,d,1,9/1/2010 9:22,-0.01,c,UK", &["out_of_range:UnitPrice"]),
-            (b"1,s,d,1,9/1/2010 9:22,NaN,c,UK", &["not_finite:UnitPrice"]),
+            (b"1,s,d,1,9/1/2010 9:22,inf,c,UK", &["not_finite:UnitPrice"]),
             (b"1,s,d,1,9/1/2010 9:22,1e999,c,UK", &["not_finite:UnitPrice"]),
             (b"1,s,d,1,2/30/2010 9:22,1.0,c,UK", &["not_a_datetime:InvoiceDate"]),
         ];
@@ -432,7 +473,12 @@ mod tests {
         let order = Order::from_header(&header, &schema.columns).unwrap();
         assert_eq!(order, Order::Header { fields: [1, 2, 3, 4, 5, 6, 7, 0].map(Some).to_vec(), width: 9 });
         let missing = Order::from_header(&["InvoiceNo", "Country"], &schema.columns).unwrap_err();
-        assert_eq!(missing[0], "StockCode");
+        let lacks = ["StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID"];
+        assert_eq!(missing, HeaderFault::Missing(lacks.map(str::to_owned).to_vec()));
+        // One column cannot be two.
+        let twice = Order::from_header(&["Price", "InvoiceNo", "UnitPrice"], &schema.columns).unwrap_err();
+        let names = ["Price".to_owned(), "UnitPrice".to_owned()];
+        assert_eq!(twice, HeaderFault::Twice { column: "UnitPrice".to_owned(), names });
     }
 
     #[test]
@@ -441,11 +487,10 @@ mod tests {
         let schema = Arc::new(invoices(&columns));
         let order = |header: &str| Order::from_header(&header.split(',').collect::<Vec<_>>(), &schema.columns);
         let parse = |order: &Order, record: &[u8]| {
-            let (mut splitter, mut parser) = (Splitter::new(), LineParser::new(Arc::clone(&schema)));
-            let fields = splitter.split_one(record).unwrap();
-            parser.parse_fields(record.len(), fields, order, |line| {
-                (line[1].text().map(str::to_owned), line[2].is_missing())
-            })
+            let mut parser = LineParser::new(Arc::clone(&schema));
+            let mut records = FileRecords::new(record, &schema.csv, 1 << 20).unwrap();
+            let record = records.next_record().unwrap().unwrap();
+            parser.parse_file_record(&record, order, |line| (line[1].text().map(str::to_owned), line[2].is_missing()))
         };
         let header = "Price,InvoiceNo,StockCode,Quantity,InvoiceDate,CustomerID,Country";
         let short = order(header).unwrap();
@@ -457,7 +502,9 @@ mod tests {
         assert_eq!(parse(&priceless, b"1,s,2,,,"), Err(vec![Reason::MissingValue("UnitPrice".into())]));
         assert_eq!(
             order("InvoiceNo,Price").unwrap_err(),
-            ["StockCode", "Quantity", "InvoiceDate", "CustomerID", "Country"]
+            HeaderFault::Missing(
+                ["StockCode", "Quantity", "InvoiceDate", "CustomerID", "Country"].map(str::to_owned).to_vec()
+            )
         );
         // A message has no header: its fields are as declared.
         assert_eq!(
@@ -475,6 +522,83 @@ mod tests {
             assert_eq!((line[3], line[5]), (Value::Integer(3), Value::Float(2.5)));
         });
         assert_eq!(numbers, Ok(()));
+    }
+
+    #[test]
+    fn what_stands_for_nothing_is_nothing() {
+        assert_eq!(
+            reasons(b"1,s,d,NULL,9/1/2010 9:22,\\N,c,UK"),
+            ["missing_value:Quantity", "missing_value:UnitPrice"]
+        );
+        assert_eq!(reasons(b"nan,s,d,1,9/1/2010 9:22,1,c,UK"), ["missing_value:InvoiceNo"]);
+        // In JSON, null does.
+        let json = schema(InputFormat::Json, "key n:float", &[]);
+        let text = LineParser::new(Arc::new(json)).parse(br#"{"key":"null","n":1}"#, |line| line[0].text().is_some());
+        assert_eq!(text, Ok(true));
+    }
+
+    #[test]
+    fn what_nobody_reads_may_be_anything() {
+        let mut csv = invoices(INVOICES);
+        ["Description", "StockCode", "InvoiceDate"].into_iter().for_each(|name| csv.column(name).is_read = false);
+        let mut parser = LineParser::new(Arc::new(csv));
+        assert_eq!(parser.parse(b"1,s\xFF,\xA35 OFF,1,yesterday,1.0,c,UK", |line| line[2].is_missing()), Ok(true));
+        let mut json = schema(InputFormat::Json, "key note n:int", &[]);
+        ["note", "n"].into_iter().for_each(|name| json.column(name).is_read = false);
+        let mut parser = LineParser::new(Arc::new(json));
+        assert_eq!(parser.parse(br#"{"key":"k","note":{"a":[1]},"n":true}"#, |_| ()), Ok(()));
+    }
+
+    #[test]
+    fn an_id_is_the_same_however_it_is_written() {
+        for (format, records) in [
+            (InputFormat::Csv, [&b"13085.0,1"[..], b"13085,1"]),
+            (InputFormat::Json, [&br#"{"id":13085.0,"n":1}"#[..], br#"{"id":"13085","n":1.0}"#]),
+        ] {
+            let mut schema = schema(format, "id n:int", &[]);
+            schema.column("id").max_bytes = Some(100);
+            let mut parser = LineParser::new(Arc::new(schema));
+            for record in records {
+                let id = parser.parse(record, |line| (line[0].text() == Some("13085"), line[1] == Value::Integer(1)));
+                assert_eq!(id, Ok((true, true)), "{}", String::from_utf8_lossy(record));
+            }
+        }
+    }
+
+    #[test]
+    fn a_european_record_is_read() {
+        let mut schema = schema(InputFormat::Csv, "Rechnung Betrag:float Menge:int Datum:datetime Land", &[]);
+        schema.datetime_formats = DatetimeFormats::read(&["%d.%m.%Y %H:%M"], Some("Europe/Berlin")).unwrap();
+        let mut dialect = Dialect { delimiter: b';', ..Dialect::default() };
+        dialect.encoding = Encoding::of("latin1").unwrap();
+        dialect.texts.numbers = NumberStyle { decimal: ',', thousands: Some('.'), currency_signs: true };
+        schema.csv = dialect;
+        let mut parser = LineParser::new(Arc::new(schema));
+        let parsed = parser.parse(b"17;\"1.234,50 \x80\";1.000;01.12.2010 8:26;\xD6sterreich", |line| {
+            assert_eq!(line[1], Value::Float(1234.5));
+            assert_eq!(line[2], Value::Integer(1000));
+            assert_eq!(line[3].datetime().map(crate::time::format_timestamp).as_deref(), Some("2010-12-01T07:26:00Z"));
+            assert_eq!(line[4], Value::Text("Österreich"));
+        });
+        assert_eq!(parsed, Ok(()));
+    }
+
+    #[test]
+    fn a_moment_may_be_a_number() {
+        for (format, record) in [
+            (InputFormat::Csv, &b"1283332920000,1"[..]),
+            (InputFormat::Json, br#"{"at":1283332920000,"n":1}"#),
+            (InputFormat::Json, br#"{"at":"1283332920000","n":1}"#),
+            (InputFormat::Json, br#"{"at":1283332920000.0,"n":1}"#),
+        ] {
+            let mut parser = LineParser::new(Arc::new(schema(format, "at:datetime n:int", &["rfc3339", "unix_ms"])));
+            let at = parser.parse(record, |line| line[0].datetime());
+            assert_eq!(at, Ok(Some(1_283_332_920_000)), "{}", String::from_utf8_lossy(record));
+        }
+        // Where no format takes numbers, a number is no moment.
+        let mut parser = LineParser::new(Arc::new(schema(InputFormat::Json, "at:datetime n:int", &["rfc3339"])));
+        let reasons = parser.parse(br#"{"at":1283332920000,"n":1}"#, |_| ()).unwrap_err();
+        assert_eq!(reasons, [Reason::NotADatetime("at".to_owned())]);
     }
 
     proptest! {

@@ -11,8 +11,12 @@ pub enum Reason {
     EmptyRecord,
     /// The record is longer than the pipeline's `max_record_bytes`.
     RecordTooLarge,
-    /// The record is not one CSV record (an open quote, a second line).
+    /// The record is not one CSV record: it is empty, or has a second line.
     NotOneRecord,
+    /// A field of the record begins with a quote and does not end with one.
+    UnclosedQuote,
+    /// A field of the record goes on after the quote that closes it.
+    TextAfterQuote,
     /// The record is not one JSON object and nothing else.
     NotJson,
     /// The record is JSON, but objects or arrays in it lie more than 127 deep.
@@ -66,6 +70,8 @@ impl Reason {
             Self::EmptyRecord => ("empty_record", None),
             Self::RecordTooLarge => ("record_too_large", None),
             Self::NotOneRecord => ("not_one_record", None),
+            Self::UnclosedQuote => ("unclosed_quote", None),
+            Self::TextAfterQuote => ("text_after_quote", None),
             Self::NotJson => ("not_json", None),
             Self::NestedTooDeep => ("nested_too_deep", None),
             Self::TooFewFields => ("too_few_fields", None),

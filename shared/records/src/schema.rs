@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::dialect::Dialect;
+use crate::time::DatetimeFormats;
+
 /// What the records of an input look like.
 #[derive(Debug, Clone)]
 pub struct Schema {
@@ -13,8 +16,10 @@ pub struct Schema {
     pub format: InputFormat,
     /// The columns of a record, in order.
     pub columns: Vec<Column>,
+    /// How CSV is written.
+    pub csv: Dialect,
     /// Formats of the datetime columns.
-    pub datetime_formats: Vec<String>,
+    pub datetime_formats: DatetimeFormats,
     /// A longer record is erroneous.
     pub max_record_bytes: usize,
     /// Amounts in several currencies, when there are any.
@@ -73,6 +78,8 @@ pub struct Column {
     pub if_missing: Option<f64>,
     /// Whether an empty field makes the line erroneous: the key, and every number that a feature reads.
     pub needed: bool,
+    /// Whether anything reads its values. Any bytes may stand in a column that nothing reads.
+    pub is_read: bool,
     /// The longest text that is valid, in bytes; `None` where the text is only read.
     pub max_bytes: Option<usize>,
 }
@@ -108,7 +115,17 @@ impl FromStr for Column {
         };
         let range = (f64::NEG_INFINITY, f64::INFINITY);
         let (name, aliases) = (name.to_owned(), Vec::new());
-        Ok(Self { name, kind, aliases, range, optional, if_missing: None, needed: false, max_bytes: None })
+        Ok(Self {
+            name,
+            kind,
+            aliases,
+            range,
+            optional,
+            if_missing: None,
+            needed: false,
+            is_read: true,
+            max_bytes: None,
+        })
     }
 }
 
@@ -148,7 +165,8 @@ pub(crate) mod testing {
         Schema {
             format,
             columns: columns.split(' ').map(|declared| declared.parse().unwrap()).collect(),
-            datetime_formats: datetime_formats.iter().map(|&format| format.to_owned()).collect(),
+            csv: Dialect::default(),
+            datetime_formats: DatetimeFormats::read(datetime_formats, None).unwrap(),
             max_record_bytes: 1 << 20,
             currency: None,
         }

@@ -87,17 +87,20 @@ pub fn with_label(mut pipeline: Pipeline, column: &str) -> anyhow::Result<Arc<Pi
         }
     }
     let index = found.unwrap_or(pipeline.schema.columns.len());
-    if found.is_none() {
-        Arc::make_mut(&mut pipeline.schema).columns.push(Column {
+    let columns = &mut Arc::make_mut(&mut pipeline.schema).columns;
+    match found {
+        Some(index) => columns[index].is_read = true,
+        None => columns.push(Column {
             name: column.to_owned(),
             kind: ColumnType::Text,
             aliases: Vec::new(),
             range: (f64::NEG_INFINITY, f64::INFINITY),
             optional: false,
             needed: false,
+            is_read: true,
             if_missing: None,
             max_bytes: None,
-        });
+        }),
     }
     let normal = match pipeline.label.take() {
         Some(label) => label.normal,

@@ -289,7 +289,9 @@ fn of_pipeline(name: &str, args: &CompareArgs, budget: Budget) -> anyhow::Result
     }
     let files = train::history_files(&pipeline, &args.input, "compare on")?;
     let models = args.models.clone();
-    Ok(train::Settings { pipeline, files, models, device: args.device, seed: args.seed, budget, quiet: args.quiet })
+    // What is left out is among the notes of the report.
+    let (device, max_bad) = (args.device, load::MaxBad::ANY);
+    Ok(train::Settings { pipeline, files, models, device, seed: args.seed, budget, max_bad, quiet: args.quiet })
 }
 
 fn table_options(args: &CompareArgs) -> anyhow::Result<TableOptions> {

@@ -28,6 +28,18 @@ impl BadRows {
         self.by_reason.entry(reason).or_insert_with(|| BadRow { count: 0, first: location() }).count += 1;
     }
 
+    /// Adds those of a later file.
+    pub(super) fn add_all(&mut self, others: &Self) {
+        for (reason, bad) in &others.by_reason {
+            match self.by_reason.get_mut(reason) {
+                Some(known) => known.count += bad.count,
+                None => {
+                    self.by_reason.insert(reason.clone(), bad.clone());
+                }
+            }
+        }
+    }
+
     /// How many rows there are.
     pub fn total(&self) -> u64 {
         self.by_reason.values().map(|bad| bad.count).sum()

@@ -53,6 +53,16 @@ pub enum LoadError {
         /// The cause.
         source: io::Error,
     },
+    /// It is of a kind that is not read.
+    #[error("{} is {what}: {advice}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// How it can be read.
+        advice: &'static str,
+    },
     /// It has no byte.
     #[error("{} is empty: it should start with a header line that names the columns {columns}", path.display())]
     Empty {
@@ -71,6 +81,26 @@ pub enum LoadError {
         /// What is missing, as a clause.
         missing: String,
         /// The names of the file's columns.
+        found: String,
+    },
+    /// A header has a column twice, by its name or an alias.
+    #[error("{}{place}: the column `{column}` is there twice, as `{names}`: leave one out, or remove the alias from the pipeline file", path.display())]
+    ColumnTwice {
+        /// The file.
+        path: PathBuf,
+        /// The header's line.
+        place: String,
+        /// The pipeline's name of the column.
+        column: String,
+        /// The names in the header.
+        names: String,
+    },
+    /// Fields are separated otherwise than the pipeline file says.
+    #[error("{} seems to be separated by `{found}`: say so in the pipeline file, with [input.csv] delimiter = \"{found}\"", path.display())]
+    OtherDelimiter {
+        /// The file.
+        path: PathBuf,
+        /// What stands between fields.
         found: String,
     },
     /// A column of a type that cannot be read as the pipeline's.
@@ -103,7 +133,7 @@ pub enum LoadError {
     },
     /// Rows, and none of them valid.
     #[error(
-        "{files}: none of the {rows} rows can be used; the most frequent reason is {reason} ({count} rows, first {first})"
+        "{files}: none of the {rows} rows can be used; the most frequent reason is {reason} ({count} rows, first {first}){hint}"
     )]
     NoUsableRow {
         /// The files.
@@ -116,10 +146,40 @@ pub enum LoadError {
         count: u64,
         /// The first of them.
         first: String,
+        /// What would be right, as a clause; empty where nothing shows it.
+        hint: String,
     },
+    /// Too many rows of a file are not valid.
+    #[error(transparent)]
+    TooManyBad(#[from] Box<TooManyBad>),
     /// A chunk of lines cannot be taken.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
+}
+
+/// Too many rows of a file are not valid for one reason.
+#[derive(Debug, Error)]
+#[error(
+    "{}: {count} of {rows} rows ({share}) are dropped for {reason}, the first on {first}, which is more than --max-bad {most}; {hint}",
+    path.display()
+)]
+pub struct TooManyBad {
+    /// The file.
+    pub path: PathBuf,
+    /// How many rows are dropped for that reason.
+    pub count: String,
+    /// How many rows there are.
+    pub rows: String,
+    /// The share.
+    pub share: String,
+    /// The reason.
+    pub reason: String,
+    /// Where the first of them stands.
+    pub first: String,
+    /// The largest share that is taken.
+    pub most: String,
+    /// What would be right.
+    pub hint: String,
 }
 
 /// A record is older than those whose features were made already.

@@ -42,6 +42,14 @@ pub fn resolve(inputs: &[String]) -> Result<Vec<PathBuf>, LoadError> {
     files.into_iter().map(readable).collect()
 }
 
+/// A file that is there and is no folder.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn resolve_one(path: &Path) -> Result<PathBuf, LoadError> {
+    readable(path.to_owned())
+}
+
 fn matches(pattern: &str) -> Result<Vec<PathBuf>, LoadError> {
     let problem = |problem: String| LoadError::Pattern { pattern: pattern.to_owned(), problem };
     let paths = glob::glob(pattern).map_err(|error| problem(error.to_string()))?;

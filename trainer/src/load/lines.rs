@@ -1,12 +1,14 @@
 //! Valid lines as they come, in chunks of the columns that training needs.
 
+use std::path::Path;
+
 use polars::prelude::*;
-use shared::features::Operand;
+use shared::features::Feature;
 use shared::line::Value;
 use shared::pipeline::{ColumnType, Pipeline, Scored};
 use shared::reason::Reason;
 
-use super::{BadRows, ChunkError, LoadError, Loaded, RowLocation};
+use super::{BadRows, ChunkError, FileRows, LoadError, Loaded, RowLocation};
 
 /// Lines of a chunk.
 ///
@@ -36,7 +38,12 @@ pub(super) struct Lines<'a> {
     columns: Vec<(usize, Builder)>,
     in_chunk: usize,
     n_lines: u64,
+    /// Of all files that have ended.
     bad_rows: BadRows,
+    files: Vec<FileRows>,
+    /// Of the file under way: bad rows, and lines before it.
+    in_file: BadRows,
+    lines_before: u64,
     /// Bytes of all files, and of those that were read.
     total_bytes: u64,
     bytes_read: u64,
@@ -46,8 +53,19 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// No line yet, of files that have `total_bytes`; chunks go to `take`.
     pub(super) fn new(pipeline: &'a Pipeline, total_bytes: u64, take: TakeChunk<'a>) -> Self {
-        let (columns, bad_rows) = (builders(pipeline), BadRows::default());
-        Self { pipeline, columns, in_chunk: 0, n_lines: 0, bad_rows, total_bytes, bytes_read: 0, take }
+        Self {
+            pipeline,
+            columns: builders(pipeline),
+            in_chunk: 0,
+            n_lines: 0,
+            bad_rows: BadRows::default(),
+            files: Vec::new(),
+            in_file: BadRows::default(),
+            lines_before: 0,
+            total_bytes,
+            bytes_read: 0,
+            take,
+        }
     }
 
     /// Notes that of all files so many bytes were read.
@@ -75,9 +93,18 @@ impl<'a> Lines<'a> {
         location: impl FnOnce() -> RowLocation,
     ) -> Result<(), LoadError> {
         if let Err(reasons) = outcome {
-            self.bad_rows.add(reasons, location);
+            self.in_file.add(reasons, location);
         }
         if self.in_chunk == LINES_A_CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    /// Notes that a file has ended.
+    pub(super) fn end_file(&mut self, path: &Path) {
+        let bad_rows = std::mem::take(&mut self.in_file);
+        self.bad_rows.add_all(&bad_rows);
+        let rows = self.n_lines - self.lines_before + bad_rows.total();
+        self.lines_before = self.n_lines;
+        self.files.push(FileRows { path: path.to_owned(), rows, bad_rows });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -97,7 +124,8 @@ impl<'a> Lines<'a> {
         if self.in_chunk > 0 {
             self.flush()?;
         }
-        Ok(Loaded { rows_read: self.rows_read(), n_lines: self.n_lines, bad_rows: self.bad_rows })
+        let rows_read = self.rows_read();
+        Ok(Loaded { rows_read, n_lines: self.n_lines, bad_rows: self.bad_rows, files: self.files })
     }
 
     fn flush(&mut self) -> Result<(), LoadError> {
@@ -117,10 +145,7 @@ fn builders(pipeline: &Pipeline) -> Vec<(usize, Builder)> {
 pub(super) fn used_columns(pipeline: &Pipeline) -> Vec<usize> {
     let mut used: Vec<usize> = match &pipeline.scored {
         Scored::Sessions(sessions) => {
-            let read = sessions.features.iter().filter_map(|feature| match feature.operand {
-                Operand::Number(index) | Operand::Hour(index) => Some(index),
-                Operand::Lines => None,
-            });
+            let read = sessions.features.iter().flat_map(Feature::columns);
             read.chain(pipeline.entity.required.iter().copied()).collect()
         }
         Scored::Records(records) => [records.features.columns(), records.features.places()].concat(),

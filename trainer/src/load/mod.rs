@@ -9,13 +9,14 @@ mod error;
 mod inputs;
 mod json;
 mod lines;
+mod max_bad;
 mod parquet;
 mod row_location;
 mod text_file;
 mod whole_parquet;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shared::pipeline::{InputFormat, Pipeline};
@@ -23,11 +24,13 @@ use shared::pipeline::{InputFormat, Pipeline};
 use crate::progress::Progress;
 
 pub use bad_rows::{BadRow, BadRows};
-pub use error::{ChunkError, LoadError, OutOfOrder};
+pub use error::{ChunkError, LoadError, OutOfOrder, TooManyBad};
 pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
+pub use max_bad::MaxBad;
 pub use row_location::RowLocation;
 
+pub(crate) use inputs::resolve_one;
 pub(crate) use parquet::{contents, is_readable, rows};
 pub(crate) use text_file::{TextFile, failed};
 
@@ -43,6 +46,30 @@ pub struct Loaded {
     pub n_lines: u64,
     /// Rows that are not valid.
     pub bad_rows: BadRows,
+    /// The same by file, in order.
+    pub files: Vec<FileRows>,
+}
+
+/// What was read of a file.
+#[derive(Debug)]
+pub struct FileRows {
+    /// The file.
+    pub path: PathBuf,
+    /// Its rows, without a header.
+    pub rows: u64,
+    /// Those that are not valid.
+    pub bad_rows: BadRows,
+}
+
+impl Loaded {
+    /// Fails where more rows of a file than `most` are not valid for one reason, if they are ten at least: then the pipeline
+    /// file is more likely to be wrong than they are.
+    ///
+    /// # Errors
+    /// [`LoadError::TooManyBad`], with a guess of what would be right where the file shows it.
+    pub fn check(&self, pipeline: &Pipeline, most: MaxBad) -> Result<(), LoadError> {
+        self.files.iter().try_for_each(|file| max_bad::check(pipeline, file, most))
+    }
 }
 
 /// Reads `files` one after the other and hands their valid lines to `take`, in order and in chunks of
@@ -68,12 +95,13 @@ pub fn load(
         }
         bytes_read += bytes(file);
         lines.set_bytes_read(bytes_read);
+        lines.end_file(file);
     }
-    check_usable(&lines, files)?;
+    check_usable(pipeline, &lines, files)?;
     lines.finish()
 }
 
-fn check_usable(lines: &Lines<'_>, files: &[impl AsRef<Path>]) -> Result<(), LoadError> {
+fn check_usable(pipeline: &Pipeline, lines: &Lines<'_>, files: &[impl AsRef<Path>]) -> Result<(), LoadError> {
     let names = || files.iter().map(|file| file.as_ref().display().to_string()).collect::<Vec<_>>().join(", ");
     match (lines.rows_read(), lines.bad_rows().most_frequent()) {
         (0, _) => Err(LoadError::NoRow { files: names() }),
@@ -83,6 +111,7 @@ fn check_usable(lines: &Lines<'_>, files: &[impl AsRef<Path>]) -> Result<(), Loa
             reason: reason.to_string(),
             count: bad.count,
             first: bad.first.to_string(),
+            hint: max_bad::hint(pipeline, &bad.first.file, reason).map_or_else(String::new, |hint| format!("; {hint}")),
         }),
         _ => Ok(()),
     }

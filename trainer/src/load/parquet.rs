@@ -78,7 +78,10 @@ fn push_rows(
         .columns
         .iter()
         .enumerate()
-        .map(|(index, column)| source(path, frame, column, index == pipeline.entity.key))
+        .map(|(index, column)| {
+            let takes_numbers = pipeline.schema.datetime_formats.take_numbers();
+            source(path, frame, column, (index == pipeline.entity.key, takes_numbers))
+        })
         .collect::<Result<_, _>>()?;
     let mut line = vec![Value::Missing; sources.len()];
     for row in 0..frame.height() {
@@ -201,8 +204,10 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
     let currency = pipeline.schema.currency.as_ref().map(|currency| currency.column);
     let label = pipeline.label.as_ref().and_then(|label| label.column);
     let needed = |index: usize| {
-        let is_text = pipeline.schema.columns[index].kind == ColumnType::Text;
-        !is_text || used.contains(&index) || [currency, label].contains(&Some(index))
+        let column = &pipeline.schema.columns[index];
+        (column.is_read && column.kind != ColumnType::Text)
+            || used.contains(&index)
+            || [currency, label].contains(&Some(index))
     };
     let missing: Vec<String> = (0..pipeline.schema.columns.len())
         .filter(|&index| {
@@ -239,8 +244,14 @@ pub(crate) fn is_readable(dtype: &ArrowDataType) -> bool {
     }
 }
 
-/// The column of the file that holds `column`, in a type that its values are taken from.
-fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: bool) -> Result<ColumnSource, LoadError> {
+/// The column of the file that holds `column`, in a type that its values are taken from. Numbers are moments where a format
+/// of the pipeline takes them.
+fn source(
+    path: &Path,
+    frame: &DataFrame,
+    column: &pipeline::Column,
+    (is_key, takes_numbers): (bool, bool),
+) -> Result<ColumnSource, LoadError> {
     let Some(found) = frame.columns().iter().find(|found| column.is_called(found.name())) else {
         return Ok(ColumnSource::Absent);
     };
@@ -270,6 +281,7 @@ fn source(path: &Path, frame: &DataFrame, column: &pipeline::Column, is_key: boo
             };
             moments(&series, unit)
         }
+        (ColumnType::Datetime, dtype) if takes_numbers && dtype.is_primitive_numeric() => text(&series),
         (ColumnType::Datetime, DataType::Date) => moments(&series, Unit::Milliseconds(86_400_000)),
         _ => return Err(wrong_type()),
     };
@@ -302,7 +314,10 @@ fn expected(kind: ColumnType, is_key: bool) -> (&'static str, &'static str) {
         ColumnType::Text => ("a text", "a text or a number"),
         ColumnType::Integer => ("int", "a signed whole number"),
         ColumnType::Float => ("float", "a float or a signed whole number"),
-        ColumnType::Datetime => ("datetime", "a date with time, or a text in one of the pipeline's datetime_formats"),
+        ColumnType::Datetime => (
+            "datetime",
+            "a date, a text in one of the pipeline's datetime_formats, or a number where they name unix_s, unix_ms or unix_us",
+        ),
     }
 }
 

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
+use shared::magic::{self, Foreign};
+use shared::pipeline::InputFormat;
 
 use super::LoadError;
 use crate::progress::Progress;
 
 /// Bytes of a compressed file that are read at a time.
 const READ_BYTES: usize = 256 << 10;
-
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A file that is open.
 pub(crate) struct TextFile {
@@ -30,7 +30,7 @@ impl TextFile {
         let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
         let bar = progress.bytes("reading", file.metadata().map_or(0, |found| found.len()));
-        let (source, is_gzip) = decompressed(path, bar.wrap_read(file)).map_err(unreadable)?;
+        let (source, is_gzip) = decompressed(path, bar.wrap_read(file))?;
         Ok(Self { source, bar, is_gzip })
     }
 }
@@ -47,16 +47,32 @@ pub(crate) fn failed(path: &Path, is_gzip: bool, source: io::Error) -> LoadError
 }
 
 /// The bytes of a file, decompressed when its name or its first bytes say that it is compressed; and whether they do.
-fn decompressed(path: &Path, mut file: impl Read + 'static) -> io::Result<(Box<dyn Read>, bool)> {
-    let mut first = Vec::new();
-    file.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut first)?;
+fn decompressed(path: &Path, file: impl Read + 'static) -> Result<(Box<dyn Read>, bool), LoadError> {
+    let unreadable = |source| failed(path, false, source);
+    let (head, file) = with_head(Box::new(file)).map_err(unreadable)?;
+    check_kind(path, &head)?;
     let named_gzip = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("gz"));
-    let is_gzip = !first.is_empty() && (named_gzip || first == GZIP_MAGIC);
-    let whole = Cursor::new(first).chain(file);
+    if head.is_empty() || !(named_gzip || magic::is_gzip(&head)) {
+        return Ok((file, false));
+    }
     // The decoder asks for a few bytes at a time.
-    Ok(if is_gzip {
-        (Box::new(MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, whole))), true)
-    } else {
-        (Box::new(whole), false)
-    })
+    let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, file));
+    let (head, file) = with_head(Box::new(decoder)).map_err(|source| failed(path, true, source))?;
+    check_kind(path, &head)?;
+    Ok((file, true))
+}
+
+/// The first bytes of a file, and all of it.
+fn with_head(mut file: Box<dyn Read>) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
+    let mut head = Vec::new();
+    file.by_ref().take(magic::HEAD_BYTES as u64).read_to_end(&mut head)?;
+    Ok((head.clone(), Box::new(Cursor::new(head).chain(file))))
+}
+
+fn check_kind(path: &Path, head: &[u8]) -> Result<(), LoadError> {
+    let is_json = || InputFormat::of_file(path) == Some(InputFormat::Json);
+    match magic::foreign(head).or_else(|| magic::foreign_json(head).filter(|_| is_json())) {
+        Some(Foreign { what, advice }) => Err(LoadError::Foreign { path: path.to_owned(), what, advice }),
+        None => Ok(()),
+    }
 }

@@ -67,11 +67,77 @@ fn a_file_of_something_else() {
 #[test]
 fn no_usable_row() {
     let workplace = Workplace::with_history(
-        "1,s,d,1,3/1/2010 8:00,NaN,c,UK\n2,s,d,1,3/1/2010 8:00,inf,c,UK\n3,s,d,x,3/1/2010 8:00,1,c,UK\n",
+        "1,s,d,1,3/1/2010 8:00,-inf,c,UK\n2,s,d,1,3/1/2010 8:00,inf,c,UK\n3,s,d,x,3/1/2010 8:00,1,c,UK\n",
     );
     let sentence = "history.csv: none of the 3 rows can be used; the most frequent reason is not_finite:UnitPrice (2 rows, \
         first on line 2 of history.csv)";
     workplace.assert_refused("history.csv", &[], sentence);
+}
+
+/// Invoices of a year whose dates are d/m/Y, and are read as m/d/Y: those of the first twelve days of a month are read as
+/// other days, and the rest cannot be read.
+fn days_before_months() -> String {
+    invoices(300)
+        .lines()
+        .enumerate()
+        .map(|(row, line)| {
+            let (day, month) = (1 + row / 2 % 28, 1 + row / 60);
+            line.replace(&format!("3/{day}/2010"), &format!("{day}/{month}/2010")) + "\n"
+        })
+        .collect()
+}
+
+#[test]
+fn dates_of_another_country() {
+    let sentence = "history.csv: 336 of 600 rows (56%) are dropped for not_a_datetime:InvoiceDate, the first on line 26, which is \
+        more than --max-bad 5%; datetime_formats = [\"%d/%m/%Y %H:%M\"] in the pipeline file would read all of its dates";
+    let workplace = Workplace::with_history(&days_before_months());
+    workplace.assert_refused("history.csv", &[], sentence);
+    workplace.assert_refused("history.csv", &["--max-bad", "0.55"], &sentence.replace("5%;", "55%;"));
+    // As the error says.
+    let shipped = include_str!("../../../resources/pipelines/invoices.toml");
+    workplace.write("mine.toml", shipped.replacen("\"%m/%d/%Y %H:%M\"", "\"%d/%m/%Y %H:%M\"", 1).as_bytes());
+    assert_eq!(workplace.train("history.csv", &["--pipeline", "mine.toml"]).code, Some(0));
+    assert_eq!(workplace.train("history.csv", &["--max-bad", "100%"]).code, Some(0));
+}
+
+#[test]
+fn dates_of_which_none_can_be_read_are_named_too() {
+    let workplace = Workplace::with_history(
+        &invoices(20).replace("3/", "2010-03-").replace("/2010 ", "T").replace(":05,", ":05Z,"),
+    );
+    let run = workplace.train("history.csv", &[]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("none of the 40 rows can be used"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("; datetime_formats = [\"%Y-%m-%dT%H:%MZ\"] in")
+            || run.stderr.contains("line 2 of history.csv)"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn more_bad_rows_than_are_allowed() {
+    let bad: String = (0..9).map(|row| format!("9{row},s,d,1,3/1/2010 8:00,-1,c,UK\n")).collect();
+    let workplace = Workplace::with_history(&(invoices(40) + &bad));
+    // Nine say nothing, though they are a tenth.
+    assert_eq!(workplace.train("history.csv", &["--max-bad", "0"]).code, Some(0));
+    let workplace = Workplace::with_history(&(invoices(40) + &bad + "99,s,d,1,3/1/2010 8:00,-1,c,UK\n"));
+    let sentence = "history.csv: 10 of 90 rows (11.1%) are dropped for out_of_range:UnitPrice, the first on line 82, which is more \
+        than --max-bad 5%; mend the file or the pipeline file, or allow it with --max-bad 100%";
+    workplace.assert_refused("history.csv", &[], sentence);
+    assert_eq!(workplace.train("history.csv", &["--max-bad", "12%"]).code, Some(0));
+}
+
+#[test]
+fn a_bad_file_among_good_ones() {
+    let workplace = Workplace::with_history(&days_before_months());
+    workplace.write("good.csv", &csv(&invoices(3000)));
+    let run = workplace.train("good.csv", &["--input", "history.csv"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.starts_with("error: history.csv: 336 of 600 rows"), "{}", run.stderr);
+    assert!(!workplace.path("models").exists());
 }
 
 #[test]
@@ -144,8 +210,7 @@ fn an_unknown_key_and_an_unknown_column_in_a_pipeline_file() {
     workplace.write("column.toml", shipped.replace("mean(UnitPrice)", "mean(UnitPrize)").as_bytes());
     let sentence = "column.toml: [features] AvgUnitPrice: there is no column `UnitPrize`; did you mean `UnitPrice`?";
     workplace.assert_refused("history.csv", &["--pipeline", "column.toml"], sentence);
-    let sentence =
-        "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook";
+    let sentence = "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov";
     workplace.assert_refused("history.csv", &["--pipeline", "invoces"], sentence);
 }
 

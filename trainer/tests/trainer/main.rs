@@ -4,9 +4,13 @@
 mod bad_input;
 mod command_line;
 mod compare;
+mod dialects;
 mod fixtures;
 mod formats;
+mod init;
+mod layouts;
 mod memory;
 mod models;
 mod parity;
 mod past;
+mod shipped;

@@ -33,6 +33,10 @@ fn every_aggregate() -> Pipeline {
         FirstHour = "first(hour(InvoiceDate))"
         LastHour = "last(hour(InvoiceDate))"
         MeanHour = "mean(hour(InvoiceDate))"
+        Squares = "sum(UnitPrice * UnitPrice)"
+        LargestLine = "max(Quantity * UnitPrice)"
+        PricePerItem = "last(UnitPrice / Quantity)"
+        Difference = "first(UnitPrice - Quantity)"
         Lines = "count()"
         "#;
     let text = format!("{before}{features}[[detectors]]{detectors}");
@@ -44,10 +48,10 @@ fn every_aggregate() -> Pipeline {
 fn streamed(pipeline: &Arc<Pipeline>, bytes: &[u8]) -> HashMap<String, Vec<f64>> {
     let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let mut open: HashMap<String, Accumulators> = HashMap::new();
-    let mut records = FileRecords::new(bytes, pipeline.schema.max_record_bytes).unwrap();
+    let mut records = FileRecords::new(bytes, &pipeline.schema.csv, pipeline.schema.max_record_bytes).unwrap();
     records.next_record().unwrap().expect("a header");
     while let Some(record) = records.next_record().unwrap() {
-        let _ = parser.parse_fields(record.len, record.fields, &Order::Same, |line| {
+        let _ = parser.parse_file_record(&record, &Order::Same, |line| {
             let key = line[pipeline.entity.key].text().expect("a key").to_owned();
             open.entry(key)
                 .or_insert_with(|| Accumulators::new(pipeline.session_features()))

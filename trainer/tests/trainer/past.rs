@@ -148,13 +148,14 @@ fn streamed(pipeline: &Arc<Pipeline>, files: &[PathBuf]) -> (Vec<Record>, Vec<Ve
     let (mut seen, mut values) = (Vec::new(), Vec::new());
     for file in files {
         let bytes = fs::read(file).unwrap();
-        let mut records_of = FileRecords::new(&bytes[..], pipeline.schema.max_record_bytes).unwrap();
+        let mut records_of =
+            FileRecords::new(&bytes[..], &pipeline.schema.csv, pipeline.schema.max_record_bytes).unwrap();
         let header = records_of.next_record().unwrap().expect("a header");
         let names: Vec<String> = header.fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         let order = Order::from_header(&names.iter().map(String::as_str).collect::<Vec<_>>(), &pipeline.schema.columns)
             .unwrap();
         while let Some(record) = records_of.next_record().unwrap() {
-            let judged = parser.parse_fields(record.len, record.fields, &order, |line| {
+            let judged = parser.parse_file_record(&record, &order, |line| {
                 let text = |column: usize| line[column].text().unwrap_or_default().to_owned();
                 let shared::line::Value::Float(amount) = line[4] else { panic!("an amount") };
                 let time = line[1].datetime().expect("a date");

@@ -48,6 +48,7 @@ fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize> {
     columns.extend(records.features.places());
     columns.extend(pipeline.entity.customer);
     columns.extend(zscore::columns(pipeline));
+    columns.extend(pipeline.fields.columns());
     columns.sort_unstable();
     columns.dedup();
     columns
@@ -154,7 +155,7 @@ impl RecordScoring {
             self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
             progress.has_changed = true;
         }
-        progress.has_changed |= self.zscores.judge_due(clock, step.out);
+        progress.has_changed |= self.zscores.judge_due(clock, progress.number, step.out);
     }
 
     /// While there is more than the pipeline allows, forgets keys that are done with, then the keys that were met the longest
@@ -199,6 +200,7 @@ impl RecordScoring {
             first_timestamp: time,
             last_timestamp: time,
             closed_early: false,
+            fields: step.pipeline.fields.of_record(line),
         };
         let named = self.records.features.features().iter().zip(&features);
         let reasons: Vec<Reason> = named
@@ -222,7 +224,7 @@ impl RecordScoring {
             Output::Erroneous(Erroneous::Entity { reasons, summary, known, features, partition, offsets })
         });
         let most = self.max_bytes / SHARE_OF_WINDOWS;
-        step.counters.windows_judged_early += self.zscores.shrink_to(most, step.out);
+        step.counters.windows_judged_early += self.zscores.shrink_to(most, partition, step.out);
     }
 
     /// Keys whose past is remembered.

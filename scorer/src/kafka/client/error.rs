@@ -13,7 +13,7 @@ use crate::memory::TooLittleMemory;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What went wrong with Kafka, in one sentence.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum KafkaError {
     /// Nobody answers.
     #[error("no Kafka broker answered at {brokers} within {} s: start one with `docker compose up -d` or `tests/kafka/kafka.sh run`, or name yours with --brokers HOST:PORT", CONNECT_TIMEOUT.as_secs())]
@@ -80,6 +80,8 @@ pub enum KafkaError {
         partition: i32,
         /// What is wrong with it.
         cause: String,
+        /// Whether it is of something else, as that of the other partitions then is, too.
+        is_foreign: bool,
     },
     /// State and offsets of a topic that is gone.
     #[error(
@@ -332,6 +334,19 @@ impl KafkaError {
             Some(code) if is_denial(code) => Self::Refused { action, cause },
             _ => Self::Failed { action, cause },
         }
+    }
+
+    /// Whether it is of one partition and says nothing of the others.
+    pub(crate) fn is_of_one_partition(&self) -> bool {
+        matches!(
+            self,
+            Self::TornState { .. }
+                | Self::UnusableState { is_foreign: false, .. }
+                | Self::TopicShortened { .. }
+                | Self::NoAnswer { .. }
+                | Self::OpenTransaction { .. }
+                | Self::Failed { .. }
+        )
     }
 
     /// What a supervisor can do about it.

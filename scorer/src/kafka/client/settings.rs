@@ -179,6 +179,9 @@ impl KafkaSettings {
             // The group replaces an instance that hangs or dies after this time.
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "1500"),
+            // Whoever does not poll for so long is out of the group. Nothing that takes long is done between two polls; the
+            // longest is to wait for batches under way (see `SETTLE_TIMEOUT`).
+            ("max.poll.interval.ms", "300000"),
             ("queued.max.messages.kbytes", &(quarter / 1024).to_string()),
             ("queued.min.messages", &(quarter / BYTES_A_RECORD).min(10_000_000).to_string()),
             // One record or batch may be larger: a broker sends the first one whole.

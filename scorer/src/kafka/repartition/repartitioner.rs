@@ -256,14 +256,14 @@ impl RepartitionLoop<'_> {
     fn roll_back(&mut self) -> Result<(), KafkaError> {
         self.open.clear();
         self.lost.clear();
-        self.source.drop_fetched();
         let owned = self.source.assignment().partitions();
+        self.source.hold(&owned)?;
         // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
         if owned.is_empty() || self.source.is_lost() {
             return Ok(());
         }
         match self.start_positions(&owned)? {
-            Some(positions) => self.source.seek(&positions),
+            Some(positions) => self.source.read_from(&positions),
             None => Ok(()),
         }
     }
@@ -276,7 +276,8 @@ impl RepartitionLoop<'_> {
         let RepartitionSettings { settings, source, watchdog, stop, .. } = self.with;
         let consumer = &*self.member.consumer;
         source.refuse_recreated(consumer.client())?;
-        let Some(committed) = committed_offsets(consumer, &source.name, partitions, watchdog, stop)? else {
+        let Some(committed) = committed_offsets(consumer, &source.name, partitions, watchdog, || stop.is_requested())?
+        else {
             return Ok(None);
         };
         let position = |&partition: &i32| {
@@ -292,8 +293,9 @@ impl RepartitionLoop<'_> {
     }
 
     fn on_assigned(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.source.assign(partitions)?;
         let Some(positions) = self.start_positions(partitions)? else { return Ok(()) };
-        self.source.assign(&positions)?;
+        self.source.read_from(&positions)?;
         tracing::info!(?partitions, "repartitioning lines");
         Ok(())
     }

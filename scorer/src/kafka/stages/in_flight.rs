@@ -125,13 +125,20 @@ impl InFlight {
         }
     }
 
-    /// Notes that partitions came with state: what is open in it is committed already.
-    pub(crate) fn on_taken_over(&mut self, counters: &Counters) {
-        self.committed.open_lines += counters.taken_over_lines - self.committed.taken_over_lines;
-        self.committed.taken_over_lines = counters.taken_over_lines;
+    /// Notes that a partition came with state, or came back with it: what is open in it is committed already, whatever becomes
+    /// of the batches under way.
+    pub(crate) fn on_assigned(&mut self, before: &Counters, after: &Counters) {
+        let taken_over = after.taken_over_lines - before.taken_over_lines;
+        let taken_back = before.given_up_lines - after.given_up_lines;
+        let under_way = self.under_way.values_mut().map(|batch| &mut batch.counters);
+        for counters in under_way.chain([&mut self.committed]) {
+            counters.taken_over_lines += taken_over;
+            counters.given_up_lines -= taken_back;
+            counters.open_lines += taken_over + taken_back;
+        }
     }
 
-    /// Notes that partitions were revoked: everything that is counted now is committed.
+    /// Notes that partitions were revoked or rolled back: everything that is counted now is committed.
     pub(crate) fn on_revoked(&mut self, counters: Counters) {
         self.committed = counters;
     }
@@ -151,13 +158,6 @@ impl InFlight {
     /// The counters of the last commit.
     pub(crate) fn committed(&self) -> &Counters {
         &self.committed
-    }
-
-    /// The same once everything is lost: the new owners count what was open then.
-    pub(crate) fn committed_after_loss(&self) -> Counters {
-        let mut counters = self.committed.clone();
-        counters.given_up_lines += counters.open_lines;
-        counters
     }
 }
 
@@ -221,6 +221,23 @@ mod tests {
         assert!(in_flight.has_room_for(59));
         in_flight.forget();
         assert!(in_flight.has_room_for(1_000));
+    }
+
+    #[test]
+    fn what_a_partition_came_with_is_committed_whatever_becomes_of_batches() {
+        let (mut in_flight, _batches, _results) = in_flight();
+        in_flight.on_revoked(Counters { given_up_lines: 5, ..Counters::default() });
+        let counters = |records| Counters { records, given_up_lines: 5, ..Counters::default() };
+        let id = in_flight.register(counters(10), 1);
+        // Two partitions come with state: one from elsewhere, and one of which 4 lines were given up here.
+        let after = Counters { taken_over_lines: 3, given_up_lines: 1, open_lines: 7, ..counters(12) };
+        in_flight.on_assigned(&counters(12), &after);
+        let lines = |counters: &Counters| {
+            (counters.records, counters.taken_over_lines, counters.given_up_lines, counters.open_lines)
+        };
+        assert_eq!(lines(in_flight.committed()), (0, 3, 1, 7));
+        in_flight.on_committed(id.number);
+        assert_eq!(lines(in_flight.committed()), (10, 3, 1, 7), "its batch was closed before");
     }
 
     #[test]

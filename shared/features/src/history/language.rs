@@ -35,30 +35,73 @@ pub struct RecordFeature {
     expression: String,
 }
 
+/// What kind of number a feature measures, before its transformation: this decides how people read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// A number of its own kind: an amount, a count, a speed.
+    Number,
+    /// How many times the mean of earlier records.
+    Ratio,
+    /// The hour of a day, 0 to 24.
+    Hour,
+    /// The day of a week, 0 for Monday to 6 for Sunday.
+    DayOfWeek,
+    /// 1 for yes, 0 for no.
+    Flag,
+}
+
 impl RecordFeature {
     /// The expression that it was read from, with single blanks.
     pub fn expression(&self) -> &str {
         &self.expression
     }
+
+    /// The transformation of what the feature measures.
+    pub fn transform(&self) -> Transform {
+        self.shape
+    }
+
+    /// The kind of number that it measures.
+    pub fn measure(&self) -> Measure {
+        match self.quantity {
+            Quantity::Cycle { cycle: Cycle::Hour, shape: Shape::Plain, .. } => Measure::Hour,
+            Quantity::Cycle { cycle: Cycle::DayOfWeek, shape: Shape::Plain, .. } => Measure::DayOfWeek,
+            Quantity::Window { of: WindowQuantity::Of { statistic: Statistic::Ratio, .. }, .. } => Measure::Ratio,
+            Quantity::IsNew { .. } => Measure::Flag,
+            _ => Measure::Number,
+        }
+    }
 }
 
 /// What is done with a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transform {
+pub enum Transform {
+    /// Nothing.
     Nothing,
+    /// The logarithm of one more than it.
     Log1p,
+    /// Its logarithm; what is less than a thousandth counts as a thousandth.
     Log,
 }
 
 impl Transform {
     /// The smallest number whose logarithm is taken.
-    const LEAST: f64 = 1e-3;
+    pub const LEAST: f64 = 1e-3;
 
     pub(super) fn of(self, value: f64) -> f64 {
         match self {
             Self::Nothing => value,
             Self::Log1p => value.ln_1p(),
             Self::Log => value.max(Self::LEAST).ln(),
+        }
+    }
+
+    /// The quantity of which `value` was made; of what counts as a thousandth, a thousandth. The inverse rises with `value`.
+    pub fn inverse(self, value: f64) -> f64 {
+        match self {
+            Self::Nothing => value,
+            Self::Log1p => value.exp_m1(),
+            Self::Log => value.exp(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::allocation::allocated;
 use crate::expiry::ExpiryMap;
 
 pub use geo_point::{GeoPoint, distance_km};
-pub use language::{RecordFeature, Relation};
+pub use language::{Measure, RecordFeature, Relation, Transform};
 pub use parts::{Part, PartError, Restoring};
 
 use language::{Cycle, FeatureReader, Quantity, Shape, Statistic, WindowQuantity};

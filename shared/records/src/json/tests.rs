@@ -105,7 +105,6 @@ fn every_kind_of_bad_record_has_its_reason() {
 fn integers_are_whole_and_dates_are_texts() {
     for (field, expected) in [
         ("1.5", "not_an_integer:count"),
-        ("5.0", "not_an_integer:count"),
         ("\"5\"", "not_an_integer:count"),
         ("[5]", "not_an_integer:count"),
         ("9223372036854775808", "out_of_range:count"),
@@ -114,6 +113,7 @@ fn integers_are_whole_and_dates_are_texts() {
     ] {
         assert_eq!(reasons(with(&format!("\"count\":{field},"))), [expected], "{field}");
     }
+    assert_eq!(reasons(with("\"count\":5.0,")), [] as [&str; 0], "a whole number, as tables with gaps write it");
     for field in ["1772359200", "\"yesterday\"", "true", "{}", "\"2026-02-30 10:00:00\"", "1.5"] {
         assert_eq!(reasons(with(&format!("\"when\":{field},"))), ["not_a_datetime:when"], "{field}");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::time::DatetimeParser;
+use shared::time::{DatetimeFormats, DatetimeParser};
 
 use super::rows::Cell;
 use crate::compare::args::CategoricalRule;
@@ -11,26 +11,25 @@ use crate::compare::args::CategoricalRule;
 const MOST_CATEGORIES: usize = 32;
 
 /// Dates that are read without being told how they are written; days may stand without a time.
-const DATE_FORMATS: [&str; 6] = [
+const DATE_FORMATS: [&str; 9] = [
     "rfc3339",
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M",
     "%Y/%m/%d %H:%M:%S",
     "%m/%d/%Y %H:%M",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%m/%d/%Y",
 ];
 
 /// A reader of these dates.
 pub(super) fn dates() -> DatetimeParser {
-    DatetimeParser::new(&DATE_FORMATS.map(str::to_owned))
+    DatetimeParser::new(DatetimeFormats::read(&DATE_FORMATS, None).expect("a test reads each of them"))
 }
 
 fn seconds(text: &str, dates: &mut DatetimeParser) -> Option<f64> {
-    let moment = match dates.parse(text) {
-        None if text.len() == 10 => dates.parse(&format!("{text} 00:00:00")),
-        moment => moment,
-    };
-    Some(moment? as f64 / 1e3)
+    Some(dates.parse(text)? as f64 / 1e3)
 }
 
 fn number(text: &str) -> Option<f64> {

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use polars::prelude::*;
+use shared::dialect::{Dialect, NULLS, Nulls, likely_delimiter};
 use shared::records::{Fields, FileRecords};
 
 use super::error::{TableError, listed};
@@ -63,16 +66,28 @@ impl<'a> Cell<'a> {
     }
 
     fn of_text(text: Cow<'a, str>) -> Self {
-        const MISSING: [&str; 7] = ["na", "n/a", "nan", "null", "none", "nil", "?"];
         let text = match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
             Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
         };
-        if text.is_empty() || (text.len() <= 4 && MISSING.iter().any(|missing| text.eq_ignore_ascii_case(missing))) {
-            return Self::Missing;
-        }
-        Self::Text(text)
+        if MISSING.contains(&text) { Self::Missing } else { Self::Text(text) }
     }
+}
+
+/// What stands for nothing in tables: as in every CSV file, and what R, Ruby and old data sets write.
+static MISSING: LazyLock<Nulls> = LazyLock::new(|| Nulls::new(&[&NULLS[..], &["NA", "nil", "?"]].concat()));
+
+/// Bytes at the beginning of a file in which its header is looked for.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// The records of a file that is separated as its header is.
+fn csv_records(mut source: Box<dyn Read>) -> io::Result<FileRecords<impl Read>> {
+    let mut head = Vec::new();
+    source.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    let header = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let usual = Dialect::default();
+    let dialect = Dialect { delimiter: likely_delimiter(header).unwrap_or(usual.delimiter), ..usual };
+    FileRecords::new(Cursor::new(head).chain(source), &dialect, MAX_RECORD_BYTES)
 }
 
 /// Files with the same columns.
@@ -129,7 +144,7 @@ impl Files {
     ) -> Result<Option<(u64, String)>, TableError> {
         let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
         let failed = |source| load::failed(path, is_gzip, source);
-        let mut records = FileRecords::new(source, MAX_RECORD_BYTES).map_err(failed)?;
+        let mut records = csv_records(source).map_err(failed)?;
         let header = names(records.next_record().map_err(failed)?.map(|record| record.fields));
         let order = self.order(path, &header)?;
         let mut ragged: Option<(u64, String)> = None;
@@ -193,7 +208,7 @@ fn is_parquet(path: &Path) -> bool {
 fn csv_columns(path: &Path) -> Result<Vec<String>, TableError> {
     let TextFile { source, is_gzip, .. } = TextFile::open(path, Progress { quiet: true })?;
     let failed = |source| load::failed(path, is_gzip, source);
-    let mut records = FileRecords::new(source, MAX_RECORD_BYTES).map_err(failed)?;
+    let mut records = csv_records(source).map_err(failed)?;
     let columns = names(records.next_record().map_err(failed)?.map(|record| record.fields));
     if columns.is_empty() { Err(TableError::Empty { file: path.display().to_string() }) } else { Ok(columns) }
 }

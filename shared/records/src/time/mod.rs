@@ -1,0 +1,86 @@
+//! Moments and spans as plain numbers, and the one way dates are read ([`formats`]) and written.
+//!
+//! Nothing here asks what time it is.
+
+mod formats;
+mod zone;
+
+use chrono::{DateTime, SecondsFormat};
+
+pub use formats::{DatetimeError, DatetimeFormats, DatetimeParser};
+
+/// A moment: milliseconds since 1970-01-01T00:00:00 UTC.
+pub type Timestamp = i64;
+
+/// A span of time in milliseconds.
+pub type Millis = i64;
+
+/// The longest span: a hundred years. Sums of dates and spans stay far within 64 bits.
+pub const LONGEST_SPAN: Millis = 36_500 * 86_400_000;
+
+/// `1h`, `8m`, `40s` or `250ms` as milliseconds; `None` when the text is not such a span, or is not above zero or longer than
+/// [`LONGEST_SPAN`].
+pub fn parse_span(text: &str) -> Option<Millis> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let span = number.parse::<Millis>().ok()?.checked_mul(factor)?;
+    (1..=LONGEST_SPAN).contains(&span).then_some(span)
+}
+
+/// A span as people write it, in the largest unit that keeps it whole: `40s`, `8m`.
+pub fn format_span(span: Millis) -> String {
+    for (factor, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
+        if span % factor == 0 && span != 0 {
+            return format!("{}{unit}", span / factor);
+        }
+    }
+    format!("{span}ms")
+}
+
+/// RFC 3339 in UTC, with milliseconds only where there are any: `2010-09-01T09:22:00Z`.
+pub fn format_timestamp(timestamp: Timestamp) -> String {
+    match DateTime::from_timestamp_millis(timestamp) {
+        Some(moment) => moment.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        None => timestamp.to_string(),
+    }
+}
+
+/// The hour of day, 0 to 23.
+pub fn hour(timestamp: Timestamp) -> i64 {
+    timestamp.rem_euclid(86_400_000) / 3_600_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_round_trip() {
+        for text in ["40s", "8m", "1h", "250ms", "30d", "36500d"] {
+            assert_eq!(format_span(parse_span(text).unwrap()), text);
+        }
+        for bad in [
+            "",
+            "40",
+            "s",
+            "-1s",
+            "0s",
+            "1w",
+            "99999999999999999999s",
+            "9223372036854775807d",
+            "36501d",
+            "3153600000001ms",
+        ] {
+            assert_eq!(parse_span(bad), None, "{bad}");
+        }
+    }
+}
