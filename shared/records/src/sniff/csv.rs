@@ -395,6 +395,12 @@ mod tests {
     }
 
     #[test]
+    fn a_delimiter_is_one_of_the_header_too() {
+        let rows: String = (0..50).map(|row| format!("{row},x;y;z\n")).collect();
+        assert_eq!(told(format!("a,b\n{rows}").as_bytes()).0.delimiter, b',');
+    }
+
+    #[test]
     fn an_encoding_is_told() {
         let (dialect, sample, doubts) = told(b"n;b\n1;\xA35 OFF\n");
         assert_eq!(dialect.encoding.name(), "windows-1252");
