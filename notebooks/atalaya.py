@@ -110,7 +110,9 @@ def scored(pipeline: str, suffix: str) -> bytes:
 @functools.cache
 def verdicts(pipeline: str) -> pl.DataFrame:
     """One row a verdict on the production sample: `key`, `detector`, `score`, `threshold`, features, contributions."""
-    frame = pl.read_parquet(scored(pipeline, ".parquet")).with_columns(
+    # A file of results has rows of other messages too.
+    rows = pl.read_parquet(scored(pipeline, ".parquet")).filter(pl.col("kind") == "verdict")
+    frame = rows.with_columns(
         pl.col("first_timestamp", "last_timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_zone="UTC")
     )
     if pipeline == "transactions":

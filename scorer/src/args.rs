@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::device::{DEVICE_NAMES, DeviceRequest};
+use shared::memory::Size;
 
 #[cfg(feature = "fault-injection")]
 use crate::kafka::SuddenEnd;
@@ -232,6 +233,10 @@ pub struct RunArgs {
     /// Close a micro-batch after N records.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = parse_positive)]
     pub batch_records: usize,
+    /// Most memory that the process may take, such as 2GiB; by default three quarters of the machine's, or of its control
+    /// group's. It is divided among the clients of Kafka, batches in flight, and the state of all partitions of the topic.
+    #[arg(long, value_name = "SIZE", value_parser = Size::from_str)]
+    pub max_memory: Option<Size>,
     /// Guarantee after a crash: with `at-least-once`, the last results may be published twice.
     #[arg(long, value_name = "GUARANTEE", value_enum, default_value_t = DeliveryArg::ExactlyOnce)]
     pub delivery: DeliveryArg,
@@ -292,7 +297,7 @@ pub struct ScoreArgs {
     /// Pipeline, models, device.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// Output: FILE.jsonl (every message) or FILE.parquet (verdicts); `-` means JSON lines on standard output.
+    /// Output: FILE.jsonl, FILE.csv or FILE.parquet, with every message; `-` means JSON lines on standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
     /// Leave out verdicts on normal invoices.
@@ -639,6 +644,7 @@ mod tests {
     fn mistakes_are_refused() {
         for bad in [
             &["scorer", "--device", "tpu"][..],
+            &["scorer", "--max-memory", "lots"],
             &["scorer", "--instance-id", "a/b"],
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],

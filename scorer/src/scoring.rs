@@ -38,7 +38,7 @@ pub struct Detectors {
     /// The same on the device, if that is not the CPU, from the first batch on.
     on_device: OnceLock<Vec<Detector>>,
     has_failed: AtomicBool,
-    n_features: usize,
+    pipeline: Pipeline,
     /// Of all detectors: those that need no training have found what they say before it comes here.
     names: Vec<String>,
 }
@@ -58,7 +58,7 @@ impl Detectors {
             device: device.clone(),
             on_device: OnceLock::new(),
             has_failed: AtomicBool::new(false),
-            n_features: pipeline.n_features(),
+            pipeline: pipeline.clone(),
             names: pipeline.detector_topics().map(|(name, _)| name.to_owned()).collect(),
         })
     }
@@ -82,7 +82,8 @@ impl Detectors {
     }
 
     /// The verdicts on each entity, one a trained detector, with the topic each goes to; on normal entities only where `all` are
-    /// asked for, because nearly all are normal.
+    /// asked for, because nearly all are normal. Where the pipeline wants all opinions of an entity together, one that is
+    /// anomalous to any detector has those of all.
     ///
     /// A batch that a chosen device fails at is scored again on the CPU, as are all that follow.
     ///
@@ -90,8 +91,18 @@ impl Detectors {
     /// [`DeviceError::Lost`] when a device that was asked for by name fails.
     pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Result<Vec<Verdicts>, DeviceError> {
         let mut verdicts: Vec<Verdicts> = entities.iter().map(|_| Vec::new()).collect();
-        for ((detector, topic), batch) in self.detectors.iter().zip(self.scores(entities)?) {
-            for (index, verdict) in verdicts_to_publish(detector, &batch, entities, all) {
+        let batches = self.scores(entities)?;
+        let mut is_wanted = vec![all; entities.len()];
+        if self.pipeline.verdicts_topic.is_some() {
+            for ((detector, _), batch) in self.detectors.iter().zip(&batches) {
+                is_wanted
+                    .iter_mut()
+                    .zip(batch.iter())
+                    .for_each(|(wanted, score)| *wanted |= detector.is_anomalous(score));
+            }
+        }
+        for ((detector, topic), batch) in self.detectors.iter().zip(&batches) {
+            for (index, verdict) in self.explained(detector, batch, entities, &is_wanted) {
                 verdicts[index].push((topic.clone(), verdict));
             }
         }
@@ -109,7 +120,7 @@ impl Detectors {
                 detector: detector.model().detector.clone(),
                 version: detector.version().to_owned(),
                 scores: batch.iter().map(|(score, cluster)| (score, threshold.of_cluster(cluster))).collect(),
-                anomalies: verdicts_to_publish(detector, &batch, entities, false),
+                anomalies: self.explained(detector, &batch, entities, &vec![false; entities.len()]),
             }
         };
         Ok(self.detectors.iter().zip(self.scores(entities)?).map(judgements).collect())
@@ -120,7 +131,7 @@ impl Detectors {
         if self.is_empty() {
             return Ok(Vec::new());
         }
-        let mut matrix = FeatureMatrix::new(self.n_features);
+        let mut matrix = FeatureMatrix::new(self.pipeline.n_features());
         entities.iter().for_each(|entity| matrix.push(&entity.features));
         let features = &matrix;
         let on_cpu = || self.detectors.iter().map(|(detector, _)| detector.score(features)).collect();
@@ -144,25 +155,25 @@ impl Detectors {
         let copy = |(detector, _): &(Detector, _)| Detector::new(detector.model().clone(), &self.device.device);
         self.detectors.iter().map(copy).collect()
     }
-}
 
-/// The verdicts on the entities of a batch, or on the anomalies among them, each with its place.
-fn verdicts_to_publish(
-    detector: &Detector,
-    batch: &ScoredBatch,
-    entities: &[ClosedEntity],
-    all: bool,
-) -> Vec<(usize, Verdict)> {
-    let is_wanted = |score| all || detector.is_anomalous(score);
-    let wanted: Vec<usize> =
-        batch.iter().enumerate().filter(|&(_, score)| is_wanted(score)).map(|(index, _)| index).collect();
-    // Explained on the CPU: they are few.
-    let explained = detector.explain(batch, &wanted);
-    let verdict = |(&index, score)| {
-        let entity: &ClosedEntity = &entities[index];
-        (index, Verdict::new(detector, &entity.summary, &entity.features, &score))
-    };
-    wanted.iter().zip(explained).map(verdict).collect()
+    /// The verdicts on the entities of a batch that are anomalous, and on those that are wanted anyway, each with its place.
+    fn explained(
+        &self,
+        detector: &Detector,
+        batch: &ScoredBatch,
+        entities: &[ClosedEntity],
+        is_wanted: &[bool],
+    ) -> Vec<(usize, Verdict)> {
+        let is_wanted = |(index, score): &(usize, _)| is_wanted[*index] || detector.is_anomalous(*score);
+        let wanted: Vec<usize> = batch.iter().enumerate().filter(is_wanted).map(|(index, _)| index).collect();
+        // Explained on the CPU: they are few.
+        let explained = detector.explain(batch, &wanted);
+        let verdict = |(&index, score)| {
+            let entity: &ClosedEntity = &entities[index];
+            (index, Verdict::new(&self.pipeline, detector, &entity.summary, &entity.features, &score))
+        };
+        wanted.iter().zip(explained).map(verdict).collect()
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ pub struct Status {
     pub counters: Counters,
     /// Records that the broker has and that were not read yet, as far as is known.
     pub lag: Option<i64>,
+    /// Partitions whose state is on its way: nothing of them is read yet.
+    pub restoring_partitions: usize,
+    /// Partitions whose state could not be restored: nothing of them is read.
+    pub failed_partitions: usize,
     /// Anomalies published, by detector.
     pub anomalies: Vec<(String, u64)>,
     /// Messages acknowledged by the broker.
@@ -47,7 +51,7 @@ impl Status {
                 }
             }
             Content::Cancellations(_) => self.windows += 1,
-            Content::Verdict(_) | Content::Erroneous(_) | Content::Report(_) => {}
+            Content::Verdict(_) | Content::Entity(_) | Content::Erroneous(_) | Content::Report(_) => {}
         }
     }
 }

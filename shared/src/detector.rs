@@ -92,6 +92,15 @@ impl Detector {
         self.model.threshold.is_exceeded(score, cluster)
     }
 
+    /// A value of feature `index` that is normal: `expected`, where that is within the usual range, and else the median of the
+    /// history. What a detector learned from outliers is never called usual.
+    pub fn usual(&self, index: usize, expected: f64) -> f64 {
+        match self.model.usual.get(index) {
+            Some(&[low, high]) if !(low..=high).contains(&expected) => self.model.typical[index],
+            _ => expected,
+        }
+    }
+
     /// Where the scores of some rows of a batch come from: by the detector's own arithmetic, or else by what is left of a
     /// score when a feature is typical.
     pub fn explain(&self, batch: &ScoredBatch, indices: &[usize]) -> Vec<ExplainedScore> {

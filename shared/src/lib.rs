@@ -1,12 +1,13 @@
 //! What the trainer and the scorer must agree on: pipeline files, model files and verdicts; and, under one roof, the crates
 //! that these are made of: the parsing of records, features, clustering, detectors and their evaluation.
 //!
-//! This crate does no network I/O and draws no randomness that was not passed in as a seed. It touches files in three places
-//! only: [`pipeline::Pipeline::load`], [`draft::Draft::write`] and [`model`].
+//! This crate does no network I/O and draws no randomness that was not passed in as a seed. It touches files in four places
+//! only: [`pipeline::Pipeline::load`], [`draft::Draft::write`], [`model`], and [`memory`], which reads what the kernel says.
 
 pub mod detector;
 pub mod draft;
 pub mod fingerprint;
+pub mod memory;
 pub mod model;
 pub mod pipeline;
 pub mod verdict;
@@ -14,7 +15,7 @@ pub mod verdict;
 pub use ::clustering::{device, files, kmeans, matrix, ops, rows};
 pub use ::detectors::{self, scaler, threshold};
 pub use ::evaluation;
-pub use ::features::{aggregates as features, codec, expiry, history, zscore};
+pub use ::features::{aggregates as features, allocation, codec, expiry, history, zscore};
 pub use ::records::{csv as records, dialect, json_lines, magic, reason, schema, text, time};
 
 /// From the bytes of a record to the values of a line.

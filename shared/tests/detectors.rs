@@ -94,6 +94,7 @@ fn model(algorithm: &Algorithm, learned: AnyLearned) -> Model {
         features: (0..N_FEATURES).map(|index| format!("f{index}")).collect(),
         scaler: Scaler::fit(Scaling::None, &features),
         typical: vec![0.0; N_FEATURES],
+        usual: Vec::new(),
         learned,
         weights: None,
         threshold: Threshold { policy, value: 1.0, by_cluster: Vec::new() },

@@ -63,7 +63,7 @@ const COMMITS_BETWEEN: u32 = 2;
 fn whatever_call_fails_memory_and_results_are_those_of_the_last_commit() {
     let Some(trial) = Trial::start(Kafka::start(), PARTITIONS) else { return };
     let (faults, left) = in_turn();
-    let settings = KafkaSettings { brokers: trial.kafka.brokers.clone(), properties: Vec::new() };
+    let settings = KafkaSettings::at(&trial.kafka.brokers);
     let pipeline = Pipeline::load(text(&trial.pipeline_file())).unwrap().with_event_clock().unwrap();
     let pipeline = Arc::new(pipeline);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -175,6 +175,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         instance_id: Some("failing".to_owned()),
         state_dir: Some(state_dir.to_owned()),
         batch_records: 10_000,
+        max_memory: None,
         commit_interval: Duration::from_millis(50),
         all_verdicts: true,
         end_when: EndWhen::Never,

@@ -53,6 +53,19 @@ impl Place {
         assert_eq!(run.code, Some(0), "{}", run.stderr);
     }
 
+    /// Keeps what the scorer has on disk.
+    fn copy_state(&self, to: &str) {
+        let [from, to] = ["state", to].map(|name| self.folder.path().join(name));
+        assert!(std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
+    }
+
+    /// Gives the scorer back what was kept.
+    fn restore_state(&self, from: &str) {
+        let [from, to] = [from, "state"].map(|name| self.folder.path().join(name));
+        std::fs::remove_dir_all(&to).unwrap();
+        std::fs::rename(from, to).unwrap();
+    }
+
     fn keys(&self, topic: &str) -> Vec<String> {
         let mut keys: Vec<String> = self.kafka.read(topic).into_iter().filter_map(|Received { key, .. }| key).collect();
         keys.sort();
@@ -181,6 +194,7 @@ fn what_does_not_belong_together_is_refused() {
     place.kafka.send("purchases", &[line("A1"), line("A2")]);
     place.finish(&[]);
     let first = position(&place.kafka);
+    place.copy_state("early");
 
     let other = place.run(&["--delivery", "at-least-once", "--until-end"]);
     assert_eq!(other.code, CONFIGURATION, "{}", other.stderr);
@@ -204,6 +218,15 @@ fn what_does_not_belong_together_is_refused() {
     let torn = place.run(&["--until-end"]);
     assert_eq!(torn.code, DATA, "{}", torn.stderr);
     assert!(last_line(&torn).contains("do not belong together"), "{}", torn.stderr);
+    // As those do that copy both: the change that stands beside it was not the last.
+    move_to(&place.kafka, &first);
+    // With a snapshot of a later change, then with one of the change itself.
+    for state in [None, Some("early")] {
+        state.into_iter().for_each(|state| place.restore_state(state));
+        let torn = place.run(&["--until-end"]);
+        assert_eq!(torn.code, DATA, "{}", torn.stderr);
+        assert!(last_line(&torn).contains("the state is of a later change than the offset"), "{}", torn.stderr);
+    }
     move_to(&place.kafka, &second);
     place.finish(&[]);
 

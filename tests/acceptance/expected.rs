@@ -26,12 +26,15 @@ pub fn score_as(pipeline: &str, file: &Path, models: &Path, folder: &Path) -> BT
     topics
 }
 
-/// Messages as sorted lines, so that two lists are equal when they hold the same messages equally often. The source of
-/// an erroneous record is left out: a file is not a topic, and its offsets are not those of several partitions.
+/// Messages as sorted lines, so that two lists are equal when they hold the same messages equally often. Sources and ids,
+/// which name them, are left out: a file is not a topic, and its lines are not the offsets of several partitions.
 pub fn sorted<'a>(messages: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
     let line = |message: &Value| {
         let mut message = message.clone();
-        message.as_object_mut().unwrap().shift_remove("source");
+        let fields = message.as_object_mut().unwrap();
+        for name in ["source", "id"] {
+            fields.shift_remove(name);
+        }
         message.to_string()
     };
     let mut lines: Vec<String> = messages.into_iter().map(line).collect();

@@ -137,7 +137,8 @@ fn a_limit_that_falls_while_the_scorer_runs_costs_only_what_is_too_large() {
         kafka.create_topic("purchases", 1, &[]);
         let folder = tempfile::tempdir().unwrap();
         let pipeline = folder.path().join("brief.toml");
-        PipelineFile::invoices().with("session_gap", "2s").write(&pipeline);
+        // In version 1, a short name makes a small verdict and a long name a large one.
+        PipelineFile::invoices().with("session_gap", "2s").with_line("outputs", "schema = 1").write(&pipeline);
         let options = options(&kafka, "falling", delivery, folder.path());
         let options: Vec<&str> = options.iter().map(String::as_str).chain(["--pipeline", text(&pipeline)]).collect();
         let running = start_scorer(&options);

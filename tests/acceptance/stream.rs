@@ -135,11 +135,11 @@ fn without_late_lines(file: &Path, models: &Path) -> PathBuf {
     let late: BTreeSet<i64> = score(file, models, &folder)["facturas_erroneas"]
         .iter()
         .filter(|message| message["reasons"] == serde_json::json!(["late_line"]))
-        .map(|message| message["source"]["offset"].as_i64().unwrap())
+        .map(|message| message["source"]["line"].as_i64().unwrap())
         .collect();
     assert!(!late.is_empty(), "the real file has late lines");
     let bytes = std::fs::read_to_string(file).unwrap();
-    let kept = bytes.lines().enumerate().filter(|(line, _)| *line == 0 || !late.contains(&(*line as i64 - 1)));
+    let kept = bytes.lines().enumerate().filter(|(index, _)| !late.contains(&(*index as i64 + 1)));
     let path = models.join("without_late_lines.csv");
     std::fs::write(&path, kept.map(|(_, line)| format!("{line}\n")).collect::<String>()).unwrap();
     path

@@ -5,8 +5,10 @@
 
 mod compare;
 mod feed;
+pub mod flood;
 mod former;
 mod group;
+mod json_schema;
 mod kafka;
 pub mod kill;
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub use compare::{Difference, TOPICS, compare};
 pub use feed::{Feed, Sender};
 pub use former::Former;
 pub use group::Group;
+pub use json_schema::JsonSchema;
 pub use kafka::{Kafka, Received};
 pub use lines::Lines;
 pub use payments::{Cards, Payments};

@@ -12,10 +12,11 @@ use shared::model::{FORMAT_VERSION, Model, TrainingSummary, fingerprint_of_numbe
 use shared::pipeline::{DetectorSpec, Pipeline, Scaling};
 use shared::rows::{RowStore, RowStoreBuilder};
 use shared::scaler::Scaler;
-use shared::threshold::{Calibration, Threshold, TooFewScores, by_cluster, held_out};
+use shared::threshold::{Calibration, Threshold, TooFewScores};
 use thiserror::Error;
 
 use crate::memory::Plan;
+use crate::realised_rate::RealisedRate;
 
 /// Entities that are scored at a time.
 const ROWS_A_BATCH: usize = 1 << 16;
@@ -74,6 +75,7 @@ pub struct TrainingSet<'a> {
     plan: Plan,
     fingerprint: String,
     typical: Vec<f64>,
+    usual: Vec<[f64; 2]>,
 }
 
 /// What a detector learned, before anything was scored by it.
@@ -93,6 +95,8 @@ pub struct Trained {
     pub model: Model,
     /// Scores: `(n_samples)`.
     pub scores: Vec<TrainingScore>,
+    /// Whether the rate of false alarms that was asked for holds in time, where one was.
+    pub realised_rate: Option<RealisedRate>,
 }
 
 /// What a detector says of a training entity.
@@ -114,7 +118,8 @@ impl<'a> TrainingSet<'a> {
         plan: Plan,
     ) -> Self {
         let fingerprint = fingerprint_of_numbers(features.values());
-        Self { pipeline, features, device, seed, plan, fingerprint, typical: medians(features) }
+        let (typical, usual) = (medians(features), usual_ranges(features));
+        Self { pipeline, features, device, seed, plan, fingerprint, typical, usual }
     }
 
     /// What a detector learns. `on_step` is called after each of [`Algorithm::n_steps`].
@@ -138,8 +143,10 @@ impl<'a> TrainingSet<'a> {
 
     /// Which entities are held out, to set the threshold by, where it needs that.
     fn held_out(&self, spec: &DetectorSpec) -> Vec<bool> {
-        let is_needed = spec.threshold.needs_calibration();
-        if is_needed { held_out(self.features.n_samples(), spec.calibration_share, self.seed) } else { Vec::new() }
+        if !spec.threshold.needs_calibration() {
+            return Vec::new();
+        }
+        spec.calibration.choose(self.features.n_samples(), spec.calibration_share, self.seed)
     }
 
     /// Scores the training entities and sets the threshold.
@@ -160,7 +167,10 @@ impl<'a> TrainingSet<'a> {
         let is_anomalous = |score: &&TrainingScore| model.threshold.is_exceeded(score.score, score.cluster);
         let anomalies = scores.iter().filter(is_anomalous).count();
         let training = TrainingSummary { anomalies, ..model.training };
-        Ok(Trained { model: Model { training, ..model }, scores })
+        let n_clusters = (!model.threshold.by_cluster.is_empty()).then_some(model.threshold.by_cluster.len());
+        let held_out: Vec<(f32, Option<i32>)> = counted.iter().map(|score| (score.score, score.cluster)).collect();
+        let realised_rate = RealisedRate::measure(spec.threshold, &held_out, n_clusters);
+        Ok(Trained { model: Model { training, ..model }, scores, realised_rate })
     }
 
     /// The error of a model with this problem. Numbers that leave float64 come from numbers that are nearly that large.
@@ -214,6 +224,7 @@ impl<'a> TrainingSet<'a> {
             features: self.pipeline.feature_names(),
             scaler,
             typical: self.typical.clone(),
+            usual: self.usual.clone(),
             learned,
             weights: None,
             threshold: Threshold { policy: spec.threshold, value: 0.0, by_cluster: Vec::new() },
@@ -241,13 +252,8 @@ fn with_threshold(model: Model, spec: &DetectorSpec, scores: &[TrainingScore]) -
         let threshold = Threshold::fit(spec.threshold, &values)?;
         return Ok(Model { threshold, calibration, ..model });
     };
-    let threshold = Threshold::fit_by_cluster(spec.threshold, &values, &clusters, n_clusters)?;
-    // Where a cluster has the threshold of all, it has their p-values as well.
-    let own = |(scores, &value): (&Vec<f32>, &f32)| {
-        if value == threshold.value { calibration.clone() } else { Calibration::fit_for(spec.threshold, scores) }
-    };
-    let parts = by_cluster(&values, &clusters, n_clusters);
-    let calibration_by_cluster = parts.iter().zip(&threshold.by_cluster).map(own).collect();
+    let (threshold, calibration_by_cluster) =
+        Threshold::fit_by_cluster(spec.threshold, &values, &clusters, n_clusters)?;
     Ok(Model { threshold, calibration, calibration_by_cluster, ..model })
 }
 
@@ -258,6 +264,18 @@ fn medians(features: &FeatureMatrix) -> Vec<f64> {
         middle(&mut column).map_or(0.0, |(lower, _)| lower)
     };
     (0..features.n_features()).map(median).collect()
+}
+
+/// The 5th and the 95th percentile of each feature, as values that there were: nine of ten entities lie between them.
+fn usual_ranges(features: &FeatureMatrix) -> Vec<[f64; 2]> {
+    let range = |index: usize| {
+        let mut column: Vec<f64> = features.column(index).collect();
+        column.sort_unstable_by(f64::total_cmp);
+        let last = column.len().saturating_sub(1) as f64;
+        let at = |place: f64| column.get(place as usize).copied().unwrap_or_default();
+        [at((last * 0.05).floor()), at((last * 0.95).ceil())]
+    };
+    (0..features.n_features()).map(range).collect()
 }
 
 /// About how many passes over the rows a fit takes, and how many clusters are in all of them.
@@ -322,7 +340,7 @@ mod tests {
                 let what = format!("{} {scaling:?} {odd:?}", algorithm.name());
                 let spec = DetectorSpec { algorithm, scaling, ..pipeline.detectors[0].clone() };
                 match set.fit(&spec, &|| {}).and_then(|fitted| set.score(fitted)) {
-                    Ok(Trained { model, scores }) => {
+                    Ok(Trained { model, scores, .. }) => {
                         assert_eq!(model.check(), Ok(()), "{what}");
                         let path = model.save(folder.path()).expect("it can be written");
                         assert_eq!(Model::read(&path).expect(&what), model, "{what}");

@@ -16,6 +16,7 @@ pub mod numbers;
 pub mod output;
 pub mod overrides;
 pub mod progress;
+pub mod realised_rate;
 pub mod reports;
 pub mod summary;
 pub mod table;

@@ -3,12 +3,10 @@
 //! Lines pass through in chunks; what stays is a row for every entity. Of what is computed from those, the scaled rows
 //! may be in a file and the runs of k-means may wait for each other, so only the rest has to fit.
 
-use std::fmt;
-use std::fs;
-
+use shared::memory::allowed;
+pub use shared::memory::{Size, peak};
 use thiserror::Error;
 
-const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// What the program takes by itself, with a chunk of lines and what Polars makes of it, and the buffers of files.
@@ -29,50 +27,6 @@ const SCORE_BYTES: u64 = 8;
 /// Bytes an entity that sorting a feature or the scores takes for a while.
 const SORTING_BYTES: u64 = 16;
 
-/// The part of the machine's memory that is taken when nothing is said: (3, 4) is three quarters.
-const SHARE: (u64, u64) = (3, 4);
-
-/// A number of bytes, as people write it: `2GiB`, `512 MiB`, `1.5GB`, `4096`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
-
-impl std::str::FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "use a size such as 512MiB, 2GiB or 1.5GB".to_owned();
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let factor = match unit.trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kib" => KIB,
-            "m" | "mib" => MIB,
-            "g" | "gib" => 1 << 30,
-            "t" | "tib" => 1 << 40,
-            "kb" => 1_000,
-            "mb" => 1_000_000,
-            "gb" => 1_000_000_000,
-            "tb" => 1_000_000_000_000,
-            _ => return Err(wrong()),
-        };
-        let bytes = number * factor as f64;
-        if (1.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(wrong()) }
-    }
-}
-
-impl fmt::Display for Size {
-    /// In a unit of which there are at least ten, or whole ones, so that what is shown can be typed.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [("GiB", 1 << 30), ("MiB", MIB), ("KiB", KIB)];
-        let fits = |&&(_, unit): &&(&str, u64)| self.0 >= 10 * unit || (self.0 >= unit && self.0.is_multiple_of(unit));
-        match units.iter().find(fits) {
-            Some((name, unit)) => write!(f, "{} {name}", self.0.div_ceil(*unit)),
-            None => write!(f, "{} bytes", self.0),
-        }
-    }
-}
-
 /// Less memory is allowed than a history needs.
 #[derive(Debug, Error, PartialEq)]
 pub enum TooLittleMemory {
@@ -80,7 +34,7 @@ pub enum TooLittleMemory {
     #[error(
         "--max-memory {} is too little for this history, whose {n_entities} entities need {}: use --max-memory {} or \
          more, or less history",
-        Size(*allowed), Size(*needed), typed(*needed)
+        Size(*allowed), Size(*needed), Size(*needed).typed()
     )]
     Known {
         /// Bytes that are allowed.
@@ -94,7 +48,7 @@ pub enum TooLittleMemory {
     #[error(
         "--max-memory {} is too little for this history, whose first {share:.0}% have {n_entities} entities: all of it \
          needs about {}, so use --max-memory {} or more, or less history",
-        Size(*allowed), Size(*needed), typed(*needed)
+        Size(*allowed), Size(*needed), Size(*needed).typed()
     )]
     Estimated {
         /// Bytes that are allowed.
@@ -106,10 +60,6 @@ pub enum TooLittleMemory {
         /// How much of the history was read, in percent.
         share: f64,
     },
-}
-
-fn typed(bytes: u64) -> String {
-    Size(bytes).to_string().replace(' ', "")
 }
 
 /// What decides how much memory a training needs.
@@ -143,7 +93,7 @@ pub struct Budget(pub Option<u64>);
 impl Budget {
     /// What was asked for, or else three quarters of the machine's memory, where that is known.
     pub fn new(asked: Option<Size>) -> Self {
-        Self(asked.map(|size| size.0).or_else(|| Some(machine_memory()? / SHARE.1 * SHARE.0)))
+        Self(allowed(asked))
     }
 
     /// How a training of this shape makes do.
@@ -218,40 +168,10 @@ fn taken_for(used: u64) -> u64 {
     PROGRAM + (used.div_ceil(USABLE.0) + 1) * USABLE.1
 }
 
-/// The most memory that the process has had, in bytes; `None` where the system does not tell.
-pub fn peak() -> Option<u64> {
-    kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
-}
-
-/// The memory that the machine has, or that the process may take of it.
-fn machine_memory() -> Option<u64> {
-    let installed = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
-    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    Some(limit.map_or(installed, |limit: u64| limit.min(installed)))
-}
-
-/// The number after `name` in a file of the kernel, which counts in kB.
-fn kilobytes(text: &str, name: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-    rest.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * KIB)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in
-            [("2GiB", 2 << 30), ("512 MiB", 512 << 20), ("1.5GB", 1_500_000_000), ("4096", 4096), ("64m", 64 << 20)]
-        {
-            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
-        }
-        for bad in ["", "GiB", "-1GiB", "1 potato", "0", "1e3", "1..5GB", "9999999999GB"] {
-            assert!(bad.parse::<Size>().is_err(), "{bad}");
-        }
-    }
 
     const SHAPE: Shape =
         Shape { n_entities: 10_000_000, key_bytes: 60_000_000, n_features: 5, n_detectors: 2, rows_in_memory: false };
@@ -302,17 +222,5 @@ mod tests {
             let taken = shape.entities() + shape.scores() + rows + plan.state_bytes.unwrap() as u64;
             prop_assert!(PROGRAM + taken <= allowed, "{taken} of {allowed}");
         }
-
-        #[test]
-        fn what_is_shown_is_at_least_what_is_meant(bytes in 1..(1u64 << 50)) {
-            let shown: Size = typed(bytes).replace("bytes", "B").parse().unwrap();
-            prop_assert!(shown.0 >= bytes && shown.0 <= bytes + bytes / 10 + 1);
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_process_has_had_memory() {
-        assert!(peak().unwrap() > MIB && machine_memory().unwrap() > 64 * MIB);
     }
 }

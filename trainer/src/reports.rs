@@ -19,6 +19,7 @@ use crate::entities::Entities;
 use crate::fit::{Trained, TrainingScore};
 use crate::load::Loaded;
 use crate::output::Output;
+use crate::realised_rate::RealisedRate;
 use crate::timings::Timings;
 
 /// Rows of a row group of the report of all entities.
@@ -74,7 +75,7 @@ impl<'a> Findings<'a> {
             let labels = of.clone().map(|index| labels.get(index)).collect::<Vec<Option<&str>>>();
             columns.push(Column::new("label".into(), labels));
         }
-        for Trained { model, scores } in self.trained {
+        for Trained { model, scores, .. } in self.trained {
             let named = |what: &str| PlSmallStr::from_string(format!("{}_{what}", model.detector));
             let scores = &scores[of.clone()];
             columns.push(Column::new(named("score"), scores.iter().map(|score| score.score).collect::<Vec<f32>>()));
@@ -256,6 +257,8 @@ struct DetectorReport {
     k: Option<usize>,
     threshold: f32,
     anomalies: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    false_alarm_rate: Option<RealisedRate>,
 }
 
 impl TrainingReport {
@@ -308,6 +311,7 @@ fn detector_report(trained: &Trained) -> (String, DetectorReport) {
         k: model.learned.clusters().map(|clusters| clusters.n_clusters()),
         threshold: model.threshold.value,
         anomalies: model.training.anomalies,
+        false_alarm_rate: trained.realised_rate.clone(),
     };
     (model.detector.clone(), report)
 }

@@ -28,6 +28,7 @@ pub fn summary(settings: &Settings, training: &Training) -> String {
         features(&settings.pipeline.feature_names(), &training.entities.features),
         inertia_by_k(&models),
         thresholds(&models),
+        realised_rates(&training.trained),
         untrained(&settings.pipeline),
         agreement(&training.trained),
         seconds(&training.timings),
@@ -125,6 +126,22 @@ fn thresholds(models: &[&Model]) -> String {
         ]);
     }
     table.render()
+}
+
+/// Whether the rates of false alarms that were asked for hold in time, a line each.
+fn realised_rates(trained: &[Trained]) -> String {
+    let line = |trained: &Trained| {
+        let rate = trained.realised_rate.as_ref()?;
+        Some(format!(
+            " {}: {}% false alarms were asked for; set on the older half of the {} held-out entities, the threshold is exceeded by \
+             {} of the newer half\n",
+            trained.model.detector,
+            rate.asked * 100.0,
+            grouped((rate.calibrated_on + rate.checked_on) as u64),
+            percentage(rate.exceeding, rate.checked_on),
+        ))
+    };
+    trained.iter().filter_map(line).collect()
 }
 
 /// How the threshold was set, as the pipeline file writes it.

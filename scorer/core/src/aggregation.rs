@@ -34,6 +34,14 @@ impl Aggregation {
         }
     }
 
+    /// Bytes that it takes, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Sessions(sessions) => sessions.bytes(),
+            Self::Records(scoring) => scoring.bytes(),
+        }
+    }
+
     /// How many records the changelog holds of this, about.
     pub fn state_records(&self) -> u64 {
         match self {
@@ -63,6 +71,14 @@ impl Aggregation {
         match self {
             Self::Sessions(sessions) => sessions.close_due(clock, progress, step),
             Self::Records(scoring) => scoring.judge_due(clock, progress, step),
+        }
+    }
+
+    /// Gives up what has to go where the partition holds more than it may.
+    pub fn keep_within_limits(&mut self, progress: &mut PartitionProgress, step: &mut Step<'_>) {
+        match self {
+            Self::Sessions(sessions) => sessions.keep_within_limits(progress, step),
+            Self::Records(scoring) => scoring.keep_within_limits(progress, step),
         }
     }
 

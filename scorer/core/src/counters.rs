@@ -51,6 +51,11 @@ pub struct Counters {
     pub out_of_order: u64,
     /// Keys whose past was forgotten at a limit of the pipeline.
     pub forgotten_keys: u64,
+    /// Keys that were done with and forgotten at a limit, before their time: a line of theirs is not known to be late, nor a
+    /// copy to be one.
+    pub forgotten_seen_keys: u64,
+    /// Cancelled keys that were forgotten at a limit, before their time: a further line of theirs counts as another one.
+    pub forgotten_cancelled_keys: u64,
     /// Records that a detector did not judge, because they came after a window that would have held them was judged: a
     /// remark, not an outcome, for each such detector.
     pub too_late_for_windows: u64,
@@ -79,6 +84,15 @@ impl Counters {
             + self.given_up_lines
             + self.lost_to_retention
             + self.open_lines
+    }
+
+    /// How often something was closed, judged or forgotten before its time, at a limit of the pipeline or of the memory.
+    pub fn at_limits(&self) -> u64 {
+        self.closed_early
+            + self.windows_judged_early
+            + self.forgotten_keys
+            + self.forgotten_seen_keys
+            + self.forgotten_cancelled_keys
     }
 
     /// Messages on lines and entities to the erroneous topic; those on lost records, one a range, are not among them.

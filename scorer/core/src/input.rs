@@ -9,6 +9,12 @@ use crate::resume::Resume;
 /// Everything that can happen to the state machine.
 #[derive(Debug)]
 pub enum Input<'a> {
+    /// A partition is going to be ours, and its state is still on its way: until it is there, nobody knows how far its clock
+    /// is, and no earlier owner's word that it is idle counts.
+    Restoring {
+        /// The partition.
+        partition: i32,
+    },
     /// A partition is ours from here on.
     Assigned {
         /// The partition.
@@ -16,7 +22,7 @@ pub enum Input<'a> {
         /// Where an earlier owner stopped.
         start: Start,
     },
-    /// A partition is no longer ours: its state goes.
+    /// A partition is no longer ours, or is not going to be: its state goes.
     Revoked {
         /// The partition.
         partition: i32,
@@ -81,6 +87,8 @@ pub enum Start {
     Reread(Resume),
     /// With the state that an earlier owner left.
     Restored(Box<Restored>),
-    /// With the state of the last commit, after this owner's changes since then came to nothing.
+    /// With the state of the last commit, after this owner's changes since then came to nothing (see [`Core::roll_back`]).
+    ///
+    /// [`Core::roll_back`]: crate::machine::Core::roll_back
     RolledBack(Box<Restored>),
 }

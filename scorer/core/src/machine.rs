@@ -1,6 +1,6 @@
 //! The state machine: its partitions, the windows over them, and what is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::line::LineParser;
@@ -28,6 +28,8 @@ pub struct Core {
     pipeline: Arc<Pipeline>,
     parser: LineParser,
     partitions: BTreeMap<i32, Partition>,
+    /// Partitions whose state is on its way.
+    restoring: BTreeSet<i32>,
     windows: Option<Windows>,
     sharing: Option<Sharing>,
     checks: Checks,
@@ -60,6 +62,7 @@ impl Core {
             parser: LineParser::new(pipeline.schema.clone()),
             windows: pipeline.cancellations.as_ref().map(Windows::new),
             partitions: BTreeMap::new(),
+            restoring: BTreeSet::new(),
             sharing: None,
             checks: Checks { key: None },
             counters: Counters::default(),
@@ -80,6 +83,7 @@ impl Core {
     /// Takes one input and adds what follows from it to `out`.
     pub fn apply(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
         match input {
+            Input::Restoring { partition } => self.restoring(partition),
             Input::Assigned { partition, start } => self.assign(partition, start),
             Input::Revoked { partition } => self.revoke(partition),
             Input::Record(record) => self.record(record, out),
@@ -141,6 +145,11 @@ impl Core {
         self.partitions.get(&partition).map_or(0, Partition::state_records)
     }
 
+    /// Bytes that the state of all partitions takes, about.
+    pub fn state_bytes(&self) -> usize {
+        self.partitions.values().map(Partition::state_bytes).sum()
+    }
+
     /// The whole state of a partition, after [`Core::take_changes`].
     pub fn snapshot(&self, partition: i32, mut put: impl FnMut(StateRecord)) {
         let (Some(state), Some(sharing)) = (self.partitions.get(&partition), &self.sharing) else { return };
@@ -167,10 +176,11 @@ impl Core {
         }
     }
 
-    /// Drops all partitions and goes back to what was counted at the last commit; each partition that is still ours is
-    /// to come back as [`Start::RolledBack`].
+    /// Drops all partitions and goes back to what was counted at the last commit. Lines that were open then count as given up
+    /// until their partition comes back as [`Start::RolledBack`].
     pub fn roll_back(&mut self, counters: Counters) {
-        self.counters = counters;
+        let given_up_lines = counters.given_up_lines + counters.open_lines;
+        self.counters = Counters { given_up_lines, open_entities: 0, open_lines: 0, ..counters };
         self.partitions.clear();
         if self.sharing.is_some() {
             self.windows = None;
@@ -182,8 +192,16 @@ impl Core {
         self.partitions.values().filter_map(|partition| partition.next_deadline(&self.pipeline)).min()
     }
 
+    fn restoring(&mut self, number: i32) {
+        self.restoring.insert(number);
+        if let Some(windows) = &mut self.windows {
+            windows.await_clock(number);
+        }
+    }
+
     fn assign(&mut self, number: i32, start: Start) {
-        let is_taken_over = matches!(start, Start::Restored(_));
+        self.restoring.remove(&number);
+        let (is_taken_over, is_back) = (matches!(start, Start::Restored(_)), matches!(start, Start::RolledBack(_)));
         let (partition, windows, through) = match start {
             Start::Fresh => (self.fresh(number, None), None, Timestamp::MIN),
             Start::At(offset) => (self.fresh(number, None).at(offset), None, Timestamp::MIN),
@@ -193,8 +211,11 @@ impl Core {
                 (partition, windows, Timestamp::MIN)
             }
         };
+        let open_lines = partition.open_size().1;
         if is_taken_over {
-            self.counters.taken_over_lines += partition.open_size().1;
+            self.counters.taken_over_lines += open_lines;
+        } else if is_back {
+            self.counters.given_up_lines = self.counters.given_up_lines.saturating_sub(open_lines);
         }
         self.partitions.insert(number, partition);
         self.assign_windows(number, windows, through);
@@ -224,6 +245,7 @@ impl Core {
 
     /// Lines of entities that were open here are somebody else's to count now.
     fn revoke(&mut self, number: i32) {
+        self.restoring.remove(&number);
         if let Some(partition) = self.partitions.remove(&number) {
             self.counters.given_up_lines += partition.open_size().1;
         }
@@ -275,6 +297,10 @@ impl Core {
             return;
         }
         windows.on_report(report, offset, self.last_now);
+        // An earlier owner said it, and the partition may hold a backlog since.
+        if self.restoring.contains(&report.partition) {
+            windows.await_clock(report.partition);
+        }
         windows.advance(self.last_now, settings.idle_timeout, out);
     }
 

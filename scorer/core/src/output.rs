@@ -53,6 +53,10 @@ pub struct WindowVerdict {
     pub score: f64,
     /// The window that gave the score.
     pub window: WindowSummary,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset, unless it has been waiting since before states had offsets.
+    pub offset: Option<i64>,
 }
 
 /// A line or an entity that breaks a rule, or records that nobody can read any more.

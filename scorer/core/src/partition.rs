@@ -7,16 +7,15 @@ use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 
 use crate::aggregation::Aggregation;
-use crate::cancellations::cancelled_keys::CancelledKeys;
 use crate::cancellations::windows::Windows;
 use crate::changelog::head::{Head, Origin};
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
 use crate::clock::{Inherited, PartitionClock, WallMillis};
+use crate::known_keys::KnownKeys;
 use crate::output::{Erroneous, Output, Report};
 use crate::progress::{LineOutcome, PartitionProgress};
 use crate::record::Record;
 use crate::resume::{Recovery, Resume};
-use crate::seen_keys::SeenKeys;
 use crate::step::{Checks, Step};
 
 /// While a partition with something open is idle, the next change has its head again once the idle time has grown by this:
@@ -27,7 +26,6 @@ const IDLE_STEP: Millis = 10_000;
 pub(crate) struct Partition {
     progress: PartitionProgress,
     aggregation: Aggregation,
-    cancelled: CancelledKeys,
     next_offset: Option<i64>,
     changelog: ChangelogPosition,
     /// Set while records are read again whose outcome an earlier owner published, where there is no changelog.
@@ -51,11 +49,10 @@ impl Partition {
                 number,
                 clock: PartitionClock::default(),
                 closed_through: Timestamp::MIN,
-                seen_keys: SeenKeys::new(recovery),
+                keys: KnownKeys::new(pipeline),
                 has_changed: false,
             },
             aggregation: Aggregation::new(pipeline, recovery),
-            cancelled: CancelledKeys::new(pipeline),
             next_offset: resume.map(|resume| resume.offset),
             changelog: ChangelogPosition::default(),
             rereading: resume.filter(|resume| resume.offset < resume.published_to),
@@ -75,12 +72,14 @@ impl Partition {
 
     /// The kinds of state that its changelog has, in the order in which it has them.
     fn kinds(&self) -> impl Iterator<Item = &dyn ChangelogKind> {
-        let keys: [&dyn ChangelogKind; 2] = [&self.progress.seen_keys, &self.cancelled];
+        let KnownKeys { seen, cancelled } = &self.progress.keys;
+        let keys: [&dyn ChangelogKind; 2] = [seen, cancelled];
         self.aggregation.kinds().into_iter().flatten().chain(keys)
     }
 
     fn kinds_mut(&mut self) -> impl Iterator<Item = &mut dyn ChangelogKind> {
-        let keys: [&mut dyn ChangelogKind; 2] = [&mut self.progress.seen_keys, &mut self.cancelled];
+        let KnownKeys { seen, cancelled } = &mut self.progress.keys;
+        let keys: [&mut dyn ChangelogKind; 2] = [seen, cancelled];
         self.aggregation.kinds_mut().into_iter().flatten().chain(keys)
     }
 
@@ -140,8 +139,8 @@ impl Partition {
                 _ => {}
             },
         }
-        self.progress.seen_keys.set_back(latest_close.saturating_add(pipeline.entity.remember));
-        self.cancelled.set_back(time);
+        self.progress.keys.seen.set_back(latest_close.saturating_add(pipeline.entity.remember));
+        self.progress.keys.cancelled.set_back(time);
         self.progress.clock = PartitionClock::resumed(Some(time), None);
         self.progress.closed_through = self.progress.closed_through.min(time);
         Ok(())
@@ -167,14 +166,19 @@ impl Partition {
         self.aggregation.keys_with_a_past()
     }
 
+    /// Bytes that the state takes, about: by what it holds alone, so that what was read back takes as many.
+    pub fn state_bytes(&self) -> usize {
+        self.aggregation.bytes() + self.progress.keys.bytes()
+    }
+
     /// Closed keys that are remembered.
     pub fn closed_keys(&self) -> usize {
-        self.progress.seen_keys.len()
+        self.progress.keys.seen.len()
     }
 
     /// Cancelled keys that are remembered.
     pub fn cancelled_keys(&self) -> usize {
-        self.cancelled.len()
+        self.progress.keys.cancelled.len()
     }
 
     /// About how many records the changelog holds.
@@ -184,7 +188,8 @@ impl Partition {
 
     /// What to tell the windows, when there is news.
     pub fn report(&mut self) -> Option<Report> {
-        let report = self.cancelled.report(self.progress.number, &self.progress.clock);
+        let PartitionProgress { number, clock, keys, .. } = &mut self.progress;
+        let report = keys.cancelled.report(*number, clock);
         // Committed with the input's offset, so that one who no longer owns the partition cannot say anything of it.
         self.progress.has_changed |= report.is_some();
         report
@@ -205,7 +210,7 @@ impl Partition {
         let clock = &self.progress.clock;
         let entity = self.aggregation.next_deadline();
         let entity = entity.and_then(|deadline| clock.when(deadline.saturating_add(pipeline.entity.grace)));
-        entity.into_iter().chain(self.cancelled.next_report(clock)).min()
+        entity.into_iter().chain(self.progress.keys.cancelled.next_report(clock)).min()
     }
 
     /// The records that bring the changelog to this moment, the head last; nothing when nothing changed.
@@ -329,7 +334,9 @@ impl Partition {
         if step.pipeline.is_cancellation(key) {
             // By the partition's clock, which never goes back: a pane that was reported as complete stays as it is.
             let now = self.progress.clock.watermark().unwrap_or(timestamp);
-            return LineOutcome::Cancellation { is_new: self.cancelled.add(key, now) };
+            let is_new = self.progress.keys.cancelled.add(key, now);
+            self.aggregation.keep_within_limits(&mut self.progress, step);
+            return LineOutcome::Cancellation { is_new };
         }
         match &mut self.aggregation {
             Aggregation::Sessions(open) => open.line(key, line, (timestamp, record.offset), &mut self.progress, step),
@@ -364,7 +371,11 @@ impl Partition {
     /// A record came, with a timestamp unless it has none: what was due before it is done first.
     fn observe(&mut self, timestamp: Option<Timestamp>, step: &mut Step<'_>) {
         self.progress.clock.observe(timestamp);
+        // Before anything is closed, which may go by how much is remembered: whoever takes over has forgotten them by then.
+        self.progress.keys.forget_expired(self.progress.now());
         self.close_due(self.progress.now(), step);
+        // What has just been closed may have been due for so long that its key is not to be known any more.
+        self.progress.keys.forget_expired(self.progress.now());
     }
 
     pub fn caught_up(&mut self, now: WallMillis, step: &mut Step<'_>) {

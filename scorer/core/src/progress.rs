@@ -4,7 +4,7 @@ use shared::reason::Reason;
 use shared::time::Timestamp;
 
 use crate::clock::PartitionClock;
-use crate::seen_keys::SeenKeys;
+use crate::known_keys::KnownKeys;
 
 /// Where a partition stands, whatever is made of its records.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(crate) struct PartitionProgress {
     pub clock: PartitionClock,
     /// What is due by this clock is done.
     pub closed_through: Timestamp,
-    pub seen_keys: SeenKeys,
+    pub keys: KnownKeys,
     /// Whether anything changed since the last commit.
     pub has_changed: bool,
 }

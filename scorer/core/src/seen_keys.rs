@@ -1,92 +1,123 @@
 //! Keys that are done with and still known for a while, so that what comes late or twice is told from what is new.
 
-use shared::expiry::ExpiryMap;
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
-use crate::changelog::lists::Lists;
-use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
-use crate::resume::Recovery;
+use crate::changelog::lists::{Going, Mark};
+use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
+use crate::listed_keys::ListedKeys;
 
 /// The keys that a partition is done with, each until a time.
 #[derive(Debug)]
 pub(crate) struct SeenKeys {
-    keys: ExpiryMap<()>,
-    lists: Lists,
-    recovery: Recovery,
-    /// Keys since the last commit, where there is a changelog.
-    added: Vec<(Timestamp, Box<str>)>,
+    keys: ListedKeys,
+    /// What the changelog says of keys that had to go before their time.
+    persisted_mark: Option<Mark>,
 }
 
 impl SeenKeys {
     /// The first byte of the keys of its lists.
     pub const KIND: u8 = b'c';
+    /// The key of what is said of keys that had to go before their time.
+    pub const MARK: u8 = b'f';
 
-    pub fn new(recovery: Recovery) -> Self {
-        Self { keys: ExpiryMap::default(), lists: Lists::new(Self::KIND), recovery, added: Vec::new() }
+    pub fn new() -> Self {
+        Self { keys: ListedKeys::new(Self::KIND), persisted_mark: None }
     }
 
-    /// Whether `key` is still known when the clock shows `now`.
-    pub fn knows(&mut self, key: &str, now: Timestamp) -> bool {
-        while self.keys.pop_expired(now).is_some() {}
-        self.keys.get(key).is_some()
+    /// Whether `key` is still known. Those whose time has come have to be [forgotten](Self::forget_expired) before.
+    pub fn knows(&self, key: &str) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Forgets the keys whose time has come when the clock shows `now`.
+    pub fn forget_expired(&mut self, now: Timestamp) {
+        while self.keys.first_time().is_some_and(|until| until <= now) {
+            self.keys.pop(Going::InTime);
+        }
+    }
+
+    /// Forgets the oldest key before its time; whether there was one.
+    pub fn forget_oldest(&mut self) -> bool {
+        self.keys.pop(Going::Early).is_some()
     }
 
     /// Remembers `key` until a time, and no shorter than the keys before it, so that they stay in order.
-    pub fn add(&mut self, key: Box<str>, until: Timestamp) {
-        let until = self.keys.last_deadline().map_or(until, |last| last.max(until));
-        self.keys.insert(&key, until, ());
-        if self.recovery == Recovery::Changelog {
-            self.added.push((until, key));
-        }
+    pub fn add(&mut self, key: &str, until: Timestamp) {
+        self.keys.push(key, self.keys.last_time().map_or(until, |last| last.max(until)));
     }
 
     /// No key is remembered for longer than until `time` from now on.
     pub fn set_back(&mut self, time: Timestamp) {
-        let mut keys = ExpiryMap::default();
-        while let Some((key, until, ())) = self.keys.pop_oldest() {
-            keys.insert(&key, until.min(time), ());
-        }
-        self.keys = keys;
-        self.lists.set_back(time);
+        self.keys.set_back(time);
     }
 
     /// How many keys are remembered.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes()
+    }
 }
 
 impl ChangelogKind for SeenKeys {
     fn kinds(&self) -> &'static [u8] {
-        &[Self::KIND]
+        &[Self::KIND, Self::MARK]
     }
 
-    fn restore(&mut self, _: &Pipeline, _: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
-        let (Self { keys, lists, .. }, mut is_ordered) = (self, true);
-        lists.restore(key, value, |until, key| {
-            is_ordered &= keys.last_deadline().is_none_or(|last| last <= until);
-            keys.insert(key, until, ());
-        })?;
-        if is_ordered { Ok(()) } else { Err(StateError::Disordered) }
+    fn restore(&mut self, _: &Pipeline, kind: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        if kind == Self::KIND {
+            return self.keys.restore(key, value, |_| {});
+        }
+        self.persisted_mark = value.map(decode_mark).transpose()?;
+        self.keys.restore_mark(self.persisted_mark);
+        Ok(())
     }
 
     fn forget_restored(&mut self, clock: Timestamp) {
-        while self.keys.pop_expired(clock).is_some() {}
-        if self.lists.is_empty() {
-            self.keys = ExpiryMap::default();
-        }
+        self.keys.forget_deleted(|_| {});
+        self.forget_expired(clock);
+    }
+
+    fn finish_restoring(&mut self, _: &Pipeline) -> Result<(), StateError> {
+        self.keys.forget_deleted(|_| {});
+        Ok(())
     }
 
     fn take_changes(&mut self, _: &Pipeline, changes: &mut Changes) {
-        self.lists.add(&std::mem::take(&mut self.added), changes);
         if let Some(clock) = changes.clock {
-            self.lists.forget(clock, changes);
+            self.forget_expired(clock);
+        }
+        self.keys.take_changes(changes);
+        if self.persisted_mark != self.keys.mark() {
+            self.persisted_mark = self.keys.mark();
+            changes.records.push(mark_record(self.persisted_mark));
         }
     }
 
     fn snapshot(&self, _: &Pipeline, clock: Timestamp, put: &mut dyn FnMut(StateRecord)) {
-        let live = self.keys.iter().map(|(key, until, ())| (until, key)).filter(|(until, _)| *until > clock);
-        self.lists.snapshot(live, put);
+        self.keys.snapshot(|until| until > clock, put);
+        if self.persisted_mark.is_some() {
+            put(mark_record(self.persisted_mark));
+        }
     }
+}
+
+fn mark_record(mark: Option<Mark>) -> StateRecord {
+    let value = mark.map(|mark| {
+        let mut value = vec![VERSION];
+        mark.encode(&mut value);
+        value
+    });
+    StateRecord { key: vec![SeenKeys::MARK], value }
+}
+
+fn decode_mark(value: &[u8]) -> Result<Mark, StateError> {
+    let mut reader = versioned(value)?;
+    let mark = Mark::decode(&mut reader)?;
+    reader.end()?;
+    Ok(mark)
 }

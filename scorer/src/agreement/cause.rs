@@ -17,6 +17,8 @@ pub struct Cause {
     pub usual: Option<f64>,
     /// Its share of the score.
     pub share: f64,
+    /// Why the entity is an anomaly, in a sentence, where the verdict has one.
+    pub reason: Option<String>,
 }
 
 impl Cause {
@@ -25,13 +27,17 @@ impl Cause {
         let (feature, share) = verdict.main_contribution()?;
         let number = |of: &Map<String, Value>| of.get(feature).and_then(Value::as_f64);
         let (value, usual) = (number(&verdict.features), number(&verdict.expected));
-        Some(Self { feature: feature.to_owned(), value, usual, share })
+        let reason = verdict.reason.clone();
+        Some(Self { feature: feature.to_owned(), value, usual, share, reason })
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // It may have come from a file.
+        if let Some(reason) = &self.reason {
+            return write!(f, "{}", printable(reason));
+        }
         write!(f, "{}", printable(&self.feature))?;
         if let Some(value) = self.value {
             write!(f, " = {value:.2}")?;
@@ -49,12 +55,19 @@ mod tests {
 
     #[test]
     fn a_cause_says_what_it_knows() {
-        let mut cause =
-            Cause { feature: "NumberItems".to_owned(), value: Some(3340.0), usual: Some(141.256), share: 0.998 };
+        let mut cause = Cause {
+            feature: "NumberItems".to_owned(),
+            value: Some(3340.0),
+            usual: Some(141.256),
+            share: 0.998,
+            reason: None,
+        };
         insta::assert_snapshot!(cause, @"NumberItems = 3340.00, usually 141.26 (100%)");
         cause.usual = None;
         insta::assert_snapshot!(cause, @"NumberItems = 3340.00 (100%)");
         cause.value = None;
         insta::assert_snapshot!(cause, @"NumberItems (100%)");
+        cause.reason = Some("4,000 items, 44 times the usual 91".to_owned());
+        insta::assert_snapshot!(cause, @"4,000 items, 44 times the usual 91");
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rdkafka::mocking::MockCluster;
+use shared::memory;
 use shared::pipeline::{Pipeline, Scored};
 use shared::text::printable;
 use shared::verdict::Verdict;
@@ -19,7 +20,7 @@ use shared::verdict::Verdict;
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
 use super::replay::{Pace, send_file};
-use super::words::beside_threshold;
+use super::worst::how_bad;
 use super::{LIVE_BATCH, console, in_repository, load, summary};
 use crate::agreement::Cause;
 use crate::args::DemoArgs;
@@ -45,7 +46,7 @@ pub(super) async fn demo(mut args: DemoArgs) -> Result<()> {
     for topic in [pipeline.topic.as_str(), &topics.reports].into_iter().chain(pipeline.output_topics()) {
         cluster.create_topic(topic, 1, 1).with_context(|| format!("topic `{topic}`"))?;
     }
-    let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+    let settings = KafkaSettings::at(cluster.bootstrap_servers());
     console::print(format_args!("device: {}", loaded.device))?;
     console::print(format_args!(
         "replaying {} into `{}` on an in-process Kafka, by the dates of its lines; at least once (on a real Kafka: exactly once)\n",
@@ -112,6 +113,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
         instance_id: None,
         state_dir: None,
         batch_records: 10_000,
+        max_memory: memory::allowed(None),
         commit_interval: Duration::from_millis(20),
         all_verdicts: false,
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),
@@ -145,6 +147,6 @@ fn describe(verdict: &Verdict, what: &str) -> String {
     let why = Cause::of(verdict).map_or_else(String::new, |cause| cause.to_string());
     let (date, time) = verdict.first_timestamp.split_once('T').unwrap_or((&verdict.first_timestamp, ""));
     let (key, detector) = (printable(&verdict.key), &verdict.detector);
-    let score = beside_threshold(verdict.score, verdict.threshold);
-    format!("{date} {}  {what} {key}  {detector:<16}  {score}  {why}", time.get(..5).unwrap_or(time))
+    let how_bad = how_bad(verdict);
+    format!("{date} {}  {what} {key}  {detector:<16}  {how_bad}  {why}", time.get(..5).unwrap_or(time))
 }

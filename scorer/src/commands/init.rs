@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn the_records_of_a_topic_become_a_pipeline_file() {
         let cluster = MockCluster::new(1).unwrap();
-        let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+        let settings = KafkaSettings::at(cluster.bootstrap_servers());
         let folder = tempfile::tempdir().unwrap();
         let row = |row: usize, json: bool| {
             let (minute, user, cents) = (row % 60, row % 5, row * 7 % 90);

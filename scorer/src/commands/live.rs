@@ -107,8 +107,11 @@ fn describe(status: &Status, open: &str, last_records: &std::sync::atomic::Atomi
         0 => String::new(),
         lost => format!(" | lost {lost}"),
     };
+    let unread = [("restoring", status.restoring_partitions), ("failed partitions", status.failed_partitions)];
+    let unread: String =
+        unread.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!(" | {name} {count}")).collect();
     format!(
-        "{} records/s | {open} {} | anomalies: {} | erroneous {}{lost} | lag {}",
+        "{} records/s | {open} {} | anomalies: {} | erroneous {}{lost}{unread} | lag {}",
         counters.records.saturating_sub(before),
         counters.open_entities,
         anomalies.join(", "),

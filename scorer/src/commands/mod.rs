@@ -16,6 +16,7 @@ mod state;
 mod summary;
 mod topics;
 mod words;
+mod worst;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use shared::memory;
 use shared::pipeline::{Pipeline, Scored};
 
 use super::live::{StatusLine, accompany};
@@ -38,6 +39,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         instance_id: args.instance_id.clone(),
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
+        max_memory: memory::allowed(args.max_memory),
         commit_interval: Duration::from_millis(args.commit_interval_ms),
         on_lost_records: match args.on_lost_records {
             OnLostArg::Continue => OnLostRecords::Continue,

@@ -7,12 +7,13 @@ use anyhow::Result;
 use shared::pipeline::Pipeline;
 
 use super::logs::init_logs;
+use super::worst::Worst;
 use super::{console, load, summary};
 use crate::args::ScoreArgs;
 use crate::clock::now_since_epoch;
 use crate::core::{Core, Input, Output, Record};
 use crate::file::{FileLines, InputFile, VerdictFile};
-use crate::messages::{Encoded, Encoder};
+use crate::messages::{Content, Encoded, Encoder};
 use crate::scoring::Detectors;
 use crate::status::Status;
 
@@ -26,28 +27,31 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let (start, now) = (Instant::now(), now_since_epoch());
     let mut lines = FileLines::new(InputFile::open(&args.input)?, &loaded.pipeline)?;
     let source = args.input.display().to_string();
-    let encoder = Encoder::new(loaded.pipeline.clone(), &source, !args.anomalies_only, usize::MAX);
+    let encoder = Encoder::new(loaded.pipeline.clone(), &source, !args.anomalies_only, usize::MAX).of_file();
     let mut results = Results::new(&loaded.detectors, &encoder, &mut file);
     // A file's records may be written in another way than the stream's.
     let pipeline = Pipeline::clone(&loaded.pipeline).with_format(lines.format());
     let mut core = Core::new(Arc::new(pipeline));
     let mut outputs = Vec::new();
-    let mut offset = 0;
     while let Some(line) = lines.next_line()? {
         // A file has no timestamps of Kafka's; by the event clock they are not needed. What it says was written before.
-        let record = Record { written_by: Some(now), ..Record::new(0, offset, 0, &line.record) };
+        let number = i64::try_from(line.number).unwrap_or(i64::MAX);
+        let record = Record { written_by: Some(now), ..Record::new(0, number, 0, &line.record) };
         core.apply(Input::Record(record), &mut outputs);
-        offset += 1;
         if outputs.len() >= BATCH {
             results.take(&mut outputs)?;
         }
     }
     core.apply(Input::End, &mut outputs);
     results.take(&mut outputs)?;
-    let status = Status { counters: core.counters(), ..results.status };
+    let Results { status, worst, .. } = results;
+    let status = Status { counters: core.counters(), ..status };
     file.finish()?;
     console::say(format_args!("device: {}", loaded.device));
     console::say(summary::text(&status, &loaded.pipeline));
+    if let Some(text) = worst.text() {
+        console::say(text);
+    }
     console::say(format_args!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -57,12 +61,13 @@ struct Results<'a> {
     encoder: &'a Encoder,
     file: &'a mut VerdictFile,
     status: Status,
+    worst: Worst,
 }
 
 impl<'a> Results<'a> {
     fn new(detectors: &'a Detectors, encoder: &'a Encoder, file: &'a mut VerdictFile) -> Self {
         let anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
-        Self { detectors, encoder, file, status: Status { anomalies, ..Status::default() } }
+        Self { detectors, encoder, file, status: Status { anomalies, ..Status::default() }, worst: Worst::default() }
     }
 
     fn take(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
@@ -71,6 +76,9 @@ impl<'a> Results<'a> {
         self.status.agreement.merge(agreement);
         for message in messages {
             self.status.count(&message);
+            if let Content::Verdict(verdict) = &message.content {
+                self.worst.add(verdict);
+            }
             self.file.push(message)?;
         }
         Ok(())

@@ -81,7 +81,7 @@ pub(super) async fn transactions(args: SimulateTransactionsArgs) -> Result<()> {
 }
 
 fn local_broker() -> KafkaSettings {
-    KafkaSettings { brokers: "localhost:9092".to_owned(), properties: Vec::new() }
+    KafkaSettings::at("localhost:9092")
 }
 
 fn kafka_settings(args: &SimulateTransactionsArgs, destination: &Destination) -> Result<Option<KafkaSettings>> {

@@ -88,7 +88,11 @@ fn of_sessions(status: &Status) -> (Vec<Row>, Vec<Row>) {
     results.extend(anomalies(status));
     results.extend(rows(
         &[("erroneous invoices", counters.erroneous_entities)],
-        &[("closed early, at a limit", counters.closed_early)],
+        &[
+            ("closed early, at a limit", counters.closed_early),
+            ("closed invoices forgotten, at a limit", counters.forgotten_seen_keys),
+            ("cancelled invoices forgotten, at a limit", counters.forgotten_cancelled_keys),
+        ],
     ));
     let rest = [
         ("cancelled invoices", counters.cancellations),
@@ -129,6 +133,8 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
         ("judged early, at a limit", counters.closed_early),
         ("windows judged early, at a limit", counters.windows_judged_early),
         ("keys forgotten, at a limit", counters.forgotten_keys),
+        ("judged records forgotten, at a limit", counters.forgotten_seen_keys),
+        ("cancelled records forgotten, at a limit", counters.forgotten_cancelled_keys),
     ];
     results.extend(rows(&[("erroneous records", counters.erroneous())], &limits));
     results.extend(rows(&[("messages published", status.published)], &undelivered(status)));

@@ -3,8 +3,9 @@
 mod input;
 mod labels;
 mod lines;
+mod message_rows;
 mod output;
-mod verdict_rows;
+mod row_columns;
 mod verdicts;
 
 pub use input::{InputFile, Position};

@@ -1,4 +1,4 @@
-//! Results of a file: JSON lines or Parquet, written as they come, and there whole or not at all.
+//! Results of a file: JSON lines, CSV or Parquet, written as they come, and there whole or not at all.
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use serde_json::Value;
 use shared::files::StagedFile;
 use thiserror::Error;
 
-use super::verdict_rows::VerdictRows;
-use crate::messages::{Content, Message};
+use super::message_rows::MessageRows;
+use crate::messages::Message;
 
 /// Why results cannot be written.
 #[derive(Debug, Error)]
 pub enum OutputError {
     /// A name that says no format.
-    #[error("cannot tell the format of {}: name it FILE.jsonl or FILE.parquet", .0.display())]
+    #[error("cannot tell the format of {}: name it FILE.jsonl, FILE.csv or FILE.parquet", .0.display())]
     Format(PathBuf),
     /// Writing failed.
     #[error("cannot write {}: {source}", path.display())]
@@ -29,13 +29,14 @@ pub enum OutputError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OutputFormat {
     JsonLines,
+    Csv,
     Parquet,
 }
 
 /// Takes messages and writes them to a file that has its name at the end; standard output has them at once.
 ///
-/// JSON lines hold every message: a line is the message's JSON, with its topic in front. Parquet holds the verdicts,
-/// a row each, features and their shares as columns.
+/// JSON lines hold every message: a line is the message's JSON, with its topic in front. CSV and Parquet hold a row for every
+/// message: of verdicts, features and their shares are columns; of others, a column has the JSON.
 #[derive(Debug)]
 pub struct VerdictFile {
     path: PathBuf,
@@ -49,7 +50,7 @@ pub struct VerdictFile {
 enum Sink {
     StandardOutput(BufWriter<Stdout>),
     JsonLines(BufWriter<StagedFile>),
-    Parquet(StagedFile, Box<VerdictRows>),
+    Table(StagedFile, OutputFormat, Box<MessageRows>),
 }
 
 impl VerdictFile {
@@ -60,6 +61,7 @@ impl VerdictFile {
     pub fn new(path: &Path) -> Result<Self, OutputError> {
         let format = match path.extension().and_then(|extension| extension.to_str()) {
             Some("jsonl" | "ndjson") => OutputFormat::JsonLines,
+            Some("csv") => OutputFormat::Csv,
             Some("parquet") => OutputFormat::Parquet,
             _ if path == Path::new("-") => OutputFormat::JsonLines,
             _ => return Err(OutputError::Format(path.to_owned())),
@@ -109,7 +111,9 @@ impl Sink {
         Ok(match format {
             OutputFormat::JsonLines => Self::JsonLines(BufWriter::with_capacity(1 << 16, file)),
             // On the same disk, which has to have room for it anyway.
-            OutputFormat::Parquet => Self::Parquet(file, Box::new(VerdictRows::new(shared::files::folder_of(path))?)),
+            OutputFormat::Csv | OutputFormat::Parquet => {
+                Self::Table(file, format, Box::new(MessageRows::new(shared::files::folder_of(path))?))
+            }
         })
     }
 
@@ -117,10 +121,7 @@ impl Sink {
         match self {
             Self::StandardOutput(out) => write_line(out, message),
             Self::JsonLines(out) => write_line(out, message),
-            Self::Parquet(_, rows) => match &message.content {
-                Content::Verdict(verdict) => rows.push(verdict),
-                Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_) => Ok(()),
-            },
+            Self::Table(_, _, rows) => rows.push(&message),
         }
     }
 
@@ -128,8 +129,11 @@ impl Sink {
         match self {
             Self::StandardOutput(mut out) => out.flush(),
             Self::JsonLines(out) => out.into_inner().map_err(io::IntoInnerError::into_error)?.publish(),
-            Self::Parquet(file, rows) => {
-                rows.write(file.file())?;
+            Self::Table(file, format, rows) => {
+                match format {
+                    OutputFormat::Parquet => rows.write_parquet(file.file())?,
+                    OutputFormat::Csv | OutputFormat::JsonLines => rows.write_csv(file.file())?,
+                }
                 file.publish()
             }
         }

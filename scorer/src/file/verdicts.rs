@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use shared::json_lines::JsonLines;
 use tables::{Column, ParquetError, ParquetReader, Texts, Values};
 
-use super::verdict_rows::{CONTRIBUTION, EXPECTED};
+use super::row_columns::{CONTRIBUTION, EXPECTED, FIELD};
 use super::{FileError, InputFile};
 use crate::agreement::{Cause, EntityId, Intake, Judged};
 
@@ -19,6 +19,9 @@ const ROWS_A_SLICE: usize = 1 << 17;
 const COLUMNS: [&str; 8] =
     ["key", "detector", "model_version", "anomalous", "score", "threshold", "first_timestamp", "last_timestamp"];
 
+/// The column of reasons, which files of earlier programs lack.
+const REASON: &str = "reason";
+
 /// What tells a message of ours from a record of somebody else's.
 #[derive(Deserialize)]
 struct Marks {
@@ -26,13 +29,15 @@ struct Marks {
     detector: Option<IgnoredAny>,
     kind: Option<IgnoredAny>,
     cancellations: Option<IgnoredAny>,
+    detectors: Option<IgnoredAny>,
 }
 
 /// The pipeline whose messages are in a file that begins with the line `first`, as `scorer score` writes them in JSON lines;
 /// `None` where records are.
 pub fn pipeline_of_messages(first: &[u8]) -> Option<String> {
     let marks: Marks = serde_json::from_slice(first).ok()?;
-    let is_ours = marks.detector.is_some() || marks.kind.is_some() || marks.cancellations.is_some();
+    let is_ours =
+        marks.detector.is_some() || marks.kind.is_some() || marks.cancellations.is_some() || marks.detectors.is_some();
     is_ours.then_some(marks.pipeline)
 }
 
@@ -65,7 +70,8 @@ pub fn read_verdicts(path: &Path, intake: &mut Intake<'_>) -> Result<(), FileErr
     }
     let features = features_of(&schema);
     let of_features = features.iter().flat_map(|name| ["", CONTRIBUTION, EXPECTED].map(|more| format!("{name}{more}")));
-    let names: Vec<String> = COLUMNS.map(str::to_owned).into_iter().chain(of_features.filter(|it| has(it))).collect();
+    let of_features = of_features.chain([REASON.to_owned()]).filter(|name| has(name));
+    let names: Vec<String> = COLUMNS.map(str::to_owned).into_iter().chain(of_features).collect();
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     let take = |columns: &[Values]| take_rows(&Rows { names: &wanted, columns }, &features, intake);
     reader.read(&wanted, ROWS_A_SLICE, take).map_err(damaged)
@@ -74,6 +80,7 @@ pub fn read_verdicts(path: &Path, intake: &mut Intake<'_>) -> Result<(), FileErr
 /// The features that verdicts tell the shares of.
 fn features_of(schema: &[Column]) -> Vec<String> {
     let numbers = schema.iter().filter(|column| matches!(column.values, Values::Doubles(_)));
+    let numbers = numbers.filter(|column| !column.name.starts_with(FIELD));
     numbers.filter_map(|column| column.name.strip_suffix(CONTRIBUTION)).map(str::to_owned).collect()
 }
 
@@ -121,6 +128,7 @@ fn take_rows(rows: &Rows<'_>, features: &[String], intake: &mut Intake<'_>) -> R
     let anomalous =
         rows.column("anomalous", |values| if let Values::Bools(bools) = values { Some(bools) } else { None })?;
     let (score, threshold) = (rows.floats("score")?, rows.floats("threshold")?);
+    let reasons = rows.find(REASON).map(|_| rows.texts(REASON)).transpose()?;
     let explained: Vec<Explained> = features.iter().map(|name| Explained::of(rows, name)).collect::<Result<_, _>>()?;
     for row in 0..rows.len() {
         let Some(side) = detector.get(row).and_then(|detector| intake.side(detector)) else { continue };
@@ -136,7 +144,8 @@ fn take_rows(rows: &Rows<'_>, features: &[String], intake: &mut Intake<'_>) -> R
             is_anomalous,
             is_labelled: intake.is_labelled(key),
         };
-        intake.take(&judged, version.get(row).unwrap_or_default(), || cause(features, &explained, row));
+        let reason = reasons.and_then(|reasons| reasons.get(row));
+        intake.take(&judged, version.get(row).unwrap_or_default(), || cause(features, &explained, row, reason));
     }
     Ok(())
 }
@@ -160,11 +169,12 @@ impl<'a> Explained<'a> {
 }
 
 /// The feature with the largest share in a row; the first of equal ones, as in a verdict.
-fn cause(features: &[String], explained: &[Explained<'_>], row: usize) -> Option<Cause> {
+fn cause(features: &[String], explained: &[Explained<'_>], row: usize, reason: Option<&str>) -> Option<Cause> {
     let shares = features.iter().zip(explained).filter_map(|(name, of)| Some((name, of, of.share[row]?)));
     let (feature, of, share) = shares.reduce(|first, next| if next.2 > first.2 { next } else { first })?;
     let usual = of.usual.and_then(|usual| usual[row]);
-    Some(Cause { feature: feature.clone(), value: of.value[row], usual, share })
+    let reason = reason.map(str::to_owned);
+    Some(Cause { feature: feature.clone(), value: of.value[row], usual, share, reason })
 }
 
 fn first_line(error: &ParquetError) -> String {

@@ -117,7 +117,7 @@ mod tests {
     fn the_newest_records_are_read_partition_by_partition() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("t", 2, 1).unwrap();
-        let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+        let settings = KafkaSettings::at(cluster.bootstrap_servers());
         let producer = Producer::new(&settings).unwrap();
         for (partition, value) in [(0, "a"), (1, "x"), (0, "b"), (0, "c"), (1, "y")] {
             let payload = Some(Cow::Borrowed(value.as_bytes()));

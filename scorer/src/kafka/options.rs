@@ -65,6 +65,8 @@ pub struct StreamOptions {
     pub state_dir: Option<PathBuf>,
     /// A batch is closed after so many records.
     pub batch_records: usize,
+    /// How many bytes of memory the process may take; `None` where nothing says how many there are.
+    pub max_memory: Option<u64>,
     /// How often results are committed under load.
     pub commit_interval: Duration,
     /// What happens when records were deleted before they were read.

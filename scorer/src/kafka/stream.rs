@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread::JoinHandle;
 
+use shared::memory::Size;
 use shared::pipeline::Pipeline;
 
 use super::client::blocking::blocking;
@@ -17,15 +18,18 @@ use super::membership::member::Member;
 use super::options::{Delivery, OnMessage, StreamOptions};
 use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
 use super::stages::commit::{Transactions, limit_batches};
-use super::stages::consume::{ConsumeLoop, ConsumeOptions};
+use super::stages::consume::ConsumeLoop;
+use super::stages::consume_options::ConsumeOptions;
 use super::stages::idle_clock::IdleClock;
 use super::stages::in_flight::InFlight;
 use super::stages::open_batch::Limits;
 use super::stages::publish::{Commits, Publisher};
 use super::stages::score::score;
 use super::stages::tasks::Tasks;
+use super::state::changelogs::Changelogs;
 use super::state::reports::Reports;
-use super::state::restore::{Changelogs, StateRestorer};
+use super::state::restore::StateRestorer;
+use super::state::restore_threads::RestoreThreads;
 use super::state::snapshots::Snapshots;
 use super::stop::StopHandle;
 use super::threads::{spawn, spawn_with_client};
@@ -36,12 +40,16 @@ use super::topics::limits::RecordLimits;
 use super::topics::names::repartition_group;
 use crate::clock::{WallClock, now_since_epoch};
 use crate::core::{Core, Origin, Recovery};
+use crate::memory::MemoryPlan;
 use crate::messages::Encoder;
 use crate::scoring::Detectors;
 use crate::status::StatusCell;
 
-/// A batch is closed when its records have so many bytes.
-const MAX_BATCH_BYTES: usize = 32 << 20;
+/// One batch may take one part in so many of what all in flight may: while one is sent, the next ones are made.
+const BATCHES_IN_FLIGHT: usize = 4;
+
+/// The repartitioner has one batch at a time, of which the client has a copy.
+const COPIES_OF_REPARTITIONED: usize = 4;
 
 /// A stream that runs on threads of its own.
 #[derive(Debug)]
@@ -108,6 +116,7 @@ struct Plan {
     pipeline: Arc<Pipeline>,
     options: StreamOptions,
     origin: Origin,
+    memory: MemoryPlan,
     encoder: Encoder,
     limits: RecordLimits,
     /// The instance's name is its own until the last transaction is over.
@@ -128,6 +137,9 @@ impl Plan {
     ) -> Result<Self, KafkaError> {
         let topics = &options.topics;
         let partitions = partitions_of(settings, &topics.input).await?;
+        let memory = plan_memory(&options, partitions)?;
+        let settings = &KafkaSettings { queues: memory.queues, ..settings.clone() };
+        let pipeline = with_state_of(pipeline, memory.state);
         let limits = limits(settings, &pipeline, &options).await?;
         let encoder = encoder(&pipeline, &options, &limits);
         refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
@@ -151,7 +163,7 @@ impl Plan {
                     source,
                     instance_id: instance_id.clone(),
                     transactional_id: format!("{}-{}-repartition", topics.state, identity.name),
-                    batch_records: options.batch_records,
+                    batch: Limits { records: options.batch_records, bytes: memory.in_flight / COPIES_OF_REPARTITIONED },
                     commit_interval: options.commit_interval,
                     watchdog: watchdog.clone(),
                     stop: stop.clone(),
@@ -171,6 +183,7 @@ impl Plan {
             pipeline,
             options,
             origin,
+            memory,
             encoder,
             limits,
             identity,
@@ -202,12 +215,13 @@ impl Plan {
         };
         let repartitioner = self.repartitioner.take();
         let (tasks, options) = (self.tasks(), self.consume_options(repartitioner.as_ref()));
-        let limits = Limits { records: self.options.batch_records, bytes: MAX_BATCH_BYTES };
+        let in_flight = self.memory.in_flight;
+        let limits = Limits { records: self.options.batch_records, bytes: in_flight / BATCHES_IN_FLIGHT };
         let Self { encoder, commits, member, .. } = self;
         let stop_copying = repartitioner.is_some().then(|| stop.clone());
         let mut threads = vec![
             spawn_with_client("consume", move || {
-                let in_flight = InFlight::new(to_score, commit_results);
+                let in_flight = InFlight::new(to_score, commit_results, in_flight);
                 let wall = WallClock::start();
                 let clock = IdleClock::new(move || wall.now(), now_since_epoch);
                 let result = ConsumeLoop::new(member.source(wall), tasks, in_flight, limits, clock, options).run();
@@ -234,8 +248,8 @@ impl Plan {
         Stream { stop, status, threads }
     }
 
-    fn tasks(&self) -> Tasks<StateRestorer> {
-        let Self { settings, pipeline, options, origin, identity, member, stop, watchdog, .. } = self;
+    fn tasks(&self) -> Tasks<RestoreThreads> {
+        let Self { settings, pipeline, options, origin, identity, member, watchdog, .. } = self;
         let recovery = match options.delivery {
             Delivery::ExactlyOnce => Recovery::Changelog,
             Delivery::AtLeastOnce => Recovery::Reread,
@@ -252,12 +266,7 @@ impl Plan {
             #[cfg(feature = "fault-injection")]
             faults: options.faults.clone(),
         };
-        let restorer = StateRestorer {
-            consumer: member.consumer.clone(),
-            delivery: options.delivery,
-            stop: stop.clone(),
-            changelogs,
-        };
+        let restorer = RestoreThreads::new(StateRestorer { delivery: options.delivery, changelogs });
         let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
         let reports = Reports::new(settings, &options.topics.reports);
         let snapshots = Snapshots::new(identity.folder.clone(), &options.topics.state);
@@ -267,6 +276,7 @@ impl Plan {
     fn consume_options(&self, repartitioner: Option<&Repartitioner>) -> ConsumeOptions {
         ConsumeOptions {
             delivery: self.options.delivery,
+            costs: self.encoder.costs(),
             commit_interval: self.options.commit_interval,
             end_when: self.options.end_when.clone(),
             losses: losses(&self.options, &self.member.topic),
@@ -276,6 +286,25 @@ impl Plan {
             faults: self.options.faults.clone(),
         }
     }
+}
+
+/// How much each part may take.
+fn plan_memory(options: &StreamOptions, partitions: i32) -> Result<MemoryPlan, KafkaError> {
+    let partitions = u32::try_from(partitions).unwrap_or(1);
+    match options.max_memory {
+        Some(allowed) => Ok(MemoryPlan::new(allowed, partitions, options.topics.is_repartitioned())?),
+        None => Ok(MemoryPlan::unbounded()),
+    }
+}
+
+/// The pipeline whose partitions hold no more than their part of the memory.
+fn with_state_of(mut pipeline: Arc<Pipeline>, bytes: usize) -> Arc<Pipeline> {
+    if bytes < pipeline.entity.max_state_bytes {
+        let (of_pipeline, of_memory) = (Size(pipeline.entity.max_state_bytes as u64), Size(bytes as u64));
+        tracing::info!(%of_pipeline, %of_memory, "--max-memory leaves a partition less state than `max_state_bytes`");
+        Arc::make_mut(&mut pipeline).entity.max_state_bytes = bytes;
+    }
+    pipeline
 }
 
 /// Looks up a topic that is to be read, and refuses a group that reads it for another pipeline.

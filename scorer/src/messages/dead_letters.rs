@@ -95,13 +95,13 @@ impl DeadLetters {
             "features": features,
             "first_timestamp": format_timestamp(summary.first_timestamp),
             "last_timestamp": format_timestamp(summary.last_timestamp),
-            "source": { "topic": &*source.topic, "partition": source.partition, "offsets": [] },
+            "source": place_of(&source),
         });
         if summary.closed_early {
             value["closed_early"] = true.into();
         }
         let room = self.room(Some(&summary.key), &value, Some(&source));
-        add_offsets(&mut value["source"], &source.offsets, room);
+        add_offsets(&mut value["source"], &source, room);
         self.message(Some(summary.key), value, Some(source))
     }
 
@@ -113,7 +113,7 @@ impl DeadLetters {
             "reasons": [Reason::LostToRetention],
             "source": { "topic": &**topic, "partition": partition, "offsets": [[first, last]] },
         });
-        self.message(None, value, Some(Source { topic: topic.clone(), partition, offsets: vec![(first, last)] }))
+        self.message(None, value, Some(Source::in_topic(topic, partition, vec![(first, last)])))
     }
 
     /// A message that its topic does not take: where it was to go, why it did not, what it is about, and the message
@@ -123,6 +123,7 @@ impl DeadLetters {
         let inner = match &message.content {
             Content::Report(_) => return None,
             Content::Verdict(verdict) => serde_json::to_value(verdict).ok(),
+            Content::Entity(verdict) => serde_json::to_value(verdict).ok(),
             Content::Cancellations(value) => Some(value.clone()),
             Content::Erroneous(_) => None,
         };
@@ -135,10 +136,10 @@ impl DeadLetters {
             value["key_truncated"] = true.into();
         }
         let source = message.source.as_ref();
-        if let Some(Source { topic, partition, offsets }) = source {
-            value["source"] = json!({ "topic": &**topic, "partition": partition, "offsets": [] });
+        if let Some(of) = source {
+            value["source"] = place_of(of);
             let room = self.room(key, &value, source);
-            add_offsets(&mut value["source"], offsets, room);
+            add_offsets(&mut value["source"], of, room);
         }
         let room = self.room(key, &value, source);
         if let Some(inner) = inner.filter(|inner| json_bytes(inner).saturating_add(CUT_BYTES) <= room) {
@@ -192,22 +193,38 @@ fn add_raw(value: &mut Value, raw: &[u8], room: usize) {
     }
 }
 
-/// Adds the runs of offsets that there is room for, the first ones.
-fn add_offsets(source: &mut Value, offsets: &[(i64, i64)], room: usize) {
+/// Adds the runs of offsets, or of lines of a file, that there is room for, the first ones.
+fn add_offsets(value: &mut Value, source: &Source, room: usize) {
     let mut room = room.saturating_sub(CUT_BYTES);
     let fits = |(first, last): &&(i64, i64)| {
         let bytes = format!("[{first},{last}],").len();
         room.checked_sub(bytes).map(|left| room = left).is_some()
     };
+    let offsets = &source.offsets;
     let kept: Vec<(i64, i64)> = offsets.iter().take_while(fits).copied().collect();
     if kept.len() < offsets.len() {
-        source["offset_runs"] = offsets.len().into();
-        source["offsets_truncated"] = true.into();
+        value[if source.is_file { "line_runs" } else { "offset_runs" }] = offsets.len().into();
+        value[if source.is_file { "lines_truncated" } else { "offsets_truncated" }] = true.into();
     }
-    source["offsets"] = json!(kept);
+    value[runs_of(source)] = json!(kept);
+}
+
+/// Where several records are, without their offsets.
+fn place_of(source: &Source) -> Value {
+    if source.is_file {
+        return json!({ "file": &*source.topic, "lines": [] });
+    }
+    json!({ "topic": &*source.topic, "partition": source.partition, "offsets": [] })
+}
+
+fn runs_of(source: &Source) -> &'static str {
+    if source.is_file { "lines" } else { "offsets" }
 }
 
 fn of_line(source: &Source) -> Value {
+    if source.is_file {
+        return json!({ "file": &*source.topic, "line": source.first_offset() });
+    }
     json!({ "topic": &*source.topic, "partition": source.partition, "offset": source.first_offset() })
 }
 
@@ -312,7 +329,7 @@ mod tests {
     }
 
     fn source(offsets: Vec<(i64, i64)>) -> Source {
-        Source { topic: "purchases".into(), partition: 2, offsets }
+        Source::in_topic(&"purchases".into(), 2, offsets)
     }
 
     fn line(max_bytes: usize, raw: &[u8]) -> Message {
@@ -329,6 +346,7 @@ mod tests {
                 first_timestamp: 0,
                 last_timestamp: 1,
                 closed_early: false,
+                fields: Vec::new(),
             },
             known: Vec::new(),
             features: Map::new(),

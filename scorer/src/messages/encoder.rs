@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use shared::device::DeviceError;
-use shared::pipeline::Pipeline;
+use shared::pipeline::{Pipeline, VerdictSchema};
 use shared::time::format_timestamp;
-use shared::verdict::Verdict;
+use shared::verdict::{EntityVerdict, Verdict};
 
+use super::costs::Costs;
 use super::dead_letters::{DeadLetters, ErroneousEntity};
 use super::message::{Content, Message, Source};
 use crate::agreement::Agreement;
 use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, WindowVerdict};
-use crate::scoring::Detectors;
+use crate::scoring::{Detectors, Verdicts};
 use crate::truth::Truth;
 
 /// What a batch says.
@@ -40,6 +41,11 @@ pub struct Encoder {
     reports_topic: Arc<str>,
     /// Of the detectors that need no training.
     zscore_topics: Vec<Arc<str>>,
+    costs: Costs,
+    /// Of what all detectors say of an entity, where that is wanted.
+    verdicts_topic: Option<Arc<str>>,
+    /// Whether records come from a file, and their offsets are lines.
+    is_of_file: bool,
 }
 
 impl Encoder {
@@ -54,7 +60,10 @@ impl Encoder {
             dead_letters: DeadLetters::new(&pipeline, max_bytes),
             cancellations_topic: cancellations.into(),
             reports_topic: "".into(),
+            costs: Costs::new(&pipeline, all_verdicts),
             zscore_topics: pipeline.zscores.iter().map(|spec| spec.topic.as_str().into()).collect(),
+            verdicts_topic: pipeline.verdicts_topic.as_deref().map(Into::into),
+            is_of_file: false,
             pipeline,
         }
     }
@@ -62,6 +71,12 @@ impl Encoder {
     /// Names `topic` for entities: that of the offsets of their lines.
     pub fn with_entities_from(self, topic: &str) -> Self {
         Self { entity_source: topic.into(), ..self }
+    }
+
+    /// Calls the source a file: the offsets of its records are lines.
+    pub fn of_file(self) -> Self {
+        // Version 1 has no other word than topic.
+        Self { is_of_file: self.pipeline.verdict_schema == VerdictSchema::V2, ..self }
     }
 
     /// Sends reports of cancellations to `topic`.
@@ -74,6 +89,11 @@ impl Encoder {
         &self.dead_letters
     }
 
+    /// What outputs take until they are committed.
+    pub fn costs(&self) -> Costs {
+        self.costs.clone()
+    }
+
     /// What a batch says.
     ///
     /// # Errors
@@ -81,7 +101,9 @@ impl Encoder {
     pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Encoded, DeviceError> {
         let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
         let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
+        let n_entities = entities.len();
         let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
+        drop(entities);
         let Encoded { mut messages, mut truth, mut agreement } = Encoded::default();
         for output in outputs {
             match output {
@@ -98,17 +120,19 @@ impl Encoder {
                         let detectors = anomalous.map(|(_, verdict)| verdict.detector.as_str());
                         truth.add(entity.truth.as_deref(), detectors);
                     }
-                    let (topic, partition) = (self.entity_source.clone(), entity.partition);
-                    let source = Source { topic, partition, offsets: entity.offsets };
-                    messages.extend(verdicts.into_iter().map(|found| verdict(found, Some(source.clone()))));
+                    let source = self.source_of(&self.entity_source, entity.partition, entity.offsets);
+                    self.publish(verdicts, Some(source), &mut messages);
                 }
                 Output::Windowed(found) => {
-                    let found_out = self.windowed(&found);
-                    let anomalous = found_out.iter().filter(|(_, verdict)| verdict.anomalous);
+                    let verdicts: Verdicts = self.windowed(&found).into_iter().collect();
+                    let anomalous = verdicts.iter().filter(|(_, verdict)| verdict.anomalous);
                     for (_, verdict) in anomalous.filter(|_| self.pipeline.label.is_some()) {
                         truth.add_found(found.truth.as_deref(), &verdict.detector);
                     }
-                    messages.extend(found_out.map(|found| verdict(found, None)));
+                    let source = found
+                        .offset
+                        .map(|offset| self.source_of(&self.entity_source, found.partition, vec![(offset, offset)]));
+                    self.publish(verdicts, source, &mut messages);
                 }
                 Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
                 Output::Cancellations(count) => messages.push(self.cancellations(count)),
@@ -120,26 +144,63 @@ impl Encoder {
                 }),
             }
         }
+        self.costs.learn(n_entities, &messages);
         Ok(Encoded { messages, truth, agreement })
     }
 
-    /// The verdict on a record and its windows; none where it is normal and only anomalies are asked for.
+    fn source_of(&self, topic: &Arc<str>, partition: i32, offsets: Vec<(i64, i64)>) -> Source {
+        Source { is_file: self.is_of_file, ..Source::in_topic(topic, partition, offsets) }
+    }
+
+    /// Turns the verdicts on an entity into messages: those of each detector that are wanted, and all of them together where
+    /// one of them is.
+    fn publish(&self, verdicts: Verdicts, source: Option<Source>, messages: &mut Vec<Message>) {
+        let named = source.as_ref().map(Source::of_verdict);
+        let verdicts: Verdicts = match named {
+            Some(source) => {
+                verdicts.into_iter().map(|(topic, verdict)| (topic, verdict.found_in(source.clone()))).collect()
+            }
+            None => verdicts,
+        };
+        let is_wanted = |verdict: &Verdict| self.all_verdicts || verdict.anomalous;
+        if let Some(topic) = self.verdicts_topic.as_ref().filter(|_| verdicts.iter().any(|(_, it)| is_wanted(it))) {
+            let all: Vec<&Verdict> = verdicts.iter().map(|(_, verdict)| verdict).collect();
+            messages.extend(EntityVerdict::of(&all).map(|verdict| Message {
+                topic: topic.clone(),
+                key: Some(verdict.key.clone()),
+                content: Content::Entity(Box::new(verdict)),
+                source: source.clone(),
+            }));
+        }
+        let wanted = verdicts.into_iter().filter(|(_, verdict)| is_wanted(verdict));
+        messages.extend(wanted.map(|(topic, verdict)| Message {
+            topic,
+            key: Some(verdict.key.clone()),
+            content: Content::Verdict(Box::new(verdict.in_schema(self.pipeline.verdict_schema))),
+            source: source.clone(),
+        }));
+    }
+
+    /// The verdict on a record and its windows.
     fn windowed(&self, found: &WindowVerdict) -> Option<(Arc<str>, Verdict)> {
         let WindowVerdict { detector, summary, value, score, window, .. } = found;
         let (spec, topic) = (self.pipeline.zscores.get(*detector)?, self.zscore_topics.get(*detector)?);
-        let verdict = Verdict::of_window(&self.pipeline.name, spec, summary, *value, (*score, window));
-        (self.all_verdicts || verdict.anomalous).then(|| (topic.clone(), verdict))
+        let is_anomalous = *score > f64::from(spec.threshold);
+        // Nearly all are normal: of those nothing is put in words.
+        (self.all_verdicts || is_anomalous)
+            .then(|| (topic.clone(), Verdict::of_window(&self.pipeline, spec, summary, *value, (*score, window))))
     }
 
     fn erroneous(&self, erroneous: Erroneous) -> Message {
         match erroneous {
             Erroneous::Line { reasons, source: (partition, offset), raw } => {
-                self.dead_letters.line(&reasons, Source::record(&self.source, partition, offset), &raw)
+                let source = self.source_of(&self.source, partition, vec![(offset, offset)]);
+                self.dead_letters.line(&reasons, source, &raw)
             }
             Erroneous::Entity { reasons, summary, known, features, partition, offsets } => {
                 let names = self.pipeline.feature_names().into_iter();
                 let features = names.zip(features.into_iter().map(Value::from)).collect();
-                let source = Source { topic: self.entity_source.clone(), partition, offsets };
+                let source = self.source_of(&self.entity_source, partition, offsets);
                 self.dead_letters.entity(ErroneousEntity { reasons, summary, known, features, source })
             }
             Erroneous::Lost { partition, first, last } => {
@@ -159,10 +220,6 @@ impl Encoder {
         let content = Content::Cancellations(value);
         Message { topic, key: Some(self.pipeline.name.clone()), content, source: None }
     }
-}
-
-fn verdict((topic, verdict): (Arc<str>, Verdict), source: Option<Source>) -> Message {
-    Message { topic, key: Some(verdict.key.clone()), content: Content::Verdict(Box::new(verdict)), source }
 }
 
 #[cfg(test)]

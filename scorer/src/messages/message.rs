@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use shared::verdict::Verdict;
+use shared::verdict::{EntityVerdict, Severity, Verdict, VerdictSource};
 
 use crate::core::Report;
 
@@ -25,6 +25,8 @@ pub struct Message {
 pub enum Content {
     /// A detector's verdict.
     Verdict(Box<Verdict>),
+    /// What all detectors say of an entity.
+    Entity(Box<EntityVerdict>),
     /// An erroneous line or entity, or a message that its topic does not take, as JSON.
     Erroneous(Value),
     /// A count of cancellations, as JSON.
@@ -40,19 +42,35 @@ pub struct Source {
     pub topic: Arc<str>,
     /// Their partition.
     pub partition: i32,
-    /// First and last offset of each run of them.
+    /// First and last offset of each run of them; of a file, the lines.
     pub offsets: Vec<(i64, i64)>,
+    /// Whether it is a file.
+    pub is_file: bool,
 }
 
 impl Source {
     /// One record.
     pub fn record(topic: &Arc<str>, partition: i32, offset: i64) -> Self {
-        Self { topic: topic.clone(), partition, offsets: vec![(offset, offset)] }
+        Self::in_topic(topic, partition, vec![(offset, offset)])
+    }
+
+    /// Runs of records.
+    pub fn in_topic(topic: &Arc<str>, partition: i32, offsets: Vec<(i64, i64)>) -> Self {
+        Self { topic: topic.clone(), partition, offsets, is_file: false }
     }
 
     /// The first record.
     pub fn first_offset(&self) -> Option<i64> {
         self.offsets.first().map(|(first, _)| *first)
+    }
+
+    /// As verdicts name it.
+    pub fn of_verdict(&self) -> VerdictSource {
+        if self.is_file {
+            VerdictSource::in_file(&self.topic, &self.offsets)
+        } else {
+            VerdictSource::in_topic(&self.topic, self.partition, &self.offsets)
+        }
     }
 }
 
@@ -62,6 +80,7 @@ impl Content {
         match self {
             Self::Report(report) => return report.encode(),
             Self::Verdict(verdict) => serde_json::to_vec(verdict),
+            Self::Entity(verdict) => serde_json::to_vec(verdict),
             Self::Erroneous(value) | Self::Cancellations(value) => serde_json::to_vec(value),
         }
         .expect("messages are plain data with text keys")
@@ -78,13 +97,39 @@ impl Message {
     }
 
     /// The headers of a dead letter: what Kafka Connect and Kafka Streams (KIP-1034) write, so that tools made for theirs
-    /// can read ours. Other messages have none.
+    /// can read ours. Those of a verdict: what a router needs, so that it need not read the JSON. Other messages have none.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match &self.content {
             Content::Erroneous(value) => headers_of(value, self.source.as_ref()),
+            Content::Verdict(verdict) if verdict.schema > 1 => {
+                routing(verdict.schema, &verdict.pipeline, &verdict.detector, verdict.severity)
+            }
+            Content::Entity(verdict) => {
+                routing(verdict.schema, &verdict.pipeline, &verdict.anomalous_to.join(","), verdict.severity)
+            }
             Content::Verdict(_) | Content::Cancellations(_) | Content::Report(_) => Vec::new(),
         }
     }
+
+    /// Whether it says when it was made, beside its headers: the bytes of the message itself depend on nothing but records
+    /// and models.
+    pub fn has_time_of_scoring(&self) -> bool {
+        match &self.content {
+            Content::Verdict(verdict) => verdict.schema > 1,
+            Content::Entity(_) => true,
+            Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_) => false,
+        }
+    }
+}
+
+/// The headers of a verdict. One on a normal entity has the severity `none`.
+fn routing(schema: u32, pipeline: &str, detector: &str, severity: Option<Severity>) -> Vec<(&'static str, String)> {
+    vec![
+        ("schema", schema.to_string()),
+        ("pipeline", pipeline.to_owned()),
+        ("detector", detector.to_owned()),
+        ("severity", severity.map_or("none", Severity::name).to_owned()),
+    ]
 }
 
 /// The headers of a dead letter that says this of its source.

@@ -69,9 +69,35 @@ impl Values {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The value of a row as text; empty where it is missing.
+    pub fn text(&self, row: usize) -> String {
+        fn of<T: ToString>(values: &[Option<T>], row: usize) -> String {
+            values.get(row).and_then(Option::as_ref).map(T::to_string).unwrap_or_default()
+        }
+        match self {
+            Self::Texts(texts) => texts.get(row).unwrap_or_default().to_owned(),
+            Self::Bools(values) => of(values, row),
+            Self::Integers(values) => of(values, row),
+            Self::Counts(values) => of(values, row),
+            Self::Floats(values) => of(values, row),
+            Self::Doubles(values) => of(values, row),
+            Self::Moments(values) => of(values, row),
+        }
+    }
 }
 
 impl Texts {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     /// Adds a row.
     pub fn push(&mut self, text: Option<&str>) {
         let start = self.bytes.len();

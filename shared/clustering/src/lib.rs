@@ -13,6 +13,7 @@ pub mod files;
 pub mod kmeans;
 pub mod matrix;
 pub mod ops;
+pub mod random;
 pub mod rows;
 pub mod sample;
 

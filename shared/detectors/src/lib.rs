@@ -24,6 +24,7 @@ pub mod mcd;
 mod neighborhood;
 pub mod one_class_svm;
 pub mod pca;
+mod random;
 mod registry;
 pub mod scaler;
 mod tail_depth;

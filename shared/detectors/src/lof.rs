@@ -10,18 +10,25 @@
 //!
 //! The densities of the training rows are computed in the fit and kept. A row that is scored is compared with them, and
 //! does not change them.
+//!
+//! Where more than `k` rows are equal, the mean reachability distance among them is 0, and what lies beside them would have a
+//! score as large as float32 allows. A mean is therefore not taken below a tenth of the median mean of the training rows that
+//! have one: equal rows are at most ten times as dense as is usual. (On the 21 tables that detectors are compared on, the
+//! order of scores is the same with and without this bound, but for one table, where it is a little better with it.)
 
 use burn::tensor::Device;
 use clustering::matrix::Matrix;
-use evaluation::statistics::mean;
+use evaluation::statistics::{mean, median};
 use serde::{Deserialize, Serialize};
 
 use super::neighborhood::{self, Neighborhood, check_reference};
 use super::{Array, ArrayMut, Context, Fit, FitError, Learned, Score, Scores};
 
-/// Added to the mean reachability distance: rows with `k` duplicates have a density that is large and not infinite, and
-/// among themselves a score of 1. The same as scikit-learn's.
+/// Added to the mean reachability distance, so that no density is infinite. The same as scikit-learn's.
 const SMALLEST_MEAN: f64 = 1e-10;
+
+/// The share of the median of all positive mean reachability distances that no mean is taken below.
+const SMALLEST_SHARE: f64 = 0.1;
 
 /// Parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +61,10 @@ impl Fit for Lof {
             return Err(FitError::Numeric("the distances between the rows leave float32: use other scaling".into()));
         }
         let k_distances: Vec<f32> = found.rows().map(|(distances, _)| distances[self.k - 1]).collect();
-        let densities: Vec<f32> = found.rows().map(|neighbors| density(neighbors, &k_distances) as f32).collect();
+        let means: Vec<f64> = found.rows().map(|neighbors| mean_reachability(neighbors, &k_distances)).collect();
+        let mut positive: Vec<f64> = means.iter().copied().filter(|&mean| mean > 0.0).collect();
+        let smallest_mean = (SMALLEST_SHARE * median(&mut positive)) as f32;
+        let densities: Vec<f32> = means.into_iter().map(|mean| density(mean, smallest_mean) as f32).collect();
         (context.on_step)();
         let n_reference = k_distances.len();
         Ok(LofModel {
@@ -62,14 +72,20 @@ impl Fit for Lof {
             reference,
             k_distances: Array::new([n_reference], k_distances),
             densities: Array::new([n_reference], densities),
+            smallest_mean,
         })
     }
 }
 
-/// The local reachability density of a row with these neighbours: their distances `(k)` and indices `(k)`.
-fn density((distances, indices): (&[f32], &[i32]), k_distances: &[f32]) -> f64 {
+/// The mean reachability distance of a row to these neighbours: their distances `(k)` and indices `(k)`.
+fn mean_reachability((distances, indices): (&[f32], &[i32]), k_distances: &[f32]) -> f64 {
     let reachability = |(distance, index): (&f32, &i32)| f64::from(distance.max(k_distances[*index as usize]));
-    1.0 / (mean(distances.iter().zip(indices).map(reachability)) + SMALLEST_MEAN)
+    mean(distances.iter().zip(indices).map(reachability))
+}
+
+/// The local reachability density by a mean reachability distance.
+fn density(mean: f64, smallest_mean: f32) -> f64 {
+    1.0 / (mean + SMALLEST_MEAN).max(f64::from(smallest_mean))
 }
 
 /// Training rows, and how dense they lie.
@@ -83,6 +99,9 @@ pub struct LofModel {
     k_distances: Array<f32>,
     /// Local reachability density of each: `(n_reference)`.
     densities: Array<f32>,
+    /// What no mean reachability distance is taken below; models of earlier builds have no such bound.
+    #[serde(default)]
+    smallest_mean: f32,
 }
 
 impl Learned for LofModel {
@@ -91,6 +110,9 @@ impl Learned for LofModel {
         let n_reference = self.reference.shape()[0];
         if !self.k_distances.has_shape(&[n_reference]) || !self.densities.has_shape(&[n_reference]) {
             return Err(format!("it has not one distance and one density for each of {n_reference} reference rows"));
+        }
+        if !(self.smallest_mean >= 0.0 && self.smallest_mean.is_finite()) {
+            return Err("its smallest mean distance is negative or not finite".to_owned());
         }
         // The root of a float32, and 1 over the sum of such a distance and a small number.
         let is_distance = |value: &f32| *value >= 0.0 && *value <= f32::MAX.sqrt();
@@ -114,6 +136,7 @@ impl Learned for LofModel {
             neighborhood: Neighborhood::new(&self.reference, self.k, device),
             k_distances: self.k_distances.values().to_vec(),
             densities: self.densities.values().to_vec(),
+            smallest_mean: self.smallest_mean,
         })
     }
 }
@@ -126,6 +149,7 @@ struct LofScore {
     k_distances: Vec<f32>,
     /// `(n_reference)`
     densities: Vec<f32>,
+    smallest_mean: f32,
 }
 
 impl Score for LofScore {
@@ -133,7 +157,8 @@ impl Score for LofScore {
         let found = self.neighborhood.of(x);
         let score = |neighbors: (&[f32], &[i32])| {
             let of_neighbors = mean(neighbors.1.iter().map(|&index| f64::from(self.densities[index as usize])));
-            (of_neighbors / density(neighbors, &self.k_distances)) as f32
+            let own = density(mean_reachability(neighbors, &self.k_distances), self.smallest_mean);
+            (of_neighbors / own) as f32
         };
         Scores::new(found.rows().map(score).collect())
     }

@@ -4,9 +4,8 @@ use burn::tensor::Device;
 use clustering::matrix::Matrix;
 use clustering::ops::NeighborIndex;
 use clustering::sample::stratified;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
+use super::random::Stream;
 use super::{Array, Context, FitError};
 
 /// Most neighbours that can be asked for.
@@ -98,7 +97,7 @@ pub(super) fn reference(x: &Matrix, k: usize, max_rows: usize, context: &Context
     if n_samples <= max_rows {
         return Ok(Array::new([n_samples, n_features], x.values().to_vec()));
     }
-    let sample = stratified(n_samples, max_rows, &mut ChaCha8Rng::seed_from_u64(context.seed));
+    let sample = stratified(n_samples, max_rows, &mut Stream::ReferenceRows.of(context.seed));
     let values = sample.into_iter().flat_map(|index| x.row(index)).copied().collect();
     Ok(Array::new([max_rows, n_features], values))
 }

@@ -4,7 +4,7 @@
 //! totals of tens of thousands stand beside prices of a few cents.
 
 use clustering::matrix::{FeatureMatrix, Matrix};
-use evaluation::statistics::{deviation, mean, quantile};
+use evaluation::statistics::{deviation, mean, mean_from_first, quantile};
 use serde::{Deserialize, Serialize};
 
 /// How features are scaled before distances are taken.
@@ -72,6 +72,10 @@ impl Scaler {
         let (center, scale): (Vec<f64>, Vec<f64>) = columns.clone().map(|column| fit_column(method, column)).unzip();
         let symlog = (method == Scaling::Symlog).then(|| {
             let centers_and_scales = columns.zip(center.iter().zip(&scale)).map(|(column, (center, scale))| {
+                let (mean, deviation) = mean_and_deviation(&column);
+                if usable(deviation, mean, 0.0) == 0.0 {
+                    return (0.0, 1.0);
+                }
                 let values = column.into_iter().map(|x| symlog(scaled(x, *center, *scale))).collect();
                 fit_column(Scaling::Standard, values)
             });
@@ -156,27 +160,44 @@ fn inverse_symlog(y: f64) -> f64 {
     if beyond <= 0.0 { y } else { (LINEAR_TO + beyond.exp_m1()).copysign(y) }
 }
 
+/// Values that differ by this many roundings are one value: a mean of equal prices is not always that price.
+const ROUNDINGS: f64 = 64.0;
+
 fn fit_column(method: Scaling, mut column: Vec<f64>) -> (f64, f64) {
-    let mean = mean(column.iter().copied());
-    let deviation = deviation(&column, mean);
+    let (mean, deviation) = mean_and_deviation(&column);
     match method {
         Scaling::None => (mean, 1.0),
-        Scaling::Standard | Scaling::Symlog => (mean, above_zero(deviation, 1.0)),
+        Scaling::Standard | Scaling::Symlog => (mean, usable(deviation, mean, 1.0)),
         Scaling::Robust => {
             column.sort_by(f64::total_cmp);
-            let range = quantile(&column, 0.75) - quantile(&column, 0.25);
+            let (median, range) = (quantile(&column, 0.5), quantile(&column, 0.75) - quantile(&column, 0.25));
             // Half of the values may be equal although the others differ: then the deviation is all there is.
-            (quantile(&column, 0.5), above_zero(range, above_zero(deviation, 1.0)))
+            (median, usable(range, median, usable(deviation, mean, 1.0)))
         }
     }
 }
 
-fn above_zero(value: f64, otherwise: f64) -> f64 {
-    if value > 0.0 && value.is_finite() { value } else { otherwise }
+/// The mean of equal values, or of nearly equal ones, is off by the roundings of their sum, and they would deviate from it by
+/// as much. There both are taken from the first value on.
+fn mean_and_deviation(column: &[f64]) -> (f64, f64) {
+    let center = mean(column.iter().copied());
+    let spread = deviation(column, center);
+    if spread > column.len() as f64 * f64::EPSILON * center.abs() {
+        return (center, spread);
+    }
+    let center = mean_from_first(column);
+    (center, deviation(column, center))
+}
+
+/// A spread around `center`, or `otherwise` where it is 0, not finite, or no more than rounding.
+fn usable(spread: f64, center: f64, otherwise: f64) -> f64 {
+    if spread > ROUNDINGS * f64::EPSILON * center.abs() && spread.is_finite() { spread } else { otherwise }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn column(values: &[f64]) -> FeatureMatrix {
@@ -200,6 +221,41 @@ mod tests {
         for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
             let data = column(&[7.5; 4]);
             assert_eq!(Scaler::fit(method, &data).transform(&data).values(), [0.0; 4]);
+        }
+    }
+
+    proptest! {
+        /// Also where the sum of the values rounds, as that of ten times 0.1 does.
+        #[test]
+        fn equal_values_have_scale_1(value in -1e9f64..1e9, power in -12i32..12, n in 1usize..10_000) {
+            let value = value * 10f64.powi(power);
+            let data = column(&vec![value; n]);
+            for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
+                let scaler = Scaler::fit(method, &data);
+                prop_assert_eq!((scaler.center[0], scaler.scale[0]), (value, 1.0), "{:?}", method);
+                prop_assert!(scaler.transform(&data).values().iter().all(|&x| x == 0.0), "{:?}", method);
+            }
+        }
+
+        /// A price that is computed in several ways has one value; what differs by a percent is as far away as it is.
+        #[test]
+        fn roundings_are_no_spread(value in 0.01f64..1e6, roundings in proptest::collection::vec(0u64..9, 2..300)) {
+            let values: Vec<f64> = roundings.iter().map(|n| f64::from_bits(value.to_bits() + n)).collect();
+            for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
+                let scaler = Scaler::fit(method, &column(&values));
+                let other = f64::from(scaler.transform(&column(&[value * 1.01])).values()[0]);
+                prop_assert!(other.abs() <= value * 0.0101, "{method:?} {other}");
+            }
+        }
+
+        /// Half of the values differ by roundings alone, the others do not: the quartiles are no scale.
+        #[test]
+        fn quartiles_that_differ_by_roundings_are_no_scale(value in 0.01f64..1e6, n in 20usize..300) {
+            let nearly = |index: usize| f64::from_bits(value.to_bits() + (index % 3) as u64);
+            let far = |index: usize| value * if index.is_multiple_of(8) { 3.0 } else { 1.0 };
+            let values: Vec<f64> = (0..n).map(|index| if index % 4 == 0 { far(index) } else { nearly(index) }).collect();
+            let scale = Scaler::fit(Scaling::Robust, &column(&values)).scale[0];
+            prop_assert!(scale > value * 0.01, "{scale}");
         }
     }
 

@@ -9,7 +9,8 @@ use super::threshold::Calibration;
 ///
 /// Between kept ranks it is interpolated. Beyond the largest score it rises with the logarithm of the excess over it, in units
 /// of the mean excess over the 95th percentile: the order of scores is kept, and no single detector, whose scores have a
-/// heavy tail, outweighs all others.
+/// heavy tail, outweighs all others. The unit is never below a share of the distance from the median to the largest score, so
+/// that this also holds of a tail of few scores, or of equal ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TailDepth {
@@ -26,7 +27,8 @@ impl TailDepth {
         let tail = &falling[..(falling.len() / 20).max(1).min(falling.len())];
         let least = tail.last().copied().map_or(0.0, f64::from);
         let sum: f64 = tail.iter().map(|&score| f64::from(score) - least).sum();
-        Self { known: Calibration::fit(scores), excess: (sum / tail.len().max(1) as f64) as f32 }
+        let excess = (sum / tail.len().max(1) as f64).max(smallest_unit(&falling));
+        Self { known: Calibration::fit(scores), excess: (excess as f32).clamp(f32::MIN_POSITIVE, f32::MAX) }
     }
 
     /// Checks what was read from a file.
@@ -61,12 +63,46 @@ impl TailDepth {
     }
 }
 
+/// The smallest unit of the excess over the largest of these falling scores.
+fn smallest_unit(falling: &[f32]) -> f64 {
+    /// The share of the distance from the median to the largest score: about what the mean excess is of equally spaced scores.
+    const SHARE: f64 = 1.0 / 32.0;
+    /// In roundings of the largest score.
+    const ROUNDINGS: f64 = 8.0;
+    let at = |index: usize| falling.get(index).copied().map_or(0.0, f64::from);
+    let largest = at(0);
+    let distance = largest - at(falling.len() / 2);
+    // Where half of the scores are the largest, the distance to the smallest; where all are, their own size.
+    let distance = if distance > 0.0 { distance } else { largest - at(falling.len().saturating_sub(1)) };
+    let distance = if distance > 0.0 { distance } else { largest.abs() };
+    let distance = if distance > 0.0 { distance } else { 1.0 };
+    (distance * SHARE).max(largest.abs() * f64::from(f32::EPSILON) * ROUNDINGS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
+        /// Also of few scores, and where many are equal.
+        #[test]
+        fn what_is_just_above_the_largest_score_is_hardly_deeper(
+            scores in proptest::collection::vec((-40i32..40, 0i32..8), 1..400), equal in 0usize..400,
+        ) {
+            let mut scores: Vec<f32> = scores.into_iter().map(|(x, power)| x as f32 * 10f32.powi(power - 4)).collect();
+            let largest = scores.iter().copied().fold(f32::MIN, f32::max);
+            scores.extend(std::iter::repeat_n(largest, equal));
+            let tail = TailDepth::fit(&scores);
+            prop_assert_eq!(tail.check(), Ok(()));
+            let just_above = tail.of(largest.next_up()) - tail.of(largest);
+            prop_assert!((0.0..0.2).contains(&just_above), "{just_above}");
+            let mut sorted = scores.clone();
+            sorted.sort_by(f32::total_cmp);
+            let twice = largest + (largest - sorted[(sorted.len() - 1) / 2]);
+            prop_assert!(tail.of(twice) - tail.of(largest) < 33f64.ln() + 0.1);
+        }
+
         #[test]
         fn a_higher_score_is_deeper_in_the_tail(
             scores in proptest::collection::vec(-1e3f32..1e3, 1..400), a in -2e3f32..2e3, b in -2e3f32..2e3,

@@ -4,12 +4,19 @@
 //! the detector was not trained on: split-conformal prediction (Vovk, Gammerman and Shafer 2005; for anomaly detection
 //! Laxhammar and Falkman 2010). If these and an entity to come are exchangeable, its score exceeds the threshold with at
 //! most the probability that was asked for, however the detector came to its scores and however few they are.
+//!
+//! Exchangeable means: like the entities that were held out, anomalies among these included. Of the normal entities alone, at
+//! most `rate / (1 - share of anomalies)` exceed the threshold, and mostly far fewer, because it lies among the anomalies'
+//! scores. Where what comes differs from what was held out, nothing is promised; so the newest part of a history is the one to
+//! hold out ([`HeldOut::Newest`]), and how many exceed a threshold that was set on the older half of it shows whether they differ.
 
-use rand::SeedableRng;
+mod groups;
+
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use super::random::Stream;
 
 /// From which score on an entity is anomalous.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -42,6 +49,15 @@ impl ThresholdPolicy {
     /// Whether the scores have to be of entities that were held out of the training.
     pub fn needs_calibration(self) -> bool {
         matches!(self, Self::FalseAlarmRate(_))
+    }
+
+    /// How many scores it takes at least.
+    fn needed(self) -> usize {
+        match self {
+            Self::Top(top) => top,
+            Self::Quantile(q) => (1.0 / (1.0 - q) - 1e-9).ceil() as usize,
+            Self::FalseAlarmRate(rate) => (1.0 / rate - 1e-9).ceil() as usize - 1,
+        }
     }
 
     /// The rank of the threshold among `n_samples` scores, the largest being the first; 0 where there are too few.
@@ -123,8 +139,9 @@ impl Threshold {
         Ok(Self { policy, value: nth_largest(policy, scores)?, by_cluster: Vec::new() })
     }
 
-    /// As [`fit`](Self::fit), with a threshold for each of `n_clusters` from the scores of its own entities; a cluster with
-    /// too few of them has that of all.
+    /// As [`fit`](Self::fit), with a threshold for each of `n_clusters` from the scores of its own entities, and p-values from
+    /// the same. Clusters with too few of them for a threshold have one together, so that a
+    /// [`false_alarm_rate`](ThresholdPolicy::FalseAlarmRate) is kept by each group of clusters, and by all entities.
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
@@ -136,16 +153,28 @@ impl Threshold {
         scores: &[f32],
         clusters: &[i32],
         n_clusters: usize,
-    ) -> Result<Self, TooFewScores> {
+    ) -> Result<(Self, Vec<Calibration>), TooFewScores> {
         let of_all = Self::fit(policy, scores)?;
-        let by_cluster = by_cluster(scores, clusters, n_clusters)
-            .iter()
-            .map(|scores| match policy {
-                ThresholdPolicy::Quantile(q) if (scores.len() as f64) < 1.0 / (1.0 - q) => of_all.value,
-                _ => nth_largest(policy, scores).unwrap_or(of_all.value),
-            })
-            .collect();
-        Ok(Self { by_cluster, ..of_all })
+        let of_clusters = by_cluster(scores, clusters, n_clusters);
+        let counts: Vec<usize> = of_clusters.iter().map(Vec::len).collect();
+        let (mut by_cluster, mut calibrations) = (Vec::with_capacity(n_clusters), Vec::with_capacity(n_clusters));
+        let mut last: Option<(Vec<usize>, f32, Calibration)> = None;
+        for cluster in 0..n_clusters {
+            let group = groups::group_of(cluster, &counts, policy.needed());
+            // Clusters that are pooled come one after the other with the same group, which may be large.
+            let (group, value, calibration) = match last.take() {
+                Some(known) if known.0 == group => known,
+                _ => {
+                    let scores: Vec<f32> = group.iter().flat_map(|&other| &of_clusters[other]).copied().collect();
+                    let value = nth_largest(policy, &scores).unwrap_or(of_all.value);
+                    (group, value, Calibration::fit_for(policy, &scores))
+                }
+            };
+            by_cluster.push(value);
+            calibrations.push(calibration.clone());
+            last = Some((group, value, calibration));
+        }
+        Ok((Self { by_cluster, ..of_all }, calibrations))
     }
 
     /// The threshold for entities of a cluster.
@@ -160,19 +189,33 @@ impl Threshold {
     }
 }
 
-/// Which of `n_samples` entities are held out of the training: a random share of them, so that they are exchangeable with
-/// those that are not.
-pub fn held_out(n_samples: usize, share: f64, seed: u64) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..n_samples).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let mut held_out = vec![false; n_samples];
-    let n_held_out = ((n_samples as f64 * share).round() as usize).min(n_samples);
-    order[..n_held_out].iter().for_each(|&index| held_out[index] = true);
-    held_out
+/// Which entities of a history are held out of the training, to set a threshold by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldOut {
+    /// The last ones: of a history in the order of time, those that are most like what comes.
+    #[default]
+    Newest,
+    /// A random choice, which is exchangeable with the rest of the history.
+    Random,
+}
+
+impl HeldOut {
+    /// Whether each of `n_samples` entities is held out, of which that are this share.
+    pub fn choose(self, n_samples: usize, share: f64, seed: u64) -> Vec<bool> {
+        let n_held_out = ((n_samples as f64 * share).round() as usize).min(n_samples);
+        let mut order: Vec<usize> = (0..n_samples).rev().collect();
+        if self == Self::Random {
+            order.shuffle(&mut Stream::HeldOut.of(seed));
+        }
+        let mut held_out = vec![false; n_samples];
+        order[..n_held_out].iter().for_each(|&index| held_out[index] = true);
+        held_out
+    }
 }
 
 /// The scores of each cluster.
-pub fn by_cluster(scores: &[f32], clusters: &[i32], n_clusters: usize) -> Vec<Vec<f32>> {
+fn by_cluster(scores: &[f32], clusters: &[i32], n_clusters: usize) -> Vec<Vec<f32>> {
     assert_eq!(scores.len(), clusters.len(), "a cluster a score");
     let mut parts = vec![Vec::new(); n_clusters];
     scores.iter().zip(clusters).for_each(|(&score, &cluster)| parts[cluster as usize].push(score));
@@ -186,7 +229,7 @@ fn nth_largest(policy: ThresholdPolicy, scores: &[f32]) -> Result<f32, TooFewSco
         return Err(match policy {
             ThresholdPolicy::Top(top) => TooFewScores::Top { top, n_samples },
             ThresholdPolicy::FalseAlarmRate(rate) => {
-                TooFewScores::FalseAlarmRate { rate, needed: (1.0 / rate - 1e-9).ceil() as usize - 1, n_samples }
+                TooFewScores::FalseAlarmRate { rate, needed: policy.needed(), n_samples }
             }
             ThresholdPolicy::Quantile(_) => TooFewScores::Top { top: 1, n_samples },
         });
@@ -281,8 +324,12 @@ mod tests {
     fn each_cluster_may_have_a_threshold_of_its_own() {
         let scores: Vec<f32> = (0..200).map(|i| if i % 2 == 0 { i as f32 } else { 1000.0 + i as f32 }).collect();
         let clusters: Vec<i32> = (0..200).map(|i| i % 2).collect();
-        let threshold = Threshold::fit_by_cluster(ThresholdPolicy::Quantile(0.9), &scores, &clusters, 3).unwrap();
-        assert_eq!(threshold.by_cluster, [178.0, 1179.0, threshold.value]);
+        let (threshold, calibrations) =
+            Threshold::fit_by_cluster(ThresholdPolicy::Quantile(0.9), &scores, &clusters, 3).unwrap();
+        // Cluster 2 has no score: it has the threshold of the smallest of the others, with which it is pooled.
+        assert_eq!(threshold.by_cluster, [178.0, 1179.0, 178.0]);
+        assert_eq!(calibrations[2], calibrations[0]);
+        assert!(calibrations[0].p_value(500.0) < 0.02 && calibrations[1].p_value(500.0) == 1.0);
         assert!(threshold.is_exceeded(500.0, Some(0)) && !threshold.is_exceeded(500.0, Some(1)));
         assert!(!threshold.is_exceeded(500.0, None) && !threshold.is_exceeded(500.0, Some(7)));
     }
@@ -306,6 +353,35 @@ mod tests {
                 }
             }
             prop_assert!(f64::from(alarms) <= rate * scores.len() as f64 + 1e-9, "{alarms} of {}", scores.len());
+        }
+
+        /// The same with a threshold for each cluster, however small these are and however their scores differ.
+        #[test]
+        fn a_false_alarm_rate_by_cluster_is_kept(
+            entities in proptest::collection::vec((0i32..5, 0u8..40), 30..90), sizes in proptest::collection::vec(1i32..40, 5),
+            rate in 0.05f64..0.4, shift in 0u8..200,
+        ) {
+            // Clusters of very different sizes, and the small ones with the higher scores.
+            let cluster = |drawn: i32, score: u8| if i32::from(score) < sizes[drawn as usize] { drawn } else { 0 };
+            let entities: Vec<(i32, f32)> = entities
+                .into_iter()
+                .map(|(drawn, score)| (cluster(drawn, score), score))
+                .map(|(cluster, score)| (cluster, f32::from(score) + cluster as f32 * f32::from(shift)))
+                .collect();
+            let policy = ThresholdPolicy::FalseAlarmRate(rate);
+            let mut alarms = 0;
+            for index in 0..entities.len() {
+                let mut others = entities.clone();
+                let (cluster, next) = others.swap_remove(index);
+                let (clusters, scores): (Vec<i32>, Vec<f32>) = others.into_iter().unzip();
+                let (threshold, calibrations) = Threshold::fit_by_cluster(policy, &scores, &clusters, 5).unwrap();
+                if threshold.is_exceeded(next, Some(cluster)) {
+                    alarms += 1;
+                    let p = calibrations[cluster as usize].p_value(next);
+                    prop_assert!(p <= rate + 1e-9, "{p} {rate}");
+                }
+            }
+            prop_assert!(f64::from(alarms) <= rate * entities.len() as f64 + 1e-9, "{alarms} of {}", entities.len());
         }
 
         #[test]

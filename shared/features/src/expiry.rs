@@ -12,6 +12,9 @@ use records::time::Timestamp;
 
 const NONE: u32 = u32::MAX;
 
+/// Below so many entries no memory is given back.
+const FEW: usize = 1024;
+
 /// Values by key, ordered by deadline.
 #[derive(Debug, Clone)]
 pub struct ExpiryMap<V> {
@@ -46,8 +49,8 @@ impl<V> Default for ExpiryMap<V> {
 }
 
 impl<V> ExpiryMap<V> {
-    /// Bytes of an entry beside its key and what its value points to.
-    pub const ENTRY_BYTES: usize = size_of::<Entry<V>>() + 2 * size_of::<u32>();
+    /// Bytes of an entry beside its key and what its value points to: the table may just have grown.
+    pub const ENTRY_BYTES: usize = size_of::<Entry<V>>() + 16;
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
@@ -94,6 +97,26 @@ impl<V> ExpiryMap<V> {
         let hash = hasher.hash_one(key);
         slots.insert_unique(hash, slot, |&slot| hasher.hash_one(&*entries[slot as usize].key));
         self.link_newest(slot);
+    }
+
+    /// The value at `key`, which is put there if there is none, with its deadline. That may be before others': they have to
+    /// be [put in order](Self::put_in_order) before anything else is done.
+    pub fn get_or_insert_with(&mut self, key: &str, value: impl FnOnce() -> V) -> (&mut Timestamp, &mut V) {
+        let slot = self.find(key).unwrap_or_else(|| {
+            self.insert(key, Timestamp::MAX, value());
+            self.newest
+        });
+        let Entry { deadline, value, .. } = &mut self.entries[slot as usize];
+        (deadline, value.as_mut().expect("an entry that is found has a value"))
+    }
+
+    /// Puts entries in the order of their deadlines, those of the same one in the order of their keys.
+    pub fn put_in_order(&mut self) {
+        let mut slots: Vec<u32> = self.slots.iter().copied().collect();
+        let of = |slot: u32| (self.entries[slot as usize].deadline, &*self.entries[slot as usize].key);
+        slots.sort_unstable_by(|a, b| of(*a).cmp(&of(*b)));
+        (self.oldest, self.newest) = (NONE, NONE);
+        slots.into_iter().for_each(|slot| self.link_newest(slot));
     }
 
     /// The earliest deadline.
@@ -179,8 +202,40 @@ impl<V> ExpiryMap<V> {
         }
         self.free.push(slot);
         let entry = &mut self.entries[slot as usize];
-        let value = entry.value.take()?;
-        Some((std::mem::take(&mut entry.key), entry.deadline, value))
+        let (key, deadline, value) = (std::mem::take(&mut entry.key), entry.deadline, entry.value.take()?);
+        if self.entries.len() > FEW.max(4 * self.len()) {
+            self.give_back();
+        }
+        Some((key, deadline, value))
+    }
+
+    /// Gives back what far more entries took than there are: they move together, in their order.
+    fn give_back(&mut self) {
+        let mut kept = Vec::with_capacity(self.len());
+        let mut slot = self.oldest;
+        while slot != NONE {
+            let entry = &mut self.entries[slot as usize];
+            let (key, value) = (std::mem::take(&mut entry.key), entry.value.take());
+            let (place, next) = (kept.len() as u32, entry.newer);
+            let newer = if next == NONE { NONE } else { place + 1 };
+            kept.push(Entry {
+                key,
+                deadline: entry.deadline,
+                older: place.checked_sub(1).unwrap_or(NONE),
+                newer,
+                value,
+            });
+            slot = next;
+        }
+        self.oldest = if kept.is_empty() { NONE } else { 0 };
+        self.newest = kept.len().checked_sub(1).map_or(NONE, |last| last as u32);
+        (self.entries, self.free, self.slots) = (kept, Vec::new(), HashTable::new());
+        let Self { hasher, slots, entries, .. } = self;
+        let hash = |&slot: &u32| hasher.hash_one(&*entries[slot as usize].key);
+        slots.reserve(entries.len(), hash);
+        (0..entries.len() as u32).for_each(|slot| {
+            slots.insert_unique(hash(&slot), slot, hash);
+        });
     }
 
     fn link_newest(&mut self, slot: u32) {
@@ -213,6 +268,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_many_entries_took_is_given_back() {
+        let mut map = ExpiryMap::default();
+        (0..100_000i64).for_each(|number| map.insert(&number.to_string(), number, number));
+        (0..50_000i64).for_each(|number| assert_eq!(map.remove(&(2 * number).to_string()).unwrap().2, 2 * number));
+        while map.len() > 100 {
+            assert!(map.pop_oldest().is_some());
+        }
+        assert!(map.entries.capacity() <= FEW && map.slots.capacity() <= 2 * FEW, "{}", map.entries.capacity());
+        let left: Vec<i64> = map.iter().map(|(_, _, value)| *value).collect();
+        assert_eq!(left, (49_900..50_000).map(|number| 2 * number + 1).collect::<Vec<_>>());
+        assert!(map.newest_first().map(|(_, _, value)| value).eq(left.iter().rev()));
+        assert!(left.iter().all(|value| map.get(&value.to_string()) == Some(value)));
+    }
 
     proptest! {
         #[test]

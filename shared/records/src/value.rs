@@ -28,6 +28,15 @@ impl<'a> Value<'a> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
+    /// The number, when it is one.
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Self::Integer(number) => Some(number as f64),
+            Self::Float(number) => Some(number),
+            Self::Missing | Self::Text(_) | Self::Datetime(_) => None,
+        }
+    }
+
     /// The moment, when it is one.
     pub fn datetime(self) -> Option<Timestamp> {
         if let Self::Datetime(moment) = self { Some(moment) } else { None }

@@ -116,6 +116,9 @@ pub struct Model {
     pub scaler: Scaler,
     /// The median of each feature: a value that is normal, as far as one can say without the others.
     pub typical: Vec<f64>,
+    /// The 5th and the 95th percentile of each feature; empty in models of trainers that did not write them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usual: Vec<[f64; 2]>,
     /// What it learned.
     pub learned: AnyLearned,
     /// Where its large arrays are, when they are in a file beside this one.
@@ -293,6 +296,10 @@ impl Model {
         self.scaler.check(n_features)?;
         if self.typical.len() != n_features || !finite(&self.typical) {
             return Err(format!("its typical values are not {n_features} finite numbers"));
+        }
+        let is_range = |range: &[f64; 2]| finite(range) && range[0] <= range[1];
+        if !(self.usual.is_empty() || self.usual.len() == n_features && self.usual.iter().all(is_range)) {
+            return Err(format!("its usual ranges are not {n_features} pairs of rising finite numbers"));
         }
         if self.learned.algorithm() != self.parameters.name() {
             return Err("what it learned is another algorithm's".into());

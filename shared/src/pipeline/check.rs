@@ -11,13 +11,13 @@ use records::time::{DatetimeError, DatetimeFormats, Millis};
 
 use super::checker::{Checker, MOST_OVERLAPPING};
 use super::file::{
-    AnyDetector, CancellationsSection, DetectorSection, EntitySection, HistorySection, InputSection, PipelineFile,
-    RangeEntry,
+    AnyDetector, CancellationsSection, DetectorSection, EntitySection, FeatureSection, HistorySection, InputSection,
+    PipelineFile, RangeEntry,
 };
 use super::{
     Cancellations, Clock, Column, ColumnType, Currency, DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec,
-    Entity, InputFormat, Pipeline, PipelineError, Records, Scaling, Schema, Scored, Sessions, ZScoreSpec, currency,
-    dialect, label, zscore,
+    Entity, Fields, InputFormat, Pipeline, PipelineError, Reading, Records, Scaling, Schema, Scored, Sessions,
+    VerdictSchema, ZScoreSpec, currency, definition, dialect, fields, label, zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -41,7 +41,9 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         label::check_not_read(&checker, "[currency] column", currency.column, label.as_ref(), &columns)?;
     }
     let entity = checker.entity(&file.entity, &columns)?;
-    let scored = checker.scored(&file, &entity, &columns)?;
+    let fields = fields::check(&checker, &file.outputs.fields, &columns)?;
+    let scored = checker.scored(&file, &entity, &fields, &columns)?;
+    let readings = checker.readings(&file.features, &scored)?;
     if let Scored::Records(records) = &scored {
         for column in records.features.columns() {
             label::check_not_read(&checker, "[features]", column, label.as_ref(), &columns)?;
@@ -49,9 +51,10 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     }
     let zscores = checker.zscores(&file.detectors, &scored, &columns, label.as_ref())?;
     let windowed = zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by));
-    let needed = needed_columns(&scored, &columns).into_iter().chain([entity.key]).chain(windowed);
+    let needed = needed_columns(&scored).into_iter().chain([entity.key]).chain(windowed);
     needed.for_each(|index| columns[index].needed = true);
-    let read = read_columns(&entity, &scored, currency.as_ref(), label.as_ref(), &zscores);
+    let mut read = read_columns(&entity, &scored, currency.as_ref(), label.as_ref(), &zscores);
+    read.extend(fields.columns());
     columns.iter_mut().enumerate().for_each(|(index, column)| column.is_read = read.contains(&index));
     let max_key_bytes = checker.limit("[entity] max_key_bytes", file.entity.max_key_bytes, DEFAULT_MAX_KEY_BYTES)?;
     for index in naming_columns(&entity, &scored, &zscores) {
@@ -78,7 +81,15 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         )?,
         currency,
     };
+    let verdict_schema = match file.outputs.schema {
+        Some(1) => VerdictSchema::V1,
+        None | Some(2) => VerdictSchema::V2,
+        Some(other) => return checker.error("[outputs] schema", format!("there is no version {other}: use 1 or 2")),
+    };
+    let verdicts_topic = file.outputs.verdicts.as_deref();
+    let verdicts_topic = verdicts_topic.map(|topic| checker.topic("[outputs] verdicts", topic)).transpose()?;
     let pipeline = Pipeline {
+        definition: definition::of(&schema, &entity, &scored),
         name: file.name,
         topic,
         schema: Arc::new(schema),
@@ -88,18 +99,20 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         scored,
         detectors,
         zscores,
+        readings,
+        fields,
         erroneous_topic,
+        verdicts_topic,
+        verdict_schema,
     };
     checker.topics_differ(&pipeline)?;
     Ok(pipeline)
 }
 
 /// The columns without which a line has no place in its entity's features.
-fn needed_columns(scored: &Scored, columns: &[Column]) -> Vec<usize> {
+fn needed_columns(scored: &Scored) -> Vec<usize> {
     match scored {
-        Scored::Sessions(sessions) => {
-            sessions.features.iter().filter_map(|feature| feature.number_column(columns)).collect()
-        }
+        Scored::Sessions(sessions) => sessions.features.iter().flat_map(Feature::number_columns).collect(),
         Scored::Records(records) => records.features.columns(),
     }
 }
@@ -118,7 +131,7 @@ fn read_columns(
     read.extend(label.and_then(|label| label.column));
     read.extend(zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by)));
     match scored {
-        Scored::Sessions(sessions) => read.extend(sessions.features.iter().filter_map(Feature::column)),
+        Scored::Sessions(sessions) => read.extend(sessions.features.iter().flat_map(Feature::columns)),
         Scored::Records(records) => {
             read.extend(records.features.columns());
             read.extend(records.features.places());
@@ -244,7 +257,13 @@ impl Checker<'_> {
     }
 
     /// Sessions where there is a gap that ends them, else records.
-    fn scored(&self, file: &PipelineFile, entity: &Entity, columns: &[Column]) -> Result<Scored, PipelineError> {
+    fn scored(
+        &self,
+        file: &PipelineFile,
+        entity: &Entity,
+        fields: &Fields,
+        columns: &[Column],
+    ) -> Result<Scored, PipelineError> {
         let is_trained = file.detectors.iter().any(|detector| matches!(detector, AnyDetector::Trained(..)));
         if file.features.is_empty() && (is_trained || file.entity.session_gap.is_some()) {
             return self.error("[features]", "at least one feature is needed");
@@ -254,12 +273,16 @@ impl Checker<'_> {
             (Some(_), Some(_)) => {
                 self.error("[history]", "is for records that are scored one by one: remove it, or [entity] session_gap")
             }
-            (Some(gap), None) => Ok(Scored::Sessions(Sessions {
-                gap: self.span("[entity] session_gap", gap)?,
-                max_open: self.limit("[entity] max_open", section.max_open, DEFAULT_MAX_OPEN)?,
-                max_lines: self.limit("[entity] max_lines", section.max_lines, DEFAULT_MAX_LINES)?,
-                features: self.features(&file.features, columns)?,
-            })),
+            (Some(gap), None) => {
+                let features = self.features(&file.features, columns)?;
+                Ok(Scored::Sessions(Sessions {
+                    gap: self.span("[entity] session_gap", gap)?,
+                    max_open: self.limit("[entity] max_open", section.max_open, DEFAULT_MAX_OPEN)?,
+                    max_lines: self.limit("[entity] max_lines", section.max_lines, DEFAULT_MAX_LINES)?,
+                    accumulated: features.iter().chain(fields.numbers()).cloned().collect(),
+                    features,
+                }))
+            }
             (None, history) => {
                 let of_sessions = [
                     ("max_open", section.max_open.is_some()),
@@ -281,7 +304,7 @@ impl Checker<'_> {
 
     fn records(
         &self,
-        declared: &[(String, String)],
+        declared: &[FeatureSection],
         history: Option<&HistorySection>,
         entity: &Entity,
         columns: &[Column],
@@ -299,12 +322,23 @@ impl Checker<'_> {
         let place = |name: &str| format!("[features] {name}");
         let problem = |name: &str, problem: String| self.invalid(&place(name), problem);
         let resolve = |name: &str, column: &str| self.resolve(&place(name), column, columns);
-        let features = RecordFeatures::read(declared, columns, (time, memory, lateness), &resolve, &problem)?;
+        let declared: Vec<(String, String)> =
+            declared.iter().map(|section| (section.name.clone(), section.expression.clone())).collect();
+        let features = RecordFeatures::read(&declared, columns, (time, memory, lateness), &resolve, &problem)?;
         Ok(Scored::Records(Records { features, ahead }))
     }
 
-    fn features(&self, declared: &[(String, String)], columns: &[Column]) -> Result<Vec<Feature>, PipelineError> {
-        let read = |(name, expression): &(String, String)| {
+    /// How each feature is read.
+    fn readings(&self, declared: &[FeatureSection], scored: &Scored) -> Result<Vec<Reading>, PipelineError> {
+        let readings: Vec<Reading> = match scored {
+            Scored::Sessions(sessions) => sessions.features.iter().map(Reading::of_session).collect(),
+            Scored::Records(records) => records.features.features().iter().map(Reading::of_record).collect(),
+        };
+        readings.into_iter().zip(declared).map(|(reading, section)| reading.with(self, section)).collect()
+    }
+
+    fn features(&self, declared: &[FeatureSection], columns: &[Column]) -> Result<Vec<Feature>, PipelineError> {
+        let read = |FeatureSection { name, expression, .. }: &FeatureSection| {
             let place = format!("[features] {name}");
             let resolve = |column: &str| self.resolve(&place, column, columns);
             Feature::read(name, expression, columns, resolve, |problem| self.invalid(&place, problem))
@@ -441,9 +475,13 @@ impl Checker<'_> {
         if !(calibration_share > 0.0 && calibration_share < 1.0) {
             return self.error(&place("calibration_share"), "must be between 0 and 1, such as 0.25");
         }
-        if section.calibration_share.is_some() && !threshold.needs_calibration() {
+        let given = [
+            ("calibration", section.calibration.is_some()),
+            ("calibration_share", section.calibration_share.is_some()),
+        ];
+        if let Some((key, _)) = given.iter().find(|(_, is_given)| *is_given && !threshold.needs_calibration()) {
             let problem = "is for threshold = { false_alarm_rate = ... }, which holds entities out: remove it";
-            return self.error(&place("calibration_share"), problem);
+            return self.error(&place(key), problem);
         }
         Ok(DetectorSpec {
             name: section.name.clone(),
@@ -451,6 +489,7 @@ impl Checker<'_> {
             scaling: section.scaling.unwrap_or(Scaling::Robust),
             threshold,
             per_cluster,
+            calibration: section.calibration.unwrap_or_default(),
             calibration_share,
             topic: self.topic("[[detectors]] topic", &section.topic)?,
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use detectors::scaler::Scaling;
-use detectors::threshold::ThresholdPolicy;
+use detectors::threshold::{HeldOut, ThresholdPolicy};
 use detectors::{Algorithm, field_names};
 use serde::de::{self, DeserializeOwned};
 use toml::{Table, Value};
@@ -103,6 +103,7 @@ pub(super) struct DetectorSection {
     pub scaling: Option<Scaling>,
     pub threshold: Option<ThresholdPolicy>,
     pub threshold_per_cluster: Option<bool>,
+    pub calibration: Option<HeldOut>,
     pub calibration_share: Option<f64>,
     pub topic: String,
 }
@@ -122,6 +123,8 @@ pub(super) struct ZScoreSection {
     pub threshold: Option<f64>,
     pub robust: Option<bool>,
     pub min_count: Option<u64>,
+    pub label: Option<String>,
+    pub unit: Option<String>,
     pub topic: String,
 }
 
@@ -148,6 +151,22 @@ const ZSCORE_WINDOW: &str = "zscore-window";
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct OutputsSection {
     pub erroneous: String,
+    pub verdicts: Option<String>,
+    pub schema: Option<u32>,
+    #[serde(default)]
+    pub fields: Vec<String>,
+}
+
+/// One of `[features]`: an expression, or a section with what it is called.
+#[derive(Debug, Default, serde::Deserialize)]
+pub(super) struct FeatureSection {
+    /// Its key in the file.
+    #[serde(skip)]
+    pub name: String,
+    pub expression: String,
+    pub label: Option<String>,
+    pub unit: Option<String>,
+    pub reading: Option<String>,
 }
 
 /// The whole file.
@@ -160,7 +179,7 @@ pub(super) struct PipelineFile {
     pub entity: EntitySection,
     pub history: Option<HistorySection>,
     pub cancellations: Option<CancellationsSection>,
-    pub features: Vec<(String, String)>,
+    pub features: Vec<FeatureSection>,
     pub detectors: Vec<AnyDetector>,
     pub outputs: OutputsSection,
 }
@@ -238,20 +257,27 @@ impl SectionReader<'_> {
     }
 
     /// None where the section is not there: whether any is needed depends on the detectors.
-    fn features(&self, top: &mut Table) -> Result<Vec<(String, String)>, PipelineError> {
+    fn features(&self, top: &mut Table) -> Result<Vec<FeatureSection>, PipelineError> {
         let table = match top.remove("features") {
             Some(Value::Table(table)) => table,
             Some(_) => return Err(self.invalid("[features]", "must be a section with keys")),
             None => Table::new(),
         };
-        let text = |(name, value)| match value {
-            Value::String(expression) => Ok((name, expression)),
+        let feature = |(name, value)| {
+            match value {
+            Value::String(expression) => Ok(FeatureSection { name, expression, ..FeatureSection::default() }),
+            Value::Table(_) => {
+                let section: FeatureSection = self.section(value, &format!("[features.{name}]"))?;
+                Ok(FeatureSection { name, ..section })
+            }
             _ => Err(self.invalid(
                 &format!("[features] {name}"),
-                "must be an expression in quotes, such as \"mean(UnitPrice)\"",
+                "must be an expression in quotes, such as \"mean(UnitPrice)\", or { expression = \"mean(UnitPrice)\", label = \
+                 \"average price\" }",
             )),
+        }
         };
-        table.into_iter().map(text).collect()
+        table.into_iter().map(feature).collect()
     }
 
     fn detectors(&self, top: &mut Table) -> Result<Vec<AnyDetector>, PipelineError> {

@@ -6,9 +6,12 @@
 mod check;
 mod checker;
 mod currency;
+mod definition;
 mod dialect;
+mod fields;
 mod file;
 mod label;
+mod reading;
 mod zscore;
 
 use std::path::{Path, PathBuf};
@@ -20,9 +23,12 @@ use records::time::Millis;
 use thiserror::Error;
 
 pub use detectors::scaler::Scaling;
-pub use detectors::threshold::ThresholdPolicy;
+pub use detectors::threshold::{HeldOut, ThresholdPolicy};
 pub use detectors::{Algorithm, KSelection};
+pub use features::history::{Measure, Transform};
+pub use fields::{FieldValue, Fields, MAX_FIELD_BYTES, cut};
 pub use label::Label;
+pub use reading::Reading;
 pub use records::schema::{Column, ColumnType, Currency, InputFormat, Schema};
 pub use zscore::ZScoreSpec;
 
@@ -161,6 +167,8 @@ pub struct Sessions {
     pub max_lines: u64,
     /// The features, in order.
     pub features: Vec<Feature>,
+    /// All that is aggregated of an entity's lines: the features, then the numbers among the fields.
+    pub accumulated: Vec<Feature>,
 }
 
 /// Entities of one record.
@@ -224,7 +232,9 @@ pub struct DetectorSpec {
     pub threshold: ThresholdPolicy,
     /// Whether each cluster has a threshold of its own.
     pub per_cluster: bool,
-    /// The share of the entities that is held out of the training, where the threshold needs that.
+    /// Which of the entities are held out of the training, where the threshold needs that.
+    pub calibration: HeldOut,
+    /// The share of the entities that is held out.
     pub calibration_share: f64,
     /// Where its anomalies are published.
     pub topic: String,
@@ -251,8 +261,27 @@ pub struct Pipeline {
     pub detectors: Vec<DetectorSpec>,
     /// The detectors that compare the records of a window and need no training, in order.
     pub zscores: Vec<ZScoreSpec>,
+    /// How each feature is read: `(n_features)`.
+    pub readings: Vec<Reading>,
+    /// What verdicts repeat of an entity.
+    pub fields: Fields,
     /// Where erroneous lines and entities go.
     pub erroneous_topic: String,
+    /// Where the verdicts of all detectors on an entity go together, when they are wanted.
+    pub verdicts_topic: Option<String>,
+    /// How verdicts are written.
+    pub verdict_schema: VerdictSchema,
+    /// Hash of all that the features of an entity depend on: 8 hexadecimal digits.
+    pub definition: String,
+}
+
+/// The version of the form in which verdicts are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerdictSchema {
+    /// Without what version 2 has more.
+    V1,
+    /// With id, source, severity, reason and fields.
+    V2,
 }
 
 impl Pipeline {
@@ -314,6 +343,14 @@ impl Pipeline {
     pub fn session_features(&self) -> &[Feature] {
         match &self.scored {
             Scored::Sessions(sessions) => &sessions.features,
+            Scored::Records(_) => &[],
+        }
+    }
+
+    /// All that is aggregated of an entity's lines: the features first; nothing where each record is scored by itself.
+    pub fn session_accumulated(&self) -> &[Feature] {
+        match &self.scored {
+            Scored::Sessions(sessions) => &sessions.accumulated,
             Scored::Records(_) => &[],
         }
     }
@@ -381,6 +418,12 @@ impl Pipeline {
             }
         }
         facts.extend(self.zscores.iter().map(|spec| spec.layout(&self.schema.columns)));
+        // Fields wait with the entities or records that they are of.
+        let waits = match &self.scored {
+            Scored::Sessions(_) => true,
+            Scored::Records(records) => records.features.lateness() > 0 || !self.zscores.is_empty(),
+        };
+        facts.extend(self.fields.layout(&self.schema.columns).filter(|_| waits));
         facts.extend(required.iter().map(|&column| format!("required {}", name(column))));
         facts.extend(customer.iter().map(|&column| format!("customer {}", name(column))));
         facts.extend(self.cancellations.iter().map(|Cancellations { key_prefix, window, slide, .. }| {
@@ -398,6 +441,7 @@ impl Pipeline {
         topics.extend(self.cancellations.iter().map(|cancellations| cancellations.topic.as_str()));
         topics.extend(self.detectors.iter().map(|detector| detector.topic.as_str()));
         topics.extend(self.zscores.iter().map(|spec| spec.topic.as_str()));
+        topics.extend(self.verdicts_topic.as_deref());
         topics
     }
 

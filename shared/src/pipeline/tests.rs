@@ -206,6 +206,8 @@ feature MinUnitPrice=min(UnitPrice)
 feature MaxUnitPrice=max(UnitPrice)
 feature Time=first(hour(InvoiceDate))
 feature NumberItems=sum(Quantity)
+field Country=Country
+field total=sum(Quantity*UnitPrice)
 required CustomerID
 required InvoiceDate
 required Country
@@ -230,6 +232,8 @@ fn another_meaning_of_the_state_is_another_layout() {
         ("key = \"InvoiceNo\"", "key = \"StockCode\""),
         ("clock = \"record\"", "clock = \"InvoiceDate\""),
         ("\"40s\"", "\"41s\""),
+        ("fields = [\"Country\",", "fields = ["),
+        ("total = sum(Quantity *", "total = max(Quantity *"),
         ("\"10m\"", "\"11m\""),
         ("key_prefix = \"C\"", "key_prefix = \"D\""),
         ("window = \"8m\"", "window = \"9m\""),
@@ -245,6 +249,91 @@ fn another_meaning_of_the_state_is_another_layout() {
     for (from, to) in [("max_open = 1_000_000", "max_open = 7"), ("\"1s\"", "\"2s\""), ("= 0.99", "= 0.9")] {
         assert_eq!(layout(&replaced(from, to)), layout(INVOICES), "{from} to {to}");
     }
+}
+
+#[test]
+fn the_definition_is_of_what_features_depend_on() {
+    let definition = |text: &str| Pipeline::parse(text, "test.toml").unwrap().definition;
+    assert_eq!(definition(INVOICES).len(), 8);
+    let others = [
+        "mean(UnitPrice)|last(UnitPrice)",
+        "\"40s\"|\"41s\"",
+        "{ min = 0.0 }|{ min = 1.0 }",
+        "\"Quantity:int\"|\"Quantity:float\"",
+    ];
+    for (from, to) in others.map(|change| change.split_once('|').unwrap()) {
+        assert_ne!(definition(&replaced(from, to)), definition(INVOICES), "{from} to {to}");
+    }
+    for (from, to) in [
+        ("= 0.99", "= 0.9"),
+        ("unit = \"items\"", "unit = \"pieces\""),
+        ("clock = \"record\"", "clock = \"InvoiceDate\""),
+    ] {
+        assert_eq!(definition(&replaced(from, to)), definition(INVOICES), "{from} to {to}");
+    }
+    assert_eq!(definition(&with(CURRENCY, "0.92", "0.93")), definition(&with(CURRENCY, "", "")));
+    assert_ne!(definition(&with(CURRENCY, "", "")), definition(INVOICES));
+}
+
+#[test]
+fn fields_are_columns_and_expressions() {
+    let fields = r#"fields = ["Country", "total = sum(Quantity * UnitPrice)"]"#;
+    let names = |fields_of: &str| {
+        let pipeline = Pipeline::parse(&replaced(fields, &format!("fields = {fields_of}")), "test.toml").unwrap();
+        let accumulated = pipeline.session_accumulated()[pipeline.n_features()..].iter();
+        let numbers: Vec<String> = accumulated.map(|number| number.expression(&pipeline.schema.columns)).collect();
+        (pipeline.fields.names().map(str::to_owned).collect::<Vec<_>>().join(" "), numbers.join(" "))
+    };
+    let both = |names: &str, numbers: &str| (names.to_owned(), numbers.to_owned());
+    assert_eq!(
+        names(r#"["Country", "n = Quantity", "UnitPrice"]"#),
+        both("Country n UnitPrice", "first(Quantity) first(UnitPrice)")
+    );
+    assert_eq!(names(r#"["each = UnitPrice / Quantity"]"#), both("each", "first(UnitPrice/Quantity)"));
+    assert_eq!(
+        names(r#"["count()", "at = InvoiceDate", "h=max(hour(InvoiceDate))"]"#),
+        both("count() at h", "count() max(hour(InvoiceDate))")
+    );
+    assert_eq!(names("[]"), both("", ""));
+    for (bad, expected) in [
+        (r#"["Contry"]"#, "there is no column `Contry`; did you mean `Country`?"),
+        (r#"["Country", "Country"]"#, "`Country` stands twice"),
+        (r#"["total = sum(Quantity * Country)"]"#, "`Country` is not of type int or float"),
+        (r#"["total = sum(Quantity"]"#, "is no feature"),
+        (r#"["total = "]"#, "is no field"),
+        (r#"[" = Country"]"#, "is no field"),
+    ] {
+        let text = replaced(fields, &format!("fields = {bad}"));
+        let error = Pipeline::parse(&text, "test.toml").unwrap_err().to_string();
+        assert!(error.starts_with("test.toml: [outputs] fields: ") && error.contains(expected), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn words_and_versions_are_checked() {
+    for (from, to, expected) in [
+        ("unit = \"items\"", "unit = \" \"", "[features.NumberItems] unit: must be words of a sentence"),
+        ("unit = \"items\"", "label = \"a\\nb\"", "[features.NumberItems] label: must be words of a sentence"),
+        (
+            "unit = \"items\"",
+            "reading = \"hours\"",
+            "[features.NumberItems] reading: `hours` is no reading: use number, ratio, hour",
+        ),
+        (
+            "unit = \"items\"",
+            "units = \"items\"",
+            "unknown key `units` in [features.NumberItems]; did you mean `unit`?",
+        ),
+        ("expression = \"sum(Quantity)\", ", "", "[features.NumberItems]: missing field `expression`"),
+        ("# schema = 1 ", "schema = 3 ", "[outputs] schema: there is no version 3: use 1 or 2"),
+        ("# verdicts = \"verdicts\"", "verdicts = \"purchases\"", "`purchases` is used twice"),
+    ] {
+        let error = Pipeline::parse(&replaced(from, to), "test.toml").unwrap_err().to_string();
+        assert!(error.starts_with("test.toml: ") && error.contains(expected), "{to}: {error}");
+    }
+    let both = replaced("# verdicts = \"verdicts\"", "verdicts = \"together\"").replace("# schema = 1 ", "schema = 1 ");
+    let pipeline = Pipeline::parse(&both, "test.toml").unwrap();
+    assert_eq!((pipeline.verdict_schema, pipeline.output_topics().contains(&"together")), (VerdictSchema::V1, true));
 }
 
 #[test]

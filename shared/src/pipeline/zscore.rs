@@ -5,6 +5,7 @@ use records::time::{Millis, format_span};
 
 use super::checker::{Checker, MOST_OVERLAPPING};
 use super::file::ZScoreSection;
+use super::reading::{Reading, words};
 use super::{Column, ColumnType, Label, PipelineError, Scored, label};
 use crate::fingerprint::fingerprint;
 
@@ -34,6 +35,12 @@ pub struct ZScoreSpec {
     pub is_robust: bool,
     /// A window with fewer records judges nobody.
     pub min_count: u64,
+    /// How its value is read.
+    pub reading: Reading,
+    /// The name of the column that is judged.
+    pub value_name: String,
+    /// The name of the column whose values have windows of their own.
+    pub by_name: Option<String>,
     /// Where its anomalies are published.
     pub topic: String,
     /// Hash of all that its verdicts depend on: 8 hexadecimal digits.
@@ -85,6 +92,12 @@ pub(super) fn check(
         threshold: threshold as f32,
         is_robust: section.robust.unwrap_or(false),
         min_count: checker.limit(&place("min_count"), section.min_count, 1)?,
+        reading: Reading::of_number(
+            words(checker, &place("label"), section.label.as_ref())?,
+            words(checker, &place("unit"), section.unit.as_ref())?,
+        ),
+        value_name: columns[value].name.clone(),
+        by_name: by.map(|by| columns[by].name.clone()),
         topic: checker.topic("[[detectors]] topic", &section.topic)?,
         version: String::new(),
     };

@@ -54,7 +54,7 @@ fn fill(kafka: &Kafka, state: &Path) {
 
 fn state(kafka: &Kafka) -> PartitionState {
     let pipeline = Arc::new(Pipeline::load(PIPELINE).unwrap().with_event_clock().unwrap());
-    let settings = KafkaSettings { brokers: kafka.brokers.clone(), properties: Vec::new() };
+    let settings = KafkaSettings::at(&kafka.brokers);
     states(&settings, &pipeline, GROUP).unwrap().remove(0)
 }
 

@@ -45,6 +45,7 @@ pub fn add_model(
         name: target.name.clone(),
         topic: target.topic.clone(),
         threshold: target.threshold,
+        calibration: target.calibration,
         calibration_share: target.calibration_share,
         ..winner.clone()
     };

@@ -8,7 +8,7 @@ use shared::evaluation::{Bootstrap, spearman};
 use shared::matrix::{FeatureMatrix, Matrix};
 use shared::pipeline::{DetectorSpec, Scaling};
 use shared::scaler::Scaler;
-use shared::threshold::{Threshold, held_out};
+use shared::threshold::{HeldOut, Threshold};
 
 use super::contenders::{Contender, ReadyDetector};
 use super::injected::Synthetic;
@@ -91,7 +91,7 @@ type Way = (Scaling, Option<f64>);
 
 impl Scaled {
     fn new((method, share): Way, data: &Data, seed: u64) -> Self {
-        let is_out = share.map(|share| held_out(data.fit.n_samples(), share, seed));
+        let is_out = share.map(|share| HeldOut::Random.choose(data.fit.n_samples(), share, seed));
         let rows = |wanted: bool| {
             let rows = 0..data.fit.n_samples() as u32;
             let is_wanted = |row: &u32| is_out.as_ref().is_some_and(|is_out| is_out[*row as usize] == wanted);
@@ -301,6 +301,7 @@ fn threshold(spec: &DetectorSpec, fitted: &ReadyDetector, scores: &Scores) -> Re
     match (&scores.clusters, fitted.n_clusters) {
         (Some(clusters), Some(n_clusters)) if spec.per_cluster => {
             Threshold::fit_by_cluster(spec.threshold, &scores.values, clusters, n_clusters)
+                .map(|(threshold, _)| threshold)
         }
         _ => Threshold::fit(spec.threshold, &scores.values),
     }

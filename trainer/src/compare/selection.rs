@@ -3,7 +3,7 @@
 use shared::detectors::{self, Algorithm, AnyLearned, ArrayMut, DefaultDetector};
 use shared::device::Device;
 use shared::pipeline::{
-    DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, Pipeline, Scaling, ThresholdPolicy,
+    DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, HeldOut, Pipeline, Scaling, ThresholdPolicy,
 };
 
 use super::contenders::{Contender, FitContender, ReadyDetector};
@@ -48,6 +48,7 @@ fn defaults(scaling: Option<Scaling>, threshold: ThresholdPolicy) -> Vec<Detecto
         scaling: scaling.unwrap_or(detector.scaling),
         threshold,
         per_cluster: false,
+        calibration: HeldOut::Random,
         calibration_share: DEFAULT_CALIBRATION_SHARE,
         topic: String::new(),
     };

@@ -2,6 +2,7 @@
 
 use shared::detectors::{Algorithm, FitError, Score, Scores};
 use shared::matrix::Matrix;
+use shared::threshold::HeldOut;
 
 use super::contenders::ReadyDetector;
 use super::*;
@@ -30,6 +31,7 @@ fn spec(name: &str) -> DetectorSpec {
         scaling: Scaling::None,
         threshold: ThresholdPolicy::Quantile(0.9),
         per_cluster: false,
+        calibration: HeldOut::Random,
         calibration_share: 0.2,
         topic: String::new(),
     }

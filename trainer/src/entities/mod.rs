@@ -11,7 +11,7 @@ mod keys;
 mod labels;
 
 use polars::prelude::*;
-use shared::features::{Accumulators, Aggregate, Feature, Operand, merge, values_of};
+use shared::features::{Accumulators, Aggregate, Feature, Operand, Operator, merge, values_of};
 use shared::matrix::FeatureMatrix;
 use shared::pipeline::Pipeline;
 use shared::reason::Reason;
@@ -239,6 +239,7 @@ fn state_of<'a>(feature: &Feature, name: impl Fn(usize) -> &'a str) -> Vec<Expr>
         Operand::Lines => return vec![len().cast(DataType::Float64)],
         Operand::Number(index) => col(name(index)),
         Operand::Hour(index) => col(name(index)).dt().hour().cast(DataType::Float64),
+        Operand::Arithmetic(left, operator, right) => arithmetic(col(name(left)), operator, col(name(right))),
     };
     match feature.aggregate {
         // Polars' sum of nothing is 0, as a mean's state is.
@@ -251,6 +252,18 @@ fn state_of<'a>(feature: &Feature, name: impl Fn(usize) -> &'a str) -> Vec<Expr>
         Aggregate::Last => vec![values.last_non_null()],
         Aggregate::Count => vec![values.count().cast(DataType::Float64)],
     }
+}
+
+/// In float64, as on the stream; null where one is missing or the result is no finite number.
+fn arithmetic(left: Expr, operator: Operator, right: Expr) -> Expr {
+    let (left, right) = (left.cast(DataType::Float64), right.cast(DataType::Float64));
+    let value = match operator {
+        Operator::Plus => left + right,
+        Operator::Minus => left - right,
+        Operator::Times => left * right,
+        Operator::By => left / right,
+    };
+    when(value.clone().is_finite()).then(value).otherwise(lit(NULL))
 }
 
 /// The aggregated frame of a chunk, column by column.

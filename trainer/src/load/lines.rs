@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use polars::prelude::*;
-use shared::features::Operand;
+use shared::features::Feature;
 use shared::line::Value;
 use shared::pipeline::{ColumnType, Pipeline, Scored};
 use shared::reason::Reason;
@@ -145,10 +145,7 @@ fn builders(pipeline: &Pipeline) -> Vec<(usize, Builder)> {
 pub(super) fn used_columns(pipeline: &Pipeline) -> Vec<usize> {
     let mut used: Vec<usize> = match &pipeline.scored {
         Scored::Sessions(sessions) => {
-            let read = sessions.features.iter().filter_map(|feature| match feature.operand {
-                Operand::Number(index) | Operand::Hour(index) => Some(index),
-                Operand::Lines => None,
-            });
+            let read = sessions.features.iter().flat_map(Feature::columns);
             read.chain(pipeline.entity.required.iter().copied()).collect()
         }
         Scored::Records(records) => [records.features.columns(), records.features.places()].concat(),

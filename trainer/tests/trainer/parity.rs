@@ -33,6 +33,10 @@ fn every_aggregate() -> Pipeline {
         FirstHour = "first(hour(InvoiceDate))"
         LastHour = "last(hour(InvoiceDate))"
         MeanHour = "mean(hour(InvoiceDate))"
+        Squares = "sum(UnitPrice * UnitPrice)"
+        LargestLine = "max(Quantity * UnitPrice)"
+        PricePerItem = "last(UnitPrice / Quantity)"
+        Difference = "first(UnitPrice - Quantity)"
         Lines = "count()"
         "#;
     let text = format!("{before}{features}[[detectors]]{detectors}");

@@ -1,18 +1,19 @@
 //! Cancellations of one partition: distinct cancelled keys by the time of their first line, in panes of one slide.
 //!
 //! What a partition knows goes to the [windows](super::windows) as a [`Report`], so that the number that is published is
-//! one for all partitions, wherever they are.
+//! one for all partitions, wherever they are. A key that is forgotten before its time is still counted in its pane.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
+use shared::codec::{Reader, put_signed, put_unsigned};
 use shared::pipeline::Pipeline;
 use shared::time::{Millis, Timestamp};
 
 use super::pane::floor;
-use crate::changelog::lists::Lists;
-use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord};
+use crate::changelog::lists::{Going, Mark};
+use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
 use crate::clock::{PartitionClock, WallMillis};
+use crate::listed_keys::ListedKeys;
 use crate::output::Report;
 
 /// The cancelled keys of one partition.
@@ -24,17 +25,25 @@ pub(crate) struct CancelledKeys {
     grace: Millis,
     /// How long a key is known, so that its further lines are not counted again.
     remember: Millis,
-    seen: HashSet<Arc<str>>,
-    order: VecDeque<(Timestamp, Arc<str>)>,
-    /// Keys by the start of the pane their first line lies in.
+    /// By the time of the first line.
+    keys: ListedKeys,
+    /// Keys by the start of the pane their first line lies in, without those that were forgotten before their time.
     panes: BTreeMap<Timestamp, u64>,
-    /// Keys since the last commit.
-    added: usize,
+    forgotten: Forgotten,
+    persisted: Forgotten,
     reported: Option<Reported>,
     /// The idle time of the last report.
     reported_idle: Millis,
     changed: BTreeSet<Timestamp>,
-    lists: Lists,
+}
+
+/// Keys that were forgotten before their time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Forgotten {
+    /// What of the lists is left.
+    mark: Option<Mark>,
+    /// How many they were, by pane.
+    panes: BTreeMap<Timestamp, u64>,
 }
 
 /// What the last report said, as far as it decides whether another one is due.
@@ -51,6 +60,8 @@ pub(super) const REPEAT: Millis = 10_000;
 impl CancelledKeys {
     /// The first byte of the keys of its lists.
     pub const KIND: u8 = b'x';
+    /// The key of what is said of keys that had to go before their time.
+    pub const FORGOTTEN: u8 = b'g';
 
     pub fn new(pipeline: &Pipeline) -> Self {
         let settings = pipeline.cancellations.as_ref();
@@ -60,67 +71,94 @@ impl CancelledKeys {
             idle_timeout: settings.map_or(0, |settings| settings.idle_timeout),
             grace: pipeline.entity.grace,
             remember: settings.map_or(0, |settings| settings.window.max(pipeline.entity.remember)),
-            seen: HashSet::new(),
-            order: VecDeque::new(),
+            keys: ListedKeys::new(Self::KIND),
             panes: BTreeMap::new(),
-            added: 0,
+            forgotten: Forgotten::default(),
+            persisted: Forgotten::default(),
             reported: None,
             reported_idle: 0,
             changed: BTreeSet::new(),
-            lists: Lists::new(Self::KIND),
         }
     }
 
     /// Notes a cancelled key when the partition's clock shows `now`; whether it is new.
     pub fn add(&mut self, key: &str, now: Timestamp) -> bool {
-        self.forget_before(now);
-        if self.seen.contains(key) {
+        self.forget_expired(now);
+        if self.keys.contains(key) {
             return false;
         }
-        let key: Arc<str> = key.into();
-        self.seen.insert(key.clone());
-        self.order.push_back((now, key));
-        self.added += 1;
-        let pane = floor(now, self.slide);
-        *self.panes.entry(pane).or_default() += 1;
-        self.changed.insert(pane);
+        // The clock of a partition does not go back; before its first time, records have times of their own.
+        let now = self.keys.last_time().map_or(now, |last| last.max(now));
+        self.keys.push(key, now);
+        self.count(now);
         true
     }
 
+    /// Counts a key whose first line came at `first`.
+    fn count(&mut self, first: Timestamp) {
+        let pane = floor(first, self.slide);
+        *self.panes.entry(pane).or_default() += 1;
+        self.changed.insert(pane);
+    }
+
     /// Forgets keys that were remembered for long enough when the clock shows `now`.
-    fn forget_before(&mut self, now: Timestamp) {
-        while self.order.front().is_some_and(|(first, _)| first.saturating_add(self.remember) <= now) {
-            if let Some((_, key)) = self.order.pop_front() {
-                self.seen.remove(&key);
-                self.added = self.added.min(self.order.len());
+    pub fn forget_expired(&mut self, now: Timestamp) {
+        while self.keys.first_time().is_some_and(|first| first.saturating_add(self.remember) <= now) {
+            self.keys.pop(Going::InTime);
+        }
+    }
+
+    /// Forgets the oldest key before its time; whether there was one. It stays counted.
+    pub fn forget_oldest(&mut self) -> bool {
+        let Some(first) = self.keys.pop(Going::Early) else { return false };
+        let pane = floor(first, self.slide);
+        self.uncount(pane);
+        let count = self.forgotten.panes.entry(pane).or_default();
+        *count = count.saturating_add(1);
+        true
+    }
+
+    fn uncount(&mut self, pane: Timestamp) {
+        if let Some(count) = self.panes.get_mut(&pane) {
+            *count -= 1;
+            if *count == 0 {
+                self.panes.remove(&pane);
             }
         }
     }
 
-    /// Forgets every key and its pane.
-    fn forget_all(&mut self) {
-        self.seen.clear();
-        self.order.clear();
-        self.panes.clear();
-        self.changed.clear();
-        self.added = 0;
+    /// Keys by the start of their pane, those too that were forgotten before their time.
+    fn counts(&self) -> BTreeMap<Timestamp, u64> {
+        let mut counts = self.panes.clone();
+        for (pane, count) in &self.forgotten.panes {
+            let sum = counts.entry(*pane).or_default();
+            *sum = u64::saturating_add(*sum, *count);
+        }
+        counts
     }
 
     /// No key was cancelled later than `time` from now on.
     pub fn set_back(&mut self, time: Timestamp) {
-        let keys: Vec<Arc<str>> = self.order.iter().map(|(_, key)| key.clone()).collect();
-        let times: Vec<Timestamp> = self.order.iter().map(|(first, _)| time.min(*first)).collect();
-        self.forget_all();
-        for (key, first) in keys.iter().zip(times) {
-            self.add(key, first);
+        self.keys.set_back(time);
+        let latest = floor(time, self.slide);
+        for panes in [&mut self.panes, &mut self.forgotten.panes] {
+            let later = panes.split_off(&latest).into_values().fold(0, u64::saturating_add);
+            if later > 0 {
+                panes.insert(latest, later);
+            }
         }
-        self.added = 0;
-        self.lists.set_back(time);
+        self.changed = self.panes.keys().copied().collect();
+        self.persisted = self.forgotten.clone();
     }
 
     /// How many keys are remembered.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.keys.len()
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes()
     }
 
     /// What to tell the windows, when there is news.
@@ -141,9 +179,9 @@ impl CancelledKeys {
         let recent = watermark.unwrap_or(Timestamp::MIN).saturating_sub(self.window.saturating_add(self.slide));
         let changed = std::mem::take(&mut self.changed);
         let is_reported = |start: &Timestamp| *start >= recent || changed.contains(start);
-        let panes =
-            self.panes.iter().filter(|(start, _)| is_reported(start)).map(|(start, count)| (*start, *count)).collect();
+        let panes = self.counts().into_iter().filter(|(start, _)| is_reported(start)).collect();
         self.panes = self.panes.split_off(&recent);
+        self.forgotten.panes = self.forgotten.panes.split_off(&recent);
         Some(Report { partition, watermark, idle_since, idle_for, panes })
     }
 
@@ -157,39 +195,89 @@ impl CancelledKeys {
 
 impl ChangelogKind for CancelledKeys {
     fn kinds(&self) -> &'static [u8] {
-        &[Self::KIND]
+        &[Self::KIND, Self::FORGOTTEN]
     }
 
-    fn restore(&mut self, _: &Pipeline, _: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
-        let mut keys: Vec<(Timestamp, Box<str>)> = Vec::new();
-        self.lists.restore(key, value, |first, key| keys.push((first, key.into())))?;
-        keys.into_iter().for_each(|(first, key)| {
-            self.add(&key, first);
-        });
-        // What was read is written down already.
-        self.added = 0;
+    fn restore(&mut self, _: &Pipeline, kind: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        if kind == Self::FORGOTTEN {
+            self.forgotten = value.map(Forgotten::decode).transpose()?.unwrap_or_default();
+            self.persisted = self.forgotten.clone();
+            self.keys.restore_mark(self.forgotten.mark);
+            return Ok(());
+        }
+        let mut times = Vec::new();
+        self.keys.restore(key, value, |first| times.push(first))?;
+        times.into_iter().for_each(|first| self.count(first));
         Ok(())
     }
 
     fn forget_restored(&mut self, clock: Timestamp) {
-        self.forget_before(clock);
-        if self.lists.is_empty() {
-            self.forget_all();
-        }
+        self.forget_deleted();
+        self.forget_expired(clock);
+    }
+
+    fn finish_restoring(&mut self, _: &Pipeline) -> Result<(), StateError> {
+        self.forget_deleted();
+        Ok(())
     }
 
     fn take_changes(&mut self, _: &Pipeline, changes: &mut Changes) {
-        let start = self.order.len() - std::mem::take(&mut self.added);
-        let added: Vec<(Timestamp, Arc<str>)> = self.order.range(start..).cloned().collect();
-        self.lists.add(&added, changes);
         if let Some(clock) = changes.clock {
-            self.lists.forget(clock.saturating_sub(self.remember), changes);
+            self.forget_expired(clock);
+        }
+        self.keys.take_changes(changes);
+        self.forgotten.mark = self.keys.mark();
+        if self.persisted != self.forgotten {
+            self.persisted = self.forgotten.clone();
+            changes.records.push(self.persisted.record());
         }
     }
 
     fn snapshot(&self, _: &Pipeline, clock: Timestamp, put: &mut dyn FnMut(StateRecord)) {
-        let is_live = |first: Timestamp| first.saturating_add(self.remember) > clock;
-        let live = self.order.iter().map(|(first, key)| (*first, &**key)).filter(|(first, _)| is_live(*first));
-        self.lists.snapshot(live, put);
+        self.keys.snapshot(|first| first.saturating_add(self.remember) > clock, put);
+        if self.persisted != Forgotten::default() {
+            put(self.persisted.record());
+        }
+    }
+}
+
+impl CancelledKeys {
+    /// Keys that have gone by what was read are not counted twice: they are among those that were forgotten, or of panes
+    /// that nobody asks for any more.
+    fn forget_deleted(&mut self) {
+        let (mut panes, slide) = (Vec::new(), self.slide);
+        self.keys.forget_deleted(|first| panes.push(floor(first, slide)));
+        for pane in panes {
+            self.uncount(pane);
+        }
+    }
+}
+
+impl Forgotten {
+    /// Without anything in it, it deletes what was written before.
+    fn record(&self) -> StateRecord {
+        let key = vec![CancelledKeys::FORGOTTEN];
+        if *self == Self::default() {
+            return StateRecord { key, value: None };
+        }
+        let mut out = vec![VERSION, u8::from(self.mark.is_some())];
+        self.mark.into_iter().for_each(|mark| mark.encode(&mut out));
+        put_unsigned(&mut out, self.panes.len() as u64);
+        for (start, count) in &self.panes {
+            put_signed(&mut out, *start);
+            put_unsigned(&mut out, *count);
+        }
+        StateRecord { key, value: Some(out) }
+    }
+
+    fn decode(value: &[u8]) -> Result<Self, StateError> {
+        let mut reader: Reader<'_> = versioned(value)?;
+        let mark = if reader.byte()? == 0 { None } else { Some(Mark::decode(&mut reader)?) };
+        let mut panes = BTreeMap::new();
+        for _ in 0..reader.count()? {
+            panes.insert(reader.signed()?, reader.unsigned()?);
+        }
+        reader.end()?;
+        Ok(Self { mark, panes })
     }
 }

@@ -83,6 +83,12 @@ impl Windows {
         self.partitions.entry(partition).or_default();
     }
 
+    /// Waits for this partition, whatever it has said of being idle: nobody reads it now.
+    pub fn await_clock(&mut self, partition: i32) {
+        let last = self.partitions.entry(partition).or_default();
+        (last.idle_since, last.heard_at) = (None, None);
+    }
+
     /// Forgets idle marks from before this instance owned the windows: there may be a backlog since.
     pub fn forget_idle(&mut self) {
         self.partitions.values_mut().for_each(|last| (last.idle_since, last.heard_at) = (None, None));

@@ -11,7 +11,9 @@
 //! | `t` | the largest time in that past |
 //! | `z` + detector + part | what waits for its windows |
 //! | `c` + number | keys that closed, with the time until which they are remembered |
+//! | `f` | how many keys of the oldest of these lists are left, where some had to go before their time |
 //! | `x` + number | cancelled keys, with the time of their first line |
+//! | `g` | the same of these lists, and how many keys have gone, by pane |
 //! | `w` | the windows over all partitions, in the changelog of the partition whose owner merges them |
 //! | `h` | the head, which is the last record of every change |
 //!

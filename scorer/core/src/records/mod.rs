@@ -48,6 +48,7 @@ fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize> {
     columns.extend(records.features.places());
     columns.extend(pipeline.entity.customer);
     columns.extend(zscore::columns(pipeline));
+    columns.extend(pipeline.fields.columns());
     columns.sort_unstable();
     columns.dedup();
     columns
@@ -77,6 +78,11 @@ impl RecordScoring {
     /// Records that wait.
     pub fn size(&self) -> u64 {
         self.buffer.len()
+    }
+
+    /// Bytes of what is remembered and of what waits, about.
+    pub fn bytes(&self) -> usize {
+        self.past.history.bytes() + self.buffer.bytes() + self.zscores.bytes()
     }
 
     /// How many records the changelog holds of this, about.
@@ -121,7 +127,7 @@ impl RecordScoring {
         step: &mut Step<'_>,
     ) -> LineOutcome {
         let (time, now) = (self.time(line, record), progress.now());
-        if progress.seen_keys.knows(key, now) {
+        if progress.keys.seen.knows(key) {
             return LineOutcome::Refused(Reason::DuplicateKey);
         }
         if self.past.history.is_too_old(&self.records.features, time) {
@@ -130,13 +136,13 @@ impl RecordScoring {
         let label = step.pipeline.label.as_ref();
         let truth = label.and_then(|label| label.scenario(record.label.or_else(|| line[label.column?].text())));
         if self.lateness == 0 {
-            self.judge(key, line, (time, record.offset), truth, progress.number, step);
+            self.judge(key, line, (time, record.offset), truth, progress, step);
         } else if !self.buffer.push((time, key), record.offset, line, truth) {
             return LineOutcome::Refused(Reason::DuplicateKey);
         }
-        progress.seen_keys.add(key.into(), now.saturating_add(step.pipeline.entity.remember));
+        progress.keys.seen.add(key, now.saturating_add(step.pipeline.entity.remember));
         self.judge_due(progress.closed_through, progress, step);
-        self.enforce_limit(progress, step);
+        self.keep_within_limits(progress, step);
         LineOutcome::Taken
     }
 
@@ -146,20 +152,29 @@ impl RecordScoring {
         let before = clock.saturating_sub(self.lateness);
         while let Some((time, key, buffered)) = self.buffer.pop_before(before) {
             let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
-            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress.number, step);
+            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
             progress.has_changed = true;
         }
-        progress.has_changed |= self.zscores.judge_due(clock, step.out);
+        progress.has_changed |= self.zscores.judge_due(clock, progress.number, step.out);
     }
 
-    /// Judges those that would be next while more wait than the pipeline allows.
-    fn enforce_limit(&mut self, progress: &PartitionProgress, step: &mut Step<'_>) {
-        while self.buffer.bytes() > self.max_bytes.saturating_sub(self.zscores.bytes()) {
+    /// While there is more than the pipeline allows, forgets keys that are done with, then the keys that were met the longest
+    /// ago, and then judges the records that would be next.
+    pub fn keep_within_limits(&mut self, progress: &mut PartitionProgress, step: &mut Step<'_>) {
+        self.make_room(progress, step);
+        while self.buffer.bytes() > self.max_bytes.saturating_sub(self.zscores.bytes() + progress.keys.bytes()) {
             let Some((time, key, buffered)) = self.buffer.pop_first() else { return };
             let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
             step.counters.closed_early += 1;
-            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress.number, step);
+            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
         }
+    }
+
+    /// Forgets keys, those first that are done with, while there is more than the pipeline allows.
+    fn make_room(&mut self, progress: &mut PartitionProgress, step: &mut Step<'_>) {
+        progress.keys.make_room(self.max_bytes, self.bytes(), step.counters);
+        let others = self.buffer.bytes() + self.zscores.bytes() + progress.keys.bytes();
+        step.counters.forgotten_keys += self.past.history.shrink_to(self.max_bytes.saturating_sub(others));
     }
 
     fn judge(
@@ -168,16 +183,16 @@ impl RecordScoring {
         line: &[Value<'_>],
         (time, offset): (Timestamp, i64),
         truth: Option<&str>,
-        partition: i32,
+        progress: &mut PartitionProgress,
         step: &mut Step<'_>,
     ) {
+        let partition = progress.number;
         let (records, history) = (&self.records, &mut self.past.history);
         let is_out_of_order = history.clock().is_some_and(|clock| time < clock);
         let mut features = Vec::with_capacity(records.features.features().len());
         history.featurize(&records.features, line, time, &mut features);
         step.counters.out_of_order += u64::from(is_out_of_order);
-        let others = self.buffer.bytes() + self.zscores.bytes();
-        step.counters.forgotten_keys += history.shrink_to(self.max_bytes.saturating_sub(others));
+        self.make_room(progress, step);
         let summary = EntitySummary {
             key: key.to_owned(),
             lines: 1,
@@ -185,8 +200,9 @@ impl RecordScoring {
             first_timestamp: time,
             last_timestamp: time,
             closed_early: false,
+            fields: step.pipeline.fields.of_record(line),
         };
-        let named = records.features.features().iter().zip(&features);
+        let named = self.records.features.features().iter().zip(&features);
         let reasons: Vec<Reason> = named
             .filter(|(_, value)| !value.is_finite())
             .map(|(feature, _)| Reason::NotFinite(feature.name.clone()))
@@ -208,7 +224,7 @@ impl RecordScoring {
             Output::Erroneous(Erroneous::Entity { reasons, summary, known, features, partition, offsets })
         });
         let most = self.max_bytes / SHARE_OF_WINDOWS;
-        step.counters.windows_judged_early += self.zscores.shrink_to(most, step.out);
+        step.counters.windows_judged_early += self.zscores.shrink_to(most, partition, step.out);
     }
 
     /// Keys whose past is remembered.

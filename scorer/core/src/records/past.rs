@@ -1,10 +1,8 @@
 //! What is remembered of the past of keys, and how the changelog has it.
 
-use std::collections::HashMap;
-
 use shared::codec::put_signed;
 use shared::history::{History, Part, RecordFeatures, Restoring};
-use shared::pipeline::{Pipeline, Scored};
+use shared::pipeline::{Pipeline, Records, Scored};
 use shared::time::Timestamp;
 
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
@@ -16,8 +14,10 @@ pub(super) struct Past {
     pub history: History,
     /// The history's clock, as the changelog has it.
     persisted_clock: Option<Timestamp>,
-    /// While state is restored, its parts by their keys: they fit together only once all are there.
-    parts: HashMap<Box<[u8]>, Box<[u8]>>,
+    /// While state is restored: its parts, which fit together only once all are there.
+    restoring: Option<Restoring>,
+    /// Whether one of them cannot be read. The head may still say that it is the state of another pipeline.
+    is_damaged: bool,
 }
 
 impl Past {
@@ -29,7 +29,7 @@ impl Past {
     /// Nothing is remembered yet.
     pub fn new(features: &RecordFeatures, recovery: Recovery) -> Self {
         let history = History::new(features, recovery == Recovery::Changelog);
-        Self { history, persisted_clock: None, parts: HashMap::new() }
+        Self { history, persisted_clock: None, restoring: None, is_damaged: false }
     }
 }
 
@@ -38,34 +38,28 @@ impl ChangelogKind for Past {
         &[Self::PART, Self::CLOCK]
     }
 
-    fn restore(&mut self, _: &Pipeline, kind: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
-        match (kind, value) {
-            (Self::PART, Some(value)) => {
-                self.parts.insert(key.into(), value.into());
-            }
-            (Self::PART, None) => {
-                self.parts.remove(key);
-            }
-            (_, Some(value)) => {
-                let mut reader = versioned(value)?;
-                self.persisted_clock = Some(reader.signed()?);
-                reader.end()?;
-            }
-            (_, None) => self.persisted_clock = None,
+    fn restore(&mut self, pipeline: &Pipeline, kind: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        if kind == Self::CLOCK {
+            self.persisted_clock = value.map(decode_clock).transpose()?;
+            return Ok(());
         }
+        let Scored::Records(Records { features, .. }) = &pipeline.scored else { return Ok(()) };
+        let restoring = self.restoring.get_or_insert_with(|| Restoring::new(features));
+        let taken = match value {
+            Some(value) => restoring.add(features, key, value),
+            None => restoring.remove(features, key),
+        };
+        self.is_damaged |= taken.is_err();
         Ok(())
     }
 
     fn finish_restoring(&mut self, pipeline: &Pipeline) -> Result<(), StateError> {
-        let Scored::Records(records) = &pipeline.scored else { return Ok(()) };
-        if self.persisted_clock.is_none() && !self.parts.is_empty() {
+        let Scored::Records(Records { features, .. }) = &pipeline.scored else { return Ok(()) };
+        let restoring = self.restoring.take().unwrap_or_else(|| Restoring::new(features));
+        if self.is_damaged || (self.persisted_clock.is_none() && !restoring.is_empty()) {
             return Err(StateError::Damaged);
         }
-        let mut restoring = Restoring::default();
-        for (key, value) in std::mem::take(&mut self.parts) {
-            restoring.add(&records.features, &key, &value)?;
-        }
-        self.history = restoring.finish(&records.features, self.persisted_clock, true)?;
+        self.history = restoring.finish(self.persisted_clock, true)?;
         Ok(())
     }
 
@@ -90,6 +84,13 @@ fn part_record(part: Part) -> StateRecord {
     let mut key = part.key;
     key.insert(0, Past::PART);
     StateRecord { key, value: part.value }
+}
+
+fn decode_clock(value: &[u8]) -> Result<Timestamp, StateError> {
+    let mut reader = versioned(value)?;
+    let clock = reader.signed()?;
+    reader.end()?;
+    Ok(clock)
 }
 
 fn clock_record(clock: Timestamp) -> StateRecord {

@@ -5,6 +5,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use shared::allocation::allocated;
 use shared::codec::{Damaged, Reader, put_bytes, put_signed};
 use shared::line::Value;
 use shared::pipeline::Pipeline;
@@ -168,8 +169,8 @@ impl BufferedRecord {
 
     /// What it takes: its values, its key twice, for a commit has to know of it, and its place in the tree.
     fn bytes(&self, key: &str) -> usize {
-        let truth = self.truth.as_ref().map_or(0, |truth| truth.len());
-        2 * (size_of::<Place>() + key.len()) + size_of::<Self>() + self.values.len() + truth
+        let texts = allocated(self.values.len()) + allocated(self.truth.as_ref().map_or(0, |truth| truth.len()));
+        2 * (size_of::<Place>() + allocated(key.len())) + size_of::<Self>() + texts
     }
 }
 

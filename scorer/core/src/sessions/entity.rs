@@ -1,9 +1,10 @@
 //! An open entity: what its lines so far add up to, in few bytes, for there may be a million.
 
+use shared::allocation::allocated;
 use shared::codec::{Damaged, Reader, put_bytes, put_signed, put_unsigned};
 use shared::features::Accumulators;
 use shared::line::Value;
-use shared::pipeline::Pipeline;
+use shared::pipeline::{Pipeline, cut};
 use shared::reason::Reason;
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
@@ -25,7 +26,7 @@ pub(super) struct OpenEntity {
 impl OpenEntity {
     pub(super) fn new(pipeline: &Pipeline, timestamp: Timestamp, offset: i64) -> Self {
         Self {
-            features: Accumulators::new(pipeline.session_features()),
+            features: Accumulators::new(pipeline.session_accumulated()),
             known: Known::default(),
             lines: 0,
             first_timestamp: timestamp,
@@ -35,7 +36,7 @@ impl OpenEntity {
     }
 
     pub(super) fn add(&mut self, pipeline: &Pipeline, line: &[Value<'_>], timestamp: Timestamp, offset: i64) {
-        self.features.add(pipeline.session_features(), line);
+        self.features.add(pipeline.session_accumulated(), line);
         self.known.add(pipeline, line);
         self.lines += 1;
         self.first_timestamp = self.first_timestamp.min(timestamp);
@@ -53,19 +54,25 @@ impl OpenEntity {
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        let runs = self.offsets.earlier.as_ref().map_or(0, |runs| 24 + runs.len() * size_of::<(i64, i64)>());
-        size_of_val(self.features.state()) + self.known.values.len() + runs
+        let runs = self.offsets.earlier.as_ref().map_or(0, |runs| {
+            // As the vector grows.
+            let room = runs.len().next_power_of_two().max(4);
+            allocated(size_of_val(&**runs)) + allocated(room * size_of::<(i64, i64)>())
+        });
+        allocated(size_of_val(self.features.state())) + allocated(self.known.values.len()) + runs
     }
 
     /// The complete entity, valid or with every rule it breaks. `early` when it may have been closed before its time.
     pub(super) fn close(self, pipeline: &Pipeline, key: &str, partition: i32, early: bool) -> Output {
-        let features = self.features.values(pipeline.session_features());
+        let mut features = self.features.values(pipeline.session_accumulated());
+        let numbers = features.split_off(pipeline.session_features().len());
         let known = self.known.texts(pipeline);
         let reasons = broken_rules(pipeline, &features, &known);
-        let customer = pipeline.entity.customer.and_then(|customer| {
-            let place = known_columns(pipeline).position(|column| column == customer)?;
+        let first_of = |column: usize| {
+            let place = known_columns(pipeline).position(|known| known == column)?;
             known.get(place).copied().flatten()
-        });
+        };
+        let customer = pipeline.entity.customer.and_then(first_of);
         let summary = EntitySummary {
             key: key.to_owned(),
             lines: self.lines,
@@ -73,6 +80,7 @@ impl OpenEntity {
             first_timestamp: self.first_timestamp,
             last_timestamp: self.last_timestamp,
             closed_early: early,
+            fields: pipeline.fields.values(first_of, &numbers),
         };
         let offsets = self.offsets.iter().collect();
         if reasons.is_empty() {
@@ -98,8 +106,8 @@ impl OpenEntity {
         let first_timestamp = reader.signed()?;
         let last_timestamp = first_timestamp.wrapping_add(reader.unsigned()? as i64);
         let state: Result<Box<[f64]>, Damaged> =
-            (0..Accumulators::state_len(pipeline.session_features())).map(|_| reader.float()).collect();
-        let features = Accumulators::from_state(pipeline.session_features(), state?).ok_or(Damaged)?;
+            (0..Accumulators::state_len(pipeline.session_accumulated())).map(|_| reader.float()).collect();
+        let features = Accumulators::from_state(pipeline.session_accumulated(), state?).ok_or(Damaged)?;
         let complete = reader.byte()? == 1;
         let known = Known { complete, values: reader.bytes()?.into() };
         known.check(pipeline)?;
@@ -123,11 +131,15 @@ fn broken_rules(pipeline: &Pipeline, features: &[f64], known: &[Option<&str>]) -
     reasons
 }
 
-/// The columns whose first value is kept: the required ones, then the customer's unless it is one of them.
+/// The columns whose first value is kept: the required ones, then the customer's and those of fields, each once.
 fn known_columns(pipeline: &Pipeline) -> impl Iterator<Item = usize> + '_ {
-    let required = &pipeline.entity.required;
-    let customer = pipeline.entity.customer.filter(|customer| !required.contains(customer));
-    required.iter().copied().chain(customer)
+    let named = || pipeline.entity.required.iter().copied().chain(pipeline.entity.customer);
+    let fields = pipeline.fields.text_columns().enumerate();
+    let new = fields.filter(move |&(place, column)| {
+        named().all(|known| known != column) && pipeline.fields.text_columns().take(place).all(|known| known != column)
+    });
+    let customer = pipeline.entity.customer.filter(|customer| !pipeline.entity.required.contains(customer));
+    pipeline.entity.required.iter().copied().chain(customer).chain(new.map(|(_, column)| column))
 }
 
 /// The first value of each known column, in one allocation: its length + 1 and its bytes, or 0 while there is none.
@@ -149,7 +161,12 @@ impl Known {
             let before = read_known(&mut reader).ok().flatten();
             match before {
                 Some(text) => put_known(&mut values, Some(text)),
-                None => put_known(&mut values, to_text(line[column]).as_deref()),
+                // A rule or a name has the whole text, which is short; others keep its beginning.
+                None => {
+                    let text = to_text(line[column]);
+                    let is_named = pipeline.schema.columns[column].max_bytes.is_some();
+                    put_known(&mut values, text.as_deref().map(|text| if is_named { text } else { cut(text) }));
+                }
             }
             complete &= before.is_some() || !line[column].is_missing();
         }

@@ -2,8 +2,9 @@
 
 mod entity;
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
+use shared::allocation::allocated;
 use shared::codec::put_signed;
 use shared::expiry::ExpiryMap;
 use shared::line::Value;
@@ -28,9 +29,8 @@ pub(crate) struct OpenSessions {
     bytes: usize,
     /// Closed since the last commit, where the changelog has them.
     gone: Vec<Box<str>>,
-    /// Where lines are read again after a restart: first offsets of open entities, oldest first; entities that closed
-    /// are skipped when they reach the front.
-    first_offsets: Option<VecDeque<(i64, Box<str>)>>,
+    /// Where lines are read again after a restart: the first offset of each open entity.
+    first_offsets: Option<BTreeSet<i64>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,13 +59,18 @@ impl OpenSessions {
     pub fn new(pipeline: &Pipeline, sessions: &Sessions, recovery: Recovery) -> Self {
         let Sessions { gap, max_open, max_lines, .. } = *sessions;
         let limits = Limits { gap, max_open, max_lines, max_bytes: pipeline.entity.max_state_bytes };
-        let first_offsets = (recovery == Recovery::Reread).then(VecDeque::new);
+        let first_offsets = (recovery == Recovery::Reread).then(BTreeSet::new);
         Self { limits, open: ExpiryMap::default(), lines: 0, bytes: 0, gone: Vec::new(), first_offsets }
     }
 
     /// Open entities and their lines.
     pub fn size(&self) -> (u64, u64) {
         (self.open.len() as u64, self.lines)
+    }
+
+    /// Bytes that open entities take, keys and all.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The first clock at which one closes.
@@ -75,8 +80,7 @@ impl OpenSessions {
 
     /// The first line of the oldest open entity.
     pub fn oldest_offset(&self) -> Option<i64> {
-        let mut first_offsets = self.first_offsets.iter().flatten();
-        first_offsets.find(|(offset, key)| self.is_open_since(key, *offset)).map(|(offset, _)| *offset)
+        self.first_offsets.as_ref()?.first().copied()
     }
 
     /// When an entity closes whose last line comes at `time`.
@@ -118,19 +122,19 @@ impl OpenSessions {
                 self.close_early(key, open, progress, step);
             }
         } else {
-            if progress.seen_keys.knows(key, now) {
+            if progress.keys.seen.knows(key) {
                 return LineOutcome::Refused(Reason::LateLine);
             }
             let mut entity = OpenEntity::new(step.pipeline, timestamp, offset);
             entity.add(step.pipeline, line, timestamp, offset);
             if let Some(first_offsets) = &mut self.first_offsets {
-                first_offsets.push_back((offset, key.into()));
+                first_offsets.insert(offset);
             }
             self.bytes += open_bytes(key, &entity);
             self.lines += 1;
             self.open.insert(key, deadline, Open { entity, is_persisted: false, has_changed: true });
         }
-        self.enforce_limits(progress, step);
+        self.keep_within_limits(progress, step);
         LineOutcome::Taken
     }
 
@@ -140,13 +144,17 @@ impl OpenSessions {
             let until = deadline.saturating_add(step.pipeline.entity.remember);
             self.close(key, open, until, false, progress, step);
         }
-        self.forget_first_offsets();
     }
 
-    /// Closes the oldest entities while there are more than the pipeline allows.
-    fn enforce_limits(&mut self, progress: &mut PartitionProgress, step: &mut Step<'_>) {
+    /// While there is more than the pipeline allows, forgets keys that are done with, then closes the oldest entities.
+    pub fn keep_within_limits(&mut self, progress: &mut PartitionProgress, step: &mut Step<'_>) {
         let Limits { max_open, max_bytes, .. } = self.limits;
-        while self.open.len() > max_open || (self.bytes > max_bytes && self.open.len() > 1) {
+        loop {
+            progress.keys.make_room(max_bytes, self.bytes, step.counters);
+            let is_over = self.bytes + progress.keys.bytes() > max_bytes && self.open.len() > 1;
+            if self.open.len() <= max_open && !is_over {
+                return;
+            }
             let Some((key, _, open)) = self.open.pop_oldest() else { return };
             self.close_early(key, open, progress, step);
         }
@@ -156,7 +164,6 @@ impl OpenSessions {
         step.counters.closed_early += 1;
         let clock = progress.now().max(progress.closed_through);
         self.close(key, open, clock.saturating_add(step.pipeline.entity.remember), true, progress, step);
-        self.forget_first_offsets();
     }
 
     fn close(
@@ -169,6 +176,9 @@ impl OpenSessions {
         step: &mut Step<'_>,
     ) {
         let lines = open.entity.lines();
+        if let Some(first_offsets) = &mut self.first_offsets {
+            first_offsets.remove(&open.entity.first_offset());
+        }
         self.lines -= lines;
         self.bytes -= open_bytes(&key, &open.entity);
         let output = open.entity.close(step.pipeline, &key, progress.number, early);
@@ -185,23 +195,10 @@ impl OpenSessions {
         }
         step.out.push(output);
         progress.has_changed = true;
+        progress.keys.seen.add(&key, remembered_until);
         if open.is_persisted {
-            self.gone.push(key.clone());
+            self.gone.push(key);
         }
-        progress.seen_keys.add(key, remembered_until);
-    }
-
-    fn forget_first_offsets(&mut self) {
-        let Some(mut first_offsets) = self.first_offsets.take() else { return };
-        while first_offsets.front().is_some_and(|(offset, key)| !self.is_open_since(key, *offset)) {
-            first_offsets.pop_front();
-        }
-        self.first_offsets = Some(first_offsets);
-    }
-
-    /// Whether the open entity with this key is the one that began at `offset`, and not a later one.
-    fn is_open_since(&self, key: &str, offset: i64) -> bool {
-        self.open.get(key).is_some_and(|open| open.entity.first_offset() == offset)
     }
 }
 
@@ -271,6 +268,7 @@ fn entity_record(key: &str, deadline: Timestamp, entity: &OpenEntity) -> StateRe
     StateRecord { key: state_key(key), value: Some(value) }
 }
 
+/// With its first offset, which a tree has too where lines are read again.
 fn open_bytes(key: &str, entity: &OpenEntity) -> usize {
-    ExpiryMap::<Open>::ENTRY_BYTES + key.len() + entity.heap_bytes()
+    ExpiryMap::<Open>::ENTRY_BYTES + 2 * size_of::<i64>() + allocated(key.len()) + entity.heap_bytes()
 }

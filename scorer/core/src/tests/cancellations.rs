@@ -48,6 +48,32 @@ fn the_count_is_one_number_for_all_partitions_and_an_idle_one_does_not_hold_it_b
     assert_eq!(driver.counts(), [(1, 2), (2, 2)]);
 }
 
+/// Nobody knows how far a partition is whose state is on its way, whatever its earlier owner said, before or after.
+#[test]
+fn a_partition_that_is_being_restored_holds_the_windows_back() {
+    let report = |partition, watermark, idle_for, panes| {
+        let report = Report { partition, watermark, idle_since: None, idle_for, panes };
+        Input::Report { report, offset: 0 }
+    };
+    let idle = || report(1, None, Some(60 * MINUTE), Vec::new());
+    let busy = || report(0, Some(125_000), None, vec![(0, 1)]);
+    let restoring = || Input::Restoring { partition: 1 };
+    let counts = |inputs: Vec<Input<'_>>| {
+        let (mut core, mut out) = (sharing(2), Vec::new());
+        for input in [Input::Time { now: 1_000 }, Input::Assigned { partition: 0, start: Start::Fresh }] {
+            core.apply(input, &mut out);
+        }
+        inputs.into_iter().for_each(|input| core.apply(input, &mut out));
+        out.iter().filter(|output| matches!(output, Output::Cancellations(_))).count()
+    };
+    assert_eq!(counts(vec![idle(), busy()]), 2, "nobody waits for a partition that is idle");
+    assert_eq!(counts(vec![idle(), restoring(), busy()]), 0);
+    assert_eq!(counts(vec![restoring(), idle(), busy()]), 0);
+    let live = Input::Assigned { partition: 1, start: Start::Fresh };
+    assert_eq!(counts(vec![idle(), restoring(), busy(), live, report(1, Some(70_000), None, Vec::new())]), 1);
+    assert_eq!(counts(vec![restoring(), Input::Revoked { partition: 1 }, idle(), busy()]), 2, "it is another's again");
+}
+
 proptest! {
     /// Cancellations are one number: that of one instance with everything, however partitions are spread and in
     /// whatever steps they are read.

@@ -42,6 +42,11 @@ impl Store {
         restored(&self.compacted(partition), partitions)
     }
 
+    /// The same of the only partition of another pipeline.
+    pub fn restore_for(&self, pipeline: &Pipeline) -> Option<Restored> {
+        restored_for(pipeline, &self.compacted(0), 1)
+    }
+
     /// Lets the owner of the windows read the reports that it has not read yet.
     pub fn deliver(&mut self, core: &mut Core) {
         let from = core.reports_from().unwrap_or(i64::MAX);
@@ -61,16 +66,31 @@ pub(super) fn sharing(partitions: i32) -> Core {
     Core::sharing(pipeline(), Recovery::Changelog, origin(partitions))
 }
 
+/// With the only partition of another pipeline, as the store has it; and where to go on.
+pub(super) fn started_for(store: &Store, pipeline: &Arc<Pipeline>) -> (Core, i64) {
+    let mut core = Core::sharing(pipeline.clone(), Recovery::Changelog, origin(1));
+    let from = assign(&mut core, 0, store.restore_for(pipeline));
+    (core, from)
+}
+
 pub(super) fn restored(records: &[StateRecord], partitions: i32) -> Option<Restored> {
-    let mut restored = StateReader::new(&pipeline(), origin(partitions));
+    restored_for(&pipeline(), records, partitions)
+}
+
+pub(super) fn restored_for(pipeline: &Pipeline, records: &[StateRecord], partitions: i32) -> Option<Restored> {
+    let mut restored = StateReader::new(pipeline, origin(partitions));
     for record in records {
-        restored.take(&pipeline(), &record.key, record.value.as_deref()).unwrap();
+        restored.take(pipeline, &record.key, record.value.as_deref()).unwrap();
     }
-    restored.head().is_some().then(|| restored.finish(&pipeline()).unwrap())
+    restored.head().is_some().then(|| restored.finish(pipeline).unwrap())
 }
 
 pub(super) fn start(store: &Store, core: &mut Core, partition: i32, partitions: i32) -> i64 {
-    let (start, from) = match store.restore(partition, partitions) {
+    assign(core, partition, store.restore(partition, partitions))
+}
+
+fn assign(core: &mut Core, partition: i32, restored: Option<Restored>) -> i64 {
+    let (start, from) = match restored {
         Some(restored) => {
             let from = restored.head().unwrap().next_offset;
             (Start::Restored(Box::new(restored)), from)

@@ -103,10 +103,10 @@ impl Judge<'_, '_> {
     }
 
     fn windowed(&mut self, found: &WindowVerdict) {
-        let WindowVerdict { detector, summary, value, score, window, truth } = found;
+        let WindowVerdict { detector, summary, value, score, window, truth, .. } = found;
         let Some(spec) = self.pipeline.zscores.get(*detector) else { return };
         let Some(side) = self.intake.side(&spec.name) else { return };
-        let verdict = Verdict::of_window(&self.pipeline.name, spec, summary, *value, (*score, window));
+        let verdict = Verdict::of_window(self.pipeline, spec, summary, *value, (*score, window));
         let judged = Judged {
             side,
             id: EntityId::new(&summary.key, summary.first_timestamp, summary.last_timestamp),

@@ -120,6 +120,21 @@ impl GroupContext {
     }
 }
 
+/// Answers a revocation: reads nothing more of partitions. The client knows only those that are read, or were.
+pub(crate) fn unassign(consumer: &GroupConsumer, partitions: &TopicPartitionList) {
+    let known = consumer.assignment().unwrap_or_else(|_| partitions.clone());
+    let mut read = TopicPartitionList::new();
+    for element in partitions.elements() {
+        if known.find_partition(element.topic(), element.partition()).is_some() {
+            read.add_partition(element.topic(), element.partition());
+        }
+    }
+    if let Err(error) = consumer.incremental_unassign(&read) {
+        // A session that is over has nothing assigned any more.
+        tracing::debug!(%error, "revoking partitions");
+    }
+}
+
 /// How many events of a consumer wait to be polled: records, errors, ends.
 pub(crate) fn queued_events(consumer: &GroupConsumer) -> usize {
     // SAFETY: the client is alive; the queue is one more reference to its own, and is given back.
@@ -179,9 +194,7 @@ impl ConsumerContext for GroupContext {
         };
         tracing::debug!(?change, "rebalance");
         if self.is_closed.load(Ordering::SeqCst) {
-            if let Err(error) = consumer.incremental_unassign(list) {
-                tracing::debug!(%error, "leaving the group");
-            }
+            unassign(consumer, list);
             return;
         }
         self.with(|shared| shared.changes.push(change));

@@ -7,11 +7,13 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use shared::device::DeviceError;
 use thiserror::Error;
 
+use crate::memory::TooLittleMemory;
+
 /// How long to wait for a first answer of a broker.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What went wrong with Kafka, in one sentence.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum KafkaError {
     /// Nobody answers.
     #[error("no Kafka broker answered at {brokers} within {} s: start one with `docker compose up -d` or `tests/kafka/kafka.sh run`, or name yours with --brokers HOST:PORT", CONNECT_TIMEOUT.as_secs())]
@@ -78,6 +80,8 @@ pub enum KafkaError {
         partition: i32,
         /// What is wrong with it.
         cause: String,
+        /// Whether it is of something else, as that of the other partitions then is, too.
+        is_foreign: bool,
     },
     /// State and offsets of a topic that is gone.
     #[error(
@@ -249,6 +253,9 @@ pub enum KafkaError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// Less memory is allowed than the stream needs.
+    #[error(transparent)]
+    TooLittleMemory(#[from] TooLittleMemory),
     /// A device that failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -329,6 +336,19 @@ impl KafkaError {
         }
     }
 
+    /// Whether it is of one partition and says nothing of the others.
+    pub(crate) fn is_of_one_partition(&self) -> bool {
+        matches!(
+            self,
+            Self::TornState { .. }
+                | Self::UnusableState { is_foreign: false, .. }
+                | Self::TopicShortened { .. }
+                | Self::NoAnswer { .. }
+                | Self::OpenTransaction { .. }
+                | Self::Failed { .. }
+        )
+    }
+
     /// What a supervisor can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -350,6 +370,7 @@ impl KafkaError {
             | Self::PartitionsChanged { .. }
             | Self::Fenced { .. }
             | Self::UnfitTopic { .. }
+            | Self::TooLittleMemory(_)
             | Self::StateFolder { .. } => ErrorKind::Configuration,
             Self::TornState { .. }
             | Self::TopicRecreated { .. }

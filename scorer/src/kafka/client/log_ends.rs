@@ -101,7 +101,7 @@ mod tests {
     fn the_ends_of_all_partitions_come_with_one_answer() {
         let cluster = MockCluster::new(2).unwrap();
         cluster.create_topic("topic", 3, 1).unwrap();
-        let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+        let settings = KafkaSettings::at(cluster.bootstrap_servers());
         let producer = Producer::new(&settings).unwrap();
         for partition in [0, 0, 2] {
             producer.queue(ProduceRecord { partition: Some(partition), ..ProduceRecord::to("topic") }).unwrap();

@@ -8,11 +8,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use shared::time::Timestamp;
 
-use super::consumer::GroupConsumer;
 use super::error::KafkaError;
 use super::settings::KafkaSettings;
 use super::watchdog::Watchdog;
-use crate::kafka::stop::StopHandle;
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,17 +96,17 @@ pub(crate) fn ends_once<C: ConsumerContext>(
     consumer.fetch_watermarks(topic, partition, LONG_CALL_TIMEOUT).map_err(KafkaError::failed(doing))
 }
 
-/// What is committed for partitions of `topic`, once no transaction on it is open. `None` when a stop was requested
-/// meanwhile.
+/// What the consumer's group has committed for partitions of `topic`, once no transaction on it is open. `None` when
+/// `is_stopped` says so meanwhile.
 ///
 /// # Errors
 /// When the broker does not tell for two minutes.
-pub(crate) fn committed_offsets(
-    consumer: &GroupConsumer,
+pub(crate) fn committed_offsets<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     topic: &str,
     partitions: &[i32],
     watchdog: &Watchdog,
-    stop: &StopHandle,
+    is_stopped: impl Fn() -> bool,
 ) -> Result<Option<TopicPartitionList>, KafkaError> {
     let start = Instant::now();
     loop {
@@ -124,7 +122,7 @@ pub(crate) fn committed_offsets(
         };
         // The broker does not answer while a transaction of the old owner is open; brokers come and go.
         tracing::info!(%error, "waiting for committed offsets");
-        if stop.is_requested() {
+        if is_stopped() {
             return Ok(None);
         }
         if start.elapsed() >= STABLE_TIMEOUT {
@@ -138,8 +136,8 @@ pub(crate) fn committed_offsets(
 ///
 /// # Errors
 /// When no broker can tell for a minute.
-pub(crate) fn first_offset(
-    consumer: &GroupConsumer,
+pub(crate) fn first_offset<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     topic: &str,
     partition: i32,
     settings: &KafkaSettings,
@@ -169,8 +167,8 @@ pub(crate) fn offsets_at<C: ConsumerContext>(
 ///
 /// # Errors
 /// When a partition cannot be moved.
-pub(crate) fn seek(
-    consumer: &GroupConsumer,
+pub(crate) fn seek<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     topic: &str,
     positions: &[(i32, i64)],
     watchdog: &Watchdog,

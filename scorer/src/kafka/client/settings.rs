@@ -8,6 +8,7 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::{ClientContext, Statistics};
 
 use super::error::{CONNECT_TIMEOUT, KafkaError};
+use crate::memory::ClientQueues;
 
 /// The largest message that is produced: as large as a broker may be set to take.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 32 << 20;
@@ -31,7 +32,17 @@ const PROTECTED: &[(&str, &str)] = &[
     ("enable.gapless.guarantee", "a result must not be lost"),
     ("acks", "a result must not be lost"),
     ("request.required.acks", "a result must not be lost"),
+    ("queued.min.messages", "the queues of clients are a part of --max-memory"),
+    ("queued.max.messages.kbytes", "the queues of clients are a part of --max-memory"),
+    ("fetch.message.max.bytes", "the queues of clients are a part of --max-memory"),
+    ("max.partition.fetch.bytes", "the queues of clients are a part of --max-memory"),
+    ("fetch.max.bytes", "the queues of clients are a part of --max-memory"),
+    ("queue.buffering.max.messages", "the queues of clients are a part of --max-memory"),
+    ("queue.buffering.max.kbytes", "the queues of clients are a part of --max-memory"),
 ];
+
+/// What librdkafka keeps of a record in a queue beside its bytes, about: an operation (`rd_kafka_op_t`) with a message.
+const BYTES_A_RECORD: usize = 640;
 
 /// Brokers and further settings of librdkafka.
 #[derive(Debug, Clone)]
@@ -40,9 +51,16 @@ pub struct KafkaSettings {
     pub brokers: String,
     /// Settings of librdkafka that win over ours, such as `security.protocol`. Their values are never printed.
     pub properties: Vec<(String, String)>,
+    /// How much the queues of clients take.
+    pub queues: ClientQueues,
 }
 
 impl KafkaSettings {
+    /// These brokers, reached as a client does that is told nothing else.
+    pub fn at(brokers: impl Into<String>) -> Self {
+        Self { brokers: brokers.into(), properties: Vec::new(), queues: ClientQueues::default() }
+    }
+
     /// These brokers, reached with the settings in `file`, a line `key=value` each, and with those of flags, which win.
     ///
     /// # Errors
@@ -63,7 +81,7 @@ impl KafkaSettings {
                 return Err(KafkaError::ProtectedSetting { name, why });
             }
         }
-        Ok(Self { brokers, properties })
+        Ok(Self { properties, ..Self::at(brokers) })
     }
 
     pub(crate) fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
@@ -86,8 +104,9 @@ impl KafkaSettings {
             ("linger.ms", "2"),
             ("compression.type", "lz4"),
             ("message.max.bytes", &MAX_MESSAGE_BYTES.to_string()),
-            ("queue.buffering.max.messages", "500000"),
-            ("queue.buffering.max.kbytes", "262144"),
+            // Half of what it may take: of what is being sent, a compressed copy is there too.
+            ("queue.buffering.max.kbytes", &(self.queues.produced / 2 / 1024).to_string()),
+            ("queue.buffering.max.messages", &(self.queues.produced / 2 / BYTES_A_RECORD).to_string()),
         ])
     }
 
@@ -123,10 +142,14 @@ impl KafkaSettings {
             ("isolation.level", "read_committed"),
             // Memory is for the state, not for records that wait to be read.
             ("queued.max.messages.kbytes", "8192"),
+            ("queued.min.messages", "10000"),
             ("fetch.message.max.bytes", "1048576"),
+            ("fetch.max.bytes", "1048576"),
             ("fetch.queue.backoff.ms", "1"),
             ("fetch.wait.max.ms", "20"),
         ]);
+        // It sends nothing, and would not fetch less than the largest message that it may send.
+        config.set("message.max.bytes", "1048576");
         // What the user says here is where a group begins; these are read from where they are asked to.
         config.set("auto.offset.reset", "earliest");
         config.create_with_context(QuietContext).map_err(KafkaError::settings)
@@ -147,13 +170,23 @@ impl KafkaSettings {
     }
 
     pub(crate) fn consumer(&self, group: &str, instance_id: Option<&str>) -> ClientConfig {
+        // A quarter for the bytes of records, and one for what the client keeps of each; the rest for what one answer brings
+        // when the queue is nearly full, which is several times as much once it is unpacked.
+        let (quarter, answer) = (self.queues.fetched / 4, (self.queues.fetched / 32).to_string());
         let mut config = self.client(&[
             ("group.id", group),
             ("partition.assignment.strategy", "cooperative-sticky"),
             // The group replaces an instance that hangs or dies after this time.
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "1500"),
-            ("queued.max.messages.kbytes", "65536"),
+            // Whoever does not poll for so long is out of the group. Nothing that takes long is done between two polls; the
+            // longest is to wait for batches under way (see `SETTLE_TIMEOUT`).
+            ("max.poll.interval.ms", "300000"),
+            ("queued.max.messages.kbytes", &(quarter / 1024).to_string()),
+            ("queued.min.messages", &(quarter / BYTES_A_RECORD).min(10_000_000).to_string()),
+            // One record or batch may be larger: a broker sends the first one whole.
+            ("fetch.message.max.bytes", &answer),
+            ("fetch.max.bytes", &answer),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("enable.partition.eof", "true"),
@@ -162,6 +195,8 @@ impl KafkaSettings {
             ("fetch.queue.backoff.ms", "2"),
             ("fetch.wait.max.ms", "100"),
         ]);
+        // The client would fetch no less than the largest message that it may send, and this one sends none.
+        config.set("message.max.bytes", &answer);
         // They tell how far a partition was read past its last record, without which no time passes while it is idle.
         config.set("statistics.interval.ms", "1000");
         if let Some(id) = instance_id {

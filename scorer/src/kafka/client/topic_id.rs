@@ -127,7 +127,7 @@ mod tests {
     /// What brokers answer is a matter of the acceptance tests: a simulated cluster does not.
     #[test]
     fn a_name_that_no_topic_can_have_is_not_asked_for() {
-        let settings = KafkaSettings { brokers: "localhost:1".to_owned(), properties: Vec::new() };
+        let settings = KafkaSettings::at("localhost:1");
         let consumer = settings.reader("test").unwrap();
         assert!(TopicQuestion::ask(consumer.client(), "no\0name").is_none());
         let asked = TopicQuestion::ask(consumer.client(), "topic").unwrap();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// The partitions that a loop reads: the one place that knows which are ours, where reading goes on in each, and which
-/// have been read to their ends.
+/// The partitions that a loop owns: the one place that knows which are ours, which of them are read, where reading goes on in
+/// each of these, and which have been read to their ends.
 ///
 /// Its owner is the loop's [`PartitionSource`]. Other threads ask the consumer's context, which a source changes together
 /// with this.
@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 /// [`PartitionSource`]: super::source::PartitionSource
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Assignment {
-    partitions: BTreeMap<i32, Position>,
+    /// Without a position where a partition is not read, for example because its state is not there yet.
+    partitions: BTreeMap<i32, Option<Position>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +22,18 @@ struct Position {
 }
 
 impl Assignment {
-    /// Adds partitions, each with the offset at which reading goes on.
-    pub(crate) fn assign(&mut self, positions: &[(i32, i64)]) {
-        let position = |&(partition, next_offset)| (partition, Position { next_offset, is_caught_up: false });
-        self.partitions.extend(positions.iter().map(position));
+    /// Adds partitions that are not read yet, or notes that partitions are not read any more.
+    pub(crate) fn hold(&mut self, partitions: &[i32]) {
+        self.partitions.extend(partitions.iter().map(|&partition| (partition, None)));
+    }
+
+    /// Notes where reading begins, or goes on. A partition that is not ours stays what it is.
+    pub(crate) fn read_from(&mut self, positions: &[(i32, i64)]) {
+        for &(partition, next_offset) in positions {
+            if let Some(position) = self.partitions.get_mut(&partition) {
+                *position = Some(Position { next_offset, is_caught_up: false });
+            }
+        }
     }
 
     /// Removes partitions.
@@ -32,34 +41,37 @@ impl Assignment {
         self.partitions.retain(|partition, _| !partitions.contains(partition));
     }
 
-    /// Notes a record; whether its partition is ours.
+    /// Notes a record; whether its partition is read.
     pub(crate) fn on_record(&mut self, partition: i32, offset: i64) -> bool {
-        let Some(position) = self.partitions.get_mut(&partition) else { return false };
+        let Some(position) = self.position_mut(partition) else { return false };
         *position = Position { next_offset: offset + 1, is_caught_up: false };
         true
     }
 
     /// Notes that there is no record before `next`: markers of transactions have offsets, too.
     pub(crate) fn on_passed(&mut self, partition: i32, next: i64) {
-        if let Some(position) = self.partitions.get_mut(&partition) {
+        if let Some(position) = self.position_mut(partition) {
             position.next_offset = position.next_offset.max(next);
         }
     }
 
-    /// Where reading goes on in a partition, if it is ours.
+    fn position_mut(&mut self, partition: i32) -> Option<&mut Position> {
+        self.partitions.get_mut(&partition)?.as_mut()
+    }
+
+    /// Where reading goes on in a partition, if it is read.
     pub(crate) fn next_offset(&self, partition: i32) -> Option<i64> {
-        self.partitions.get(&partition).map(|position| position.next_offset)
+        self.partitions.get(&partition)?.map(|position| position.next_offset)
     }
 
-    /// Notes that a partition has been read to its end; whether it is ours.
+    /// Notes that a partition has been read to its end; whether it is read.
     pub(crate) fn on_caught_up(&mut self, partition: i32) -> bool {
-        let position = self.partitions.get_mut(&partition);
-        position.map(|position| position.is_caught_up = true).is_some()
+        self.position_mut(partition).map(|position| position.is_caught_up = true).is_some()
     }
 
-    /// Whether every record of every partition has been read; not while there is no partition.
+    /// Whether every record of every partition that is read has been read; not while there is none.
     pub(crate) fn is_caught_up(&self) -> bool {
-        !self.is_empty() && self.partitions.values().all(|position| position.is_caught_up)
+        self.reads_any() && self.partitions.values().flatten().all(|position| position.is_caught_up)
     }
 
     /// Our partitions that have been read through these ends: up to the last record that was handed out, or to an end that
@@ -67,10 +79,22 @@ impl Assignment {
     pub(crate) fn read_through(&self, ends: &[(i32, i64)], ends_seen: &BTreeMap<i32, i64>) -> Vec<i32> {
         let is_read = |&&(partition, end): &&(i32, i64)| {
             let seen = ends_seen.get(&partition).copied().unwrap_or(0);
-            let position = self.partitions.get(&partition).filter(|position| position.is_caught_up);
-            position.is_some_and(|position| position.next_offset.max(seen) >= end)
+            let position = self.partitions.get(&partition).copied().flatten();
+            position
+                .filter(|position| position.is_caught_up)
+                .is_some_and(|position| position.next_offset.max(seen) >= end)
         };
         ends.iter().filter(is_read).map(|&(partition, _)| partition).collect()
+    }
+
+    /// Whether any partition is read.
+    pub(crate) fn reads_any(&self) -> bool {
+        self.partitions.values().any(Option::is_some)
+    }
+
+    /// Whether there are partitions that are ours and not read.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.partitions.values().any(Option::is_none)
     }
 
     /// Whether no partition is ours.
@@ -83,9 +107,10 @@ impl Assignment {
         self.partitions.keys().copied().collect()
     }
 
-    /// Our partitions, each with the offset at which reading goes on.
+    /// Our partitions that are read, each with the offset at which reading goes on.
     pub(crate) fn positions(&self) -> Vec<(i32, i64)> {
-        self.partitions.iter().map(|(&partition, position)| (partition, position.next_offset)).collect()
+        let position = |(&partition, position): (&i32, &Option<Position>)| Some((partition, (*position)?.next_offset));
+        self.partitions.iter().filter_map(position).collect()
     }
 }
 
@@ -93,11 +118,32 @@ impl Assignment {
 mod tests {
     use super::*;
 
+    /// Partitions that are read, each from an offset on.
+    fn reading(positions: &[(i32, i64)]) -> Assignment {
+        let mut assignment = Assignment::default();
+        assignment.hold(&positions.iter().map(|(partition, _)| *partition).collect::<Vec<_>>());
+        assignment.read_from(positions);
+        assignment
+    }
+
+    #[test]
+    fn what_is_held_is_ours_and_is_not_read() {
+        let mut assignment = reading(&[(0, 10)]);
+        assignment.hold(&[1]);
+        assert_eq!((assignment.partitions(), assignment.positions()), (vec![0, 1], vec![(0, 10)]));
+        assert!(!assignment.on_record(1, 20) && !assignment.on_caught_up(1) && assignment.next_offset(1).is_none());
+        assert!(assignment.on_caught_up(0) && assignment.is_caught_up(), "only what is read has an end");
+        assert_eq!(assignment.read_through(&[(0, 10), (1, 0)], &BTreeMap::from([(1, 5)])), [0]);
+        assignment.hold(&[0]);
+        assert!(!assignment.is_caught_up() && !assignment.is_empty());
+        assignment.read_from(&[(0, 4), (1, 20), (7, 0)]);
+        assert_eq!(assignment.positions(), [(0, 4), (1, 20)], "7 is not ours");
+    }
+
     #[test]
     fn a_partition_is_caught_up_until_its_next_record() {
-        let mut assignment = Assignment::default();
-        assert!(!assignment.is_caught_up(), "with nothing to read there is no end of it");
-        assignment.assign(&[(0, 10), (3, 0)]);
+        assert!(!Assignment::default().is_caught_up(), "with nothing to read there is no end of it");
+        let mut assignment = reading(&[(0, 10), (3, 0)]);
         assert!(assignment.on_caught_up(0) && !assignment.is_caught_up());
         assert!(assignment.on_caught_up(3) && assignment.is_caught_up());
         assert!(assignment.on_record(3, 0) && !assignment.is_caught_up());
@@ -106,8 +152,7 @@ mod tests {
 
     #[test]
     fn markers_of_transactions_are_passed_and_nothing_goes_back() {
-        let mut assignment = Assignment::default();
-        assignment.assign(&[(0, 10)]);
+        let mut assignment = reading(&[(0, 10)]);
         assignment.on_passed(0, 12);
         assignment.on_passed(0, 11);
         assignment.on_passed(5, 7);
@@ -116,8 +161,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_read_through_an_end_that_it_has_reached() {
-        let mut assignment = Assignment::default();
-        assignment.assign(&[(0, 10), (1, 20), (2, 30)]);
+        let mut assignment = reading(&[(0, 10), (1, 20), (2, 30)]);
         assignment.on_caught_up(0);
         assignment.on_caught_up(1);
         let read = |assignment: &Assignment, ends: &[(i32, i64)], seen: &[(i32, i64)]| {
@@ -133,8 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_leaves_no_trace() {
-        let mut assignment = Assignment::default();
-        assignment.assign(&[(0, 10), (1, 20)]);
+        let mut assignment = reading(&[(0, 10), (1, 20)]);
         assignment.revoke(&[1, 7]);
         assert_eq!(assignment.partitions(), [0]);
         assert!(!assignment.on_record(1, 20) && !assignment.on_caught_up(1));
@@ -143,10 +186,9 @@ mod tests {
 
     #[test]
     fn partitions_that_are_sought_have_to_be_read_to_their_ends_again() {
-        let mut assignment = Assignment::default();
-        assignment.assign(&[(0, 10)]);
+        let mut assignment = reading(&[(0, 10)]);
         assignment.on_caught_up(0);
-        assignment.assign(&[(0, 4)]);
+        assignment.read_from(&[(0, 4)]);
         assert!(!assignment.is_caught_up());
         assert_eq!(assignment.positions(), [(0, 4)]);
     }

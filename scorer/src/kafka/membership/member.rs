@@ -7,19 +7,22 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
 use super::evidence::Evidence;
 use super::lost::LostRange;
-use super::rejoin::assign_and_rejoin_if_orphans;
+use super::rejoin::rejoin_if_orphans;
 use super::source::{Event, PartitionSource};
 use crate::clock::WallClock;
 use crate::core::WallMillis;
-use crate::kafka::client::consumer::{GroupChange, GroupConsumer, GroupContext, last_seen_ends, queued_events};
+use crate::kafka::client::consumer::{
+    GroupChange, GroupConsumer, GroupContext, last_seen_ends, queued_events, unassign,
+};
 use crate::kafka::client::error::{KafkaError, is_denial};
 use crate::kafka::client::log_ends::LogEnds;
-use crate::kafka::client::offsets::{ends_of, partitions_of, seek};
+use crate::kafka::client::offsets::{ends_of, partitions_of, positions_of, seek};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::topics::input::{InputTopic, TopicWatch};
@@ -149,7 +152,7 @@ impl<'a> GroupSource<'a> {
                 self.jumped.remove(&partition);
                 if offset < next {
                     self.refuse_shortened(partition, next)?;
-                    self.seek(&[(partition, next)])?;
+                    self.read_from(&[(partition, next)])?;
                     return Ok(None);
                 }
                 // Offsets between two records may also be of markers of transactions, or compaction has removed them.
@@ -279,7 +282,9 @@ impl<'a> PartitionSource for GroupSource<'a> {
     }
 
     fn find_out(&mut self, due: WallMillis) -> Result<(), KafkaError> {
-        if self.assignment.is_empty() || !self.evidence.is_wanted(self.clock.now(), due) {
+        // What is not read has no time; nor may a broker that nobody answers for hold the others up.
+        let read: Vec<i32> = self.assignment.positions().into_iter().map(|(partition, _)| partition).collect();
+        if read.is_empty() || !self.evidence.is_wanted(self.clock.now(), due) {
             return Ok(());
         }
         let Member { settings, topic, .. } = self.member;
@@ -287,7 +292,7 @@ impl<'a> PartitionSource for GroupSource<'a> {
             Some(ends) => ends,
             None => LogEnds::start(settings, &topic.name, self.clock)?,
         };
-        ends.ask(self.assignment.partitions());
+        ends.ask(read);
         self.evidence.on_question();
         self.ends = Some(ends);
         Ok(())
@@ -297,13 +302,52 @@ impl<'a> PartitionSource for GroupSource<'a> {
         &self.assignment
     }
 
-    fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+    fn assign(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
         let Member { consumer, topic, watchdog, .. } = self.member;
-        assign_and_rejoin_if_orphans(consumer, &topic.group, &topic.name, positions, watchdog)
+        // The group has its answer, and the client gets each partition once it is known where to read it. Until then there
+        // is nothing to fetch, and nothing to drop.
+        rejoin_if_orphans(consumer, &topic.group, &topic.name, watchdog)
+            .and_then(|()| consumer.incremental_assign(&TopicPartitionList::new()))
             .map_err(KafkaError::failed("taking partitions on"))?;
-        self.member.consumer.context().assign(positions.iter().map(|&(partition, _)| partition));
-        self.assignment.assign(positions);
+        consumer.context().assign(partitions.iter().copied());
+        self.assignment.hold(partitions);
         Ok(())
+    }
+
+    fn read_from(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let member = self.member;
+        let Member { consumer, topic, watchdog, .. } = member;
+        let failed = |error| member.fatal_error().unwrap_or_else(|| KafkaError::of("reading partitions", &error));
+        let known = consumer.assignment().map_err(failed)?;
+        let is_known = |&(partition, _): &(i32, i64)| known.find_partition(&topic.name, partition).is_some();
+        let (moved, new): (Vec<_>, Vec<_>) = positions.iter().copied().partition(is_known);
+        let is_moved = |partition: i32| positions.iter().any(|(moved, _)| *moved == partition);
+        self.fetched.take_if(|event| match event {
+            Event::Record(record) => is_moved(record.partition()),
+            Event::CaughtUp(partition) => is_moved(*partition),
+            _ => false,
+        });
+        self.jumped.retain(|jumped| !is_moved(*jumped));
+        self.assignment.read_from(positions);
+        if !new.is_empty() {
+            let new = new.into_iter().map(|(partition, offset)| (partition, Offset::Offset(offset)));
+            let new = positions_of(&topic.name, new).map_err(failed)?;
+            consumer.incremental_assign(&new).map_err(failed)?;
+        }
+        if !moved.is_empty() {
+            // A client that can do nothing any more refuses to seek, too: then the reason is what it says of itself.
+            seek(consumer, &topic.name, &moved, watchdog).map_err(|error| member.fatal_error().unwrap_or(error))?;
+        }
+        // The client remembers what was held, even where it was revoked meanwhile.
+        let read: Vec<i32> = positions.iter().map(|(partition, _)| *partition).collect();
+        consumer.resume(&partitions_of(&topic.name, &read)).map_err(failed)
+    }
+
+    fn hold(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        let member = self.member;
+        self.assignment.hold(partitions);
+        let failed = |error| member.fatal_error().unwrap_or_else(|| KafkaError::of("holding partitions", &error));
+        member.consumer.pause(&partitions_of(&member.topic.name, partitions)).map_err(failed)
     }
 
     fn revoke(&mut self, partitions: &[i32]) {
@@ -311,27 +355,11 @@ impl<'a> PartitionSource for GroupSource<'a> {
         // Before the group is told: from here on no commit that was prepared before can succeed (see `CommitFence`).
         consumer.context().revoke(partitions);
         self.assignment.revoke(partitions);
-        if let Err(error) = consumer.incremental_unassign(&partitions_of(&self.member.topic.name, partitions)) {
-            // A session that is over has nothing assigned any more.
-            tracing::debug!(%error, "revoking partitions");
-        }
+        unassign(consumer, &partitions_of(&self.member.topic.name, partitions));
     }
 
     fn is_lost(&self) -> bool {
         self.member.consumer.assignment_lost()
-    }
-
-    fn seek(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
-        self.drop_fetched();
-        self.jumped.clear();
-        self.assignment.assign(positions);
-        // A client that can do nothing any more refuses to seek, too: then the reason is what it says of itself.
-        seek(&self.member.consumer, &self.member.topic.name, positions, &self.member.watchdog)
-            .map_err(|error| self.member.fatal_error().unwrap_or(error))
-    }
-
-    fn drop_fetched(&mut self) {
-        self.fetched = None;
     }
 
     fn fence(&self) -> Option<CommitFence> {
@@ -339,6 +367,9 @@ impl<'a> PartitionSource for GroupSource<'a> {
     }
 
     fn lag(&self) -> Option<i64> {
+        if self.assignment.holds_any() {
+            return None;
+        }
         if self.assignment.is_caught_up() { Some(0) } else { self.member.consumer.context().lag() }
     }
 }

@@ -13,25 +13,22 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::Offset;
 
 use crate::kafka::client::consumer::GroupConsumer;
-use crate::kafka::client::offsets::positions_of;
 use crate::kafka::client::watchdog::Watchdog;
 
 /// How long to look: an unnecessary rebalance costs less than a long wait for a broker that is away.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads partitions that the group has assigned, which answers the group; a static member first checks whether its
-/// predecessor left partitions without an owner, and then joins again.
+/// Before the group gets its answer to an assignment: a static member checks, once, whether its predecessor left partitions
+/// without an owner, and then joins again.
 ///
 /// # Errors
 /// When librdkafka refuses.
-pub(crate) fn assign_and_rejoin_if_orphans(
+pub(crate) fn rejoin_if_orphans(
     consumer: &GroupConsumer,
     group: &str,
     topic: &str,
-    positions: &[(i32, i64)],
     watchdog: &Watchdog,
 ) -> KafkaResult<()> {
     if consumer.context().take_predecessor() {
@@ -47,8 +44,7 @@ pub(crate) fn assign_and_rejoin_if_orphans(
             consumer.subscribe(&[topic])?;
         }
     }
-    let positions = positions.iter().map(|&(partition, offset)| (partition, Offset::Offset(offset)));
-    consumer.incremental_assign(&positions_of(topic, positions)?)
+    Ok(())
 }
 
 /// Whether every partition has an owner. While the group rebalances none has: to join is right then, too.

@@ -25,7 +25,8 @@ pub(crate) enum Event<R> {
         /// The moment, which is past, by the clock of the source.
         at: WallMillis,
     },
-    /// The group assigns partitions: they are ours once [`PartitionSource::assign`] is called.
+    /// The group assigns partitions: they are ours once [`PartitionSource::assign`] is called, and are read once
+    /// [`PartitionSource::read_from`] is.
     Assigned(Vec<i32>),
     /// The group revokes partitions: they are ours until [`PartitionSource::revoke`] is called.
     Revoked {
@@ -62,11 +63,25 @@ pub(crate) trait PartitionSource {
     /// What is ours.
     fn assignment(&self) -> &Assignment;
 
-    /// Answers [`Event::Assigned`]: reads partitions from these offsets on.
+    /// Answers [`Event::Assigned`]: the partitions are ours, and nothing of them is read yet.
     ///
     /// # Errors
     /// When the client refuses.
-    fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError>;
+    fn assign(&mut self, partitions: &[i32]) -> Result<(), KafkaError>;
+
+    /// Reads partitions that are ours from these offsets on, wherever they were read before. A record that was fetched and not
+    /// handed out is dropped if it is theirs.
+    ///
+    /// # Errors
+    /// When the client refuses, or a partition cannot be moved.
+    fn read_from(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError>;
+
+    /// Reads nothing more of partitions that are ours, until [`read_from`](Self::read_from) is called again. A record that was
+    /// fetched and not handed out is dropped if it is theirs.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn hold(&mut self, partitions: &[i32]) -> Result<(), KafkaError>;
 
     /// Answers [`Event::Revoked`].
     fn revoke(&mut self, partitions: &[i32]);
@@ -74,18 +89,9 @@ pub(crate) trait PartitionSource {
     /// Whether everything that was ours is lost, which [`Event::Revoked`] is going to say.
     fn is_lost(&self) -> bool;
 
-    /// Reads partitions that are ours from other offsets on. A record that was fetched and not handed out is dropped.
-    ///
-    /// # Errors
-    /// When a partition cannot be moved.
-    fn seek(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError>;
-
-    /// Drops a record that was fetched and not handed out: after going back it is not the next one.
-    fn drop_fetched(&mut self);
-
     /// What a batch that is closed now is to be committed with. `None` without membership.
     fn fence(&self) -> Option<CommitFence>;
 
-    /// How many records there are that were not read yet, as far as is known.
+    /// How many records there are that were not read yet; `None` where that is not known, as of partitions that are held.
     fn lag(&self) -> Option<i64>;
 }

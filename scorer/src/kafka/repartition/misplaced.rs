@@ -13,7 +13,7 @@ use shared::text::printable;
 use super::place::place_key;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::ends_once;
-use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
+use crate::kafka::client::read_to_end::{Next, Part, Read, ReadToEnd};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::topics::names::Topics;
 
@@ -74,9 +74,11 @@ pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Res
     // Records that do not come in time are not looked at.
     reader.read(
         &parts,
-        || false,
-        |message| {
-            found = misplaced(&mut parser, pipeline, message);
+        |_| true,
+        |read| {
+            if let Read::Record(message) = read {
+                found = misplaced(&mut parser, pipeline, message);
+            }
             Ok(if found.is_some() { Next::Stop } else { Next::ReadOn })
         },
     )?;

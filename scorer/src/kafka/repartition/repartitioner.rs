@@ -44,8 +44,8 @@ const READABLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest wait for a record: how soon a request to stop is seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// A batch is closed when its records have so many bytes.
-const MAX_BATCH_BYTES: usize = 16 << 20;
+/// What a copy takes beside its payload, about: its key, its label, and its place in a publication.
+const COPY_BYTES: usize = 256;
 
 const ENDS: &str = "asking for the ends of a partition";
 
@@ -60,7 +60,8 @@ pub(crate) struct RepartitionSettings {
     /// The name of a static member.
     pub instance_id: Option<String>,
     pub transactional_id: String,
-    pub batch_records: usize,
+    /// What one batch may hold.
+    pub batch: Limits,
     pub commit_interval: Duration,
     pub watchdog: Watchdog,
     pub stop: StopHandle,
@@ -107,7 +108,7 @@ impl Repartitioner {
         let repartition_loop = RepartitionLoop {
             source_topic: with.topics.source.as_str().into(),
             parser: LineParser::new(with.pipeline.schema.clone()),
-            open: OpenBatch::new(Limits { records: with.batch_records, bytes: MAX_BATCH_BYTES }),
+            open: OpenBatch::new(with.batch),
             lost: Vec::new(),
             source: member.source(WallClock::start()),
             member: &member,
@@ -168,7 +169,7 @@ impl RepartitionLoop<'_> {
         match event {
             Event::Record(record) => {
                 let copy = LineCopy::of(&record, &mut self.parser, &self.with.pipeline);
-                self.open.add_record(copy.payload.as_ref().map_or(0, Vec::len));
+                self.open.add_record(COPY_BYTES + copy.payload.as_ref().map_or(0, Vec::len));
                 self.open.items_mut().push(copy);
                 self.open.start_time();
                 Ok(())
@@ -255,14 +256,14 @@ impl RepartitionLoop<'_> {
     fn roll_back(&mut self) -> Result<(), KafkaError> {
         self.open.clear();
         self.lost.clear();
-        self.source.drop_fetched();
         let owned = self.source.assignment().partitions();
+        self.source.hold(&owned)?;
         // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
         if owned.is_empty() || self.source.is_lost() {
             return Ok(());
         }
         match self.start_positions(&owned)? {
-            Some(positions) => self.source.seek(&positions),
+            Some(positions) => self.source.read_from(&positions),
             None => Ok(()),
         }
     }
@@ -275,7 +276,8 @@ impl RepartitionLoop<'_> {
         let RepartitionSettings { settings, source, watchdog, stop, .. } = self.with;
         let consumer = &*self.member.consumer;
         source.refuse_recreated(consumer.client())?;
-        let Some(committed) = committed_offsets(consumer, &source.name, partitions, watchdog, stop)? else {
+        let Some(committed) = committed_offsets(consumer, &source.name, partitions, watchdog, || stop.is_requested())?
+        else {
             return Ok(None);
         };
         let position = |&partition: &i32| {
@@ -291,8 +293,9 @@ impl RepartitionLoop<'_> {
     }
 
     fn on_assigned(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.source.assign(partitions)?;
         let Some(positions) = self.start_positions(partitions)? else { return Ok(()) };
-        self.source.assign(&positions)?;
+        self.source.read_from(&positions)?;
         tracing::info!(?partitions, "repartitioning lines");
         Ok(())
     }

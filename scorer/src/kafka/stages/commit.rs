@@ -239,7 +239,8 @@ impl Transactions {
             return None;
         }
         let partitions: Vec<i32> = transaction.offsets.iter().map(|(partition, ..)| *partition).collect();
-        let committed = committed_offsets(consumer, &transaction.input.name, &partitions, &self.watchdog, stop);
+        let committed =
+            committed_offsets(consumer, &transaction.input.name, &partitions, &self.watchdog, || stop.is_requested());
         let committed = match committed {
             Ok(committed) => committed?,
             Err(error) => {

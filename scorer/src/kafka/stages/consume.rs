@@ -6,21 +6,20 @@ use std::time::{Duration, Instant};
 use rdkafka::{Message as _, Timestamp};
 
 use super::batch::{Batch, CommitPoint, CommitResult};
-use super::faults::{FaultInjection, Step};
+use super::consume_options::ConsumeOptions;
+use super::faults::Step;
 use super::idle_clock::IdleClock;
 use super::in_flight::{InFlight, StageGone};
 use super::open_batch::{Limits, OpenBatch};
 use super::tasks::Tasks;
-use crate::core::{Input, Output, Record, Start, WallMillis};
+use crate::core::{Input, Output, Record, WallMillis};
 use crate::kafka::client::error::KafkaError;
-use crate::kafka::membership::lost::{LossPolicy, LostRange};
+use crate::kafka::membership::lost::LostRange;
 use crate::kafka::membership::source::{Event, PartitionSource};
 use crate::kafka::options::{Delivery, EndWhen, Progress};
 use crate::kafka::repartition::progress::RepartitionProgress;
 use crate::kafka::state::restore::{Restore, StartPosition};
-use crate::kafka::stop::StopHandle;
 use crate::kafka::wire::headers::{label_of, source_of};
-use crate::status::StatusCell;
 
 /// The longest wait for a record: how soon a request to stop is seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -28,8 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// How soon results are committed while there is nothing else to do.
 const QUIET_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long batches under way may take when they are waited for.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long batches under way may take when they are waited for. Meanwhile nothing polls: less than `max.poll.interval.ms`.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// How many batches may fail in a row where the stream is to end by itself. Each had a minute or so of the client's own
 /// attempts.
@@ -38,21 +37,14 @@ const MOST_FAILURES: u32 = 10;
 /// How soon to see what proves that nothing was left to read, once something is due.
 const EVIDENCE_WAIT: Duration = Duration::from_millis(5);
 
+/// What changes of the state because of a record takes until it is committed, about: a few records of the changelog.
+const CHANGE_BYTES: usize = 512;
+
+/// How soon to see that the state of a partition is there.
+const RESTORE_WAIT: Duration = Duration::from_millis(5);
+
 /// How long to wait at a time for what becomes of batches.
 const RESULT_WAIT: Duration = Duration::from_millis(1);
-
-/// How the first stage works.
-pub(crate) struct ConsumeOptions {
-    pub delivery: Delivery,
-    pub commit_interval: Duration,
-    pub end_when: EndWhen,
-    pub losses: LossPolicy,
-    /// How far the repartitioner is, where there is one.
-    pub repartitioner: Option<RepartitionProgress>,
-    pub stop: StopHandle,
-    pub status: StatusCell,
-    pub faults: FaultInjection,
-}
 
 /// What came of waiting until every batch is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +78,8 @@ pub(crate) struct ConsumeLoop<S, R> {
     has_looked_again: bool,
     /// How many batches have failed since the last one that was committed.
     failures: u32,
+    /// Whether a limit that was reached was mentioned.
+    has_told_of_limit: bool,
 }
 
 impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
@@ -107,6 +101,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             options,
             has_looked_again: false,
             failures: 0,
+            has_told_of_limit: false,
         }
     }
 
@@ -131,6 +126,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         if self.follow_commits()? == Err(StageGone) {
             return Ok(Err(StageGone));
         }
+        self.follow_restores()?;
         let event = if self.is_held_back() { self.wait_for_room()? } else { self.next_event()? };
         self.on_event(event)?;
         Ok(if self.is_batch_due() { self.send_batch() } else { Ok(()) })
@@ -155,7 +151,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         let now = self.clock.now();
         let until = |at: WallMillis| Duration::from_millis(at.saturating_sub(now).max(0) as u64);
         let deadline = self.tasks.core.next_deadline().map(|at| until(at).max(EVIDENCE_WAIT));
-        let wait = [Some(LONGEST_WAIT), batch, deadline].into_iter().flatten().min().unwrap_or(LONGEST_WAIT);
+        let restore = self.tasks.restoring.is_under_way().then_some(RESTORE_WAIT);
+        let wait = [Some(LONGEST_WAIT), batch, deadline, restore].into_iter().flatten().min().unwrap_or(LONGEST_WAIT);
         // Below a millisecond the client would not wait at all, and a core would be spent on asking.
         wait.max(Duration::from_millis(1))
     }
@@ -197,6 +194,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             self.find_out()?;
             self.pass_time();
         }
+        let costs = &self.options.costs;
+        self.open.count_items(|output| costs.of(output));
         self.open.start_time();
         Ok(())
     }
@@ -205,7 +204,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         self.options.faults.pass(Step::Read);
         self.clock.on_record();
         let payload = message.payload().unwrap_or_default();
-        self.open.add_record(payload.len());
+        self.open.add_record(CHANGE_BYTES);
         let (partition, offset) = (message.partition(), message.offset());
         let original = self.options.repartitioner.as_ref().and_then(|_| source_of(message));
         let record = Record {
@@ -251,22 +250,32 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     // --- the assignment -------------------------------------------------------------------------------------------
 
-    /// Restores partitions, takes them on, and reads them.
+    /// Partitions are ours. They are read once their state is there; the others are read on meanwhile.
     fn on_assigned(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
-        let Some(starts) = self.tasks.restore(partitions)? else { return Ok(()) };
-        let positions = self.take_on(starts)?;
-        self.source.assign(&positions)
+        self.source.assign(partitions)?;
+        self.tasks.restore(partitions, self.open.items_mut());
+        Ok(())
     }
 
-    /// Hands partitions to the state machine; returns where to read them.
-    fn take_on(&mut self, starts: Vec<StartPosition>) -> Result<Vec<(i32, i64)>, KafkaError> {
-        let mut positions = Vec::new();
-        for StartPosition { partition, offset, start } in starts {
-            positions.push((partition, offset));
-            self.tasks.assign(partition, start, self.open.items_mut())?;
-            self.in_flight.on_taken_over(&self.tasks.core.counters());
+    /// Takes the partitions on whose state is there, and reads them.
+    fn follow_restores(&mut self) -> Result<(), KafkaError> {
+        // What is lost is restored for nobody, as the next event says.
+        if self.tasks.restoring.is_empty() || self.source.is_lost() {
+            return Ok(());
         }
-        Ok(positions)
+        while let Some((partition, StartPosition { offset, start })) = self.tasks.next_restored(self.clock.now())? {
+            let before = self.tasks.core.counters();
+            self.tasks.assign(partition, start, self.open.items_mut())?;
+            self.in_flight.on_assigned(&before, &self.tasks.core.counters());
+            self.clock.on_new_reading();
+            self.source.read_from(&[(partition, offset)])?;
+        }
+        match self.tasks.restoring.error() {
+            Some(error) if self.tasks.restoring.have_failed_for_good() && !self.source.assignment().reads_any() => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Commits what was read of partitions before their new owner goes on from there. If they are lost, it is too late for
@@ -281,34 +290,28 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         self.source.revoke(partitions);
         if lost {
             // All of them are lost together.
-            self.tasks.drop_state(self.in_flight.committed_after_loss());
-        } else {
-            self.tasks.revoke(partitions, self.open.items_mut())?;
+            self.tasks.drop_state(self.in_flight.committed().clone());
         }
+        self.tasks.revoke(partitions, self.open.items_mut())?;
         self.in_flight.on_revoked(self.tasks.core.counters());
         Ok(())
     }
 
-    /// State, timers, counters and position as they were at the last commit.
+    /// State, timers, counters and position go back to what they were at the last commit, of each partition once that is
+    /// restored. What had no state yet has none to go back.
     fn roll_back(&mut self) -> Result<(), KafkaError> {
         self.forget_batches();
-        self.source.drop_fetched();
-        let owned = self.source.assignment().partitions();
+        let counters = self.in_flight.committed().clone();
         // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
-        if owned.is_empty() || self.source.is_lost() {
-            self.tasks.drop_state(self.in_flight.committed_after_loss());
-            return Ok(());
+        if self.source.is_lost() {
+            self.tasks.drop_state(counters);
+        } else {
+            let read: Vec<i32> = self.source.assignment().positions().into_iter().map(|(number, _)| number).collect();
+            self.source.hold(&read)?;
+            self.tasks.roll_back(&read, counters, self.open.items_mut());
         }
-        self.tasks.drop_state(self.in_flight.committed().clone());
-        let Some(mut starts) = self.tasks.restore(&owned)? else { return Ok(()) };
-        for StartPosition { start, .. } in &mut starts {
-            *start = match std::mem::replace(start, Start::Fresh) {
-                Start::Restored(restored) => Start::RolledBack(restored),
-                other => other,
-            };
-        }
-        let positions = self.take_on(starts)?;
-        self.source.seek(&positions)
+        self.in_flight.on_revoked(self.tasks.core.counters());
+        Ok(())
     }
 
     // --- batches --------------------------------------------------------------------------------------------------
@@ -355,7 +358,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     /// Whether the next stages have to catch up before more is read.
     fn is_held_back(&self) -> bool {
-        self.in_flight.is_waiting() && self.open.is_full()
+        let is_full = self.in_flight.is_waiting() && self.open.is_full();
+        is_full || !self.in_flight.has_room_for(self.open.bytes())
     }
 
     fn wait_for_room(&mut self) -> Result<Event<S::Record>, KafkaError> {
@@ -382,6 +386,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     /// Closes the batch; `None` where it would commit nothing.
     fn close_batch(&mut self) -> Option<Batch> {
         self.tasks.core.report(self.open.items_mut());
+        let bytes = self.open.bytes();
         self.open.restart();
         self.report();
         let point = match self.options.delivery {
@@ -397,7 +402,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 CommitPoint::Changes { changes, fence }
             }
         };
-        let id = self.in_flight.register(self.tasks.core.counters());
+        let id = self.in_flight.register(self.tasks.core.counters(), bytes);
         if let CommitPoint::Changes { changes, .. } = &point {
             let Tasks { core, snapshots, .. } = &mut self.tasks;
             snapshots.follow(id.number, changes, core);
@@ -455,9 +460,16 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             EndWhen::Never => false,
             EndWhen::Reached(reached) => {
                 let progress = || Progress { records: self.tasks.core.counters().records };
-                self.source.assignment().is_caught_up() && reached(&progress())
+                self.has_read_everything() && reached(&progress())
             }
         }
+    }
+
+    /// Whether every partition has been read to its end; those whose state cannot be restored hold no other up.
+    fn has_read_everything(&self) -> bool {
+        let assignment = self.source.assignment();
+        let is_read = !assignment.reads_any() || assignment.is_caught_up();
+        is_read && !assignment.is_empty() && self.tasks.restoring.have_failed()
     }
 
     /// Whether what the repartitioner copied has been read too: its last copies may have come after the end that was
@@ -470,7 +482,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             Some(_) => {}
         }
         let positions = self.source.assignment().positions();
-        self.source.seek(&positions)?;
+        self.source.read_from(&positions)?;
         self.has_looked_again = true;
         Ok(false)
     }
@@ -479,7 +491,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     fn end(&mut self) -> Result<Ended, KafkaError> {
         self.tasks.core.apply(Input::End, self.open.items_mut());
         let mut settled = self.settle()?;
-        if settled == Settled::Committed {
+        // A window over all partitions waits for those whose state cannot be restored.
+        if settled == Settled::Committed && self.tasks.restoring.is_empty() {
             self.tasks.finish_windows(self.open.items_mut());
             settled = self.settle()?;
         }
@@ -491,6 +504,9 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     }
 
     /// Publishes and commits what was read, and writes snapshots for the next start.
+    ///
+    /// # Errors
+    /// Also why a partition could not be read, if any could not.
     fn drain(mut self) -> Result<(), KafkaError> {
         if self.settle()? == Settled::Committed {
             self.tasks.snapshots.leave(&self.tasks.core, &self.source.assignment().partitions());
@@ -498,20 +514,30 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         self.report();
         let records = self.tasks.core.counters().records;
         tracing::info!(records, seconds = self.clock.seconds_at_work(), "ended");
-        Ok(())
+        self.tasks.restoring.error().map_or(Ok(()), Err)
     }
 
-    /// Updates the status.
-    fn report(&self) {
+    /// Updates the status, and says it once when a partition has reached a limit.
+    fn report(&mut self) {
         let (mut counters, lag) = (self.tasks.core.counters(), self.source.lag());
+        if counters.at_limits() > 0 && !std::mem::replace(&mut self.has_told_of_limit, true) {
+            tracing::warn!(
+                state_bytes = self.tasks.core.state_bytes(),
+                "a partition has reached a limit of the pipeline file or its part of --max-memory: what is missed least is \
+                 given up, and counted"
+            );
+        }
         counters.lost_to_retention += self.options.repartitioner.as_ref().map_or(0, RepartitionProgress::lost);
         let lag = match &self.options.repartitioner {
             Some(progress) => lag.zip(progress.lag()).map(|(ours, before)| ours + before),
             None => lag,
         };
+        let (failed, restoring) = self.tasks.restoring.counts();
         self.options.status.update(|status| {
             status.counters = counters;
             status.lag = lag;
+            status.failed_partitions = failed;
+            status.restoring_partitions = restoring;
         });
     }
 }

@@ -55,6 +55,11 @@ impl IdleClock {
         self.first_record.get_or_insert_with(Instant::now);
     }
 
+    /// Notes that a partition is read that was not read before: nothing is known of the time until now.
+    pub(crate) fn on_new_reading(&mut self) {
+        self.empty_since = None;
+    }
+
     /// Since when a partition whose end was just seen has had nothing to read: the broker reports the end late, but there
     /// has been nothing since the last record was read.
     pub(crate) fn idle_since(&self) -> WallMillis {
@@ -105,6 +110,15 @@ mod tests {
         assert_eq!(clock.idle_since(), 1_000);
         clock.on_record();
         assert_eq!(clock.idle_since(), 1_100, "a record ends it");
+    }
+
+    #[test]
+    fn a_queue_that_was_empty_says_nothing_of_a_partition_that_was_not_read() {
+        let (mut clock, time) = clock();
+        clock.on_empty_queue();
+        time.set(9_000);
+        clock.on_new_reading();
+        assert_eq!(clock.idle_since(), 9_000);
     }
 
     #[test]

@@ -20,23 +20,32 @@ pub(crate) struct InFlight {
     waiting: Option<Batch>,
     number: u64,
     epoch: u64,
-    /// The counters of the moment when each batch that is not settled was closed.
-    under_way: BTreeMap<u64, Counters>,
+    under_way: BTreeMap<u64, UnderWay>,
+    /// How many bytes they may take together.
+    max_bytes: usize,
     /// The counters of the moment when the last committed batch was closed.
     committed: Counters,
 }
 
+/// A batch that is not settled.
+struct UnderWay {
+    /// The counters of the moment when it was closed.
+    counters: Counters,
+    /// What it takes until it is committed.
+    bytes: usize,
+}
+
 impl InFlight {
-    /// Batches go to `next`, and what became of them comes back through `results`.
-    pub(crate) fn new(next: SyncSender<Batch>, results: Receiver<CommitResult>) -> Self {
+    /// Batches go to `next`, and what became of them comes back through `results`. Together they take at most `max_bytes`.
+    pub(crate) fn new(next: SyncSender<Batch>, results: Receiver<CommitResult>, max_bytes: usize) -> Self {
         let (under_way, committed) = (BTreeMap::new(), Counters::default());
-        Self { next, results, waiting: None, number: 0, epoch: 0, under_way, committed }
+        Self { next, results, waiting: None, number: 0, epoch: 0, under_way, max_bytes, committed }
     }
 
-    /// The id of a batch that is closed now.
-    pub(crate) fn register(&mut self, counters: Counters) -> BatchId {
+    /// The id of a batch that is closed now, and takes so many bytes until it is committed.
+    pub(crate) fn register(&mut self, counters: Counters, bytes: usize) -> BatchId {
         self.number += 1;
-        self.under_way.insert(self.number, counters);
+        self.under_way.insert(self.number, UnderWay { counters, bytes });
         BatchId { number: self.number, epoch: self.epoch }
     }
 
@@ -73,6 +82,13 @@ impl InFlight {
         self.waiting.is_some()
     }
 
+    /// Whether there is room beside the batches under way for one that takes so many bytes; a batch that is alone is never too
+    /// large.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        let under_way: usize = self.under_way.values().map(|batch| batch.bytes).sum();
+        self.under_way.is_empty() || under_way.saturating_add(bytes) < self.max_bytes
+    }
+
     /// Whether every batch is settled.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_none() && self.under_way.is_empty()
@@ -104,18 +120,25 @@ impl InFlight {
 
     /// Notes that a batch is committed.
     pub(crate) fn on_committed(&mut self, number: u64) {
-        if let Some(counters) = self.under_way.remove(&number) {
-            self.committed = counters;
+        if let Some(batch) = self.under_way.remove(&number) {
+            self.committed = batch.counters;
         }
     }
 
-    /// Notes that partitions came with state: what is open in it is committed already.
-    pub(crate) fn on_taken_over(&mut self, counters: &Counters) {
-        self.committed.open_lines += counters.taken_over_lines - self.committed.taken_over_lines;
-        self.committed.taken_over_lines = counters.taken_over_lines;
+    /// Notes that a partition came with state, or came back with it: what is open in it is committed already, whatever becomes
+    /// of the batches under way.
+    pub(crate) fn on_assigned(&mut self, before: &Counters, after: &Counters) {
+        let taken_over = after.taken_over_lines - before.taken_over_lines;
+        let taken_back = before.given_up_lines - after.given_up_lines;
+        let under_way = self.under_way.values_mut().map(|batch| &mut batch.counters);
+        for counters in under_way.chain([&mut self.committed]) {
+            counters.taken_over_lines += taken_over;
+            counters.given_up_lines -= taken_back;
+            counters.open_lines += taken_over + taken_back;
+        }
     }
 
-    /// Notes that partitions were revoked: everything that is counted now is committed.
+    /// Notes that partitions were revoked or rolled back: everything that is counted now is committed.
     pub(crate) fn on_revoked(&mut self, counters: Counters) {
         self.committed = counters;
     }
@@ -136,13 +159,6 @@ impl InFlight {
     pub(crate) fn committed(&self) -> &Counters {
         &self.committed
     }
-
-    /// The same once everything is lost: the new owners count what was open then.
-    pub(crate) fn committed_after_loss(&self) -> Counters {
-        let mut counters = self.committed.clone();
-        counters.given_up_lines += counters.open_lines;
-        counters
-    }
 }
 
 #[cfg(test)]
@@ -156,11 +172,11 @@ mod tests {
     fn in_flight() -> (InFlight, Receiver<Batch>, Sender<CommitResult>) {
         let (next, batches) = sync_channel(1);
         let (results, heard) = channel();
-        (InFlight::new(next, heard), batches, results)
+        (InFlight::new(next, heard, 100), batches, results)
     }
 
     fn close(in_flight: &mut InFlight, records: u64) -> Batch {
-        let id = in_flight.register(Counters { records, ..Counters::default() });
+        let id = in_flight.register(Counters { records, ..Counters::default() }, 40);
         Batch { id, outputs: Vec::new(), point: CommitPoint::Resume(Vec::new()) }
     }
 
@@ -191,6 +207,37 @@ mod tests {
         assert_eq!((in_flight.committed().records, in_flight.is_empty()), (10, false));
         in_flight.on_committed(2);
         assert_eq!((in_flight.committed().records, in_flight.is_empty()), (20, true));
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_bytes() {
+        let (mut in_flight, _batches, _results) = in_flight();
+        assert!(in_flight.has_room_for(1_000), "alone, none is too large");
+        let batch = close(&mut in_flight, 10);
+        assert!(in_flight.has_room_for(59) && !in_flight.has_room_for(60));
+        close(&mut in_flight, 20);
+        assert!(in_flight.has_room_for(19) && !in_flight.has_room_for(20));
+        in_flight.on_committed(batch.id.number);
+        assert!(in_flight.has_room_for(59));
+        in_flight.forget();
+        assert!(in_flight.has_room_for(1_000));
+    }
+
+    #[test]
+    fn what_a_partition_came_with_is_committed_whatever_becomes_of_batches() {
+        let (mut in_flight, _batches, _results) = in_flight();
+        in_flight.on_revoked(Counters { given_up_lines: 5, ..Counters::default() });
+        let counters = |records| Counters { records, given_up_lines: 5, ..Counters::default() };
+        let id = in_flight.register(counters(10), 1);
+        // Two partitions come with state: one from elsewhere, and one of which 4 lines were given up here.
+        let after = Counters { taken_over_lines: 3, given_up_lines: 1, open_lines: 7, ..counters(12) };
+        in_flight.on_assigned(&counters(12), &after);
+        let lines = |counters: &Counters| {
+            (counters.records, counters.taken_over_lines, counters.given_up_lines, counters.open_lines)
+        };
+        assert_eq!(lines(in_flight.committed()), (0, 3, 1, 7));
+        in_flight.on_committed(id.number);
+        assert_eq!(lines(in_flight.committed()), (10, 3, 1, 7), "its batch was closed before");
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub records: usize,
-    /// The bytes of their records.
+    /// Bytes of what follows from them, until it is committed.
     pub bytes: usize,
 }
 
-/// The items that follow from records since the last batch was closed, and how many records and bytes these were.
+/// The items that follow from records since the last batch was closed, how many records these were, and how many bytes all
+/// of it takes until it is committed.
 #[derive(Debug)]
 pub(crate) struct OpenBatch<T> {
     items: Vec<T>,
@@ -18,19 +19,32 @@ pub(crate) struct OpenBatch<T> {
     since: Option<Instant>,
     records: usize,
     bytes: usize,
+    /// How many of the items are in these bytes.
+    counted: usize,
     limits: Limits,
 }
 
 impl<T> OpenBatch<T> {
     /// An empty batch.
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { items: Vec::new(), since: None, records: 0, bytes: 0, limits }
+        Self { items: Vec::new(), since: None, records: 0, bytes: 0, counted: 0, limits }
     }
 
-    /// Counts a record.
+    /// Counts a record, from which so many bytes follow beside items.
     pub(crate) fn add_record(&mut self, bytes: usize) {
         self.records += 1;
         self.bytes += bytes;
+    }
+
+    /// Counts the items that came since the last time.
+    pub(crate) fn count_items(&mut self, bytes_of: impl Fn(&T) -> usize) {
+        self.bytes += self.items[self.counted..].iter().map(bytes_of).sum::<usize>();
+        self.counted = self.items.len();
+    }
+
+    /// The bytes so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What follows from the records so far.
@@ -78,12 +92,13 @@ impl<T> OpenBatch<T> {
 
     /// Takes the items.
     pub(crate) fn take_items(&mut self) -> Vec<T> {
+        self.counted = 0;
         std::mem::take(&mut self.items)
     }
 
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
-        self.items.clear();
+        self.take_items();
         self.restart();
     }
 }
@@ -106,6 +121,23 @@ mod tests {
         assert!(!batch.is_full());
         batch.add_record(1);
         assert!(batch.is_full(), "by their bytes");
+    }
+
+    #[test]
+    fn each_item_counts_once() {
+        let mut batch = OpenBatch::new(LIMITS);
+        batch.add_record(1);
+        for size in [30, 60] {
+            batch.items_mut().push(size);
+            batch.count_items(|size| *size);
+            batch.count_items(|size| *size);
+        }
+        assert_eq!((batch.bytes(), batch.is_full()), (91, false));
+        batch.restart();
+        assert_eq!((batch.take_items().len(), batch.bytes()), (2, 0));
+        batch.items_mut().push(100);
+        batch.count_items(|size| *size);
+        assert!(batch.is_full(), "by what follows from a single record");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use rdkafka::error::RDKafkaErrorCode;
+use shared::time::format_timestamp;
 
+use crate::clock::now_since_epoch;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::producer::{ProduceRecord, RefusedRecord};
 use crate::kafka::topics::limits::RecordLimits;
@@ -25,20 +27,24 @@ pub(crate) trait Outgoing {
 pub(crate) struct EncodedMessage {
     pub message: Message,
     payload: Vec<u8>,
+    /// The present, of a verdict.
+    scored_at: Option<String>,
 }
 
 impl EncodedMessage {
     pub(crate) fn new(message: Message) -> Self {
-        Self { payload: message.payload(), message }
+        let scored_at = message.has_time_of_scoring().then(|| format_timestamp(now_since_epoch()));
+        Self { payload: message.payload(), message, scored_at }
     }
 }
 
 impl Outgoing for EncodedMessage {
     fn record(&self) -> ProduceRecord<'_> {
+        let scored_at = self.scored_at.iter().map(|scored_at| ("scored_at", scored_at.clone()));
         ProduceRecord {
             key: self.message.key.as_deref().map(str::as_bytes),
             payload: Some(Cow::Borrowed(&self.payload)),
-            more_headers: self.message.headers(),
+            more_headers: self.message.headers().into_iter().chain(scored_at).collect(),
             ..ProduceRecord::to(&self.message.topic)
         }
     }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use shared::pipeline::Pipeline;
 
+use super::restoring::Restoring;
 use crate::core::{Core, Counters, Input, Output, Record, Start, WallMillis};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::state::reports::Reports;
-use crate::kafka::state::restore::{Restore, StartPosition};
+use crate::kafka::state::restore::{Restoration, Restore, StartPosition};
 use crate::kafka::state::snapshots::Snapshots;
 
 /// How long the last reports of cancellations may take to come back.
@@ -22,6 +23,8 @@ const REPORT_WAIT: Duration = Duration::from_millis(50);
 /// reports of cancellations, where they are ours to add up.
 pub(crate) struct Tasks<R> {
     pub core: Core,
+    /// The partitions that the state machine does not have yet.
+    pub restoring: Restoring,
     restorer: R,
     reports: Reports,
     pub snapshots: Snapshots,
@@ -42,22 +45,51 @@ impl<R: Restore> Tasks<R> {
         pipeline: Arc<Pipeline>,
         topic: &str,
     ) -> Self {
-        Self { core, restorer, reports, snapshots, pipeline, topic: topic.to_owned(), has_warned: false }
+        let (restoring, topic) = (Restoring::default(), topic.to_owned());
+        Self { core, restoring, restorer, reports, snapshots, pipeline, topic, has_warned: false }
     }
 
-    /// Finds out where work on partitions goes on. `None` when a stop was requested meanwhile.
+    /// Begins to restore partitions that are ours from now on.
+    pub(crate) fn restore(&mut self, partitions: &[i32], out: &mut Vec<Output>) {
+        self.begin(partitions, false, out);
+    }
+
+    fn begin(&mut self, partitions: &[i32], is_rolled_back: bool, out: &mut Vec<Output>) {
+        for &partition in partitions {
+            self.core.apply(Input::Restoring { partition }, out);
+        }
+        self.restoring.begin(partitions, is_rolled_back);
+        self.restorer.begin(partitions);
+    }
+
+    /// The next partition whose state is there, and where work on it begins. What could not be restored for now is tried again
+    /// when it is time to.
     ///
     /// # Errors
-    /// As [`Restore::start_positions`].
-    pub(crate) fn restore(&self, partitions: &[i32]) -> Result<Option<Vec<StartPosition>>, KafkaError> {
-        self.restorer.start_positions(partitions)
+    /// What is true of all partitions.
+    pub(crate) fn next_restored(&mut self, now: WallMillis) -> Result<Option<(i32, StartPosition)>, KafkaError> {
+        for due in self.restoring.take_due(now) {
+            self.restorer.begin(&[due]);
+        }
+        while let Some(Restoration { partition, result }) = self.restorer.outcome() {
+            match result {
+                Ok(start) => return Ok(Some((partition, start))),
+                Err(error) if error.is_of_one_partition() => self.restoring.on_failed(partition, error, now),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
-    /// Takes a partition on.
+    /// Takes a partition on that has been restored.
     ///
     /// # Errors
     /// When reports cannot be read.
     pub(crate) fn assign(&mut self, partition: i32, start: Start, out: &mut Vec<Output>) -> Result<(), KafkaError> {
+        let start = match (self.restoring.on_restored(partition), start) {
+            (Some(true), Start::Restored(restored)) => Start::RolledBack(restored),
+            (_, start) => start,
+        };
         self.core.apply(Input::Assigned { partition, start }, out);
         self.reports.follow(self.core.reports_from())
     }
@@ -67,6 +99,8 @@ impl<R: Restore> Tasks<R> {
     /// # Errors
     /// When reports cannot be read.
     pub(crate) fn revoke(&mut self, partitions: &[i32], out: &mut Vec<Output>) -> Result<(), KafkaError> {
+        self.restorer.cancel(partitions);
+        self.restoring.remove(partitions);
         for &partition in partitions {
             self.core.apply(Input::Revoked { partition }, out);
         }
@@ -77,6 +111,12 @@ impl<R: Restore> Tasks<R> {
     pub(crate) fn drop_state(&mut self, counters: Counters) {
         self.core.roll_back(counters);
         self.reports.close();
+    }
+
+    /// As [`drop_state`](Self::drop_state), and begins to restore partitions as they were at the last commit.
+    pub(crate) fn roll_back(&mut self, partitions: &[i32], counters: Counters, out: &mut Vec<Output>) {
+        self.drop_state(counters);
+        self.begin(partitions, true, out);
     }
 
     /// Takes a record.

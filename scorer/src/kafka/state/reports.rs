@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn reports_are_behind_until_what_was_published_has_come_back() {
-        let settings = KafkaSettings { brokers: "localhost:1".to_owned(), properties: Vec::new() };
+        let settings = KafkaSettings::at("localhost:1");
         let mut reports = Reports::new(&settings, "reports");
         reports.on_published(&ProducedOffsets::from([(("reports".to_owned(), 0), 7), (("state".to_owned(), 0), 99)]));
         reports.on_published(&ProducedOffsets::from([(("state".to_owned(), 1), 100)]));

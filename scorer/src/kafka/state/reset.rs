@@ -10,7 +10,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
-use super::restore::Changelogs;
+use super::changelogs::{Changelogs, Wanted};
 use crate::clock::now_since_epoch;
 use crate::core::{LiveKeys, Origin};
 use crate::kafka::client::blocking::blocking;
@@ -21,7 +21,6 @@ use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
-use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::admin::extend_topic;
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::names::{Topics, repartition_group};
@@ -120,8 +119,8 @@ pub fn states(
 ) -> Result<Vec<PartitionState>, KafkaError> {
     let access = Access::new(settings, pipeline, group)?;
     let Changelogs { topics, .. } = &access.changelogs;
-    let wanted: Vec<_> = access.partitions().map(|partition| (partition, None)).collect();
-    let restored = access.changelogs.read(&wanted, &StopHandle::default())?.unwrap_or_default();
+    let wanted: Vec<_> = access.partitions().map(|partition| (partition, Wanted::Everything)).collect();
+    let restored = access.changelogs.read(&wanted)?;
     let mut states = Vec::new();
     for (partition, restored) in restored {
         let (low, high) = access.ends_of(&topics.input, partition)?;

@@ -9,14 +9,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
+use super::changelogs::{Changelogs, Wanted};
 use super::reset::{Access, no_group};
-use super::restore::Changelogs;
 use crate::core::{Head, Restored, StateRecord};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::{committed_offsets, positions_of};
 use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::settings::KafkaSettings;
-use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::wire::offset_metadata::StateTag;
 
@@ -65,8 +64,7 @@ pub fn set_watermark(
 /// The states with a later clock, each with the offset that is committed with it.
 fn later_states(access: &Access, partitions: &[i32], time: Timestamp) -> Result<Vec<(i32, i64, Restored)>, KafkaError> {
     let Changelogs { topics, watchdog, group, .. } = &access.changelogs;
-    let stop = StopHandle::default();
-    let committed = committed_offsets(&access.consumer, &topics.input, partitions, watchdog, &stop)?;
+    let committed = committed_offsets(&access.consumer, &topics.input, partitions, watchdog, || false)?;
     let mut wanted = Vec::new();
     for &partition in partitions {
         let found = committed.as_ref().and_then(|committed| committed.find_partition(&topics.input, partition));
@@ -80,8 +78,8 @@ fn later_states(access: &Access, partitions: &[i32], time: Timestamp) -> Result<
             }
         }
     }
-    let tags: Vec<_> = wanted.iter().map(|(partition, _, tag)| (*partition, Some(*tag))).collect();
-    let mut restored = access.changelogs.read(&tags, &stop)?.unwrap_or_default();
+    let tags: Vec<_> = wanted.iter().map(|(partition, _, tag)| (*partition, Wanted::Last(*tag))).collect();
+    let mut restored = access.changelogs.read(&tags)?;
     let later = |(partition, offset, _): (i32, i64, StateTag)| {
         let state = restored.remove(&partition)?;
         state.is_later_than(time).then_some((partition, offset, state))

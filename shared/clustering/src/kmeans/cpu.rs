@@ -12,6 +12,7 @@ use super::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::{
     self, CHUNK, Evaluation, LloydChunk, Packed, Rows, SumDelta, evaluate_labels, shift_table, squared_distance,
+    sum_labels,
 };
 
 /// Bytes to remember of a point between rounds.
@@ -94,6 +95,8 @@ struct ActiveRun<'a> {
     max_shifts: Vec<f32>,
     /// Of the points by their present labels.
     totals: Totals,
+    /// The same, taken anew by the last pass.
+    fresh: Totals,
     members: Option<&'a Members>,
     tolerance: f64,
     n_iter: usize,
@@ -120,8 +123,8 @@ enum Phase {
 enum Found {
     /// How the sums change, if they do.
     Sums(Option<SumDelta>),
-    /// What the clusters are like.
-    Clusters(Evaluation),
+    /// What the clusters are like, how their sums change, and the sums anew.
+    Clusters(Evaluation, Option<SumDelta>, SumDelta),
 }
 
 impl<'a> ActiveRun<'a> {
@@ -130,6 +133,7 @@ impl<'a> ActiveRun<'a> {
             packed: Packed::new((&start.centroids).into()),
             max_shifts: Vec::new(),
             totals: Totals::zeros(&start.centroids),
+            fresh: Totals::zeros(&start.centroids),
             clusters: Evaluation::empty(start.centroids.n_samples()),
             keep_labels: start.keep_labels,
             labels: Vec::new(),
@@ -160,16 +164,22 @@ impl<'a> ActiveRun<'a> {
         };
         match self.phase {
             Phase::Moving => Found::Sums(delta),
-            _ => Found::Clusters(evaluate_labels(x, members, (&self.centroids).into(), state.labels())),
+            _ => Found::Clusters(
+                evaluate_labels(x, members, (&self.centroids).into(), state.labels()),
+                delta,
+                sum_labels(x, members, self.centroids.n_samples(), state.labels()),
+            ),
         }
     }
 
     /// Adds what was found in a chunk.
     fn add(&mut self, chunk: usize, found: &Found) {
-        match found {
-            Found::Sums(Some(delta)) => delta.apply(&mut self.totals.sums, &mut self.totals.counts),
-            Found::Sums(None) => {}
-            Found::Clusters(clusters) => self.clusters.merge(clusters, chunk * CHUNK),
+        if let Found::Sums(Some(delta)) | Found::Clusters(_, Some(delta), _) = found {
+            delta.apply(&mut self.totals.sums, &mut self.totals.counts);
+        }
+        if let Found::Clusters(clusters, _, fresh) = found {
+            self.clusters.merge(clusters, chunk * CHUNK);
+            fresh.apply(&mut self.fresh.sums, &mut self.fresh.counts);
         }
     }
 
@@ -177,12 +187,22 @@ impl<'a> ActiveRun<'a> {
     fn advance(&mut self, totals: &Totals, max_iter: usize) {
         let next = totals.means(&self.centroids);
         self.n_iter += 1;
-        if squared_shift(&self.centroids, &next) <= self.tolerance || self.n_iter == max_iter {
-            self.phase = Phase::Stopped;
-        }
+        let has_stopped = squared_shift(&self.centroids, &next) <= self.tolerance || self.n_iter >= max_iter;
+        self.phase = if has_stopped { Phase::Stopped } else { Phase::Moving };
         self.max_shifts = shift_table((&self.centroids).into(), (&next).into());
         self.packed = Packed::new((&next).into());
         self.centroids = next;
+    }
+
+    /// Whether the run ends after its last pass. Otherwise it goes on from the sums that this pass took anew.
+    fn ends(&mut self, max_iter: usize) -> bool {
+        if self.n_iter > max_iter || !self.totals.have_decayed(&self.fresh, &self.clusters.inertia) {
+            return true;
+        }
+        self.totals = std::mem::replace(&mut self.fresh, Totals::zeros(&self.centroids));
+        self.clusters = Evaluation::empty(self.centroids.n_samples());
+        self.advance(&self.totals.clone(), max_iter);
+        false
     }
 }
 
@@ -218,7 +238,7 @@ impl<'a> SharedPasses<'a> {
                 if self.runs[run].phase == Phase::Moving {
                     let totals = self.filled(run)?;
                     self.runs[run].advance(&totals, self.max_iter);
-                } else {
+                } else if self.runs[run].ends(self.max_iter) {
                     self.runs[run].phase = Phase::Done;
                     self.forget(run);
                     on_run();
@@ -278,7 +298,8 @@ impl<'a> SharedPasses<'a> {
         let centroids: Rows<'_> = (&running.centroids).into();
         self.points.rows().for_each_block(|first_row, values| {
             let block = Rows { values, n_features: self.points.n_features() };
-            for index in 0..block.n_chunks() {
+            let of_chunk = |index: usize| {
+                let mut farthest = Farthest::for_empty(&totals);
                 let chunk = first_row / CHUNK + index;
                 let (x, members) = (block.chunk(index), running.members(chunk));
                 let labels = self.states[chunk][run].as_ref().map_or(&[][..], LloydChunk::labels);
@@ -287,7 +308,14 @@ impl<'a> SharedPasses<'a> {
                     let distance = squared_distance(row, centroids.row(usize::from(label)));
                     farthest.offer(usize::from(label), distance, row);
                 }
-            }
+                farthest
+            };
+            // In the order of the chunks: of points that are equally far, the first in order counts.
+            let of_block = (0..block.n_chunks()).into_par_iter().map(of_chunk).reduce_with(Farthest::followed_by);
+            farthest = match of_block {
+                Some(of_block) => std::mem::replace(&mut farthest, Farthest::for_empty(&totals)).followed_by(of_block),
+                None => return Ok(()),
+            };
             Ok::<(), KMeansError>(())
         })?;
         totals.fill_empty(&farthest);

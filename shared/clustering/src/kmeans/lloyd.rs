@@ -9,7 +9,7 @@
 //! others run beside it.
 
 use super::run::{Limits, Run, Start};
-use super::{KMeansError, Members, Points, cpu, device};
+use super::{KMeansError, MOST_CLUSTERS, Members, Points, cpu, device};
 use crate::matrix::Matrix;
 
 /// Runs Lloyd's algorithm from each start. `on_run` is called as runs stop, from any thread.
@@ -19,6 +19,10 @@ pub(super) fn lloyd(
     limits: Limits,
     on_run: &(dyn Fn() + Sync),
 ) -> Result<Vec<Run>, KMeansError> {
+    let n_clusters = starts.iter().map(|start| start.centroids.n_samples()).max().unwrap_or(0);
+    if n_clusters > MOST_CLUSTERS {
+        return Err(KMeansError::TooManyClusters { n_clusters });
+    }
     if points.on_cpu() {
         cpu::lloyd(points, starts, limits, on_run)
     } else {

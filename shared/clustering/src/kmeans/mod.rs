@@ -30,6 +30,9 @@ impl From<std::io::Error> for KMeansError {
     }
 }
 
+/// Most clusters of a run: a point's label is kept in 16 bits.
+pub const MOST_CLUSTERS: usize = 1 << 16;
+
 /// How k-means is run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KMeansParams {
@@ -57,6 +60,12 @@ pub enum KMeansError {
     TooFewRows {
         /// Points.
         n_samples: usize,
+        /// Clusters asked for.
+        n_clusters: usize,
+    },
+    /// More clusters than labels can tell apart.
+    #[error("{n_clusters} clusters are too many: lower k to at most {MOST_CLUSTERS}")]
+    TooManyClusters {
         /// Clusters asked for.
         n_clusters: usize,
     },

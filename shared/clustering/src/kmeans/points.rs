@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::pace::Pace;
-use super::{KMeansError, Members};
+use super::{KMeansError, MOST_CLUSTERS, Members};
 use crate::matrix::Matrix;
 use crate::ops::cpu::{CHUNK, Rows, Spread};
 use crate::ops::{cube, is_cpu};
@@ -53,12 +53,15 @@ impl Points {
     /// Takes rows wherever they are, after a check.
     ///
     /// # Errors
-    /// [`KMeansError`] when there are fewer rows than `n_clusters`, or a value is not finite or too large to be squared,
+    /// [`KMeansError`] when there are fewer rows than `n_clusters`, or more clusters than [`MOST_CLUSTERS`], or a value is not finite or too large to be squared,
     /// or all rows are equal, or the rows cannot be read.
     pub fn from_rows(rows: RowStore, n_clusters: usize, device: &Device) -> Result<Self, KMeansError> {
         let n_samples = rows.n_samples();
         if n_samples < n_clusters.max(1) {
             return Err(KMeansError::TooFewRows { n_samples, n_clusters });
+        }
+        if n_clusters > MOST_CLUSTERS {
+            return Err(KMeansError::TooManyClusters { n_clusters });
         }
         let mut first = vec![0.0; rows.n_features()];
         rows.row(0, &mut first)?;

@@ -7,13 +7,14 @@
 
 use std::borrow::Cow;
 
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{KMeansError, KMeansParams, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::{CHUNK, Packed, Rows, draw_in_chunk, seed_step};
+use crate::random::{Purpose, generator};
 use crate::sample::stratified;
 
 /// Most points that seeds are drawn from.
@@ -40,7 +41,7 @@ pub(super) fn seedings(
 /// The points to draw from, row by row.
 fn sample<'a>(points: &'a Points, members: Option<&Members>, seed: u64) -> Result<Cow<'a, [f32]>, KMeansError> {
     let n_points = members.map_or(points.n_samples(), Members::len);
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = generator(seed, Purpose::SeedSample as u16, 0);
     // Rising, so that the points are read from the front to the back.
     let positions = (n_points > SAMPLE).then(|| stratified(n_points, SAMPLE, &mut rng));
     let indices: Vec<usize> = match (members, positions) {
@@ -61,9 +62,7 @@ fn sample<'a>(points: &'a Points, members: Option<&Members>, seed: u64) -> Resul
 
 /// Indices of `n_clusters` rows to start from.
 fn greedy_kmeans_plus_plus(rows: Rows<'_>, n_clusters: usize, seed: u64, restart: u64) -> Vec<usize> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    // One stream of the generator a restart: restarts do not depend on each other's draws.
-    rng.set_stream(restart);
+    let mut rng = generator(seed, Purpose::Seeding as u16, restart);
     let n_candidates = 2 + (n_clusters as f64).ln() as usize;
     let mut chosen = vec![rng.random_range(0..rows.len())];
     let mut closest = Closest::new(rows, chosen[0]);

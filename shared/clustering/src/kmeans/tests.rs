@@ -220,6 +220,85 @@ fn the_number_of_threads_changes_nothing() {
 }
 
 #[test]
+fn more_clusters_than_labels_can_tell_apart_are_refused() {
+    let n = MOST_CLUSTERS + 2;
+    let values: Vec<f32> = (0..n).map(|i| i as f32).collect();
+    let refused = KMeansError::TooManyClusters { n_clusters: MOST_CLUSTERS + 1 };
+    assert_eq!(points(1, values.clone(), MOST_CLUSTERS + 1).unwrap_err(), refused);
+    let data = points(1, values.clone(), 1).unwrap();
+    let start = Matrix::from_values(1, values[..=MOST_CLUSTERS].to_vec());
+    assert_eq!(fit_from(&data, start, &PARAMS).unwrap_err(), refused);
+    let start = Matrix::from_values(1, values[..MOST_CLUSTERS].to_vec());
+    let (fit, labels) = fit_from(&data, start, &KMeansParams { max_iter: 0, ..PARAMS }).unwrap();
+    assert_eq!((fit.counts.len(), usize::from(labels[MOST_CLUSTERS - 1])), (MOST_CLUSTERS, MOST_CLUSTERS - 1));
+}
+
+/// How far the farthest centroid is from the mean of its points, in units of the largest of these.
+fn distance_from_means(data: &Points, fit: &KMeansFit, labels: &[u16]) -> f64 {
+    let rows = rows_of(data);
+    let of_cluster = |cluster: usize| {
+        let mine = || rows.rows().zip(labels).filter(move |(_, label)| usize::from(**label) == cluster);
+        let n = mine().count().max(1) as f64;
+        let largest = mine().flat_map(|(row, _)| row).fold(0f64, |largest, x| largest.max(f64::from(x.abs())));
+        let distance = |(j, center): (usize, &f32)| {
+            let mean = mine().map(|(row, _)| f64::from(row[j])).sum::<f64>() / n;
+            (mean - f64::from(*center)).abs() / largest.max(f64::MIN_POSITIVE)
+        };
+        let has_points = mine().next().is_some();
+        let distances = fit.centroids.row(cluster).iter().enumerate().map(distance);
+        if has_points { distances.fold(0.0, f64::max) } else { 0.0 }
+    };
+    (0..fit.counts.len()).map(of_cluster).fold(0.0, f64::max)
+}
+
+/// A point of 1e17 is at first in the cluster of the small ones; beside it, their sum cannot be told from 0.
+#[test]
+fn an_enormous_point_that_leaves_does_not_take_the_others_along() {
+    let data = points(2, vec![1.0, 1.0, 2.0, 2.0, 3.0, 1.0, 1e17, 0.0, 6e16, 5e16], 2).unwrap();
+    let start = Matrix::from_values(2, vec![5e16, 0.0, 6e16, 5e16]);
+    let (fit, labels) = fit_from(&data, start, &KMeansParams { tol: 0.0, ..PARAMS }).unwrap();
+    assert_eq!(labels, [0, 0, 0, 1, 1]);
+    assert_eq!(fit.centroids.row(0), [2.0, (4.0 / 3.0) as f32]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever else there is, and wherever it was on the way.
+    #[test]
+    fn centroids_are_the_means_of_their_points(
+        values in proptest::collection::vec((0i32..18, -9f32..9.0), 24..80), starts in proptest::collection::vec(0usize..12, 2..6),
+    ) {
+        let values: Vec<f32> = values.iter().map(|(power, x)| x * 10f32.powi(power / 9 * 9 + power % 9 / 6 * 8)).collect();
+        let Ok(data) = points(2, values[..values.len() / 2 * 2].to_vec(), starts.len()) else { return Ok(()) };
+        let start = data.gather(&starts).unwrap();
+        let (fit, labels) = fit_from(&data, start, &KMeansParams { tol: 0.0, ..PARAMS }).unwrap();
+        prop_assume!(fit.n_iter < PARAMS.max_iter);
+        let distance = distance_from_means(&data, &fit, &labels);
+        prop_assert!(distance < 1e-5, "{distance}");
+    }
+}
+
+/// Rows of a few values, with more clusters than values: clusters are empty again and again.
+#[test]
+fn empty_clusters_are_filled_alike_by_any_number_of_threads() {
+    let values: Vec<f32> = (0..30_000).map(|i| (i * 7919 % 15 * (i % 3 + 1)) as f32).collect();
+    let in_pool = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let data = points(1, values.clone(), 40).unwrap();
+            let start = Matrix::from_values(1, vec![-1.0; 40]);
+            fit_from(&data, start, &PARAMS).unwrap()
+        })
+    };
+    let (fit, labels) = in_pool(1);
+    assert_eq!((fit.clone(), labels), in_pool(16));
+    let distinct = values.iter().map(|x| x.to_bits()).collect::<std::collections::BTreeSet<u32>>().len();
+    assert_eq!(fit.counts.iter().filter(|&&count| count > 0).count(), distinct.min(40), "every value has a cluster");
+    assert_eq!(fit.inertia, 0.0);
+}
+
+#[test]
 fn seeds_of_many_points_come_from_all_over_them() {
     let n = 300_000;
     let data = points(1, (0..n).map(|i| (i / 100_000 * 1000) as f32).collect(), 3).unwrap();

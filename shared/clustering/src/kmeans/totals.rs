@@ -32,6 +32,24 @@ impl Totals {
         Matrix::from_values(n_features, (0..old.n_samples()).flat_map(mean).collect())
     }
 
+    /// Whether these sums, which were kept up to date by differences, have lost what matters beside `fresh` ones of the same
+    /// points: whether a mean is off by more than a millionth of how large it is and how far its points are from it, by
+    /// the clusters' `inertia` `(n_clusters)`.
+    pub(super) fn have_decayed(&self, fresh: &Self, inertia: &[f64]) -> bool {
+        const NEGLIGIBLE: f64 = 1e-6;
+        let n_features = self.sums.len() / self.counts.len().max(1);
+        let length = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+        let has_decayed = |cluster: usize| {
+            let count = fresh.counts[cluster].max(1) as f64;
+            let range = cluster * n_features..(cluster + 1) * n_features;
+            let (kept, fresh) = (&self.sums[range.clone()], &fresh.sums[range]);
+            let error = length(&mut kept.iter().zip(fresh).map(|(kept, fresh)| (kept - fresh) / count));
+            let size = length(&mut fresh.iter().map(|sum| sum / count)) + (inertia[cluster] / count).sqrt();
+            error > NEGLIGIBLE * size
+        };
+        (0..self.counts.len()).any(has_decayed)
+    }
+
     /// Gives each empty cluster the farthest point that can be moved, out of the cluster it was in.
     pub(super) fn fill_empty(&mut self, farthest: &Farthest) {
         let mut candidates = farthest.points.iter();
@@ -75,6 +93,12 @@ impl Farthest {
     /// Whether the next point in order, at this distance, is one of them so far.
     pub(super) fn wants(&self, distance: f32) -> bool {
         self.points.len() < self.most || self.points.last().is_some_and(|last| last.distance < distance)
+    }
+
+    /// These points and those of `later`, which come after them in order.
+    pub(super) fn followed_by(mut self, later: Self) -> Self {
+        later.points.into_iter().for_each(|FarPoint { label, distance, row }| self.offer(label, distance, &row));
+        self
     }
 
     /// Looks at the next point in order.

@@ -26,13 +26,14 @@ mod tests;
 use clustering::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 
+use crate::random::Stream;
 use crate::{Context, Fit, FitError, Learned};
 
 pub use learned::Reconstruction;
 
 use network::n_weights;
 use standard::Standard;
-use training::{Stream, Training, rng};
+use training::Training;
 
 /// Most layers of the encoder.
 const MAX_LAYERS: usize = 8;
@@ -163,7 +164,7 @@ impl Fit for Autoencoder {
         if x.is_constant() {
             return Err(FitError::AllEqual { n_samples });
         }
-        let standard = Standard::fit(x, &mut rng(context.seed, Stream::Standard));
+        let standard = Standard::fit(x, &mut Stream::NetworkScale.of(context.seed));
         let weights = Training::new(self, x, &standard, &widths, context).run(context.on_step)?;
         let learned = Reconstruction::new(widths, self.clip as f32, standard, weights);
         learned.check(n_features).map_err(|problem| {

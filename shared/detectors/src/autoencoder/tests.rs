@@ -268,7 +268,7 @@ proptest! {
 
     #[test]
     fn every_row_comes_once_in_a_pass(n_samples in 10usize..500, draw in 1usize..40, seed in 0u64..99) {
-        let (held_out, mut order) = order::Order::hold_out(n_samples, rng(seed, Stream::Order));
+        let (held_out, mut order) = order::Order::hold_out(n_samples, Stream::NetworkOrder.of(seed));
         prop_assert_eq!(held_out.len(), n_samples.div_ceil(10));
         let draw = draw.min(order.len());
         for _ in 0..3 {

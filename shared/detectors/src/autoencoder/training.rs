@@ -4,9 +4,8 @@ use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use clustering::matrix::{Matrix, host_values};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
+use crate::random::Stream;
 use crate::{Context, FitError};
 
 use super::Autoencoder;
@@ -27,22 +26,6 @@ const LEAST_GAIN: f64 = 1e-3;
 
 /// Rows of the held-out ones that are one tensor.
 const HELD_OUT_ROWS: usize = 1 << 12;
-
-/// What the streams of the generator are for.
-#[derive(Clone, Copy)]
-pub(super) enum Stream {
-    Standard,
-    Weights,
-    Order,
-    Dropout,
-}
-
-/// The generator of a stream.
-pub(super) fn rng(seed: u64, stream: Stream) -> ChaCha8Rng {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(stream as u64);
-    rng
-}
 
 /// A network in training, with all that it takes.
 pub(super) struct Training<'a> {
@@ -67,8 +50,8 @@ impl<'a> Training<'a> {
         context: &Context<'_>,
     ) -> Self {
         let device = context.device.clone().autodiff();
-        let weights = initial_weights(widths, &mut rng(context.seed, Stream::Weights));
-        let (held_out, order) = Order::hold_out(x.n_samples(), rng(context.seed, Stream::Order));
+        let weights = initial_weights(widths, &mut Stream::NetworkWeights.of(context.seed));
+        let (held_out, order) = Order::hold_out(x.n_samples(), Stream::NetworkOrder.of(context.seed));
         Self {
             params,
             x,
@@ -76,7 +59,7 @@ impl<'a> Training<'a> {
             network: Network::new(widths, &weights, &device),
             optimizer: AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(params.weight_decay as f32).init(),
             order,
-            dropout: Dropout::new(params.dropout, rng(context.seed, Stream::Dropout), &device),
+            dropout: Dropout::new(params.dropout, Stream::NetworkDropout.of(context.seed), &device),
             held_out,
             device,
         }

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use clustering::matrix::Matrix;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{Forest, IsolationForest, depth, unsuccessful_search};
+use crate::random::Stream;
 use crate::{Array, Context};
 
 /// The largest sum of multiples of 1 that is exact in float32 with room to round each of them.
@@ -26,8 +27,7 @@ pub(super) fn forest(x: &Matrix, params: &IsolationForest, context: &Context<'_>
     let trees = features.par_chunks_mut(n_nodes).zip(thresholds.par_chunks_mut(n_nodes));
     let trees = trees.zip(path_lengths.par_chunks_mut(n_leaves)).enumerate();
     trees.for_each(|(tree, ((features, thresholds), path_lengths))| {
-        let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
-        rng.set_stream(tree as u64);
+        let mut rng = Stream::Tree.nth(context.seed, tree);
         let rows = rand::seq::index::sample(&mut rng, x.n_samples(), sample).into_vec();
         let candidates = (0..x.n_features()).collect();
         let mut tree =

@@ -29,14 +29,16 @@ fn scores_of_new_rows_are_those_of_scikit_learn() {
     assert_close(&scores(&model, &x), &[1.0536145, 22.959923, 0.98469515]);
 }
 
-/// As scikit-learn's, which warns of them.
+/// scikit-learn, which warns of duplicates, has 1e10 for the last row: here equal rows are ten times as dense as it is.
 #[test]
-fn duplicates_have_a_score_of_1_and_what_is_beside_them_a_large_one() {
+fn duplicates_have_a_score_of_1_and_what_is_beside_them_a_larger_one() {
     let rows = [[1.0, 2.0].repeat(8), [4.0, 0.0].repeat(5), vec![4.0, 1.0]].concat();
     let x = Matrix::from_values(2, rows);
     let model = fit(&lof(3), &x, 1).unwrap();
     assert_eq!(model.check(2), Ok(()));
-    assert_close(&scores(&model, &x), &[vec![1.0; 13], vec![1e10]].concat());
+    assert_close(&scores(&model, &x), &[vec![1.0; 13], vec![10.0]].concat());
+    let without_bound = LofModel { smallest_mean: f32::NAN, ..model };
+    assert!(without_bound.check(2).is_err());
 }
 
 #[test]
@@ -98,10 +100,13 @@ fn a_gpu_learns_and_scores_as_the_cpu_does() {
 fn by_definition(x: &Matrix, k: usize) -> Vec<f64> {
     let others = others(x, k);
     let k_distance = |row: usize| others[row][k - 1].0;
-    let density = |row: usize| {
+    let mean = |row: usize| {
         let reachability = others[row].iter().map(|&(distance, other)| distance.max(k_distance(other)));
-        1.0 / (reachability.sum::<f64>() / k as f64 + 1e-10)
+        reachability.sum::<f64>() / k as f64
     };
+    let mut means: Vec<f64> = (0..x.n_samples()).map(mean).filter(|&mean| mean > 0.0).collect();
+    let smallest = 0.1 * median(&mut means);
+    let density = |row: usize| 1.0 / (mean(row) + 1e-10).max(smallest);
     let factor = |row: usize| {
         let of_others = others[row].iter().map(|&(_, other)| density(other)).sum::<f64>();
         of_others / k as f64 / density(row)
@@ -126,6 +131,18 @@ proptest! {
     fn a_row_has_the_same_score_alone_as_in_a_batch_and_after_loading(x in rows(), k in 1usize..7) {
         let model = fit(&lof(k), &x, 1).unwrap();
         assert_same_scores_alone_and_loaded(&model, &x);
+    }
+
+    /// However many rows are equal, what lies among the others is not measured by them.
+    #[test]
+    fn equal_rows_do_not_raise_the_scores_of_others_beyond_measure(
+        steps in proptest::collection::vec(0.5f32..1.5, 40..80), equal in 8usize..200, k in 1usize..7, at in 0usize..40,
+    ) {
+        let mut values: Vec<f32> = steps.iter().scan(0.0, |sum, step| { *sum += step; Some(*sum) }).collect();
+        values.extend(std::iter::repeat_n(values[at], equal));
+        let x = Matrix::from_values(1, values);
+        let highest = scores(&fit(&lof(k), &x, 1).unwrap(), &x).into_iter().fold(0.0, f32::max);
+        prop_assert!(highest < 60.0, "{}", highest);
     }
 
     #[test]

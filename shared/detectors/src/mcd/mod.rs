@@ -22,11 +22,10 @@ mod shape;
 use clustering::matrix::Matrix;
 use clustering::sample::stratified;
 use faer::Mat;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::dense::{Moments, Rows, float64};
+use super::random::Stream;
 use super::{Array, Context, Fit, FitError, Learned};
 
 pub use model::RobustCovariance;
@@ -103,7 +102,7 @@ impl Fit for Mcd {
             return Err(FitError::AllEqual { n_samples });
         }
         let most = (MAX_PRODUCTS / (n_features * n_features)).min(MAX_ROWS);
-        let mut values = float64(x, &stratified(n_samples, most, &mut ChaCha8Rng::seed_from_u64(context.seed)));
+        let mut values = float64(x, &stratified(n_samples, most, &mut Stream::CovarianceRows.of(context.seed)));
         let scale = Scale::of(Rows { values: &values, n_features });
         scale.apply(&mut values);
         let rows = Rows { values: &values, n_features };

@@ -5,15 +5,14 @@
 //! subsets; after two steps only the best go on. With many rows, starts are tried on disjoint groups of them, the best
 //! go on with the groups taken together, and the best of these with all rows.
 
-use rand::SeedableRng;
 use rand::seq::index::sample;
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::Mcd;
 use super::shape::Shape;
 use crate::FitError;
 use crate::dense::{Moments, Rows};
+use crate::random::Stream;
 
 /// Rows of a group, or five a feature where that is more.
 const GROUP: usize = 300;
@@ -33,7 +32,7 @@ const MANY_VALUES: usize = 1_000_000;
 /// Mean and shrunk covariance of the rows that have the smallest determinant.
 pub(super) fn smallest_determinant(rows: Rows<'_>, params: &Mcd, seed: u64) -> Result<Shape, FitError> {
     let search = Search { rows, params, n_support: params.n_support(rows.len(), rows.n_features) };
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = Stream::CovarianceGroups.of(seed);
     let group_size = GROUP.max(5 * rows.n_features);
     let n_groups = (rows.len() / group_size).min(MAX_GROUPS);
     let all: Vec<usize> = (0..rows.len()).collect();
@@ -61,11 +60,10 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The best of `n_starts` starts within a group, after two steps; start i draws from stream `first + i + 1`.
+    /// The best of `n_starts` starts within a group, after two steps; start i is number `first + i` of all.
     fn starts(&self, group: &[usize], n_starts: usize, seed: u64, first: usize) -> Result<Vec<Shape>, FitError> {
         let start = |index: usize| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream((first + index + 1) as u64);
+            let mut rng = Stream::CovarianceStart.nth(seed, first + index);
             let drawn = sample(&mut rng, group.len(), (self.rows.n_features + 1).min(group.len()));
             let subset: Vec<usize> = drawn.iter().map(|position| group[position]).collect();
             self.concentrate(self.shape(&subset)?, group, FIRST_STEPS)

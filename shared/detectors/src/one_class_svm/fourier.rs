@@ -4,12 +4,14 @@
 //! A frequency has two features, cos(ω x) and sin(ω x), which approximate the kernel better than one with a random
 //! phase (Sutherland and Schneider, "On the error of random Fourier features", 2015).
 
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+
+use crate::random::Stream;
 
 /// `n_components` frequencies for the kernel with `gamma`, in turns a unit: `(n_features, n_components)`.
 pub(super) fn frequencies(n_features: usize, n_components: usize, gamma: f32, seed: u64) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = Stream::Frequencies.of(seed);
     let deviation = (2.0 * f64::from(gamma)).sqrt() / (2.0 * std::f64::consts::PI);
     let n_values = n_features * n_components;
     let draw = |_| {

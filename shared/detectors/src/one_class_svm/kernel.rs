@@ -49,16 +49,22 @@ impl<'a> CachedRows<'a> {
         let points = Packed::new(x.n_features(), n, |feature, row| x.row(row)[feature]);
         let capacity = (max_bytes / (4 * n)).max(2);
         let mut rows = Self { x, points, gamma, rows: vec![None; n], used: vec![0; n], time: 0, n_cached: 0, capacity };
-        if capacity >= n {
-            rows.rows = (0..n).into_par_iter().map(|index| Some(rows.compute(index))).collect();
-            rows.n_cached = n;
-        }
+        // As many as there is room for at once, by all threads: later ones are computed one at a time.
+        rows.n_cached = capacity.min(n);
+        let cached: Vec<Arc<[f32]>> = (0..rows.n_cached).into_par_iter().map(|index| rows.compute(index)).collect();
+        rows.rows.iter_mut().zip(cached).for_each(|(row, cached)| *row = Some(cached));
         rows
     }
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.x.n_samples()
+    }
+
+    /// How many rows are remembered.
+    #[cfg(test)]
+    pub fn n_cached(&self) -> usize {
+        self.rows.iter().flatten().count()
     }
 
     /// Row `index` of the kernel matrix: `(n_samples)`.

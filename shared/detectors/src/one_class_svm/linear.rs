@@ -9,10 +9,9 @@
 use burn::tensor::{Device, Tensor};
 use clustering::matrix::{Matrix, host_values};
 use clustering::sample::stratified;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::{FourierMachine, OneClassSvm, fourier};
+use crate::random::Stream;
 use crate::{Array, Context};
 
 /// Most rows that are trained with: a quantile of so many is within a quarter of a percent of that of all.
@@ -40,8 +39,8 @@ const MAX_STEPS: usize = 1000;
 pub(super) fn fit(x: &Matrix, params: &OneClassSvm, gamma: f32, context: &Context<'_>) -> FourierMachine {
     let (p, k) = (x.n_features(), params.n_components);
     let frequencies = fourier::frequencies(p, k, gamma, context.seed);
-    let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
-    let indices = stratified(x.n_samples(), MAX_ROWS.min(MAX_VALUES / (2 * k)), &mut rng);
+    let n_rows = MAX_ROWS.min(MAX_VALUES / (2 * k));
+    let indices = stratified(x.n_samples(), n_rows, &mut Stream::MachineRows.of(context.seed));
     let rows = FourierRows::new(x, &indices, &Matrix::from_values(k, frequencies.clone()), context.device);
     let (weights, rho) = shortest(&rows, params.nu, params.tol);
     machine(&weights, rho, Array::new([p, k], frequencies))

@@ -19,8 +19,12 @@ use super::{Array, Context, Fit, FitError, Learned};
 
 pub use model::{FourierMachine, KernelMachine, SupportVectorMachine};
 
-/// Bytes of kernel rows that are remembered, where no other bound is given.
-const STATE_BYTES: usize = 1 << 29;
+/// The default of [`OneClassSvm::max_exact`].
+const MAX_EXACT: usize = 12_000;
+
+/// Bytes of kernel rows that are remembered, where no other bound is given: those of the largest problem that is exact by
+/// default.
+const STATE_BYTES: usize = size_of::<f32>() * MAX_EXACT * MAX_EXACT;
 
 /// Anomalies by a one-class support vector machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +46,7 @@ pub struct OneClassSvm {
 
 impl Default for OneClassSvm {
     fn default() -> Self {
-        Self { nu: 0.5, gamma: None, n_components: 512, max_exact: 12_000, tol: 1e-3 }
+        Self { nu: 0.5, gamma: None, n_components: 512, max_exact: MAX_EXACT, tol: 1e-3 }
     }
 }
 

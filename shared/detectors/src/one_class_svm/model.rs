@@ -137,22 +137,11 @@ impl SupportVectorMachine {
             Self::Kernel(machine) => {
                 let vectors = &machine.support_vectors;
                 let (n, p) = (vectors.shape()[0], vectors.shape()[1]);
-                // Distances are taken from products, which are more exact near the origin.
-                let center: Vec<f32> = (0..p)
-                    .map(|feature| (0..n).map(|row| f64::from(vectors.row(row)[feature])).sum::<f64>() / n as f64)
-                    .map(|mean| mean as f32)
-                    .collect();
-                let moved =
-                    (0..n).flat_map(|row| vectors.row(row).iter().zip(&center)).map(|(value, mean)| value - mean);
-                let moved: Vec<f32> = moved.collect();
-                let square = |row: &[f32]| row.iter().map(|value| value * value).sum();
-                let squares: Vec<f32> = moved.chunks_exact(p).map(square).collect();
+                let columns = (0..p).flat_map(|feature| (0..n).map(move |row| vectors.row(row)[feature])).collect();
                 SvmScorer::GpuKernel {
                     device: device.clone(),
-                    center: tensor(p, center),
-                    vectors: tensor(p, moved),
-                    squares: tensor(n, squares),
-                    coefficients: tensor(1, machine.coefficients.values().to_vec()),
+                    vectors: tensor(n, columns),
+                    coefficients: tensor(n, machine.coefficients.values().to_vec()),
                     gamma: machine.gamma,
                     rho: machine.rho,
                 }
@@ -191,13 +180,9 @@ pub(super) enum SvmScorer {
     },
     GpuKernel {
         device: Device,
-        /// The support vectors' mean: `(1, n_features)`.
-        center: Tensor<2>,
-        /// Less the mean: `(n_support_vectors, n_features)`.
+        /// `(n_features, n_support_vectors)`
         vectors: Tensor<2>,
-        /// Their squared lengths: `(1, n_support_vectors)`.
-        squares: Tensor<2>,
-        /// `(n_support_vectors, 1)`
+        /// `(1, n_support_vectors)`
         coefficients: Tensor<2>,
         gamma: f32,
         rho: f32,
@@ -248,12 +233,16 @@ impl SvmScorer {
     /// The sums of a block on a device: `(block, n_features) -> (block, 1)`.
     fn sums(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::GpuKernel { center, vectors, squares, coefficients, gamma, .. } => {
-                let x = x - center.clone(); // (block, n_features)
-                let lengths = (x.clone() * x.clone()).sum_dim(1); // (block, 1)
-                let products = x.matmul(vectors.clone().transpose()); // (block, n_support_vectors)
-                let distances = (lengths + squares.clone() - products.mul_scalar(2.0)).clamp_min(0.0);
-                distances.mul_scalar(-*gamma).exp().matmul(coefficients.clone()) // (block, 1)
+            Self::GpuKernel { vectors, coefficients, gamma, .. } => {
+                // From the differences, feature by feature: `|x|² + |v|² - 2xv` loses small distances of large values, and a
+                // product of matrices has fewer digits on some GPUs.
+                let of_feature = |feature: usize| {
+                    let difference = x.clone().narrow(1, feature, 1) - vectors.clone().narrow(0, feature, 1);
+                    difference.clone() * difference // (block, n_support_vectors)
+                };
+                let [n_features, _] = vectors.dims();
+                let distances = (1..n_features).fold(of_feature(0), |sum, feature| sum + of_feature(feature));
+                (distances.mul_scalar(-*gamma).exp() * coefficients.clone()).sum_dim(1) // (block, 1)
             }
             Self::GpuFourier { frequencies, phases, amplitudes, .. } => {
                 let phase_in_turns = x.matmul(frequencies.clone()) + phases.clone(); // (block, n_components)

@@ -27,6 +27,39 @@ fn a_device_scores_as_the_cpu_does() {
     }
 }
 
+/// Rows far from each other and from their mean: the squares of their values are far larger than the distances between them.
+fn two_far_clouds(n: usize, shift: f32, seed: u64) -> Matrix {
+    let cloud = slanted(n, 4, 20, seed);
+    let sign = |index: usize| if index.is_multiple_of(2) { 1.0 } else { -1.0 };
+    let rows = cloud.rows().enumerate();
+    Matrix::from_values(4, rows.flat_map(|(index, row)| row.iter().map(move |x| x + sign(index) * shift)).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn a_device_scores_clouds_that_are_far_apart_as_the_cpu_does(shift in 50f32..5000.0, seed: u64) {
+        let x = two_far_clouds(300, shift, seed);
+        let model = fitted(&OneClassSvm::default(), &x);
+        agree(&model.on_cpu().score(&x).values, &model.on_gpu(&Device::flex()).score(&x).values, 1e-5);
+    }
+
+    /// No size is far slower than one that is a little smaller.
+    #[test]
+    fn as_many_kernel_rows_are_remembered_as_there_is_room_for(n in 2usize..80, bytes in 0usize..40_000) {
+        let x = slanted(n, 3, 9, 1);
+        let rows = kernel::CachedRows::new(&x, 0.3, bytes);
+        prop_assert_eq!(rows.n_cached(), (bytes / (4 * n)).max(2).min(n));
+    }
+}
+
+#[test]
+fn the_largest_exact_problem_by_default_fits_in_the_memory_that_it_may_take() {
+    let n = OneClassSvm::default().max_exact;
+    assert!(STATE_BYTES >= n * n * size_of::<f32>(), "a kernel matrix of {n} rows");
+}
+
 fn kernel(a: &[f32], b: &[f32], gamma: f64) -> f64 {
     let distance: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
     (-gamma * distance).exp()

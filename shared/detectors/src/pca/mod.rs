@@ -14,11 +14,10 @@ mod spectrum;
 
 use clustering::matrix::Matrix;
 use clustering::sample::stratified;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::dense::{Rows, float64};
+use super::random::Stream;
 use super::{Array, Context, Fit, FitError, Learned};
 
 pub use model::PrincipalComponents;
@@ -90,7 +89,7 @@ impl Fit for Pca {
             return Err(FitError::AllEqual { n_samples });
         }
         let values =
-            float64(x, &stratified(n_samples, most_rows(n_features), &mut ChaCha8Rng::seed_from_u64(context.seed)));
+            float64(x, &stratified(n_samples, most_rows(n_features), &mut Stream::ComponentRows.of(context.seed)));
         let spectrum = Spectrum::of(Rows { values: &values, n_features })?;
         let model = self.weigh(&spectrum);
         model.check(n_features).map_err(|problem| FitError::Numeric(format!("principal components: {problem}")))?;

@@ -21,7 +21,7 @@
 use records::schema::{Column, ColumnType};
 use records::time::{LONGEST_SPAN, Millis, format_span, parse_span};
 
-use super::panes::{Layout, SHORTEST_WINDOW};
+use super::panes::{Keeps, Layout, SHORTEST_WINDOW};
 
 /// A feature of a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,30 +35,73 @@ pub struct RecordFeature {
     expression: String,
 }
 
+/// What kind of number a feature measures, before its transformation: this decides how people read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// A number of its own kind: an amount, a count, a speed.
+    Number,
+    /// How many times the mean of earlier records.
+    Ratio,
+    /// The hour of a day, 0 to 24.
+    Hour,
+    /// The day of a week, 0 for Monday to 6 for Sunday.
+    DayOfWeek,
+    /// 1 for yes, 0 for no.
+    Flag,
+}
+
 impl RecordFeature {
     /// The expression that it was read from, with single blanks.
     pub fn expression(&self) -> &str {
         &self.expression
     }
+
+    /// The transformation of what the feature measures.
+    pub fn transform(&self) -> Transform {
+        self.shape
+    }
+
+    /// The kind of number that it measures.
+    pub fn measure(&self) -> Measure {
+        match self.quantity {
+            Quantity::Cycle { cycle: Cycle::Hour, shape: Shape::Plain, .. } => Measure::Hour,
+            Quantity::Cycle { cycle: Cycle::DayOfWeek, shape: Shape::Plain, .. } => Measure::DayOfWeek,
+            Quantity::Window { of: WindowQuantity::Of { statistic: Statistic::Ratio, .. }, .. } => Measure::Ratio,
+            Quantity::IsNew { .. } => Measure::Flag,
+            _ => Measure::Number,
+        }
+    }
 }
 
 /// What is done with a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transform {
+pub enum Transform {
+    /// Nothing.
     Nothing,
+    /// The logarithm of one more than it.
     Log1p,
+    /// Its logarithm; what is less than a thousandth counts as a thousandth.
     Log,
 }
 
 impl Transform {
     /// The smallest number whose logarithm is taken.
-    const LEAST: f64 = 1e-3;
+    pub const LEAST: f64 = 1e-3;
 
     pub(super) fn of(self, value: f64) -> f64 {
         match self {
             Self::Nothing => value,
             Self::Log1p => value.ln_1p(),
             Self::Log => value.max(Self::LEAST).ln(),
+        }
+    }
+
+    /// The quantity of which `value` was made; of what counts as a thousandth, a thousandth. The inverse rises with `value`.
+    pub fn inverse(self, value: f64) -> f64 {
+        match self {
+            Self::Nothing => value,
+            Self::Log1p => value.exp_m1(),
+            Self::Log => value.exp(),
         }
     }
 }
@@ -104,6 +147,13 @@ pub(super) enum Statistic {
     Max,
     Ratio,
     Deviation,
+}
+
+impl Statistic {
+    /// Whether it follows from the sum and the number of the values.
+    fn is_of_sum(self) -> bool {
+        matches!(self, Self::Sum | Self::Mean | Self::Ratio)
+    }
 }
 
 const STATISTICS: [(&str, Statistic); 7] = [
@@ -194,6 +244,7 @@ impl<E> FeatureReader<'_, E> {
     /// All that any feature needs of the past of `key`.
     fn relation(&self, key: usize, drafts: &[Draft]) -> Result<Relation, E> {
         let (mut spans, mut numbers, mut companions, mut place) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let mut spread_out = Vec::new();
         for Draft { name, body, .. } in drafts {
             let Body::Past { key: of_key, of } = body else { continue };
             match of {
@@ -201,6 +252,7 @@ impl<E> FeatureReader<'_, E> {
                 PastQuantity::Window { span, of, .. } => {
                     spans.push(*span);
                     numbers.extend(of.map(|(column, _)| column));
+                    spread_out.extend(of.filter(|(_, statistic)| !statistic.is_of_sum()).map(|(column, _)| column));
                 }
                 PastQuantity::Distance(here) | PastQuantity::Speed(here) => {
                     if *place.get_or_insert(*here) != *here {
@@ -216,7 +268,9 @@ impl<E> FeatureReader<'_, E> {
             columns.sort_unstable();
             columns.dedup();
         }
-        Ok(Relation { key, layout: Layout::new(spans, numbers.len()), numbers, companions, place })
+        let keeps = |column: &usize| if spread_out.contains(column) { Keeps::All } else { Keeps::Sum };
+        let layout = Layout::new(spans, numbers.iter().map(keeps).collect());
+        Ok(Relation { key, layout, numbers, companions, place })
     }
 
     fn draft(&self, name: &str, text: &str) -> Result<Draft, E> {

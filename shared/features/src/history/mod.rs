@@ -10,10 +10,11 @@ mod panes;
 mod parts;
 mod past;
 
+use crate::allocation::allocated;
 use crate::expiry::ExpiryMap;
 
 pub use geo_point::{GeoPoint, distance_km};
-pub use language::{RecordFeature, Relation};
+pub use language::{Measure, RecordFeature, Relation, Transform};
 pub use parts::{Part, PartError, Restoring};
 
 use language::{Cycle, FeatureReader, Quantity, Shape, Statistic, WindowQuantity};
@@ -314,13 +315,33 @@ impl PartialEq for History {
     }
 }
 
-/// Elements that a vector of `len` has room for, as vectors grow.
+/// Elements that a vector of `len` has room for: it grows by a few at a time, since most never grow far.
 fn room(len: usize) -> usize {
-    if len == 0 { 0 } else { len.next_power_of_two().max(4) }
+    len.next_multiple_of(4)
+}
+
+/// Bytes that such a vector takes.
+fn room_bytes<T>(len: usize) -> usize {
+    allocated(room(len) * size_of::<T>())
+}
+
+/// Makes room for so many elements more.
+fn make_room<T>(vector: &mut Vec<T>, more: usize) {
+    let len = vector.len();
+    if len + more > vector.capacity() {
+        vector.reserve_exact(room(len + more) - len);
+    }
+}
+
+/// Gives back the room that a vector has no more use for.
+fn shrink<T>(vector: &mut Vec<T>) {
+    if vector.capacity() > room(vector.len()) {
+        vector.shrink_to(room(vector.len()));
+    }
 }
 
 fn entry_bytes(key: &str, past: &Past) -> usize {
-    ExpiryMap::<Past>::ENTRY_BYTES + key.len() + past.heap_bytes()
+    ExpiryMap::<Past>::ENTRY_BYTES + allocated(key.len()) + past.heap_bytes()
 }
 
 fn key_of<'a>(relation: &Relation, line: &[Value<'a>]) -> Option<&'a str> {

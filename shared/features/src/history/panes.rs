@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use records::time::{Millis, Timestamp};
 
-use super::room;
+use super::{make_room, room_bytes, shrink};
 
 /// Lengths of panes, each a multiple of the one before, so that a merged pane lies in one longer pane.
 const LENGTHS: [Millis; 11] =
@@ -27,8 +27,40 @@ pub struct Layout {
     level_of: Vec<usize>,
     /// Shortest first.
     levels: Vec<Level>,
-    /// How many number columns are summed up.
-    n_columns: usize,
+    /// What is kept of each number column.
+    keeps: Vec<Keeps>,
+}
+
+/// What is kept of the values of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// Their sum, where nothing else is asked for: a quarter of everything.
+    Sum,
+    /// All of [`Stats`].
+    All,
+}
+
+impl Keeps {
+    /// How many numbers that are.
+    pub const fn width(self) -> usize {
+        match self {
+            Self::Sum => 1,
+            Self::All => 4,
+        }
+    }
+
+    /// The numbers that are kept of `stats`.
+    fn numbers(self, stats: &Stats) -> impl ExactSizeIterator<Item = f64> + use<> {
+        [stats.sum, stats.squares, stats.min, stats.max].into_iter().take(self.width())
+    }
+
+    /// What is known by the numbers that are kept.
+    fn stats(self, numbers: &[f64]) -> Stats {
+        match self {
+            Self::Sum => Stats { sum: numbers[0], ..Stats::EMPTY },
+            Self::All => Stats { sum: numbers[0], squares: numbers[1], min: numbers[2], max: numbers[3] },
+        }
+    }
 }
 
 /// Panes of one length.
@@ -43,8 +75,8 @@ struct Level {
 pub const SHORTEST_WINDOW: Millis = LENGTHS[0] * PANES_A_WINDOW;
 
 impl Layout {
-    /// For windows of these spans, each at least [`SHORTEST_WINDOW`], over `n_columns` columns of numbers.
-    pub fn new(mut windows: Vec<Millis>, n_columns: usize) -> Self {
+    /// For windows of these spans, each at least [`SHORTEST_WINDOW`], over columns of which this is kept.
+    pub fn new(mut windows: Vec<Millis>, keeps: Vec<Keeps>) -> Self {
         windows.sort_unstable();
         windows.dedup();
         let length = |window: Millis| {
@@ -60,7 +92,39 @@ impl Layout {
             }
             level_of.push(levels.len() - 1);
         }
-        Self { windows, level_of, levels, n_columns }
+        Self { windows, level_of, levels, keeps }
+    }
+
+    /// What is kept of each number column: `(n_columns)`.
+    pub fn keeps(&self) -> &[Keeps] {
+        &self.keeps
+    }
+
+    /// How many numbers are kept of a pane.
+    fn width(&self) -> usize {
+        self.keeps.iter().map(|keeps| keeps.width()).sum()
+    }
+
+    /// Adds what one pane holds to what another one holds.
+    fn merge(&self, into: &mut [f64], count: u64, from: &[f64], from_count: u64) {
+        let mut at = 0;
+        for keeps in &self.keeps {
+            let range = at..at + keeps.width();
+            let mut stats = keeps.stats(&into[range.clone()]);
+            stats.merge(count, &keeps.stats(&from[range.clone()]), from_count);
+            into[range].iter_mut().zip(keeps.numbers(&stats)).for_each(|(into, number)| *into = number);
+            at += keeps.width();
+        }
+    }
+
+    /// What is known of each column by the numbers of a pane: `(n_columns)`.
+    fn stats<'a>(&'a self, numbers: &'a [f64]) -> impl Iterator<Item = Stats> + 'a {
+        let mut rest = numbers;
+        self.keeps.iter().map(move |keeps| {
+            let (own, after) = rest.split_at(keeps.width());
+            rest = after;
+            keeps.stats(own)
+        })
     }
 
     /// Spans of the windows, ascending.
@@ -180,20 +244,61 @@ impl PaneId {
     }
 }
 
+/// A pane in sixteen bytes: there may be a billion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Pane {
-    id: PaneId,
-    count: u64,
-    /// Whether it has been written down, and whether that is out of date.
-    is_written: bool,
-    has_changed: bool,
+    start: Timestamp,
+    /// From the lowest bit: whether it has been written down, whether that is out of date, the level (8 bits), the count.
+    packed: u64,
+}
+
+const IS_WRITTEN: u64 = 1;
+const HAS_CHANGED: u64 = 2;
+const LEVEL_SHIFT: u32 = 2;
+const COUNT_SHIFT: u32 = 10;
+
+/// The largest count that a pane can tell from larger ones.
+const MOST: u64 = u64::MAX >> COUNT_SHIFT;
+
+impl Pane {
+    fn new(id: PaneId, count: u64, is_written: bool, has_changed: bool) -> Self {
+        let flags = u64::from(is_written) * IS_WRITTEN | u64::from(has_changed) * HAS_CHANGED;
+        let packed = (count.min(MOST) << COUNT_SHIFT) | (u64::from(id.level) << LEVEL_SHIFT) | flags;
+        Self { start: id.start, packed }
+    }
+
+    fn id(self) -> PaneId {
+        PaneId { level: (self.packed >> LEVEL_SHIFT) as u8, start: self.start }
+    }
+
+    fn count(self) -> u64 {
+        self.packed >> COUNT_SHIFT
+    }
+
+    fn is_written(self) -> bool {
+        self.packed & IS_WRITTEN != 0
+    }
+
+    fn has_changed(self) -> bool {
+        self.packed & HAS_CHANGED != 0
+    }
+
+    /// Counts more records, which nobody has written down yet.
+    fn add(&mut self, count: u64) {
+        *self = Self::new(self.id(), self.count().saturating_add(count), self.is_written(), true);
+    }
+
+    /// Notes that it has been written down as it is.
+    fn set_written(&mut self) {
+        self.packed = (self.packed | IS_WRITTEN) & !HAS_CHANGED;
+    }
 }
 
 /// The panes of one key, oldest first.
 #[derive(Debug, Clone)]
 pub struct Panes {
     panes: Vec<Pane>,
-    stats: Vec<Stats>, // (n_panes, n_columns)
+    numbers: Vec<f64>, // (n_panes, width)
     /// Written down and gone since.
     gone: Vec<PaneId>,
     /// The first horizon at which a pane is to be merged or dropped.
@@ -202,17 +307,17 @@ pub struct Panes {
 
 impl Default for Panes {
     fn default() -> Self {
-        Self { panes: Vec::new(), stats: Vec::new(), gone: Vec::new(), due: Timestamp::MAX }
+        Self { panes: Vec::new(), numbers: Vec::new(), gone: Vec::new(), due: Timestamp::MAX }
     }
 }
 
 impl PartialEq for Panes {
     /// Whether they hold the same; what has been written down does not matter.
     fn eq(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Pane, &Pane)| (a.id, a.count) == (b.id, b.count);
+        let same = |(a, b): (&Pane, &Pane)| (a.id(), a.count()) == (b.id(), b.count());
         self.panes.len() == other.panes.len()
             && self.panes.iter().zip(&other.panes).all(same)
-            && self.stats == other.stats
+            && self.numbers == other.numbers
     }
 }
 
@@ -225,7 +330,7 @@ impl Panes {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        room(self.panes.len()) * size_of::<Pane>() + room(self.stats.len()) * size_of::<Stats>()
+        room_bytes::<Pane>(self.panes.len()) + room_bytes::<f64>(self.numbers.len())
     }
 
     /// Merges and drops panes that no record from `horizon` on needs as they are.
@@ -233,35 +338,33 @@ impl Panes {
         if horizon < self.due {
             return;
         }
-        let n_columns = layout.n_columns;
+        let width = layout.width();
         self.due = Timestamp::MAX;
         let mut kept = 0;
         for index in 0..self.panes.len() {
             let pane = self.panes[index];
-            let id = layout.settled(pane.id, horizon);
-            if id != Some(pane.id) && pane.is_written {
-                self.gone.push(pane.id);
+            let id = layout.settled(pane.id(), horizon);
+            if id != Some(pane.id()) && pane.is_written() {
+                self.gone.push(pane.id());
             }
             let Some(id) = id else { continue };
             self.due = self.due.min(layout.due(id));
-            if kept > 0 && self.panes[kept - 1].id == id {
+            if kept > 0 && self.panes[kept - 1].id() == id {
                 let into = &mut self.panes[kept - 1];
-                let (earlier, later) = self.stats.split_at_mut(index * n_columns);
-                for (into_of, from) in earlier[(kept - 1) * n_columns..].iter_mut().zip(&later[..n_columns]) {
-                    into_of.merge(into.count, from, pane.count);
-                }
-                into.count += pane.count;
-                into.has_changed = true;
+                let (earlier, later) = self.numbers.split_at_mut(index * width);
+                layout.merge(&mut earlier[(kept - 1) * width..], into.count(), later, pane.count());
+                into.add(pane.count());
                 continue;
             }
-            let is_new = id != pane.id;
-            let (is_written, has_changed) = (pane.is_written && !is_new, pane.has_changed || is_new);
-            self.panes[kept] = Pane { id, count: pane.count, is_written, has_changed };
-            self.stats.copy_within(index * n_columns..(index + 1) * n_columns, kept * n_columns);
+            let is_new = id != pane.id();
+            self.panes[kept] = Pane::new(id, pane.count(), pane.is_written() && !is_new, pane.has_changed() || is_new);
+            self.numbers.copy_within(index * width..(index + 1) * width, kept * width);
             kept += 1;
         }
         self.panes.truncate(kept);
-        self.stats.truncate(kept * n_columns);
+        self.numbers.truncate(kept * width);
+        shrink(&mut self.panes);
+        shrink(&mut self.numbers);
     }
 
     /// Adds a record at `time` with these values, one a column; no later record is before `horizon`. One that no window
@@ -271,36 +374,56 @@ impl Panes {
         let Some(shortest) = layout.levels.first() else { return };
         let of_time = PaneId { level: 0, start: floor(time, shortest.length) };
         let Some(id) = layout.settled(of_time, horizon) else { return };
-        let n_columns = layout.n_columns;
-        let place = self.panes.partition_point(|pane| pane.id.order() <= id.order());
-        if place > 0 && self.panes[place - 1].id == id {
+        let place = self.place_after(id);
+        if place > 0 && self.panes[place - 1].id() == id {
             let pane = &mut self.panes[place - 1];
-            let stats = &mut self.stats[(place - 1) * n_columns..][..n_columns];
-            for (stats, value) in stats.iter_mut().zip(values) {
-                stats.merge(pane.count, &Stats::of(*value), 1);
+            let mut at = (place - 1) * layout.width();
+            for (keeps, value) in layout.keeps.iter().zip(values) {
+                let numbers = &mut self.numbers[at..at + keeps.width()];
+                let mut stats = keeps.stats(numbers);
+                stats.merge(pane.count(), &Stats::of(*value), 1);
+                numbers.iter_mut().zip(keeps.numbers(&stats)).for_each(|(into, number)| *into = number);
+                at += keeps.width();
             }
-            pane.count += 1;
-            pane.has_changed = true;
+            pane.add(1);
             return;
         }
-        self.due = self.due.min(layout.due(id));
-        self.panes.insert(place, Pane { id, count: 1, is_written: false, has_changed: true });
-        self.stats.splice(place * n_columns..place * n_columns, values.iter().map(|value| Stats::of(*value)));
+        self.insert(layout, place, Pane::new(id, 1, false, true), values.iter().map(|value| Stats::of(*value)));
+    }
+
+    /// Where a pane would stand behind those that are not after it.
+    fn place_after(&self, id: PaneId) -> usize {
+        self.panes.partition_point(|pane| pane.id().order() <= id.order())
+    }
+
+    fn insert(&mut self, layout: &Layout, place: usize, pane: Pane, stats: impl Iterator<Item = Stats>) {
+        self.due = self.due.min(layout.due(pane.id()));
+        make_room(&mut self.panes, 1);
+        self.panes.insert(place, pane);
+        let width = layout.width();
+        make_room(&mut self.numbers, width);
+        let mut at = place * width;
+        for (keeps, stats) in layout.keeps.iter().zip(stats) {
+            for number in keeps.numbers(&stats) {
+                self.numbers.insert(at, number);
+                at += 1;
+            }
+        }
     }
 
     /// What each window holds for a record at `time`, without it: `(n_windows)`, in the order of the layout.
     pub fn windows(&self, layout: &Layout, time: Timestamp, out: &mut Vec<WindowStats>) {
-        let n_columns = layout.n_columns;
+        let n_columns = layout.keeps.len();
         out.resize_with(layout.windows.len(), || WindowStats::empty(n_columns));
-        let mut sums = WindowStats::empty(n_columns);
-        let mut left = self.panes.partition_point(|pane| pane.id.start <= time);
+        let (mut sums, width) = (WindowStats::empty(n_columns), layout.width());
+        let mut left = self.panes.partition_point(|pane| pane.start <= time);
         for (window, out) in out.iter_mut().enumerate() {
             let boundary = layout.boundary(window, time);
-            while left > 0 && self.panes[left - 1].id.start >= boundary {
+            while left > 0 && self.panes[left - 1].start >= boundary {
                 left -= 1;
-                let count = self.panes[left].count;
-                for (sums_of, stats) in sums.of.iter_mut().zip(&self.stats[left * n_columns..]) {
-                    sums_of.merge(sums.count, stats, count);
+                let count = self.panes[left].count();
+                for (sums_of, stats) in sums.of.iter_mut().zip(layout.stats(&self.numbers[left * width..])) {
+                    sums_of.merge(sums.count, &stats, count);
                 }
                 sums.count += count;
             }
@@ -316,38 +439,47 @@ impl Panes {
 
     /// Panes that were written down and are still there.
     pub fn written(&self) -> impl Iterator<Item = PaneId> + '_ {
-        self.panes.iter().filter(|pane| pane.is_written).map(|pane| pane.id)
+        self.panes.iter().filter(|pane| pane.is_written()).map(|pane| pane.id())
     }
 
-    /// Visits the panes that changed since the last time.
-    pub fn take_changed(&mut self, n_columns: usize, mut visit: impl FnMut(PaneId, u64, &[Stats])) {
-        for (index, pane) in self.panes.iter_mut().enumerate().filter(|(_, pane)| pane.has_changed) {
-            (pane.has_changed, pane.is_written) = (false, true);
-            visit(pane.id, pane.count, &self.stats[index * n_columns..][..n_columns]);
+    /// Visits the panes that changed since the last time, each with the numbers that are kept of it: `(width)`.
+    pub fn take_changed(&mut self, layout: &Layout, mut visit: impl FnMut(PaneId, u64, &[f64])) {
+        let width = layout.width();
+        for (index, pane) in self.panes.iter_mut().enumerate().filter(|(_, pane)| pane.has_changed()) {
+            pane.set_written();
+            visit(pane.id(), pane.count(), &self.numbers[index * width..][..width]);
         }
     }
 
-    /// Every pane, oldest first.
-    pub fn iter(&self, n_columns: usize) -> impl Iterator<Item = (PaneId, u64, &[Stats])> {
-        let stats = move |index: usize| &self.stats[index * n_columns..][..n_columns];
-        self.panes.iter().enumerate().map(move |(index, pane)| (pane.id, pane.count, stats(index)))
+    /// Every pane, oldest first, with the numbers that are kept of it: `(width)`.
+    pub fn iter(&self, layout: &Layout) -> impl Iterator<Item = (PaneId, u64, &[f64])> {
+        let width = layout.width();
+        let numbers = move |index: usize| &self.numbers[index * width..][..width];
+        self.panes.iter().enumerate().map(move |(index, pane)| (pane.id(), pane.count(), numbers(index)))
     }
 
-    /// Puts panes that were written down in their places; `None` when two are the same, or one is not of `layout`.
-    pub fn restore(layout: &Layout, mut written: Vec<(PaneId, u64, Vec<Stats>)>) -> Option<Self> {
-        written.sort_unstable_by_key(|(id, ..)| id.order());
-        let fits = |(id, _, stats): &(PaneId, u64, Vec<Stats>)| {
-            usize::from(id.level) < layout.levels.len() && stats.len() == layout.n_columns
-        };
-        if !written.iter().all(fits) || written.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return None;
+    /// Takes a pane that was written down, in the place of an earlier version of it; `false` when it is not of `layout`.
+    pub fn restore(&mut self, layout: &Layout, id: PaneId, count: u64, stats: Vec<Stats>) -> bool {
+        if usize::from(id.level) >= layout.levels.len() || stats.len() != layout.keeps.len() {
+            return false;
         }
-        let mut panes = Self::default();
-        for (id, count, stats) in written {
-            panes.due = panes.due.min(layout.due(id));
-            panes.panes.push(Pane { id, count, is_written: true, has_changed: false });
-            panes.stats.extend(stats);
+        self.remove(layout, id);
+        self.insert(layout, self.place_after(id), Pane::new(id, count, true, false), stats.into_iter());
+        true
+    }
+
+    /// Takes out a pane that was deleted where it was written down.
+    pub fn remove(&mut self, layout: &Layout, id: PaneId) {
+        let place = self.place_after(id);
+        if place > 0 && self.panes[place - 1].id() == id {
+            self.panes.remove(place - 1);
+            let width = layout.width();
+            self.numbers.drain((place - 1) * width..place * width);
         }
-        Some(panes)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.panes.is_empty()
     }
 }

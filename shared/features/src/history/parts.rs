@@ -3,13 +3,12 @@
 //! A part's key begins with the relation and a byte that says what it is: `p`, the level and the start of a pane; `l`,
 //! the last record; `c`, the companions. The name of the key it is of follows. A part without a value is no more.
 
-use std::collections::HashMap;
-
 use records::time::Timestamp;
 use thiserror::Error;
 
 use super::geo_point::GeoPoint;
-use super::panes::{PaneId, Panes, Stats};
+use super::language::Relation;
+use super::panes::{Keeps, Layout, PaneId, Stats};
 use super::past::{Last, MOST_COMPANIONS, Met, Past};
 use super::{History, RecordFeatures, entry_bytes};
 use crate::codec::{Damaged, Reader, put_signed, put_unsigned};
@@ -63,7 +62,7 @@ impl History {
     pub fn take_parts(&mut self, features: &RecordFeatures, mut visit: impl FnMut(Part)) {
         self.changes.gone.drain(..).for_each(|key| visit(Part { key, value: None }));
         for (index, (pasts, relation)) in self.pasts.iter_mut().zip(&features.relations).enumerate() {
-            let n_columns = relation.numbers.len();
+            let layout = &relation.layout;
             // What changed is what was touched since: the newest of the list.
             pasts.change_newest_entries(|key, deadline, past| {
                 if !std::mem::take(&mut past.changes.any) {
@@ -72,7 +71,9 @@ impl History {
                 for id in past.panes.take_gone() {
                     visit(Part { key: pane_key(index, id, key), value: None });
                 }
-                past.panes.take_changed(n_columns, |id, count, stats| visit(pane_part(index, id, key, count, stats)));
+                past.panes.take_changed(layout, |id, count, numbers| {
+                    visit(pane_part((index, layout), id, key, count, numbers));
+                });
                 visit(last_part(index, key, deadline, past.last));
                 past.changes.is_written.0 = true;
                 if std::mem::take(&mut past.changes.companions) {
@@ -88,8 +89,8 @@ impl History {
     pub fn parts(&self, features: &RecordFeatures, mut visit: impl FnMut(Part)) {
         for (index, (pasts, relation)) in self.pasts.iter().zip(&features.relations).enumerate() {
             for (key, deadline, past) in pasts.iter() {
-                for (id, count, stats) in past.panes.iter(relation.numbers.len()) {
-                    visit(pane_part(index, id, key, count, stats));
+                for (id, count, numbers) in past.panes.iter(&relation.layout) {
+                    visit(pane_part((index, &relation.layout), id, key, count, numbers));
                 }
                 visit(last_part(index, key, deadline, past.last));
                 if past.changes.is_written.1 {
@@ -122,15 +123,16 @@ fn put_float(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(&value.to_bits().to_le_bytes());
 }
 
-fn pane_part(relation: usize, id: PaneId, key: &str, count: u64, stats: &[Stats]) -> Part {
+fn pane_part((relation, layout): (usize, &Layout), id: PaneId, key: &str, count: u64, numbers: &[f64]) -> Part {
     let mut out = Vec::new();
     put_unsigned(&mut out, count);
-    for Stats { sum, squares, min, max } in stats {
-        put_float(&mut out, *sum);
-        // Of one record everything follows from its value.
-        if count > 1 {
-            [*squares, *min, *max].into_iter().for_each(|value| put_float(&mut out, value));
-        }
+    let mut rest = numbers;
+    for keeps in layout.keeps() {
+        let (own, after) = rest.split_at(keeps.width());
+        rest = after;
+        // The sum; of one record everything else follows from its value.
+        let written = if count > 1 { own } else { &own[..1] };
+        written.iter().for_each(|value| put_float(&mut out, *value));
     }
     Part { key: pane_key(relation, id, key), value: Some(out) }
 }
@@ -161,91 +163,148 @@ fn companions_part(relation: usize, key: &str, companions: &[Met]) -> Part {
     Part { key: part_key(relation, COMPANIONS, key), value: Some(out) }
 }
 
-/// Parts on their way back to a [`History`], in any order, each the last of its key.
-#[derive(Debug, Default)]
+/// Parts on their way back to a [`History`], in any order; a later one takes the place of an earlier one of the same key.
+/// They are in their places at once: a state that is read takes hardly more than one that is there.
+#[derive(Debug)]
 pub struct Restoring {
-    pasts: HashMap<(usize, String), Gathered>,
-}
-
-#[derive(Debug, Default)]
-struct Gathered {
-    panes: Vec<(PaneId, u64, Vec<Stats>)>,
-    last: Option<(Timestamp, Option<Last>)>,
-    companions: Option<Box<[Met]>>,
+    history: History,
 }
 
 impl Restoring {
+    /// No parts yet.
+    pub fn new(features: &RecordFeatures) -> Self {
+        Self { history: History::new(features, true) }
+    }
+
     /// Takes a part.
     ///
     /// # Errors
     /// [`PartError`] when the bytes are not a part of a past by `features`.
     pub fn add(&mut self, features: &RecordFeatures, key: &[u8], value: &[u8]) -> Result<(), PartError> {
-        let (mut key, mut value) = (Reader(key), Reader(value));
-        let (index, kind) = (usize::from(key.byte()?), key.byte()?);
-        let relation = features.relations.get(index).ok_or(PartError::Damaged)?;
-        let pane = match kind {
-            PANE => Some(PaneId { level: key.byte()?, start: key.signed()? }),
-            LAST | COMPANIONS => None,
-            _ => return Err(PartError::Damaged),
-        };
-        let name = std::str::from_utf8(key.0).map_err(|_| PartError::Damaged)?;
-        let gathered = self.pasts.entry((index, name.to_owned())).or_default();
-        if let Some(id) = pane {
-            let count = value.unsigned()?;
-            let stats = relation.numbers.iter().map(|_| read_stats(&mut value, count)).collect::<Result<_, _>>()?;
-            gathered.panes.push((id, count, stats));
-        } else if kind == LAST {
-            let deadline = value.signed()?;
-            let last = if value.0.is_empty() { None } else { Some(read_last(&mut value)?) };
-            gathered.last = Some((deadline, last));
-        } else {
-            gathered.companions =
-                Some(relation.companions.iter().map(|_| read_met(&mut value)).collect::<Result<_, _>>()?);
+        let PartKey { index, relation, of, name } = PartKey::read(features, key)?;
+        let mut value = Reader(value);
+        let new = || Past::new(relation.companions.len());
+        let pasts = &mut self.history.pasts[index];
+        match of {
+            PartOf::Pane(id) => {
+                let count = value.unsigned()?;
+                let stats = read_pane(&mut value, &relation.layout, count)?;
+                value.end()?;
+                let (_, past) = pasts.get_or_insert_with(name, new);
+                if !past.panes.restore(&relation.layout, id, count, stats) {
+                    return Err(PartError::Damaged);
+                }
+            }
+            PartOf::Last => {
+                let until = value.signed()?;
+                let last = if value.0.is_empty() { None } else { Some(read_last(&mut value)?) };
+                value.end()?;
+                let (deadline, past) = pasts.get_or_insert_with(name, new);
+                (*deadline, past.last, past.changes.is_written.0) = (until, last, true);
+            }
+            PartOf::Companions => {
+                let companions = relation.companions.iter().map(|_| read_met(&mut value)).collect::<Result<_, _>>()?;
+                value.end()?;
+                let (_, past) = pasts.get_or_insert_with(name, new);
+                (past.companions, past.changes.is_written.1) = (companions, true);
+            }
         }
-        Ok(value.end()?)
+        Ok(())
+    }
+
+    /// Takes out a part that is no more.
+    ///
+    /// # Errors
+    /// As [`Restoring::add`].
+    pub fn remove(&mut self, features: &RecordFeatures, key: &[u8]) -> Result<(), PartError> {
+        let PartKey { index, relation, of, name } = PartKey::read(features, key)?;
+        let pasts = &mut self.history.pasts[index];
+        if pasts.get(name).is_none() {
+            return Ok(());
+        }
+        let new = || Past::new(relation.companions.len());
+        let (_, past) = pasts.get_or_insert_with(name, new);
+        match of {
+            PartOf::Pane(id) => past.panes.remove(&relation.layout, id),
+            PartOf::Last => (past.last, past.changes.is_written.0) = (None, false),
+            PartOf::Companions => (past.companions, past.changes.is_written.1) = (new().companions, false),
+        }
+        if past.panes.is_empty() && past.changes.is_written == (false, false) {
+            pasts.remove(name);
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was taken in, or all of it is gone.
+    pub fn is_empty(&self) -> bool {
+        self.history.is_empty()
     }
 
     /// What is remembered, when the largest time of a record was `clock`.
     ///
     /// # Errors
-    /// [`PartError`] when parts are missing or do not fit.
-    pub fn finish(
-        self,
-        features: &RecordFeatures,
-        clock: Option<Timestamp>,
-        is_kept: bool,
-    ) -> Result<History, PartError> {
-        let mut history = History::new(features, is_kept);
-        history.clock = clock.unwrap_or(Timestamp::MIN);
-        let mut pasts = Vec::with_capacity(self.pasts.len());
-        for ((index, key), Gathered { panes, last, companions }) in self.pasts {
-            let relation = &features.relations[index];
-            let (deadline, last) = last.ok_or(PartError::Damaged)?;
-            let mut past = Past::new(relation.companions.len());
-            past.panes = Panes::restore(&relation.layout, panes).ok_or(PartError::Damaged)?;
-            past.last = last;
-            past.changes.is_written = (true, companions.is_some());
-            if let Some(companions) = companions {
-                past.companions = companions;
+    /// [`PartError`] when parts are missing.
+    pub fn finish(self, clock: Option<Timestamp>, is_kept: bool) -> Result<History, PartError> {
+        let Self { mut history } = self;
+        (history.clock, history.is_kept) = (clock.unwrap_or(Timestamp::MIN), is_kept);
+        for pasts in &mut history.pasts {
+            pasts.put_in_order();
+            for (key, _, past) in pasts.iter() {
+                if !past.changes.is_written.0 {
+                    return Err(PartError::Damaged);
+                }
+                history.bytes += entry_bytes(key, past);
             }
-            pasts.push((deadline, index, key, past));
-        }
-        pasts.sort_unstable_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
-        for (deadline, index, key, past) in pasts {
-            history.bytes += entry_bytes(&key, &past);
-            history.pasts[index].insert(&key, deadline, past);
         }
         Ok(history)
     }
 }
 
-fn read_stats(value: &mut Reader<'_>, count: u64) -> Result<Stats, Damaged> {
+/// What the key of a part says.
+struct PartKey<'a> {
+    index: usize,
+    relation: &'a Relation,
+    of: PartOf,
+    name: &'a str,
+}
+
+enum PartOf {
+    Pane(PaneId),
+    Last,
+    Companions,
+}
+
+impl<'a> PartKey<'a> {
+    fn read(features: &'a RecordFeatures, key: &'a [u8]) -> Result<Self, PartError> {
+        let mut key = Reader(key);
+        let (index, kind) = (usize::from(key.byte()?), key.byte()?);
+        let relation = features.relations.get(index).ok_or(PartError::Damaged)?;
+        let of = match kind {
+            PANE => PartOf::Pane(PaneId { level: key.byte()?, start: key.signed()? }),
+            LAST => PartOf::Last,
+            COMPANIONS => PartOf::Companions,
+            _ => return Err(PartError::Damaged),
+        };
+        let name = std::str::from_utf8(key.0).map_err(|_| PartError::Damaged)?;
+        Ok(Self { index, relation, of, name })
+    }
+}
+
+/// What is known of each column. Earlier builds wrote down everything of each, whatever was asked for.
+fn read_pane(value: &mut Reader<'_>, layout: &Layout, count: u64) -> Result<Vec<Stats>, Damaged> {
+    let is_earlier = value.0.len() == layout.keeps().len() * Keeps::All.width() * size_of::<f64>();
+    let keeps = |keeps: &Keeps| if is_earlier { Keeps::All } else { *keeps };
+    layout.keeps().iter().map(|of_column| read_stats(value, keeps(of_column), count)).collect()
+}
+
+fn read_stats(value: &mut Reader<'_>, keeps: Keeps, count: u64) -> Result<Stats, Damaged> {
     // Any number: values near the largest add up to none, and what was written has to be read.
     let sum = value.float()?;
-    Ok(match count {
-        0 => return Err(Damaged),
-        1 => Stats::of(sum),
-        _ => Stats { sum, squares: value.float()?, min: value.float()?, max: value.float()? },
+    Ok(match (count, keeps) {
+        (0, _) => return Err(Damaged),
+        (1, _) => Stats::of(sum),
+        (_, Keeps::Sum) => Stats { sum, ..Stats::EMPTY },
+        (_, Keeps::All) => Stats { sum, squares: value.float()?, min: value.float()?, max: value.float()? },
     })
 }
 

@@ -4,7 +4,8 @@ use records::time::{Millis, Timestamp};
 
 use super::geo_point::GeoPoint;
 use super::panes::{Layout, Panes, WindowStats};
-use super::room;
+use super::{make_room, room_bytes, shrink};
+use crate::allocation::allocated;
 
 /// Companions (such as a customer's merchants) that are remembered of a key; beyond it the one that was met the longest
 /// ago is forgotten.
@@ -68,8 +69,8 @@ impl Past {
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        let companions = self.companions.iter().map(|met| size_of_val(met) + room(met.len()) * size_of::<(u64, i64)>());
-        self.panes.heap_bytes() + companions.sum::<usize>()
+        let companions: usize = self.companions.iter().map(|met| room_bytes::<(u64, i64)>(met.len())).sum();
+        self.panes.heap_bytes() + allocated(size_of_val(&*self.companions)) + companions
     }
 
     /// What the windows hold for a record at `time`.
@@ -116,6 +117,7 @@ impl Past {
                     self.changes.companions = true;
                 }
                 Err(place) => {
+                    make_room(met, 1);
                     met.insert(place, (companion, today));
                     met.retain(|(_, day)| *day >= oldest);
                     if met.len() > MOST_COMPANIONS
@@ -123,6 +125,7 @@ impl Past {
                     {
                         met.remove(index);
                     }
+                    shrink(met);
                     self.changes.companions = true;
                 }
             }

@@ -201,22 +201,37 @@ proptest! {
         cuts.sort_unstable();
         let mut history = History::new(features, true);
         let mut store = std::collections::BTreeMap::new();
+        let mut written = Vec::new();
         for cut in cuts.windows(2) {
+            let n_before = written.len();
             let values = featurized(features, &mut history, &rows[cut[0]..cut[1]]);
             prop_assert_eq!(&values[..], &whole[cut[0]..cut[1]]);
-            history.take_parts(features, |part| match part.value {
+            history.take_parts(features, |part| written.push(part));
+            written.iter().skip(n_before).cloned().for_each(|part| match part.value {
                 Some(value) => { store.insert(part.key, value); }
                 None => { assert!(store.remove(&part.key).is_some(), "what was never written is not deleted"); }
             });
             let mut all = std::collections::BTreeMap::new();
             history.parts(features, |part| { all.insert(part.key, part.value.unwrap()); });
             prop_assert_eq!(&all, &store, "what is written down is all that is remembered");
-            let mut restoring = Restoring::default();
+            let mut restoring = Restoring::new(features);
             for (key, value) in &store {
                 restoring.add(features, key, value).unwrap();
             }
-            let restored = restoring.finish(features, history.clock(), true).unwrap();
+            let restored = restoring.finish(history.clock(), true).unwrap();
             prop_assert!(restored == history, "{restored:#?} should be {history:#?}");
+            prop_assert_eq!(restored.bytes(), history.bytes());
+            // The same from all that was ever written, in the order in which it was.
+            let mut restoring = Restoring::new(features);
+            for part in &written {
+                match &part.value {
+                    Some(value) => restoring.add(features, &part.key, value).unwrap(),
+                    None => restoring.remove(features, &part.key).unwrap(),
+                }
+            }
+            let from_all = restoring.finish(history.clock(), true).unwrap();
+            prop_assert!(from_all == history, "{from_all:#?} should be {history:#?}");
+            prop_assert_eq!(from_all.bytes(), history.bytes());
             history = restored;
         }
     }
@@ -226,9 +241,12 @@ proptest! {
                                      kind in proptest::sample::select(vec![b'p', b'l', b'c', b'?']),
                                      value in proptest::collection::vec(any::<u8>(), 0..60)) {
         let features = &features_of(ALL).unwrap();
-        let mut restoring = Restoring::default();
-        let _ = restoring.add(features, &[&[0, kind], &key[..]].concat(), &value);
-        let _ = restoring.finish(features, Some(0), true);
+        let mut restoring = Restoring::new(features);
+        let key = [&[0, kind], &key[..]].concat();
+        let _ = restoring.add(features, &key, &value);
+        let _ = restoring.remove(features, &key);
+        let _ = restoring.add(features, &key, &value);
+        let _ = restoring.finish(Some(0), true);
     }
 }
 

@@ -13,6 +13,7 @@ mod parts;
 
 use std::collections::BTreeMap;
 
+use shared::allocation::allocated;
 use shared::pipeline::{Pipeline, ZScoreSpec};
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
@@ -22,8 +23,10 @@ use crate::output::{Output, WindowVerdict};
 use crate::resume::Recovery;
 use pane::{Pane, Waiting};
 
-/// Bytes of a window's summary of a key beside the key, about.
-const SUMMARY_BYTES: usize = size_of::<(Box<str>, WindowSummary)>() + 16;
+/// Bytes of a window's summary of a key.
+fn summary_bytes(by: &str) -> usize {
+    size_of::<(Box<str>, WindowSummary)>() + allocated(by.len())
+}
 
 /// What became of a record that was to be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,36 +130,36 @@ impl ZScores {
         let mut too_late = 0;
         for detector in &mut self.detectors {
             let (value, by) = of(&detector.spec);
-            let waiting = Waiting::new(by, value, entity, truth);
+            let waiting = Waiting::new(by, value, entity, truth, offset);
             too_late += u64::from(detector.add(waiting, offset) == Joined::TooLate);
         }
         too_late
     }
 
-    /// Judges the windows that the clock is far enough past; whether there were any.
-    pub fn judge_due(&mut self, clock: Timestamp, out: &mut Vec<Output>) -> bool {
+    /// Judges the windows of a partition that the clock is far enough past; whether there were any.
+    pub fn judge_due(&mut self, clock: Timestamp, partition: i32, out: &mut Vec<Output>) -> bool {
         let mut any = false;
         for (index, detector) in self.detectors.iter_mut().enumerate() {
-            any |= detector.judge_due(clock, &mut |verdict| out.push(of_detector(index, verdict)));
+            any |= detector.judge_due(clock, &mut |verdict| out.push(of_detector(index, partition, verdict)));
         }
         any
     }
 
     /// Judges the oldest windows of all detectors until `bytes` are enough; how many.
-    pub fn shrink_to(&mut self, bytes: usize, out: &mut Vec<Output>) -> u64 {
+    pub fn shrink_to(&mut self, bytes: usize, partition: i32, out: &mut Vec<Output>) -> u64 {
         let mut early = 0;
         while self.bytes() > bytes {
             let ends = self.detectors.iter().enumerate().filter_map(|(index, it)| Some((it.next_end()?, index)));
             let Some((end, index)) = ends.min() else { break };
-            self.detectors[index].judge(end, true, &mut |verdict| out.push(of_detector(index, verdict)));
+            self.detectors[index].judge(end, true, &mut |verdict| out.push(of_detector(index, partition, verdict)));
             early += 1;
         }
         early
     }
 }
 
-fn of_detector(detector: usize, verdict: WindowVerdict) -> Output {
-    Output::Windowed(WindowVerdict { detector, ..verdict })
+fn of_detector(detector: usize, partition: i32, verdict: WindowVerdict) -> Output {
+    Output::Windowed(WindowVerdict { detector, partition, ..verdict })
 }
 
 impl ZScore {
@@ -264,8 +267,10 @@ impl ZScore {
                 let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best });
                 if let Some((score, window)) = best {
                     let summary = waiting.summary(early);
-                    let (value, truth) = (waiting.value, waiting.truth.clone());
-                    emit(WindowVerdict { detector: 0, summary, truth, value, score, window });
+                    let (value, truth, offset) = (waiting.value, waiting.truth.clone(), waiting.offset);
+                    // Its detector and partition are added by those who know them.
+                    let (detector, partition) = (0, 0);
+                    emit(WindowVerdict { detector, summary, truth, value, score, window, partition, offset });
                 }
             }
         }
@@ -284,7 +289,7 @@ impl ZScore {
 
 impl JudgedWindow {
     fn bytes(&self) -> usize {
-        self.summaries.iter().map(|(by, _)| SUMMARY_BYTES + by.len()).sum()
+        self.summaries.iter().map(|(by, _)| summary_bytes(by)).sum()
     }
 
     fn of(&self, by: &str) -> Option<WindowSummary> {

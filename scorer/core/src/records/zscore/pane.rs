@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use shared::allocation::allocated;
+use shared::pipeline::FieldValue;
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 
@@ -21,13 +23,17 @@ pub(crate) struct Waiting {
     pub(super) customer: Option<Box<str>>,
     /// The scenario that it is known to be of.
     pub(super) truth: Option<Box<str>>,
+    /// Unknown where the state of an earlier program had it.
+    pub(super) offset: Option<i64>,
+    /// What verdicts repeat of it.
+    pub(super) fields: Box<[FieldValue]>,
     /// The record of the changelog that has it.
     pub(super) chunk: u32,
 }
 
 impl Waiting {
     /// A record that just came.
-    pub(crate) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>) -> Self {
+    pub(crate) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>, offset: i64) -> Self {
         Self {
             by: by.into(),
             time: entity.first_timestamp,
@@ -35,6 +41,8 @@ impl Waiting {
             value,
             customer: entity.customer.as_deref().map(Into::into),
             truth: truth.map(Into::into),
+            offset: Some(offset),
+            fields: entity.fields.as_slice().into(),
             chunk: NO_CHUNK,
         }
     }
@@ -43,15 +51,21 @@ impl Waiting {
     pub(super) fn in_order(&self, other: &Self) -> Ordering {
         let by_name = self.by.cmp(&other.by).then(self.time.cmp(&other.time)).then_with(|| self.key.cmp(&other.key));
         by_name.then_with(|| {
-            let (own, others) = ((&self.customer, &self.truth), (&other.customer, &other.truth));
+            let own = (&self.customer, &self.truth, self.offset);
+            let others = (&other.customer, &other.truth, other.offset);
             self.value.to_bits().cmp(&other.value.to_bits()).then_with(|| own.cmp(&others))
         })
     }
 
     /// Bytes that it takes, about: its texts are allocations of their own.
     pub(super) fn bytes(&self) -> usize {
-        let others: usize = self.customer.iter().chain(&self.truth).map(|text| 16 + text.len()).sum();
-        size_of::<Self>() + 32 + self.by.len() + self.key.len() + others
+        let others: usize = self.customer.iter().chain(&self.truth).map(|text| allocated(text.len())).sum();
+        let field = |field: &FieldValue| match field {
+            FieldValue::Text(text) => size_of::<FieldValue>() + allocated(text.len()),
+            FieldValue::Missing | FieldValue::Number(_) => size_of::<FieldValue>(),
+        };
+        let fields: usize = self.fields.iter().map(field).sum();
+        size_of::<Self>() + allocated(self.by.len()) + allocated(self.key.len()) + others + fields
     }
 
     pub(super) fn summary(&self, closed_early: bool) -> EntitySummary {
@@ -62,6 +76,7 @@ impl Waiting {
             first_timestamp: self.time,
             last_timestamp: self.time,
             closed_early,
+            fields: self.fields.to_vec(),
         }
     }
 }

@@ -4,18 +4,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::codec::{Damaged, Reader, put_bytes, put_signed, put_unsigned};
-use shared::pipeline::Pipeline;
+use shared::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
+use shared::pipeline::{FieldValue, Pipeline};
 use shared::time::Timestamp;
 use shared::zscore::WindowSummary;
 
 use super::chunks::{KIND, PANE, SUMMARIES, THROUGH, fitting, pane_key, part_key, record};
 use super::pane::{Pane, Waiting};
-use super::{JudgedWindow, SUMMARY_BYTES, ZScore, ZScores};
+use super::{JudgedWindow, ZScore, ZScores, summary_bytes};
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
 
 /// Moments beyond this are nobody's: arithmetic on others cannot leave the numbers there are.
 const LARGEST_TIME: Timestamp = 1 << 60;
+
+/// The first bytes of the fields of a record.
+const MISSING: u8 = 0;
+const TEXT: u8 = b't';
+const NUMBER: u8 = b'n';
 
 fn pane_record(detector: u8, start: Timestamp, chunk: u32, records: &[&Waiting]) -> StateRecord {
     let mut out = vec![VERSION];
@@ -30,7 +35,36 @@ fn pane_record(detector: u8, start: Timestamp, chunk: u32, records: &[&Waiting])
             text.iter().for_each(|text| put_bytes(&mut out, text.as_bytes()));
         }
     }
+    // As in a head, what came later stands at the end.
+    for Waiting { offset, fields, .. } in records {
+        put_optional(&mut out, *offset);
+        put_unsigned(&mut out, fields.len() as u64);
+        fields.iter().for_each(|field| put_field(&mut out, field));
+    }
     record(detector, &pane_key(start, chunk), Some(out))
+}
+
+fn put_field(out: &mut Vec<u8>, field: &FieldValue) {
+    match field {
+        FieldValue::Missing => out.push(MISSING),
+        FieldValue::Text(text) => {
+            out.push(TEXT);
+            put_bytes(out, text.as_bytes());
+        }
+        FieldValue::Number(number) => {
+            out.push(NUMBER);
+            out.extend_from_slice(&number.to_bits().to_le_bytes());
+        }
+    }
+}
+
+fn read_field(value: &mut Reader<'_>) -> Result<FieldValue, Damaged> {
+    match value.byte()? {
+        MISSING => Ok(FieldValue::Missing),
+        TEXT => Ok(FieldValue::Text(value.text()?.into())),
+        NUMBER => Some(value.float()?).filter(|number| number.is_finite()).map(FieldValue::Number).ok_or(Damaged),
+        _ => Err(Damaged),
+    }
 }
 
 fn through_record(detector: u8, through: Timestamp) -> StateRecord {
@@ -43,7 +77,7 @@ impl JudgedWindow {
     /// As numbered records.
     fn chunks(&self, detector: u8, end: Timestamp, mut put: impl FnMut(StateRecord)) {
         let mut all: Vec<&(Box<str>, WindowSummary)> = self.summaries.iter().collect();
-        for (number, chunk) in (0..).zip(fitting(&mut all, |(by, _)| SUMMARY_BYTES + by.len())) {
+        for (number, chunk) in (0..).zip(fitting(&mut all, |(by, _)| summary_bytes(by))) {
             let mut out = vec![VERSION];
             put_unsigned(&mut out, chunk.len() as u64);
             for (by, WindowSummary { count, center, spread, .. }) in chunk.iter() {
@@ -174,7 +208,7 @@ impl ZScore {
                 return Err(Damaged);
             }
             let (count, center, spread) = (value.unsigned()?, value.float()?, value.float()?);
-            self.bytes += SUMMARY_BYTES + by.len();
+            self.bytes += summary_bytes(&by);
             judged.summaries.push((by, WindowSummary { count, center, spread, is_robust: self.spec.is_robust }));
         }
         Ok(())
@@ -213,6 +247,7 @@ fn read_records(
     (start, slide, chunk): (Timestamp, i64, u32),
     records: &mut Vec<Waiting>,
 ) -> Result<(), Damaged> {
+    let first = records.len();
     for _ in 0..value.count()? {
         let by = value.text()?.into();
         let since = i64::try_from(value.unsigned()?).ok().filter(|since| *since < slide).ok_or(Damaged)?;
@@ -221,7 +256,15 @@ fn read_records(
         if !number.is_finite() {
             return Err(Damaged);
         }
-        records.push(Waiting { by, time: start + since, key, value: number, customer, truth, chunk });
+        let (offset, fields) = (None, Box::default());
+        records.push(Waiting { by, time: start + since, key, value: number, customer, truth, offset, fields, chunk });
+    }
+    // Records of earlier programs end here.
+    if !value.0.is_empty() {
+        for waiting in &mut records[first..] {
+            waiting.offset = value.optional()?;
+            waiting.fields = (0..value.count()?).map(|_| read_field(value)).collect::<Result<_, Damaged>>()?;
+        }
     }
     Ok(())
 }

@@ -11,12 +11,13 @@ proptest! {
         commits in proptest::collection::vec((0usize..30, 0usize..10, any::<bool>()), 1..6)
     ) {
         let whole = Driver::new(&pipeline).judge(&rows);
-        let (mut changelog, mut out, mut upto) = (Changelog::new(), Vec::new(), 0usize);
+        let (mut changelog, mut out, mut upto, mut bytes) = (Changelog::new(), Vec::new(), 0usize, 0);
         for (ahead, lost, has_more) in commits.into_iter().chain([(usize::MAX, 0, false)]) {
             let mut driver = Driver::new(&pipeline);
             if let Some(restored) = restored(&pipeline, &changelog) {
                 prop_assert_eq!(restored.head().unwrap().next_offset, upto as i64);
                 driver.apply(Input::Assigned { partition: 0, start: Start::Restored(Box::new(restored)) });
+                prop_assert_eq!(driver.core.state_bytes(), bytes, "who takes over reaches a limit as soon");
             }
             driver.offset = upto as i64;
             // One or two commits, so that what was written is deleted by the one who wrote it, too.
@@ -25,6 +26,7 @@ proptest! {
                 rows[upto..to].iter().for_each(|row| driver.send(row));
                 upto = to;
                 commit(&mut driver.core, &mut changelog);
+                bytes = driver.core.state_bytes();
                 let mut snapshot = Vec::new();
                 driver.core.snapshot(0, |record| snapshot.push(record));
                 if upto > 0 {

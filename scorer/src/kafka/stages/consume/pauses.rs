@@ -13,16 +13,22 @@ use rdkafka::message::OwnedMessage;
 use shared::pipeline::Pipeline;
 
 use super::*;
-use crate::core::{Core, Erroneous};
+use crate::core::{Core, Erroneous, Start};
 use crate::kafka::client::log_ends::Answer;
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::membership::assignment::Assignment;
 use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::membership::evidence::Evidence;
+use crate::kafka::membership::lost::LossPolicy;
 use crate::kafka::options::OnLostRecords;
+use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::state::reports::Reports;
+use crate::kafka::state::restore::Restoration;
 use crate::kafka::state::snapshots::Snapshots;
+use crate::kafka::stop::StopHandle;
+use crate::messages::Costs;
+use crate::status::StatusCell;
 
 /// When the first line is stamped.
 const START: i64 = 1_767_225_600_000;
@@ -62,12 +68,14 @@ struct World {
     now: i64,
     scorer_pauses: Vec<Pause>,
     broker_pauses: Vec<Pause>,
+    /// How long it takes until the state of the partition is there.
+    restore: i64,
     log: Vec<Entry>,
 }
 
 impl World {
     fn new(sent: &[Sent], scorer_pauses: Vec<Pause>, broker_pauses: Vec<Pause>) -> Self {
-        let mut world = Self { now: START - 1_000, scorer_pauses, broker_pauses, log: Vec::new() };
+        let mut world = Self { now: START - 1_000, scorer_pauses, broker_pauses, restore: 0, log: Vec::new() };
         let mut stamp = START;
         for Sent { after, invoice, is_cancelled, open_for, delay } in sent {
             stamp += after;
@@ -142,6 +150,9 @@ impl SimulatedSource {
             self.is_assigned = true;
             return Some(Event::Assigned(vec![0]));
         }
+        if !self.assignment.reads_any() {
+            return None;
+        }
         let world = self.world.borrow();
         if let Some(answer) = self.answer.take_if(|answer| answer.answered_at <= world.now)
             && let Some(at) = self.evidence.on_answer(&answer)
@@ -201,8 +212,18 @@ impl PartitionSource for SimulatedSource {
         &self.assignment
     }
 
-    fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
-        self.assignment.assign(positions);
+    fn assign(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.assignment.hold(partitions);
+        Ok(())
+    }
+
+    fn read_from(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        self.assignment.read_from(positions);
+        Ok(())
+    }
+
+    fn hold(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.assignment.hold(partitions);
         Ok(())
     }
 
@@ -211,12 +232,6 @@ impl PartitionSource for SimulatedSource {
     fn is_lost(&self) -> bool {
         false
     }
-
-    fn seek(&mut self, _: &[(i32, i64)]) -> Result<(), KafkaError> {
-        Ok(())
-    }
-
-    fn drop_fetched(&mut self) {}
 
     fn fence(&self) -> Option<CommitFence> {
         None
@@ -227,13 +242,28 @@ impl PartitionSource for SimulatedSource {
     }
 }
 
-/// Begins at the first record.
-struct FromTheStart;
+/// Begins at the first record, after a while.
+struct FromTheStart {
+    world: Rc<RefCell<World>>,
+    /// Partitions, and when their state is there.
+    begun: Vec<(i32, i64)>,
+}
 
 impl Restore for FromTheStart {
-    fn start_positions(&self, partitions: &[i32]) -> Result<Option<Vec<StartPosition>>, KafkaError> {
-        let start = |&partition: &i32| StartPosition { partition, offset: 0, start: Start::At(0) };
-        Ok(Some(partitions.iter().map(start).collect()))
+    fn begin(&mut self, partitions: &[i32]) {
+        let world = self.world.borrow();
+        let ready_at = world.now + world.restore;
+        self.begun.extend(partitions.iter().map(|&partition| (partition, ready_at)));
+    }
+
+    fn outcome(&mut self) -> Option<Restoration> {
+        let now = self.world.borrow().now;
+        let (partition, _) = self.begun.pop_if(|(_, ready_at)| *ready_at <= now)?;
+        Some(Restoration { partition, result: Ok(StartPosition { offset: 0, start: Start::At(0) }) })
+    }
+
+    fn cancel(&mut self, partitions: &[i32]) {
+        self.begun.retain(|(begun, _)| !partitions.contains(begun));
     }
 }
 
@@ -251,7 +281,7 @@ impl Live {
         let world = Rc::new(RefCell::new(world));
         let (next, batches) = sync_channel(1);
         let (results, commit_results) = channel();
-        let settings = KafkaSettings { brokers: String::new(), properties: Vec::new() };
+        let settings = KafkaSettings::at(String::new());
         let source = SimulatedSource {
             world: world.clone(),
             assignment: Assignment::default(),
@@ -263,7 +293,7 @@ impl Live {
         };
         let tasks = Tasks::new(
             Core::new(pipeline.clone()),
-            FromTheStart,
+            FromTheStart { world: world.clone(), begun: Vec::new() },
             Reports::new(&settings, "reports"),
             Snapshots::new(None, "state"),
             pipeline.clone(),
@@ -271,6 +301,7 @@ impl Live {
         );
         let options = ConsumeOptions {
             delivery: Delivery::AtLeastOnce,
+            costs: Costs::new(pipeline, false),
             commit_interval: Duration::ZERO,
             end_when: EndWhen::Never,
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
@@ -279,7 +310,8 @@ impl Live {
             status: StatusCell::default(),
             faults: FaultInjection::default(),
         };
-        let (in_flight, limits) = (InFlight::new(next, commit_results), Limits { records: 10, bytes: 1 << 20 });
+        let (in_flight, limits) =
+            (InFlight::new(next, commit_results, usize::MAX), Limits { records: 10, bytes: 1 << 20 });
         // To look at the time takes time, so that everything can stand still at any step.
         let (read, of_day) = (world.clone(), world.clone());
         let now = move || {
@@ -345,7 +377,7 @@ fn both(world: World) -> (Vec<String>, Vec<String>) {
     let replayed = replay(&world, &pipeline);
     let last = world.log.iter().map(|entry| entry.readable_at).max().unwrap_or(START);
     let pauses = world.scorer_pauses.iter().chain(&world.broker_pauses).map(|(_, to)| *to);
-    let end = pauses.chain([last]).max().unwrap_or(START) + QUIET;
+    let end = pauses.chain([last, world.now + world.restore]).max().unwrap_or(START) + QUIET;
     let mut live = Live::new(world, &pipeline);
     live.run_until(end);
     assert_eq!(live.consume.tasks.core.counters().open_lines, 0, "what is quiet for long is closed");
@@ -402,9 +434,9 @@ proptest! {
 
     #[test]
     fn a_live_run_gives_what_a_replay_gives(
-        sent in proptest::collection::vec(sent(), 1..20), scorer in pauses(), broker in pauses()
+        sent in proptest::collection::vec(sent(), 1..20), scorer in pauses(), broker in pauses(), restore in 0i64..9_000
     ) {
-        let (live, replayed) = both(World::new(&sent, scorer, broker));
+        let (live, replayed) = both(World { restore, ..World::new(&sent, scorer, broker) });
         prop_assert_eq!(live, replayed);
     }
 }

@@ -1,6 +1,7 @@
 //! The loop of the first stage between a topic, a changelog and a publisher in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -11,17 +12,25 @@ use rdkafka::message::{Headers as _, OwnedMessage};
 use shared::pipeline::Pipeline;
 
 use super::*;
-use crate::core::{Core, Erroneous, Head, Origin, PartitionChanges, Recovery, StateReader, StateRecord};
+use crate::core::{Core, Erroneous, Head, Origin, PartitionChanges, Recovery, Start, StateReader, StateRecord};
 use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
 use crate::kafka::client::error::ErrorKind;
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::membership::assignment::Assignment;
 use crate::kafka::membership::commit_fence::CommitFence;
+use crate::kafka::membership::lost::LossPolicy;
 use crate::kafka::options::OnLostRecords;
+use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::state::reports::Reports;
+use crate::kafka::state::restore::Restoration;
 use crate::kafka::state::snapshots::Snapshots;
+use crate::kafka::stop::StopHandle;
 use crate::kafka::wire::headers::RecordHeaders;
+use crate::messages::Costs;
+use crate::status::StatusCell;
+
+mod restores;
 
 /// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -29,11 +38,13 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// What happened, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Happened {
-    Assigned(Vec<(i32, i64)>),
+    Assigned(Vec<i32>),
+    /// A partition is read from this offset on.
+    Read(i32, i64),
+    Held(Vec<i32>),
     /// A partition, committed up to this offset.
     Committed(i32, i64),
     Revoked(Vec<i32>),
-    Sought(Vec<(i32, i64)>),
 }
 
 /// A topic, the changelog of its group, and what the group wants.
@@ -42,6 +53,10 @@ struct Broker {
     lines: BTreeMap<i32, Vec<String>>,
     changes: Vec<Event<OwnedMessage>>,
     changelog: BTreeMap<i32, Vec<StateRecord>>,
+    /// Partitions whose restore takes as long as they are in here.
+    slow: BTreeSet<i32>,
+    /// What goes wrong with the restore of partitions, once each.
+    failures: Vec<(i32, KafkaError)>,
     is_lost: bool,
     happened: Vec<Happened>,
 }
@@ -113,8 +128,8 @@ impl MemorySource {
                 return Event::Record(OwnedMessage::new(payload, None, "in".into(), time, partition, offset, None));
             }
         }
-        let at_end = self.assignment.partitions().into_iter().find(|partition| !self.ended.contains(partition));
-        let Some(partition) = at_end else { return Event::Nothing };
+        let at_end = self.assignment.positions().into_iter().find(|(partition, _)| !self.ended.contains(partition));
+        let Some((partition, _)) = at_end else { return Event::Nothing };
         self.ended.push(partition);
         self.assignment.on_caught_up(partition);
         Event::CaughtUp(partition)
@@ -136,9 +151,23 @@ impl PartitionSource for MemorySource {
         &self.assignment
     }
 
-    fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
-        self.broker.lock().happened.push(Happened::Assigned(positions.to_vec()));
-        self.assignment.assign(positions);
+    fn assign(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.broker.lock().happened.push(Happened::Assigned(partitions.to_vec()));
+        self.assignment.hold(partitions);
+        Ok(())
+    }
+
+    fn read_from(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let read = positions.iter().map(|&(partition, offset)| Happened::Read(partition, offset));
+        self.broker.lock().happened.extend(read);
+        self.assignment.read_from(positions);
+        self.ended.retain(|ended| !positions.iter().any(|(partition, _)| partition == ended));
+        Ok(())
+    }
+
+    fn hold(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.broker.lock().happened.push(Happened::Held(partitions.to_vec()));
+        self.assignment.hold(partitions);
         Ok(())
     }
 
@@ -150,15 +179,6 @@ impl PartitionSource for MemorySource {
     fn is_lost(&self) -> bool {
         self.broker.lock().is_lost
     }
-
-    fn seek(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
-        self.broker.lock().happened.push(Happened::Sought(positions.to_vec()));
-        self.assignment.assign(positions);
-        self.ended.clear();
-        Ok(())
-    }
-
-    fn drop_fetched(&mut self) {}
 
     fn fence(&self) -> Option<CommitFence> {
         CommitFence::now(&self.consumer)
@@ -174,24 +194,36 @@ struct MemoryRestorer {
     broker: Shared,
     pipeline: Arc<Pipeline>,
     origin: Origin,
+    /// Partitions that have no outcome yet.
+    begun: Vec<i32>,
 }
 
 impl Restore for MemoryRestorer {
-    fn start_positions(&self, partitions: &[i32]) -> Result<Option<Vec<StartPosition>>, KafkaError> {
-        let broker = self.broker.lock();
-        let start = |&partition: &i32| {
-            let mut state = StateReader::new(&self.pipeline, self.origin.clone());
-            for record in broker.changelog.get(&partition).into_iter().flatten() {
-                state.take(&self.pipeline, &record.key, record.value.as_deref()).unwrap();
-            }
-            let offset = state.head().map(|head: &Head| head.next_offset);
-            let start = match offset {
-                Some(_) => Start::Restored(Box::new(state.finish(&self.pipeline).unwrap())),
-                None => Start::At(0),
-            };
-            StartPosition { partition, offset: offset.unwrap_or(0), start }
+    fn begin(&mut self, partitions: &[i32]) {
+        self.begun.extend(partitions);
+    }
+
+    fn outcome(&mut self) -> Option<Restoration> {
+        let mut broker = self.broker.lock();
+        let ready = self.begun.iter().position(|partition| !broker.slow.contains(partition))?;
+        let partition = self.begun.remove(ready);
+        if let Some(failure) = broker.failures.iter().position(|(failing, _)| *failing == partition) {
+            return Some(Restoration { partition, result: Err(broker.failures.remove(failure).1) });
+        }
+        let mut state = StateReader::new(&self.pipeline, self.origin.clone());
+        for record in broker.changelog.get(&partition).into_iter().flatten() {
+            state.take(&self.pipeline, &record.key, record.value.as_deref()).unwrap();
+        }
+        let offset = state.head().map(|head: &Head| head.next_offset);
+        let start = match offset {
+            Some(_) => Start::Restored(Box::new(state.finish(&self.pipeline).unwrap())),
+            None => Start::At(0),
         };
-        Ok(Some(partitions.iter().map(start).collect()))
+        Some(Restoration { partition, result: Ok(StartPosition { offset: offset.unwrap_or(0), start }) })
+    }
+
+    fn cancel(&mut self, partitions: &[i32]) {
+        self.begun.retain(|begun| !partitions.contains(begun));
     }
 }
 
@@ -201,27 +233,31 @@ struct Bench {
     broker: Shared,
     batches: Receiver<Batch>,
     results: Sender<CommitResult>,
+    now: Arc<AtomicI64>,
 }
 
 impl Bench {
     /// Each partition with so many lines, all of them assigned; batches of so many records.
     fn new(partitions: &[(i32, usize)], records: usize) -> Self {
+        Self::of(pipeline(""), partitions, records)
+    }
+
+    fn of(pipeline: Arc<Pipeline>, partitions: &[(i32, usize)], records: usize) -> Self {
         let broker = Shared::default();
         broker.lock().lines = partitions.iter().map(|&(number, count)| (number, lines(number, count))).collect();
         broker.assign(&partitions.iter().map(|(number, _)| *number).collect::<Vec<_>>());
-        let pipeline = pipeline();
-        let layout = pipeline.state_layout();
+        let (layout, costs) = (pipeline.state_layout(), Costs::new(&pipeline, false));
         let origin = Origin { topic: "in".into(), partitions: 2, layout, topic_id: None };
         let (next, batches) = sync_channel(1);
         let (results, commit_results) = channel();
         let consumer =
             ClientConfig::new().set("group.id", "nobody").create_with_context(GroupContext::default()).unwrap();
-        let settings = KafkaSettings { brokers: String::new(), properties: Vec::new() };
+        let settings = KafkaSettings::at(String::new());
         let source =
             MemorySource { broker: broker.clone(), assignment: Assignment::default(), ended: Vec::new(), consumer };
         let tasks = Tasks::new(
             Core::sharing(pipeline.clone(), Recovery::Changelog, origin.clone()),
-            MemoryRestorer { broker: broker.clone(), pipeline: pipeline.clone(), origin },
+            MemoryRestorer { broker: broker.clone(), pipeline: pipeline.clone(), origin, begun: Vec::new() },
             Reports::new(&settings, "reports"),
             Snapshots::new(None, "state"),
             pipeline,
@@ -229,6 +265,7 @@ impl Bench {
         );
         let options = ConsumeOptions {
             delivery: Delivery::ExactlyOnce,
+            costs,
             commit_interval: HOUR,
             end_when: EndWhen::Never,
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
@@ -237,10 +274,12 @@ impl Bench {
             status: StatusCell::default(),
             faults: FaultInjection::default(),
         };
-        let (in_flight, limits) = (InFlight::new(next, commit_results), Limits { records, bytes: 10_000 });
-        let consume =
-            ConsumeLoop::new(source, tasks, in_flight, limits, IdleClock::new(|| 1_000, || 1_767_225_600_000), options);
-        Self { consume, broker, batches, results }
+        let (in_flight, limits) = (InFlight::new(next, commit_results, usize::MAX), Limits { records, bytes: 10_000 });
+        let now = Arc::new(AtomicI64::new(1_000));
+        let read = now.clone();
+        let clock = IdleClock::new(move || read.load(Ordering::Relaxed), || 1_767_225_600_000);
+        let consume = ConsumeLoop::new(source, tasks, in_flight, limits, clock, options);
+        Self { consume, broker, batches, results, now }
     }
 
     fn steps(&mut self, count: usize) {
@@ -267,7 +306,7 @@ impl Bench {
 
     /// Commits every batch from now on, on a thread of its own; gives back the loop.
     fn with_publisher(self) -> (ConsumeLoop<MemorySource, MemoryRestorer>, Shared) {
-        let Self { consume, broker, batches, results } = self;
+        let Self { consume, broker, batches, results, .. } = self;
         let commits = broker.clone();
         thread::spawn(move || {
             while let Ok(batch) = batches.recv() {
@@ -280,8 +319,8 @@ impl Bench {
     }
 }
 
-/// Records that are looked at with the past of a user; nothing is cancelled.
-fn pipeline() -> Arc<Pipeline> {
+/// Records that are looked at with the past of a user, as `history` says; nothing is cancelled.
+fn pipeline(history: &str) -> Arc<Pipeline> {
     let text = r#"
         name = "small"
         input = { topic = "in", columns = ["id", "user", "shop", "n:int", "at:datetime"], datetime_formats = ["rfc3339"] }
@@ -291,7 +330,7 @@ fn pipeline() -> Arc<Pipeline> {
         [features]
         a = "count() by user over 1h"
     "#;
-    Arc::new(Pipeline::parse(text, "small.toml").unwrap())
+    Arc::new(Pipeline::parse(&format!("{text}\n{history}"), "small.toml").unwrap())
 }
 
 fn lines(partition: i32, count: usize) -> Vec<String> {
@@ -312,7 +351,8 @@ fn what_was_read_is_handed_on_once_there_is_nothing_more() {
     assert_eq!((batch.id.number, commits(&batch)), (1, vec![(0, 2), (1, 1)]));
     let erroneous = batch.outputs.iter().filter(|output| matches!(output, Output::Erroneous(_))).count();
     assert_eq!((erroneous, batch.outputs.len()), (1, 3), "each record has its outcome");
-    assert_eq!(bench.broker.happened(), [Happened::Assigned(vec![(0, 0), (1, 0)])]);
+    use Happened::{Assigned, Read};
+    assert_eq!(bench.broker.happened(), [Assigned(vec![0, 1]), Read(0, 0), Read(1, 0)]);
 }
 
 #[test]
@@ -325,7 +365,13 @@ fn a_batch_holds_as_many_records_as_it_may() {
 #[test]
 fn a_batch_holds_as_many_bytes_as_it_may() {
     let mut bench = Bench::new(&[(0, 5)], 100);
-    bench.consume.open = OpenBatch::new(Limits { records: 100, bytes: lines(0, 3).concat().len() });
+    while bench.records() < 1 {
+        bench.steps(1);
+    }
+    let bytes = 3 * bench.consume.open.bytes();
+    assert!(bytes > 3 * CHANGE_BYTES, "what follows from a record is in it");
+    let mut bench = Bench::new(&[(0, 5)], 100);
+    bench.consume.open = OpenBatch::new(Limits { records: 100, bytes });
     assert_eq!(commits(&bench.next_batch()), [(0, 3)]);
 }
 
@@ -341,20 +387,36 @@ fn nothing_is_read_while_two_batches_wait_and_the_third_is_full() {
 }
 
 #[test]
+fn nothing_is_read_while_batches_take_as_much_as_they_may() {
+    let mut bench = Bench::new(&[(0, 20)], 2);
+    let (next, batches) = sync_channel(1);
+    let (results, commit_results) = channel();
+    bench.consume.in_flight = InFlight::new(next, commit_results, 1);
+    bench.steps(20);
+    assert_eq!(bench.records(), 2, "the first batch takes all there is");
+    let first = batches.try_recv().unwrap();
+    bench.steps(20);
+    assert_eq!(bench.records(), 2, "that it is being scored changes nothing");
+    results.send(CommitResult::Committed { number: first.id.number, produced: ProducedOffsets::new() }).unwrap();
+    bench.steps(20);
+    assert_eq!(bench.records(), 4);
+}
+
+#[test]
 fn what_was_read_of_a_revoked_partition_is_committed_first() {
     let (mut consume, broker) = Bench::new(&[(0, 3), (1, 1)], 100).with_publisher();
     // The assignment, and three of the four records.
     (0..4).for_each(|_| consume.step().unwrap().unwrap());
     broker.revoke(&[0], false);
     consume.step().unwrap().unwrap();
-    use Happened::{Assigned, Committed, Revoked};
-    let happened = [Assigned(vec![(0, 0), (1, 0)]), Committed(0, 3), Revoked(vec![0])];
+    use Happened::{Assigned, Committed, Read, Revoked};
+    let happened = [Assigned(vec![0, 1]), Read(0, 0), Read(1, 0), Committed(0, 3), Revoked(vec![0])];
     assert_eq!(broker.happened(), happened);
     assert_eq!(consume.source.assignment().partitions(), [1]);
     // Whoever owns it next goes on from there, with its state.
     broker.assign(&[0]);
-    consume.step().unwrap().unwrap();
-    assert_eq!(broker.happened().last(), Some(&Assigned(vec![(0, 3)])));
+    (0..2).for_each(|_| consume.step().unwrap().unwrap());
+    assert!(broker.happened().contains(&Read(0, 3)), "{:?}", broker.happened());
 }
 
 #[test]
@@ -379,7 +441,8 @@ fn a_batch_that_failed_is_read_again_from_the_last_commit() {
     assert_eq!((second.id.epoch, commits(&second)), (0, vec![(0, 4)]));
     bench.results.send(CommitResult::Failed { epoch: 0, reason: "a test".to_owned() }).unwrap();
     bench.steps(1);
-    assert!(bench.broker.happened().contains(&Happened::Sought(vec![(0, 2)])), "{:?}", bench.broker.happened());
+    let happened = bench.broker.happened();
+    assert!(happened.ends_with(&[Happened::Held(vec![0]), Happened::Read(0, 2)]), "{happened:?}");
     // The third batch of before may still be in the channel: of an epoch that is over.
     let again = loop {
         let batch = bench.next_batch();
@@ -388,10 +451,10 @@ fn a_batch_that_failed_is_read_again_from_the_last_commit() {
         }
     };
     assert_eq!(commits(&again), [(0, 4)]);
-    let sought = bench.broker.happened().len();
+    let happened = bench.broker.happened().len();
     bench.results.send(CommitResult::Failed { epoch: 0, reason: "the third".to_owned() }).unwrap();
     bench.steps(1);
-    assert_eq!(bench.broker.happened().len(), sought, "going back once is enough");
+    assert_eq!(bench.broker.happened().len(), happened, "going back once is enough");
 }
 
 /// A loop that has read two of eight records and hears that the next four are gone.
@@ -433,8 +496,7 @@ fn a_loop_whose_partitions_are_being_lost_does_not_go_back() {
     bench.broker.lock().is_lost = true;
     bench.results.send(CommitResult::Failed { epoch: batch.id.epoch, reason: "fenced".to_owned() }).unwrap();
     bench.steps(1);
-    let is_sought = |happened: &Happened| matches!(happened, Happened::Sought(_));
-    assert!(!bench.broker.happened().iter().any(is_sought));
+    assert!(!bench.broker.happened().iter().any(|happened| matches!(happened, Happened::Held(_))));
     assert_eq!(bench.records(), 0);
 }
 
@@ -452,7 +514,7 @@ fn the_end_is_reached_when_everything_is_committed() {
 
 /// As [`Bench::with_publisher`], where the first `failures` batches fail.
 fn with_failing_publisher(bench: Bench, failures: u32) -> (ConsumeLoop<MemorySource, MemoryRestorer>, Shared) {
-    let Bench { consume, broker, batches, results } = bench;
+    let Bench { consume, broker, batches, results, .. } = bench;
     let commits = broker.clone();
     thread::spawn(move || {
         let (mut left, mut failed_epoch) = (failures, None);

@@ -99,6 +99,13 @@ impl LloydChunk {
     }
 }
 
+/// The sums and counts of each cluster, for points whose labels are known.
+pub(crate) fn sum_labels(x: Rows<'_>, members: Option<&[u16]>, n_clusters: usize, labels: &[u16]) -> SumDelta {
+    let mut delta = SumDelta::none(n_clusters, x.n_features);
+    sum_chunk(x, members, labels, &mut delta);
+    delta
+}
+
 /// The count, the inertia and the farthest point of each cluster, for points whose labels are known.
 pub(crate) fn evaluate_labels(x: Rows<'_>, members: Option<&[u16]>, centroids: Rows<'_>, labels: &[u16]) -> Evaluation {
     let mut evaluation = Evaluation::empty(centroids.len());
@@ -132,6 +139,7 @@ pub(crate) fn shift_table(from: Rows<'_>, to: Rows<'_>) -> Vec<f32> {
 multiversion!(fn start_chunk(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, delta: &mut SumDelta) = start_body);
 multiversion!(fn shrink_bounds(labels: &[u16], slack: &mut [f32], max_shifts: &[f32], expired: &mut Vec<u16>) = shrink_body);
 multiversion!(fn rescan(x: Rows<'_>, positions: Option<&[u16]>, rows: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, delta: &mut Option<SumDelta>) = rescan_body);
+multiversion!(fn sum_chunk(x: Rows<'_>, members: Option<&[u16]>, labels: &[u16], delta: &mut SumDelta) = sum_body);
 multiversion!(fn inspect(x: Rows<'_>, members: Option<&[u16]>, centroids: Rows<'_>, labels: &[u16], evaluation: &mut Evaluation) = inspect_body);
 
 #[inline(always)]
@@ -207,6 +215,19 @@ unsafe fn rescan_body<V: Lanes>(
                 }
             }
         }
+    }
+}
+
+#[inline(always)]
+unsafe fn sum_body<V: Lanes>(x: Rows<'_>, members: Option<&[u16]>, labels: &[u16], delta: &mut SumDelta) {
+    let (d, stride) = (x.n_features, stride(x.n_features));
+    for (position, &label) in labels.iter().enumerate() {
+        let row = x.row(members.map_or(position, |members| usize::from(members[position])));
+        let label = usize::from(label);
+        delta.counts[label] += 1;
+        let sum = &mut delta.sums[label * stride..(label + 1) * stride];
+        // SAFETY: the row has `d` values, and the sum has room for as many, filled up to whole registers.
+        unsafe { V::add_row(sum.as_mut_ptr(), row.as_ptr(), d, 1.0) };
     }
 }
 

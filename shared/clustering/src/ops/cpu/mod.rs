@@ -20,7 +20,7 @@ use crate::matrix::Matrix;
 pub(crate) use assign::{Evaluation, assign, labels, nearest};
 pub(crate) use boxes::BoxTree;
 pub(crate) use descend::descend;
-pub(crate) use lloyd::{LloydChunk, SumDelta, evaluate_labels, shift_table};
+pub(crate) use lloyd::{LloydChunk, SumDelta, evaluate_labels, shift_table, sum_labels};
 pub(crate) use neighbors::neighbors;
 pub(crate) use scan::{Packed, squared_distance};
 pub(crate) use seeding::{draw_in_chunk, seed_step};

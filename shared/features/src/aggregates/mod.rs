@@ -1,10 +1,11 @@
 //! Features: one number each, an aggregate over the lines of an entity.
 //!
-//! The language is small and closed: `mean`, `min`, `max`, `sum`, `first` and `last` of a column, or of the
-//! `hour` of a datetime column, and `count()`. The scorer folds lines into [`Accumulators`]; the trainer
+//! The language is small and closed: `mean`, `min`, `max`, `sum`, `first` and `last` of a column, of the `hour` of a
+//! datetime column, or of two number columns with an operator between them (`Quantity * UnitPrice`); and `count()`. The scorer folds lines into [`Accumulators`]; the trainer
 //! computes the same aggregates over columns, and a test holds the two together on real data.
 
-use records::schema::{Column, ColumnType};
+mod language;
+
 use records::time;
 use records::value::Value;
 
@@ -36,6 +37,22 @@ pub enum Operand {
     Number(usize),
     /// The hour of day, 0 to 23, of a datetime column.
     Hour(usize),
+    /// What an operator makes of two number columns of a line, in float64. A line that lacks one of them, or where the result is
+    /// no finite number, has no value.
+    Arithmetic(usize, Operator, usize),
+}
+
+/// What is made of two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// Their sum.
+    Plus,
+    /// Their difference.
+    Minus,
+    /// Their product.
+    Times,
+    /// Their quotient.
+    By,
 }
 
 /// A feature of the pipeline.
@@ -49,115 +66,32 @@ pub struct Feature {
     pub operand: Operand,
 }
 
-/// An expression that was read but whose column was not looked up yet.
-#[derive(Debug)]
-struct ParsedFeature {
-    name: String,
-    aggregate: Aggregate,
-    hour: bool,
-    /// The column it is about, unless it is `count()`.
-    column_name: Option<String>,
-}
-
-const AGGREGATES: [(&str, Aggregate); 7] = [
-    ("mean", Aggregate::Mean),
-    ("min", Aggregate::Min),
-    ("max", Aggregate::Max),
-    ("sum", Aggregate::Sum),
-    ("first", Aggregate::First),
-    ("last", Aggregate::Last),
-    ("count", Aggregate::Count),
-];
-
 impl Feature {
-    /// Reads `aggregate(column)`, `aggregate(hour(column))` or `count()` for lines with `columns`. A column is found by
-    /// `resolve`, given its name.
-    ///
-    /// # Errors
-    /// That of `resolve`, or what `problem` makes of what is wrong with the expression.
-    pub fn read<E>(
-        name: &str,
-        expression: &str,
-        columns: &[Column],
-        resolve: impl Fn(&str) -> Result<usize, E>,
-        problem: impl Fn(String) -> E,
-    ) -> Result<Self, E> {
-        let parsed = ParsedFeature::parse(name, expression).map_err(&problem)?;
-        let column = parsed.column_name.as_deref().map(resolve).transpose()?;
-        parsed.resolve(column, columns).map_err(problem)
+    /// The first value of a number column.
+    pub fn first_of(name: &str, column: usize) -> Self {
+        Self { name: name.to_owned(), aggregate: Aggregate::First, operand: Operand::Number(column) }
     }
 
-    /// The expression that was read, without white space.
-    pub fn expression(&self, columns: &[Column]) -> String {
-        let function = AGGREGATES.iter().find(|(_, known)| *known == self.aggregate).map_or("", |(name, _)| name);
-        match self.operand {
-            Operand::Lines => format!("{function}()"),
-            Operand::Number(column) => format!("{function}({})", columns[column].name),
-            Operand::Hour(column) => format!("{function}(hour({}))", columns[column].name),
-        }
-    }
-
-    /// The index of the column that the feature reads.
-    pub fn column(&self) -> Option<usize> {
-        match self.operand {
-            Operand::Lines => None,
-            Operand::Number(index) | Operand::Hour(index) => Some(index),
-        }
-    }
-
-    /// The index of the number column that the feature reads.
-    pub fn number_column(&self, columns: &[Column]) -> Option<usize> {
-        match self.operand {
-            Operand::Number(index) if columns[index].kind != ColumnType::Datetime => Some(index),
-            _ => None,
-        }
-    }
-}
-
-impl ParsedFeature {
-    /// Reads `aggregate(column)`, `aggregate(hour(column))` or `count()`.
-    fn parse(name: &str, expression: &str) -> Result<Self, String> {
-        let unreadable = || {
-            format!(
-                "`{expression}` is no feature: write mean, min, max, sum, first or last of a column, as in mean(UnitPrice), or count()"
-            )
+    /// The indices of the number columns that the feature reads.
+    pub fn number_columns(&self) -> impl Iterator<Item = usize> + use<> {
+        let (first, second) = match self.operand {
+            Operand::Number(index) => (Some(index), None),
+            Operand::Arithmetic(left, _, right) => (Some(left), Some(right)),
+            Operand::Lines | Operand::Hour(_) => (None, None),
         };
-        let (function, argument) = call(expression).ok_or_else(unreadable)?;
-        let aggregate =
-            AGGREGATES.iter().find(|(known, _)| *known == function).map(|(_, found)| *found).ok_or_else(unreadable)?;
-        let (hour, column) = match call(argument) {
-            Some(("hour", column)) => (true, column),
-            Some(_) => return Err(unreadable()),
-            None => (false, argument),
-        };
-        let is_count = aggregate == Aggregate::Count;
-        if is_count != column.is_empty() || (is_count && hour) {
-            return Err(unreadable());
-        }
-        let column_name = (!is_count).then(|| column.to_owned());
-        Ok(Self { name: name.to_owned(), aggregate, hour, column_name })
+        first.into_iter().chain(second)
     }
 
-    /// The feature, once its column was found.
-    fn resolve(self, column: Option<usize>, columns: &[Column]) -> Result<Feature, String> {
-        let operand = match column {
-            None => Operand::Lines,
-            Some(index) => match (self.hour, columns[index].kind) {
-                (true, ColumnType::Datetime) => Operand::Hour(index),
-                (true, _) => return Err(format!("`{}` is not of type datetime", columns[index].name)),
-                (false, ColumnType::Integer | ColumnType::Float) => Operand::Number(index),
-                (false, _) => return Err(format!("`{}` is not of type int or float", columns[index].name)),
-            },
-        };
-        Ok(Feature { name: self.name, aggregate: self.aggregate, operand })
+    /// The indices of all columns that the feature reads.
+    pub fn columns(&self) -> impl Iterator<Item = usize> + use<> {
+        let hour = if let Operand::Hour(index) = self.operand { Some(index) } else { None };
+        self.number_columns().chain(hour)
     }
-}
 
-/// Splits `name(argument)`.
-fn call(expression: &str) -> Option<(&str, &str)> {
-    let (function, rest) = expression.trim().split_once('(')?;
-    let argument = rest.trim_end().strip_suffix(')')?;
-    Some((function.trim(), argument.trim()))
+    /// Whether the feature is the hour of a day, whatever is made of several.
+    pub fn is_hour(&self) -> bool {
+        matches!(self.operand, Operand::Hour(_)) && !matches!(self.aggregate, Aggregate::Sum | Aggregate::Count)
+    }
 }
 
 /// The running state of every feature of an entity.
@@ -242,12 +176,23 @@ impl Operand {
     fn value(self, line: &[Value<'_>]) -> Option<f64> {
         match self {
             Self::Lines => Some(1.0),
-            Self::Number(column) => match line[column] {
-                Value::Integer(number) => Some(number as f64),
-                Value::Float(number) => Some(number),
-                _ => None,
-            },
+            Self::Number(column) => line[column].number(),
+            Self::Arithmetic(left, operator, right) => {
+                let value = operator.of(line[left].number()?, line[right].number()?);
+                value.is_finite().then_some(value)
+            }
             Self::Hour(column) => line[column].datetime().map(|moment| time::hour(moment) as f64),
+        }
+    }
+}
+
+impl Operator {
+    fn of(self, left: f64, right: f64) -> f64 {
+        match self {
+            Self::Plus => left + right,
+            Self::Minus => left - right,
+            Self::Times => left * right,
+            Self::By => left / right,
         }
     }
 }
@@ -314,23 +259,11 @@ fn added(sum: f64, later: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+    use records::schema::Column;
 
-    fn parse(expression: &str) -> Option<(Aggregate, bool, Option<String>)> {
-        ParsedFeature::parse("f", expression).ok().map(|parsed| (parsed.aggregate, parsed.hour, parsed.column_name))
-    }
-
-    #[test]
-    fn the_language_is_small_and_closed() {
-        assert_eq!(parse("mean(UnitPrice)"), Some((Aggregate::Mean, false, Some("UnitPrice".into()))));
-        assert_eq!(parse(" first( hour( InvoiceDate ) ) "), Some((Aggregate::First, true, Some("InvoiceDate".into()))));
-        assert_eq!(parse("count()"), Some((Aggregate::Count, false, None)));
-        for bad in ["", "mean", "mean()", "median(x)", "mean(x", "count(x)", "hour(x)", "mean(minute(x))", "mean(x))("]
-        {
-            assert_eq!(parse(bad), None, "{bad}");
-        }
-    }
+    use super::language::AGGREGATES;
+    use super::*;
 
     /// What the invoices that ship are scored by: of the lines' quantity, date and price.
     fn invoice_features() -> Vec<Feature> {
@@ -385,8 +318,10 @@ mod tests {
                 Feature { name: (*name).to_owned(), aggregate: *aggregate, operand }
             }
         };
-        let numbers = AGGREGATES.iter().map(feature(Operand::Number(0)));
-        numbers.chain(AGGREGATES.iter().map(feature(Operand::Hour(1)))).collect()
+        let operators = [Operator::Plus, Operator::Minus, Operator::Times, Operator::By];
+        let arithmetic = operators.map(|operator| Operand::Arithmetic(0, operator, 2));
+        let operands = [Operand::Number(0), Operand::Hour(1)].into_iter().chain(arithmetic);
+        operands.flat_map(|operand| AGGREGATES.iter().map(feature(operand))).collect()
     }
 
     fn number() -> impl Strategy<Value = Value<'static>> {
@@ -399,18 +334,18 @@ mod tests {
         ]
     }
 
-    fn lines() -> impl Strategy<Value = Vec<[Value<'static>; 2]>> {
+    fn lines() -> impl Strategy<Value = Vec<[Value<'static>; 3]>> {
         let date = prop_oneof![Just(Value::Missing), (0i64..1 << 40).prop_map(Value::Datetime)];
-        proptest::collection::vec((number(), date).prop_map(|(number, date)| [number, date]), 0..12)
+        proptest::collection::vec((number(), date, number()).prop_map(|(a, date, b)| [a, date, b]), 0..12)
     }
 
-    fn fold(mut accumulators: Accumulators, lines: &[[Value<'_>; 2]]) -> Accumulators {
+    fn fold(mut accumulators: Accumulators, lines: &[[Value<'_>; 3]]) -> Accumulators {
         lines.iter().for_each(|line| accumulators.add(&every_feature(), line));
         accumulators
     }
 
     /// The sum of the sizes of a feature's values.
-    fn added_up(feature: &Feature, lines: &[[Value<'_>; 2]]) -> f64 {
+    fn added_up(feature: &Feature, lines: &[[Value<'_>; 3]]) -> f64 {
         lines.iter().filter_map(|line| feature.operand.value(line)).map(f64::abs).sum()
     }
 
@@ -419,7 +354,7 @@ mod tests {
     }
 
     /// The feature of all lines at once.
-    fn defined(feature: &Feature, lines: &[[Value<'_>; 2]]) -> f64 {
+    fn defined(feature: &Feature, lines: &[[Value<'_>; 3]]) -> f64 {
         let values: Vec<f64> = lines.iter().filter_map(|line| feature.operand.value(line)).collect();
         let sum = values.iter().fold(0.0, |sum, value| sum + value);
         match feature.aggregate {
@@ -468,6 +403,17 @@ mod tests {
             prop_assert_eq!(bits(resumed.state()), bits(whole.state()));
             prop_assert_eq!(bits(&resumed.values(&features)), bits(&whole.values(&features)));
             prop_assert_eq!(resumed, whole);
+        }
+
+        #[test]
+        fn arithmetic_is_of_numbers_that_are_both_there(a in number(), b in number()) {
+            let of = |operator| Operand::Arithmetic(0, operator, 1).value(&[a, b]);
+            let both = a.number().zip(b.number());
+            let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+            prop_assert_eq!(of(Operator::Plus), finite(both.map(|(a, b)| a + b)));
+            prop_assert_eq!(of(Operator::Minus), finite(both.map(|(a, b)| a - b)));
+            prop_assert_eq!(of(Operator::Times), finite(both.map(|(a, b)| a * b)));
+            prop_assert_eq!(of(Operator::By), finite(both.map(|(a, b)| a / b)));
         }
     }
 }

@@ -1,0 +1,26 @@
+//! How the first stage works.
+
+use std::time::Duration;
+
+use super::faults::FaultInjection;
+use crate::kafka::membership::lost::LossPolicy;
+use crate::kafka::options::{Delivery, EndWhen};
+use crate::kafka::repartition::progress::RepartitionProgress;
+use crate::kafka::stop::StopHandle;
+use crate::messages::Costs;
+use crate::status::StatusCell;
+
+/// How the first stage works.
+pub(crate) struct ConsumeOptions {
+    pub delivery: Delivery,
+    /// What batches take until they are committed.
+    pub costs: Costs,
+    pub commit_interval: Duration,
+    pub end_when: EndWhen,
+    pub losses: LossPolicy,
+    /// How far the repartitioner is, where there is one.
+    pub repartitioner: Option<RepartitionProgress>,
+    pub stop: StopHandle,
+    pub status: StatusCell,
+    pub faults: FaultInjection,
+}

@@ -1,0 +1,151 @@
+//! One bound for the memory of a stream, and how it is divided: the program with its models, the queues of the clients, the
+//! batches in flight, and the state, which the partitions share.
+//!
+//! A partition's part is the same however many partitions an instance has at the moment: it is what is left when one
+//! instance has all of them. What a partition gives up at its limit changes results, and these must not depend on which
+//! instances are alive.
+
+use shared::memory::Size;
+use thiserror::Error;
+
+const MIB: u64 = 1 << 20;
+
+/// The program with its models, threads and connections, and the clients that read internal topics.
+const PROGRAM: u64 = 128 * MIB;
+
+/// Of what is left for the state, the part that the partitions may hold, (2, 3): memory that was given back lies in pieces,
+/// and what is read back is in memory twice for a moment.
+const USABLE: (u64, u64) = (2, 3);
+
+/// The least that a partition's state is of use with.
+const LEAST_STATE: u64 = 4 * MIB;
+
+/// Fetched records.
+const FETCHED: Part = Part { of: 16, least: 16 * MIB, most: 128 * MIB };
+/// Records that are sent and not acknowledged.
+const PRODUCED: Part = Part { of: 16, least: 16 * MIB, most: 256 * MIB };
+/// Batches in flight: what follows from records, until it is committed.
+const IN_FLIGHT: Part = Part { of: 6, least: 24 * MIB, most: 1024 * MIB };
+
+/// How much something takes at least; and more, one part in `of` of what there is beyond the least of everything.
+struct Part {
+    of: u64,
+    least: u64,
+    most: u64,
+}
+
+impl Part {
+    fn bytes(&self, beyond: u64) -> u64 {
+        (self.least + beyond / self.of).min(self.most)
+    }
+}
+
+/// How much each part of a stream may take, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// The queues of each consumer and each producer.
+    pub queues: ClientQueues,
+    /// All batches in flight.
+    pub in_flight: usize,
+    /// The state of a partition.
+    pub state: usize,
+}
+
+/// Bytes of the queues of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientQueues {
+    /// Records that a consumer has fetched, with what the client keeps of each.
+    pub fetched: usize,
+    /// Records that a producer was given, with what the client keeps of each.
+    pub produced: usize,
+}
+
+impl Default for ClientQueues {
+    /// Where nothing bounds them.
+    fn default() -> Self {
+        Self { fetched: FETCHED.most as usize, produced: PRODUCED.most as usize }
+    }
+}
+
+/// Less is allowed than a stream needs.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error(
+    "--max-memory {} is too little for a topic with {partitions} partitions: use --max-memory {} or more",
+    Size(*allowed), Size(*needed).typed()
+)]
+pub struct TooLittleMemory {
+    /// Bytes that are allowed.
+    pub allowed: u64,
+    /// The smallest number of bytes that would do.
+    pub needed: u64,
+    /// The partitions that the state is of.
+    pub partitions: u32,
+}
+
+impl MemoryPlan {
+    /// The parts of `allowed` bytes for a stream whose topic has so many partitions; where records are repartitioned first,
+    /// that takes clients and batches of its own.
+    ///
+    /// # Errors
+    /// [`TooLittleMemory`].
+    pub fn new(allowed: u64, partitions: u32, is_repartitioned: bool) -> Result<Self, TooLittleMemory> {
+        let times = if is_repartitioned { 2 } else { 1 };
+        let partitions = partitions.max(1);
+        let least = times * (FETCHED.least + PRODUCED.least + IN_FLIGHT.least);
+        let state = u64::from(partitions) * LEAST_STATE / USABLE.0 * USABLE.1;
+        let needed = (PROGRAM + least + state).next_multiple_of(MIB);
+        if allowed < needed {
+            return Err(TooLittleMemory { allowed, needed, partitions });
+        }
+        let [fetched, produced, in_flight] = [FETCHED, PRODUCED, IN_FLIGHT].map(|part| part.bytes(allowed - needed));
+        let left = allowed - PROGRAM - times * (fetched + produced + in_flight);
+        let state = left / USABLE.1 * USABLE.0 / u64::from(partitions);
+        Ok(Self {
+            queues: ClientQueues { fetched: fetched as usize, produced: produced as usize },
+            in_flight: in_flight as usize,
+            state: state as usize,
+        })
+    }
+
+    /// Where nothing says how much there is.
+    pub fn unbounded() -> Self {
+        Self { queues: ClientQueues::default(), in_flight: IN_FLIGHT.most as usize, state: usize::MAX }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_size_that_an_error_names_can_be_typed_and_is_enough() {
+        let error = MemoryPlan::new(MIB, 8, false).unwrap_err().to_string();
+        let named = error.split("use --max-memory ").nth(1).unwrap().split(" or more").next().unwrap();
+        let plan = MemoryPlan::new(named.parse::<Size>().unwrap().0, 8, false).unwrap();
+        assert!(plan.state >= LEAST_STATE as usize, "{error}: {plan:?}");
+    }
+
+    #[test]
+    fn most_of_much_memory_is_for_the_state() {
+        let plan = MemoryPlan::new(16 << 30, 4, false).unwrap();
+        assert!(plan.state > 2 << 30, "{plan:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_are_never_more_than_is_allowed(
+            more in 0u64..(64 << 30), partitions in 1u32..2_000, is_repartitioned in any::<bool>()
+        ) {
+            let needed = MemoryPlan::new(0, partitions, is_repartitioned).unwrap_err().needed;
+            let plan = MemoryPlan::new(needed + more, partitions, is_repartitioned).unwrap();
+            let times = if is_repartitioned { 2 } else { 1 };
+            let clients = plan.queues.fetched + plan.queues.produced;
+            let state = (plan.state as u64 * u64::from(partitions)).div_ceil(USABLE.0) * USABLE.1;
+            let all = PROGRAM + times * (clients + plan.in_flight) as u64 + state;
+            prop_assert!(all <= needed + more, "{plan:?}");
+            prop_assert!(plan.state as u64 >= LEAST_STATE);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! How the features of entities of several lines are written.
+
+use records::schema::{Column, ColumnType};
+
+use super::{Aggregate, Feature, Operand, Operator};
+
+/// An expression that was read but whose column was not looked up yet.
+#[derive(Debug)]
+struct ParsedFeature {
+    name: String,
+    aggregate: Aggregate,
+    operand: ParsedOperand,
+}
+
+/// What an aggregate is taken of, by the names of columns.
+#[derive(Debug, PartialEq)]
+enum ParsedOperand {
+    Lines,
+    /// A column, or two with an operator between them: the columns' names decide.
+    Values(String),
+    Hour(String),
+}
+
+pub(super) const AGGREGATES: [(&str, Aggregate); 7] = [
+    ("mean", Aggregate::Mean),
+    ("min", Aggregate::Min),
+    ("max", Aggregate::Max),
+    ("sum", Aggregate::Sum),
+    ("first", Aggregate::First),
+    ("last", Aggregate::Last),
+    ("count", Aggregate::Count),
+];
+
+const OPERATORS: [(char, Operator); 4] =
+    [('+', Operator::Plus), ('-', Operator::Minus), ('*', Operator::Times), ('/', Operator::By)];
+
+impl Feature {
+    /// Reads `aggregate(column)`, `aggregate(hour(column))`, `aggregate(column * column)` or `count()` for lines with
+    /// `columns`. A column is found by `resolve`, given its name.
+    ///
+    /// # Errors
+    /// That of `resolve`, or what `problem` makes of what is wrong with the expression.
+    pub fn read<E>(
+        name: &str,
+        expression: &str,
+        columns: &[Column],
+        resolve: impl Fn(&str) -> Result<usize, E>,
+        problem: impl Fn(String) -> E,
+    ) -> Result<Self, E> {
+        let ParsedFeature { name, aggregate, operand } = ParsedFeature::parse(name, expression).map_err(&problem)?;
+        let number = |column: &str| {
+            let index = resolve(column)?;
+            let is_number = matches!(columns[index].kind, ColumnType::Integer | ColumnType::Float);
+            if is_number { Ok(index) } else { Err(problem(format!("`{column}` is not of type int or float"))) }
+        };
+        let operand = match operand {
+            ParsedOperand::Lines => Operand::Lines,
+            ParsedOperand::Hour(column) => match resolve(&column)? {
+                index if columns[index].kind == ColumnType::Datetime => Operand::Hour(index),
+                _ => return Err(problem(format!("`{column}` is not of type datetime"))),
+            },
+            // A column may have a sign in its name.
+            ParsedOperand::Values(text) => match arithmetic(&text) {
+                Some((left, operator, right)) if columns.iter().all(|column| column.name != text) => {
+                    Operand::Arithmetic(number(left)?, operator, number(right)?)
+                }
+                _ => Operand::Number(number(&text)?),
+            },
+        };
+        Ok(Self { name, aggregate, operand })
+    }
+
+    /// The expression that was read, without white space.
+    pub fn expression(&self, columns: &[Column]) -> String {
+        let function = AGGREGATES.iter().find(|(_, known)| *known == self.aggregate).map_or("", |(name, _)| name);
+        let name = |column: usize| columns[column].name.as_str();
+        match self.operand {
+            Operand::Lines => format!("{function}()"),
+            Operand::Number(column) => format!("{function}({})", name(column)),
+            Operand::Hour(column) => format!("{function}(hour({}))", name(column)),
+            Operand::Arithmetic(left, operator, right) => {
+                let sign = OPERATORS.iter().find(|(_, known)| *known == operator).map_or(' ', |(sign, _)| *sign);
+                format!("{function}({}{sign}{})", name(left), name(right))
+            }
+        }
+    }
+}
+
+impl ParsedFeature {
+    fn parse(name: &str, expression: &str) -> Result<Self, String> {
+        let unreadable = || {
+            format!(
+                "`{expression}` is no feature: write mean, min, max, sum, first or last of a column or of two, as in \
+                 mean(UnitPrice) or sum(Quantity * UnitPrice), or count()"
+            )
+        };
+        let (function, argument) = call(expression).ok_or_else(unreadable)?;
+        let aggregate =
+            AGGREGATES.iter().find(|(known, _)| *known == function).map(|(_, found)| *found).ok_or_else(unreadable)?;
+        let operand = ParsedOperand::parse(argument).ok_or_else(unreadable)?;
+        if (aggregate == Aggregate::Count) != (operand == ParsedOperand::Lines) {
+            return Err(unreadable());
+        }
+        Ok(Self { name: name.to_owned(), aggregate, operand })
+    }
+}
+
+impl ParsedOperand {
+    fn parse(argument: &str) -> Option<Self> {
+        match call(argument) {
+            Some(("hour", column)) if !column.is_empty() => Some(Self::Hour(column.to_owned())),
+            Some(_) => None,
+            None if argument.is_empty() => Some(Self::Lines),
+            None => Some(Self::Values(argument.to_owned())),
+        }
+    }
+}
+
+/// Splits `left * right`; `None` where no operator stands between two words, or more than one.
+fn arithmetic(text: &str) -> Option<(&str, Operator, &str)> {
+    let mut operators = text.char_indices().filter_map(|(at, sign)| {
+        let operator = OPERATORS.iter().find(|(known, _)| *known == sign)?.1;
+        Some((text[..at].trim(), operator, text[at + 1..].trim()))
+    });
+    let (first, second) = (operators.next()?, operators.next());
+    (second.is_none() && !first.0.is_empty() && !first.2.is_empty()).then_some(first)
+}
+
+/// Splits `name(argument)`.
+fn call(expression: &str) -> Option<(&str, &str)> {
+    let (function, rest) = expression.trim().split_once('(')?;
+    let argument = rest.trim_end().strip_suffix(')')?;
+    Some((function.trim(), argument.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Vec<Column> {
+        ["UnitPrice:float", "InvoiceDate:datetime", "x", "Quantity:int", "unit-price:float"]
+            .map(|it| it.parse().unwrap())
+            .into()
+    }
+
+    fn read(expression: &str) -> Result<(Aggregate, Operand), String> {
+        let columns = columns();
+        let resolve = |name: &str| columns.iter().position(|column| column.name == name).ok_or(format!("no {name}"));
+        let feature = Feature::read("f", expression, &columns, resolve, |problem| problem)?;
+        assert_eq!(feature.expression(&columns).replace(' ', ""), expression.replace(' ', ""));
+        Ok((feature.aggregate, feature.operand))
+    }
+
+    #[test]
+    fn the_language_is_small_and_closed() {
+        assert_eq!(read("mean(UnitPrice)"), Ok((Aggregate::Mean, Operand::Number(0))));
+        assert_eq!(read(" first( hour( InvoiceDate ) ) "), Ok((Aggregate::First, Operand::Hour(1))));
+        assert_eq!(read("count()"), Ok((Aggregate::Count, Operand::Lines)));
+        let product = Operand::Arithmetic(3, Operator::Times, 0);
+        assert_eq!(read("sum(Quantity * UnitPrice)"), Ok((Aggregate::Sum, product)));
+        assert_eq!(read("sum(Quantity*UnitPrice)"), Ok((Aggregate::Sum, product)));
+        assert_eq!(read("max(Quantity / UnitPrice)"), Ok((Aggregate::Max, Operand::Arithmetic(3, Operator::By, 0))));
+        // A name with a sign in it is a name.
+        assert_eq!(read("sum(unit-price)"), Ok((Aggregate::Sum, Operand::Number(4))));
+        for bad in [
+            "",
+            "mean",
+            "mean()",
+            "median(UnitPrice)",
+            "mean(UnitPrice",
+            "count(UnitPrice)",
+            "hour(InvoiceDate)",
+            "mean(minute(InvoiceDate))",
+            "mean(UnitPrice))(",
+            "mean(x)",
+            "sum(x * Quantity)",
+            "sum(Quantity *)",
+            "sum(* Quantity)",
+            "sum(Quantity * UnitPrice * Quantity)",
+            "count(Quantity * UnitPrice)",
+            "first(hour(x))",
+            "sum(hour(InvoiceDate) * Quantity)",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! A verdict: what a detector says of an entity, as it goes over the wire.
+
+mod explanation;
+mod figures;
+mod of_entity;
+mod reason;
+mod severity;
+mod source;
+mod told;
+
+use std::cmp::Ordering;
+
+use features::zscore::WindowSummary;
+use records::time::{Timestamp, format_span, format_timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::detector::{Detector, ExplainedScore};
+use crate::pipeline::{FieldValue, Pipeline, VerdictSchema, ZScoreSpec};
+
+pub use explanation::ExplainedFeature;
+pub use of_entity::EntityVerdict;
+pub use severity::Severity;
+pub use source::VerdictSource;
+
+use figures::{figure, significant, times};
+use reason::reason;
+use told::Told;
+
+/// What is known of an entity beside its features.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntitySummary {
+    /// Its key.
+    pub key: String,
+    /// How many lines it has.
+    pub lines: u64,
+    /// Its customer, when the pipeline names one and a line had it.
+    pub customer: Option<String>,
+    /// The clock's time of its first line.
+    pub first_timestamp: Timestamp,
+    /// The clock's time of its last line.
+    pub last_timestamp: Timestamp,
+    /// Whether it was closed before its time, at a limit of the pipeline: lines of it may have come later.
+    pub closed_early: bool,
+    /// What verdicts repeat of it, in the order of the pipeline's fields.
+    pub fields: Vec<FieldValue>,
+}
+
+/// The version of the form in which verdicts are written, where nobody wants an earlier one.
+pub const SCHEMA: u32 = 2;
+
+/// A verdict; its JSON is the message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The version of the form: [`SCHEMA`], or 1, which has no number in it.
+    #[serde(default = "first_schema", skip_serializing_if = "is_first_schema")]
+    pub schema: u32,
+    /// The verdict's name, the same whenever its records are judged again: see [`Verdict::found_in`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The entity's key, and the message's.
+    pub key: String,
+    /// The detector.
+    pub detector: String,
+    /// Version of its model.
+    pub model_version: String,
+    /// What the features of an entity depend on, as a hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
+    /// Whether the score exceeds the threshold.
+    pub anomalous: bool,
+    /// How bad that is; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// Why, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Higher is more anomalous.
+    pub score: f32,
+    /// The score that an anomaly exceeds.
+    pub threshold: f32,
+    /// How many times the threshold the score is; absent where scores do not start at 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// The share of training scores at least as large, or of those that were held out; absent where nothing was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
+    /// The predicted cluster; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<i32>,
+    /// The features, by name, in order.
+    pub features: Map<String, Value>,
+    /// Each feature's share of the score, the largest first; one below 0 speaks for the entity.
+    pub contributions: Map<String, Value>,
+    /// Whether the shares are only an approximation: by how much the score falls when a feature is typical. Absent where
+    /// they are exact.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
+    /// For each feature of a share, in the same order, the value that would have been normal.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub expected: Map<String, Value>,
+    /// Whether the feature is `above` or `below` that; absent where it is neither.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub direction: Map<String, Value>,
+    /// The same in words and in the units that people read, the largest share first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanation: Vec<ExplainedFeature>,
+    /// What the pipeline file wants to be repeated of the entity; null where no line had it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Value>,
+    /// How many lines the entity has.
+    pub lines: u64,
+    /// Its customer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<String>,
+    /// When the entity was complete, by the clock of the stream: the time of its last line, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<String>,
+    /// The clock's time of its first line, RFC 3339.
+    pub first_timestamp: String,
+    /// The clock's time of its last line, RFC 3339.
+    pub last_timestamp: String,
+    /// Whether it was closed before its time, at a limit of the pipeline; absent where it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed_early: bool,
+    /// Where the entity's records are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<VerdictSource>,
+}
+
+fn first_schema() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_first_schema(schema: &u32) -> bool {
+    *schema == 1
+}
+
+impl Verdict {
+    /// The verdict, in version 2, of a detector of `pipeline` on an entity with these features and this score.
+    pub fn new(
+        pipeline: &Pipeline,
+        detector: &Detector,
+        entity: &EntitySummary,
+        features: &[f64],
+        score: &ExplainedScore,
+    ) -> Self {
+        let model = detector.model();
+        let names = &model.features;
+        let order = by_share(&score.shares);
+        let in_order = |value: &dyn Fn(usize) -> Option<Value>| {
+            order.iter().filter_map(|&index| Some((names[index].clone(), value(index)?))).collect()
+        };
+        let expected: Vec<f64> =
+            (0..names.len()).map(|index| significant(detector.usual(index, score.expected[index]), 6)).collect();
+        let side = |index: usize| {
+            // What differs only by the rounding of float32 does not differ.
+            let (value, usual) = (features[index], expected[index]);
+            let differs = (value - usual).abs() > 1e-5 * value.abs().max(usual.abs());
+            differs.then(|| if value > usual { "above".into() } else { "below".into() })
+        };
+        let anomalous = detector.is_anomalous((score.score, score.cluster));
+        let threshold = model.threshold.of_cluster(score.cluster);
+        let p_value = Some(model.p_value(score.score, score.cluster));
+        let ratio = ratio(score.score, threshold);
+        let explanation = explanation::explain(pipeline, detector, features, score, (&order, &expected));
+        Self {
+            schema: SCHEMA,
+            id: None,
+            pipeline: model.pipeline.clone(),
+            key: entity.key.clone(),
+            detector: model.detector.clone(),
+            model_version: detector.version().to_owned(),
+            definition: Some(pipeline.definition.clone()),
+            anomalous,
+            severity: anomalous.then(|| Severity::of(p_value, ratio)),
+            reason: Some(reason(&explanation, anomalous, (score.score, threshold))),
+            score: score.score,
+            threshold,
+            ratio: ratio.map(|ratio| significant(ratio, 4)),
+            p_value: p_value.map(|p_value| significant(p_value, 4)),
+            cluster: score.cluster,
+            features: names.iter().cloned().zip(features.iter().map(|&value| value.into())).collect(),
+            contributions: in_order(&|index| Some(significant(score.shares[index], 4).into())),
+            approximate: score.is_approximate,
+            expected: in_order(&|index| Some(expected[index].into())),
+            direction: in_order(&side),
+            explanation,
+            fields: fields_of(pipeline, entity),
+            lines: entity.lines,
+            customer_id: entity.customer.clone(),
+            event_time: Some(format_timestamp(entity.last_timestamp)),
+            first_timestamp: format_timestamp(entity.first_timestamp),
+            last_timestamp: format_timestamp(entity.last_timestamp),
+            closed_early: entity.closed_early,
+            source: None,
+        }
+    }
+
+    /// The verdict, in version 2, of a detector of `pipeline` that compares the records of a window: on a record with this
+    /// value, of which
+    /// `window` said the most and, unless it holds too few records, gave it this score.
+    pub fn of_window(
+        pipeline: &Pipeline,
+        spec: &ZScoreSpec,
+        entity: &EntitySummary,
+        value: f64,
+        (score, window): (f64, &WindowSummary),
+    ) -> Self {
+        let names = if window.is_robust { ["median", "mad"] } else { ["mean", "std"] };
+        let mut features = Map::new();
+        features.insert("value".to_owned(), value.into());
+        features.insert(names[0].to_owned(), window.center.into());
+        features.insert(names[1].to_owned(), window.spread.into());
+        features.insert("count".to_owned(), window.count.into());
+        // JSON has no infinity.
+        let score = score.min(f64::from(f32::MAX)) as f32;
+        let (anomalous, ratio) = (score > spec.threshold, ratio(score, spec.threshold));
+        Self {
+            schema: SCHEMA,
+            id: None,
+            pipeline: pipeline.name.clone(),
+            key: entity.key.clone(),
+            detector: spec.name.clone(),
+            model_version: spec.version.clone(),
+            definition: Some(pipeline.definition.clone()),
+            anomalous,
+            severity: anomalous.then(|| Severity::of(None, ratio)),
+            reason: Some(reason_of_window(spec, value, (score, window), anomalous)),
+            score,
+            threshold: spec.threshold,
+            ratio: ratio.map(|ratio| significant(ratio, 4)),
+            p_value: None,
+            cluster: None,
+            features,
+            contributions: std::iter::once(("value".to_owned(), 1.0.into())).collect(),
+            approximate: false,
+            expected: std::iter::once(("value".to_owned(), window.center.into())).collect(),
+            direction: match value.partial_cmp(&window.center) {
+                Some(Ordering::Greater) => std::iter::once(("value".to_owned(), "above".into())).collect(),
+                Some(Ordering::Less) => std::iter::once(("value".to_owned(), "below".into())).collect(),
+                _ => Map::new(),
+            },
+            explanation: Vec::new(),
+            fields: fields_of(pipeline, entity),
+            lines: entity.lines,
+            customer_id: entity.customer.clone(),
+            event_time: Some(format_timestamp(entity.last_timestamp)),
+            first_timestamp: format_timestamp(entity.first_timestamp),
+            last_timestamp: format_timestamp(entity.last_timestamp),
+            closed_early: entity.closed_early,
+            source: None,
+        }
+    }
+
+    /// Names the records that the entity was made of, and gives the verdict its id: pipeline, detector, partition and offset
+    /// of the first record, and key, with `/` between them. Only the key, which is last, may have a `/` in it.
+    pub fn found_in(self, source: VerdictSource) -> Self {
+        let id = source.first().map(|(partition, offset)| {
+            format!("{}/{}/{partition}/{offset}/{}", self.pipeline, self.detector, self.key)
+        });
+        Self { id, source: Some(source), ..self }
+    }
+
+    /// In the form of this version: without what version 1 did not have.
+    pub fn in_schema(self, schema: VerdictSchema) -> Self {
+        match schema {
+            VerdictSchema::V2 => self,
+            VerdictSchema::V1 => Self {
+                schema: 1,
+                id: None,
+                definition: None,
+                severity: None,
+                reason: None,
+                ratio: None,
+                explanation: Vec::new(),
+                fields: Map::new(),
+                event_time: None,
+                source: None,
+                ..self
+            },
+        }
+    }
+
+    /// The feature that gave the entity away, and its share.
+    pub fn main_contribution(&self) -> Option<(&str, f64)> {
+        self.contributions.iter().next().and_then(|(name, share)| Some((name.as_str(), share.as_f64()?)))
+    }
+}
+
+/// How many times the threshold a score is; `None` where scores do not start at 0.
+fn ratio(score: f32, threshold: f32) -> Option<f64> {
+    (threshold > 0.0).then(|| f64::from(score) / f64::from(threshold))
+}
+
+fn fields_of(pipeline: &Pipeline, entity: &EntitySummary) -> Map<String, Value> {
+    let json = |value: &FieldValue| match value {
+        FieldValue::Missing => Value::Null,
+        FieldValue::Text(text) => (**text).into(),
+        FieldValue::Number(number) => json_number(*number),
+    };
+    pipeline.fields.names().map(str::to_owned).zip(entity.fields.iter().map(json)).collect()
+}
+
+/// A number without the noise of its last digits, and without a point where it is whole.
+fn json_number(value: f64) -> Value {
+    /// Whole numbers up to this are exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let value = significant(value, 12);
+    if value.fract() == 0.0 && value.abs() <= EXACT { (value as i64).into() } else { value.into() }
+}
+
+/// Why a record does not fit into its window: `amount 1,200 EUR, 44 times the median 27 of 33 records with the same
+/// merchant_id within 1d (18 deviations away)`.
+fn reason_of_window(
+    spec: &ZScoreSpec,
+    value: f64,
+    (score, window): (f32, &WindowSummary),
+    is_anomalous: bool,
+) -> String {
+    let (center, deviations) = if window.is_robust { ("median", "robust deviations") } else { ("mean", "deviations") };
+    let told = Told {
+        name: &spec.value_name,
+        reading: &spec.reading,
+        value,
+        is_least: false,
+        usual: window.center,
+        range: None,
+    };
+    let compared = match times(value, window.center) {
+        Some(many) => format!("{many} the {center} {}", figure(window.center)),
+        None => format!("the {center} is {}", figure(window.center)),
+    };
+    let same = spec.by_name.as_ref().map_or_else(String::new, |by| format!(" with the same {by}"));
+    let away = if window.count < spec.min_count {
+        format!("too few to judge: {} are needed", spec.min_count)
+    } else if f64::from(score) >= f64::from(f32::MAX) {
+        "all others are alike".to_owned()
+    } else {
+        format!("{} {deviations} away", figure(score.into()))
+    };
+    let before = if is_anomalous { "" } else { "not unusual enough: " };
+    let records = if window.count == 1 { "record" } else { "records" };
+    format!(
+        "{before}{}, {compared} of {} {records}{same} within {} ({away})",
+        told.with_unit(value),
+        figure(window.count as f64),
+        format_span(spec.window)
+    )
+}
+
+/// The features' indices, the largest share first.
+fn by_share(shares: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..shares.len()).collect();
+    order.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_contribution_comes_first() {
+        assert_eq!(by_share(&[0.1, 0.9, -0.2, 0.1]), [1, 0, 3, 2]);
+    }
+}
