@@ -221,8 +221,12 @@ fn whole(findings: &Findings, request: &Request, names: &Names, uses: &[Option<S
     sections.extend(text::entity(findings, request, names));
     sections.push(features::section(findings, names));
     sections.extend(detectors::sections(findings, request, names));
-    sections
-        .push(Section::plain(format!("[outputs]\nerroneous = {}\n", toml_text(&format!("{}_errors", request.topic)))));
+    let mut outputs = format!("[outputs]\nerroneous = {}\n", toml_text(&format!("{}_errors", request.topic)));
+    let fields = features::fields(findings, names);
+    if !fields.is_empty() {
+        outputs += &format!("fields = {} # verdicts repeat these\n", text::toml_list(fields));
+    }
+    sections.push(Section::plain(outputs));
     sections.iter().map(Section::render).collect::<Vec<_>>().join("\n")
 }
 

@@ -74,7 +74,8 @@ pub(super) fn toml_key(key: &str) -> String {
     if is_bare { key.to_owned() } else { toml_text(key) }
 }
 
-fn toml_list<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
+/// Texts as TOML writes a list of them.
+pub(super) fn toml_list<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
     let texts: Vec<String> = texts.into_iter().map(|text| toml_text(text.as_ref())).collect();
     format!("[{}]", texts.join(", "))
 }
