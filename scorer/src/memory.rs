@@ -11,7 +11,7 @@ use thiserror::Error;
 const MIB: u64 = 1 << 20;
 
 /// The program with its models, threads and connections, and the clients that read internal topics.
-const PROGRAM: u64 = 128 * MIB;
+const PROGRAM: u64 = 80 * MIB;
 
 /// Of what is left for the state, the part that the partitions may hold, (2, 3): memory that was given back lies in pieces,
 /// and what is read back is in memory twice for a moment.
@@ -25,7 +25,7 @@ const FETCHED: Part = Part { of: 16, least: 16 * MIB, most: 128 * MIB };
 /// Records that are sent and not acknowledged.
 const PRODUCED: Part = Part { of: 16, least: 16 * MIB, most: 256 * MIB };
 /// Batches in flight: what follows from records, until it is committed.
-const IN_FLIGHT: Part = Part { of: 6, least: 24 * MIB, most: 1024 * MIB };
+const IN_FLIGHT: Part = Part { of: 4, least: 32 * MIB, most: 1024 * MIB };
 
 /// How much something takes at least; and more, one part in `of` of what there is beyond the least of everything.
 struct Part {

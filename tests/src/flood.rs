@@ -10,7 +10,9 @@ use shared::memory::Size;
 use shared::time::format_timestamp;
 
 use crate::measure::memory;
-use crate::{Kafka, PipelineFile, Producer, Record, Run, Running, repository, scorer, start_scorer, text};
+use crate::{
+    Group, Kafka, PipelineFile, Producer, Record, Run, Running, repository, scorer, start_scorer, text, wait_for,
+};
 
 /// What there is too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub enum Flood {
 pub struct Plan {
     /// The bound, in bytes.
     pub max_memory: u64,
-    /// For how long records come.
+    /// For how long records come; longer where the state is not full by then.
     pub seconds: u64,
     /// The most records; fewer come where that takes longer.
     pub records: u64,
@@ -52,6 +54,11 @@ pub struct Outcome {
 impl Flood {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::NewKeys, Self::OpenInvoices, Self::SlowBroker, Self::Backlog];
+
+    /// The one with this name, whose words a hyphen joins.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flood| flood.to_string().replace(' ', "-") == name)
+    }
 
     fn pipeline(self) -> &'static str {
         match self {
@@ -151,19 +158,29 @@ impl fmt::Display for Outcome {
 
 const GROUP: &str = "flood";
 
+/// What a scorer says once it gives something up.
+const LIMIT: &str = "a partition has reached a limit of the pipeline file or its part of --max-memory: what is missed least is \
+                     given up, and counted";
+
+/// For how long it goes on at its limit.
+const AT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the first commit, and a limit, may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 fn start(kafka: &Kafka, flood: Flood, plan: &Plan, folder: &Path) -> Running {
     let (models, state, bound) = (repository().join("models"), folder.join("state"), plan.max_memory.to_string());
     let what = ["run", "--brokers", &kafka.brokers, "--pipeline", flood.pipeline(), "--models", text(&models)];
     let who = ["--group", GROUP, "--instance-id", GROUP, "--state-dir", text(&state)];
-    let how = ["--device", "cpu", "--clock", "event", "--all-verdicts", "--json-logs", "--max-memory", &bound];
-    start_scorer(&[&what[..], &who, &how].concat())
+    let how = ["--device", "cpu", "--clock", "event", "--json-logs", "--max-memory", &bound];
+    let all: &[&str] = if flood == Flood::SlowBroker { &["--all-verdicts"] } else { &[] };
+    start_scorer(&[&what[..], &who, &how, all].concat())
 }
 
 /// Sends records until it is over. What a producer has in its queue is no more than a moment's.
 fn send(kafka: &Kafka, flood: Flood, plan: &Plan, (is_over, sent): (&AtomicBool, &AtomicU64)) {
     let producer = Producer::new(&kafka.brokers);
     let topic = PipelineFile::of(flood.pipeline()).pipeline().topic;
-    let start = Instant::now();
     let at_a_time = (1 << 20) / flood.record_bytes() + 1;
     for number in 0..plan.records {
         let (key, payload) = flood.record(number);
@@ -171,7 +188,7 @@ fn send(kafka: &Kafka, flood: Flood, plan: &Plan, (is_over, sent): (&AtomicBool,
         sent.store(number + 1, Ordering::Relaxed);
         if number % at_a_time == 0 {
             producer.poll();
-            if is_over.load(Ordering::Relaxed) || start.elapsed() > Duration::from_secs(plan.seconds) {
+            if is_over.load(Ordering::Relaxed) {
                 break;
             }
         }
@@ -181,12 +198,17 @@ fn send(kafka: &Kafka, flood: Flood, plan: &Plan, (is_over, sent): (&AtomicBool,
 
 /// Prints the scorer's memory until the flood is over; then ends it. Its peak, and what it said.
 fn watch(mut running: Running, kafka: &Kafka, flood: Flood, plan: &Plan, is_over: &AtomicBool) -> (u64, Run) {
+    // Once it is at work.
+    let group = Group::new(&kafka.brokers, GROUP, &PipelineFile::of(flood.pipeline()).pipeline().topic, 1);
+    wait_for("the first commit", PATIENCE, || group.committed().ok()?[0].filter(|offset| *offset > 0));
     let start = Instant::now();
     let mut is_paused = false;
     for second in 1..=plan.seconds {
         std::thread::sleep((start + Duration::from_secs(second)).saturating_duration_since(Instant::now()));
         assert!(!running.has_ended(), "the scorer goes on: {}", running.stderr());
-        println!("{flood}: second {second}, {}", Size(1024 * memory(&running, "VmRSS")));
+        let read = if is_paused { None } else { group.committed().ok().and_then(|committed| committed[0]) };
+        let read = read.map_or_else(String::new, |read| format!(", {read} records committed"));
+        println!("{flood}: second {second}, {}{read}", Size(1024 * memory(&running, "VmRSS")));
         if flood == Flood::SlowBroker {
             // Two seconds of three it stands still.
             let pauses = second % 3 != 0 && second < plan.seconds;
@@ -197,6 +219,12 @@ fn watch(mut running: Running, kafka: &Kafka, flood: Flood, plan: &Plan, is_over
             }
             is_paused = pauses;
         }
+    }
+    // Of what fills the state there has to be as much as it may hold.
+    if matches!(flood, Flood::NewKeys | Flood::OpenInvoices) {
+        wait_for("a limit to be reached", PATIENCE, || running.log(LIMIT).into_iter().next());
+        std::thread::sleep(AT_LIMIT);
+        println!("{flood}: at its limit, {}", Size(1024 * memory(&running, "VmRSS")));
     }
     is_over.store(true, Ordering::Relaxed);
     let peak = 1024 * memory(&running, "VmHWM");

@@ -13,9 +13,9 @@ use super::message::{Content, Message};
 use crate::core::{Erroneous, Output};
 
 /// A verdict without its features: its texts, its JSON, and the client's copy of that.
-const VERDICT_BYTES: usize = 3 << 10;
+const VERDICT_BYTES: usize = 4 << 10;
 
-/// A feature of a verdict: in four maps, in its JSON, and in the client's copy.
+/// A feature of a verdict: its number, what explains it, in its JSON, and in the client's copy.
 const FEATURE_BYTES: usize = 1 << 10;
 
 /// A field of a verdict that it repeats of the entity.

@@ -21,6 +21,9 @@ fn the_pipelines_that_ship_are_valid() {
     for Shipped { name, .. } in SHIPPED {
         let pipeline = Pipeline::load(name).unwrap();
         assert_eq!(pipeline.name, name);
+        let has_words = |reading: &Reading| reading.label.is_some() || reading.unit.is_some();
+        assert!(pipeline.readings.iter().all(has_words), "{name}: each feature has words for reasons");
+        assert!(!pipeline.fields.is_empty(), "{name}: verdicts say what they are about");
     }
     for name in ["invoices", "invoices-spark"] {
         let pipeline = Pipeline::load(name).unwrap();
