@@ -35,7 +35,8 @@ impl Told<'_> {
         let many =
             times(self.value, self.usual).map(|many| format!("{value}, {many} the usual {}", figure(self.usual)));
         let Some((low, high)) = self.range.map(|(low, high)| (figure(low), figure(high))) else {
-            return many.unwrap_or_else(|| format!("{value}; usually {}", figure(self.usual)));
+            let usual = if self.usual == 0.0 { "none".to_owned() } else { figure(self.usual) };
+            return many.unwrap_or_else(|| format!("{value}; usually {usual}"));
         };
         match many {
             _ if low == high && high == "0" => format!("{value}; usually none"),
@@ -161,6 +162,7 @@ mod tests {
         let count = Some((0.0, 2f64.ln_1p()));
         says(of("PaymentsInHour", 7f64.ln_1p(), 0.0, count), "7 payments in the hour before; usually at most 2");
         says(of("PaymentsInHour", 7f64.ln_1p(), 0.0, Some((0.0, 0.0))), "7 payments in the hour before; usually none");
+        says(of("PaymentsInHour", 7f64.ln_1p(), 0.0, None), "7 payments in the hour before; usually none");
         let speed = Some((0.0, 60f64.ln_1p()));
         says(of("Speed", 5100f64.ln_1p(), 1.0, speed), "5,100 km/h since the last payment; usually at most 60");
     }
