@@ -93,11 +93,11 @@ impl Detector {
     }
 
     /// A value of feature `index` that is normal: `expected`, where that is within the usual range, and else the median of the
-    /// history. What a detector learned from outliers is never called usual.
+    /// history; also where the model knows no ranges. What a detector learned from outliers is never called usual.
     pub fn usual(&self, index: usize, expected: f64) -> f64 {
         match self.model.usual.get(index) {
-            Some(&[low, high]) if !(low..=high).contains(&expected) => self.model.typical[index],
-            _ => expected,
+            Some(&[low, high]) if (low..=high).contains(&expected) => expected,
+            _ => self.model.typical[index],
         }
     }
 

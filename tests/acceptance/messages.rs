@@ -81,7 +81,7 @@ fn what_score_writes_is_as_documented() {
         let messages = all_of(name, &input);
         let counts = check(&messages);
         let n_verdicts = counts["verdict"];
-        assert!(n_verdicts > 1000 && counts["entity-verdict"] * 2 <= n_verdicts, "{counts:?}");
+        assert!(n_verdicts > 1000 && counts["entity-verdict"] < n_verdicts, "{counts:?}");
         assert!(counts["dead-letter"] >= 2, "{counts:?}");
         assert_eq!(counts.contains_key("cancellations"), name == "invoices", "{counts:?}");
         let verdicts: Vec<&Value> = messages.iter().filter(|message| schema_of(message) == "verdict").collect();

@@ -17,6 +17,7 @@ mod lines;
 pub mod measure;
 mod payments;
 mod pipeline;
+pub mod planted;
 mod producer;
 mod programs;
 mod proxy;

@@ -51,6 +51,12 @@ impl PipelineFile {
         Self(self.0.lines().map(change).collect())
     }
 
+    /// The same with another text wherever this one stands.
+    pub fn replaced(self, from: &str, to: &str) -> Self {
+        assert!(self.0.contains(from), "`{from}` is there");
+        Self(self.0.replace(from, to))
+    }
+
     /// The same with other topics to write to.
     pub fn with_output_prefix(self, prefix: &str) -> Self {
         let pipeline = self.pipeline();

@@ -161,7 +161,7 @@ pub struct FitArgs {
     /// Stop where more of a file's rows are dropped for one reason: a share such as 5%
     ///
     /// If many rows of a file are dropped for the same reason, the pipeline file is more likely to be wrong than the rows.
-    /// No model is written then. For dates, the error says which format would read them. Fewer than ten rows never stop a
+    /// No model is written then. For dates and numbers, the error says what would read them. Fewer than ten rows never stop a
     /// training, and 100% switches this off.
     #[arg(long, value_name = "SHARE", default_value_t, value_parser = MaxBad::from_str)]
     pub max_bad: MaxBad,

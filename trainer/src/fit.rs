@@ -9,7 +9,7 @@ use shared::device::ChosenDevice;
 use shared::evaluation::statistics::middle;
 use shared::matrix::FeatureMatrix;
 use shared::model::{FORMAT_VERSION, Model, TrainingSummary, fingerprint_of_numbers};
-use shared::pipeline::{DetectorSpec, Pipeline, Scaling};
+use shared::pipeline::{DetectorSpec, KSelection, Pipeline, Scaling};
 use shared::rows::{RowStore, RowStoreBuilder};
 use shared::scaler::Scaler;
 use shared::threshold::{Calibration, Threshold, TooFewScores};
@@ -106,6 +106,8 @@ pub struct TrainingScore {
     pub score: f32,
     /// The predicted cluster, where the detector has any.
     pub cluster: Option<i32>,
+    /// Whether the fit has it in a cluster that is large enough to be usual; always, where there are no clusters.
+    pub is_usual: bool,
 }
 
 impl<'a> TrainingSet<'a> {
@@ -158,8 +160,10 @@ impl<'a> TrainingSet<'a> {
         let Fitted { spec, scaler, learned, held_out } = fitted;
         let unscored = self.model(&spec, scaler, learned, &held_out);
         unscored.check().map_err(|problem| self.unusable(&spec, problem))?;
-        let scores = self.scores(&Detector::new(unscored.clone(), &self.device.device));
-        let is_counted = |index: &usize| held_out.is_empty() || held_out[*index];
+        let scores = self.scores(&spec, &Detector::new(unscored.clone(), &self.device.device));
+        let is_counted = |index: &usize| {
+            (held_out.is_empty() || held_out[*index]) && (scores[*index].is_usual || !spec.threshold.is_of_usual())
+        };
         let counted: Vec<TrainingScore> = (0..scores.len()).filter(is_counted).map(|index| scores[index]).collect();
         let error = |source| FitError::Threshold { detector: spec.name.clone(), source };
         let model = with_threshold(unscored, &spec, &counted).map_err(error)?;
@@ -182,12 +186,18 @@ impl<'a> TrainingSet<'a> {
         FitError::Unusable { detector: spec.name.clone(), problem, feature, value }
     }
 
-    fn scores(&self, detector: &Detector) -> Vec<TrainingScore> {
+    fn scores(&self, spec: &DetectorSpec, detector: &Detector) -> Vec<TrainingScore> {
         let n_features = self.features.n_features();
+        let (clusters, min_share) = (detector.model().learned.clusters(), spec.algorithm.min_share().unwrap_or(0.0));
         let mut scores = Vec::with_capacity(self.features.n_samples());
         for rows in self.features.values().chunks(ROWS_A_BATCH * n_features) {
             let batch = detector.score(&FeatureMatrix::from_values(n_features, rows.to_vec()));
-            scores.extend(batch.iter().map(|(score, cluster)| TrainingScore { score, cluster }));
+            let is_small =
+                clusters.and_then(|clusters| clusters.in_small_clusters(min_share, &batch.rows, &self.device.device));
+            scores.extend(batch.iter().enumerate().map(|(row, (score, cluster))| {
+                let is_usual = is_small.as_ref().is_none_or(|is_small| !is_small[row]);
+                TrainingScore { score, cluster, is_usual }
+            }));
         }
         scores
     }
@@ -284,8 +294,14 @@ pub fn passes(spec: &DetectorSpec) -> (f64, f64) {
     const ROUNDS: f64 = 15.0;
     match &spec.algorithm {
         Algorithm::KMeans(parameters) => {
-            let (n_init, max_k) = (parameters.n_init as f64, parameters.k.largest() as f64);
-            (ROUNDS * n_init * max_k, ROUNDS * n_init * max_k * (max_k + 1.0) / 2.0)
+            let n_init = parameters.n_init as f64;
+            match parameters.k {
+                KSelection::Fixed(k) => (ROUNDS * n_init, ROUNDS * n_init * k as f64),
+                KSelection::Elbow { max, .. } => {
+                    let max_k = max as f64;
+                    (ROUNDS * n_init * max_k, ROUNDS * n_init * max_k * (max_k + 1.0) / 2.0)
+                }
+            }
         }
         // Each level of the tree splits all rows in two.
         Algorithm::BisectingKMeans(parameters) => {

@@ -1,17 +1,6 @@
 //! Numbers as people read them.
 
-/// Digits in groups of three: `323,734`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub use shared::text::grouped;
 
 /// About five significant digits, with the whole part in groups of three: `74,215`, `3.1274`, `0.00041230`.
 pub fn short(number: f64) -> String {
@@ -40,14 +29,6 @@ pub fn percentage(part: usize, whole: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digits_stand_in_groups_of_three() {
-        assert_eq!(
-            [0, 7, 999, 1000, 323_734, 1_000_000].map(grouped),
-            ["0", "7", "999", "1,000", "323,734", "1,000,000"]
-        );
-    }
 
     #[test]
     fn five_digits_are_enough() {

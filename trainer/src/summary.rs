@@ -1,8 +1,9 @@
 //! The closing table of a training.
 
+use shared::detectors::clusters::are_small;
 use shared::matrix::FeatureMatrix;
 use shared::model::Model;
-use shared::pipeline::Pipeline;
+use shared::pipeline::{DEFAULT_MIN_SHARE, Pipeline};
 
 use crate::fit::Trained;
 use crate::load::BadRows;
@@ -16,6 +17,9 @@ use crate::train::{Settings, Training};
 /// Most reasons that are listed one by one.
 const MOST_REASONS: usize = 12;
 
+/// Most small clusters whose sizes are listed.
+const MOST_SIZES: usize = 8;
+
 /// Most pairs of detectors whose agreement is shown.
 const MOST_PAIRS: usize = 6;
 
@@ -28,6 +32,7 @@ pub fn summary(settings: &Settings, training: &Training) -> String {
         features(&settings.pipeline.feature_names(), &training.entities.features),
         inertia_by_k(&models),
         thresholds(&models),
+        small_clusters(&models),
         realised_rates(&training.trained),
         untrained(&settings.pipeline),
         agreement(&training.trained),
@@ -128,13 +133,51 @@ fn thresholds(models: &[&Model]) -> String {
     table.render()
 }
 
+/// The clusters that are small, a line a detector: a warning where they count as usual.
+fn small_clusters(models: &[&Model]) -> String {
+    let line = |model: &&Model| {
+        let (clusters, min_share) = (model.learned.clusters()?, model.parameters.min_share().unwrap_or(0.0));
+        let (all, corrected) = (clusters.clusters(), clusters.corrected.as_ref());
+        let counts = |index: usize| corrected.is_none_or(|corrected| corrected.penalties[index].is_some());
+        let small_by = |share: f64, counting: bool| -> Vec<u64> {
+            let is_small = are_small(&all, share);
+            let of = (0..all.len()).filter(|&index| is_small[index] && counts(index) == counting);
+            of.map(|index| all[index].size).collect()
+        };
+        let (left_out, usual) = (small_by(min_share, false), small_by(DEFAULT_MIN_SHARE, true));
+        let name = &model.detector;
+        if !usual.is_empty() {
+            let sizes: Vec<String> = usual.iter().take(MOST_SIZES).map(|size| grouped(*size)).collect();
+            let others = if usual.len() > MOST_SIZES { ", ..." } else { "" };
+            return Some(format!(
+                " warning: {name}: {} of {} clusters are below {}% of the entities and yet usual\n   \
+                 ({}{others}): what is like them counts as normal; set min_share = {DEFAULT_MIN_SHARE}\n",
+                usual.len(),
+                all.len(),
+                DEFAULT_MIN_SHARE * 100.0,
+                sizes.join(", "),
+            ));
+        }
+        let entities: u64 = left_out.iter().sum();
+        (!left_out.is_empty()).then(|| {
+            let (n_small, share) = (left_out.len(), percentage(entities as usize, model.training.rows));
+            format!(
+                " {name}: {n_small} of {} clusters, {} entities ({share}), are not usual (min_share = {min_share})\n",
+                all.len(),
+                grouped(entities),
+            )
+        })
+    };
+    models.iter().filter_map(line).collect()
+}
+
 /// Whether the rates of false alarms that were asked for hold in time, a line each.
 fn realised_rates(trained: &[Trained]) -> String {
     let line = |trained: &Trained| {
         let rate = trained.realised_rate.as_ref()?;
         Some(format!(
-            " {}: {}% false alarms were asked for; set on the older half of the {} held-out entities, the threshold is exceeded by \
-             {} of the newer half\n",
+            " {}: {}% false alarms were asked for; set on the older half of {} held-out\n   \
+             entities, the threshold is exceeded by {} of the newer half\n",
             trained.model.detector,
             rate.asked * 100.0,
             grouped((rate.calibrated_on + rate.checked_on) as u64),

@@ -162,6 +162,26 @@ impl Algorithm {
         matches!(self, Self::KMeans(_) | Self::BisectingKMeans(_))
     }
 
+    /// Of all rows, the share that a cluster needs to be usual, where it looks for clusters and one was set.
+    pub fn min_share(&self) -> Option<f64> {
+        match self {
+            Self::KMeans(parameters) => parameters.min_share,
+            Self::BisectingKMeans(parameters) => parameters.min_share,
+            _ => None,
+        }
+    }
+
+    /// The same with this share where it looks for clusters and none was set.
+    #[must_use]
+    pub fn or_min_share(mut self, share: f64) -> Self {
+        if let Self::KMeans(KMeans { min_share, .. }) | Self::BisectingKMeans(BisectingKMeans { min_share, .. }) =
+            &mut self
+        {
+            min_share.get_or_insert(share);
+        }
+        self
+    }
+
     /// How many clusters are tried at most, where it looks for clusters.
     pub fn most_clusters(&self) -> Option<usize> {
         match self {

@@ -46,6 +46,13 @@ impl ThresholdPolicy {
         }
     }
 
+    /// Whether only the scores of usual entities count, where the detector knows which are: then anomalies in the history, which
+    /// have a cluster of their own, do not raise the threshold. A promise of [`FalseAlarmRate`](Self::FalseAlarmRate) is one to
+    /// the entities in usual clusters: they are a category of their own, with its own exchangeable scores.
+    pub fn is_of_usual(self) -> bool {
+        !matches!(self, Self::Top(_))
+    }
+
     /// Whether the scores have to be of entities that were held out of the training.
     pub fn needs_calibration(self) -> bool {
         matches!(self, Self::FalseAlarmRate(_))

@@ -66,6 +66,19 @@ pub fn sentence(error: &dyn Error) -> String {
     printable_lines(&said).to_string()
 }
 
+/// Digits in groups of three: `323,734`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -84,6 +97,14 @@ mod tests {
         assert_eq!(of("a\u{9b}31mb\u{202e}c\u{feff}"), "a\\u{9b}31mb\\u{202e}c\\u{feff}");
         assert_eq!(printable_lines("a\n\tb\u{7}").to_string(), "a\n\tb\\u{7}");
         assert_eq!(format!("{:<5}|{:<5}|", printable("ab"), printable("\n")), "ab   |\\n   |");
+    }
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        assert_eq!(
+            [0, 7, 999, 1000, 323_734, 1_000_000].map(grouped),
+            ["0", "7", "999", "1,000", "323,734", "1,000,000"]
+        );
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -7,10 +7,14 @@ use records::sniff::{About, Findings};
 use records::time::{Millis, format_span};
 
 use super::names::Names;
+use super::shortened;
 use super::text::{Section, toml_key, toml_text};
 
 const HOUR: Millis = 3_600_000;
 const DAY: Millis = 24 * HOUR;
+
+/// The longest label.
+const MOST_LABEL: usize = 60;
 
 /// Whether no number of a column that was seen is negative.
 pub(super) fn is_positive(findings: &Findings, column: usize) -> bool {
@@ -34,7 +38,7 @@ pub(super) fn scaled(time: &Time, span: Millis) -> String {
 pub(super) fn section(findings: &Findings, names: &Names) -> Section {
     let (form, features) = match findings.roles.shape {
         Shape::Sessions { .. } => (
-            "of all lines of a key: mean, min, max, sum, first, last of a column or of hour(column); count()",
+            "of all lines of a key: mean, min, max, sum, first, last of a column, of hour(column) or of a * b; count()",
             of_sessions(findings, names),
         ),
         Shape::Records => {
@@ -44,58 +48,107 @@ pub(super) fn section(findings: &Findings, names: &Names) -> Section {
     let mut seen = HashSet::new();
     let lines: String = features
         .into_iter()
-        .filter(|(name, _)| seen.insert(name.clone()))
-        .map(|(name, expression)| format!("{} = {}\n", toml_key(&name), toml_text(&expression)))
+        .filter(|feature| seen.insert(feature.name.clone()))
+        .map(|feature| format!("{} = {}\n", toml_key(&feature.name), feature.value()))
         .collect();
     Section::about(findings, About::Features, format!("[features]                    # {form}\n{lines}"))
 }
 
-fn of_sessions(findings: &Findings, names: &Names) -> Vec<(String, String)> {
+/// A feature, and how reasons name it.
+struct Feature {
+    name: String,
+    expression: String,
+    label: Option<String>,
+    unit: Option<&'static str>,
+}
+
+impl Feature {
+    fn new(name: impl Into<String>, expression: impl Into<String>) -> Self {
+        Self { name: name.into(), expression: expression.into(), label: None, unit: None }
+    }
+
+    fn label(self, label: impl AsRef<str>) -> Self {
+        Self { label: Some(shortened(label.as_ref(), MOST_LABEL)), ..self }
+    }
+
+    fn unit(self, unit: &'static str) -> Self {
+        Self { unit: Some(unit), ..self }
+    }
+
+    /// What stands behind its name in the file.
+    fn value(&self) -> String {
+        let expression = toml_text(&self.expression);
+        let label = self.label.as_ref().map(|label| format!(", label = {}", toml_text(label)));
+        let unit = self.unit.map(|unit| format!(", unit = {}", toml_text(unit)));
+        match (label, unit) {
+            (None, None) => expression,
+            (label, unit) => {
+                format!("{{ expression = {expression}{}{} }}", label.unwrap_or_default(), unit.unwrap_or_default())
+            }
+        }
+    }
+}
+
+fn of_sessions(findings: &Findings, names: &Names) -> Vec<Feature> {
     let roles = &findings.roles;
-    let of = |prefix: &str, aggregate: &str, column: usize| {
+    let of = |prefix: &str, aggregate: &str, column: usize, word: &str| {
         let name = names.get(column);
-        (format!("{prefix}{}", capitalized(name)), format!("{aggregate}({name})"))
+        let feature = Feature::new(format!("{prefix}{}", capitalized(name)), format!("{aggregate}({name})"));
+        feature.label(format!("{word} {name}"))
     };
     let mut features = Vec::new();
     for column in roles.price.into_iter().chain(roles.others.iter().copied()) {
-        features.extend([of("Avg", "mean", column), of("Min", "min", column), of("Max", "max", column)]);
+        features.push(of("Avg", "mean", column, "average"));
+        features.extend([of("Min", "min", column, "lowest"), of("Max", "max", column, "highest")]);
     }
     if let Some(column) = roles.amount {
-        features.extend([of("Total", "sum", column), of("Max", "max", column)]);
+        features.extend([of("Total", "sum", column, "total"), of("Max", "max", column, "highest")]);
     }
     if let Some(time) = roles.time.as_ref().filter(|time| time.dates.has_time) {
-        features.push(("Time".to_owned(), format!("first(hour({}))", names.get(time.column))));
+        let hour = Feature::new("Time", format!("first(hour({}))", names.get(time.column)));
+        features.push(hour.label("first line in the hour from"));
     }
-    match roles.quantity {
-        Some(column) => features.push(("NumberItems".to_owned(), format!("sum({})", names.get(column)))),
-        None => features.push(("NumberLines".to_owned(), "count()".to_owned())),
-    }
+    features.push(match roles.quantity {
+        Some(column) => Feature::new("NumberItems", format!("sum({})", names.get(column))).unit("items"),
+        None => Feature::new("NumberLines", "count()").unit("lines"),
+    });
     features
 }
 
-fn of_records(findings: &Findings, names: &Names) -> Vec<(String, String)> {
+fn of_records(findings: &Findings, names: &Names) -> Vec<Feature> {
     let roles = &findings.roles;
     let (Some(time), Some(amount)) = (&roles.time, roles.amount) else { return Vec::new() };
     let number = names.get(amount);
     let has_sign = !is_positive(findings, amount);
     let span = |real: Millis| scaled(time, real);
-    let own = if has_sign { number.to_owned() } else { format!("log1p({number})") };
-    let mut features = vec![("Amount".to_owned(), own)];
+    let own = |column: usize| {
+        let name = names.get(column);
+        if is_positive(findings, column) { format!("log1p({name})") } else { name.to_owned() }
+    };
+    let mut features = vec![Feature::new("Amount", own(amount)).label(number)];
     let usual = |key: usize| {
         let key = names.get(key);
         let name = |what: &str| format!("{what}{}", capitalized(key));
+        let label = format!("what is usual for this {key}");
         if has_sign {
-            (name("DeviationOf"), format!("deviation({number}) by {key} over {}", span(90 * DAY)))
+            let expression = format!("deviation({number}) by {key} over {}", span(90 * DAY));
+            Feature::new(name("DeviationOf"), expression).label(format!("deviation from {label}"))
         } else {
-            (name("RatioToUsualOf"), format!("log(ratio({number}) by {key} over {})", span(30 * DAY)))
+            let expression = format!("log(ratio({number}) by {key} over {})", span(30 * DAY));
+            Feature::new(name("RatioToUsualOf"), expression).label(label)
         }
     };
     let count = |key: usize| {
         let key = names.get(key);
         // Where a date is only a day, or a time counts hours, an hour holds nothing.
         let is_fine = time.scale == 1 && (time.dates.has_time || time.dates.formats == ["unix_s"]);
-        let (what, real) = if is_fine { ("Hour", HOUR) } else { ("Day", DAY) };
-        (format!("CountIn{what}Of{}", capitalized(key)), format!("log1p(count() by {key} over {})", span(real)))
+        let (what, real, unit) = if is_fine {
+            ("Hour", HOUR, "records in the hour before")
+        } else {
+            ("Day", DAY, "records in the day before")
+        };
+        let expression = format!("log1p(count() by {key} over {})", span(real));
+        Feature::new(format!("CountIn{what}Of{}", capitalized(key)), expression).unit(unit)
     };
     features.extend(roles.customer.map(usual));
     features.extend(roles.merchant.map(usual));
@@ -104,20 +157,37 @@ fn of_records(findings: &Findings, names: &Names) -> Vec<(String, String)> {
         (roles.customer, roles.place, time.scale, time.dates.has_time)
     {
         let (north, east) = (names.get(latitude), names.get(longitude));
-        features.push(("Speed".to_owned(), format!("log1p(speed({north}, {east}) by {})", names.get(customer))));
+        let expression = format!("log1p(speed({north}, {east}) by {})", names.get(customer));
+        features.push(Feature::new("Speed", expression).unit("km/h since the last record"));
     }
     if roles.customer.or(roles.merchant).is_none() && time.dates.has_time {
         for function in ["sin", "cos"] {
-            let name = names.get(time.column);
-            features.push((format!("Hour{}", capitalized(function)), format!("{function}(hour({name}))")));
+            let expression = format!("{function}(hour({}))", names.get(time.column));
+            features.push(Feature::new(format!("Hour{}", capitalized(function)), expression));
         }
     }
     for &column in &roles.others {
         let name = names.get(column);
-        let own = if is_positive(findings, column) { format!("log1p({name})") } else { name.to_owned() };
-        features.push((capitalized(name), own));
+        features.push(Feature::new(capitalized(name), own(column)).label(name));
     }
     features
+}
+
+/// What verdicts repeat of an entity.
+pub(super) fn fields(findings: &Findings, names: &Names) -> Vec<String> {
+    let roles = &findings.roles;
+    match roles.shape {
+        Shape::Sessions { .. } => match (roles.quantity, roles.price, roles.amount) {
+            (_, _, Some(amount)) => vec![format!("total = sum({})", names.get(amount))],
+            (Some(quantity), Some(price), None) => {
+                vec![format!("total = sum({} * {})", names.get(quantity), names.get(price))]
+            }
+            _ => Vec::new(),
+        },
+        Shape::Records => {
+            roles.amount.into_iter().chain(roles.merchant).map(|column| names.get(column).to_owned()).collect()
+        }
+    }
 }
 
 fn capitalized(name: &str) -> String {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use names::Names;
 use records::sniff::profile::{Kind, Profile};
 use records::sniff::roles::Shape;
+use records::text::grouped;
 use text::{Section, toml_text};
 
 use thiserror::Error;
@@ -90,6 +91,14 @@ impl Draft {
         let lines = self.doubts.iter().map(|doubt| format!("  - {doubt}\n"));
         format!("\n Not certain:\n{}", lines.collect::<String>())
     }
+}
+
+/// What `[input.csv]` should say so that these texts are numbers, separated by commas; `None` where nothing would help, or
+/// nothing need be said.
+pub fn number_settings(texts: &[&str], delimiter: u8) -> Option<String> {
+    let style = csv::number_style(texts, delimiter)?;
+    let keys = text::number_keys(style);
+    (!keys.is_empty()).then(|| keys.join(", "))
 }
 
 /// A path as a shell takes it.
@@ -210,7 +219,8 @@ fn whole(findings: &Findings, request: &Request, names: &Names, uses: &[Option<S
         Section::comment(&[
             &format!(
                 "The pipeline `{name}`, which `{command}` drafted from {} of the {} records of {source}.",
-                findings.n_sampled, findings.n_records
+                grouped(findings.n_sampled as u64),
+                grouped(findings.n_records)
             ),
             "Everything may be changed. Below \"Not certain\" stands what was guessed, and why.",
         ]),
@@ -221,8 +231,12 @@ fn whole(findings: &Findings, request: &Request, names: &Names, uses: &[Option<S
     sections.extend(text::entity(findings, request, names));
     sections.push(features::section(findings, names));
     sections.extend(detectors::sections(findings, request, names));
-    sections
-        .push(Section::plain(format!("[outputs]\nerroneous = {}\n", toml_text(&format!("{}_errors", request.topic)))));
+    let mut outputs = format!("[outputs]\nerroneous = {}\n", toml_text(&format!("{}_errors", request.topic)));
+    let fields = features::fields(findings, names);
+    if !fields.is_empty() {
+        outputs += &format!("fields = {} # verdicts repeat these\n", text::toml_list(fields));
+    }
+    sections.push(Section::plain(outputs));
     sections.iter().map(Section::render).collect::<Vec<_>>().join("\n")
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use records::dialect::{Dialect, NULLS, shown_delimiter};
+use records::dialect::{Dialect, NULLS, NumberStyle, shown_delimiter};
 use records::schema::InputFormat;
 use records::sniff::profile::{Kind, Profile};
 use records::sniff::roles::{Roles, Shape};
@@ -74,7 +74,8 @@ pub(super) fn toml_key(key: &str) -> String {
     if is_bare { key.to_owned() } else { toml_text(key) }
 }
 
-fn toml_list<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
+/// Texts as TOML writes a list of them.
+pub(super) fn toml_list<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
     let texts: Vec<String> = texts.into_iter().map(|text| toml_text(text.as_ref())).collect();
     format!("[{}]", texts.join(", "))
 }
@@ -190,7 +191,6 @@ fn dates(findings: &Findings) -> Option<Section> {
 /// `[input.csv]`, where it is not as usual.
 fn dialect_section(dialect: &Dialect) -> Option<Section> {
     let usual = Dialect::default();
-    let numbers = dialect.texts.numbers;
     let text_of = |byte: Option<u8>| byte.map_or_else(String::new, |byte| char::from(byte).to_string());
     let mut lines = Vec::new();
     let mut set = |key: &str, value: String| lines.push(format!("{key} = {value}\n"));
@@ -217,21 +217,22 @@ fn dialect_section(dialect: &Dialect) -> Option<Section> {
     if !dialect.encoding.is_utf8() {
         set("encoding", toml_text(&dialect.encoding.name().to_lowercase()));
     }
-    if numbers.decimal != usual.texts.numbers.decimal {
-        set("decimal", toml_text(&numbers.decimal.to_string()));
-    }
-    if let Some(thousands) = numbers.thousands {
-        set("thousands", toml_text(&thousands.to_string()));
-    }
-    if numbers.currency_signs {
-        set("currency_signs", "true".to_owned());
-    }
     let more = csv::more_nulls(dialect);
     if !more.is_empty() {
         set("null", toml_list(NULLS.iter().copied().chain(more)));
     }
+    lines.extend(number_keys(dialect.texts.numbers).into_iter().map(|key| key + "\n"));
     (!lines.is_empty())
         .then(|| Section::plain(format!("[input.csv]                   # how it is written\n{}", lines.concat())))
+}
+
+/// What `[input.csv]` says of numbers in this style, a line each; nothing of those that programs write.
+pub(super) fn number_keys(style: NumberStyle) -> Vec<String> {
+    let decimal = (style.decimal != NumberStyle::PLAIN.decimal)
+        .then(|| format!("decimal = {}", toml_text(&style.decimal.to_string())));
+    let thousands = style.thousands.map(|sign| format!("thousands = {}", toml_text(&sign.to_string())));
+    let signs = style.currency_signs.then(|| "currency_signs = true".to_owned());
+    [decimal, thousands, signs].into_iter().flatten().collect()
 }
 
 /// `[label]`.

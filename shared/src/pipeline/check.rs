@@ -15,9 +15,9 @@ use super::file::{
     PipelineFile, RangeEntry,
 };
 use super::{
-    Cancellations, Clock, Column, ColumnType, Currency, DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec,
-    Entity, Fields, InputFormat, Pipeline, PipelineError, Reading, Records, Scaling, Schema, Scored, Sessions,
-    VerdictSchema, ZScoreSpec, currency, definition, dialect, fields, label, zscore,
+    Cancellations, Clock, Column, ColumnType, Currency, DEFAULT_CALIBRATION_SHARE, DEFAULT_MIN_SHARE,
+    DEFAULT_THRESHOLD, DetectorSpec, Entity, Fields, InputFormat, Pipeline, PipelineError, Reading, Records, Scaling,
+    Schema, Scored, Sessions, VerdictSchema, ZScoreSpec, currency, definition, dialect, fields, label, zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -485,7 +485,7 @@ impl Checker<'_> {
         }
         Ok(DetectorSpec {
             name: section.name.clone(),
-            algorithm: algorithm.clone(),
+            algorithm: algorithm.clone().or_min_share(DEFAULT_MIN_SHARE),
             scaling: section.scaling.unwrap_or(Scaling::Robust),
             threshold,
             per_cluster,

@@ -38,6 +38,9 @@ pub const DEFAULT_THRESHOLD: ThresholdPolicy = ThresholdPolicy::Quantile(0.99);
 /// The share of the entities that is held out of the training, where the threshold needs that and nobody says another.
 pub const DEFAULT_CALIBRATION_SHARE: f64 = 0.25;
 
+/// The share of the rows that a cluster needs to be usual, where a pipeline file does not say another.
+pub const DEFAULT_MIN_SHARE: f64 = 0.005;
+
 /// How far Kafka's timestamp of a record may be ahead, where nobody says.
 const DEFAULT_RECORD_AHEAD: Millis = 5 * 60_000;
 

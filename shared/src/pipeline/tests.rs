@@ -21,6 +21,9 @@ fn the_pipelines_that_ship_are_valid() {
     for Shipped { name, .. } in SHIPPED {
         let pipeline = Pipeline::load(name).unwrap();
         assert_eq!(pipeline.name, name);
+        let has_words = |reading: &Reading| reading.label.is_some() || reading.unit.is_some();
+        assert!(pipeline.readings.iter().all(has_words), "{name}: each feature has words for reasons");
+        assert!(!pipeline.fields.is_empty(), "{name}: verdicts say what they are about");
     }
     for name in ["invoices", "invoices-spark"] {
         let pipeline = Pipeline::load(name).unwrap();
@@ -32,6 +35,11 @@ fn the_pipelines_that_ship_are_valid() {
     }
     let spark = Pipeline::load("invoices-spark").unwrap();
     assert!(spark.detectors.iter().all(|d| d.scaling == Scaling::None && d.threshold == ThresholdPolicy::Top(2000)));
+    let min_shares = |name: &str| -> Vec<Option<f64>> {
+        Pipeline::load(name).unwrap().detectors.iter().map(|spec| spec.algorithm.min_share()).collect()
+    };
+    assert_eq!((min_shares("invoices"), min_shares("invoices-spark")), (vec![Some(0.02); 2], vec![Some(0.0); 2]));
+    assert_eq!(min_shares("transactions"), [Some(DEFAULT_MIN_SHARE); 2], "where the file says nothing");
 }
 
 #[test]
@@ -51,7 +59,7 @@ fn an_unknown_key_is_named_with_the_nearest_valid_one() {
         ),
         (replaced("[outputs]", "[output]"), "unknown key `output` in the file; did you mean `outputs`?"),
         (
-            replaced("scaling = \"robust\"", "scalling = \"robust\""),
+            replaced("scaling = \"symlog\"", "scalling = \"symlog\""),
             "unknown key `scalling` in [[detectors]] number 1; did you mean `scaling`?",
         ),
         (replaced("datetime_formats", "zzz"), "unknown key `zzz` in [input]"),
@@ -83,7 +91,7 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (replaced("UnitPrice:float", "UnitPrice:real"), "unknown type `real`"),
         (replaced("clock = \"record\"", "clock = \"Country\""), "[entity] clock: `Country` is not of type datetime"),
         (replaced("quantile = 0.99", "quantile = 99"), "quantile must be between 0 and 1"),
-        (replaced("elbow = 0.7", "elbow = 7"), "elbow must be between 0 and 1"),
+        (replaced("\nk = 8", "\nk = { elbow = 7, max = 20 }"), "elbow must be between 0 and 1"),
         (replaced("\"anomalias_kmeans\"", "\"purchases\""), "topics: `purchases` is used twice"),
         (replaced("format = \"csv\"", "format = \"xml\""), "[input] format: `xml` is not supported"),
         (replaced("\"%m/%d/%Y %H:%M\"", "\"%Q\""), "`%Q` does not name a date: use strftime's notation"),
@@ -139,12 +147,17 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
             "[cancellations] window: `106751991167d` is not a span of time above zero, such as \"40s\" or \"8m\", and at most 36500d",
         ),
         (replaced("slide = \"1m\"", "slide = \"1ms\""), "[cancellations] slide: must be at least a 1000th of window"),
-        (replaced("max = 20", "max = 9223372036854775807"), "k, or its max, must be at most 10000"),
-        (replaced("k = { elbow = 0.7, max = 20 }", "k = 10001"), "k, or its max, must be at most 10000"),
         (
-            replaced("max = 20 }", "max = 20 }\nn_init = 1000000000"),
-            "n_init times k, or its max, must be at most 1000000",
+            replaced("\nk = 8", "\nk = { elbow = 0.7, max = 9223372036854775807 }"),
+            "k, or its max, must be at most 10000",
         ),
+        (replaced("\nk = 8", "\nk = 10001"), "k, or its max, must be at most 10000"),
+        (replaced("min_share = 0.02", "min_share = 0.6"), "min_share must be between 0 and 0.5, such as 0.005"),
+        (
+            replaced("\nk = 8", "\ncalibration = \"random\"\nk = 8"),
+            "calibration: is for threshold = { false_alarm_rate = ... }",
+        ),
+        (replaced("\nk = 8", "\nn_init = 1000000000\nk = 8"), "n_init times k, or its max, must be at most 1000000"),
     ];
     for (text, expected) in cases {
         let found = problem(&text);

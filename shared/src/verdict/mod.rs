@@ -361,7 +361,122 @@ fn by_share(shares: &[f64]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
     use super::*;
+    use crate::model::Model;
+
+    const USUAL: [[f64; 2]; 5] = [[1.1, 9.0], [0.3, 4.0], [2.0, 20.0], [8.0, 17.0], [12.0, 400.0]];
+
+    /// An invoice of 4,000 items, of which a detector with these usual ranges says that so many would have been normal.
+    fn verdict(usual: &[[f64; 2]], expected_items: f64) -> Verdict {
+        let pipeline = Pipeline::load("invoices").unwrap();
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        let mut model = Model::load(&models, &pipeline, "kmeans").unwrap();
+        (model.typical, model.usual) = (vec![2.9, 1.2, 6.0, 12.0, 91.0], usual.to_vec());
+        assert_eq!(model.check(), Ok(()));
+        let entity = EntitySummary {
+            key: "560/539".to_owned(),
+            lines: 2,
+            customer: Some("12415".to_owned()),
+            first_timestamp: 0,
+            last_timestamp: 60_000,
+            closed_early: false,
+            fields: vec![FieldValue::Text("France".into()), FieldValue::Number(0.1 + 0.2)],
+        };
+        let score = ExplainedScore {
+            score: 1e6,
+            cluster: Some(0),
+            shares: vec![0.0, 0.0, 0.0, 0.003, 0.997],
+            expected: vec![2.9, 1.2, 6.0, 12.0, expected_items],
+            is_approximate: false,
+        };
+        let detector = Detector::new(model, &Device::flex());
+        let features = [3.0, 1.0, 5.0, 12.0, 4000.0];
+        let source = VerdictSource::in_topic("purchases", 2, &[(7, 8)]);
+        Verdict::new(&pipeline, &detector, &entity, &features, &score).found_in(source)
+    }
+
+    /// A cluster of outliers is never called usual: the median of the history stands in for it.
+    #[test]
+    fn what_is_called_usual_lies_within_the_usual_range() {
+        let said = |usual, expected| verdict(usual, expected).reason.unwrap();
+        assert_eq!(said(&USUAL, 13_099.0), "4,000 items, 44 times the usual 91 (usual 12 to 400)");
+        assert_eq!(said(&USUAL, 150.0), "4,000 items, 27 times the usual 150 (usual 12 to 400)");
+        let found = verdict(&USUAL, 13_099.0);
+        assert_eq!((&found.expected["NumberItems"], &found.direction["NumberItems"]), (&91.0.into(), &"above".into()));
+        let explained = &found.explanation[0];
+        assert_eq!(
+            (explained.value, explained.usual, explained.low, explained.high),
+            (4000.0, 91.0, Some(12.0), Some(400.0))
+        );
+        // A model of an earlier trainer knows no ranges.
+        assert_eq!(said(&[], 13_099.0), "4,000 items, 44 times the usual 91");
+    }
+
+    #[test]
+    fn a_verdict_can_be_acted_on() {
+        let found = verdict(&USUAL, 91.0);
+        assert_eq!(found.id.as_deref(), Some("invoices/kmeans/2/7/560/539"));
+        assert_eq!(found.severity, Some(Severity::Critical));
+        assert!(found.ratio.is_some_and(|ratio| ratio > 10.0));
+        assert_eq!(serde_json::to_string(&found.fields).unwrap(), r#"{"Country":"France","total":0.3}"#);
+        assert_eq!(found.event_time.as_deref(), Some("1970-01-01T00:01:00Z"));
+        let json = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Verdict>(&json).unwrap(), found);
+    }
+
+    #[test]
+    fn version_1_has_nothing_of_version_2() {
+        let old = verdict(&USUAL, 91.0).in_schema(VerdictSchema::V1);
+        let Value::Object(json) = serde_json::to_value(&old).unwrap() else { panic!("an object") };
+        let names: Vec<&str> = json.keys().map(String::as_str).collect();
+        let expected = [
+            "pipeline",
+            "key",
+            "detector",
+            "model_version",
+            "anomalous",
+            "score",
+            "threshold",
+            "p_value",
+            "cluster",
+            "features",
+            "contributions",
+            "expected",
+            "direction",
+            "lines",
+            "customer_id",
+            "first_timestamp",
+            "last_timestamp",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(serde_json::from_value::<Verdict>(json.into()).unwrap(), old);
+    }
+
+    /// What all detectors say, in one message: the worst of them speaks.
+    #[test]
+    fn opinions_on_an_entity_go_together() {
+        let (worst, mut other) = (verdict(&USUAL, 91.0), verdict(&USUAL, 150.0));
+        (other.detector, other.severity) = ("other".to_owned(), Some(Severity::Low));
+        let mut normal = Verdict { anomalous: false, severity: None, ..other.clone() };
+        normal.detector = "third".to_owned();
+        let together = EntityVerdict::of(&[&normal, &other, &worst]).unwrap();
+        assert_eq!(together.id.as_deref(), Some("invoices/2/7/560/539"));
+        assert_eq!((together.anomalous, together.severity), (true, Some(Severity::Critical)));
+        assert_eq!(
+            (&together.reason, &together.anomalous_to),
+            (&worst.reason, &vec!["other".to_owned(), "kmeans".to_owned()])
+        );
+        assert_eq!(together.detectors.keys().collect::<Vec<_>>(), ["third", "other", "kmeans"]);
+        assert_eq!(together.detectors["other"]["reason"], Value::from(other.reason));
+        assert!(together.detectors["third"].get("features").is_none());
+        let quiet = EntityVerdict::of(&[&normal]).unwrap();
+        assert_eq!((quiet.anomalous, quiet.severity, quiet.anomalous_to), (false, None, Vec::new()));
+        assert_eq!(EntityVerdict::of(&[]), None);
+    }
 
     #[test]
     fn the_largest_contribution_comes_first() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use shared::draft::{csv, json, sample::Sample, sniffed_dates};
+use shared::draft::{csv, json, number_settings, sample::Sample, sniffed_dates};
 use shared::pipeline::{InputFormat, Pipeline};
 use shared::reason::Reason;
 
@@ -81,13 +81,24 @@ pub(super) fn check(pipeline: &Pipeline, file: &FileRows, most: MaxBad) -> Resul
     .into())
 }
 
-/// What would be right instead, where the file shows it: the formats of its dates.
+/// What would be right instead, where the file shows it: the formats of its dates, or how its numbers look.
 pub(super) fn hint(pipeline: &Pipeline, path: &Path, reason: &Reason) -> Option<String> {
-    let Reason::NotADatetime(name) = reason else { return None };
+    let (Reason::NotADatetime(name) | Reason::NotANumber(name) | Reason::NotAnInteger(name)) = reason else {
+        return None;
+    };
     let index = pipeline.schema.columns.iter().position(|column| column.name == *name)?;
     let (sample, place) = sample(pipeline, path, index)?;
     let texts: Vec<&str> = sample.column(place).filter_map(|cell| cell.text()).collect();
-    let guess = sniffed_dates(&sample.names[place], &texts)?;
+    if matches!(reason, Reason::NotADatetime(_)) {
+        return date_hint(&sample.names[place], &texts);
+    }
+    let is_csv = inputs::format(path, pipeline.schema.format) == Format::Records(InputFormat::Csv);
+    let settings = is_csv.then(|| number_settings(&texts, pipeline.schema.csv.delimiter)).flatten()?;
+    Some(format!("{settings} under [input.csv] in the pipeline file would read its numbers"))
+}
+
+fn date_hint(name: &str, texts: &[&str]) -> Option<String> {
+    let guess = sniffed_dates(name, texts)?;
     let formats = guess.formats.iter().map(|format| format!("\"{format}\"")).collect::<Vec<_>>().join(", ");
     let share = guess.read as f64 / guess.of as f64;
     let all = if guess.read == guess.of { "all".to_owned() } else { share_text(share) };

@@ -118,6 +118,16 @@ fn dates_of_which_none_can_be_read_are_named_too() {
 }
 
 #[test]
+fn numbers_of_another_country() {
+    let lines: String = (0..40).map(|n| format!("{n},s,d,1,3/1/2010 8:00,\"{n},25\",c,UK\n")).collect();
+    let workplace = Workplace::with_history(&lines);
+    let run = workplace.train("history.csv", &[]);
+    assert_eq!(run.code, Some(1));
+    let wanted = "; decimal = \",\" under [input.csv] in the pipeline file would read its numbers";
+    assert!(run.stderr.trim_end().ends_with(wanted), "{}", run.stderr);
+}
+
+#[test]
 fn more_bad_rows_than_are_allowed() {
     let bad: String = (0..9).map(|row| format!("9{row},s,d,1,3/1/2010 8:00,-1,c,UK\n")).collect();
     let workplace = Workplace::with_history(&(invoices(40) + &bad));

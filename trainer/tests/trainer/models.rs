@@ -7,6 +7,7 @@ use std::path::Path;
 use polars::prelude::*;
 use shared::detector::Detector;
 use shared::device::{DeviceRequest, choose};
+use shared::evaluation::statistics::quantile;
 use shared::matrix::FeatureMatrix;
 use shared::model::{Model, of_another_training};
 use shared::pipeline::Pipeline;
@@ -185,4 +186,42 @@ fn the_report_names_the_models_that_were_written() {
     assert_eq!((others(&new), others(&old)), (0, 2));
     let mixed = [new[0].clone(), old[1].clone()];
     assert_eq!(others(&mixed), 1);
+}
+
+/// The models that ship compare nothing with an outlier: what they quote as expected is the centre of a cluster that counts, and
+/// each of these is a usual one. Only the pipeline that does what a Spark job did says that every cluster counts.
+#[test]
+fn no_model_that_ships_takes_an_outlier_for_usual() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("models");
+    let mut n_looked_at = 0;
+    for name in ["invoices", "transactions", "invoices-spark"] {
+        let pipeline = Pipeline::load(name).unwrap();
+        let entities = report(&models.join(name).join("reports"), "scores.parquet");
+        let column = |feature: &String| -> Vec<f64> {
+            let mut values: Vec<f64> = entities.column(feature).unwrap().f64().unwrap().into_no_null_iter().collect();
+            values.sort_by(f64::total_cmp);
+            values
+        };
+        let columns: Vec<Vec<f64>> = pipeline.feature_names().iter().map(column).collect();
+        for spec in &pipeline.detectors {
+            let model = Model::load(&models, &pipeline, &spec.name).unwrap();
+            assert_eq!(model.parameters.min_share(), spec.algorithm.min_share(), "{name} {}", spec.name);
+            if name == "invoices-spark" {
+                assert_eq!(model.parameters.min_share(), Some(0.0));
+                continue;
+            }
+            let clusters = model.learned.clusters().unwrap();
+            let counts = |index: usize| clusters.corrected.as_ref().is_none_or(|it| it.penalties[index].is_some());
+            for (index, cluster) in clusters.clusters().iter().enumerate().filter(|(index, _)| counts(*index)) {
+                let share = cluster.size as f64 / model.training.rows as f64;
+                assert!(share >= 0.005, "{name} {}: cluster {index} has {} rows", spec.name, cluster.size);
+                for (values, center) in columns.iter().zip(model.scaler.inverse(&cluster.center)) {
+                    let (low, high) = (quantile(values, 0.005), quantile(values, 0.995));
+                    assert!(low <= center && center <= high, "{name} {}: {center} of {low} to {high}", spec.name);
+                }
+                n_looked_at += 1;
+            }
+        }
+    }
+    assert!(n_looked_at > 8, "{n_looked_at} clusters");
 }

@@ -22,7 +22,7 @@ pub use bisecting::{BisectingTree, TreeNode, fit_tree};
 pub use elbow::elbow;
 pub use fit::{KMeansFit, fit_from};
 pub use points::Points;
-pub use sweep::fit_sweep;
+pub use sweep::{fit_k, fit_sweep};
 
 impl From<std::io::Error> for KMeansError {
     fn from(error: std::io::Error) -> Self {

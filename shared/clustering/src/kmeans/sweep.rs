@@ -1,9 +1,9 @@
-//! k-means for every k of a range over the same points.
+//! k-means for every k of a range over the same points, and for one k.
 
 use super::fit::{KMeansFit, fits, keep};
 use super::run::Start;
 use super::seeding::seedings;
-use super::{KMeansError, KMeansParams, Points};
+use super::{KMeansError, KMeansParams, MOST_CLUSTERS, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::squared_distance;
 
@@ -51,6 +51,48 @@ pub fn fit_sweep(
         }
     }
     Ok(best)
+}
+
+/// The best run for `k` alone, without the other k of a sweep.
+///
+/// Of restarts from as many seedings, the best is tried again from what it becomes when it may have one cluster more for a
+/// while: with a far point added, and then with two clusters merged, as long as that pays, but at most twice. `on_run` is
+/// called after every restart's run, from any thread.
+///
+/// # Errors
+/// [`KMeansError`] when points in a file cannot be read, or the device fails.
+pub fn fit_k(
+    points: &Points,
+    k: usize,
+    params: &KMeansParams,
+    on_run: &(dyn Fn() + Sync),
+) -> Result<KMeansFit, KMeansError> {
+    let seedings = seedings(points, None, k, params)?;
+    let starts = (0..seeds_for(k, params)).map(|restart| whole(points, seedings[restart].clone(), params)).collect();
+    let mut best = best_of(fits(points, starts, params, on_run)?);
+    // With as many clusters as points, or as labels, there is no room for one more.
+    let most_clusters = points.n_samples().min(MOST_CLUSTERS);
+    for _ in 0..ROUNDS {
+        let additions =
+            if (2..most_clusters).contains(&k) { far_additions(points, &best, ADDITIONS)? } else { Vec::new() };
+        if additions.is_empty() {
+            break;
+        }
+        let starts = additions.into_iter().map(|centroids| whole(points, centroids, params)).collect();
+        let one_more = best_of(fits(points, starts, params, &|| {})?);
+        let before = best.inertia;
+        improve(points, &mut best, cheapest_merges(&one_more), params)?;
+        if best.inertia >= before {
+            break;
+        }
+    }
+    Ok(best)
+}
+
+/// The best of some runs, at least one.
+fn best_of(mut fits: Vec<KMeansFit>) -> KMeansFit {
+    let first = fits.remove(0);
+    fits.into_iter().fold(first, |best, fit| if fit.beats(&best) { fit } else { best })
 }
 
 /// A run over all points.

@@ -94,6 +94,23 @@ proptest! {
         }
     }
 
+    /// One k alone pays for its own restarts, and comes no further from the optimum than these.
+    #[test]
+    fn one_k_makes_its_own_runs_and_is_no_worse_than_its_restarts((d, values) in arbitrary_points(), k in 1usize..7) {
+        let Ok(data) = points(d, values, k) else { return Ok(()) };
+        let runs = std::sync::atomic::AtomicUsize::new(0);
+        let count = || { runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed); };
+        let fit = fit_k(&data, k, &PARAMS, &count).unwrap();
+        prop_assert_eq!(runs.into_inner(), if k == 1 { 1 } else { PARAMS.n_init });
+        prop_assert_eq!((fit.counts.len(), fit.counts.iter().sum::<u64>()), (k, data.n_samples() as u64));
+        for seeds in seeding::seedings(&data, None, k, &PARAMS).unwrap() {
+            let (restart, _) = fit_from(&data, seeds, &PARAMS).unwrap();
+            prop_assert!(fit.inertia <= restart.inertia * (1.0 + 1e-6), "{} {}", fit.inertia, restart.inertia);
+        }
+        let swept = &sweep(&data, k)[k - 1];
+        prop_assert!(fit.inertia <= swept.inertia * 1.25 + 1e-9, "{} {}", fit.inertia, swept.inertia);
+    }
+
     #[test]
     fn a_fit_is_whole((d, values) in arbitrary_points()) {
         let Ok(data) = points(d, values, 5) else { return Ok(()) };

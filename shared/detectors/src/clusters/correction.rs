@@ -5,7 +5,7 @@ use clustering::matrix::Matrix;
 use clustering::rows::RowStore;
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, Clusters};
+use super::Cluster;
 use crate::{FitError, Score};
 
 /// How distances are corrected.
@@ -29,6 +29,16 @@ pub enum Correction {
     Both,
 }
 
+/// Which clusters count, and how distances to them are measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub correction: Correction,
+    /// Of all rows, the share that large clusters have together.
+    pub large_share: f64,
+    /// Of all rows, the share that a cluster needs to count.
+    pub min_share: f64,
+}
+
 /// Rows that are looked at a time.
 const ROWS_A_BATCH: usize = 1 << 14;
 
@@ -44,24 +54,27 @@ pub struct Corrected {
 }
 
 impl Corrected {
-    /// The correction by the clusters' own rows; none where none is asked for.
+    /// The correction by the clusters' own rows; none where none is asked for and no cluster is too small to count.
     pub(super) fn fit(
-        correction: Correction,
-        large_share: f64,
-        clusters: &Clusters,
+        rules: Rules,
+        clusters: &[Cluster],
         scorer: &dyn Score,
         rows: &RowStore,
     ) -> Result<Option<Self>, FitError> {
-        let (by_size, by_spread) = match correction {
+        let is_small = are_small(clusters, rules.min_share);
+        let (by_size, by_spread) = match rules.correction {
+            Correction::None if is_small.contains(&true) => {
+                return Ok(Some(Self::without(&is_small, rows.n_features())));
+            }
             Correction::None => return Ok(None),
             Correction::Size => (true, false),
             Correction::Spread => (false, true),
             Correction::Both => (true, true),
         };
-        let of_clusters = clusters.clusters();
-        let spreads = Spreads::of(&of_clusters, scorer, rows)?;
-        let counts = if by_size { large(&spreads.sizes, large_share) } else { vec![true; of_clusters.len()] };
-        let counts: Vec<bool> = counts.iter().zip(&spreads.sizes).map(|(&counts, &size)| counts && size > 0).collect();
+        let spreads = Spreads::of(clusters, scorer, rows)?;
+        let is_large = if by_size { large(&spreads.sizes, rules.large_share) } else { vec![true; clusters.len()] };
+        let counts = |index: usize| is_large[index] && spreads.sizes[index] > 0 && !is_small[index];
+        let counts: Vec<bool> = (0..clusters.len()).map(counts).collect();
         let total: u64 = spreads.sizes.iter().zip(&counts).filter(|(_, counts)| **counts).map(|(size, _)| size).sum();
         let penalty = |(&size, &counts): (&u64, &bool)| {
             let share = size as f64 / total as f64;
@@ -71,6 +84,12 @@ impl Corrected {
         let n_features = rows.n_features();
         let weights = if by_spread { spreads.weights(&counts) } else { vec![1.0; n_features] };
         Ok(Some(Self { weights, penalties }))
+    }
+
+    /// Plain distances, to the clusters that are not small.
+    fn without(is_small: &[bool], n_features: usize) -> Self {
+        let penalties = is_small.iter().map(|&is_small| (!is_small).then_some(0.0)).collect();
+        Self { weights: vec![1.0; n_features], penalties }
     }
 
     pub(super) fn check(&self, n_features: usize, n_clusters: usize) -> Result<(), String> {
@@ -88,6 +107,14 @@ impl Corrected {
         }
         Ok(())
     }
+}
+
+/// Which clusters are too small to be usual: those with less than `min_share` of all rows, but none with half as many rows as
+/// the clusters have on average, so that many clusters may be small without all being so.
+pub fn are_small(clusters: &[Cluster], min_share: f64) -> Vec<bool> {
+    let total: u64 = clusters.iter().map(|cluster| cluster.size).sum();
+    let least = (min_share * total as f64).min(0.5 * total as f64 / clusters.len().max(1) as f64);
+    clusters.iter().map(|cluster| (cluster.size as f64) < least).collect()
 }
 
 /// Which clusters are large: the fewest that together have `large_share` of the rows.

@@ -2,9 +2,10 @@
 
 use burn::tensor::Device;
 use clustering::kmeans::{BisectingTree, Points, TreeNode};
+use clustering::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 
-use super::correction::{Corrected, Correction};
+use super::correction::{Corrected, Rules, are_small};
 use super::scorer::{CorrectedDistances, Distances};
 use crate::scaler::are_scaled;
 use crate::{FitError, Learned, Score};
@@ -44,9 +45,9 @@ pub struct Cluster {
 
 impl Clusters {
     /// The same clusters with their distances corrected, as far as that is asked for, by the rows they come from.
-    pub(super) fn corrected(self, (correction, share): (Correction, f64), points: &Points) -> Result<Self, FitError> {
+    pub(super) fn corrected(self, rules: Rules, points: &Points) -> Result<Self, FitError> {
         let scorer = Distances::new(&self, points.device());
-        let corrected = Corrected::fit(correction, share, &self, &scorer, points.rows())?;
+        let corrected = Corrected::fit(rules, &self.clusters(), &scorer, points.rows())?;
         Ok(Self { corrected, ..self })
     }
 
@@ -56,6 +57,17 @@ impl Clusters {
             Partition::Centroids(clusters) => clusters.len(),
             Partition::Tree(tree) => tree.n_leaves(),
         }
+    }
+
+    /// Whether each row of `x` `(n_samples, n_features)` is in a cluster that is smaller than `min_share` of the training rows:
+    /// what the fit itself took for unusual. None where no cluster is.
+    pub fn in_small_clusters(&self, min_share: f64, x: &Matrix, device: &Device) -> Option<Vec<bool>> {
+        let is_small = are_small(&self.clusters(), min_share);
+        if !is_small.contains(&true) {
+            return None;
+        }
+        let clusters = Distances::new(self, device).score(x).clusters.unwrap_or_default();
+        Some(clusters.into_iter().map(|cluster| is_small[cluster as usize]).collect())
     }
 
     /// The clusters, in the order of their numbers in verdicts.

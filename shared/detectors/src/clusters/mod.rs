@@ -6,14 +6,15 @@ mod scorer;
 #[cfg(test)]
 mod tests;
 
-use clustering::kmeans::{KMeansFit, KMeansParams, Points, elbow, fit_sweep, fit_tree};
+use clustering::kmeans::{KMeansFit, KMeansParams, Points, elbow, fit_k, fit_sweep, fit_tree};
 use clustering::matrix::Matrix;
 use clustering::rows::RowStore;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Fit, FitError};
 
-pub use correction::{Corrected, Correction};
+use correction::Rules;
+pub use correction::{Corrected, Correction, are_small};
 pub use learned::{Cluster, Clusters, Partition};
 
 /// How many clusters.
@@ -77,6 +78,10 @@ macro_rules! clustering {
             pub correction: Correction,
             /// Of all rows, the share that large clusters have together, where `correction` looks at their size.
             pub large_share: f64,
+            /// Of all rows, the share that a cluster needs to be usual: a smaller one does not count, and its rows are scored
+            /// against the others. Without it, or with 0, every cluster counts.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub min_share: Option<f64>,
         }
 
         impl Default for $name {
@@ -88,6 +93,7 @@ macro_rules! clustering {
                     tol: 1e-4,
                     correction: Correction::None,
                     large_share: 0.8,
+                    min_share: None,
                 }
             }
         }
@@ -113,7 +119,14 @@ macro_rules! clustering {
                 if !(self.large_share > 0.0 && self.large_share <= 1.0) {
                     return Err("large_share must be above 0 and at most 1, such as 0.8".into());
                 }
+                if self.min_share.is_some_and(|share| !(0.0..=0.5).contains(&share)) {
+                    return Err("min_share must be between 0 and 0.5, such as 0.005".into());
+                }
                 Ok(())
+            }
+
+            fn rules(&self) -> Rules {
+                Rules { correction: self.correction, large_share: self.large_share, min_share: self.min_share.unwrap_or(0.0) }
             }
 
             fn params(&self, context: &Context<'_>) -> KMeansParams {
@@ -131,13 +144,14 @@ macro_rules! clustering {
 
 clustering! {
     /// k-means (Lloyd 1982, with the seeding of Arthur and Vassilvitskii 2007): a score is the squared distance to the
-    /// nearest centroid, or what [`Correction`] makes of it.
+    /// nearest centroid of a cluster that counts, or what [`Correction`] makes of it.
     KMeans
 }
 
 clustering! {
     /// Bisecting k-means (Steinbach, Karypis and Kumar 2000): a score is the squared distance to the centre of the leaf
-    /// that the row comes to, from the root to the nearer child; with a [`Correction`], to the leaf that is nearest by it.
+    /// that the row comes to, from the root to the nearer child; with a [`Correction`], or where a leaf is smaller than
+    /// `min_share`, to the nearest leaf that counts.
     BisectingKMeans
 }
 
@@ -149,12 +163,20 @@ impl KMeans {
     pub fn fit_store(&self, rows: RowStore, context: &Context<'_>) -> Result<Clusters, FitError> {
         let max_k = self.k.largest();
         let points = Points::from_rows(rows, max_k, context.device)?;
-        let mut fits = fit_sweep(&points, max_k, &self.params(context), context.on_step)?;
-        let inertia: Vec<f64> = fits.iter().map(|fit| fit.inertia).collect();
-        let chosen_k = choose(self.k, &inertia);
-        let partition = Partition::Centroids(clusters_of(&fits.swap_remove(chosen_k - 1)));
-        let clusters = Clusters { partition, inertia_by_k: inertia_by_k(self.k, &inertia), corrected: None };
-        clusters.corrected((self.correction, self.large_share), &points)
+        let (fit, inertia_by_k) = match self.k {
+            KSelection::Fixed(k) => {
+                let fit = fit_k(&points, k, &self.params(context), context.on_step)?;
+                let inertia = vec![(k, fit.inertia)];
+                (fit, inertia)
+            }
+            KSelection::Elbow { elbow: ratio, .. } => {
+                let mut fits = fit_sweep(&points, max_k, &self.params(context), context.on_step)?;
+                let inertia: Vec<f64> = fits.iter().map(|fit| fit.inertia).collect();
+                (fits.swap_remove(elbow(&inertia, ratio) - 1), (1..).zip(inertia).collect())
+            }
+        };
+        let clusters = Clusters { partition: Partition::Centroids(clusters_of(&fit)), inertia_by_k, corrected: None };
+        clusters.corrected(self.rules(), &points)
     }
 }
 
@@ -172,7 +194,7 @@ impl BisectingKMeans {
         let chosen_k = choose(self.k, &inertia);
         let partition = Partition::Tree(tree.prefix(chosen_k));
         let clusters = Clusters { partition, inertia_by_k: inertia_by_k(self.k, &inertia), corrected: None };
-        clusters.corrected((self.correction, self.large_share), &points)
+        clusters.corrected(self.rules(), &points)
     }
 }
 
@@ -188,7 +210,12 @@ impl Fit for KMeans {
     }
 
     fn n_steps(&self) -> u64 {
-        (1 + self.n_init * (self.k.largest() - 1)) as u64
+        let steps = match self.k {
+            KSelection::Fixed(1) => 1,
+            KSelection::Fixed(_) => self.n_init,
+            KSelection::Elbow { max, .. } => 1 + self.n_init * (max - 1),
+        };
+        steps as u64
     }
 }
 

@@ -112,3 +112,79 @@ fn a_correction_that_does_not_fit_is_refused() {
     assert!(with(|it| it.weights[0] = f32::NAN).contains("negative or not finite"));
     assert!(with(|it| it.penalties.fill(None)).contains("no cluster counts"));
 }
+
+/// A square of normal rows, and a few that are alike and far away.
+fn square_and_outliers(n_outliers: usize) -> Matrix {
+    let mut values: Vec<f32> = (0..900).flat_map(|i| [(i % 30) as f32 / 30.0, (i / 30) as f32 / 30.0]).collect();
+    values.extend((0..n_outliers).flat_map(|i| [50.0, 50.0 + i as f32 / 1000.0]));
+    Matrix::from_values(2, values)
+}
+
+fn with_min_share(min_share: f64, k: usize, x: &Matrix) -> [Clusters; 2] {
+    let device = Device::flex();
+    let context = Context { device: &device, seed: 7, max_state_bytes: None, on_step: &|| {} };
+    let (k, min_share) = (KSelection::Fixed(k), Some(min_share));
+    [
+        KMeans { k, min_share, ..KMeans::default() }.fit(x, &context).unwrap(),
+        BisectingKMeans { k, min_share, ..BisectingKMeans::default() }.fit(x, &context).unwrap(),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// However often the same monstrous row was there, as long as it is rare: the next one is far from what is usual, and that is
+    /// what is quoted as expected.
+    #[test]
+    fn an_outlier_does_not_become_usual_by_repetition(n_outliers in 1usize..17, k in 2usize..9) {
+        let x = square_and_outliers(n_outliers);
+        for learned in with_min_share(0.02, k, &x) {
+            learned.check(2).unwrap();
+            let scorer = learned.on_device(&Device::flex());
+            let next = Matrix::from_values(2, vec![50.0, 50.0]);
+            let scores = scorer.score(&next);
+            prop_assert!(scores.values[0] > 4000.0, "{}", scores.values[0]);
+            let explanation = scorer.explain(&next, &scores).unwrap().remove(0);
+            prop_assert!(explanation.expected.iter().all(|x| (-0.1..1.1).contains(x)), "{explanation:?}");
+            let small = learned.in_small_clusters(0.02, &x, &Device::flex()).unwrap();
+            let n_small = small.iter().filter(|&&is_small| is_small).count();
+            prop_assert!(small[900..].iter().all(|&is_small| is_small) && n_small < 100, "{n_small}");
+        }
+        // Where every cluster counts, the outliers are normal.
+        for learned in with_min_share(0.0, k, &x) {
+            let next = Matrix::from_values(2, vec![50.0, 50.0]);
+            prop_assert!(learned.on_device(&Device::flex()).score(&next).values[0] < 0.01);
+            prop_assert_eq!((&learned.corrected, learned.in_small_clusters(0.0, &x, &Device::flex())), (&None, None));
+        }
+    }
+
+    /// A row's score is its smallest distance to a cluster that counts, and some cluster always does.
+    #[test]
+    fn small_clusters_do_not_count(values in proptest::collection::vec(-50f32..50.0, 60..160), k in 1usize..12, share in 0.0f64..0.5) {
+        let x = Matrix::from_values(2, values[..values.len() / 2 * 2].to_vec());
+        for learned in with_min_share(share, k, &x) {
+            learned.check(2).unwrap();
+            let clusters = learned.clusters();
+            let is_small = are_small(&clusters, share);
+            prop_assert!(is_small.contains(&false));
+            let total: u64 = clusters.iter().map(|cluster| cluster.size).sum();
+            for (cluster, is_small) in clusters.iter().zip(&is_small) {
+                prop_assert!(!is_small || (cluster.size as f64) < share * total as f64);
+            }
+            if learned.corrected.is_none() {
+                prop_assert!(!is_small.contains(&true));
+                continue;
+            }
+            let scores = learned.on_device(&Device::flex()).score(&x);
+            for ((row, &score), &cluster) in x.rows().zip(&scores.values).zip(scores.clusters.as_ref().unwrap()) {
+                let distance = |cluster: &Cluster| {
+                    row.iter().zip(&cluster.center).map(|(x, c)| f64::from(x - c).powi(2)).sum::<f64>()
+                };
+                let counting = clusters.iter().zip(&is_small).filter(|(_, is_small)| !**is_small);
+                let nearest = counting.map(|(cluster, _)| distance(cluster)).fold(f64::INFINITY, f64::min);
+                prop_assert!((f64::from(score) - nearest).abs() <= 1e-4 * nearest.max(1e-2), "{score} {nearest}");
+                prop_assert!(!is_small[cluster as usize]);
+            }
+        }
+    }
+}

@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(group_of(3, &[500, 40, 7, 200], 100), [1, 2, 3]);
         assert_eq!(group_of(0, &[500, 40, 7, 200], 100), [0]);
         // Nobody is too few for a threshold that one score is enough for.
-        assert_eq!(group_of(1, &[1, 1], 1), [1]);
+        assert_eq!(group_of(1, &[2, 2], 1), [1]);
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use super::numbers::{self, is_numeric};
 use super::sample::{Cell, Sample, Sampler};
 use super::{About, Doubt};
 use crate::csv::FileRecords;
-use crate::dialect::{Dialect, Encoding, NULLS, Nulls, shown_delimiter};
+use crate::dialect::{Dialect, Encoding, NULLS, Nulls, NumberStyle, shown_delimiter};
 use crate::text::printable;
 
 /// How many bytes of a file are looked at for its layout.
@@ -325,6 +325,14 @@ fn without_nulls<'a>(texts: &[&'a str]) -> Vec<&'a str> {
     if kept.is_empty() { texts.to_vec() } else { kept }
 }
 
+/// The style in which these texts are numbers, if there is one; those that stand for nothing are left out.
+pub fn number_style(texts: &[&str], delimiter: u8) -> Option<NumberStyle> {
+    let usual = Nulls::new(&NULLS);
+    let texts: Vec<&str> = texts.iter().copied().filter(|text| !usual.contains(text)).collect();
+    let style = numbers::style_of(std::slice::from_ref(&texts), delimiter, &mut Vec::new());
+    is_numeric(style, &texts).then_some(style)
+}
+
 /// The texts that stand for nothing in this dialect, beyond those that always do, as a list of a pipeline file.
 pub fn more_nulls(dialect: &Dialect) -> Vec<&'static str> {
     MORE_NULLS.iter().copied().filter(|null| dialect.texts.nulls.contains(null)).collect()
@@ -392,6 +400,12 @@ mod tests {
         ] {
             assert_eq!(described(&told(text.as_bytes()).0).join(", "), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_delimiter_is_one_of_the_header_too() {
+        let rows: String = (0..50).map(|row| format!("{row},x;y;z\n")).collect();
+        assert_eq!(told(format!("a,b\n{rows}").as_bytes()).0.delimiter, b',');
     }
 
     #[test]

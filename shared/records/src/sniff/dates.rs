@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::names::{Hint, strength};
+use crate::text::grouped;
 use crate::time::{DatetimeFormats, DatetimeParser, Timestamp, format_timestamp};
 
 /// The share of the texts of a column that must be dates.
@@ -190,13 +191,16 @@ impl DateReader {
         let only_ours = count(&|ours, theirs| ours.is_some() && theirs.is_none());
         let only_theirs = count(&|ours, theirs| ours.is_none() && theirs.is_some());
         let names = |index: usize| order_of(&self.candidates[index].format);
-        let cannot = format!("day and month cannot be told apart in {both} of {} dates", texts.len());
+        let cannot = format!("day and month cannot be told apart in {} of {} dates", shown(both), shown(texts.len()));
         if only_theirs > 0 {
             // Both are among the formats, and the one that reads more comes first.
             return Some(format!(
-                "{only_ours} dates can only be {} and {only_theirs} only {}; the {both} that can be both are read as {}",
+                "{} dates can only be {} and {} only {}; the {} that can be both are read as {}",
+                shown(only_ours),
                 names(first),
+                shown(only_theirs),
                 names(other),
+                shown(both),
                 names(first)
             ));
         }
@@ -205,7 +209,8 @@ impl DateReader {
         }
         if only_ours > 0 {
             let is_weak = only_ours * 20 < texts.len();
-            let others = if only_ours == 1 { "1 other fits".to_owned() } else { format!("{only_ours} others fit") };
+            let others =
+                if only_ours == 1 { "1 other fits".to_owned() } else { format!("{} others fit", shown(only_ours)) };
             return is_weak.then(|| format!("{cannot}: they are read as {}, because {others} only that", names(first)));
         }
         let (chosen, why) = choose([first, other], [&ours, &theirs], &|index| {
@@ -267,6 +272,11 @@ fn swapped(format: &str) -> Option<String> {
     let both =
         (format.starts_with("%d") && format.contains("%m")) || (format.starts_with("%m") && format.contains("%d"));
     both.then(|| format.replace("%d", "%\u{0}").replace("%m", "%d").replace("%\u{0}", "%m"))
+}
+
+/// A count as people read it.
+fn shown(count: usize) -> String {
+    grouped(count as u64)
 }
 
 fn order_of(format: &str) -> &'static str {

@@ -124,6 +124,7 @@ mod tests {
             sample.rows[0],
             [number("1"), number("2.0"), text, Cell::Missing, Cell::Nested, Cell::Flag(true), Cell::Missing]
         );
+        assert_eq!(sample.rows[1][6], Cell::Missing);
         assert_eq!((sample.n_records, sample.n_torn, sample.rows.len()), (3, 1, 2));
     }
 }

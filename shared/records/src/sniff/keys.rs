@@ -7,6 +7,7 @@ use super::finder::Finder;
 use super::names::Hint;
 use super::profile::{Kind, Profile};
 use super::runs::{Runs, roughly, session_gap};
+use crate::text::grouped;
 use crate::time::{Millis, Timestamp, format_span};
 
 impl Finder<'_> {
@@ -90,12 +91,13 @@ impl Finder<'_> {
         })?;
         let column = &self.columns[key];
         let (name, repeated) = (self.shown(key), column.present - column.distinct);
+        let of_all = grouped(n as u64);
         if column.is_row_number {
             self.doubt(About::Entity, format!("`{name}` is taken for the key, because nothing else names a record: it seems to be the number of the row, which records on a topic hardly have"));
         } else if repeated > 0 {
-            self.doubt(About::Entity, format!("`{name}` is taken for the key, but it is not another in each record: {repeated} of {n} repeat it and are left out"));
+            self.doubt(About::Entity, format!("`{name}` is taken for the key, but it is not another in each record: {} of {of_all} repeat it and are left out", grouped(repeated as u64)));
         } else if self.strength(key, Hint::RecordKey) == 0 {
-            self.doubt(About::Entity, format!("`{name}` is taken for the key, because it is another in each of {n} records; its name does not say so"));
+            self.doubt(About::Entity, format!("`{name}` is taken for the key, because it is another in each of {of_all} records; its name does not say so"));
         }
         Some(key)
     }
@@ -150,8 +152,9 @@ impl Finder<'_> {
             return None;
         }
         let text = format!(
-            "{count} of {} keys begin with `{letter}`: they are taken for cancellations, which are counted and not scored",
-            keys.len()
+            "{} of {} keys begin with `{letter}`: they are taken for cancellations, which are counted and not scored",
+            grouped(count as u64),
+            grouped(keys.len() as u64)
         );
         self.doubt(About::Entity, text);
         Some(letter.to_string())

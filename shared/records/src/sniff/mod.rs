@@ -106,3 +106,32 @@ pub fn study(writing: Writing, sample: &Sample, doubts: Vec<Doubt>) -> Result<Fi
     let (n_records, n_sampled) = (sample.n_records, sample.rows.len());
     Ok(Findings { writing, columns, roles, n_records, n_sampled, doubts })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever stands in a file, there are findings or a reason why there are none, and a role is a column's.
+        #[test]
+        fn every_file_has_findings_or_a_reason(
+            names in proptest::collection::vec("id|InvoiceNo|date|amount|lat|long|user|shop|Class|currency|[a-z]{0,3}", 1..8),
+            cells in proptest::collection::vec("[0-9]{0,3}|C[0-9]|-?[0-9]{1,2}\\.[0-9]|2024-01-[0-2][1-9]|1[0-9]{12}|NA|[a-z€]{1,3}", 0..300),
+        ) {
+            let rows = cells.chunks_exact(names.len()).map(|row| row.join(",") + "\n").collect::<String>();
+            let text = format!("{}\n{rows}", names.join(","));
+            let mut doubts = Vec::new();
+            let Ok(dialect) = csv::layout(text.as_bytes(), true, Some(true), &mut doubts) else { return Ok(()) };
+            let sample = csv::sample(text.as_bytes(), &dialect).unwrap();
+            let Ok(findings) = study(Writing::Csv(Box::new(dialect)), &sample, doubts) else { return Ok(()) };
+            let Roles { key, customer, merchant, amount, .. } = findings.roles;
+            let roles: Vec<usize> = [Some(key), customer, merchant, amount].into_iter().flatten().collect();
+            prop_assert!(roles.iter().all(|role| *role < findings.columns.len()));
+            // No column has two of them.
+            prop_assert_eq!(roles.iter().collect::<std::collections::HashSet<_>>().len(), roles.len());
+        }
+    }
+}

@@ -222,6 +222,7 @@ mod tests {
             ("InvoiceDate", Hint::SessionKey),
             ("merchant_category", Hint::Merchant),
             ("customer_age", Hint::Customer),
+            ("merchant_account_id", Hint::Customer),
             ("amount_currency", Hint::Amount),
         ] {
             assert_eq!(strength(name, hint), 0, "{name}: {hint:?}");

@@ -10,7 +10,7 @@ use super::names::Hint;
 use super::profile::{Kind, Profile, moments};
 use super::sample::Sample;
 use super::{About, Doubt};
-use crate::text::printable;
+use crate::text::{grouped, printable};
 use crate::time::Millis;
 
 /// What columns are for, by their index.
@@ -113,7 +113,11 @@ pub(super) fn roles(sample: &Sample, columns: &[Profile], doubts: &mut Vec<Doubt
     }
     let n_torn = sample.n_torn;
     if n_torn * 100 > sample.n_records {
-        let text = format!("{n_torn} of {} records are not as the others, and will be erroneous", sample.n_records);
+        let text = format!(
+            "{} of {} records are not as the others, and will be erroneous",
+            grouped(n_torn),
+            grouped(sample.n_records)
+        );
         doubts.push(Doubt::new(About::Input, text));
     }
     let mut finder = Finder { sample, columns, doubts };
@@ -252,8 +256,10 @@ impl Finder<'_> {
                 return None;
             }
             let text = format!(
-                "`{name}` is taken for the label: `{}` is taken for normal, because {count} of {present} records have it",
-                printable(most)
+                "`{name}` is taken for the label: `{}` is taken for normal, because {} of {} records have it",
+                printable(most),
+                grouped(*count as u64),
+                grouped(present as u64)
             );
             normal.push((*most).to_owned());
             self.doubt(About::Label, text);
