@@ -262,7 +262,7 @@ const MOST: u64 = u64::MAX >> COUNT_SHIFT;
 
 impl Pane {
     fn new(id: PaneId, count: u64, is_written: bool, has_changed: bool) -> Self {
-        let flags = u64::from(is_written) * IS_WRITTEN | u64::from(has_changed) * HAS_CHANGED;
+        let flags = (u64::from(is_written) * IS_WRITTEN) | (u64::from(has_changed) * HAS_CHANGED);
         let packed = (count.min(MOST) << COUNT_SHIFT) | (u64::from(id.level) << LEVEL_SHIFT) | flags;
         Self { start: id.start, packed }
     }
