@@ -266,10 +266,11 @@ impl Plan {
             #[cfg(feature = "fault-injection")]
             faults: options.faults.clone(),
         };
+        let is_kept = options.delivery == Delivery::ExactlyOnce;
+        let snapshots = Snapshots::new(is_kept.then(|| changelogs.clone()));
         let restorer = RestoreThreads::new(StateRestorer { delivery: options.delivery, changelogs });
         let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
         let reports = Reports::new(settings, &options.topics.reports);
-        let snapshots = Snapshots::new(identity.folder.clone(), &options.topics.state);
         Tasks::new(core, restorer, reports, snapshots, pipeline.clone(), &member.topic.name)
     }
 

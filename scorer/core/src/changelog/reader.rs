@@ -182,8 +182,13 @@ impl Restored {
     /// The state as records: what the changelog would hold if it held each key once.
     pub fn snapshot(&self, pipeline: &Pipeline) -> Vec<StateRecord> {
         let mut out = Vec::new();
-        self.partition.snapshot(pipeline, self.windows.as_ref(), self.head.as_ref(), &mut |record| out.push(record));
+        self.put_all(pipeline, |record| out.push(record));
         out
+    }
+
+    /// As [`snapshot`](Self::snapshot), record by record.
+    pub fn put_all(&self, pipeline: &Pipeline, mut put: impl FnMut(StateRecord)) {
+        self.partition.snapshot(pipeline, self.windows.as_ref(), self.head.as_ref(), &mut put);
     }
 
     /// The partition `number` and, where they are of it, the windows over all.

@@ -101,6 +101,7 @@ impl<R: Restore> Tasks<R> {
     pub(crate) fn revoke(&mut self, partitions: &[i32], out: &mut Vec<Output>) -> Result<(), KafkaError> {
         self.restorer.cancel(partitions);
         self.restoring.remove(partitions);
+        self.snapshots.revoke(partitions);
         for &partition in partitions {
             self.core.apply(Input::Revoked { partition }, out);
         }

@@ -53,19 +53,28 @@ pub(crate) enum Wanted {
     Everything,
     /// That of this commit, which has to be the last one: whoever finds a later one has an offset that was moved by hand.
     Last(StateTag),
+    /// That of this commit, whatever comes after it.
+    Passed(StateTag),
 }
 
 impl Wanted {
     fn tag(self) -> Option<StateTag> {
         match self {
             Self::Everything => None,
-            Self::Last(tag) => Some(tag),
+            Self::Last(tag) | Self::Passed(tag) => Some(tag),
         }
     }
 }
 
-/// What the state of a partition is, or why it cannot be had.
-pub(crate) type Found = Result<Restored, KafkaError>;
+/// What was read of a partition: the state that was wanted.
+pub(crate) struct ReadState {
+    pub state: StateReader,
+    source: &'static str,
+    begun: Instant,
+}
+
+/// What was read of a partition, or why it cannot be had.
+pub(crate) type Found = Result<ReadState, KafkaError>;
 
 /// A partition whose changelog is being read.
 struct Reading {
@@ -111,7 +120,7 @@ impl Changelogs {
         self.read_each(wanted, &|_| true, &mut |partition, state| {
             found.insert(partition, state);
         })?;
-        found.into_iter().map(|(partition, state)| Ok((partition, state?))).collect()
+        found.into_iter().map(|(partition, found)| Ok((partition, self.finish(partition, found?)?))).collect()
     }
 
     /// Reads the state of partitions and hands each over as soon as it is there, or why it cannot be had; nothing of those that
@@ -159,6 +168,28 @@ impl Changelogs {
             silent.iter().for_each(|silence| under_way.fail_silent(silence));
         }
         Ok(under_way.useless)
+    }
+
+    /// The state that was read.
+    ///
+    /// # Errors
+    /// When some of it cannot be used.
+    pub(crate) fn finish(&self, partition: i32, read: ReadState) -> Result<Restored, KafkaError> {
+        let ReadState { state, source, begun } = read;
+        let state = state.finish(&self.pipeline).map_err(|error| self.unusable(partition, &error))?;
+        let (open, keys, records) = (state.open_entities(), state.keys_with_a_past(), state.records());
+        let millis = begun.elapsed().as_millis() as u64;
+        tracing::info!(partition, open, keys, records, source, millis, "restored");
+        Ok(state)
+    }
+
+    /// Where the changelog of a partition begins, and where it ends for those who read what is committed.
+    ///
+    /// # Errors
+    /// When no broker can tell.
+    pub(super) fn ends_of(&self, partition: i32) -> Result<(i64, i64), KafkaError> {
+        let committed = self.settings.reader(&format!("{}-restore", self.group))?;
+        ends_once(&committed, &self.topics.state, partition, ENDS)
     }
 
     /// Begins with the snapshot where there is one to be trusted.
@@ -214,14 +245,13 @@ impl Changelogs {
     /// Whether something in a changelog waits for the end of its transaction.
     fn has_open_transaction(&self, partition: i32) -> Result<bool, KafkaError> {
         let topic = &self.topics.state;
-        let committed = self.settings.reader(&format!("{}-restore", self.group))?;
         let all: BaseConsumer<QuietContext> = self
             .settings
             .client(&[("isolation.level", "read_uncommitted")])
             .create_with_context(QuietContext)
             .map_err(KafkaError::settings)?;
         let end = ends_once(&all, topic, partition, ENDS)?.1;
-        Ok(ends_once(&committed, topic, partition, ENDS)?.1 < end)
+        Ok(self.ends_of(partition)?.1 < end)
     }
 
     pub(super) fn torn(&self, partition: i32, how: &str) -> KafkaError {
@@ -317,6 +347,10 @@ impl UnderWay<'_> {
             return Err(later());
         }
         reading.is_reached = true;
+        if let Wanted::Passed(_) = reading.wanted {
+            self.finish(partition);
+            return Ok(Next::PartitionDone);
+        }
         Ok(Next::DoneAtEnd)
     }
 
@@ -332,15 +366,8 @@ impl UnderWay<'_> {
 
     fn hand_over(&mut self, partition: i32, reading: Reading) {
         let Reading { state, snapshot, .. } = reading;
-        let state = state.finish(&self.changelogs.pipeline);
-        let state = state.map_err(|error| self.changelogs.unusable(partition, &error));
-        if let Ok(state) = &state {
-            let source = if snapshot.is_some() { "snapshot" } else { "changelog" };
-            let (open, keys, records) = (state.open_entities(), state.keys_with_a_past(), state.records());
-            let millis = self.begun.elapsed().as_millis() as u64;
-            tracing::info!(partition, open, keys, records, source, millis, "restored");
-        }
-        (self.give)(partition, state);
+        let source = if snapshot.is_some() { "snapshot" } else { "changelog" };
+        (self.give)(partition, Ok(ReadState { state, source, begun: self.begun }));
     }
 
     /// Whether the changelog goes on where a snapshot says: it may have been made anew, or so much of it may be gone that the

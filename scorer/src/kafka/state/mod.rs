@@ -5,5 +5,6 @@ pub(crate) mod reports;
 pub(crate) mod reset;
 pub(crate) mod restore;
 pub(crate) mod restore_threads;
+pub(crate) mod snapshot_thread;
 pub(crate) mod snapshots;
 pub(crate) mod watermark;

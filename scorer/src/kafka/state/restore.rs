@@ -217,7 +217,7 @@ impl StateRestorer {
         found: Found,
         committed: Committed,
     ) -> Result<Option<StartPosition>, KafkaError> {
-        let restored = found?;
+        let restored = self.changelogs.finish(partition, found?)?;
         let Some(state_at) = restored.head().map(|head| head.next_offset) else {
             return match committed {
                 Committed::Tagged(..) => Err(self.changelogs.torn(partition, "there is no state")),

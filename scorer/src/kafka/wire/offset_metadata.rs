@@ -53,7 +53,11 @@ impl StateTag {
     const VERSION: u32 = 2;
 
     pub(crate) fn of(head: &Head) -> Self {
-        Self { v: Self::VERSION, incarnation: head.birth, commit_number: head.sequence }
+        Self::new(head.birth, head.sequence)
+    }
+
+    pub(crate) fn new(incarnation: i64, commit_number: u64) -> Self {
+        Self { v: Self::VERSION, incarnation, commit_number }
     }
 
     pub(crate) fn encode(self, owner: &OffsetOwner) -> String {

@@ -295,7 +295,7 @@ impl Live {
             Core::new(pipeline.clone()),
             FromTheStart { world: world.clone(), begun: Vec::new() },
             Reports::new(&settings, "reports"),
-            Snapshots::new(None, "state"),
+            Snapshots::new(None),
             pipeline.clone(),
             "in",
         );

@@ -259,7 +259,7 @@ impl Bench {
             Core::sharing(pipeline.clone(), Recovery::Changelog, origin.clone()),
             MemoryRestorer { broker: broker.clone(), pipeline: pipeline.clone(), origin, begun: Vec::new() },
             Reports::new(&settings, "reports"),
-            Snapshots::new(None, "state"),
+            Snapshots::new(None),
             pipeline,
             "in",
         );
