@@ -209,7 +209,7 @@ mod tests {
             let topics = Topics::new(&pipeline, "g");
             cluster.create_topic(&topics.state, 1, 1).unwrap();
             let (topic, layout) = (topics.input.clone(), pipeline.state_layout());
-            let settings = KafkaSettings { brokers: cluster.bootstrap_servers(), properties: Vec::new() };
+            let settings = KafkaSettings::at(cluster.bootstrap_servers());
             let origin = Origin { topic, partitions: 1, layout, topic_id: None };
             let changelogs = Changelogs {
                 settings: settings.clone(),
