@@ -101,7 +101,7 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (csv("thousands = \".\""), "[input.csv] thousands: `.` is the decimal mark too"),
         (csv("thousands = \"x\""), "[input.csv] thousands: must be"),
         (csv("encoding = \"gbk\""), "[input.csv] encoding: `gbk` is not an encoding that is read"),
-        (csv("delimeter = \";\""), "unknown field `delimeter`"),
+        (csv("separator = \";\""), "unknown field `separator`"),
         (
             csv("header = false").replace("format = \"csv\"", "format = \"json\""),
             "[input.csv]: is for format = \"csv\": remove it",

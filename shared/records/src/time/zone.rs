@@ -16,7 +16,7 @@ pub(super) enum Zone {
     Named(Tz),
 }
 
-/// Abbreviations that RFC 2822 (section 4.3) defines. Others, such as IST, mean several zones.
+/// Abbreviations that RFC 2822 (section 4.3) defines. Others, such as BST, mean several zones.
 const ABBREVIATIONS: [(&str, i32); 12] = [
     ("Z", 0),
     ("UT", 0),
@@ -90,7 +90,7 @@ mod tests {
         for (name, there) in
             [("UTC", true), ("Z", true), ("EST", true), ("+02:00", true), ("-0530", true), ("Asia/Kolkata", true)]
                 .into_iter()
-                .chain([("IST", false), ("Madrid", false), ("", false), ("+2", false), ("+99:00", false)])
+                .chain([("BST", false), ("Madrid", false), ("", false), ("+2", false), ("+99:00", false)])
         {
             assert_eq!(Zone::of(name).is_some(), there, "{name}");
         }
