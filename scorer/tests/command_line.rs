@@ -333,6 +333,7 @@ fn records_are_judged_one_by_one_and_what_becomes_of_them_adds_up() {
     model["features"] = serde_json::json!(["Amount", "Ratio"]);
     model["scaler"] = serde_json::json!({ "method": "none", "center": [10.0, 1.0], "scale": [1.0, 1.0] });
     model["typical"] = serde_json::json!([10.0, 1.0]);
+    model["usual"] = serde_json::json!([[9.0, 11.0], [0.9, 1.1]]);
     let clusters = serde_json::json!({ "centroids": [{ "center": [0.0, 0.0], "size": 1 }] });
     model["learned"] = serde_json::json!({ "kmeans": { "partition": clusters, "inertia_by_k": [] } });
     model["threshold"]["value"] = 4.0.into();

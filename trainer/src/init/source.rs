@@ -92,7 +92,7 @@ fn places(total: usize) -> Vec<(usize, usize)> {
     } else {
         let n_places = SPREAD_ROWS / ROWS_A_PLACE;
         places.extend((0..n_places).map(|place| {
-            let first = FIRST_ROWS + (rest - ROWS_A_PLACE) * (place + 1) / n_places;
+            let first = FIRST_ROWS + (rest - ROWS_A_PLACE) * place / (n_places - 1);
             (first, ROWS_A_PLACE)
         }));
     }
