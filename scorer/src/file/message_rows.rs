@@ -173,7 +173,7 @@ impl MessageRows {
     pub fn write_parquet(self, out: impl Write + Send) -> io::Result<()> {
         let columns = self.columns.clone();
         let mut writer = ParquetWriter::new(BufWriter::new(out), &Rows::new(&columns).into_columns(&columns))?;
-        self.groups(&mut |rows| Ok(writer.write(rows.into_columns(&columns))?))?;
+        self.groups(&mut |rows| writer.write(rows.into_columns(&columns)))?;
         writer.finish()?.flush()
     }
 

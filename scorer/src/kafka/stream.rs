@@ -349,7 +349,7 @@ fn commits(
         Delivery::ExactlyOnce => {
             let id = format!("{}-{}", topics.state, identity.name);
             let (watchdog, faults) = (watchdog.clone(), faults.clone());
-            Commits::Transactions(Transactions::new(settings, id, followed, batch_bytes, watchdog, faults))
+            Commits::Transactions(Box::new(Transactions::new(settings, id, followed, batch_bytes, watchdog, faults)))
         }
         Delivery::AtLeastOnce => {
             let mut config = settings.producer();

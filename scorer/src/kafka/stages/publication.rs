@@ -67,7 +67,7 @@ pub(crate) struct Publication<'a, T> {
 #[derive(Debug)]
 enum Entry<T> {
     Whole(T),
-    DeadLetter(EncodedMessage),
+    DeadLetter(Box<EncodedMessage>),
     Skipped,
 }
 
@@ -148,7 +148,7 @@ impl<'a, T: Outgoing> Publication<'a, T> {
     fn replace(&mut self, tag: usize, refusal: Refusal) -> Result<(), KafkaError> {
         let entry = match &self.entries[tag] {
             Entry::Whole(whole) => match whole.dead_letter(self.letters, &refusal) {
-                Some(letter) => Entry::DeadLetter(EncodedMessage::new(letter)),
+                Some(letter) => Entry::DeadLetter(Box::new(EncodedMessage::new(letter))),
                 None => {
                     let Refusal { topic, cause, .. } = refusal;
                     return Err(KafkaError::NotDelivered { topic: topic.to_string(), cause });
@@ -194,7 +194,8 @@ impl Publication<'_, EncodedMessage> {
     /// The messages that are left.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &Message> {
         self.entries.iter().filter_map(|entry| match entry {
-            Entry::Whole(encoded) | Entry::DeadLetter(encoded) => Some(&encoded.message),
+            Entry::Whole(encoded) => Some(&encoded.message),
+            Entry::DeadLetter(letter) => Some(&letter.message),
             Entry::Skipped => None,
         })
     }

@@ -33,7 +33,7 @@ const ATTEMPTS: u32 = 3;
 /// How results are committed.
 pub(crate) enum Commits {
     /// Exactly once.
-    Transactions(Transactions),
+    Transactions(Box<Transactions>),
     /// At least once.
     Offsets(Producer),
 }
@@ -59,7 +59,7 @@ impl Publisher {
     /// Why Kafka failed.
     pub(crate) fn run(&self, batches: &Receiver<ScoredBatch>, commits: Commits) -> Result<(), KafkaError> {
         match commits {
-            Commits::Transactions(transactions) => self.run_exactly_once(batches, transactions),
+            Commits::Transactions(transactions) => self.run_exactly_once(batches, *transactions),
             Commits::Offsets(producer) => self.run_at_least_once(batches, &producer),
         }
     }

@@ -193,6 +193,9 @@ mod tests {
     /// The key of the windows over all partitions.
     const WINDOWS: &[u8] = b"w";
 
+    /// Keys and values of a changelog.
+    type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
     /// A partition that commits changes, one batch each.
     struct Committing {
         core: Core,
@@ -202,7 +205,7 @@ mod tests {
         folder: tempfile::TempDir,
         changelogs: Changelogs,
         /// Where the changelog ends after each change, and what the state is then.
-        changes: Vec<(i64, BTreeMap<Vec<u8>, Vec<u8>>)>,
+        changes: Vec<(i64, Contents)>,
     }
 
     impl Committing {

@@ -263,7 +263,6 @@ pub(super) fn moments(sample: &Sample, index: usize, dates: &Guess) -> Vec<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::Dialect;
     use crate::sniff::{csv, json};
 
     fn kinds(text: &str) -> (Vec<Kind>, Vec<String>) {
@@ -306,6 +305,6 @@ mod tests {
             profiles(&Writing::Json, &sample, &mut doubts).iter().map(|profile| profile.kind).collect();
         assert_eq!(kinds, [Kind::Text, Kind::Float, Kind::Flag, Kind::Nested, Kind::Date]);
         assert!(doubts[0].text.starts_with("`a` has numbers as texts"), "{doubts:?}");
-        assert_eq!(rules(&Writing::Csv(Box::new(Dialect::default()))).numbers, NumberStyle::PLAIN);
+        assert_eq!(rules(&Writing::Csv(Box::default())).numbers, NumberStyle::PLAIN);
     }
 }
