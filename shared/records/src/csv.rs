@@ -1,7 +1,7 @@
 //! From bytes to records and their fields: CSV after RFC 4180, as bytes.
 //!
 //! A stream delivers one record a message; a file holds many. Both are taken apart by the same automaton
-//! (`csv-core`), so a record has the same fields wherever it came from. The automaton takes every text for CSV; [`fault`]
+//! (`csv-core`), so a record has the same fields wherever it came from. The automaton takes every text for CSV; `fault`
 //! knows the rules of quotes.
 
 use std::io::{self, Read};

@@ -9,7 +9,7 @@ mod topic;
 
 pub use records::sniff::dates::formats_of as sniffed_dates;
 pub use records::sniff::{About, Doubt, Findings, Writing, csv, json, roles, sample, study};
-pub use topic::of_records;
+pub use topic::{TopicError, of_records};
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};

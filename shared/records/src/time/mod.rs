@@ -1,4 +1,4 @@
-//! Moments and spans as plain numbers, and the one way dates are read ([`formats`]) and written.
+//! Moments and spans as plain numbers, and the one way dates are read (`formats`) and written.
 //!
 //! Nothing here asks what time it is.
 
