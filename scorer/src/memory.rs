@@ -92,14 +92,16 @@ impl MemoryPlan {
         let times = if is_repartitioned { 2 } else { 1 };
         let partitions = partitions.max(1);
         let least = times * (FETCHED.least + PRODUCED.least + IN_FLIGHT.least);
-        let state = u64::from(partitions) * LEAST_STATE / USABLE.0 * USABLE.1;
+        // One partition is in memory a second time while its snapshot is made.
+        let copies = u64::from(partitions) + 1;
+        let state = copies * LEAST_STATE / USABLE.0 * USABLE.1;
         let needed = (PROGRAM + least + state).next_multiple_of(MIB);
         if allowed < needed {
             return Err(TooLittleMemory { allowed, needed, partitions });
         }
         let [fetched, produced, in_flight] = [FETCHED, PRODUCED, IN_FLIGHT].map(|part| part.bytes(allowed - needed));
         let left = allowed - PROGRAM - times * (fetched + produced + in_flight);
-        let state = left / USABLE.1 * USABLE.0 / u64::from(partitions);
+        let state = left / USABLE.1 * USABLE.0 / copies;
         Ok(Self {
             queues: ClientQueues { fetched: fetched as usize, produced: produced as usize },
             in_flight: in_flight as usize,

@@ -6,7 +6,7 @@
 //! all that were in the changelog when it had read up to that commit. Then its state is that of the last change that it took
 //! in, and is written. While that is done, the state of this one partition is in memory a second time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -25,6 +25,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long changes that are in the changelog may take until the stream hands them over.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Bytes of changes that may wait for the thread. Where the stream writes faster than the thread reads, a snapshot would only
+/// grow: it is given up, and begun anew later.
+const MOST_WAITING: usize = 32 << 20;
+
 /// A change that is committed.
 #[derive(Debug)]
 pub(crate) struct CommittedChange {
@@ -32,10 +36,21 @@ pub(crate) struct CommittedChange {
     pub records: Vec<StateRecord>,
 }
 
+impl CommittedChange {
+    fn bytes(&self) -> usize {
+        let bytes = |record: &StateRecord| {
+            size_of::<StateRecord>() + record.key.len() + record.value.as_ref().map_or(0, Vec::len)
+        };
+        self.records.iter().map(bytes).sum()
+    }
+}
+
 /// A snapshot that is being made.
 pub(crate) struct SnapshotThread {
     pub partition: i32,
     changes: Sender<CommittedChange>,
+    /// Bytes of the changes that were handed over and not taken in.
+    waiting: Arc<AtomicUsize>,
     is_cancelled: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), KafkaError>>,
 }
@@ -46,14 +61,17 @@ impl SnapshotThread {
     pub(crate) fn begin(changelogs: Changelogs, partition: i32, stamp: Stamp, writing: Arc<Mutex<()>>) -> Self {
         let (changes, committed) = channel();
         let is_cancelled = Arc::new(AtomicBool::new(false));
-        let work = Work { changelogs, partition, stamp, committed, is_cancelled: is_cancelled.clone(), writing };
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (of_thread, is_wanted) = (waiting.clone(), is_cancelled.clone());
+        let work =
+            Work { changelogs, partition, stamp, committed, waiting: of_thread, is_cancelled: is_wanted, writing };
         let thread = spawn_with_client("snapshot", move || {
             if let Err(why) = work.run() {
                 tracing::warn!(partition, why, "a snapshot was not written; a restart takes longer");
             }
             Ok(())
         });
-        Self { partition, changes, is_cancelled, thread }
+        Self { partition, changes, waiting, is_cancelled, thread }
     }
 
     /// Whether the snapshot is written, or will not be.
@@ -61,10 +79,14 @@ impl SnapshotThread {
         self.thread.is_finished()
     }
 
-    /// Hands over the partition's next change, which is committed.
-    pub(crate) fn hand_over(&self, change: CommittedChange) {
+    /// Hands over the partition's next change, which is committed. `false` where too much waits: the snapshot is to be given
+    /// up.
+    #[must_use]
+    pub(crate) fn hand_over(&self, change: CommittedChange) -> bool {
+        let waiting = change.bytes() + self.waiting.fetch_add(change.bytes(), Ordering::Relaxed);
         // Where the thread has ended, nobody wants it any more.
         let _ = self.changes.send(change);
+        waiting <= MOST_WAITING
     }
 }
 
@@ -80,6 +102,7 @@ struct Work {
     /// The last change that was taken in.
     stamp: Stamp,
     committed: Receiver<CommittedChange>,
+    waiting: Arc<AtomicUsize>,
     is_cancelled: Arc<AtomicBool>,
     writing: Arc<Mutex<()>>,
 }
@@ -127,6 +150,7 @@ impl Work {
                     return Err("the last changes of its changelog are not ours".to_owned());
                 }
             };
+            self.waiting.fetch_sub(change.bytes(), Ordering::Relaxed);
             for record in &change.records {
                 let taken = state.take(&self.changelogs.pipeline, &record.key, record.value.as_deref());
                 taken.map_err(|error| error.to_string())?;

@@ -117,7 +117,9 @@ impl Snapshots {
                     self.in_the_making = Some(SnapshotThread::begin(changelogs, done.partition, stamp, writing));
                 }
                 (Role::Later(records), Some(thread)) if thread.partition == done.partition => {
-                    thread.hand_over(CommittedChange { stamp, records });
+                    if !thread.hand_over(CommittedChange { stamp, records }) {
+                        (self.due, self.in_the_making) = (None, None);
+                    }
                 }
                 (Role::Later(_) | Role::None, _) => {}
             }
