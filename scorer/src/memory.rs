@@ -10,8 +10,9 @@ use thiserror::Error;
 
 const MIB: u64 = 1 << 20;
 
-/// The program with its models, threads and connections, and the clients that read internal topics.
-const PROGRAM: u64 = 80 * MIB;
+/// The program with its models, threads and connections, and the clients that read internal topics: while a snapshot is made,
+/// one reads a changelog beside the stream.
+const PROGRAM: u64 = 104 * MIB;
 
 /// Of what is left for the state, the part that the partitions may hold, (2, 3): memory that was given back lies in pieces,
 /// and what is read back is in memory twice for a moment.
