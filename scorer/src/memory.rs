@@ -10,9 +10,16 @@ use thiserror::Error;
 
 const MIB: u64 = 1 << 20;
 
-/// The program with its models, threads and connections, and the clients that read internal topics: while a snapshot is made,
-/// one reads a changelog beside the stream.
-const PROGRAM: u64 = 104 * MIB;
+/// The program with its models, threads and connections, and the clients that read internal topics.
+const PROGRAM: u64 = 80 * MIB;
+
+/// A snapshot that is made beside the stream: the client that reads the changelog, and the changes that wait. Where less is
+/// allowed in all, snapshots are made at the end only.
+const SNAPSHOT: u64 = 96 * MIB;
+const LEAST_FOR_SNAPSHOTS: u64 = 1024 * MIB;
+
+/// How often a partition is in memory once more while its snapshot is made: as it is read, and as it is then.
+const COPIES_OF_SNAPSHOT: u64 = 2;
 
 /// Of what is left for the state, the part that the partitions may hold, (2, 3): memory that was given back lies in pieces,
 /// and what is read back is in memory twice for a moment.
@@ -50,6 +57,8 @@ pub struct MemoryPlan {
     pub in_flight: usize,
     /// The state of a partition.
     pub state: usize,
+    /// Whether there is room to make snapshots beside the stream.
+    pub are_snapshots_beside: bool,
 }
 
 /// Bytes of the queues of clients.
@@ -93,26 +102,32 @@ impl MemoryPlan {
         let times = if is_repartitioned { 2 } else { 1 };
         let partitions = partitions.max(1);
         let least = times * (FETCHED.least + PRODUCED.least + IN_FLIGHT.least);
-        // One partition is in memory a second time while its snapshot is made.
-        let copies = u64::from(partitions) + 1;
-        let state = copies * LEAST_STATE / USABLE.0 * USABLE.1;
-        let needed = (PROGRAM + least + state).next_multiple_of(MIB);
+        let of_state = |copies: u64| copies * LEAST_STATE / USABLE.0 * USABLE.1;
+        let needed = (PROGRAM + least + of_state(u64::from(partitions))).next_multiple_of(MIB);
         if allowed < needed {
             return Err(TooLittleMemory { allowed, needed, partitions });
         }
         let [fetched, produced, in_flight] = [FETCHED, PRODUCED, IN_FLIGHT].map(|part| part.bytes(allowed - needed));
-        let left = allowed - PROGRAM - times * (fetched + produced + in_flight);
+        let with_snapshots = u64::from(partitions) + COPIES_OF_SNAPSHOT;
+        let (mut left, mut copies) =
+            (allowed - PROGRAM - times * (fetched + produced + in_flight), u64::from(partitions));
+        let are_snapshots_beside = allowed >= LEAST_FOR_SNAPSHOTS && left >= SNAPSHOT + of_state(with_snapshots);
+        if are_snapshots_beside {
+            (left, copies) = (left - SNAPSHOT, with_snapshots);
+        }
         let state = left / USABLE.1 * USABLE.0 / copies;
         Ok(Self {
             queues: ClientQueues { fetched: fetched as usize, produced: produced as usize },
             in_flight: in_flight as usize,
             state: state as usize,
+            are_snapshots_beside,
         })
     }
 
     /// Where nothing says how much there is.
     pub fn unbounded() -> Self {
-        Self { queues: ClientQueues::default(), in_flight: IN_FLIGHT.most as usize, state: usize::MAX }
+        let (queues, in_flight) = (ClientQueues::default(), IN_FLIGHT.most as usize);
+        Self { queues, in_flight, state: usize::MAX, are_snapshots_beside: true }
     }
 }
 
@@ -145,8 +160,10 @@ mod tests {
             let plan = MemoryPlan::new(needed + more, partitions, is_repartitioned).unwrap();
             let times = if is_repartitioned { 2 } else { 1 };
             let clients = plan.queues.fetched + plan.queues.produced;
-            let state = (plan.state as u64 * u64::from(partitions)).div_ceil(USABLE.0) * USABLE.1;
-            let all = PROGRAM + times * (clients + plan.in_flight) as u64 + state;
+            let more_copies = if plan.are_snapshots_beside { COPIES_OF_SNAPSHOT } else { 0 };
+            let snapshot = if plan.are_snapshots_beside { SNAPSHOT } else { 0 };
+            let state = (plan.state as u64 * (u64::from(partitions) + more_copies)).div_ceil(USABLE.0) * USABLE.1;
+            let all = PROGRAM + snapshot + times * (clients + plan.in_flight) as u64 + state;
             prop_assert!(all <= needed + more, "{plan:?}");
             prop_assert!(plan.state as u64 >= LEAST_STATE);
         }

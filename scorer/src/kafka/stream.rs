@@ -267,7 +267,8 @@ impl Plan {
             faults: options.faults.clone(),
         };
         let is_kept = options.delivery == Delivery::ExactlyOnce;
-        let snapshots = Snapshots::new(is_kept.then(|| changelogs.clone()));
+        let snapshots =
+            Snapshots::new(is_kept.then(|| changelogs.clone())).beside_the_stream(self.memory.are_snapshots_beside);
         let restorer = RestoreThreads::new(StateRestorer { delivery: options.delivery, changelogs });
         let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
         let reports = Reports::new(settings, &options.topics.reports);

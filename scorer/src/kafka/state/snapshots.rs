@@ -18,6 +18,8 @@ const MIN_RECORDS: u64 = 200_000;
 pub(crate) struct Snapshots {
     /// Where the state is, and the folder for snapshots; nothing is written without.
     changelogs: Option<Changelogs>,
+    /// Whether they are made beside the stream, too.
+    are_beside: bool,
     min_records: u64,
     partitions: BTreeMap<i32, Followed>,
     pending: Vec<Pending>,
@@ -62,6 +64,7 @@ impl Snapshots {
     pub(crate) fn new(changelogs: Option<Changelogs>) -> Self {
         Self {
             changelogs: changelogs.filter(|changelogs| changelogs.snapshots.is_some()),
+            are_beside: true,
             min_records: MIN_RECORDS,
             partitions: BTreeMap::new(),
             pending: Vec::new(),
@@ -69,6 +72,11 @@ impl Snapshots {
             in_the_making: None,
             writing: Arc::default(),
         }
+    }
+
+    /// The same, made at the end only unless they may be made beside the stream.
+    pub(crate) fn beside_the_stream(self, are_beside: bool) -> Self {
+        Self { are_beside, ..self }
     }
 
     /// Notes the changes of a batch, just taken from `core`.
@@ -84,7 +92,10 @@ impl Snapshots {
             followed.records += records.len() as u64;
             let role = if self.due == Some(*partition) {
                 Role::Later(records.clone())
-            } else if self.due.is_none() && followed.records >= self.min_records + core.state_records(*partition) {
+            } else if self.are_beside
+                && self.due.is_none()
+                && followed.records >= self.min_records + core.state_records(*partition)
+            {
                 followed.records = 0;
                 self.due = Some(*partition);
                 Role::First
