@@ -13,7 +13,7 @@ use crate::kafka::Stream;
 use crate::status::{Status, StatusCell};
 
 /// How long a stream may take to publish and commit once it is asked to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Waits until the stream ends or somebody stops it, and shows what it does meanwhile.
 ///
