@@ -397,6 +397,9 @@ fn records_are_judged_one_by_one_and_what_becomes_of_them_adds_up() {
     │ recall    ┆        ┆      50.0% │
     │ precision ┆        ┆      50.0% │
     └───────────┴────────┴────────────┘
+    The worst anomalies:
+      critical  3  Amount 90, 9 times the usual 10 (usual 9 to 11)
+      critical  8  Amount 20, 2 times the usual 10 (usual 9 to 11)
     ");
 }
 
