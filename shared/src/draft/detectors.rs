@@ -5,7 +5,7 @@ use records::sniff::roles::Shape;
 
 use super::Request;
 use super::names::Names;
-use super::text::{Section, toml_text};
+use super::section::{Section, toml_text};
 
 /// A detector of two kinds, and one that compares the amounts of a day where there is something to compare within.
 pub(super) fn sections(findings: &Findings, request: &Request, names: &Names) -> Vec<Section> {

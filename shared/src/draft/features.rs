@@ -7,8 +7,8 @@ use records::sniff::{About, Findings};
 use records::time::{Millis, format_span};
 
 use super::names::Names;
+use super::section::{Section, toml_key, toml_text};
 use super::shortened;
-use super::text::{Section, toml_key, toml_text};
 
 const HOUR: Millis = 3_600_000;
 const DAY: Millis = 24 * HOUR;

@@ -4,6 +4,7 @@
 mod detectors;
 mod features;
 mod names;
+mod section;
 mod text;
 mod topic;
 
@@ -19,7 +20,7 @@ use names::Names;
 use records::sniff::profile::{Kind, Profile};
 use records::sniff::roles::Shape;
 use records::text::grouped;
-use text::{Section, toml_text};
+use section::{Section, toml_list, toml_text};
 
 use thiserror::Error;
 
@@ -234,7 +235,7 @@ fn whole(findings: &Findings, request: &Request, names: &Names, uses: &[Option<S
     let mut outputs = format!("[outputs]\nerroneous = {}\n", toml_text(&format!("{}_errors", request.topic)));
     let fields = features::fields(findings, names);
     if !fields.is_empty() {
-        outputs += &format!("fields = {} # verdicts repeat these\n", text::toml_list(fields));
+        outputs += &format!("fields = {} # verdicts repeat these\n", toml_list(fields));
     }
     sections.push(Section::plain(outputs));
     sections.iter().map(Section::render).collect::<Vec<_>>().join("\n")

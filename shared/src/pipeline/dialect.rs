@@ -3,22 +3,8 @@
 use records::dialect::{Dialect, Encoding, NULLS, Nulls, NumberStyle, TextRules};
 
 use super::checker::Checker;
+use super::file::CsvSection;
 use super::{InputFormat, PipelineError};
-
-/// `[input.csv]` as it is written.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CsvSection {
-    delimiter: Option<String>,
-    quote: Option<String>,
-    comment: Option<String>,
-    header: Option<bool>,
-    encoding: Option<String>,
-    decimal: Option<String>,
-    thousands: Option<String>,
-    currency_signs: Option<bool>,
-    null: Option<Vec<String>>,
-}
 
 pub(super) fn check(
     checker: &Checker<'_>,

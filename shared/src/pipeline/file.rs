@@ -9,7 +9,6 @@ use serde::de::{self, DeserializeOwned};
 use toml::{Table, Value};
 
 use super::PipelineError;
-use super::dialect::CsvSection;
 
 /// `[input]`.
 #[derive(Debug, serde::Deserialize)]
@@ -28,6 +27,21 @@ pub(super) struct InputSection {
     #[serde(default)]
     pub missing: BTreeMap<String, f64>,
     pub max_record_bytes: Option<usize>,
+}
+
+/// `[input.csv]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CsvSection {
+    pub delimiter: Option<String>,
+    pub quote: Option<String>,
+    pub comment: Option<String>,
+    pub header: Option<bool>,
+    pub encoding: Option<String>,
+    pub decimal: Option<String>,
+    pub thousands: Option<String>,
+    pub currency_signs: Option<bool>,
+    pub null: Option<Vec<String>>,
 }
 
 /// The valid values of a number.
