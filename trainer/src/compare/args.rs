@@ -107,7 +107,7 @@ pub struct CompareArgs {
 
     /// Measure that sorts the table, best first
     ///
-    /// The default is roc-auc, or synthetic-roc-auc if there are no labels.
+    /// The default is roc-auc, or ensemble if there are no labels.
     #[arg(long, value_name = "METRIC")]
     pub sort: Option<SortBy>,
 
