@@ -2,10 +2,14 @@
 
 import functools
 import gzip
+import html
+import io
 import json
+import math
 import os
 import subprocess
 import tempfile
+import textwrap
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +18,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+from IPython import get_ipython
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -22,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESOURCES = ROOT / "resources"
 
 NORMAL, ANOMALOUS, ACCENT, FAINT = "#8d99a6", "#c1121f", "#1d6996", "#d9dee3"
-PALETTE = ["#1d6996", "#e17c05", "#38a6a5", "#94346e", "#73af48", "#6f4070", "#cc503e", "#5f4690", "#9c755f", "#edad08"]
+PALETTE = ["#1d6996", "#e17c05", "#38a6a5", "#94346e", "#73af48", "#40434a", "#cc503e", "#8f7ccf", "#9c755f", "#edad08"]
 SEQUENTIAL = mpl.colors.LinearSegmentedColormap.from_list("atalaya", ["#f4f6f8", "#1d6996", "#0b2a40"])
 
 
@@ -42,6 +48,18 @@ def pipeline_file(pipeline: str) -> dict:
 def model(pipeline: str, detector: str) -> dict:
     """A detector's `model.json`."""
     return json.loads((ROOT / "models" / pipeline / detector / "model.json").read_text())
+
+
+def readable(pipeline: str, feature: str, value: float) -> str:
+    """A feature's value as people read it: the logarithm of the pipeline file is undone, a ratio below 1 is a fraction."""
+    declared = pipeline_file(pipeline)["features"].get(feature, "")
+    expression = declared["expression"] if isinstance(declared, dict) else declared
+    if expression.startswith("log1p("):
+        value = math.expm1(value)
+    elif expression.startswith("log("):
+        value = math.exp(value)
+        return f"1/{1 / value:,.0f}" if value < 0.5 else f"{value:,.3g} times"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 # What a label says of an entity that is not an anomaly; mostly it says nothing.
@@ -97,14 +115,25 @@ def scored(pipeline: str, suffix: str) -> bytes:
         return (Path(given) / f"{pipeline}{suffix}").read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         source, output = PRODUCTION[pipeline], Path(folder) / f"verdicts{suffix}"
-        if "session_gap" not in pipeline_file(pipeline)["entity"]:
-            source = Path(folder) / "all.jsonl.gz"
-            source.write_bytes(HISTORY[pipeline].read_bytes() + PRODUCTION[pipeline].read_bytes())
+        if has_past(pipeline):
+            source = Path(folder) / "all.jsonl"
+            source.write_bytes(sample(pipeline))
         command = [program("scorer"), "score", source, "--pipeline", pipeline, "--output", output, "--device", "cpu"]
         done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stderr}")
         return output.read_bytes()
+
+
+def has_past(pipeline: str) -> bool:
+    """Whether a record is judged in the light of earlier ones."""
+    return "session_gap" not in pipeline_file(pipeline)["entity"]
+
+
+def sample(pipeline: str) -> bytes:
+    """The records that the scorer goes over."""
+    files = [HISTORY[pipeline]] * has_past(pipeline) + [PRODUCTION[pipeline]]
+    return b"".join(gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files)
 
 
 @functools.cache
@@ -115,9 +144,14 @@ def verdicts(pipeline: str) -> pl.DataFrame:
     frame = rows.with_columns(
         pl.col("first_timestamp", "last_timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_zone="UTC")
     )
-    if pipeline == "transactions":
-        frame = frame.filter(pl.col("key").is_in(payments(PRODUCTION[pipeline])["transaction_id"].implode()))
-    return frame
+    return of_production(pipeline, frame)
+
+
+def of_production(pipeline: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the production sample: the scorer may have gone over the history first."""
+    if not has_past(pipeline):
+        return frame
+    return frame.filter(pl.col("key").is_in(payments(PRODUCTION[pipeline])["transaction_id"].implode()))
 
 
 @functools.cache
@@ -216,6 +250,80 @@ def judged(scores: pl.DataFrame, detector: str) -> tuple[np.ndarray, np.ndarray]
     return is_anomaly(own), own[f"{detector}_score"].to_numpy()
 
 
+# Alerts ---------------------------------------------------------------------------------------------------------------
+
+SEVERITIES = ["low", "medium", "high", "critical"]
+SEVERITY_COLOURS = dict(zip(SEVERITIES, ["#c9d1d9", "#edad08", "#e17c05", ANOMALOUS], strict=True))
+
+# What is the same for all detectors in a message that has the opinions of all of them.
+OF_ENTITY = ["pipeline", "key", "customer_id", "first_timestamp", "fields", "source"]
+
+
+def alerts(name: str, content: bytes) -> pl.DataFrame:
+    """One row a verdict, from what `scorer score` wrote (.parquet, .csv or .jsonl) or from messages of a topic, one a line.
+
+    Columns: `pipeline`, `key`, `detector`, `anomalous`, `severity`, `ratio`, `p_value`, `reason`, `customer_id`, `time`,
+    `source`, and `field_...` for each field of the pipeline file.
+    """
+    if name.endswith(".parquet"):
+        frame = pl.read_parquet(io.BytesIO(content)).filter(pl.col("kind") == "verdict")
+    elif name.endswith(".csv"):
+        frame = pl.read_csv(content, infer_schema=False).filter(pl.col("kind") == "verdict")
+    else:
+        verdicts = [verdict for line in content.splitlines() if line.strip() for verdict in opinions(json.loads(line))]
+        frame = pl.DataFrame(verdicts, infer_schema_length=None)
+    if frame.is_empty():
+        raise ValueError(f"{name} has no verdicts: it takes what `scorer score --output` writes, or messages of a topic")
+    if "pipeline" not in frame.columns:
+        frame = frame.with_columns(pipeline=pl.col("id").str.split("/").list.first())
+    return frame.select(
+        "pipeline",
+        "key",
+        "detector",
+        pl.col("anomalous").cast(pl.String).str.to_lowercase() == "true",
+        pl.col("severity").cast(pl.String),
+        pl.col("ratio", "p_value").cast(pl.Float64, strict=False),
+        "reason",
+        pl.col("customer_id").cast(pl.String) if "customer_id" in frame.columns else pl.lit(None).alias("customer_id"),
+        pl.col("first_timestamp").str.to_datetime(time_zone="UTC").alias("time"),
+        pl.col("source").cast(pl.String),
+        pl.col("^field_.*$"),
+    ).unique(["pipeline", "key", "time", "detector"], keep="first", maintain_order=True)
+
+
+def sample_alerts(pipeline: str) -> pl.DataFrame:
+    """The same of the production sample."""
+    return of_production(pipeline, alerts(".parquet", scored(pipeline, ".parquet")))
+
+
+def opinions(message: dict) -> list[dict]:
+    """The verdicts in a message: one, or those of all detectors; none in a message about something else."""
+    if "detectors" in message:
+        shared = {name: message.get(name) for name in OF_ENTITY}
+        verdicts = [shared | {"detector": name} | own for name, own in message["detectors"].items()]
+    else:
+        verdicts = [dict(message)] if "anomalous" in message else []
+    names = ["severity", "ratio", "p_value", "customer_id", "source"]
+    return [
+        {name: verdict.get(name) for name in [*OF_ENTITY[:2], "detector", "anomalous", "reason", "first_timestamp", *names]}
+        | {"source": json.dumps(verdict.get("source"))}
+        | {f"field_{name}": value for name, value in (verdict.get("fields") or {}).items()}
+        for verdict in verdicts
+    ]
+
+
+def raw_records(source: str, content: bytes | None = None) -> list[str]:
+    """The records that a verdict is about: the lines of its file, or of this content of it. Of a topic, where they are."""
+    place = json.loads(source)
+    if "file" not in place:
+        return [f"topic {place['topic']}, partition {place['partition']}, offsets {place['offsets']}"]
+    path = ROOT / place["file"]
+    if content is None and (path.suffix == ".gz" or not path.is_file()):
+        return [f"{place['file']}, lines {place['lines']}"]
+    lines = (path.read_bytes() if content is None else content).decode(errors="replace").splitlines()
+    return [line for first, last in place["lines"] for line in lines[first - 1 : last]]
+
+
 # Figures --------------------------------------------------------------------------------------------------------------
 
 
@@ -246,10 +354,40 @@ def style() -> None:
         tbl_hide_column_data_types=True,
         tbl_rows=40,
         tbl_cols=20,
-        fmt_str_lengths=80,
+        tbl_width_chars=240,
+        fmt_str_lengths=160,
         float_precision=3,
         thousands_separator=True,
     )
+    if shell := get_ipython():
+        shell.display_formatter.formatters["text/html"].for_type(pl.DataFrame, as_html)
+
+
+def as_html(frame: pl.DataFrame) -> str:
+    """A table whose head and cells stay on one line; numbers are on the right."""
+    is_number = [kind.is_numeric() for kind in frame.dtypes]
+
+    def cell(tag: str, text: str, right: bool) -> str:
+        style = f"white-space: nowrap; text-align: {'right' if right else 'left'}"
+        return f'<{tag} style="{style}">{html.escape(text)}</{tag}>'
+
+    head = "".join(cell("th", name.replace("_", " "), right) for name, right in zip(frame.columns, is_number, strict=True))
+    rows = [
+        "<tr>" + "".join(cell("td", cell_text(value), right) for value, right in zip(row, is_number, strict=True)) + "</tr>"
+        for row in frame.iter_rows()
+    ]
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+
+
+def cell_text(value) -> str:
+    """A value of a table: numbers with as many digits as say something."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def span(values: Iterable[float], form: str) -> str:
@@ -265,6 +403,8 @@ def colour_of(names: list[str]) -> dict[str, str]:
 
 def headline(figure: Figure, text: str) -> None:
     """The figure's finding, above it."""
+    # A letter takes about a tenth of an inch.
+    text = textwrap.fill(text, int(10.5 * figure.get_figwidth()))
     figure.suptitle(text, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color="#1f2933")
 
 
@@ -280,6 +420,12 @@ def grid(
     for axis in axes.flat[n_panels:]:
         axis.remove()
     return figure, list(axes.flat[:n_panels])
+
+
+def dates(axis: Axes) -> None:
+    """Days along the bottom, a few of them with their names."""
+    axis.xaxis.set_major_locator(AutoDateLocator(minticks=4, maxticks=9))
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
 
 
 def heatmap(

@@ -107,9 +107,10 @@ pub struct PipelineArgs {
     /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov), or pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
-    /// Folder with the models that `trainer` wrote.
-    #[arg(long, value_name = "DIR", default_value = "models")]
-    pub models: PathBuf,
+    /// Folder with the models that `trainer` wrote; by default `models`. If it has none of a pipeline that ships, models
+    /// that are built into the program take their place; they were trained on sample data.
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
     /// Device that computes the scores: auto (the one that is predicted to be faster), cpu, gpu, gpu:N, software, vulkan,
     /// vulkan:N, cuda or cuda:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]

@@ -1,13 +1,13 @@
 //! Closed entities in, verdicts out: one batch of features, every detector of the pipeline.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use shared::detector::{Detector, ScoredBatch};
 use shared::device::{ChosenDevice, Device, DeviceError, guarded};
 use shared::matrix::FeatureMatrix;
-use shared::model::{Model, ModelError, of_another_training};
+use shared::model::{ModelError, of_another_training};
+use shared::model_source::ModelSource;
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::verdict::Verdict;
 
@@ -48,9 +48,9 @@ impl Detectors {
     ///
     /// # Errors
     /// [`ModelError`] of the first that is missing, damaged, or trained for something else.
-    pub fn load(models: &Path, pipeline: &Pipeline, device: &ChosenDevice) -> Result<Self, ModelError> {
+    pub fn load(models: &ModelSource, pipeline: &Pipeline, device: &ChosenDevice) -> Result<Self, ModelError> {
         let load = |spec: &DetectorSpec| {
-            let model = Model::load(models, pipeline, &spec.name)?;
+            let model = models.load(pipeline, &spec.name)?;
             Ok((Detector::new(model, &Device::flex()), spec.topic.as_str().into()))
         };
         Ok(Self {
@@ -63,9 +63,10 @@ impl Detectors {
         })
     }
 
-    /// The trained detectors whose models under `models` are not of the pipeline's last training, as far as its report says;
+    /// The trained detectors whose models in `models` are not of the pipeline's last training, as far as its report says;
     /// those that were promoted are not meant to be.
-    pub fn of_another_training(&self, models: &Path, pipeline: &Pipeline) -> Vec<&str> {
+    pub fn of_another_training(&self, models: &ModelSource, pipeline: &Pipeline) -> Vec<&str> {
+        let Some(models) = models.folder() else { return Vec::new() };
         let trained = self.detectors.iter().map(|(detector, _)| detector).filter(|it| !it.model().promoted);
         let versions = trained.map(|detector| (detector.model().detector.as_str(), detector.version()));
         of_another_training(models, &pipeline.name, versions)
@@ -189,14 +190,13 @@ mod tests {
 
     fn on(device: ChosenDevice) -> Detectors {
         let pipeline = Pipeline::load("invoices").unwrap();
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
-        Detectors::load(&models, &pipeline, &device).unwrap()
+        Detectors::load(&ModelSource::BuiltIn, &pipeline, &device).unwrap()
     }
 
     /// The first invoices of the sample file.
     fn entities() -> Vec<ClosedEntity> {
         let pipeline = Arc::new(Pipeline::load("invoices").unwrap().with_event_clock().unwrap());
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../resources/production.csv");
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../resources/production.csv");
         let mut lines = FileLines::new(InputFile::open(&path).unwrap(), &pipeline).unwrap();
         let (mut core, mut outputs) = (Core::new(pipeline.clone()), Vec::new());
         for offset in 0..2000 {

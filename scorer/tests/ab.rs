@@ -195,7 +195,7 @@ fn mistakes_are_one_sentence_each() {
         (&["--input", &verdicts, PURCHASES], "holds records and the files before it verdicts: compare one kind"),
         (&["--input", PURCHASES, &verdicts], "holds verdicts and the files before it records: compare one kind"),
         (&["--pipeline", "transactions", "--input", &verdicts], "holds verdicts of pipeline `invoices` and not of"),
-        (&["--input", PURCHASES, "--models", &none], "train it first with `cargo run -p trainer"),
+        (&["--input", PURCHASES, "--models", &none], "train it first with `trainer"),
     ];
     for (arguments, expected) in cases {
         let run = scorer(&[&["ab"], arguments].concat());

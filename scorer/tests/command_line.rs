@@ -56,7 +56,7 @@ fn wrong_files_and_models_are_one_sentence_each() {
         (&["score", "no-such.csv"], "cannot read no-such.csv: No such file"),
         (&["score", &empty], "is empty: a header line with the columns InvoiceNo"),
         (&["score", &columns], "line 1: the header lacks the columns InvoiceNo"),
-        (&["score", production, "--models", &none], "train it first with `cargo run -p trainer"),
+        (&["score", production, "--models", &none], "train it first with `trainer"),
         (&["score", production, "--models", &cut], "is damaged: EOF while parsing"),
         (&["score", production, "--models", &other], "it was trained on the features AvgUnitPrice"),
         (&["score", production, "--models", &later], "its format version is 9 and this program reads 2"),
@@ -72,50 +72,6 @@ fn wrong_files_and_models_are_one_sentence_each() {
         assert_eq!(run.stderr.lines().count(), 1, "one sentence: {}", run.stderr);
     }
     assert_eq!(scorer(&["--device", "tpu"]).code, Some(2));
-}
-
-/// Invoices that are anomalous to `detector`, as the demo printed them.
-fn printed_by_the_demo(stdout: &str, detector: &str) -> Vec<String> {
-    let lines = stdout.lines().filter_map(|line| line.split_once("  invoice "));
-    let words = lines.map(|(_, found)| found.split_whitespace().collect::<Vec<_>>());
-    words.filter(|words| words[1] == detector).map(|words| words[0].to_owned()).collect()
-}
-
-/// Invoices that are anomalous to `detector`, as `scorer score` writes them.
-fn found_in_the_file(verdicts: &str, detector: &str) -> Vec<String> {
-    let verdicts = verdicts.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let keys = verdicts.filter(|verdict| verdict["detector"] == detector && verdict["anomalous"] == true);
-    keys.map(|verdict| verdict["key"].as_str().unwrap().to_owned()).collect()
-}
-
-/// The stream of the demo finds what is found in its file, each once, and that is nearly all that was simulated.
-#[test]
-fn the_demo_finds_the_simulated_anomalies() {
-    let run = scorer(&["demo", "--rate", "0", "--device", "cpu"]);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let folder = tempfile::tempdir().unwrap();
-    let output = folder.path().join("verdicts.jsonl");
-    let (production, path) = ("resources/production.csv", output.to_str().unwrap());
-    let scored = scorer(&["score", production, "--anomalies-only", "--output", path, "--device", "cpu"]);
-    assert_eq!(scored.code, Some(0), "{}", scored.stderr);
-    let verdicts = std::fs::read_to_string(output).unwrap();
-    let labels = std::fs::read_to_string(repository().join("resources/production_labels.csv")).unwrap();
-    let labelled: Vec<&str> = labels.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
-    assert!(labelled.len() >= 30, "{}", labelled.len());
-    for detector in ["kmeans", "bisecting-kmeans"] {
-        let (mut printed, mut expected) =
-            (printed_by_the_demo(&run.stdout, detector), found_in_the_file(&verdicts, detector));
-        printed.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(printed, expected, "{detector}");
-        let found = labelled.iter().filter(|invoice| printed.iter().any(|key| key == *invoice)).count();
-        assert!(found * 10 >= labelled.len() * 9, "{detector}: {found} of {} found", labelled.len());
-        // A row of the table at the end.
-        let row = |line: &&str| {
-            line.contains(&format!("anomalies by {detector} ")) && line.contains(&printed.len().to_string())
-        };
-        assert!(run.stdout.lines().any(|line| row(&line)), "{}", run.stdout);
-    }
 }
 
 /// A CSV file as JSON lines: numbers as numbers where they are some.

@@ -2,14 +2,17 @@
 //! that these are made of: the parsing of records, features, clustering, detectors and their evaluation.
 //!
 //! This crate does no network I/O and draws no randomness that was not passed in as a seed. It touches files in four places
-//! only: [`pipeline::Pipeline::load`], [`draft::Draft::write`], [`model`], and [`memory`], which reads what the kernel says.
+//! only: [`pipeline::Pipeline::load`], [`draft::Draft::write`], [`model`] with [`model_source`], and [`memory`], which reads what
+//! the kernel says.
 
 pub mod detector;
 pub mod draft;
 pub mod fingerprint;
 pub mod memory;
 pub mod model;
+pub mod model_source;
 pub mod pipeline;
+pub mod shipped;
 pub mod verdict;
 
 pub use ::clustering::{device, files, kmeans, matrix, ops, rows};

@@ -14,6 +14,7 @@ use scorer::kafka::{
 use scorer::scoring::Detectors;
 use scorer::snapshot::SnapshotFile;
 use shared::device::{DeviceRequest, choose};
+use shared::model_source::ModelSource;
 use shared::pipeline::Pipeline;
 use tests::{Feed, Kafka, Trial, text, wait_for};
 
@@ -187,7 +188,8 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
 }
 
 fn detectors(models: &Path, pipeline: &Pipeline) -> Detectors {
-    Detectors::load(models, pipeline, &choose(DeviceRequest::Cpu).unwrap()).unwrap()
+    let models = ModelSource::Folder(models.to_owned());
+    Detectors::load(&models, pipeline, &choose(DeviceRequest::Cpu).unwrap()).unwrap()
 }
 
 fn records(folder: &Path, partition: i32) -> Vec<StateRecord> {

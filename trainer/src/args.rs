@@ -31,7 +31,7 @@ Memory grows with the number of invoices, not with the number of lines.";
 
 const AFTER_LONG_HELP: &str = "\
 EXAMPLES
-  Train the pipeline `invoices` on resources/training.csv and write models/:
+  Train the pipeline `invoices` on its sample data and write models/:
       trainer
 
   Train on your own history, on the CPU even if there is a GPU:
@@ -129,7 +129,7 @@ pub struct FitArgs {
     /// further columns are ignored. A JSON file (.jsonl, .ndjson, .json) has one object per line. Both may be compressed
     /// (.gz). In a Parquet file, dates may be dates, or text in the formats of the pipeline file. Several files are read
     /// one after the other, as if they were one. Without this option, the sample data of the pipeline are used, if it
-    /// ships with the program.
+    /// ships with the program: the file resources/training.csv, or what is built in where there is no such file.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub input: Vec<String>,
 
@@ -169,6 +169,13 @@ pub struct FitArgs {
     /// Print nothing but errors
     #[arg(long)]
     pub quiet: bool,
+
+    /// Replace models of another history with models of the sample data
+    ///
+    /// Without --input, the trainer learns from sample data. If the folder has models of another history, it leaves them as they
+    /// are, writes the new ones into a folder beside it, such as models-sample, and says so.
+    #[arg(long)]
+    pub force: bool,
 
     /// Flags that override the pipeline file.
     #[command(flatten)]

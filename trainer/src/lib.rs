@@ -7,6 +7,7 @@ pub mod args;
 pub mod compare;
 pub mod console;
 pub mod entities;
+pub mod existing;
 pub mod fit;
 pub mod init;
 pub mod inspect;
@@ -24,6 +25,8 @@ pub mod timings;
 pub mod train;
 
 use args::{Args, Command, FitArgs};
+use shared::text::printable_lines;
+use train::Settings;
 
 /// Does what the command line asks for.
 ///
@@ -45,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// # Errors
 /// The first that occurs, as one sentence; no file was changed then.
 fn train_and_report(args: &FitArgs) -> anyhow::Result<()> {
-    let settings = train::Settings::new(args)?;
+    let settings = Settings::new(args)?;
     if settings.pipeline.detectors.is_empty() {
         if !settings.quiet {
             console::print(&summary::nothing_to_train(&settings.pipeline))?;
@@ -53,9 +56,14 @@ fn train_and_report(args: &FitArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut training = train::train(&settings)?;
+    let destination = train::destination(&settings, &training)?;
+    let settings = Settings { models: destination.models.clone(), ..settings };
     train::write(&settings, &mut training)?;
+    if let Some(warning) = destination.warning(&settings.pipeline) {
+        eprintln!("warning: {}", printable_lines(&warning));
+    }
     if !settings.quiet {
-        console::print(&summary::summary(&settings, &training))?;
+        console::print(&summary::summary(&settings, &training, destination.replaced.as_ref()))?;
     }
     Ok(())
 }

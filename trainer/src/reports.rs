@@ -267,7 +267,7 @@ impl TrainingReport {
         findings: Findings<'_>,
         loaded: &Loaded,
         device: &ChosenDevice,
-        inputs: &[impl AsRef<Path>],
+        inputs: &[impl ToString],
         timings: &Timings,
         now: Timestamp,
     ) -> Self {
@@ -280,7 +280,7 @@ impl TrainingReport {
             trained_at: format_timestamp(now),
             seed: findings.trained.first().map_or(0, |trained| trained.model.training.seed),
             device: device.to_string(),
-            inputs: inputs.iter().map(|input| input.as_ref().display().to_string()).collect(),
+            inputs: inputs.iter().map(ToString::to_string).collect(),
             rows_read: loaded.rows_read,
             rows_dropped: loaded.bad_rows.by_frequency().into_iter().map(dropped).collect(),
             entities: entities.total(),

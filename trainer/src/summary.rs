@@ -5,6 +5,7 @@ use shared::matrix::FeatureMatrix;
 use shared::model::Model;
 use shared::pipeline::{DEFAULT_MIN_SHARE, Pipeline};
 
+use crate::existing::Existing;
 use crate::fit::Trained;
 use crate::load::BadRows;
 use crate::memory::{self, Size};
@@ -24,7 +25,7 @@ const MOST_SIZES: usize = 8;
 const MOST_PAIRS: usize = 6;
 
 /// Everything that a training was, for people.
-pub fn summary(settings: &Settings, training: &Training) -> String {
+pub fn summary(settings: &Settings, training: &Training, replaced: Option<&Existing>) -> String {
     let models: Vec<&Model> = training.trained.iter().map(|trained| &trained.model).collect();
     let folder = settings.models.join(&settings.pipeline.name);
     [
@@ -38,12 +39,26 @@ pub fn summary(settings: &Settings, training: &Training) -> String {
         agreement(&training.trained),
         seconds(&training.timings),
         peak_memory(memory::peak()),
-        format!(" models and reports are in {}\n", folder.display()),
+        learned_from(settings),
+        format!(" models and reports are in {}\n", folder.display()) + &replaces(replaced),
     ]
     .into_iter()
     .filter(|section| !section.is_empty())
     .map(|section| format!("\n{section}"))
     .collect()
+}
+
+/// Which history it was, where nobody named one.
+fn learned_from(settings: &Settings) -> String {
+    match settings.files.as_slice() {
+        [sample] if settings.is_sample => format!(" learned from sample data: {sample}\n"),
+        _ => String::new(),
+    }
+}
+
+/// What the new models took the place of.
+pub fn replaces(replaced: Option<&Existing>) -> String {
+    replaced.map_or_else(String::new, |it| format!(" they replace {},\n   {}\n", it.names(), it.history()))
 }
 
 fn counts(settings: &Settings, training: &Training) -> String {

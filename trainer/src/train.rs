@@ -9,13 +9,15 @@ use anyhow::Context;
 use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest, Devices, Job, cache_folder};
 use shared::model::training_report;
 use shared::pipeline::{DetectorSpec, Pipeline};
+use shared::shipped;
 use shared::time::Timestamp;
 
 use crate::args::FitArgs;
 use crate::console;
 use crate::entities::{Entities, EntityAggregator};
+use crate::existing::{Destination, Existing};
 use crate::fit::{Trained, TrainingSet, passes};
-use crate::load::{self, ChunkError, LoadError, Loaded, MaxBad};
+use crate::load::{self, ChunkError, HistoryFile, LoadError, Loaded, MaxBad};
 use crate::memory::{Budget, Shape};
 use crate::output::Output;
 use crate::overrides::Overrides;
@@ -29,7 +31,7 @@ pub struct Settings {
     /// The pipeline, flags applied.
     pub pipeline: Arc<Pipeline>,
     /// The files of history.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<HistoryFile>,
     /// The folder of all models.
     pub models: PathBuf,
     /// What should compute.
@@ -42,6 +44,10 @@ pub struct Settings {
     pub max_bad: MaxBad,
     /// Whether nothing but errors is printed.
     pub quiet: bool,
+    /// Whether nobody named a history, and the files are the pipeline's sample.
+    pub is_sample: bool,
+    /// Whether such a training replaces models of another history, too.
+    pub force: bool,
 }
 
 /// A finished training.
@@ -87,6 +93,8 @@ impl Settings {
             budget: Budget::new(args.max_memory),
             max_bad: args.max_bad,
             quiet: args.quiet,
+            is_sample: args.input.is_empty(),
+            force: args.force,
         })
     }
 }
@@ -95,14 +103,16 @@ impl Settings {
 ///
 /// # Errors
 /// When none was given and there is no sample, or a file is not there.
-pub fn history_files(pipeline: &Pipeline, given: &[String], purpose: &str) -> anyhow::Result<Vec<PathBuf>> {
-    match (given, pipeline.samples()) {
-        ([], Some([history, _])) => Ok(load::resolve(&[history.to_owned()])?),
-        ([], None) => anyhow::bail!(
+pub fn history_files(pipeline: &Pipeline, given: &[String], purpose: &str) -> anyhow::Result<Vec<HistoryFile>> {
+    if !given.is_empty() {
+        return Ok(load::resolve(given)?.into_iter().map(Into::into).collect());
+    }
+    match pipeline.samples().and_then(|samples| shipped::history(samples.history)) {
+        Some(sample) => Ok(vec![HistoryFile::on_disk_or(sample)]),
+        None => anyhow::bail!(
             "pipeline `{}` has no sample data: name the history to {purpose} with --input FILE",
             pipeline.name
         ),
-        (given, _) => Ok(load::resolve(given)?),
     }
 }
 
@@ -217,6 +227,26 @@ fn train_detector(
     let fitted = timings.measure(format!("fit {}", spec.name), || set.fit(spec, &|| bar.inc(1)))?;
     bar.finish_and_clear();
     Ok(timings.measure(format!("score {}", spec.name), || set.score(fitted))?)
+}
+
+/// Where the models go: where they were meant to, or beside models of another history that they must not replace.
+///
+/// # Errors
+/// As [`Destination::sparing`].
+pub fn destination(settings: &Settings, training: &Training) -> anyhow::Result<Destination> {
+    let Settings { models, pipeline, files, is_sample, force, .. } = settings;
+    let fingerprint = training.trained.first().map(|trained| trained.model.training.data_fingerprint.as_str());
+    match fingerprint {
+        // Who names a history wants its models here. Sample data are no reason to lose what was trained on others.
+        Some(fingerprint) if *is_sample && !force => {
+            let inputs: Vec<String> = files.iter().map(ToString::to_string).collect();
+            Destination::sparing(models, pipeline, (fingerprint, &inputs))
+        }
+        _ => {
+            let detectors = pipeline.detectors.iter().map(|spec| spec.name.as_str());
+            Ok(Destination::anyway(models, Existing::find(models, pipeline, detectors)))
+        }
+    }
 }
 
 /// Writes reports and models: all of them, or none.

@@ -1,6 +1,7 @@
 //! What each command does: the wiring between the command line and the rest.
 
 mod ab;
+mod columns;
 mod console;
 mod demo;
 mod init;
@@ -18,11 +19,11 @@ mod topics;
 mod words;
 mod worst;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use shared::device::{ChosenDevice, Devices, Job, cache_folder};
+use shared::model_source::{MODELS, ModelSource};
 use shared::pipeline::Pipeline;
 
 use crate::args::{Cli, ClockArg, Command, PipelineArgs, Simulation};
@@ -74,11 +75,12 @@ async fn topics_of(settings: &KafkaSettings, pipeline: &Pipeline, group: &str) -
     Ok(tokio::task::spawn_blocking(move || Topics::of_group(&settings, &pipeline, &group)).await??)
 }
 
-/// A pipeline, its detectors on a device, and the device.
+/// A pipeline, its detectors on a device, the device, and where the models are from.
 struct Loaded {
     pipeline: Arc<Pipeline>,
     detectors: Detectors,
     device: ChosenDevice,
+    models: ModelSource,
 }
 
 /// Invoices of a micro-batch of a busy stream: some tens of thousands of lines, every 100 ms.
@@ -90,8 +92,9 @@ fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Resu
     let n_clusters = pipeline.detectors.iter().map(|spec| spec.algorithm.most_clusters().unwrap_or(1)).sum();
     let job = Job::batch(batch, pipeline.n_features(), n_clusters);
     let device = Devices::find(args.device, cache_folder())?.for_job(&job);
-    let detectors = Detectors::load(&args.models, &pipeline, &device)?;
-    let others = detectors.of_another_training(&args.models, &pipeline);
+    let models = ModelSource::find(args.models.as_deref(), &pipeline);
+    let detectors = Detectors::load(&models, &pipeline, &device)?;
+    let others = detectors.of_another_training(&models, &pipeline);
     if !others.is_empty() {
         tracing::warn!(
             "the models of pipeline `{}` are of different trainings: {} is not of the last one, which may have been ended \
@@ -100,11 +103,18 @@ fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Resu
             others.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
         );
     }
-    Ok(Loaded { pipeline, detectors, device })
+    Ok(Loaded { pipeline, detectors, device, models })
 }
 
-/// A path of this repository, also when the program is run from one of its folders.
-fn in_repository(path: &Path) -> PathBuf {
-    let of_source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    if !path.exists() && path.is_relative() && of_source.exists() { of_source } else { path.to_owned() }
+impl Loaded {
+    /// Says so where models that know nothing of the user's data stand in for those that are not there.
+    fn warn_of_sample_models(&self) {
+        if self.models == ModelSource::BuiltIn && !self.detectors.is_empty() {
+            tracing::warn!(
+                "there are no models of pipeline `{name}` in ./{MODELS}: those that are built into the program judge, which \
+                 were trained on sample data; train your own with `trainer --pipeline {name} --input FILE`",
+                name = self.pipeline.name
+            );
+        }
+    }
 }

@@ -41,7 +41,11 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     };
     let start = Instant::now();
     let topic = pipeline.topic.clone();
-    let sent = tokio::task::spawn_blocking(move || send_file(&settings, &pipeline, lines, pace)).await??;
+    let sending = move || {
+        let bar = progress_bar(lines.position().total());
+        send_file(&settings, &pipeline, lines, pace, &bar)
+    };
+    let sent = tokio::task::spawn_blocking(sending).await??;
     let seconds = start.elapsed().as_secs_f64();
     console::say(format_args!(
         "sent {sent} lines to `{topic}` in {seconds:.1} s ({:.0} lines/s)",
@@ -50,18 +54,19 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<()> {
     Ok(())
 }
 
-/// Sends every line of a file as it is read, and waits for the acknowledgements; how many there were.
+/// Sends every line of a file as it is read, and waits for the acknowledgements; how many there were. `bar` shows how many
+/// bytes of the file were read.
 pub(super) fn send_file(
     settings: &KafkaSettings,
     pipeline: &Pipeline,
     mut lines: FileLines,
     pace: Pace,
+    bar: &ProgressBar,
 ) -> Result<u64> {
     let producer = Producer::new(settings)?;
     let mut pacer = Pacer::new(pace, pipeline.entity.event_time);
     let key_column = pipeline.placed_by().first().copied().unwrap_or(pipeline.entity.key);
     let position = lines.position().clone();
-    let bar = progress_bar(position.total());
     let mut sent = 0;
     while let Some(mut line) = lines.next_line()? {
         pacer.wait(sent, &mut line, &producer);

@@ -9,6 +9,7 @@ use shared::pipeline::{Pipeline, Scored};
 
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
+use super::words::listed;
 use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
 use crate::args::MutationArg;
@@ -28,6 +29,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let create = topic_settings(&args.create);
     let created = ensure_topics(&settings, &loaded.pipeline, &args.group, &topics, create).await?;
     announce(&args, &loaded, &created);
+    loaded.warn_of_sample_models();
     warn_of_a_short_memory(&args, &loaded.pipeline);
     let options = StreamOptions {
         group: args.group.clone(),
@@ -227,6 +229,6 @@ fn announce(args: &RunArgs, loaded: &super::Loaded, created: &[String]) {
     };
     console::say(format_args!(
         "scoring `{topic}` on {brokers} as group `{group}` with {}, {delivery}; Ctrl-C to stop",
-        names.join(" and ")
+        listed(&names)
     ));
 }

@@ -24,6 +24,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     init_logs(false);
     let mut file = VerdictFile::new(&args.output)?;
     let loaded = load(&args.pipeline, BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
+    loaded.warn_of_sample_models();
     let (start, now) = (Instant::now(), now_since_epoch());
     let mut lines = FileLines::new(InputFile::open(&args.input)?, &loaded.pipeline)?;
     let source = args.input.display().to_string();

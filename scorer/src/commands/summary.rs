@@ -1,11 +1,12 @@
 //! The table at the end of a run.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, ContentArrangement, Table};
 use shared::pipeline::{Pipeline, Scored};
 use shared::text::printable;
 
-use super::words::{in_short, percent, who_was_right, wrapped};
+use super::columns::{WIDTH, wrapped};
+use super::words::{in_short, percent, who_was_right};
 use crate::kafka::Status;
 use crate::truth::{Truth, share};
 
@@ -14,8 +15,13 @@ type Row = (String, u64);
 
 /// What became of records, and what was found of what they are known to be.
 pub(super) fn text(status: &Status, pipeline: &Pipeline) -> String {
-    let known = known(status).map_or_else(String::new, |table| format!("\n{table}"));
+    let known = known(&status.truth, pipeline, &KNOWN).map_or_else(String::new, |table| format!("\n{table}"));
     format!("{}{known}{}", table(status, pipeline), side_by_side(status, pipeline))
+}
+
+/// The same without what was found of what records are known to be.
+pub(super) fn outcome(status: &Status, pipeline: &Pipeline) -> String {
+    format!("{}{}", table(status, pipeline), side_by_side(status, pipeline))
 }
 
 /// How the first two trained detectors agree, and which of them is right more often.
@@ -24,7 +30,7 @@ fn side_by_side(status: &Status, pipeline: &Pipeline) -> String {
     let names = [first.name.as_str(), second.name.as_str()];
     let right = (!status.truth.is_empty()).then(|| who_was_right(names, &status.agreement.mcnemar()));
     let sentences = in_short(names, &status.agreement).into_iter().chain(right);
-    sentences.map(|sentence| format!("\n{}", wrapped(&sentence))).collect()
+    sentences.map(|sentence| format!("\n{}", wrapped(&sentence, WIDTH))).collect()
 }
 
 /// Records by outcome, which add up, then what was found.
@@ -141,16 +147,28 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
     (rows(&records, &others), results)
 }
 
+/// What the table of what is known is called in.
+pub(super) struct KnownWords<'a> {
+    /// What records are known to be.
+    pub scenario: &'a str,
+    /// How many there are of each.
+    pub judged: &'a str,
+    /// Those that are none.
+    pub normal: &'a str,
+}
+
+const KNOWN: KnownWords<'_> = KnownWords { scenario: "label", judged: "judged", normal: "normal" };
+
 /// Recall by scenario, and precision, of every detector; nothing where no record was known to be of any scenario.
-fn known(status: &Status) -> Option<Table> {
-    let truth = &status.truth;
+pub(super) fn known(truth: &Truth, pipeline: &Pipeline, words: &KnownWords<'_>) -> Option<Table> {
     if truth.is_empty() {
         return None;
     }
-    let detectors: Vec<&str> = status.anomalies.iter().map(|(name, _)| name.as_str()).collect();
+    let detectors: Vec<&str> = pipeline.detector_topics().map(|(name, _)| name).collect();
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
-    table.set_header(["label", "judged"].into_iter().chain(detectors.iter().copied()));
+    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX));
+    table.set_header([words.scenario, words.judged].into_iter().chain(detectors.iter().copied()));
     let mut add = |name: &str, judged: u64, found: &dyn Fn(&str) -> u64| {
         let cells = detectors.iter().map(|detector| {
             let found = found(detector);
@@ -161,7 +179,7 @@ fn known(status: &Status) -> Option<Table> {
     for (scenario, judged) in truth.scenarios() {
         add(&printable(scenario).to_string(), judged, &|detector| truth.found(detector, scenario));
     }
-    add("normal", truth.normal(), &|detector| truth.false_alarms(detector));
+    add(words.normal, truth.normal(), &|detector| truth.false_alarms(detector));
     type Quality = fn(&Truth, &str) -> Option<f64>;
     for (name, of) in [("recall", Truth::recall as Quality), ("precision", Truth::precision)] {
         let cells = detectors.iter().map(|detector| percent(of(truth, detector)));

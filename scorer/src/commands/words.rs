@@ -1,11 +1,8 @@
-//! What is found, in words: shares, scores beside their thresholds, agreement in sentences, lines of a terminal's width.
+//! What is found, in words: shares, scores beside their thresholds, agreement in sentences.
 
 use shared::evaluation::McNemar;
 
 use crate::agreement::Agreement;
-
-/// Columns of a terminal that lines are kept to.
-pub(super) const WIDTH: usize = 100;
 
 /// From which p-value on a difference may well be chance.
 const LEVEL: f64 = 0.05;
@@ -29,6 +26,15 @@ pub(super) fn who_was_right([a, b]: [&str; 2], test: &McNemar) -> String {
         times(only_first),
         times(only_second)
     )
+}
+
+/// Names in a sentence: `a, b and c`.
+pub(super) fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
 }
 
 /// What two detectors found, in a sentence; nothing where neither found anything.
@@ -79,36 +85,17 @@ pub(super) fn beside_threshold(score: f32, threshold: f32) -> String {
     }
 }
 
-/// A text in lines of at most [`WIDTH`] columns, as far as its words allow.
-pub(super) fn wrapped(text: &str) -> String {
-    let (mut lines, mut line) = (Vec::new(), String::new());
-    for word in text.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line += word;
-    }
-    lines.push(line);
-    lines.join("\n")
-}
-
-/// A line, cut where it is longer than [`WIDTH`] columns.
-pub(super) fn cut(line: &str) -> String {
-    if line.chars().count() <= WIDTH {
-        return line.to_owned();
-    }
-    let kept: String = line.chars().take(WIDTH - 1).collect();
-    format!("{kept}…")
-}
-
 #[cfg(test)]
 mod tests {
     use shared::evaluation::mcnemar;
 
     use super::*;
+
+    #[test]
+    fn names_are_listed_as_in_a_sentence() {
+        let listed = [&[][..], &["a"], &["a", "b"], &["a", "b", "c"]].map(listed);
+        assert_eq!(listed, ["", "a", "a and b", "a, b and c"]);
+    }
 
     #[test]
     fn who_was_right_is_one_sentence() {
@@ -118,15 +105,5 @@ mod tests {
         insta::assert_snapshot!(says(0, 40), @"kmeans was right never where zscore was wrong, zscore 40 times where kmeans was: exact test p = 1.8e-12, so the difference is unlikely to be chance.");
         insta::assert_snapshot!(says(0, 0), @"Nowhere was one of kmeans and zscore right and the other wrong: by the labels they are equally good.");
         assert!(says(0, 100_000).contains("exact test p < 1e-300,"), "{}", says(0, 100_000));
-    }
-
-    #[test]
-    fn lines_are_as_wide_as_a_terminal() {
-        let text = "word ".repeat(50);
-        let lines = wrapped(&text);
-        assert!(lines.lines().all(|line| line.len() <= WIDTH) && lines.lines().count() == 3, "{lines}");
-        assert_eq!(lines.split_whitespace().count(), 50);
-        assert_eq!(cut(&"é".repeat(120)).chars().count(), WIDTH);
-        assert_eq!(cut("short"), "short");
     }
 }

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use shared::text::printable;
 use shared::verdict::{Severity, Verdict};
 
-use super::words::{beside_threshold, cut};
+use super::columns::{WIDTH, cut};
+use super::words::beside_threshold;
 use crate::agreement::Cause;
 
 /// Entities that are named.
@@ -70,11 +71,11 @@ impl Anomaly {
 
 fn line(verdict: &Verdict) -> String {
     let why = Cause::of(verdict).map_or_else(String::new, |cause| cause.to_string());
-    cut(&format!("  {}  {}  {why}", how_bad(verdict), printable(&verdict.key)))
+    cut(&format!("  {}  {}  {why}", how_bad(verdict), printable(&verdict.key)), WIDTH)
 }
 
 /// The severity of an anomaly; in version 1, which has none, its score beside the threshold.
-pub(super) fn how_bad(verdict: &Verdict) -> String {
+fn how_bad(verdict: &Verdict) -> String {
     match verdict.severity {
         Some(severity) => format!("{:<8}", severity.name()),
         None => beside_threshold(verdict.score, verdict.threshold),

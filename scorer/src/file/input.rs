@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 use shared::magic::{self, Foreign};
 use shared::pipeline::InputFormat;
+use shared::shipped::BuiltIn;
 
 use super::FileError;
 
@@ -26,6 +27,7 @@ pub struct InputFile {
     path: PathBuf,
     source: Box<dyn Read + Send>,
     position: Position,
+    is_built_in: bool,
 }
 
 /// How far a file has been read.
@@ -63,6 +65,21 @@ impl InputFile {
         Self::unpacked(path, position, Box::new(counted))
     }
 
+    /// The file that lies where a built-in one is named after, in the folder that the program runs in; where there is none, the
+    /// built-in one.
+    ///
+    /// # Errors
+    /// As [`InputFile::open`].
+    pub fn open_or_built_in(file: &'static BuiltIn) -> Result<Self, FileError> {
+        let path = Path::new(file.path);
+        if path.exists() {
+            return Self::open(path);
+        }
+        let position = Position { total: Some(file.bytes.len() as u64), ..Position::default() };
+        let counted = Counted { source: file.bytes, read: Arc::clone(&position.read) };
+        Ok(Self { is_built_in: true, ..Self::unpacked(path, position, Box::new(counted))? })
+    }
+
     /// The file, unpacked if its name or its first bytes say that it is compressed.
     fn unpacked(path: &Path, position: Position, source: Box<dyn Read + Send>) -> Result<Self, FileError> {
         let (head, source) = with_head(path, source)?;
@@ -84,12 +101,17 @@ impl InputFile {
     }
 
     fn of(path: &Path, position: Position, source: impl Read + Send + 'static) -> Self {
-        Self { path: path.to_owned(), source: Box::new(source), position }
+        Self { path: path.to_owned(), source: Box::new(source), position, is_built_in: false }
     }
 
     /// Its name.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is built into the program.
+    pub fn is_built_in(&self) -> bool {
+        self.is_built_in
     }
 
     /// How far it has been read, now and later.
@@ -163,12 +185,12 @@ impl std::fmt::Debug for InputFile {
 }
 
 /// A file whose bytes are counted as they are read.
-struct Counted {
-    source: File,
+struct Counted<R> {
+    source: R,
     read: Arc<AtomicU64>,
 }
 
-impl Read for Counted {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
         self.read.fetch_add(read as u64, Ordering::Relaxed);
@@ -196,6 +218,23 @@ mod tests {
             file.read_to_end(&mut all).unwrap();
             assert_eq!(all, bytes);
         }
+    }
+
+    #[test]
+    fn a_built_in_file_is_read_as_one_on_disk_is() {
+        // The tests run in the folder of the crate, where no file has this name.
+        let file = shared::shipped::stream("resources/transactions/production.jsonl.gz").unwrap();
+        let mut built_in = InputFile::open_or_built_in(file).unwrap();
+        let position = built_in.position();
+        assert!(built_in.is_built_in());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file.path);
+        let mut on_disk = InputFile::open(&path).unwrap();
+        assert!(!on_disk.is_built_in());
+        let mut texts = [String::new(), String::new()];
+        built_in.read_to_string(&mut texts[0]).unwrap();
+        on_disk.read_to_string(&mut texts[1]).unwrap();
+        assert_eq!(texts[0], texts[1]);
+        assert_eq!((position.read(), position.total()), (file.bytes.len() as u64, Some(file.bytes.len() as u64)));
     }
 
     #[test]

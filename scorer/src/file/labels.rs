@@ -1,5 +1,6 @@
 //! Which entities are anomalies, from a file of keys and labels.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::Value;
@@ -24,16 +25,34 @@ const MOST_QUOTED_BYTES: usize = 1 << 20;
 /// # Errors
 /// [`FileError::NoLabels`] when a column is missing.
 pub fn read_labels(file: InputFile, pipeline: &Pipeline) -> Result<Labels, FileError> {
+    let mut labels = Labels::default();
+    read(file, pipeline, &mut |key, scenario| labels.add(key, scenario.is_some()))?;
+    Ok(labels)
+}
+
+/// Reads what kind of anomaly each entity is known to be, from a file as [`read_labels`] takes it.
+///
+/// # Errors
+/// As [`read_labels`].
+pub fn read_scenarios(file: InputFile, pipeline: &Pipeline) -> Result<BTreeMap<String, String>, FileError> {
+    let mut scenarios = BTreeMap::new();
+    read(file, pipeline, &mut |key, scenario| {
+        scenarios.extend(scenario.map(|scenario| (key.trim().to_owned(), scenario.to_owned())));
+    })?;
+    Ok(scenarios)
+}
+
+/// Hands each key to `take`, with the scenario that it belongs to.
+fn read(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> Result<(), FileError> {
     let path = file.path().to_owned();
     let format = InputFormat::of_file(&path).unwrap_or(pipeline.schema.format);
     let columns = Columns::of(pipeline);
     let read = |source: io::Error| FileError::Read { path: path.clone(), source };
-    let mut labels = Labels::default();
     let found = match format {
-        InputFormat::Csv => columns.read_csv(file, &mut labels).map_err(read)?,
-        InputFormat::Json => columns.read_json(file, &mut labels).map_err(read)?,
+        InputFormat::Csv => columns.read_csv(file, take).map_err(read)?,
+        InputFormat::Json => columns.read_json(file, take).map_err(read)?,
     };
-    found.map(|()| labels).map_err(|found| FileError::NoLabels {
+    found.map_err(|found| FileError::NoLabels {
         path: path.clone(),
         key: columns.key.name.clone(),
         label: columns.label.map_or(LABEL, |label| &label.name).to_owned(),
@@ -52,6 +71,9 @@ struct Columns<'a> {
 /// What was read, or the columns that there are.
 type Read = Result<(), String>;
 
+/// Takes a key, and the scenario that its record belongs to.
+type Take<'a> = &'a mut dyn FnMut(&str, Option<&str>);
+
 impl<'a> Columns<'a> {
     fn of(pipeline: &'a Pipeline) -> Self {
         let meaning = pipeline.label.clone().unwrap_or_default();
@@ -64,11 +86,7 @@ impl<'a> Columns<'a> {
         name.eq_ignore_ascii_case(LABEL) || self.label.is_some_and(|label| label.is_called(name))
     }
 
-    fn add(&self, key: &str, label: Option<&str>, labels: &mut Labels) {
-        labels.add(key, self.meaning.scenario(label).is_some());
-    }
-
-    fn read_csv(&self, file: InputFile, labels: &mut Labels) -> io::Result<Read> {
+    fn read_csv(&self, file: InputFile, take: Take<'_>) -> io::Result<Read> {
         let mut records = FileRecords::whole(file, self.dialect, MOST_QUOTED_BYTES)?;
         let names: Vec<String> = match records.next_record()? {
             Some(header) => header.fields.iter().map(|name| text(name).trim().to_owned()).collect(),
@@ -79,14 +97,16 @@ impl<'a> Columns<'a> {
         let (Some(key), Some(label)) = (key, label) else { return Ok(Err(names.join(", "))) };
         while let Some(record) = records.next_record()? {
             if key.max(label) < record.fields.len() {
-                self.add(&text(record.fields.get(key)), Some(&text(record.fields.get(label))), labels);
+                let label = text(record.fields.get(label));
+                take(&text(record.fields.get(key)), self.meaning.scenario(Some(&label)));
             }
         }
         Ok(Ok(()))
     }
 
-    fn read_json(&self, file: InputFile, labels: &mut Labels) -> io::Result<Read> {
-        let (mut lines, mut names, mut has_label) = (JsonLines::new(file, usize::MAX), String::new(), false);
+    fn read_json(&self, file: InputFile, take: Take<'_>) -> io::Result<Read> {
+        let (mut lines, mut names) = (JsonLines::new(file, usize::MAX), String::new());
+        let (mut has_key, mut has_label) = (false, false);
         while let Some(line) = lines.next_line()? {
             let Ok(Value::Object(object)) = serde_json::from_slice(line.raw) else { continue };
             let find = |is: &dyn Fn(&str) -> bool| object.iter().find(|(name, _)| is(name)).map(|(_, value)| value);
@@ -94,11 +114,14 @@ impl<'a> Columns<'a> {
             has_label |= label.is_some();
             match find(&|name| self.key.is_called(name)).and_then(written) {
                 // A record that is normal may say nothing of it.
-                Some(key) => self.add(&key, label.and_then(written).as_deref(), labels),
+                Some(key) => {
+                    has_key = true;
+                    take(&key, self.meaning.scenario(label.and_then(written).as_deref()));
+                }
                 None => names = object.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
             }
         }
-        Ok(if labels.records() > 0 && has_label { Ok(()) } else { Err(names) })
+        Ok(if has_key && has_label { Ok(()) } else { Err(names) })
     }
 }
 
@@ -135,6 +158,14 @@ mod tests {
         let json = "{\"transaction_id\":\"1\",\"label\":\"stolen\"}\n{\"transaction_id\":2}\nnonsense\n\
             {\"transaction_id\":3,\"label\":1}\n{\"transaction_id\":\"4\",\"label\":\"normal\"}\n";
         assert_eq!(labels("transactions", "l.jsonl", json), Ok(vec!["1", "3"]));
+    }
+
+    #[test]
+    fn scenarios_are_told_by_their_keys() {
+        let file = InputFile::of_bytes(Path::new("l.csv"), "InvoiceNo,Label\n1,bulk\n2,\n 3 , odd \n".to_owned());
+        let scenarios = read_scenarios(file, &Pipeline::load("invoices").unwrap()).unwrap();
+        let expected = [("1", "bulk"), ("3", "odd")].map(|(key, scenario)| (key.to_owned(), scenario.to_owned()));
+        assert_eq!(scenarios, BTreeMap::from(expected));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod row_columns;
 mod verdicts;
 
 pub use input::{InputFile, Position};
-pub use labels::read_labels;
+pub use labels::{read_labels, read_scenarios};
 pub use lines::{FileError, FileLine, FileLines};
 pub use output::{OutputError, VerdictFile};
 pub use verdicts::{pipeline_of_messages, read_messages, read_verdicts};

@@ -12,6 +12,10 @@ use serde::Deserialize;
 /// What is read of the report.
 #[derive(Deserialize)]
 struct Report {
+    #[serde(default)]
+    trained_at: Option<String>,
+    #[serde(default)]
+    inputs: Vec<String>,
     detectors: BTreeMap<String, DetectorReport>,
 }
 
@@ -32,12 +36,31 @@ pub fn of_another_training<'a>(
     pipeline: &str,
     detectors: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<&'a str> {
-    let text = fs::read(training_report(models, pipeline)).unwrap_or_default();
-    let Ok(Report { detectors: written }) = serde_json::from_slice(&text) else { return Vec::new() };
-    let is_other = |(detector, version): &(&str, &str)| {
-        written.get(*detector).is_some_and(|written| written.model_version != *version)
-    };
+    let Some(last) = LastTraining::read(models, pipeline) else { return Vec::new() };
+    let is_other =
+        |(detector, version): &(&str, &str)| last.versions.get(*detector).is_some_and(|written| written != *version);
     detectors.into_iter().filter(is_other).map(|(detector, _)| detector).collect()
+}
+
+/// What the report says of a pipeline's last training.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastTraining {
+    /// When it ended, RFC 3339.
+    pub trained_at: Option<String>,
+    /// The files of history.
+    pub inputs: Vec<String>,
+    /// The version of each detector's model.
+    pub versions: BTreeMap<String, String>,
+}
+
+impl LastTraining {
+    /// What the report on a pipeline under `models` says; nothing where there is none that can be read.
+    pub fn read(models: &Path, pipeline: &str) -> Option<Self> {
+        let text = fs::read(training_report(models, pipeline)).ok()?;
+        let Report { trained_at, inputs, detectors } = serde_json::from_slice(&text).ok()?;
+        let versions = detectors.into_iter().map(|(name, report)| (name, report.model_version)).collect();
+        Some(Self { trained_at, inputs, versions })
+    }
 }
 
 #[cfg(test)]

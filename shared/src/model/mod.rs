@@ -23,7 +23,7 @@ mod weights;
 
 pub use crate::fingerprint::{fingerprint, fingerprint_of_numbers};
 pub use clustering::files::{StagedFile, write_atomically, write_atomically_with};
-pub use last_training::{of_another_training, training_report};
+pub use last_training::{LastTraining, of_another_training, training_report};
 pub use weights::WeightsFile;
 
 /// The version of the format that this program writes and reads.
@@ -33,7 +33,7 @@ pub const FORMAT_VERSION: u32 = 2;
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// It is not there.
-    #[error("no model at {}: train it first with `cargo run -p trainer -- --pipeline {pipeline} --models {}`", path.display(), models.display())]
+    #[error("no model at {}: train it first with `trainer --pipeline {pipeline} --models {}`", path.display(), models.display())]
     Missing {
         /// The file.
         path: PathBuf,
@@ -74,6 +74,13 @@ pub enum ModelError {
         /// What differs and what to do.
         problem: String,
     },
+}
+
+impl ModelError {
+    pub(crate) fn missing(models: &Path, pipeline: &Pipeline, detector: &str) -> Self {
+        let path = Model::path(models, &pipeline.name, detector);
+        Self::Missing { path, pipeline: pipeline.name.clone(), models: models.to_owned() }
+    }
 }
 
 /// What the training was like.
@@ -232,16 +239,21 @@ impl Model {
     /// # Errors
     /// [`ModelError`] when it is absent, cut short, of another version, or holds values that are not finite.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = fs::read_to_string(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let bytes = fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        Self::parse(&bytes, path)
+    }
+
+    /// The model in what the file at `path` holds.
+    pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
         let damaged = |problem: String| ModelError::Damaged { path: path.to_owned(), problem };
-        let version: Versioned = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let version: Versioned = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if version.format_version != FORMAT_VERSION {
             let found = version.format_version;
             let problem =
                 format!("its format version is {found} and this program reads {FORMAT_VERSION}; train it again");
             return Err(ModelError::Unfit { path: path.to_owned(), problem });
         }
-        let mut model: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let mut model: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if let Some(file) = model.weights.take() {
             weights::give_back(&mut model.learned, &file, path).map_err(damaged)?;
         }
@@ -256,11 +268,16 @@ impl Model {
     pub fn load(models: &Path, pipeline: &Pipeline, detector: &str) -> Result<Self, ModelError> {
         let path = Self::path(models, &pipeline.name, detector);
         if !path.exists() {
-            return Err(ModelError::Missing { path, pipeline: pipeline.name.clone(), models: models.to_owned() });
+            return Err(ModelError::missing(models, pipeline, detector));
         }
-        let model = Self::read(&path)?;
-        model.fits(pipeline, detector).map_err(|problem| ModelError::Unfit { path, problem })?;
-        Ok(model)
+        Self::read(&path)?.fitting(pipeline, detector, &path)
+    }
+
+    /// The model, read from `path`, if it was trained for this detector.
+    pub(crate) fn fitting(self, pipeline: &Pipeline, detector: &str, path: &Path) -> Result<Self, ModelError> {
+        let unfit = |problem| ModelError::Unfit { path: path.to_owned(), problem };
+        self.fits(pipeline, detector).map_err(unfit)?;
+        Ok(self)
     }
 
     fn fits(&self, pipeline: &Pipeline, detector: &str) -> Result<(), String> {

@@ -91,6 +91,7 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let pipeline = Pipeline {
         definition: definition::of(&schema, &entity, &scored),
         name: file.name,
+        ships: false,
         topic,
         schema: Arc::new(schema),
         label,

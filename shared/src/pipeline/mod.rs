@@ -22,6 +22,8 @@ use features::history::RecordFeatures;
 use records::time::Millis;
 use thiserror::Error;
 
+use crate::shipped::{self, PIPELINES, Samples};
+
 pub use detectors::scaler::Scaling;
 pub use detectors::threshold::{HeldOut, ThresholdPolicy};
 pub use detectors::{Algorithm, KSelection};
@@ -46,45 +48,6 @@ const DEFAULT_RECORD_AHEAD: Millis = 5 * 60_000;
 
 /// How far the date of a record may be ahead by which a clock goes, where nobody says.
 const DEFAULT_EVENT_AHEAD: Millis = 2 * 86_400_000;
-
-/// A pipeline file that ships with the program.
-struct Shipped {
-    name: &'static str,
-    text: &'static str,
-    /// Sample data: history to train on, and what came after it.
-    samples: Option<[&'static str; 2]>,
-}
-
-const SHIPPED: [Shipped; 7] = [
-    Shipped {
-        name: "invoices",
-        text: include_str!("../../../resources/pipelines/invoices.toml"),
-        samples: Some(["resources/training.csv", "resources/production.csv"]),
-    },
-    Shipped {
-        name: "invoices-spark",
-        text: include_str!("../../../resources/pipelines/invoices-spark.toml"),
-        samples: Some(["resources/training.csv", "resources/production.csv"]),
-    },
-    Shipped {
-        name: "transactions",
-        text: include_str!("../../../resources/pipelines/transactions.toml"),
-        samples: Some(["resources/transactions/training.jsonl.gz", "resources/transactions/production.jsonl.gz"]),
-    },
-    // Somebody else's data, which are theirs to get.
-    Shipped {
-        name: "fraud-handbook",
-        text: include_str!("../../../resources/pipelines/fraud-handbook.toml"),
-        samples: None,
-    },
-    Shipped {
-        name: "online-retail",
-        text: include_str!("../../../resources/pipelines/online-retail.toml"),
-        samples: None,
-    },
-    Shipped { name: "paysim", text: include_str!("../../../resources/pipelines/paysim.toml"), samples: None },
-    Shipped { name: "sparkov", text: include_str!("../../../resources/pipelines/sparkov.toml"), samples: None },
-];
 
 /// What is wrong with a pipeline file.
 #[derive(Debug, Error)]
@@ -248,6 +211,8 @@ pub struct DetectorSpec {
 pub struct Pipeline {
     /// Its name: the folder of its models.
     pub name: String,
+    /// Whether it is one that ships with the program, as it ships: models that ship were trained for it.
+    pub ships: bool,
     /// The topic its records come from.
     pub topic: String,
     /// What its records look like.
@@ -293,13 +258,14 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError`], in one sentence that names the file, the place and what would be right.
     pub fn load(name_or_file: &str) -> Result<Self, PipelineError> {
-        if let Some(Shipped { name, text, .. }) = SHIPPED.iter().find(|shipped| shipped.name == name_or_file) {
-            return Self::parse(text, &format!("pipeline `{name}`"));
+        if let Some(found) = shipped::pipeline(name_or_file) {
+            let pipeline = Self::parse(found.text, &format!("pipeline `{}`", found.name))?;
+            return Ok(Self { ships: true, ..pipeline });
         }
         let path = Path::new(name_or_file);
         let looks_like_file = path.extension().is_some() || path.components().count() > 1;
         if !looks_like_file && !path.exists() {
-            let known = SHIPPED.map(|shipped| shipped.name).join(", ");
+            let known = PIPELINES.map(|shipped| shipped.name).join(", ");
             return Err(PipelineError::Unknown { name: name_or_file.to_owned(), known });
         }
         let text =
@@ -307,9 +273,9 @@ impl Pipeline {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// The sample data of a pipeline that ships, history and what came after it, where it has some; of any other, none.
-    pub fn samples(&self) -> Option<[&'static str; 2]> {
-        SHIPPED.iter().find(|shipped| shipped.name == self.name)?.samples
+    /// The sample data of a pipeline that ships, where it has some; of any other, none.
+    pub fn samples(&self) -> Option<Samples> {
+        shipped::pipeline(&self.name)?.samples
     }
 
     /// Reads a pipeline from TOML; `origin` names it in errors.

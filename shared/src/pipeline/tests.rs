@@ -18,7 +18,7 @@ fn csv(key: &str) -> String {
 
 #[test]
 fn the_pipelines_that_ship_are_valid() {
-    for Shipped { name, .. } in SHIPPED {
+    for shipped::Shipped { name, .. } in PIPELINES {
         let pipeline = Pipeline::load(name).unwrap();
         assert_eq!(pipeline.name, name);
         let has_words = |reading: &Reading| reading.label.is_some() || reading.unit.is_some();

@@ -35,6 +35,7 @@ use shared::pipeline::{DetectorSpec, Pipeline, Scaling, ThresholdPolicy};
 
 use crate::console;
 use crate::entities::Keys;
+use crate::existing::Existing;
 use crate::load;
 use crate::memory::Budget;
 use crate::output::Output;
@@ -116,10 +117,13 @@ pub fn compare_and_report(args: &CompareArgs) -> anyhow::Result<()> {
     let mut output = Output::default();
     comparison.add_files(&settings.folder, &mut output)?;
     let promoted = settings.promote(&comparison, rows.as_ref(), &mut output)?;
+    let replaced = settings.replaced_by_promotion();
     output.write()?;
     if !args.quiet {
         let promoted = promoted.map(|path| format!(" promoted: {}\n", path.display())).unwrap_or_default();
-        let files = format!(" results are in {}\n{promoted}", settings.folder.display());
+        let replaced =
+            replaced.map_or_else(String::new, |it| format!(" it replaces {},\n   {}\n", it.names(), it.history()));
+        let files = format!(" results are in {}\n{promoted}{replaced}", settings.folder.display());
         console::print(&format!("{}\n{files}", report::report(&comparison)))?;
     }
     Ok(())
@@ -252,6 +256,13 @@ impl CompareSettings {
         self.budget.0.map(|allowed| usize::try_from(allowed.saturating_sub(held)).unwrap_or(usize::MAX))
     }
 
+    /// The model that the winner takes the place of.
+    fn replaced_by_promotion(&self) -> Option<Existing> {
+        let pipeline = self.source.pipeline()?;
+        let target = promote::target(pipeline, self.args.promote.as_ref()?).ok()?;
+        Existing::find(&self.args.models, pipeline, [target.name.as_str()])
+    }
+
     /// Adds the winner's model, when that was asked for; its path.
     fn promote(
         &self,
@@ -298,7 +309,8 @@ fn of_pipeline(name: &str, args: &CompareArgs, budget: Budget) -> anyhow::Result
     let models = args.models.clone();
     // What is left out is among the notes of the report.
     let (device, max_bad) = (args.device, load::MaxBad::ANY);
-    Ok(train::Settings { pipeline, files, models, device, seed: args.seed, budget, max_bad, quiet: args.quiet })
+    let (is_sample, seed, quiet) = (args.input.is_empty(), args.seed, args.quiet);
+    Ok(train::Settings { pipeline, files, models, device, seed, budget, max_bad, quiet, is_sample, force: false })
 }
 
 fn table_options(args: &CompareArgs) -> anyhow::Result<TableOptions> {

@@ -12,15 +12,14 @@ use shared::records::{FileRecord, FileRecords};
 use super::lines::Lines;
 use super::text_file::{self, TextFile};
 use super::{LoadError, RowLocation};
-use crate::progress::Progress;
 
 pub(super) fn read(
     path: &Path,
+    file: TextFile,
     pipeline: &Arc<Pipeline>,
     lines: &mut Lines<'_>,
-    progress: Progress,
 ) -> Result<(), LoadError> {
-    let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
+    let TextFile { source, bar, is_gzip } = file;
     let failed = |source| text_file::failed(path, is_gzip, source);
     let schema = &pipeline.schema;
     let mut records = FileRecords::new(source, &schema.csv, schema.max_record_bytes).map_err(failed)?;

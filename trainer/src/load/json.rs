@@ -10,15 +10,14 @@ use shared::pipeline::Pipeline;
 use super::lines::Lines;
 use super::text_file::{self, TextFile};
 use super::{LoadError, RowLocation};
-use crate::progress::Progress;
 
 pub(super) fn read(
     path: &Path,
+    file: TextFile,
     pipeline: &Arc<Pipeline>,
     lines: &mut Lines<'_>,
-    progress: Progress,
 ) -> Result<(), LoadError> {
-    let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
+    let TextFile { source, bar, is_gzip } = file;
     let mut records = JsonLines::new(source, pipeline.schema.max_record_bytes);
     let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();

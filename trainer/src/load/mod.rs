@@ -6,6 +6,7 @@
 mod bad_rows;
 mod csv;
 mod error;
+mod history_file;
 mod inputs;
 mod json;
 mod lines;
@@ -15,8 +16,7 @@ mod row_location;
 mod text_file;
 mod whole_parquet;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use shared::pipeline::{InputFormat, Pipeline};
@@ -25,6 +25,7 @@ use crate::progress::Progress;
 
 pub use bad_rows::{BadRow, BadRows};
 pub use error::{ChunkError, LoadError, OutOfOrder, TooManyBad};
+pub use history_file::HistoryFile;
 pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
 pub use max_bad::MaxBad;
@@ -80,29 +81,30 @@ impl Loaded {
 /// or when no row is valid.
 pub fn load(
     pipeline: &Arc<Pipeline>,
-    files: &[impl AsRef<Path>],
+    files: &[impl Clone + Into<HistoryFile>],
     progress: Progress,
     take: TakeChunk<'_>,
 ) -> Result<Loaded, LoadError> {
-    let bytes = |file: &Path| fs::metadata(file).map_or(0, |found| found.len());
-    let mut lines = Lines::new(pipeline, files.iter().map(|file| bytes(file.as_ref())).sum(), take);
+    let files: Vec<HistoryFile> = files.iter().cloned().map(Into::into).collect();
+    let mut lines = Lines::new(pipeline, files.iter().map(HistoryFile::bytes).sum(), take);
     let mut bytes_read = 0;
-    for file in files.iter().map(AsRef::as_ref) {
-        match inputs::format(file, pipeline.schema.format) {
-            Format::Parquet => parquet::read(file, pipeline, &mut lines, progress)?,
-            Format::Records(InputFormat::Csv) => csv::read(file, pipeline, &mut lines, progress)?,
-            Format::Records(InputFormat::Json) => json::read(file, pipeline, &mut lines, progress)?,
+    for file in &files {
+        let path = file.as_ref();
+        match inputs::format(path, pipeline.schema.format) {
+            Format::Parquet => parquet::read(path, pipeline, &mut lines, progress)?,
+            Format::Records(InputFormat::Csv) => csv::read(path, file.open(progress)?, pipeline, &mut lines)?,
+            Format::Records(InputFormat::Json) => json::read(path, file.open(progress)?, pipeline, &mut lines)?,
         }
-        bytes_read += bytes(file);
+        bytes_read += file.bytes();
         lines.set_bytes_read(bytes_read);
-        lines.end_file(file);
+        lines.end_file(path);
     }
-    check_usable(pipeline, &lines, files)?;
+    check_usable(pipeline, &lines, &files)?;
     lines.finish()
 }
 
-fn check_usable(pipeline: &Pipeline, lines: &Lines<'_>, files: &[impl AsRef<Path>]) -> Result<(), LoadError> {
-    let names = || files.iter().map(|file| file.as_ref().display().to_string()).collect::<Vec<_>>().join(", ");
+fn check_usable(pipeline: &Pipeline, lines: &Lines<'_>, files: &[HistoryFile]) -> Result<(), LoadError> {
+    let names = || files.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match (lines.rows_read(), lines.bad_rows().most_frequent()) {
         (0, _) => Err(LoadError::NoRow { files: names() }),
         (rows, Some((reason, bad))) if lines.is_empty() => Err(LoadError::NoUsableRow {

@@ -29,7 +29,17 @@ impl TextFile {
     pub(crate) fn open(path: &Path, progress: Progress) -> Result<Self, LoadError> {
         let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
-        let bar = progress.bytes("reading", file.metadata().map_or(0, |found| found.len()));
+        let bytes = file.metadata().map_or(0, |found| found.len());
+        Self::of(path, file, bytes, progress)
+    }
+
+    /// Bytes in memory as if they were what the file at `path` holds.
+    pub(super) fn of_bytes(path: &Path, bytes: &'static [u8], progress: Progress) -> Result<Self, LoadError> {
+        Self::of(path, bytes, bytes.len() as u64, progress)
+    }
+
+    fn of(path: &Path, file: impl Read + 'static, bytes: u64, progress: Progress) -> Result<Self, LoadError> {
+        let bar = progress.bytes("reading", bytes);
         let (source, is_gzip) = decompressed(path, bar.wrap_read(file))?;
         Ok(Self { source, bar, is_gzip })
     }

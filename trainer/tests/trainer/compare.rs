@@ -277,7 +277,8 @@ fn a_pipeline_s_detectors_take_part_and_the_winner_becomes_a_model() {
         ["--detectors", "kmeans,bisecting-kmeans,kmeans-corrected", "--sort", "model-bytes", "--promote", "kmeans"];
     let run = workplace.run(&[&fixed[..], &more].concat());
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
-    assert!(run.stdout.contains("promoted: models/invoices/kmeans/model.json"), "{}", run.stdout);
+    assert!(run.stdout.contains("promoted: models/invoices/kmeans/model.json\n"), "{}", run.stdout);
+    assert!(!run.stdout.contains("it replaces"), "there was no model: {}", run.stdout);
     let model: Value = serde_json::from_str(&workplace.model("kmeans")).unwrap();
     assert_eq!((&model["promoted"], &model["detector"]), (&true.into(), &"kmeans".into()));
     assert_eq!(model["training"]["rows"], 200);
@@ -286,6 +287,9 @@ fn a_pipeline_s_detectors_take_part_and_the_winner_becomes_a_model() {
     assert!(scores.column("key").is_ok());
     let run = workplace.run(&[&fixed[..], &["--promote", "kmeans", "--sort", "synthetic-roc-auc"]].concat());
     assert!(run.stderr.contains("synthetic anomalies do not tell which detector finds real ones"), "{run:?}");
+    let again = workplace.run(&[&fixed[..], &more].concat());
+    let replaced = " it replaces kmeans,\n   trained on 200 rows; no report says of what\n";
+    assert!(again.stdout.ends_with(replaced), "{}", again.stdout);
     let run = workplace.run(&[&fixed[..], &["--promote", "nobody"]].concat());
     assert!(run.stderr.contains("has no detector `nobody` whose model --promote could replace"), "{run:?}");
     let run = workplace.run(&[&fixed[..], &["--label", "Country"]].concat());

@@ -13,4 +13,5 @@ mod memory;
 mod models;
 mod parity;
 mod past;
+mod sample;
 mod shipped;

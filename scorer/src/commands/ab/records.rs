@@ -30,6 +30,7 @@ pub(super) fn score<'a>(
         pipeline.zscores.retain(|spec| names.contains(&spec.name));
         Ok(pipeline.with_event_clock()?)
     })?;
+    loaded.warn_of_sample_models();
     let pipeline = loaded.pipeline;
     let mut judge = Judge { pipeline: &pipeline, detectors: &loaded.detectors, intake };
     let (mut core, mut outputs, mut offset, now) = (None, Vec::new(), 0, now_since_epoch());

@@ -7,7 +7,8 @@ use shared::text::printable;
 
 use super::report::{ComparisonReport, Labelled};
 use crate::agreement::{Comparison, Example, Side};
-use crate::commands::words::{beside_threshold, cut, percent, who_was_right, wrapped};
+use crate::commands::columns::{WIDTH, cut, wrapped};
+use crate::commands::words::{beside_threshold, percent, who_was_right};
 use crate::truth::share;
 
 /// The letters of the two in tables, whose names may be long.
@@ -15,8 +16,8 @@ const LETTERS: [&str; 2] = ["A", "B"];
 
 /// The report.
 pub(super) fn of(report: &ComparisonReport) -> String {
-    let mut parts = vec![heading(report), agreement(&report.found).to_string(), wrapped(&measures(report))];
-    parts.extend(caveats(report).iter().map(|caveat| wrapped(caveat)));
+    let mut parts = vec![heading(report), agreement(&report.found).to_string(), wrapped(&measures(report), WIDTH)];
+    parts.extend(caveats(report).iter().map(|caveat| wrapped(caveat, WIDTH)));
     if let Some(labels) = &report.labels {
         parts.extend(by_labels(report, labels));
     }
@@ -28,7 +29,7 @@ fn heading(report: &ComparisonReport) -> String {
     let ComparisonReport { names: [a, b], entities, source, found, .. } = report;
     let count = found.agreement.all().total();
     let what = if found.is_complete { format!("{count} {entities}") } else { format!("anomalies among {entities}") };
-    wrapped(&format!("A is {a}, B is {b}; {what} of {source}"))
+    wrapped(&format!("A is {a}, B is {b}; {what} of {source}"), WIDTH)
 }
 
 /// The two by two table, with its sums.
@@ -109,7 +110,7 @@ fn by_labels(report: &ComparisonReport, labels: &Labelled) -> Vec<String> {
     let anomalies = labels.n_anomalies(found);
     if anomalies.unwrap_or(found.agreement.labelled.total()) == 0 {
         let source = &labels.source;
-        return vec![wrapped(&format!("By the labels of {source}, none of these {entities} is an anomaly."))];
+        return vec![wrapped(&format!("By the labels of {source}, none of these {entities} is an anomaly."), WIDTH)];
     }
     let mut quality = table(["", "found", "false alarms", "precision", "recall"]);
     for side in Side::BOTH {
@@ -135,10 +136,10 @@ fn by_labels(report: &ComparisonReport, labels: &Labelled) -> Vec<String> {
     }
     let [a, b] = names;
     vec![
-        wrapped(&format!("By the labels of {}:", labels.source)),
+        wrapped(&format!("By the labels of {}:", labels.source), WIDTH),
         quality.to_string(),
         right.to_string(),
-        wrapped(&who_was_right([a, b], &test)),
+        wrapped(&who_was_right([a, b], &test), WIDTH),
     ]
 }
 
@@ -150,7 +151,8 @@ fn examples(report: &ComparisonReport, side: Side) -> Option<String> {
         return None;
     }
     let name = &report.names[at];
-    let mut lines = vec![cut(&format!("Only {name} ({}), highest scores first:", found.agreement.all().only[at]))];
+    let mut lines =
+        vec![cut(&format!("Only {name} ({}), highest scores first:", found.agreement.all().only[at]), WIDTH)];
     let key = |example: &Example| printable(&example.key).to_string();
     let width = examples.iter().map(|example| key(example).chars().count()).max().unwrap_or(0).min(36);
     for example in examples {
@@ -161,7 +163,7 @@ fn examples(report: &ComparisonReport, side: Side) -> Option<String> {
             (Some(_), true) => "anomaly  ",
             (Some(_), false) => "normal   ",
         };
-        lines.push(cut(&format!("  {:<width$}  {}  {label}{why}", key(example), score.trim_end())));
+        lines.push(cut(&format!("  {:<width$}  {}  {label}{why}", key(example), score.trim_end()), WIDTH));
     }
     Some(lines.join("\n"))
 }
