@@ -5,6 +5,7 @@ use std::io;
 use serde_json::Value;
 use shared::dialect::Dialect;
 use shared::json_lines::JsonLines;
+use shared::line::{LineParser, Part};
 use shared::pipeline::{Column, InputFormat, Label, Pipeline, Schema};
 use shared::records::FileRecords;
 use shared::text::printable;
@@ -31,6 +32,7 @@ pub fn read_labels(file: InputFile, pipeline: &Pipeline) -> Result<Labels, FileE
     let mut labels = Labels::default();
     let found = match format {
         InputFormat::Csv => columns.read_csv(file, &mut labels).map_err(read)?,
+        InputFormat::Json if is_nested(pipeline) => read_nested(file, pipeline, &mut labels).map_err(read)?,
         InputFormat::Json => columns.read_json(file, &mut labels).map_err(read)?,
     };
     found.map(|()| labels).map_err(|found| FileError::NoLabels {
@@ -39,6 +41,32 @@ pub fn read_labels(file: InputFile, pipeline: &Pipeline) -> Result<Labels, FileE
         label: columns.label.map_or(LABEL, |label| &label.name).to_owned(),
         found: printable(&found).to_string(),
     })
+}
+
+/// Whether a key or a label may stand deeper in a line than in a field of its object.
+fn is_nested(pipeline: &Pipeline) -> bool {
+    let Schema { json, columns, .. } = &*pipeline.schema;
+    !json.is_plain() || columns.iter().any(|column| column.path.is_some())
+}
+
+/// Reads the labels of whole records: only the pipeline knows where they stand.
+fn read_nested(file: InputFile, pipeline: &Pipeline, labels: &mut Labels) -> io::Result<Read> {
+    let key = pipeline.entity.key;
+    let Some((meaning, label)) = pipeline.label.as_ref().and_then(|label| Some((label, label.column?))) else {
+        return Ok(Err("records without a column of labels".to_owned()));
+    };
+    let mut parser = LineParser::new(pipeline.schema.clone());
+    let mut lines = JsonLines::new(file, usize::MAX);
+    while let Some(line) = lines.next_line()? {
+        parser.each_json(line.raw.len(), line.raw, |_, part| {
+            if let Part::Line(line) = part
+                && let Some(key) = line[key].text()
+            {
+                labels.add(key, meaning.scenario(line[label].text()).is_some());
+            }
+        });
+    }
+    Ok(if labels.records() > 0 { Ok(()) } else { Err("no record that is valid".to_owned()) })
 }
 
 /// What the columns are called.

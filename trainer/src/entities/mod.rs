@@ -9,6 +9,7 @@ mod aggregator;
 mod featurizer;
 mod keys;
 mod labels;
+mod recent_keys;
 
 use polars::prelude::*;
 use shared::features::{Accumulators, Aggregate, Feature, Operand, Operator, merge, values_of};
@@ -50,7 +51,7 @@ pub enum EntityError {
 pub enum LeftOut {
     /// It is a cancellation.
     Cancellation,
-    /// Its key stood before.
+    /// Its key was that of another record a while ago, for as long as the pipeline remembers keys.
     Duplicate,
     /// It breaks a rule.
     Broken(Reason),

@@ -23,8 +23,14 @@ pub(super) fn read(
     let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
     while let Some(record) = records.next_line().map_err(|source| text_file::failed(path, is_gzip, source))? {
-        let outcome = parser.parse_json(record.len, record.raw, |line| lines.push(line));
-        lines.count(outcome, || RowLocation::line(path.to_owned(), record.line))?;
+        let mut added = Ok(());
+        parser.each_json(record.len, record.raw, |piece, part| {
+            if added.is_ok() {
+                let key = lines.key_of_place(path, record.line, piece.index());
+                added = lines.add(part, key.as_deref(), || RowLocation::line(path.to_owned(), record.line));
+            }
+        });
+        added?;
         lines.set_bytes_read(before + bar.position());
     }
     bar.finish_and_clear();

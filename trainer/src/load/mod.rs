@@ -44,6 +44,8 @@ pub struct Loaded {
     pub rows_read: u64,
     /// Rows that are valid.
     pub n_lines: u64,
+    /// Change events without a row, such as deletions, and messages that hold no record. They are no rows.
+    pub without_record: u64,
     /// Rows that are not valid.
     pub bad_rows: BadRows,
     /// The same by file, in order.

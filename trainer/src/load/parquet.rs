@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use polars::io::parquet::read::FileMetadata;
 use polars::prelude::*;
-use shared::line::{LineParser, Value, admit, convert};
+use shared::line::{LineParser, Value, admit, convert, make_key};
 use shared::pipeline::{self, ColumnType, Pipeline};
 use shared::reason::Reason;
 
@@ -80,10 +80,10 @@ fn push_rows(
         .enumerate()
         .map(|(index, column)| {
             let takes_numbers = pipeline.schema.datetime_formats.take_numbers();
-            source(path, frame, column, (index == pipeline.entity.key, takes_numbers))
+            source(path, frame, column, (is_of_key(pipeline, index), takes_numbers))
         })
         .collect::<Result<_, _>>()?;
-    let mut line = vec![Value::Missing; sources.len()];
+    let (mut line, mut made) = (vec![Value::Missing; sources.len()], String::new());
     for row in 0..frame.height() {
         let mut reasons = Vec::new();
         for (index, source) in sources.iter().enumerate() {
@@ -98,13 +98,22 @@ fn push_rows(
         if let Err(reason) = convert(&pipeline.schema, &mut line) {
             reasons.push(reason);
         }
+        let number = (first_row + row) as u64 + 1;
+        let key = match make_key(&pipeline.schema, &line, &mut made) {
+            Ok(key) => key,
+            Err(reason) => {
+                reasons.push(reason);
+                None
+            }
+        };
         let outcome = if reasons.is_empty() {
-            lines.push(&line);
+            let place = lines.key_of_place(path, number, None);
+            lines.push(&line, place.as_deref().or(key));
             Ok(())
         } else {
             Err(reasons)
         };
-        lines.count(outcome, || RowLocation::row(path.to_owned(), (first_row + row) as u64 + 1))?;
+        lines.count(outcome, || RowLocation::row(path.to_owned(), number))?;
     }
     Ok(())
 }
@@ -208,7 +217,9 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
         (column.is_read && column.kind != ColumnType::Text)
             || used.contains(&index)
             || [currency, label].contains(&Some(index))
+            || is_of_key(pipeline, index)
     };
+    let needed = |index: usize| needed(index) && !pipeline.schema.columns[index].is_derived;
     let missing: Vec<String> = (0..pipeline.schema.columns.len())
         .filter(|&index| {
             needed(index)
@@ -225,11 +236,16 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
     for &(index, name) in &wanted {
         let dtype = schema.get(name).map(|field| field.dtype());
         if let Some(dtype) = dtype.filter(|dtype| !is_readable(dtype)) {
-            let is_key = index == pipeline.entity.key;
+            let is_key = is_of_key(pipeline, index);
             return Err(wrong_type(path, name, format!("{dtype:?}"), pipeline.schema.columns[index].kind, is_key));
         }
     }
     Ok(wanted.into_iter().map(|(_, name)| name.to_owned()).collect())
+}
+
+/// Whether the key is this column, or is made of it among others.
+fn is_of_key(pipeline: &Pipeline, column: usize) -> bool {
+    column == pipeline.entity.key || pipeline.schema.key.as_ref().is_some_and(|key| key.parts.contains(&column))
 }
 
 /// Whether this build of Polars reads the type at all: it panics at those that it was built without.
@@ -252,7 +268,8 @@ fn source(
     column: &pipeline::Column,
     (is_key, takes_numbers): (bool, bool),
 ) -> Result<ColumnSource, LoadError> {
-    let Some(found) = frame.columns().iter().find(|found| column.is_called(found.name())) else {
+    let is_it = |found: &&Column| column.is_called(found.name()) && !column.is_derived;
+    let Some(found) = frame.columns().iter().find(is_it) else {
         return Ok(ColumnSource::Absent);
     };
     let dtype = found.dtype().clone();
