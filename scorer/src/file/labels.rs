@@ -28,6 +28,9 @@ pub fn read_labels(file: InputFile, pipeline: &Pipeline) -> Result<Labels, FileE
     let path = file.path().to_owned();
     let format = InputFormat::of_file(&path).unwrap_or(pipeline.schema.format);
     let columns = Columns::of(pipeline);
+    if format == InputFormat::Json && pipeline.schema.json.records.is_none() {
+        file.refuse_array()?;
+    }
     let read = |source: io::Error| FileError::Read { path: path.clone(), source };
     let mut labels = Labels::default();
     let found = match format {

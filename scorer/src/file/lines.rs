@@ -205,7 +205,12 @@ impl FileLines {
         let (path, position) = (file.path().to_owned(), file.position());
         let source = match InputFormat::of_file(&path).unwrap_or(pipeline.schema.format) {
             InputFormat::Csv => csv(file, &path, pipeline)?,
-            InputFormat::Json => Source::Json(JsonLines::new(file, usize::MAX)),
+            InputFormat::Json => {
+                if pipeline.schema.json.records.is_none() {
+                    file.refuse_array()?;
+                }
+                Source::Json(JsonLines::new(file, usize::MAX))
+            }
         };
         let schema = Arc::clone(&pipeline.schema);
         Ok(Self { path, position, source, dialect: schema.csv.clone(), parser: LineParser::new(schema) })

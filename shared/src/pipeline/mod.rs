@@ -58,7 +58,7 @@ struct Shipped {
     samples: Option<[&'static str; 2]>,
 }
 
-const SHIPPED: [Shipped; 7] = [
+const SHIPPED: [Shipped; 8] = [
     Shipped {
         name: "invoices",
         text: include_str!("../../../resources/pipelines/invoices.toml"),
@@ -87,6 +87,7 @@ const SHIPPED: [Shipped; 7] = [
     },
     Shipped { name: "paysim", text: include_str!("../../../resources/pipelines/paysim.toml"), samples: None },
     Shipped { name: "sparkov", text: include_str!("../../../resources/pipelines/sparkov.toml"), samples: None },
+    Shipped { name: "creditcard", text: include_str!("../../../resources/pipelines/creditcard.toml"), samples: None },
 ];
 
 /// What is wrong with a pipeline file.

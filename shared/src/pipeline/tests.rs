@@ -354,7 +354,7 @@ fn a_pipeline_that_is_not_there_is_named() {
     let unknown = Pipeline::load("invoces").unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov"
+        "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov, creditcard"
     );
     assert!(
         Pipeline::load("no/such.toml").unwrap_err().to_string().starts_with("cannot read pipeline file no/such.toml")

@@ -20,7 +20,7 @@ pub(super) fn read(
     lines: &mut Lines<'_>,
     progress: Progress,
 ) -> Result<(), LoadError> {
-    let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
+    let TextFile { source, bar, is_gzip, .. } = TextFile::open(path, progress)?;
     let failed = |source| text_file::failed(path, is_gzip, source);
     let schema = &pipeline.schema;
     let mut records = FileRecords::new(source, &schema.csv, schema.max_record_bytes).map_err(failed)?;

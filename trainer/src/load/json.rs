@@ -18,7 +18,11 @@ pub(super) fn read(
     lines: &mut Lines<'_>,
     progress: Progress,
 ) -> Result<(), LoadError> {
-    let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
+    let file = TextFile::open(path, progress)?;
+    if pipeline.schema.json.records.is_none() {
+        file.refuse_array(path)?;
+    }
+    let TextFile { source, bar, is_gzip, .. } = file;
     let mut records = JsonLines::new(source, pipeline.schema.max_record_bytes);
     let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();

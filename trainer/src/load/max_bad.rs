@@ -111,7 +111,7 @@ fn sample(pipeline: &Pipeline, path: &Path, column: usize) -> Option<(Sample, us
     let open = || TextFile::open(path, Progress { quiet: true }).ok().map(|file| file.source);
     let sample = match inputs::format(path, schema.format) {
         Format::Records(InputFormat::Csv) => csv::sample(open()?, &schema.csv).ok()?,
-        Format::Records(InputFormat::Json) => json::sample(open()?).ok()?,
+        Format::Records(InputFormat::Json) => json::sample(open()?).ok()?.0,
         Format::Parquet => return None,
     };
     let is_by_place = inputs::format(path, schema.format) == Format::Records(InputFormat::Csv) && !schema.csv.header;

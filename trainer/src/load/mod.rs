@@ -11,6 +11,7 @@ mod json;
 mod lines;
 mod max_bad;
 mod parquet;
+mod physical;
 mod row_location;
 mod text_file;
 mod whole_parquet;

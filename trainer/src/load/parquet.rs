@@ -13,6 +13,7 @@ use shared::reason::Reason;
 
 use super::csv::pipeline_columns;
 use super::lines::{Lines, used_columns};
+use super::physical::{Stored, without_meaning};
 use super::whole_parquet::{DAMAGED, check_ends, check_sizes, reading};
 use super::{LoadError, RowLocation};
 use crate::progress::Progress;
@@ -195,11 +196,32 @@ pub(crate) fn rows(
     columns: &[String],
     slice: (usize, usize),
 ) -> Result<DataFrame, LoadError> {
+    let damaged = |problem| LoadError::Parquet { path: path.to_owned(), problem };
     let mut reader = ParquetReader::new(try_clone(path, file)?);
     reader.set_metadata(Arc::clone(metadata));
-    let reader = reader.with_columns(Some(columns.to_vec())).with_slice(Some(slice));
-    let damaged = |problem| LoadError::Parquet { path: path.to_owned(), problem };
-    let frame = reading(|| reader.finish()).map_err(damaged)?;
+    let schema = reading(|| reader.schema()).map_err(damaged)?;
+    let stored = |name: &String| Stored::of(schema.get(name)?.dtype());
+    let (own, others): (Vec<String>, Vec<String>) = columns.iter().cloned().partition(|name| stored(name).is_none());
+    let mut frame = if own.is_empty() && !others.is_empty() {
+        DataFrame::empty_with_height(slice.1)
+    } else {
+        reading(|| reader.with_columns(Some(own)).with_slice(Some(slice)).finish()).map_err(damaged)?
+    };
+    if !others.is_empty() {
+        let mut reader = ParquetReader::new(try_clone(path, file)?);
+        reader.set_metadata(without_meaning(metadata, |name| others.iter().any(|other| other == name)));
+        let raw = reading(|| reader.with_columns(Some(others)).with_slice(Some(slice)).finish()).map_err(damaged)?;
+        let made = raw.columns().iter().map(|column| {
+            let name = column.name().clone();
+            let numbers = match stored(&name.to_string()) {
+                Some(stored) => stored.numbers(column.as_materialized_series())?,
+                None => column.as_materialized_series().clone(),
+            };
+            Ok(numbers.with_name(name).into_column())
+        });
+        let made: Vec<Column> = reading(|| made.collect::<PolarsResult<_>>()).map_err(damaged)?;
+        frame = reading(|| frame.hstack(&made)).map_err(damaged)?;
+    }
     // A column may be shorter than the file says that it is.
     let is_whole = frame.height() == slice.1 && frame.columns().iter().all(|column| column.len() == slice.1);
     if columns.is_empty() || is_whole { Ok(frame) } else { Err(damaged(DAMAGED.to_owned())) }
@@ -248,10 +270,12 @@ fn is_of_key(pipeline: &Pipeline, column: usize) -> bool {
     column == pipeline.entity.key || pipeline.schema.key.as_ref().is_some_and(|key| key.parts.contains(&column))
 }
 
-/// Whether this build of Polars reads the type at all: it panics at those that it was built without.
+/// Whether columns of this type are read: Polars panics at those that it was built without, unless their numbers are made
+/// of how they are stored.
 pub(crate) fn is_readable(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as T;
     match dtype {
+        dtype if Stored::of(dtype).is_some() => true,
         T::Null | T::Boolean | T::Float32 | T::Float64 | T::Timestamp(..) | T::Date32 | T::Date64 => true,
         T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt32 | T::UInt64 => true,
         T::Utf8 | T::LargeUtf8 | T::Utf8View => true,
@@ -279,6 +303,11 @@ fn source(
         (_, DataType::Null) => Ok(ColumnSource::Absent),
         (_, DataType::String) => series.str().cloned().map(ColumnSource::Text),
         (_, DataType::Categorical(..)) => text(&series),
+        // As JSON has true and false: 1 and 0, or texts.
+        (ColumnType::Text, DataType::Boolean) => text(&series),
+        (ColumnType::Integer | ColumnType::Float, DataType::Boolean) => {
+            series.cast(&DataType::Float64).and_then(|series| series.f64().cloned()).map(ColumnSource::Float)
+        }
         (ColumnType::Text, dtype) if dtype.is_integer() => text(&series),
         // Where a number may be missing, some writers make it a float: 13085.0 is the customer 13085.
         (ColumnType::Text, dtype) if dtype.is_float() && !is_key => {
@@ -328,9 +357,9 @@ fn wrong_type(path: &Path, column: &str, found: String, kind: ColumnType, is_key
 fn expected(kind: ColumnType, is_key: bool) -> (&'static str, &'static str) {
     match kind {
         ColumnType::Text if is_key => ("a text", "a text or a whole number"),
-        ColumnType::Text => ("a text", "a text or a number"),
-        ColumnType::Integer => ("int", "a signed whole number"),
-        ColumnType::Float => ("float", "a float or a signed whole number"),
+        ColumnType::Text => ("a text", "a text, a number or a boolean"),
+        ColumnType::Integer => ("int", "a whole number, a decimal or a boolean"),
+        ColumnType::Float => ("float", "a number, a decimal, a time of day or a boolean"),
         ColumnType::Datetime => (
             "datetime",
             "a date, a text in one of the pipeline's datetime_formats, or a number where they name unix_s, unix_ms or unix_us",

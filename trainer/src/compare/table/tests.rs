@@ -28,6 +28,7 @@ fn options(files: &[PathBuf], label: Option<&str>) -> TableOptions {
         files: files.to_vec(),
         label: label.map(str::to_owned),
         anomaly: None,
+        normal: Vec::new(),
         exclude: Vec::new(),
         categorical: CategoricalRule::Drop,
     }
@@ -65,6 +66,7 @@ fn every_kind_of_column_becomes_what_it_is() {
     assert_eq!(
         dataset.notes,
         [
+            "3 features are used: a, flag, when",
             "1 column with text that is not a number is left out: city",
             "1 column without any value is left out: nothing"
         ]
