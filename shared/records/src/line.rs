@@ -437,14 +437,16 @@ fn value_of<'a>(
     numbers: &TextRules,
     dates: &mut DatetimeParser,
 ) -> Result<Value<'a>, Reason> {
-    let is_number = matches!(column.kind, ColumnType::Integer | ColumnType::Float);
-    let rules = if is_number { numbers } else { &TextRules::PLAIN };
+    let rules = || match column.kind {
+        ColumnType::Integer | ColumnType::Float => numbers,
+        ColumnType::Text | ColumnType::Datetime => const { &TextRules::PLAIN },
+    };
     let value = match (field, column.kind) {
         (Field::Unfit | Field::Digits, _) if !column.is_read => Ok(Value::Missing),
         (Field::Absent | Field::Null, _) => admit(column, Value::Missing),
         (Field::Twice, _) => Err(Reason::DuplicateField(column.place())),
-        (Field::Text(text), _) => parse_text(column, text, rules, dates),
-        (Field::Written(start, end), _) => parse_text(column, json.text(start, end), rules, dates),
+        (Field::Text(text), _) => parse_text(column, text, rules(), dates),
+        (Field::Written(start, end), _) => parse_text(column, json.text(start, end), rules(), dates),
         (Field::Integer(number), ColumnType::Float) => admit(column, Value::Float(number as f64)),
         (Field::Integer(number), _) => admit(column, Value::Integer(number)),
         (Field::Float(number), _) => admit(column, Value::Float(number)),

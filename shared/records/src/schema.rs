@@ -48,7 +48,7 @@ impl Schema {
 
     /// How many fields a CSV record has.
     pub fn n_fields(&self) -> usize {
-        self.columns.iter().filter(|column| !column.is_derived).count()
+        self.columns.len() - usize::from(self.key.is_some())
     }
 }
 

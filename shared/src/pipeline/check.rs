@@ -39,7 +39,8 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let format = checker.format(file.input.format.as_deref())?;
     let json = json::check(&checker, file.input.json.as_ref(), format, &mut columns)?;
     let currency = file.currency.as_ref().map(|section| currency::check(&checker, section, &columns)).transpose()?;
-    let label = file.label.as_ref().map(|section| label::check(&checker, section, &mut columns)).transpose()?;
+    let label =
+        file.label.as_ref().map(|section| label::check(&checker, section, &file.features, &mut columns)).transpose()?;
     if let Some(currency) = &currency {
         label::check_not_read(&checker, "[currency] column", currency.column, label.as_ref(), &columns)?;
         label::check_not_read(&checker, "[currency] amount", currency.amount, label.as_ref(), &columns)?;

@@ -3,7 +3,7 @@
 use records::dialect::without_zero_fraction;
 
 use super::checker::Checker;
-use super::file::LabelSection;
+use super::file::{FeatureSection, LabelSection};
 use super::{Column, ColumnType, PipelineError};
 
 const DEFAULT_NORMAL: [&str; 4] = ["", "0", "false", "normal"];
@@ -46,6 +46,7 @@ impl Label {
 pub(super) fn check(
     checker: &Checker<'_>,
     section: &LabelSection,
+    features: &[FeatureSection],
     columns: &mut [Column],
 ) -> Result<Label, PipelineError> {
     let column = match &section.column {
@@ -59,6 +60,11 @@ pub(super) fn check(
         if column.if_missing.is_some() {
             let problem = format!("`{}` is the label: a record without one is normal", column.name);
             return checker.error("[input.missing]", problem);
+        }
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let reads = |it: &&FeatureSection| it.expression.split(|c| !is_word(c)).any(|word| word == column.name);
+        if let Some(feature) = features.iter().find(reads) {
+            return checker.error(&format!("[features] {}", feature.name), is_label(column));
         }
         *column = column.of_labels();
     }
@@ -87,8 +93,9 @@ pub(super) fn check_not_read(
     if label.and_then(|label| label.column) != Some(column) {
         return Ok(());
     }
-    checker.error(
-        place,
-        format!("`{}` is the column of [label]: it is for judging, not for learning", columns[column].name),
-    )
+    checker.error(place, is_label(&columns[column]))
+}
+
+fn is_label(column: &Column) -> String {
+    format!("`{}` is the column of [label]: it is for judging, not for learning", column.name)
 }

@@ -13,7 +13,7 @@ use shared::reason::Reason;
 
 use super::csv::pipeline_columns;
 use super::lines::{Lines, used_columns};
-use super::physical::{Stored, without_meaning};
+use super::physical::{Stored, with_halves, without_meaning};
 use super::whole_parquet::{DAMAGED, check_ends, check_sizes, reading};
 use super::{LoadError, RowLocation};
 use crate::progress::Progress;
@@ -182,7 +182,7 @@ pub(crate) fn contents(path: &Path, file: &File) -> Result<(Arc<ArrowSchema>, Ar
     let mut reader = ParquetReader::new(try_clone(path, file)?);
     let (schema, metadata) = reading(|| Ok((reader.schema()?, Arc::clone(reader.get_metadata()?)))).map_err(damaged)?;
     check_sizes(&metadata, file).map_err(damaged)?;
-    Ok((schema, metadata))
+    Ok((Arc::new(with_halves(&schema, &metadata)), metadata))
 }
 
 /// Some rows of a file, in these columns; the first, and how many.
@@ -199,7 +199,7 @@ pub(crate) fn rows(
     let damaged = |problem| LoadError::Parquet { path: path.to_owned(), problem };
     let mut reader = ParquetReader::new(try_clone(path, file)?);
     reader.set_metadata(Arc::clone(metadata));
-    let schema = reading(|| reader.schema()).map_err(damaged)?;
+    let schema = with_halves(&*reading(|| reader.schema()).map_err(damaged)?, metadata);
     let stored = |name: &String| Stored::of(schema.get(name)?.dtype());
     let (own, others): (Vec<String>, Vec<String>) = columns.iter().cloned().partition(|name| stored(name).is_none());
     let mut frame = if own.is_empty() && !others.is_empty() {

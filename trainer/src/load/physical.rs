@@ -6,7 +6,7 @@ use std::sync::Arc;
 use polars::io::parquet::read::FileMetadata;
 use polars::prelude::*;
 use polars_parquet::parquet::metadata::SchemaDescriptor;
-use polars_parquet::parquet::schema::types::ParquetType;
+use polars_parquet::parquet::schema::types::{ParquetType, PrimitiveLogicalType};
 
 /// What the stored numbers of a column mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,20 @@ fn half(bytes: &[u8]) -> Option<f64> {
         exponent => (1.0 + fraction) * 2f64.powi(exponent - 15),
     };
     Some(if bits & 0x8000 == 0 { size } else { -size })
+}
+
+/// The types of a file's columns, with float16 where only Parquet's own description has it.
+pub(super) fn with_halves(schema: &ArrowSchema, metadata: &FileMetadata) -> ArrowSchema {
+    let mut schema = schema.clone();
+    for field in metadata.schema_descr.fields() {
+        if let ParquetType::PrimitiveType(column) = field
+            && column.logical_type == Some(PrimitiveLogicalType::Float16)
+            && let Some(field) = schema.get_mut(&column.field_info.name)
+        {
+            field.dtype = ArrowDataType::Float16;
+        }
+    }
+    schema
 }
 
 /// What a file says it has, without the meaning of these columns: only how they are stored is left.
