@@ -266,7 +266,7 @@ struct Inside<'n, 'c, 'r, 'a> {
 
 impl<'a> Inside<'_, '_, '_, 'a> {
     /// The columns have nothing to stand in.
-    fn is_no_place(self) {
+    fn leave_empty(self) {
         self.reading.set(&self.node.columns, Field::Unfit);
     }
 }
@@ -284,27 +284,27 @@ impl<'a> Visitor<'a> for Inside<'_, '_, '_, 'a> {
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        self.is_no_place();
+        self.leave_empty();
         Ok(())
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        self.is_no_place();
+        self.leave_empty();
         Ok(())
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        self.is_no_place();
+        self.leave_empty();
         Ok(())
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        self.is_no_place();
+        self.leave_empty();
         Ok(())
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        self.is_no_place();
+        self.leave_empty();
         Ok(())
     }
 

@@ -31,7 +31,7 @@ impl TextFile {
         let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
         let bar = progress.bytes("reading", file.metadata().map_or(0, |found| found.len()));
-        let (head, source, is_gzip) = decompressed(path, bar.wrap_read(file))?;
+        let Unpacked { head, source, is_gzip } = unpacked(path, bar.wrap_read(file))?;
         Ok(Self { source, bar, is_gzip, is_array: magic::is_json_array(&head) })
     }
 
@@ -52,21 +52,27 @@ pub(crate) fn failed(path: &Path, is_gzip: bool, source: io::Error) -> LoadError
     }
 }
 
-/// How a file begins and its bytes, decompressed when its name or its first bytes say that it is compressed; and whether they
-/// do.
-fn decompressed(path: &Path, file: impl Read + 'static) -> Result<(Vec<u8>, Box<dyn Read>, bool), LoadError> {
+/// The bytes of a file, how they begin, and whether they were compressed.
+struct Unpacked {
+    head: Vec<u8>,
+    source: Box<dyn Read>,
+    is_gzip: bool,
+}
+
+/// Decompresses a file when its name or its first bytes say that it is compressed.
+fn unpacked(path: &Path, file: impl Read + 'static) -> Result<Unpacked, LoadError> {
     let unreadable = |source| failed(path, false, source);
-    let (head, file) = with_head(Box::new(file)).map_err(unreadable)?;
+    let (head, source) = with_head(Box::new(file)).map_err(unreadable)?;
     check_kind(path, &head)?;
     let named_gzip = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("gz"));
     if head.is_empty() || !(named_gzip || magic::is_gzip(&head)) {
-        return Ok((head, file, false));
+        return Ok(Unpacked { head, source, is_gzip: false });
     }
     // The decoder asks for a few bytes at a time.
-    let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, file));
-    let (head, file) = with_head(Box::new(decoder)).map_err(|source| failed(path, true, source))?;
+    let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, source));
+    let (head, source) = with_head(Box::new(decoder)).map_err(|source| failed(path, true, source))?;
     check_kind(path, &head)?;
-    Ok((head, file, true))
+    Ok(Unpacked { head, source, is_gzip: true })
 }
 
 /// The first bytes of a file, and all of it.

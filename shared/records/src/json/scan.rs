@@ -163,6 +163,6 @@ mod tests {
         let found: Vec<&str> = items(json, array("d")).map(text).collect();
         assert_eq!(found, [r#"{"e":[1]}"#, "2", "null", "\",\""]);
         assert_eq!((items(json, array("f")).count(), items(b"[ ]", 0..3).count()), (0, 0));
-        assert_eq!(items(b"[1]", 0..3).collect::<Vec<_>>(), [1..2]);
+        assert_eq!(items(b"[1]", 0..3).next(), Some(1..2));
     }
 }
