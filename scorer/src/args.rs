@@ -104,7 +104,7 @@ pub struct SimulateTransactionsArgs {
 /// Which pipeline, models and device.
 #[derive(Debug, Clone, Args)]
 pub struct PipelineArgs {
-    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov), or pipeline file.
+    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov, creditcard), or pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
     /// Folder with the models that `trainer` wrote; by default `models`. If it has none of a pipeline that ships, models

@@ -72,6 +72,20 @@ impl Detectors {
         of_another_training(models, &pipeline.name, versions)
     }
 
+    /// Why trained models may not fit the pipeline, each with the names of those for which that is so.
+    pub fn doubts(&self, pipeline: &Pipeline) -> Vec<(String, Vec<&str>)> {
+        let mut doubts: Vec<(String, Vec<&str>)> = Vec::new();
+        for model in self.detectors.iter().map(|(detector, _)| detector.model()) {
+            for doubt in model.doubts(pipeline) {
+                match doubts.iter_mut().find(|(known, _)| *known == doubt) {
+                    Some((_, names)) => names.push(&model.detector),
+                    None => doubts.push((doubt, vec![&model.detector])),
+                }
+            }
+        }
+        doubts
+    }
+
     /// The names of all detectors, trained or not.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)

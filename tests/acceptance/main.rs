@@ -7,6 +7,7 @@ mod broker;
 mod clock;
 mod detectors;
 mod ends;
+mod envelopes;
 mod exactly_once;
 mod expected;
 mod init;

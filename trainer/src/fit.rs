@@ -232,6 +232,7 @@ impl<'a> TrainingSet<'a> {
             parameters: spec.algorithm.clone(),
             promoted: false,
             features: self.pipeline.feature_names(),
+            definition: Some(self.pipeline.meaning.clone()),
             scaler,
             typical: self.typical.clone(),
             usual: self.usual.clone(),

@@ -318,6 +318,7 @@ fn table_options(args: &CompareArgs) -> anyhow::Result<TableOptions> {
         files: load::resolve(&args.input)?,
         label: args.label.clone(),
         anomaly: args.anomaly.clone(),
+        normal: args.normal_label.clone(),
         exclude: args.exclude.clone(),
         categorical: args.data.categorical,
     })

@@ -218,7 +218,9 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             key: message.key(),
             label: label_of(message, &self.tasks.pipeline),
             payload,
-            source: original.unwrap_or((partition, offset)),
+            file: None,
+            item: original.and_then(|original| original.item),
+            source: original.map_or((partition, offset), |original| original.at),
         };
         match self.tasks.record(record, self.open.items_mut()) {
             // Fetched before the session was over, which the next event says: their new owners read them.
