@@ -71,6 +71,11 @@ impl Detectors {
         of_another_training(models, &pipeline.name, versions)
     }
 
+    /// The models of the trained detectors, in their order.
+    pub fn models(&self) -> impl Iterator<Item = &Model> {
+        self.detectors.iter().map(|(detector, _)| detector.model())
+    }
+
     /// The names of all detectors, trained or not.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)

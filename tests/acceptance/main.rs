@@ -22,4 +22,5 @@ mod stream;
 mod transactions;
 mod trouble;
 mod vanished;
+mod window;
 mod zombie;
