@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use shared::detector::{Detector, ScoredBatch};
 use shared::device::{ChosenDevice, Device, DeviceError, guarded};
 use shared::matrix::FeatureMatrix;
-use shared::model::{ModelError, of_another_training};
+use shared::model::{Model, ModelError, of_another_training};
 use shared::model_source::ModelSource;
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::verdict::Verdict;
@@ -84,6 +84,11 @@ impl Detectors {
             }
         }
         doubts
+    }
+
+    /// The models of the trained detectors, in their order.
+    pub fn models(&self) -> impl Iterator<Item = &Model> {
+        self.detectors.iter().map(|(detector, _)| detector.model())
     }
 
     /// The names of all detectors, trained or not.

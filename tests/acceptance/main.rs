@@ -23,4 +23,5 @@ mod stream;
 mod transactions;
 mod trouble;
 mod vanished;
+mod window;
 mod zombie;

@@ -16,6 +16,7 @@ mod simulate;
 mod state;
 mod summary;
 mod topics;
+mod window;
 mod words;
 mod worst;
 

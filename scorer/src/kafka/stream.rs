@@ -40,7 +40,7 @@ use super::topics::limits::RecordLimits;
 use super::topics::names::repartition_group;
 use crate::clock::{WallClock, now_since_epoch};
 use crate::core::{Core, Origin, Recovery};
-use crate::memory::MemoryPlan;
+use crate::memory::{MemoryPlan, TooLittleMemory};
 use crate::messages::Encoder;
 use crate::scoring::Detectors;
 use crate::status::StatusCell;
@@ -294,7 +294,17 @@ impl Plan {
 fn plan_memory(options: &StreamOptions, partitions: i32) -> Result<MemoryPlan, KafkaError> {
     let partitions = u32::try_from(partitions).unwrap_or(1);
     match options.max_memory {
-        Some(allowed) => Ok(MemoryPlan::new(allowed, partitions, options.topics.is_repartitioned())?),
+        Some(allowed) => {
+            let left = allowed.saturating_sub(options.other_memory);
+            let plan = MemoryPlan::new(left, partitions, options.topics.is_repartitioned());
+            // What is named is what is typed.
+            let others = |error: TooLittleMemory| TooLittleMemory {
+                allowed,
+                needed: error.needed.saturating_add(options.other_memory),
+                ..error
+            };
+            Ok(plan.map_err(others)?)
+        }
         None => Ok(MemoryPlan::unbounded()),
     }
 }

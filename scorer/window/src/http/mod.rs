@@ -1,0 +1,8 @@
+//! Who may ask, from where, and how long anybody may keep a connection.
+
+pub(crate) mod access;
+pub(crate) mod address;
+pub(crate) mod assets;
+pub(crate) mod connections;
+pub(crate) mod guard;
+mod impatient;
