@@ -26,11 +26,11 @@ struct Scorer {
 }
 
 impl Scorer {
-    fn start(kafka: &Kafka, pipeline: &Path, folder: &Path) -> Self {
+    fn start(kafka: &Kafka, pipeline: &Path, folder: &Path, more: &[&str]) -> Self {
         let models = repository().join("models");
         let what = ["run", "--listen", "127.0.0.1:0", "--pipeline", text(pipeline), "--models", text(&models)];
         let how = ["--device", "cpu", "--clock", "event", "--state-dir", text(folder), "--brokers", &kafka.brokers];
-        let mut running = start_scorer(&[&what[..], &how].concat());
+        let mut running = start_scorer(&[&what[..], &how, more].concat());
         let address = wait_for("the address of the window", PATIENCE, || {
             assert!(!running.has_ended(), "{}", running.stderr());
             let said = running.stderr();
@@ -42,8 +42,12 @@ impl Scorer {
 
     /// Status and body of an answer.
     fn get(&self, path: &str) -> (u16, String) {
+        self.get_with(path, "")
+    }
+
+    fn get_with(&self, path: &str, headers: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", self.address);
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -107,7 +111,7 @@ fn the_window_shows_what_was_committed_before_and_after_a_restart() {
     // What is open at the end stays open, however long the test takes.
     PipelineFile::invoices().with("session_gap", "20m").write(&pipeline);
     let input = input(folder.path());
-    let scorer_ = Scorer::start(&kafka, &pipeline, folder.path());
+    let scorer_ = Scorer::start(&kafka, &pipeline, folder.path(), &[]);
     assert_eq!(scorer_.get("/live").0, 200);
     wait_for("partitions that are read", PATIENCE, || (scorer_.get("/ready").0 == 200).then_some(()));
     assert!(scorer_.anomalies().is_empty());
@@ -143,7 +147,7 @@ fn the_window_shows_what_was_committed_before_and_after_a_restart() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     is_the_summary(&metrics, &run.stdout);
 
-    let again = Scorer::start(&kafka, &pipeline, folder.path());
+    let again = Scorer::start(&kafka, &pipeline, folder.path(), &[]);
     wait_for("what was there before", PATIENCE, || (again.anomalies() == shown).then_some(()));
     is_told_as_published(&again, &verdicts);
     wait_for("the errors", PATIENCE, || (again.json("/api/v1/errors")["matching"] == errors["matching"]).then_some(()));
@@ -190,6 +194,21 @@ fn is_the_summary(metrics: &BTreeMap<String, f64>, summary: &str) {
         assert_eq!(metrics.get(metric), Some(&of(row)), "{metric}: {metrics:?}\n{summary}");
     }
     assert!(metrics["commit_duration_seconds_count"] > 0.0 && metrics["state_bytes"] > 0.0);
+}
+
+/// Whoever does not know the token sees nothing, and it is said who tried.
+#[test]
+fn a_token_keeps_the_window_closed() {
+    let Some(kafka) = Kafka::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (pipeline, token) = (folder.path().join("pipeline.toml"), folder.path().join("token"));
+    PipelineFile::invoices().write(&pipeline);
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let scorer = Scorer::start(&kafka, &pipeline, folder.path(), &["--auth-token-file", text(&token)]);
+    assert_eq!([scorer.get("/api/v1/anomalies").0, scorer.get("/").0, scorer.get("/live").0], [401, 401, 200]);
+    wait_for("the log of that", PATIENCE, || scorer.running.stderr().contains("without the right token").then_some(()));
+    assert_eq!(scorer.get_with("/metrics", "Authorization: Bearer 0123456789abcdef\r\n").0, 200);
+    assert_eq!(scorer.running.terminate().0.code, Some(0));
 }
 
 /// What could be seen from elsewhere is not shown without a secret, and a port that is taken is said before anything starts.

@@ -53,7 +53,7 @@ impl Window {
         let intake = self.intake.clone();
         Arc::new(move |message| {
             if let Some(kind) = kind(message) {
-                intake.offer(Committed { kind, payload: message.payload(), at: now_since_epoch() });
+                intake.offer(kind, now_since_epoch(), || message.payload());
             }
         })
     }

@@ -67,8 +67,8 @@ export function ago(at, now = Date.now()) {
     return seconds < 5 ? "just now" : `${span(seconds)} ago`;
 }
 
-/** A time in RFC 3339 as it stands in the record, without the T. */
-export const eventTime = (text) => (text ?? "").replace("T", " ").replace(/Z$/, " UTC");
+/** A time in RFC 3339 as it stands in the record, without the T and without parts of seconds. */
+export const eventTime = (text) => (text ?? "").replace("T", " ").replace(/(\.\d+)?Z$/, " UTC");
 
 /** A p-value as a sentence. */
 export function rarity(p) {

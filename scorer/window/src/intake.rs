@@ -1,7 +1,7 @@
 //! What comes in: a queue that never waits for its reader.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -10,6 +10,12 @@ const QUEUED: usize = 8192;
 
 /// Bytes that may wait to be taken in.
 const QUEUED_BYTES: usize = 16 << 20;
+
+/// Verdicts that are taken in a second.
+const VERDICTS_A_SECOND: u64 = 5_000;
+
+/// Dead letters that are: a feed that is all wrong must not keep a processor busy with what nobody could read.
+const DEAD_LETTERS_A_SECOND: u64 = 500;
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +37,29 @@ pub struct Committed {
     pub at: i64,
 }
 
+/// How many there were in a second.
+#[derive(Debug, Default)]
+struct Rate {
+    second: AtomicI64,
+    count: AtomicU64,
+}
+
+impl Rate {
+    /// Whether one more is within `most` a second, at this moment in milliseconds. Several threads that begin a second
+    /// together may let a few more through.
+    fn admits(&self, at: i64, most: u64) -> bool {
+        let second = at.div_euclid(1000);
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.count.store(0, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed) < most
+    }
+}
+
 #[derive(Debug, Default)]
 struct Pressure {
+    verdicts: Rate,
+    dead_letters: Rate,
     bytes: AtomicUsize,
     dropped: AtomicU64,
     is_refilled: AtomicBool,
@@ -75,14 +102,32 @@ pub(crate) fn intake() -> (Intake, Refill, Inbox) {
 }
 
 impl Intake {
-    /// Leaves a message, or drops it where too many wait. Never waits.
-    pub fn offer(&self, committed: Committed) {
-        let bytes = committed.payload.len();
-        let waiting = self.pressure.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if waiting.saturating_add(bytes) > QUEUED_BYTES || self.queue.try_send(committed).is_err() {
-            self.pressure.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// Leaves a message of this moment, or drops it where too many come or wait; its bytes are made only where there is room.
+    /// Never waits.
+    pub fn offer(&self, kind: Kind, at: i64, payload: impl FnOnce() -> Vec<u8>) {
+        if !self.admits(kind, at) || !self.leave(kind, at, payload) {
             self.pressure.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn admits(&self, kind: Kind, at: i64) -> bool {
+        match kind {
+            Kind::Verdict => self.pressure.verdicts.admits(at, VERDICTS_A_SECOND),
+            Kind::DeadLetter => self.pressure.dead_letters.admits(at, DEAD_LETTERS_A_SECOND),
+        }
+    }
+
+    /// Whether there was room.
+    fn leave(&self, kind: Kind, at: i64, payload: impl FnOnce() -> Vec<u8>) -> bool {
+        let Ok(place) = self.queue.try_reserve() else { return false };
+        let payload = payload();
+        let waiting = self.pressure.bytes.fetch_add(payload.len(), Ordering::Relaxed);
+        if waiting.saturating_add(payload.len()) > QUEUED_BYTES {
+            self.pressure.bytes.fetch_sub(payload.len(), Ordering::Relaxed);
+            return false;
+        }
+        place.send(Committed { kind, payload, at });
+        true
     }
 
     /// How many messages were dropped so far.
@@ -146,6 +191,10 @@ mod tests {
         Committed { kind: Kind::Verdict, payload: vec![0; bytes], at: 0 }
     }
 
+    fn offer(intake: &Intake, at: i64, bytes: usize) {
+        intake.offer(Kind::Verdict, at, || vec![0; bytes]);
+    }
+
     fn read(inbox: &mut Inbox) -> Option<Committed> {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(inbox.next())
     }
@@ -154,15 +203,15 @@ mod tests {
     #[test]
     fn a_queue_that_nobody_reads_drops_and_counts() {
         let (intake, _refill, mut inbox) = intake();
-        for _ in 0..QUEUED + 1000 {
-            intake.offer(message(10));
+        for second in 0..QUEUED + 1000 {
+            offer(&intake, second as i64 * 1000, 10);
         }
         assert_eq!((intake.dropped(), inbox.inflow().dropped()), (1000, 1000));
         // What is read makes room.
         assert!(read(&mut inbox).is_some());
-        intake.offer(message(10));
+        offer(&intake, 0, 10);
         assert_eq!(intake.dropped(), 1000);
-        intake.offer(message(10));
+        intake.offer(Kind::Verdict, 0, || panic!("nothing is made of what there is no room for"));
         assert_eq!(intake.dropped(), 1001);
     }
 
@@ -170,19 +219,30 @@ mod tests {
     fn few_large_messages_fill_it_too() {
         let (intake, _refill, mut inbox) = intake();
         for _ in 0..20 {
-            intake.offer(message(1 << 20));
+            offer(&intake, 0, 1 << 20);
         }
         assert_eq!(intake.dropped(), 4);
         assert!(read(&mut inbox).is_some());
-        intake.offer(message(1 << 20));
+        offer(&intake, 0, 1 << 20);
         assert_eq!(intake.dropped(), 4);
+    }
+
+    #[test]
+    fn more_in_a_second_than_anybody_reads_are_dropped_and_the_next_second_is_another_one() {
+        let (intake, _refill, _inbox) = intake();
+        for at in [1_000, 1_999, 2_000] {
+            (0..400).for_each(|_| intake.offer(Kind::DeadLetter, at, Vec::new));
+        }
+        assert_eq!(intake.dropped(), 800 - DEAD_LETTERS_A_SECOND);
+        offer(&intake, 2_000, 1);
+        assert_eq!(intake.dropped(), 800 - DEAD_LETTERS_A_SECOND, "verdicts are counted apart");
     }
 
     #[test]
     fn what_is_live_comes_before_what_is_earlier() {
         let (intake, refill, mut inbox) = intake();
         assert!(refill.add(Committed { at: 1, ..message(1) }) && refill.add(Committed { at: 2, ..message(1) }));
-        intake.offer(Committed { at: 3, ..message(1) });
+        offer(&intake, 3, 1);
         drop(refill);
         assert!(!inbox.inflow().is_refilled());
         let times: Vec<i64> = (0..3).map(|_| read(&mut inbox).unwrap().at).collect();

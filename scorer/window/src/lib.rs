@@ -8,11 +8,12 @@
 //! thread with a low priority, which shares nothing with the stream but that queue.
 //!
 //! The rooms, each of which knows only those before it: `about`, `snapshot` and `intake` are what comes in; `store` keeps
-//! messages, and `history` the numbers of the last minutes; `view` holds both; `metrics` and `api` are what goes out; `http`
+//! messages, and `history` the numbers of the last minutes; `view` holds both; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
 //! decides who may ask, and `server` runs it all.
 
 mod about;
 mod api;
+mod assets;
 mod history;
 mod http;
 mod intake;

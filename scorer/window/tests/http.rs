@@ -108,7 +108,7 @@ impl Bench {
     }
 
     fn offer(&self, kind: Kind, value: &Value, at: i64) {
-        self.intake.offer(Committed { kind, payload: value.to_string().into_bytes(), at });
+        self.intake.offer(kind, at, || value.to_string().into_bytes());
     }
 }
 

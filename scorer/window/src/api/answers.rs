@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::ListQuery;
+use super::list_query::ListQuery;
 use super::problem::Problem;
 use crate::history::Sample;
 use crate::store::{Entity, Group, Query};

@@ -1,6 +1,7 @@
 //! The JSON API, which the pages use too, and the checks and metrics for programs that supervise.
 
 mod answers;
+mod list_query;
 mod problem;
 mod stream;
 
@@ -15,11 +16,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::http::assets::{asset, page};
+use crate::assets::{asset, page};
 use crate::metrics;
 use crate::store;
 use crate::view::View;
 use answers::{Answer, anomalies, anomaly, entities, errors, models, series, status};
+use list_query::ListQuery;
 use problem::Problem;
 
 pub(crate) use answers::tick;
@@ -81,17 +83,6 @@ struct One {
 
 async fn get_anomaly(State(view): Shared, query: Asked<One>) -> Result<Answer, Problem> {
     anomaly(&view, &query?.0.id)
-}
-
-/// Which of a list, and how many.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    pub since: Option<i64>,
-    pub reason: Option<String>,
-    pub q: Option<String>,
-    pub skip: usize,
-    pub limit: Option<usize>,
 }
 
 async fn get_entities(State(view): Shared, query: Asked<ListQuery>) -> Result<Answer, Problem> {

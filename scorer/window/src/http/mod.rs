@@ -2,7 +2,6 @@
 
 pub(crate) mod access;
 pub(crate) mod address;
-pub(crate) mod assets;
 pub(crate) mod connections;
 pub(crate) mod guard;
 mod impatient;

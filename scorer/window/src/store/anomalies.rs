@@ -48,8 +48,10 @@ pub(crate) struct Group<'a> {
 /// The most marks of a group.
 const MARKS: usize = 60;
 
-/// A field is what entities have in common where no more than so many share its value.
-const MOST_RELATED: usize = 200;
+/// A field is what entities have in common where no more than one in so many shares its value, or just a few do: most share
+/// their country or their currency.
+const ONE_IN: usize = 20;
+const FEW: usize = 3;
 
 impl Anomalies {
     pub(super) fn new(most: usize, most_bytes: usize) -> Self {
@@ -186,6 +188,7 @@ impl Anomalies {
     /// The other entities that have something in common with one: for its customer, and for each text among its fields, those
     /// with the same, the newest first. What nearly all have is left out.
     pub(crate) fn related(&self, entity: &Entity, most: usize) -> Vec<(String, String, Vec<&Entity>)> {
+        let few = (self.len() / ONE_IN).max(FEW);
         let others = || self.newest().filter(|other| other.id != entity.id);
         let mut related = Vec::new();
         if let Some(customer) = &entity.customer {
@@ -195,8 +198,8 @@ impl Anomalies {
         for (name, value) in &entity.fields {
             let Some(text) = value.as_str().filter(|text| entity.customer.as_deref() != Some(text)) else { continue };
             let same: Vec<&Entity> =
-                others().filter(|other| other.fields.get(name) == Some(value)).take(MOST_RELATED + 1).collect();
-            if !same.is_empty() && same.len() <= MOST_RELATED {
+                others().filter(|other| other.fields.get(name) == Some(value)).take(few + 1).collect();
+            if !same.is_empty() && same.len() <= few {
                 related.push((name.clone(), text.to_owned(), same.into_iter().take(most).collect()));
             }
         }

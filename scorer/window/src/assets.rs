@@ -13,7 +13,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 macro_rules! assets {
     ($($name:literal: $kind:expr),* $(,)?) => {
-        [$(($name, $kind, include_str!(concat!("../../assets/", $name)))),*]
+        [$(($name, $kind, include_str!(concat!("../assets/", $name)))),*]
     };
 }
 
@@ -42,7 +42,7 @@ const ASSETS: [Asset; 22] = assets![
     "vendor/uPlot.LICENSE.txt": TEXT,
 ];
 
-const PAGE: &str = include_str!("../../assets/index.html");
+const PAGE: &str = include_str!("../assets/index.html");
 
 /// Every page is this one; its scripts read the address.
 pub(crate) async fn page() -> Response {
