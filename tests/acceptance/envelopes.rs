@@ -65,7 +65,7 @@ fn each_record_of_a_message_is_scored_where_it_belongs() {
         let how = ["run", "--all-verdicts", "--until-end", "--device", "cpu", "--state-dir", text(&state)];
         let run = scorer(&[&how[..], &brokers].concat());
         assert_eq!(run.code, Some(0), "{}", run.stderr);
-        run.stderr
+        run.stdout + &run.stderr
     };
     let said = run();
     assert!(said.contains("tombstones and empty arrays"), "{said}");
