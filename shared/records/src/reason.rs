@@ -23,6 +23,8 @@ pub enum Reason {
     NestedTooDeep,
     /// The value at the path of `[input.json] records` is neither an array nor an object.
     NotAnArray(String),
+    /// The message holds more records than a message may, or they would take too much room with what stands around them.
+    TooManyRecords,
     /// The change event names no operation that there is.
     UnknownOperation,
     /// Fewer fields than the pipeline has columns.
@@ -79,6 +81,7 @@ impl Reason {
             Self::NotJson => ("not_json", None),
             Self::NestedTooDeep => ("nested_too_deep", None),
             Self::NotAnArray(path) => ("not_an_array", Some(path)),
+            Self::TooManyRecords => ("too_many_records", None),
             Self::UnknownOperation => ("unknown_operation", None),
             Self::TooFewFields => ("too_few_fields", None),
             Self::TooManyFields => ("too_many_fields", None),

@@ -15,6 +15,12 @@ const OPERATION: &str = "op";
 /// The row after the change.
 const AFTER: &str = "after";
 
+/// Most records of a message: all of them are in memory at a time.
+const MOST_RECORDS: usize = 10_000;
+
+/// Most bytes of what stands around records, once for each of them: a record that is erroneous is kept with it.
+const MOST_AROUND: usize = 64 << 20;
+
 /// What a message holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
@@ -83,8 +89,13 @@ fn row(message: &[u8], event: Range<usize>) -> Result<Change, Reason> {
 /// An array of records; one object is one record.
 fn records(message: &[u8], found: Range<usize>, path: Option<&JsonPath>) -> Result<Content, Reason> {
     match message.get(found.start) {
-        Some(b'[') if scan::items(message, found.clone()).next().is_none() => Ok(Content::Nothing),
-        Some(b'[') => Ok(Content::Records(found)),
+        Some(b'[') => match scan::items(message, found.clone()).take(MOST_RECORDS + 1).count() {
+            0 => Ok(Content::Nothing),
+            count if count > MOST_RECORDS || count.saturating_mul(message.len() - found.len()) > MOST_AROUND => {
+                Err(Reason::TooManyRecords)
+            }
+            _ => Ok(Content::Records(found)),
+        },
         Some(b'{') => Ok(Content::Record(found)),
         _ => Err(path.map_or(Reason::NotJson, |path| Reason::NotAnArray(path.to_string()))),
     }

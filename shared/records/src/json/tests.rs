@@ -504,6 +504,18 @@ fn a_message_may_hold_several_records() {
 }
 
 #[test]
+fn a_message_holds_no_more_records_than_memory_has_room_for() {
+    let shape = |records| MessageShape { envelope: None, records: Some(records) };
+    let array = |count: usize| format!("[{}]", vec!["{}"; count].join(","));
+    assert_eq!(held(shape(RecordsAt::Message), &array(10_000)).len(), 10_000);
+    assert_eq!(held(shape(RecordsAt::Message), &array(10_001)), ["too_many_records"]);
+    let around = |count: usize, bytes: usize| format!(r#"{{"x":"{}","a":{}}}"#, "x".repeat(bytes), array(count));
+    let at = shape(RecordsAt::Path("a".parse().unwrap()));
+    assert_eq!(held(at.clone(), &around(100, 600_000)).len(), 100);
+    assert_eq!(held(at, &around(200, 600_000)), ["too_many_records"]);
+}
+
+#[test]
 fn what_stands_around_records_is_theirs() {
     let mut records = nested(&[("merchant", "account.id"), ("when", "at")]);
     for name in ["merchant", "when"] {
