@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::device::{DEVICE_NAMES, DeviceRequest};
 use shared::memory::Size;
+use window::Address;
 
 #[cfg(feature = "fault-injection")]
 use crate::kafka::SuddenEnd;
@@ -104,7 +105,7 @@ pub struct SimulateTransactionsArgs {
 /// Which pipeline, models and device.
 #[derive(Debug, Clone, Args)]
 pub struct PipelineArgs {
-    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov), or pipeline file.
+    /// Pipeline that ships with the program (invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov, creditcard), or pipeline file.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
     pub pipeline: String,
     /// Folder with the models that `trainer` wrote; by default `models`. If it has none of a pipeline that ships, models
@@ -270,6 +271,15 @@ pub struct RunArgs {
     /// Stop when everything in the topic has been read; open invoices then count as complete.
     #[arg(long)]
     pub until_end: bool,
+    /// Open a window on the stream at this address, such as 127.0.0.1:8600: pages for people, a JSON API, and metrics for
+    /// Prometheus. Port 0 is any that is free; the address is printed. An address that other machines reach needs
+    /// --auth-token-file.
+    #[arg(long, value_name = "ADDRESS", value_parser = Address::from_str)]
+    pub listen: Option<Address>,
+    /// File with a secret, one line of at least 16 characters, that whoever opens the window has to know: as a bearer token,
+    /// or as the password that a browser asks for. The connection is not encrypted: put a proxy with TLS in front.
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub auth_token_file: Option<PathBuf>,
     /// Write logs as JSON to standard error, for services; this turns off the status line.
     #[arg(long)]
     pub json_logs: bool,

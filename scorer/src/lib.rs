@@ -20,6 +20,7 @@ pub mod scoring;
 pub mod snapshot;
 pub mod status;
 pub mod truth;
+mod window_snapshot;
 
 pub use ::simulate;
 pub use scorer_core as core;

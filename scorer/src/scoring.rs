@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use shared::detector::{Detector, ScoredBatch};
 use shared::device::{ChosenDevice, Device, DeviceError, guarded};
 use shared::matrix::FeatureMatrix;
-use shared::model::{ModelError, of_another_training};
+use shared::model::{Model, ModelError, of_another_training};
 use shared::model_source::ModelSource;
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::verdict::Verdict;
@@ -70,6 +70,25 @@ impl Detectors {
         let trained = self.detectors.iter().map(|(detector, _)| detector).filter(|it| !it.model().promoted);
         let versions = trained.map(|detector| (detector.model().detector.as_str(), detector.version()));
         of_another_training(models, &pipeline.name, versions)
+    }
+
+    /// Why trained models may not fit the pipeline, each with the names of those for which that is so.
+    pub fn doubts(&self, pipeline: &Pipeline) -> Vec<(String, Vec<&str>)> {
+        let mut doubts: Vec<(String, Vec<&str>)> = Vec::new();
+        for model in self.detectors.iter().map(|(detector, _)| detector.model()) {
+            for doubt in model.doubts(pipeline) {
+                match doubts.iter_mut().find(|(known, _)| *known == doubt) {
+                    Some((_, names)) => names.push(&model.detector),
+                    None => doubts.push((doubt, vec![&model.detector])),
+                }
+            }
+        }
+        doubts
+    }
+
+    /// The models of the trained detectors, in their order.
+    pub fn models(&self) -> impl Iterator<Item = &Model> {
+        self.detectors.iter().map(|(detector, _)| detector.model())
     }
 
     /// The names of all detectors, trained or not.

@@ -1,11 +1,42 @@
 //! What a running stream is doing, for a status line and a closing summary.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::agreement::Agreement;
 use crate::core::Counters;
 use crate::messages::{Content, Message};
 use crate::truth::Truth;
+
+/// Upper bounds of the durations that are told apart, in seconds.
+const BOUNDS: [f64; 14] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// How long commits took.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Commits {
+    /// How many took at most as long as each bound, and longer than the one before; the last are longer than all.
+    counts: [u64; BOUNDS.len() + 1],
+    /// All together, in seconds.
+    pub seconds: f64,
+    /// When the last one was done.
+    pub last: Option<Instant>,
+}
+
+impl Commits {
+    /// Adds one that is done now.
+    pub fn add(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let place = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        self.counts[place] += 1;
+        self.seconds += seconds;
+        self.last = Some(Instant::now());
+    }
+
+    /// Upper bounds in seconds, the last of them infinite, each with how many are within it and beyond the one before.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        BOUNDS.into_iter().chain([f64::INFINITY]).zip(self.counts)
+    }
+}
 
 /// A moment of a stream.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +45,17 @@ pub struct Status {
     pub counters: Counters,
     /// Records that the broker has and that were not read yet, as far as is known.
     pub lag: Option<i64>,
+    /// How long ago the records were written that were read last, in seconds: of the partition that is behind most. 0 where
+    /// everything was read.
+    pub lag_seconds: Option<f64>,
+    /// Whether the group has given partitions, or said that there are none for this instance.
+    pub has_joined: bool,
+    /// Partitions of this instance.
+    pub owned_partitions: usize,
+    /// Bytes of the state of all partitions, about.
+    pub state_bytes: usize,
+    /// How long commits took.
+    pub commits: Commits,
     /// Partitions whose state is on its way: nothing of them is read yet.
     pub restoring_partitions: usize,
     /// Partitions whose state could not be restored: nothing of them is read.
@@ -68,5 +110,21 @@ impl StatusCell {
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_commit_is_in_the_first_bucket_that_holds_it() {
+        let mut commits = Commits::default();
+        for millis in [1, 2, 100, 101, 60_000] {
+            commits.add(Duration::from_millis(millis));
+        }
+        let found: Vec<(f64, u64)> = commits.buckets().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(found, [(0.001, 1), (0.0025, 1), (0.1, 1), (0.25, 1), (f64::INFINITY, 1)]);
+        assert!((commits.seconds - 60.204).abs() < 1e-9 && commits.last.is_some());
     }
 }

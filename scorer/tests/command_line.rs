@@ -177,6 +177,139 @@ fn a_pipeline_that_needs_no_model_scores_a_file() {
     assert!(score("all.parquet", &[]).starts_with(b"PAR1"));
 }
 
+/// Payments, of which the one in row 17 is odd; its shop and amount, and the time as text.
+fn odd_payment(row: usize) -> (usize, usize, String) {
+    (row % 2, if row == 17 { 900 } else { 10 + row % 3 }, format!("2024-03-01T10:00:{row:02}Z"))
+}
+
+/// A pipeline that needs no model, for payments in JSON.
+fn payments_pipeline(json: &str, key: &str) -> String {
+    format!(
+        r#"
+        name = "payments"
+        entity = {{ {key} }}
+        detectors = [{{ name = "zscore", algorithm = "zscore-window", value = "amount", by = "shop", topic = "odd" }}]
+        outputs.erroneous = "bad"
+        [input]
+        format = "json"
+        topic = "in"
+        columns = ["id", "shop", "amount:float", "at:datetime"]
+        datetime_formats = ["rfc3339"]
+        [input.json]
+        {json}
+        "#
+    )
+}
+
+/// The messages of `scorer score` for a file with these lines, and what it said.
+fn scored(pipeline: &str, lines: &str) -> (Vec<serde_json::Value>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("p.toml"), pipeline).unwrap();
+    std::fs::write(path("p.jsonl"), lines).unwrap();
+    let (input, pipeline, output) = (path("p.jsonl"), path("p.toml"), path("out.jsonl"));
+    let run = scorer(&["score", &input, "--pipeline", &pipeline, "--output", &output, "--device", "cpu"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let text = std::fs::read_to_string(output).unwrap().replace(&path(""), "");
+    (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), run.stderr)
+}
+
+/// Key and score of each verdict.
+fn scores(messages: &[serde_json::Value]) -> Vec<(String, String)> {
+    let verdicts = messages.iter().filter(|message| message["topic"] == "odd");
+    verdicts.map(|verdict| (verdict["key"].as_str().unwrap().to_owned(), verdict["score"].to_string())).collect()
+}
+
+/// The number that stands beside this name in the closing table.
+fn row_of<'a>(stderr: &'a str, name: &str) -> Option<&'a str> {
+    let cells = stderr.lines().map(|line| line.split(['\u{2506}', '\u{2502}']).map(str::trim));
+    cells.map(Iterator::collect).find_map(|cells: Vec<&str>| {
+        let place = cells.iter().position(|cell| cell.starts_with(name))?;
+        cells.get(place + 1).copied()
+    })
+}
+
+#[test]
+fn payments_have_the_same_verdicts_in_every_envelope() {
+    let payment = |row: usize| {
+        let (shop, amount, at) = odd_payment(row);
+        format!(r#"{{"id":"p{row}","at":"{at}","shop":"{shop}","amount":{amount}}}"#)
+    };
+    let plain: String = (0..40).map(|row| payment(row) + "\n").collect();
+    let (messages, _) = scored(&payments_pipeline("", "key = \"id\""), &plain);
+    let expected = scores(&messages);
+    assert_eq!(expected.len(), 40);
+
+    // Nested, as text, in change events, with deletions and tombstones among them.
+    let event = |row: usize| {
+        let (shop, amount, at) = odd_payment(row);
+        let after =
+            format!(r#"{{"id":"p{row}","at":"{at}","merchant":{{"id":{shop}}},"amounts":[{{"value":"{amount}.0"}}]}}"#);
+        let event = format!(r#"{{"before":null,"after":{after},"op":"c"}}"#);
+        let deleted = format!(r#"{{"before":{after},"after":null,"op":"d"}}"#);
+        match row % 3 {
+            0 => format!("{event}\n{deleted}\n"),
+            1 => format!("{{\"schema\":{{}},\"payload\":{event}}}\n{{\"schema\":null,\"payload\":null}}\n"),
+            _ => format!("{event}\n"),
+        }
+    };
+    let settings = "envelope = \"debezium\"\nconvert = [\"amount\"]\n[input.json.paths]\nshop = \"merchant.id\"\namount = \"amounts[0].value\"";
+    let (messages, said) =
+        scored(&payments_pipeline(settings, "key = \"id\""), &(0..40).map(event).collect::<String>());
+    assert_eq!(scores(&messages), expected);
+    assert_eq!(messages.len(), 40, "nothing else is published");
+    assert_eq!((row_of(&said, "deletions"), row_of(&said, "tombstones")), (Some("14"), Some("13")), "{said}");
+    assert_eq!(row_of(&said, "read"), Some("67"), "{said}");
+
+    // Several in a message, whose time stands once.
+    let batch = |batch: usize| {
+        let items: Vec<String> = (batch * 5..batch * 5 + 5).map(payment).collect();
+        format!("{{\"sent\":{{\"by\":\"x\"}},\"items\":[{}]}}\n", items.join(" , "))
+    };
+    let settings = "records = \"items\"";
+    let (messages, said) = scored(&payments_pipeline(settings, "key = \"id\""), &(0..8).map(batch).collect::<String>());
+    assert_eq!(scores(&messages), expected);
+    assert_eq!(row_of(&said, "read"), Some("40"), "{said}");
+}
+
+#[test]
+fn each_record_of_a_message_has_its_own_outcome_and_name() {
+    let lines = r#"{"to":"a","list":[{"id":"1","at":"2024-03-01T10:00:00Z","shop":"s","amount":1},{"id":"2","amount":"x"},{"id":"1","at":"2024-03-01T10:00:01Z","shop":"s","amount":1}]}
+        {"to":"b","list":[]}
+        {"to":"c"}
+    "#;
+    let pipeline = payments_pipeline("records = \"list\"", "key = \"id\"");
+    let (messages, said) = scored(&pipeline, lines);
+    let bad: Vec<&serde_json::Value> = messages.iter().filter(|message| message["topic"] == "bad").collect();
+    let outcomes: Vec<(String, String)> =
+        bad.iter().map(|message| (message["source"].to_string(), message["reasons"].to_string())).collect();
+    let outcome = |source: &str, reasons: &str| (source.to_owned(), reasons.to_owned());
+    assert_eq!(
+        outcomes,
+        [
+            outcome(
+                r#"{"file":"p.jsonl","line":1,"item":1}"#,
+                r#"["missing_value:shop","not_a_number:amount","missing_value:at"]"#
+            ),
+            outcome(r#"{"file":"p.jsonl","line":1,"item":2}"#, r#"["duplicate_key"]"#),
+            outcome(r#"{"file":"p.jsonl","line":3}"#, r#"["missing_value:list"]"#),
+        ]
+    );
+    assert_eq!((row_of(&said, "read"), row_of(&said, "tombstones")), (Some("5"), Some("1")), "{said}");
+    // What it holds of a record alone is a message with that record alone.
+    let alone = bad[0]["raw"].as_str().unwrap();
+    assert_eq!(alone, r#"{"to":"a","list":[{"id":"2","amount":"x"}]}"#);
+    let (again, _) = scored(&pipeline, alone);
+    assert_eq!(again[0]["reasons"], bad[0]["reasons"]);
+
+    // Without a key, a record is named by its place: none is a copy.
+    let (messages, _) = scored(&payments_pipeline("records = \"list\"", ""), lines);
+    let keys: Vec<String> = scores(&messages).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["p.jsonl:1:0", "p.jsonl:1:2"]);
+    let (messages, _) = scored(&payments_pipeline("records = \"list\"", "key = [\"shop\", \"id\"]"), lines);
+    assert_eq!(scores(&messages)[0].0, "s/1");
+}
+
 /// A reader that has gone, as `head` does, has what it wanted.
 #[test]
 fn nobody_has_to_listen_to_the_end() {
@@ -286,6 +419,8 @@ fn records_are_judged_one_by_one_and_what_becomes_of_them_adds_up() {
     let model = std::fs::read_to_string(repository().join("models/invoices/kmeans/model.json")).unwrap();
     let mut model: serde_json::Value = serde_json::from_str(&model).unwrap();
     model["pipeline"] = "cards".into();
+    let meaning = shared::pipeline::Pipeline::parse(pipeline, "cards").unwrap().meaning;
+    model["definition"] = serde_json::to_value(meaning).unwrap();
     model["features"] = serde_json::json!(["Amount", "Ratio"]);
     model["scaler"] = serde_json::json!({ "method": "none", "center": [10.0, 1.0], "scale": [1.0, 1.0] });
     model["typical"] = serde_json::json!([10.0, 1.0]);

@@ -23,6 +23,6 @@ pub use ::records::{csv as records, dialect, json_lines, magic, reason, schema, 
 
 /// From the bytes of a record to the values of a line.
 pub mod line {
-    pub use ::records::line::{HeaderFault, LineParser, Order, admit, convert};
+    pub use ::records::line::{HeaderFault, LineParser, Order, Part, Piece, admit, convert, make_key};
     pub use ::records::value::Value;
 }

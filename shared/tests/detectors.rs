@@ -92,6 +92,7 @@ fn model(algorithm: &Algorithm, learned: AnyLearned) -> Model {
         parameters: algorithm.clone(),
         promoted: false,
         features: (0..N_FEATURES).map(|index| format!("f{index}")).collect(),
+        definition: None,
         scaler: Scaler::fit(Scaling::None, &features),
         typical: vec![0.0; N_FEATURES],
         usual: Vec::new(),

@@ -177,6 +177,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         state_dir: Some(state_dir.to_owned()),
         batch_records: 10_000,
         max_memory: None,
+        other_memory: 0,
         commit_interval: Duration::from_millis(50),
         all_verdicts: true,
         end_when: EndWhen::Never,

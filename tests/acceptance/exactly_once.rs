@@ -1,10 +1,10 @@
 //! Instances that are killed under load; `kill-test` is the same with more rounds.
 
-use tests::Subject;
 use tests::kill::{MUTATIONS, Plan, run};
+use tests::{Clock, Subject};
 
-fn nothing_is_lost_or_duplicated(subject: Subject, instances: usize) {
-    let plan = Plan { subject, rounds: 10, instances, seed: 1, mutation: None };
+fn nothing_is_lost_or_duplicated(subject: Subject, clock: Clock, instances: usize) {
+    let plan = Plan { subject, clock, rounds: 10, instances, seed: 1, mutation: None };
     let Some(outcome) = run(&plan) else { return };
     assert!(outcome.is_exact(), "{outcome:?}; the test's output names some of them");
     assert!(outcome.from_snapshots > 0, "partitions came back from snapshots too");
@@ -12,30 +12,43 @@ fn nothing_is_lost_or_duplicated(subject: Subject, instances: usize) {
 
 #[test]
 fn killed_instances_lose_and_duplicate_nothing() {
-    nothing_is_lost_or_duplicated(Subject::Invoices, 3);
+    nothing_is_lost_or_duplicated(Subject::Invoices, Clock::Event, 3);
 }
 
 #[test]
 fn a_killed_single_instance_loses_and_duplicates_nothing() {
-    nothing_is_lost_or_duplicated(Subject::Invoices, 1);
+    nothing_is_lost_or_duplicated(Subject::Invoices, Clock::Event, 1);
+}
+
+/// Kafka's clock goes on while nothing is read, and stands still while nobody can know that nothing came.
+#[test]
+fn killed_instances_close_each_invoice_once_by_the_clock_of_kafka() {
+    nothing_is_lost_or_duplicated(Subject::Invoices, Clock::Record, 3);
 }
 
 /// What is remembered of users and merchants comes back with every kill: a payment that was forgotten, or remembered
 /// twice, would change the features of those after it.
 #[test]
 fn a_killed_single_instance_judges_every_payment_once() {
-    nothing_is_lost_or_duplicated(Subject::Payments, 1);
+    nothing_is_lost_or_duplicated(Subject::Payments, Clock::Event, 1);
 }
 
 #[test]
 fn killed_instances_judge_every_card_payment_once() {
-    nothing_is_lost_or_duplicated(Subject::Cards, 3);
+    nothing_is_lost_or_duplicated(Subject::Cards, Clock::Event, 3);
 }
 
 /// The test of the test: a guarantee is broken, and ten rounds are enough to find it out.
 fn is_found_out(mutation: &'static str, instances: usize) {
     assert!(MUTATIONS.contains(&mutation));
-    let plan = Plan { subject: Subject::Invoices, rounds: 10, instances, seed: 1, mutation: Some(mutation) };
+    let plan = Plan {
+        subject: Subject::Invoices,
+        clock: Clock::Event,
+        rounds: 10,
+        instances,
+        seed: 1,
+        mutation: Some(mutation),
+    };
     let Some(outcome) = run(&plan) else { return };
     assert!(!outcome.is_exact(), "{mutation}: {outcome:?}");
 }

@@ -1,6 +1,6 @@
 //! Instances that come and go.
 
-use tests::{Feed, Former, Kafka, Running, Subject, Trial};
+use tests::{Clock, Feed, Former, Kafka, Running, Subject, Trial};
 
 /// So that one that dies without a word does not hold the others up for long.
 const SHORT_TIMEOUTS: [&str; 4] = ["-X", "session.timeout.ms=6000", "-X", "transaction.timeout.ms=6000"];
@@ -8,7 +8,7 @@ const SHORT_TIMEOUTS: [&str; 4] = ["-X", "session.timeout.ms=6000", "-X", "trans
 /// Under load, instances join and leave one after the other, every second or two: as soon as a newcomer has its
 /// partitions and every partition has been committed further.
 fn instances_join_and_leave(subject: Subject, newcomers: usize) -> Option<Joined> {
-    let trial = Trial::of(subject, Kafka::start(), 6)?;
+    let trial = Trial::of(subject, Clock::Event, Kafka::start(), 6)?;
     let feed = Feed::start(trial.sender(), 2_000);
     let mut instances: Vec<Running> = Vec::new();
     for number in 0..newcomers {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::producer::BaseRecord;
 
-use crate::{Producer, Record, Records};
+use crate::{Clock, Producer, Record, Records};
 
 /// How many portions there are in a second.
 const PORTIONS: u32 = 20;
@@ -55,31 +55,32 @@ impl Sender {
     }
 
     /// Sends what closes everything that is open to each partition, and waits until all records are acknowledged; the date
-    /// of the last ones, as messages write it.
-    pub fn finish(&mut self) -> Option<String> {
+    /// of the last ones by this clock, as messages write it.
+    pub fn finish(&mut self, clock: Clock) -> Option<String> {
+        let end = clock.end();
         let mut last_date = None;
         for partition in 0..self.partitions {
             if let Some((record, date)) = self.records.last_of(partition) {
-                self.send_record(&record, Some(partition as i32));
+                self.send_record(&record, Some(partition as i32), end.as_ref().map(|(timestamp, _)| *timestamp));
                 last_date = Some(date);
             }
         }
         self.producer.flush();
-        last_date
+        last_date.map(|date| end.map_or(date, |(_, end)| end))
     }
 
     fn send(&mut self, records: usize) {
         for _ in 0..records {
             let record = self.records.next().unwrap();
-            self.send_record(&record, None);
+            self.send_record(&record, None, None);
         }
         self.producer.poll();
     }
 
-    fn send_record(&mut self, record: &Record, partition: Option<i32>) {
+    fn send_record(&mut self, record: &Record, partition: Option<i32>, timestamp: Option<i64>) {
         let (key, payload) = record;
         let outgoing = BaseRecord::to(&self.topic).key(key.as_bytes()).payload(payload.as_bytes());
-        self.producer.send(BaseRecord { partition, ..outgoing });
+        self.producer.send(BaseRecord { partition, timestamp, ..outgoing });
         self.sent += 1;
         self.without_message += u64::from(self.records.is_without_message(record));
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Kafka, Running, Sender, Subject, Trial, wait_for};
+use crate::{Clock, Kafka, Running, Sender, Subject, Trial, wait_for};
 
 /// The records of a round are spread over this span, and the moment of a random kill lies in it.
 const SPAN: Duration = Duration::from_millis(800);
@@ -51,6 +51,8 @@ pub const MUTATIONS: [&str; 6] = [
 pub struct Plan {
     /// Of what.
     pub subject: Subject,
+    /// By which clock.
+    pub clock: Clock,
     /// How often something happens to the group.
     pub rounds: usize,
     /// How many instances there are.
@@ -87,7 +89,7 @@ impl Outcome {
 /// standard output.
 pub fn run(plan: &Plan) -> Option<Outcome> {
     let partitions = plan.subject.partitions(if plan.instances == 1 { 3 } else { 6 });
-    let trial = Trial::of(plan.subject, Kafka::start(), partitions)?;
+    let trial = Trial::of(plan.subject, plan.clock, Kafka::start(), partitions)?;
     println!("seed {}", plan.seed);
     let mut test = KillTest {
         plan,

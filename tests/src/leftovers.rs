@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::{Feed, Kafka, Proxy, Subject, Trial, text};
+use crate::{Clock, Feed, Kafka, Proxy, Subject, Trial, text};
 
 /// Threads and processes have been waited for when their owner is dropped; this is for other tests of this process.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ struct Started {
 /// A trial under load, through a proxy that is cut, ends in the middle.
 fn fails(started: &OnceLock<Started>) {
     let proxy = Proxy::bind();
-    let Some(trial) = Trial::of(Subject::Payments, Kafka::start_behind(&proxy), 1) else { return };
+    let Some(trial) = Trial::of(Subject::Payments, Clock::Event, Kafka::start_behind(&proxy), 1) else { return };
     let _feed = Feed::start(trial.sender(), 1_000);
     let _instance = trial.instance("only", &[]);
     trial.group.wait_until_all_move();

@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod clock;
 mod compare;
 mod feed;
 pub mod flood;
@@ -29,6 +30,7 @@ mod trial;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use clock::Clock;
 pub use compare::{Difference, TOPICS, compare};
 pub use feed::{Feed, Sender};
 pub use former::Former;
@@ -40,7 +42,7 @@ pub use payments::{Cards, Payments};
 pub use pipeline::PipelineFile;
 pub use producer::Producer;
 pub use programs::{
-    Run, Running, build_broken_scorer, build_programs, logged, scorer, start_broken_scorer, start_scorer, train,
+    Run, Running, Spent, build_broken_scorer, build_programs, logged, scorer, start_broken_scorer, start_scorer, train,
     trainer,
 };
 pub use proxy::Proxy;

@@ -1,10 +1,15 @@
 //! What the benchmarks share: simulated records, a scorer's own account of its run, medians.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use serde_json::Value;
 
-use crate::{Kafka, Run, Running, logged, scorer, start_scorer, text};
+use crate::programs::{self, program, start_in};
+use crate::{Kafka, Run, Running, Spent, logged, repository, scorer, text};
 
 /// About a million simulated lines in a file of `folder`.
 pub fn simulated_lines(folder: &Path) -> PathBuf {
@@ -41,29 +46,91 @@ pub struct Ended {
     pub records: f64,
     /// From the first of them to the last commit.
     pub seconds: f64,
+    /// What it took from its start to its end.
+    pub spent: Spent,
+}
+
+impl Ended {
+    /// Records a second.
+    pub fn rate(&self) -> f64 {
+        self.records / self.seconds
+    }
+}
+
+/// A scorer that is measured: this build, or that of another checkout of the repository, with its pipelines and models.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The checkout's root.
+    pub root: PathBuf,
+    scorer: PathBuf,
+}
+
+impl Program {
+    /// This build.
+    pub fn this() -> Self {
+        Self { root: repository(), scorer: program("scorer") }
+    }
+
+    /// What was built in another checkout; says what is missing there.
+    pub fn of_checkout(root: &Path) -> Result<Self, String> {
+        let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))?;
+        let scorer = root.join("target/debug/scorer");
+        if !scorer.exists() {
+            return Err(format!("{} is missing: run `cargo build -p scorer` there", scorer.display()));
+        }
+        Ok(Self { root, scorer })
+    }
+}
+
+/// Records a second through a consumer that waits for fetches as the scorer does and drops what comes: from the first that
+/// arrives to the last.
+pub fn consume(brokers: &str, topic: &str) -> f64 {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("group.id", "bare").set("enable.partition.eof", "true");
+    config.set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
+    config.set("fetch.queue.backoff.ms", "2").set("fetch.wait.max.ms", "100").set("check.crcs", "true");
+    let consumer: BaseConsumer = config.create().unwrap();
+    consumer.subscribe(&[topic]).unwrap();
+    let (mut records, mut first, mut last) = (0u64, None, Instant::now());
+    loop {
+        match consumer.poll(Duration::from_secs(1)) {
+            None => {}
+            Some(Ok(_)) => {
+                last = Instant::now();
+                first.get_or_insert(last);
+                records += 1;
+            }
+            // It comes with an empty fetch, up to half a second after the last record.
+            Some(Err(KafkaError::PartitionEOF(_))) => break,
+            Some(Err(error)) => panic!("{error}"),
+        }
+    }
+    records as f64 / last.duration_since(first.unwrap()).as_secs_f64()
 }
 
 /// Lets scorers, with these options each beside the usual ones, read the topic to its end at the same time.
-pub fn read_to_the_end(kafka: &Kafka, group: &str, options: &[Vec<&str>]) -> Vec<Ended> {
+pub fn read_to_the_end(program: &Program, kafka: &Kafka, group: &str, options: &[Vec<&str>]) -> Vec<Ended> {
     let usual = ["run", "--brokers", &kafka.brokers, "--group", group, "--device", "cpu", "--clock", "event"];
-    let start =
-        |options: &Vec<&str>| start_scorer(&[&usual[..], &["--until-end", "--json-logs"], &options[..]].concat());
+    let start = |options: &Vec<&str>| {
+        start_in(&program.root, &program.scorer, &[&usual[..], &["--until-end", "--json-logs"], options].concat())
+    };
     let running: Vec<_> = options.iter().map(start).collect();
-    running.into_iter().map(|running| ended(&running.wait())).collect()
+    // Each is looked at while it runs.
+    let waiting = running.into_iter().map(|running| std::thread::spawn(|| running.wait_and_account()));
+    let waiting: Vec<_> = waiting.collect();
+    waiting.into_iter().map(|waiting| ended(&waiting.join().unwrap())).collect()
 }
 
-fn ended(run: &Run) -> Ended {
+fn ended((run, spent): &(Run, Spent)) -> Ended {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let logged = logged(&run.stderr, "ended");
     let number = |name: &str| logged.first().and_then(|fields: &Value| fields[name].as_f64()).unwrap();
-    Ended { records: number("records"), seconds: number("seconds") }
+    Ended { records: number("records"), seconds: number("seconds"), spent: *spent }
 }
 
 /// What `/proc` says of a process's memory: `VmRSS` is what it has, `VmHWM` the most that it has had; in KiB.
 pub fn memory(running: &Running, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
-    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    value.trim().trim_end_matches("kB").trim().parse().unwrap()
+    programs::memory(running.id(), name).unwrap()
 }
 
 /// The middle of an odd number of values.

@@ -13,6 +13,21 @@ use crate::{repository, text, wait_for};
 /// How long a program may take to leave after SIGTERM, and to say what is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How often a look is taken at a program whose memory is measured.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The unit of processor time in `/proc`: on Linux it is the same on every machine (`getconf CLK_TCK`).
+const TICKS_A_SECOND: f64 = 100.0;
+
+/// What a program took.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spent {
+    /// Seconds of all processors together.
+    pub cpu_seconds: f64,
+    /// The most memory that it had, in KiB.
+    pub memory: u64,
+}
+
 /// What a program that ended had to say.
 #[derive(Debug)]
 pub struct Run {
@@ -51,9 +66,14 @@ pub fn start_broken_scorer(arguments: &[&str]) -> Running {
 }
 
 fn start(name: &str, arguments: &[&str]) -> Running {
+    start_in(&repository(), &program(name), arguments)
+}
+
+/// Starts a program in a folder and lets it run.
+pub(crate) fn start_in(folder: &Path, program: &Path, arguments: &[&str]) -> Running {
     let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    let mut command = Command::new(program(name));
-    command.args(arguments).current_dir(repository());
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder);
     command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
     Running { child: command.spawn().unwrap(), stdout, stderr }
 }
@@ -126,6 +146,19 @@ impl Running {
         self.outcome(status)
     }
 
+    /// Waits for the end; beside what it says, what it took.
+    pub fn wait_and_account(mut self) -> (Run, Spent) {
+        let mut spent = Spent::default();
+        // One that has ended is still in the table of processes until it is waited for, and has no memory any more.
+        while !self.has_state('Z') {
+            spent.memory = memory(self.id(), "VmHWM").unwrap_or(spent.memory);
+            std::thread::sleep(LOOK);
+        }
+        spent.cpu_seconds = cpu_seconds(self.id());
+        let status = self.child.wait().unwrap();
+        (self.outcome(status), spent)
+    }
+
     /// Waits for the end, but not for ever.
     pub fn wait_at_most(mut self, limit: Duration) -> Run {
         let status = wait_for("the program's end", limit, || self.child.try_wait().unwrap());
@@ -134,9 +167,11 @@ impl Running {
 
     /// Whether a signal has stopped it.
     pub fn is_stopped(&self) -> bool {
-        // The state is the first field after the name, which is in parentheses.
-        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
-        status.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+        self.has_state('T')
+    }
+
+    fn has_state(&self, state: char) -> bool {
+        stat(self.id()).first().is_some_and(|field| field.starts_with(state))
     }
 
     /// Whether it has ended by itself.
@@ -179,6 +214,28 @@ impl Drop for Running {
     }
 }
 
+/// The fields of `/proc/N/stat` after the name, which is in parentheses and may hold spaces: the state is the first.
+fn stat(process: u32) -> Vec<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    fields.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The time that a process computed, its own and the system's for it, as `proc_pid_stat(5)` has them.
+fn cpu_seconds(process: u32) -> f64 {
+    let fields = stat(process);
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    ticks as f64 / TICKS_A_SECOND
+}
+
+/// What `/proc` says of a process's memory: `VmRSS` is what it has, `VmHWM` the most that it has had; in KiB. `None` when it
+/// has ended.
+pub(crate) fn memory(process: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
 /// The fields of every JSON log line in `stderr` with this message.
 pub fn logged(stderr: &str, message: &str) -> Vec<Value> {
     let lines = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -212,7 +269,7 @@ fn run(name: &str, arguments: &[&str]) -> Run {
 }
 
 /// The path of a program: `cargo test --workspace` builds them, because their crates have integration tests.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     // target/debug/deps/acceptance-... or target/debug/throughput -> target/debug
     let this = std::env::current_exe().unwrap();
     let folder = this.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();

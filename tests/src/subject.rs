@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::records::{Records, Spoilt};
-use crate::{Cards, Lines, Payments, PipelineFile, real_data, real_transactions, repository, text, train, trainer};
+use crate::{
+    Cards, Clock, Lines, Payments, PipelineFile, real_data, real_transactions, repository, text, train, trainer,
+};
 
 /// Longer than any trial: the cancellation windows wait for every partition, so that they are the same in every run.
 const IDLE_TIMEOUT: &str = "60m";
@@ -38,9 +40,9 @@ impl Subject {
         if self == Self::Payments { 1 } else { wanted }
     }
 
-    pub(crate) fn pipeline(self) -> PipelineFile {
+    pub(crate) fn pipeline(self, clock: Clock) -> PipelineFile {
         match self {
-            Self::Invoices => PipelineFile::invoices().with("idle_timeout", IDLE_TIMEOUT),
+            Self::Invoices => clock.of_sessions(PipelineFile::invoices().with("idle_timeout", IDLE_TIMEOUT)),
             Self::Payments => PipelineFile::of("transactions"),
             Self::Cards => PipelineFile::of("fraud-handbook"),
         }

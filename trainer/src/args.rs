@@ -117,7 +117,7 @@ pub struct InspectArgs {
 pub struct FitArgs {
     /// The pipeline: `invoices`, `transactions`, or another that ships, or a pipeline file
     ///
-    /// `invoices-spark`, `fraud-handbook`, `online-retail`, `paysim` and `sparkov` ship as well.
+    /// `invoices-spark`, `fraud-handbook`, `online-retail`, `paysim`, `sparkov` and `creditcard` ship as well.
     /// A pipeline file is a TOML file that declares columns, rules, features and detectors. The files that ship are in
     /// resources/pipelines: copy one, change it, and pass its path here.
     #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]

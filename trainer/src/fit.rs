@@ -232,6 +232,7 @@ impl<'a> TrainingSet<'a> {
             parameters: spec.algorithm.clone(),
             promoted: false,
             features: self.pipeline.feature_names(),
+            definition: Some(self.pipeline.meaning.clone()),
             scaler,
             typical: self.typical.clone(),
             usual: self.usual.clone(),
@@ -350,9 +351,9 @@ mod tests {
         for odd in [&[1e308, 1e308][..], &[f64::MIN, f64::MAX], &[1e-320, -1e200, 1e160], &[1e39; 60]] {
             let features = features(pipeline.n_features(), odd);
             let set = TrainingSet::new(&pipeline, &features, &device, 42, Plan { row_bytes: None, state_bytes: None });
-            for (algorithm, scaling) in algorithms().flat_map(|algorithm| {
-                [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog].map(|to| (algorithm.clone(), to))
-            }) {
+            for (algorithm, scaling) in
+                algorithms().flat_map(|algorithm| Scaling::ALL.map(|to| (algorithm.clone(), to)))
+            {
                 let what = format!("{} {scaling:?} {odd:?}", algorithm.name());
                 let spec = DetectorSpec { algorithm, scaling, ..pipeline.detectors[0].clone() };
                 match set.fit(&spec, &|| {}).and_then(|fitted| set.score(fitted)) {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use shared::model::Model;
-use shared::pipeline::Scaling;
 
 use crate::numbers::{grouped, percentage, short};
 use crate::reports::clusters;
@@ -106,12 +105,7 @@ fn toml_of(value: &serde_json::Value) -> String {
 }
 
 fn scaling(model: &Model) -> String {
-    let name = match model.scaler.method {
-        Scaling::None => "none",
-        Scaling::Standard => "standard",
-        Scaling::Robust => "robust",
-        Scaling::Symlog => "symlog",
-    };
+    let name = model.scaler.method.name();
     let mut table = TextTable::new(1, &["feature", "centre", "scale"]);
     for (feature, (center, scale)) in model.features.iter().zip(model.scaler.center.iter().zip(&model.scaler.scale)) {
         table.row([feature.clone(), short(*center), short(*scale)]);

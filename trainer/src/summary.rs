@@ -68,6 +68,9 @@ fn counts(settings: &Settings, training: &Training) -> String {
     table.row(["rows read".to_owned(), grouped(loaded.rows_read)]);
     table.row(["  dropped".to_owned(), grouped(loaded.bad_rows.total())]);
     dropped(&loaded.bad_rows, settings.files.len() > 1, &mut table);
+    if loaded.without_record > 0 {
+        table.row(["deletions, tombstones and empty arrays".to_owned(), grouped(loaded.without_record)]);
+    }
     table.row([format!("entities, by {key}"), grouped(entities.total() as u64)]);
     table.row(["  left out".to_owned(), grouped((entities.total() - entities.keys.len()) as u64)]);
     for (reason, count) in &entities.left_out {

@@ -7,7 +7,7 @@ use shared::reason::Reason;
 /// Counts of records by outcome, and of entities.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Records read.
+    /// Records read. A message counts once, or as often as it holds records.
     pub records: u64,
     /// Lines of entities that were closed and handed on to be scored.
     pub scored_lines: u64,
@@ -23,6 +23,10 @@ pub struct Counters {
     pub future_lines: u64,
     /// Records that are older than anything that is remembered.
     pub old_lines: u64,
+    /// Change events that say that a row was deleted.
+    pub deletions: u64,
+    /// Messages that hold no record: tombstones, and empty arrays.
+    pub tombstones: u64,
     /// Lines of cancellations.
     pub cancellation_lines: u64,
     /// Lines read again after a restart, whose outcome had been published before.
@@ -80,6 +84,8 @@ impl Counters {
             + self.malformed_lines
             + self.refused_lines()
             + self.cancellation_lines
+            + self.deletions
+            + self.tombstones
             + self.already_published_lines
             + self.given_up_lines
             + self.lost_to_retention

@@ -68,7 +68,9 @@ pub enum Erroneous {
         reasons: Vec<Reason>,
         /// Its partition and offset.
         source: (i32, i64),
-        /// Its bytes.
+        /// Its place among the records of its message, from 0, where that holds several.
+        item: Option<u32>,
+        /// Its bytes; of one of several, those of a message that holds it alone.
         raw: Vec<u8>,
     },
     /// A complete entity.

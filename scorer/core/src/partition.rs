@@ -1,7 +1,7 @@
 //! The state of one input partition: how far it has been read, its clock, the keys that are done with, and what is being
 //! made of its records.
 
-use shared::line::{LineParser, Value};
+use shared::line::{LineParser, Part, Piece, Value};
 use shared::pipeline::{Clock, Pipeline};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
@@ -306,16 +306,25 @@ impl Partition {
     }
 
     fn take(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
-        match parser.parse(record.payload, |line| self.line(line, record, checks, step)) {
-            Ok(LineOutcome::Taken) => {}
-            Ok(LineOutcome::Cancellation { is_new }) => {
-                step.counters.cancellation_lines += 1;
-                step.counters.cancellations += u64::from(is_new);
+        parser.each(record.payload, |piece, part| {
+            // The message has been counted as one.
+            step.counters.records += u64::from(piece.index().is_some_and(|index| index > 0));
+            let record = Record { item: record.item.or(piece.index()), ..*record };
+            match part {
+                Part::Line(line) => match self.line(line, &record, checks, step) {
+                    LineOutcome::Taken => {}
+                    LineOutcome::Cancellation { is_new } => {
+                        step.counters.cancellation_lines += 1;
+                        step.counters.cancellations += u64::from(is_new);
+                    }
+                    LineOutcome::Refused(reason) => erroneous(vec![reason], piece, &record, step),
+                },
+                // No clock goes by a record that is not what it should be.
+                Part::Erroneous(reasons) => erroneous(reasons, piece, &record, step),
+                Part::Deletion => step.counters.deletions += 1,
+                Part::Nothing => step.counters.tombstones += 1,
             }
-            Ok(LineOutcome::Refused(reason)) => erroneous(vec![reason], record, step),
-            // No clock goes by a record that is not what it should be.
-            Err(reasons) => erroneous(reasons, record, step),
-        }
+        });
     }
 
     fn line(&mut self, line: &[Value<'_>], record: &Record<'_>, checks: Checks, step: &mut Step<'_>) -> LineOutcome {
@@ -330,7 +339,8 @@ impl Partition {
         }
         self.observe(timestamp, step);
         let timestamp = timestamp.or(self.progress.clock.watermark()).unwrap_or(record.timestamp);
-        let key = line[step.pipeline.entity.key].text().unwrap_or_default();
+        let place = step.pipeline.is_keyless().then(|| record.key_of_place(step.pipeline));
+        let key = place.as_deref().or(line[step.pipeline.entity.key].text()).unwrap_or_default();
         if step.pipeline.is_cancellation(key) {
             // By the partition's clock, which never goes back: a pane that was reported as complete stays as it is.
             let now = self.progress.clock.watermark().unwrap_or(timestamp);
@@ -429,10 +439,10 @@ impl Partition {
     }
 }
 
-fn erroneous(reasons: Vec<Reason>, record: &Record<'_>, step: &mut Step<'_>) {
+fn erroneous(reasons: Vec<Reason>, piece: &Piece<'_>, record: &Record<'_>, step: &mut Step<'_>) {
     step.counters.add_refused(&reasons);
-    let (source, raw) = (record.source, record.payload.to_vec());
-    step.out.push(Output::Erroneous(Erroneous::Line { reasons, source, raw }));
+    let (source, item, raw) = (record.source, record.item, piece.alone().into_owned());
+    step.out.push(Output::Erroneous(Erroneous::Line { reasons, source, item, raw }));
 }
 
 /// Whether the record's key is missing or is not its entity's.

@@ -1,5 +1,6 @@
 //! A record of the input topic or of a file.
 
+use shared::pipeline::{Pipeline, key_in_file};
 use shared::time::Timestamp;
 
 /// A record of the input topic or of a file.
@@ -20,6 +21,10 @@ pub struct Record<'a> {
     pub label: Option<&'a str>,
     /// Its bytes.
     pub payload: &'a [u8],
+    /// Its place among the records of its message, where that holds several.
+    pub item: Option<u32>,
+    /// The file in which it stands; `None` for one of the pipeline's topic.
+    pub file: Option<&'a str>,
     /// The partition and offset where it was first, named when it is erroneous.
     pub source: (i32, i64),
 }
@@ -35,7 +40,17 @@ impl<'a> Record<'a> {
             key: None,
             label: None,
             payload,
+            item: None,
+            file: None,
             source: (partition, offset),
+        }
+    }
+
+    /// The key of a record that has none but the place where it stands.
+    pub(crate) fn key_of_place(&self, pipeline: &Pipeline) -> String {
+        match self.file {
+            Some(file) => key_in_file(file, self.offset.unsigned_abs(), self.item),
+            None => pipeline.key_in_topic(self.source, self.item),
         }
     }
 

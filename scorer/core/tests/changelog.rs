@@ -293,7 +293,7 @@ fn output_text(output: &Output) -> String {
             let summary = summary_text(&verdict.summary);
             format!("windowed {} {summary} {found} of {} {truth:?}", verdict.detector, window.count)
         }
-        Output::Erroneous(Erroneous::Line { reasons, source, raw }) => {
+        Output::Erroneous(Erroneous::Line { reasons, source, raw, .. }) => {
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             format!("bad line {} at {source:?} {}", reasons.join(" "), String::from_utf8_lossy(raw))
         }

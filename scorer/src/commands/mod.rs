@@ -16,6 +16,7 @@ mod simulate;
 mod state;
 mod summary;
 mod topics;
+mod window;
 mod words;
 mod worst;
 
@@ -101,6 +102,13 @@ fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Resu
              before it was written; train again",
             pipeline.name,
             others.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
+        );
+    }
+    for (doubt, names) in detectors.doubts(&pipeline) {
+        let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
+        tracing::warn!(
+            "the models {names} of pipeline `{}` may not fit it: {doubt}; train again to be sure",
+            pipeline.name
         );
     }
     Ok(Loaded { pipeline, detectors, device, models })

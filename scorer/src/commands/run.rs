@@ -9,6 +9,7 @@ use shared::pipeline::{Pipeline, Scored};
 
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
+use super::window::Window;
 use super::words::listed;
 use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
@@ -17,13 +18,14 @@ use crate::args::{CreateArgs, DeliveryArg, OnLostArg, RepartitionArg, RunArgs};
 #[cfg(feature = "fault-injection")]
 use crate::kafka::Mutation;
 use crate::kafka::{
-    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnLostRecords, Stream, StreamOptions, TopicSettings,
-    Topics, ensure_topics, find_misplaced, has_direct_state,
+    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnLostRecords, OnMessage, Stream, StreamOptions,
+    TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
 };
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| with_clock(pipeline, args.clock))?;
+    let window = Window::bind(&args, &loaded)?;
     let settings = args.brokers.settings()?;
     let topics = choose_topics(&args, &settings, &loaded.pipeline).await?;
     let create = topic_settings(&args.create);
@@ -42,6 +44,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
         max_memory: memory::allowed(args.max_memory),
+        other_memory: window.as_ref().map_or(0, Window::memory),
         commit_interval: Duration::from_millis(args.commit_interval_ms),
         on_lost_records: match args.on_lost_records {
             OnLostArg::Continue => OnLostRecords::Continue,
@@ -55,8 +58,11 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     };
     let line = StatusLine::new(!args.json_logs, &loaded.pipeline);
     let pipeline = loaded.pipeline.clone();
-    let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, Arc::new(|_| {})).await?;
+    let on_message = window.as_ref().map_or_else(|| Arc::new(|_: &_| {}) as OnMessage, Window::on_message);
+    let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, on_message).await?;
     let status = stream.status();
+    // It closes with the run.
+    let _open = window.map(|window| window.open(&settings, &pipeline, status.clone(), args.json_logs)).transpose()?;
     accompany(stream, &line).await?;
     if args.json_logs {
         tracing::info!(summary = ?status.get(), "ended");

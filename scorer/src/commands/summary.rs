@@ -123,6 +123,8 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
         ("  from the future", counters.future_lines),
     ];
     let others = [
+        ("  deletions", counters.deletions),
+        ("  tombstones and empty arrays", counters.tombstones),
         ("  with features that are not numbers", counters.erroneous_entity_lines),
         ("  waiting", counters.open_lines),
         ("  published before", counters.already_published_lines),

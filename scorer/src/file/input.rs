@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use shared::magic::{self, Foreign};
-use shared::pipeline::InputFormat;
 use shared::shipped::BuiltIn;
 
 use super::FileError;
@@ -28,6 +27,8 @@ pub struct InputFile {
     source: Box<dyn Read + Send>,
     position: Position,
     is_built_in: bool,
+    /// Whether it begins as an array of objects.
+    is_array: bool,
 }
 
 /// How far a file has been read.
@@ -86,13 +87,18 @@ impl InputFile {
         check_kind(path, &head)?;
         let is_named = path.extension().is_some_and(|extension| extension == "gz");
         if head.is_empty() || !(is_named || magic::is_gzip(&head)) {
-            return Ok(Self::of(path, position, source));
+            return Ok(Self { is_array: magic::is_json_array(&head), ..Self::of(path, position, source) });
         }
         // The decoder asks for a few bytes at a time.
         let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, source));
         let (head, source) = with_head(path, Box::new(decoder))?;
         check_kind(path, &head)?;
-        Ok(Self::of(path, position, source))
+        Ok(Self { is_array: magic::is_json_array(&head), ..Self::of(path, position, source) })
+    }
+
+    /// Fails where it is an array of objects; where lines are, all is well.
+    pub(super) fn refuse_array(&self) -> Result<(), FileError> {
+        if self.is_array { Err(foreign(&self.path, magic::JSON_ARRAY)) } else { Ok(()) }
     }
 
     /// Bytes in memory as if they were what the file at `path` holds.
@@ -101,7 +107,7 @@ impl InputFile {
     }
 
     fn of(path: &Path, position: Position, source: impl Read + Send + 'static) -> Self {
-        Self { path: path.to_owned(), source: Box::new(source), position, is_built_in: false }
+        Self { path: path.to_owned(), source: Box::new(source), position, is_built_in: false, is_array: false }
     }
 
     /// Its name.
@@ -165,11 +171,11 @@ fn with_head(path: &Path, mut source: Box<dyn Read + Send>) -> Result<(Vec<u8>, 
 
 /// Verdicts may be read from Parquet; other kinds of files are none that is read.
 fn check_kind(path: &Path, head: &[u8]) -> Result<(), FileError> {
-    let is_json = || InputFormat::of_file(path) == Some(InputFormat::Json);
-    match magic::foreign(head).or_else(|| magic::foreign_json(head).filter(|_| is_json())) {
-        Some(Foreign { what, advice }) => Err(FileError::Foreign { path: path.to_owned(), what, advice }),
-        None => Ok(()),
-    }
+    magic::foreign(head).map_or(Ok(()), |found| Err(foreign(path, found)))
+}
+
+fn foreign(path: &Path, Foreign { what, advice }: Foreign) -> FileError {
+    FileError::Foreign { path: path.to_owned(), what, advice }
 }
 
 impl Read for InputFile {

@@ -6,6 +6,7 @@ use std::io;
 use serde_json::Value;
 use shared::dialect::Dialect;
 use shared::json_lines::JsonLines;
+use shared::line::{LineParser, Part};
 use shared::pipeline::{Column, InputFormat, Label, Pipeline, Schema};
 use shared::records::FileRecords;
 use shared::text::printable;
@@ -47,9 +48,13 @@ fn read(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> Result<(), File
     let path = file.path().to_owned();
     let format = InputFormat::of_file(&path).unwrap_or(pipeline.schema.format);
     let columns = Columns::of(pipeline);
+    if format == InputFormat::Json && pipeline.schema.json.records.is_none() {
+        file.refuse_array()?;
+    }
     let read = |source: io::Error| FileError::Read { path: path.clone(), source };
     let found = match format {
         InputFormat::Csv => columns.read_csv(file, take).map_err(read)?,
+        InputFormat::Json if is_nested(pipeline) => read_nested(file, pipeline, take).map_err(read)?,
         InputFormat::Json => columns.read_json(file, take).map_err(read)?,
     };
     found.map_err(|found| FileError::NoLabels {
@@ -58,6 +63,34 @@ fn read(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> Result<(), File
         label: columns.label.map_or(LABEL, |label| &label.name).to_owned(),
         found: printable(&found).to_string(),
     })
+}
+
+/// Whether a key or a label may stand deeper in a line than in a field of its object.
+fn is_nested(pipeline: &Pipeline) -> bool {
+    let Schema { json, columns, .. } = &*pipeline.schema;
+    !json.is_plain() || columns.iter().any(|column| column.path.is_some())
+}
+
+/// Reads the labels of whole records: only the pipeline knows where they stand.
+fn read_nested(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> io::Result<Read> {
+    let key = pipeline.entity.key;
+    let Some((meaning, label)) = pipeline.label.as_ref().and_then(|label| Some((label, label.column?))) else {
+        return Ok(Err("records without a column of labels".to_owned()));
+    };
+    let mut parser = LineParser::new(pipeline.schema.clone());
+    let mut lines = JsonLines::new(file, usize::MAX);
+    let mut is_empty = true;
+    while let Some(line) = lines.next_line()? {
+        parser.each_json(line.raw.len(), line.raw, |_, part| {
+            if let Part::Line(line) = part
+                && let Some(key) = line[key].text()
+            {
+                take(key, meaning.scenario(line[label].text()));
+                is_empty = false;
+            }
+        });
+    }
+    Ok(if is_empty { Err("no record that is valid".to_owned()) } else { Ok(()) })
 }
 
 /// What the columns are called.

@@ -148,12 +148,21 @@ pub struct FileLine<'a> {
 impl FileLine<'_> {
     /// The text of column `column`, if the line goes so far; a JSON line has one only if it is valid.
     pub fn text(&mut self, column: usize) -> Option<Cow<'_, [u8]>> {
-        if let Some((fields, order)) = self.fields {
-            return field(fields, order, column).map(Cow::Borrowed);
-        }
         let text = |text: &str| text.as_bytes().to_vec();
+        match self.fields {
+            Some(_) if self.is_derived(column) => {
+                let parsed = self.parser.parse(&self.record, |line| line[column].text().map(text));
+                return parsed.ok().flatten().map(Cow::Owned);
+            }
+            Some((fields, order)) => return field(fields, order, column).map(Cow::Borrowed),
+            None => {}
+        }
         let parsed = self.parser.parse_json(self.record.len(), &self.record, |line| line[column].text().map(text));
         parsed.ok().flatten().map(Cow::Owned)
+    }
+
+    fn is_derived(&self, column: usize) -> bool {
+        self.parser.schema().columns[column].is_derived
     }
 
     /// The moment in column `column`, if the line has one.
@@ -196,7 +205,12 @@ impl FileLines {
         let (path, position) = (file.path().to_owned(), file.position());
         let source = match InputFormat::of_file(&path).unwrap_or(pipeline.schema.format) {
             InputFormat::Csv => csv(file, &path, pipeline)?,
-            InputFormat::Json => Source::Json(JsonLines::new(file, usize::MAX)),
+            InputFormat::Json => {
+                if pipeline.schema.json.records.is_none() {
+                    file.refuse_array()?;
+                }
+                Source::Json(JsonLines::new(file, usize::MAX))
+            }
         };
         let schema = Arc::clone(&pipeline.schema);
         Ok(Self { path, position, source, dialect: schema.csv.clone(), parser: LineParser::new(schema) })
@@ -264,7 +278,7 @@ impl FileLines {
 }
 
 fn csv(file: InputFile, path: &Path, pipeline: &Pipeline) -> Result<Source, FileError> {
-    let columns = || pipeline.schema.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+    let columns = || pipeline.schema.field_names().join(", ");
     let read = |source| FileError::Read { path: path.to_owned(), source };
     let schema = &pipeline.schema;
     let mut records = FileRecords::whole(file, &schema.csv, schema.max_record_bytes).map_err(read)?;

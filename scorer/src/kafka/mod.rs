@@ -9,12 +9,13 @@
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
 //! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
-//! published, through `look`; `redrive` sends erroneous records to the input again.
+//! published, through `look`, and `recent` at the newest of it; `redrive` sends erroneous records to the input again.
 
 mod client;
 mod look;
 mod membership;
 mod options;
+mod recent;
 mod redrive;
 mod repartition;
 mod stages;
@@ -31,6 +32,7 @@ pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
 pub use look::newest_records;
 pub use options::{Delivery, EndWhen, OnLostRecords, OnMessage, Progress, StreamOptions};
+pub use recent::{RecentMessage, read_recent};
 pub use redrive::{Redrive, Redriven, redrive};
 pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};
 pub use stages::faults::FaultInjection;

@@ -67,6 +67,8 @@ pub struct StreamOptions {
     pub batch_records: usize,
     /// How many bytes of memory the process may take; `None` where nothing says how many there are.
     pub max_memory: Option<u64>,
+    /// How many of these other parts of the process take.
+    pub other_memory: u64,
     /// How often results are committed under load.
     pub commit_interval: Duration,
     /// What happens when records were deleted before they were read.

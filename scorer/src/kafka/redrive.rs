@@ -157,11 +157,12 @@ impl Redriving {
         if self.redrive.reason.as_ref().is_some_and(|asked| !letter.has_reason(asked)) {
             return Ok(());
         }
-        let Some(DeadRecord { topic, partition, offset, bytes }) = letter.record else {
+        let Some(record) = letter.record else {
             self.result.not_of_a_record += 1;
             return Ok(());
         };
-        let source = format!("{topic}:{partition}:{offset}");
+        let source = record.to_string();
+        let DeadRecord { topic, partition, bytes, .. } = record;
         if self.known.contains(&source) {
             self.result.sent_before += 1;
             return Ok(());

@@ -40,7 +40,7 @@ use super::topics::limits::RecordLimits;
 use super::topics::names::repartition_group;
 use crate::clock::{WallClock, now_since_epoch};
 use crate::core::{Core, Origin, Recovery};
-use crate::memory::MemoryPlan;
+use crate::memory::{MemoryPlan, TooLittleMemory};
 use crate::messages::Encoder;
 use crate::scoring::Detectors;
 use crate::status::StatusCell;
@@ -294,7 +294,17 @@ impl Plan {
 fn plan_memory(options: &StreamOptions, partitions: i32) -> Result<MemoryPlan, KafkaError> {
     let partitions = u32::try_from(partitions).unwrap_or(1);
     match options.max_memory {
-        Some(allowed) => Ok(MemoryPlan::new(allowed, partitions, options.topics.is_repartitioned())?),
+        Some(allowed) => {
+            let left = allowed.saturating_sub(options.other_memory);
+            let plan = MemoryPlan::new(left, partitions, options.topics.is_repartitioned());
+            // What is named is what is typed.
+            let others = |error: TooLittleMemory| TooLittleMemory {
+                allowed,
+                needed: error.needed.saturating_add(options.other_memory),
+                ..error
+            };
+            Ok(plan.map_err(others)?)
+        }
         None => Ok(MemoryPlan::unbounded()),
     }
 }
@@ -385,4 +395,45 @@ fn encoder(pipeline: &Arc<Pipeline>, options: &StreamOptions, limits: &RecordLim
     Encoder::new(pipeline.clone(), &options.topics.source, options.all_verdicts, max_bytes)
         .with_entities_from(&options.topics.input)
         .with_reports_to(&options.topics.reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kafka::options::{EndWhen, OnLostRecords};
+    use crate::kafka::stages::faults::FaultInjection;
+    use crate::kafka::topics::names::Topics;
+
+    fn options(max_memory: u64) -> StreamOptions {
+        StreamOptions {
+            group: "g".to_owned(),
+            delivery: Delivery::ExactlyOnce,
+            topics: Topics::new(&Pipeline::load("invoices").unwrap(), "g"),
+            instance_id: None,
+            state_dir: None,
+            batch_records: 1,
+            max_memory: Some(max_memory),
+            other_memory: 100 << 20,
+            commit_interval: Duration::ZERO,
+            on_lost_records: OnLostRecords::Continue,
+            all_verdicts: false,
+            end_when: EndWhen::Never,
+            asks_topic_ids: false,
+            max_message_bytes: None,
+            faults: FaultInjection::default(),
+        }
+    }
+
+    #[test]
+    fn what_other_parts_take_is_in_the_size_that_an_error_names() {
+        let error = plan_memory(&options(1 << 20), 2).unwrap_err().to_string();
+        let (typed, named) = (error.split("use --max-memory ").nth(1).unwrap(), "--max-memory 1 MiB is too little");
+        assert!(error.contains(named), "{error}");
+        let needed = typed.split(' ').next().unwrap().parse::<Size>().unwrap().0;
+        let with_window = plan_memory(&options(needed), 2).unwrap();
+        let without = plan_memory(&StreamOptions { other_memory: 0, ..options(needed) }, 2).unwrap();
+        assert!(with_window.state < without.state, "{with_window:?} {without:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rdkafka::message::Message as _;
-use shared::line::LineParser;
+use shared::line::{LineParser, Part};
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
@@ -56,9 +56,12 @@ pub fn read_topic_labels(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> 
     Look::new(settings, &pipeline.topic, None)?.read(|message| {
         let header = label_of(message, pipeline);
         // What cannot be parsed has no verdict either.
-        let _ = parser.parse(message.payload().unwrap_or_default(), |line| {
+        parser.each(message.payload().unwrap_or_default(), |piece, part| {
+            let Part::Line(line) = part else { return };
+            let at = (message.partition(), message.offset());
+            let place = pipeline.is_keyless().then(|| pipeline.key_in_topic(at, piece.index()));
             let text = header.or_else(|| line[label.column?].text());
-            if let Some(key) = line[pipeline.entity.key].text() {
+            if let Some(key) = place.as_deref().or(line[pipeline.entity.key].text()) {
                 labels.add(key, label.scenario(text).is_some());
             }
         });

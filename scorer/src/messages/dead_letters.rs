@@ -1,6 +1,7 @@
 //! Dead letters: erroneous records and entities, and messages that their topics do not take, as messages to the erroneous
 //! topic. None is larger than that topic takes.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -59,13 +60,13 @@ impl DeadLetters {
         Self { pipeline: pipeline.name.as_str().into(), topic: pipeline.erroneous_topic.as_str().into(), max_bytes }
     }
 
-    /// A line that breaks rules.
-    pub(super) fn line(&self, reasons: &[Reason], source: Source, raw: &[u8]) -> Message {
+    /// A line that breaks rules, and its place among the records of its message, where that holds several.
+    pub(super) fn line(&self, reasons: &[Reason], (source, item): (Source, Option<u32>), raw: &[u8]) -> Message {
         let mut value = json!({
             "pipeline": &*self.pipeline,
             "kind": "line",
             "reasons": reasons,
-            "source": of_line(&source),
+            "source": of_line(&source, item),
         });
         let room = self.room(None, &value, Some(&source));
         add_raw(&mut value, raw, room);
@@ -73,9 +74,9 @@ impl DeadLetters {
     }
 
     /// A line that could not be copied to the topic in which it would meet the others of its entity.
-    pub fn undeliverable_line(&self, source: Source, raw: &[u8], refusal: &Refusal) -> Message {
+    pub fn undeliverable_line(&self, (source, item): (Source, Option<u32>), raw: &[u8], refusal: &Refusal) -> Message {
         let mut value = self.refused("line", refusal);
-        value["source"] = of_line(&source);
+        value["source"] = of_line(&source, item);
         let room = self.room(None, &value, Some(&source));
         add_raw(&mut value, raw, room);
         self.message(None, value, Some(source))
@@ -221,11 +222,17 @@ fn runs_of(source: &Source) -> &'static str {
     if source.is_file { "lines" } else { "offsets" }
 }
 
-fn of_line(source: &Source) -> Value {
-    if source.is_file {
-        return json!({ "file": &*source.topic, "line": source.first_offset() });
+/// Where one record is: that of a message or line that holds several has its place among them.
+fn of_line(source: &Source, item: Option<u32>) -> Value {
+    let mut place = if source.is_file {
+        json!({ "file": &*source.topic, "line": source.first_offset() })
+    } else {
+        json!({ "topic": &*source.topic, "partition": source.partition, "offset": source.first_offset() })
+    };
+    if let Some(item) = item {
+        place["item"] = item.into();
     }
-    json!({ "topic": &*source.topic, "partition": source.partition, "offset": source.first_offset() })
+    place
 }
 
 /// The bytes of a value as JSON.
@@ -283,7 +290,9 @@ pub struct DeadRecord {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
-    /// All its bytes; `None` where some were cut off.
+    /// Its place among the records of its message, where that holds several.
+    pub item: Option<u64>,
+    /// All its bytes, or a message that holds it alone; `None` where some were cut off.
     pub bytes: Option<Vec<u8>>,
 }
 
@@ -314,7 +323,15 @@ impl DeadRecord {
             (_, Value::String(text)) => BASE64.decode(text).ok(),
             _ => None,
         };
-        Some(Self { topic, partition, offset, bytes })
+        Some(Self { topic, partition, offset, item: source["item"].as_u64(), bytes })
+    }
+}
+
+impl fmt::Display for DeadRecord {
+    /// Where it is: topic, partition, offset, and its place in the message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.topic, self.partition, self.offset)?;
+        self.item.map_or(Ok(()), |item| write!(f, ":{item}"))
     }
 }
 
@@ -333,7 +350,8 @@ mod tests {
     }
 
     fn line(max_bytes: usize, raw: &[u8]) -> Message {
-        letters(max_bytes).line(&[Reason::NotANumber("UnitPrice".into())], source(vec![(17, 17)]), raw)
+        let source = (source(vec![(17, 17)]), None);
+        letters(max_bytes).line(&[Reason::NotANumber("UnitPrice".into())], source, raw)
     }
 
     fn entity(max_bytes: usize, key: &str, offsets: Vec<(i64, i64)>) -> Message {
@@ -422,14 +440,16 @@ mod tests {
         assert!(!found.has_reason("UnitPrice") && !found.has_reason("late_line"));
         let whole = |bytes: &[u8]| {
             let (topic, bytes) = ("purchases".to_owned(), Some(bytes.to_vec()));
-            Some(DeadRecord { topic, partition: 2, offset: 17, bytes })
+            Some(DeadRecord { topic, partition: 2, offset: 17, item: None, bytes })
         };
         assert_eq!(found.record, whole(b"a\0b"));
         assert_eq!(record(&line(10_000, b"\xFF")), whole(b"\xFF"));
         assert_eq!(record(&line(800, &[b'a'; 1000])).unwrap().bytes, None, "it was cut off");
         assert_eq!(record(&entity(10_000, "k", vec![(1, 1)])), None);
+        let third = letters(10_000).line(&[Reason::LateLine], (source(vec![(17, 17)]), Some(2)), b"[3]");
+        assert_eq!(record(&third).unwrap().to_string(), "purchases:2:17:2");
         let refusal = Refusal { topic: "copies".into(), cause: "Invalid timestamp".into(), bytes: 700 };
-        let copy = letters(10_000).undeliverable_line(source(vec![(17, 17)]), b"1,2", &refusal);
+        let copy = letters(10_000).undeliverable_line((source(vec![(17, 17)]), None), b"1,2", &refusal);
         assert_eq!(record(&copy), whole(b"1,2"));
         assert_eq!(DeadLetter::read("transactions", &line(10_000, b"a").payload()), None);
         assert_eq!(DeadLetter::read("invoices", b"somebody else's"), None);

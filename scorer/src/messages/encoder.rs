@@ -193,9 +193,9 @@ impl Encoder {
 
     fn erroneous(&self, erroneous: Erroneous) -> Message {
         match erroneous {
-            Erroneous::Line { reasons, source: (partition, offset), raw } => {
+            Erroneous::Line { reasons, source: (partition, offset), item, raw } => {
                 let source = self.source_of(&self.source, partition, vec![(offset, offset)]);
-                self.dead_letters.line(&reasons, source, &raw)
+                self.dead_letters.line(&reasons, (source, item), &raw)
             }
             Erroneous::Entity { reasons, summary, known, features, partition, offsets } => {
                 let names = self.pipeline.feature_names().into_iter();

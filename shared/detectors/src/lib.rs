@@ -19,6 +19,7 @@ mod fields;
 pub mod hbos;
 pub mod isolation_forest;
 pub mod knn;
+pub mod lesinn;
 pub mod lof;
 pub mod mcd;
 mod neighborhood;

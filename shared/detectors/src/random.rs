@@ -34,6 +34,8 @@ pub(crate) enum Stream {
     NetworkOrder,
     /// What its dropout leaves out.
     NetworkDropout,
+    /// The rows of a small sample, which is the index.
+    Sample,
 }
 
 impl Stream {

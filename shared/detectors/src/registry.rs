@@ -14,6 +14,7 @@ use super::ensemble::{Ensemble, LearnedEnsemble};
 use super::hbos::{Hbos, Histograms};
 use super::isolation_forest::{Forest, IsolationForest};
 use super::knn::{Knn, KnnModel};
+use super::lesinn::{Lesinn, Samples};
 use super::lof::{Lof, LofModel};
 use super::mcd::{Mcd, RobustCovariance};
 use super::one_class_svm::{OneClassSvm, SupportVectorMachine};
@@ -132,6 +133,7 @@ algorithms! {
     "isolation-forest" IsolationForest: IsolationForest => Forest;
     "one-class-svm" OneClassSvm: OneClassSvm => SupportVectorMachine;
     "knn" Knn: Knn => KnnModel;
+    "lesinn" Lesinn: Lesinn => Samples;
     "lof" Lof: Lof => LofModel;
     "mcd" Mcd: Mcd => RobustCovariance;
     "pca" Pca: Pca => PrincipalComponents;

@@ -77,6 +77,23 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     if step.is_finite() { lower + step * part } else { lower * (1.0 - part) + upper * part }
 }
 
+/// The value below which a standard normal variable is with probability `p`, which is above 0 and below 1; by bisection of
+/// the distribution function, to the last digits.
+pub fn normal_quantile(p: f64) -> f64 {
+    // Of the nearer tail, whose probabilities have all their digits.
+    if p > 0.5 {
+        return -normal_quantile(1.0 - p);
+    }
+    // No smaller probability than that at the first bound is in float64.
+    let (mut low, mut high) = (-40.0, 0.0);
+    while high - low > 1e-15 * (1.0 - low) {
+        let middle = (low + high) / 2.0;
+        let below = libm::erfc(-middle / std::f64::consts::SQRT_2) / 2.0;
+        if below < p { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +106,26 @@ mod tests {
         // numpy.quantile of NumPy 2.3.
         assert_eq!((quantile(&values, 0.25), quantile(&values, 0.75)), (4.0, 5.5));
         assert_eq!((mean([]), median(&mut []), quantile(&[], 0.5)), (0.0, 0.0, 0.0));
+    }
+
+    /// `scipy.stats.norm.ppf` of SciPy 1.17.
+    #[test]
+    fn normal_quantiles_are_those_of_scipy() {
+        let known = [
+            (1e-300, -37.047_096_299_361_2),
+            (1e-12, -7.034_483_825_301_131),
+            (0.025, -1.959_963_984_540_054),
+            (0.5, 0.0),
+            (0.975, 1.959_963_984_540_054),
+            (0.9999, 3.719_016_485_455_709),
+        ];
+        for (p, expected) in known {
+            assert!(
+                (normal_quantile(p) - expected).abs() < 1e-11 * (1.0 + expected.abs()),
+                "{p} {}",
+                normal_quantile(p)
+            );
+        }
     }
 
     #[test]

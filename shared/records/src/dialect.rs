@@ -192,7 +192,7 @@ fn is_currency_sign(c: char) -> bool {
 }
 
 /// `12` of `12.0`; `None` where there is another fraction, or none.
-pub(crate) fn without_zero_fraction(text: &str) -> Option<&str> {
+pub fn without_zero_fraction(text: &str) -> Option<&str> {
     let (whole, fraction) = text.split_once('.')?;
     let is_whole = whole.strip_prefix('-').unwrap_or(whole).bytes().all(|byte| byte.is_ascii_digit());
     let is_zero = !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0');

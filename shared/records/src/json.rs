@@ -1,6 +1,10 @@
-//! One JSON object as a record: what it says of each column, by the column's name or alias.
+//! One JSON object as a record: what it says of each column, by the column's name, an alias or its path.
 //!
-//! Nothing is decided here but what JSON is and which field is whose: what a value may be is for [`crate::line`] to say.
+//! Nothing is decided here but what JSON is and which value is whose: what a value may be is for [`crate::line`] to say.
+
+mod message;
+mod plan;
+mod scan;
 
 use std::fmt::{self, Write};
 
@@ -8,6 +12,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use crate::reason::Reason;
 use crate::schema::{Column, ColumnType};
+pub use message::Piece;
+pub(crate) use message::{Content, content};
+use plan::Target;
+pub(crate) use plan::{Node, Plan};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -39,12 +47,13 @@ pub(crate) enum Field<'a> {
 pub(crate) struct JsonReader {
     /// Texts that had escapes, and digits of numbers that are texts here.
     text: String,
-    /// Entry of the object and column of each [`Field::Digits`], in the order of the record.
+    /// Number of the value, as [`scan::values`] counts them from 1, and column of each [`Field::Digits`], in the order of
+    /// the record.
     digits: Vec<(usize, usize)>,
 }
 
 impl JsonReader {
-    /// Fills `fields`, one a column and all of them [`Field::Absent`] before.
+    /// Fills `fields`, one a column and all of them [`Field::Absent`] before, with what stands where `plan` says.
     ///
     /// # Errors
     /// The reason why `record` is not one JSON object that can be read.
@@ -52,15 +61,17 @@ impl JsonReader {
         &mut self,
         record: &'a [u8],
         columns: &[Column],
+        plan: &Node,
         fields: &mut [Field<'a>],
     ) -> Result<(), Reason> {
-        let record = record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record);
+        let record = without_mark(record);
         self.text.clear();
         self.digits.clear();
-        let mut object = Object { columns, fields, reader: self, column: None };
+        let mut reading = Reading { columns, fields, reader: self, column: None, n_values: 0 };
         let mut json = serde_json::Deserializer::from_slice(record);
-        match json.deserialize_map(&mut object).and_then(|()| json.end()) {
-            Err(error) => Err(reason(&error, object.column.map(|index| &columns[index]))),
+        let object = Object { node: plan, reading: &mut reading };
+        match json.deserialize_map(object).and_then(|()| json.end()) {
+            Err(error) => Err(reason(&error, reading.column.map(|index| &columns[index]))),
             Ok(()) => {
                 self.take_digits(record, fields);
                 Ok(())
@@ -88,38 +99,34 @@ impl JsonReader {
             return;
         }
         let mut wanted = self.digits.iter().peekable();
-        for (entry, value) in values(record).enumerate() {
-            while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == entry) {
+        for (number, value) in (1..).zip(scan::values(record)) {
+            while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == number) {
                 // A field that came again in the meantime stays what it is.
                 if fields[*column] == Field::Digits {
-                    fields[*column] = number(value).map_or(Field::Unfit, Field::Text);
+                    fields[*column] = digits(value).map_or(Field::Unfit, Field::Text);
                 }
             }
         }
     }
 }
 
-/// What follows the colon of each entry of an object, from there to the end of `record`, which is valid JSON.
-fn values(record: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut depth, mut in_text, mut escaped) = (0, false, false);
-    record.iter().enumerate().filter_map(move |(at, byte)| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => in_text = !in_text,
-            _ if in_text => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            b':' if depth == 1 => return Some(&record[at + 1..]),
-            _ => {}
-        }
-        None
-    })
+/// Some producers begin with a mark of the byte order.
+pub(crate) fn without_mark(message: &[u8]) -> &[u8] {
+    message.strip_prefix(BYTE_ORDER_MARK).unwrap_or(message)
+}
+
+/// Fails where `message` is not JSON.
+///
+/// # Errors
+/// The reason.
+pub(crate) fn check(message: &[u8]) -> Result<(), Reason> {
+    let mut json = serde_json::Deserializer::from_slice(message);
+    let checked = json.deserialize_any(Ignored(&mut 0)).and_then(|()| json.end());
+    checked.map_err(|error| reason(&error, None))
 }
 
 /// The number that `json` begins with.
-fn number(json: &[u8]) -> Option<&str> {
-    let json = json.trim_ascii_start();
+fn digits(json: &[u8]) -> Option<&str> {
     let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
     let end = json.iter().position(|byte| !is_part(byte)).unwrap_or(json.len());
     std::str::from_utf8(&json[..end]).ok()
@@ -132,25 +139,43 @@ fn reason(error: &serde_json::Error, column: Option<&Column>) -> Reason {
     match column {
         _ if words.starts_with("recursion limit exceeded") => Reason::NestedTooDeep,
         // As the field of a CSV record that says 1e400.
-        Some(Column { name, kind: ColumnType::Float, .. }) if words.starts_with("number out of range") => {
-            Reason::NotFinite(name.clone())
+        Some(column) if column.kind == ColumnType::Float && words.starts_with("number out of range") => {
+            Reason::NotFinite(column.place())
         }
-        Some(column) if words.starts_with("number out of range") => Reason::OutOfRange(column.name.clone()),
-        Some(column) if words.starts_with("invalid unicode code point") => Reason::InvalidUtf8(column.name.clone()),
+        Some(column) if words.starts_with("number out of range") => Reason::OutOfRange(column.place()),
+        Some(column) if words.starts_with("invalid unicode code point") => Reason::InvalidUtf8(column.place()),
         _ => Reason::NotJson,
     }
 }
 
-/// Visits the object.
-struct Object<'r, 'a> {
+/// A record that is being read.
+struct Reading<'r, 'a> {
     columns: &'r [Column],
     fields: &'r mut [Field<'a>],
     reader: &'r mut JsonReader,
     /// The column whose value is being read.
     column: Option<usize>,
+    /// How many values have begun.
+    n_values: usize,
 }
 
-impl<'a> Visitor<'a> for &mut Object<'_, 'a> {
+impl<'a> Reading<'_, 'a> {
+    /// Notes what the record says of these columns.
+    fn set(&mut self, columns: &[usize], field: Field<'a>) {
+        for &column in columns {
+            let known = &mut self.fields[column];
+            *known = if *known == Field::Absent { field } else { Field::Twice };
+        }
+    }
+}
+
+/// Visits an object.
+struct Object<'n, 'c, 'r, 'a> {
+    node: &'n Node,
+    reading: &'c mut Reading<'r, 'a>,
+}
+
+impl<'a> Visitor<'a> for Object<'_, '_, '_, 'a> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,30 +183,24 @@ impl<'a> Visitor<'a> for &mut Object<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let (mut likely, mut entry) = (0, 0);
-        while let Some(found) = map.next_key_seed(Name { columns: self.columns, likely })? {
-            self.column = found;
-            if let Some(index) = found {
-                let kind = self.columns[index].kind;
-                let field = map.next_value_seed(ColumnValue { kind, reader: self.reader })?;
-                if field == Field::Digits {
-                    self.reader.digits.push((entry, index));
+        let Self { node, reading } = self;
+        let mut likely = 0;
+        while let Some(found) = map.next_key_seed(Name { node, likely })? {
+            match found {
+                Some(index) => {
+                    map.next_value_seed(Found { target: &node.fields[index].1, reading: &mut *reading })?;
+                    likely = index + 1;
                 }
-                self.fields[index] = if self.fields[index] == Field::Absent { field } else { Field::Twice };
-                likely = index + 1;
-            } else {
-                map.next_value_seed(Ignored)?;
+                None => map.next_value_seed(Ignored(&mut reading.n_values))?,
             }
-            self.column = None;
-            entry += 1;
         }
         Ok(())
     }
 }
 
-/// Finds the column that a field's name calls.
-struct Name<'r> {
-    columns: &'r [Column],
+/// Finds what a field's name calls.
+struct Name<'n> {
+    node: &'n Node,
     /// Where to look first: producers tend to write fields in the order in which columns are declared.
     likely: usize,
 }
@@ -202,30 +221,127 @@ impl<'a> Visitor<'a> for Name<'_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Option<usize>, E> {
-        let (before, from) = self.columns.split_at(self.likely);
-        let called = |column: &Column| column.is_called(name);
+        let (before, from) = self.node.fields.split_at(self.likely);
+        let called = |(names, _): &(Vec<String>, Target)| names.iter().any(|known| known == name);
         let ahead = from.iter().position(called).map(|index| self.likely + index);
         Ok(ahead.or_else(|| before.iter().position(called)))
     }
 }
 
-/// Reads the value of a column of this type.
-struct ColumnValue<'r> {
-    kind: ColumnType,
-    reader: &'r mut JsonReader,
+/// Reads what is looked for.
+struct Found<'n, 'c, 'r, 'a> {
+    target: &'n Target,
+    reading: &'c mut Reading<'r, 'a>,
 }
 
-impl ColumnValue<'_> {
-    fn is_written(&self) -> bool {
-        matches!(self.kind, ColumnType::Text | ColumnType::Datetime)
+impl<'a> DeserializeSeed<'a> for Found<'_, '_, '_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Self { target, reading } = self;
+        reading.n_values += 1;
+        match target {
+            Target::Inside(node) => deserializer.deserialize_any(Inside { node, reading }),
+            Target::Column(index) => {
+                let (number, column) = (reading.n_values, &reading.columns[*index]);
+                reading.column = Some(*index);
+                let value = ColumnValue { column, reader: reading.reader, n_values: &mut reading.n_values };
+                let field = deserializer.deserialize_any(value)?;
+                if field == Field::Digits {
+                    reading.reader.digits.push((number, *index));
+                }
+                reading.set(&[*index], field);
+                reading.column = None;
+                Ok(())
+            }
+        }
     }
 }
 
-impl<'a> DeserializeSeed<'a> for ColumnValue<'_> {
-    type Value = Field<'a>;
+/// Visits an object or an array with columns in it.
+struct Inside<'n, 'c, 'r, 'a> {
+    node: &'n Node,
+    reading: &'c mut Reading<'r, 'a>,
+}
 
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Field<'a>, D::Error> {
-        deserializer.deserialize_any(self)
+impl<'a> Inside<'_, '_, '_, 'a> {
+    /// The columns have nothing to stand in.
+    fn leave_empty(self) {
+        self.reading.set(&self.node.columns, Field::Unfit);
+    }
+}
+
+impl<'a> Visitor<'a> for Inside<'_, '_, '_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.reading.set(&self.node.columns, Field::Null);
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.leave_empty();
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.leave_empty();
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.leave_empty();
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.leave_empty();
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.leave_empty();
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Self { node, reading } = self;
+        node.fields.iter().for_each(|(_, target)| reading.set(target.columns(), Field::Unfit));
+        for place in 0.. {
+            let target = node.items.iter().find(|(item, _)| *item == place).map(|(_, target)| target);
+            let next = match target {
+                Some(target) => seq.next_element_seed(Found { target, reading: &mut *reading })?,
+                None => seq.next_element_seed(Ignored(&mut reading.n_values))?,
+            };
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, map: A) -> Result<(), A::Error> {
+        let Self { node, reading } = self;
+        node.items.iter().for_each(|(_, target)| reading.set(target.columns(), Field::Unfit));
+        Object { node, reading }.visit_map(map)
+    }
+}
+
+/// Reads the value of a column.
+struct ColumnValue<'c> {
+    column: &'c Column,
+    reader: &'c mut JsonReader,
+    n_values: &'c mut usize,
+}
+
+impl ColumnValue<'_> {
+    /// Whether a text is a value of the column.
+    fn takes_texts(&self) -> bool {
+        matches!(self.column.kind, ColumnType::Text | ColumnType::Datetime) || self.column.converts
     }
 }
 
@@ -240,20 +356,25 @@ impl<'a> Visitor<'a> for ColumnValue<'_> {
         Ok(Field::Null)
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Field<'a>, E> {
-        Ok(Field::Unfit)
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Field<'a>, E> {
+        Ok(match self.column.kind {
+            _ if !self.column.converts => Field::Unfit,
+            ColumnType::Text => Field::Text(if flag { "true" } else { "false" }),
+            ColumnType::Integer | ColumnType::Float => Field::Integer(i64::from(flag)),
+            ColumnType::Datetime => Field::Unfit,
+        })
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Field<'a>, E> {
-        Ok(if self.is_written() { Field::Text(text) } else { Field::Unfit })
+        Ok(if self.takes_texts() { Field::Text(text) } else { Field::Unfit })
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Field<'a>, E> {
-        Ok(if self.is_written() { self.reader.write(text) } else { Field::Unfit })
+        Ok(if self.takes_texts() { self.reader.write(text) } else { Field::Unfit })
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Field<'a>, E> {
-        Ok(match self.kind {
+        Ok(match self.column.kind {
             ColumnType::Text | ColumnType::Datetime => self.reader.write(number),
             ColumnType::Integer | ColumnType::Float => Field::Integer(number),
         })
@@ -267,34 +388,35 @@ impl<'a> Visitor<'a> for ColumnValue<'_> {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Field<'a>, E> {
-        Ok(match self.kind {
+        Ok(match self.column.kind {
             ColumnType::Text | ColumnType::Integer | ColumnType::Datetime => Field::Digits,
             ColumnType::Float => Field::Float(number),
         })
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, seq: A) -> Result<Field<'a>, A::Error> {
-        Ignored.visit_seq(seq).map(|()| Field::Unfit)
+        Ignored(self.n_values).visit_seq(seq).map(|()| Field::Unfit)
     }
 
     fn visit_map<A: MapAccess<'a>>(self, map: A) -> Result<Field<'a>, A::Error> {
-        Ignored.visit_map(map).map(|()| Field::Unfit)
+        Ignored(self.n_values).visit_map(map).map(|()| Field::Unfit)
     }
 }
 
 /// Passes over a value as deep as serde_json lets anything be, which [`IgnoredAny`] does not: a record has one fate
-/// wherever in it the depth is.
-struct Ignored;
+/// wherever in it the depth is. Counts the value and those in it.
+struct Ignored<'c>(&'c mut usize);
 
-impl<'a> DeserializeSeed<'a> for Ignored {
+impl<'a> DeserializeSeed<'a> for Ignored<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        *self.0 += 1;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'a> Visitor<'a> for Ignored {
+impl<'a> Visitor<'a> for Ignored<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -326,13 +448,13 @@ impl<'a> Visitor<'a> for Ignored {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Ignored)?.is_some() {}
+        while seq.next_element_seed(Ignored(&mut *self.0))?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while map.next_key::<IgnoredAny>()?.is_some() {
-            map.next_value_seed(Ignored)?;
+            map.next_value_seed(Ignored(&mut *self.0))?;
         }
         Ok(())
     }

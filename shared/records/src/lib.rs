@@ -8,6 +8,7 @@ pub mod csv;
 pub mod dialect;
 mod json;
 pub mod json_lines;
+pub mod json_path;
 pub mod line;
 pub mod magic;
 pub mod reason;

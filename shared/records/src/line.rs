@@ -7,11 +7,25 @@ use std::sync::Arc;
 
 use crate::csv::{Fields, FileRecord, Splitter};
 use crate::dialect::{NotInteger, TextRules, without_zero_fraction};
-use crate::json::{Field, JsonReader};
+pub use crate::json::Piece;
+use crate::json::{self, Content, Field, JsonReader, Node, Plan};
 use crate::reason::Reason;
-use crate::schema::{Column, ColumnType, Currency, InputFormat, Schema};
-use crate::time::DatetimeParser;
+use crate::schema::{Column, ColumnType, Currency, DerivedKey, InputFormat, Schema};
+use crate::time::{DatetimeParser, format_timestamp};
 use crate::value::Value;
+
+/// What a message holds, one after the other.
+#[derive(Debug)]
+pub enum Part<'p> {
+    /// A line: one value a column.
+    Line(&'p [Value<'p>]),
+    /// A record that is erroneous, for every one of these reasons.
+    Erroneous(Vec<Reason>),
+    /// The news that a row was deleted.
+    Deletion,
+    /// No record: a tombstone, or an empty array.
+    Nothing,
+}
 
 /// Parses records of one schema.
 #[derive(Debug, Clone)]
@@ -19,7 +33,12 @@ pub struct LineParser {
     schema: Arc<Schema>,
     splitter: Splitter,
     json: JsonReader,
+    /// Reads what stands around records.
+    around: JsonReader,
+    plan: Plan,
     dates: DatetimeParser,
+    /// The key of the last line, where it is made of several columns.
+    key: String,
 }
 
 impl LineParser {
@@ -27,28 +46,107 @@ impl LineParser {
     pub fn new(schema: Arc<Schema>) -> Self {
         let dates = DatetimeParser::new(schema.datetime_formats.clone());
         let splitter = Splitter::new(&schema.csv);
-        Self { schema, splitter, json: JsonReader::default(), dates }
+        let plan = Plan::new(&schema.columns);
+        Self {
+            schema,
+            splitter,
+            json: JsonReader::default(),
+            around: JsonReader::default(),
+            plan,
+            dates,
+            key: String::new(),
+        }
     }
 
-    /// Parses a message that holds one record in the schema's format, and hands the line, one value a column, to
-    /// `use_line`.
+    /// What its records look like.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Parses a message in the schema's format, and hands what it holds to `take`, in order. Most messages hold one record.
+    pub fn each<'m>(&mut self, message: &'m [u8], mut take: impl FnMut(&Piece<'m>, Part<'_>)) {
+        let is_json = self.schema.format == InputFormat::Json;
+        if is_json && !self.schema.json.is_plain() {
+            self.each_json(message.len(), message, take);
+            return;
+        }
+        let piece = Piece::whole(message);
+        if let Err(reasons) = self.parse_plain(message, |line| take(&piece, Part::Line(line))) {
+            take(&piece, Part::Erroneous(reasons));
+        }
+    }
+
+    /// Parses a JSON message, which has `raw_len` bytes where it comes from, and hands what it holds to `take`, in order.
+    pub fn each_json<'m>(&mut self, raw_len: usize, message: &'m [u8], mut take: impl FnMut(&Piece<'m>, Part<'_>)) {
+        let whole = Piece::whole(message);
+        let Self { schema, json, around, plan, dates, key, .. } = self;
+        if raw_len > schema.max_record_bytes {
+            return take(&whole, Part::Erroneous(vec![Reason::RecordTooLarge]));
+        }
+        if schema.json.is_plain() {
+            if let Err(reasons) = parse_object(schema, (dates, key), json, (message, &plan.record), None, |line| {
+                take(&whole, Part::Line(line));
+            }) {
+                take(&whole, Part::Erroneous(reasons));
+            }
+            return;
+        }
+        if message.is_empty() && schema.json.envelope.is_some() {
+            return take(&whole, Part::Nothing);
+        }
+        let message = json::without_mark(message);
+        let content = json::check(message).and_then(|()| json::content(message, &schema.json));
+        let mut fields = Vec::new();
+        if !plan.message.columns.is_empty() && matches!(content, Ok(Content::Record(_) | Content::Records(_))) {
+            fields.resize(schema.columns.len(), Field::Absent);
+            if let Err(reason) = around.read(message, &schema.columns, &plan.message, &mut fields) {
+                return take(&whole, Part::Erroneous(vec![reason]));
+            }
+        }
+        let around = Some((&*around, &*fields)).filter(|_| !fields.is_empty());
+        let mut one = |piece: &Piece<'m>, record: &[u8]| {
+            let parsed = parse_object(schema, (dates, key), json, (record, &plan.record), around, |line| {
+                take(piece, Part::Line(line));
+            });
+            if let Err(reasons) = parsed {
+                take(piece, Part::Erroneous(reasons));
+            }
+        };
+        match content {
+            Ok(Content::Record(record)) => one(&whole, &message[record]),
+            Ok(Content::Records(array)) => Piece::items(message, &array).for_each(|(piece, item)| one(&piece, item)),
+            Ok(Content::Deletion) => take(&whole, Part::Deletion),
+            Ok(Content::Nothing) => take(&whole, Part::Nothing),
+            Err(reason) => take(&whole, Part::Erroneous(vec![reason])),
+        }
+    }
+
+    /// Parses a message in the schema's format, and hands its first line to `use_line`.
     ///
     /// # Errors
-    /// Every reason why the record is erroneous.
-    pub fn parse<T>(&mut self, record: &[u8], use_line: impl FnOnce(&[Value<'_>]) -> T) -> Result<T, Vec<Reason>> {
+    /// Every reason why the first record is erroneous; [`Reason::EmptyRecord`] where there is none.
+    pub fn parse<T>(&mut self, message: &[u8], use_line: impl FnOnce(&[Value<'_>]) -> T) -> Result<T, Vec<Reason>> {
+        if self.schema.format == InputFormat::Json && !self.schema.json.is_plain() {
+            return self.parse_json(message.len(), message, use_line);
+        }
+        self.parse_plain(message, use_line)
+    }
+
+    /// Parses a message that is one record.
+    fn parse_plain<T>(&mut self, record: &[u8], use_line: impl FnOnce(&[Value<'_>]) -> T) -> Result<T, Vec<Reason>> {
         if record.is_empty() {
             return Err(vec![Reason::EmptyRecord]);
         }
-        let Self { schema, splitter, json, dates } = self;
+        let Self { schema, splitter, json, plan, dates, key, .. } = self;
         if record.len() > schema.max_record_bytes {
             return Err(vec![Reason::RecordTooLarge]);
         }
         match schema.format {
-            InputFormat::Json => parse_object(schema, dates, json, record, use_line),
+            InputFormat::Json => parse_object(schema, (dates, key), json, (record, &plan.record), None, use_line),
             InputFormat::Csv => {
                 let record = schema.csv.encoding.decode(record);
                 let fields = splitter.split_one(&record).map_err(|reason| vec![reason])?;
-                parse_fields(schema, dates, fields, &Order::Same, use_line)
+                parse_fields(schema, (dates, key), fields, &Order::Same, use_line)
             }
         }
     }
@@ -69,23 +167,28 @@ impl LineParser {
         if let Some(fault) = &record.fault {
             return Err(vec![fault.clone()]);
         }
-        parse_fields(&self.schema, &mut self.dates, record.fields, order, use_line)
+        parse_fields(&self.schema, (&mut self.dates, &mut self.key), record.fields, order, use_line)
     }
 
-    /// Parses a JSON record, which has `raw_len` bytes where it comes from.
+    /// Parses a JSON message, which has `raw_len` bytes where it comes from, and hands its first line to `use_line`.
     ///
     /// # Errors
-    /// Every reason why the record is erroneous.
+    /// As [`LineParser::parse`].
     pub fn parse_json<T>(
         &mut self,
         raw_len: usize,
-        record: &[u8],
+        message: &[u8],
         use_line: impl FnOnce(&[Value<'_>]) -> T,
     ) -> Result<T, Vec<Reason>> {
-        if raw_len > self.schema.max_record_bytes {
-            return Err(vec![Reason::RecordTooLarge]);
-        }
-        parse_object(&self.schema, &mut self.dates, &mut self.json, record, use_line)
+        let (mut use_line, mut first) = (Some(use_line), None);
+        self.each_json(raw_len, message, |_, part| {
+            first = first.take().or_else(|| match part {
+                Part::Line(line) => use_line.take().map(|use_line| Ok(use_line(line))),
+                Part::Erroneous(reasons) => Some(Err(reasons)),
+                Part::Deletion | Part::Nothing => None,
+            });
+        });
+        first.unwrap_or_else(|| Err(vec![Reason::EmptyRecord]))
     }
 
     /// Parses one field, the value of column `column`.
@@ -137,7 +240,8 @@ impl Order {
     pub fn from_header(header: &[&str], columns: &[Column]) -> Result<Self, HeaderFault> {
         let mut fields = Vec::with_capacity(columns.len());
         for column in columns {
-            let mut places = (0..header.len()).filter(|&index| column.is_called(header[index].trim()));
+            let names = if column.is_derived { &[][..] } else { header };
+            let mut places = (0..names.len()).filter(|&index| column.is_called(names[index].trim()));
             let place = places.next();
             if let (Some(first), Some(second)) = (place, places.next()) {
                 let names = [header[first], header[second]].map(|name| name.trim().to_owned());
@@ -145,19 +249,21 @@ impl Order {
             }
             fields.push(place);
         }
-        let lacks = |(column, field): &(&Column, &Option<usize>)| field.is_none() && !column.optional;
+        let lacks =
+            |(column, field): &(&Column, &Option<usize>)| field.is_none() && !column.optional && !column.is_derived;
         let missing: Vec<String> =
             columns.iter().zip(&fields).filter(lacks).map(|(column, _)| column.name.clone()).collect();
         if !missing.is_empty() {
             return Err(HeaderFault::Missing(missing));
         }
-        let is_same = header.len() == columns.len() && fields.iter().enumerate().all(|(i, &field)| field == Some(i));
+        let n_fields = columns.iter().filter(|column| !column.is_derived).count();
+        let is_same = header.len() == n_fields && fields[..n_fields].iter().enumerate().all(|(i, &it)| it == Some(i));
         Ok(if is_same { Self::Same } else { Self::Header { fields, width: header.len() } })
     }
 
-    fn width(&self, columns: usize) -> usize {
+    fn width(&self, schema: &Schema) -> usize {
         match self {
-            Self::Same => columns,
+            Self::Same => schema.n_fields(),
             Self::Header { width, .. } => *width,
         }
     }
@@ -173,20 +279,20 @@ impl Order {
 
 fn parse_fields<T>(
     schema: &Schema,
-    dates: &mut DatetimeParser,
+    (dates, key): (&mut DatetimeParser, &mut String),
     fields: &Fields,
     order: &Order,
     use_line: impl FnOnce(&[Value<'_>]) -> T,
 ) -> Result<T, Vec<Reason>> {
     let columns = &schema.columns;
-    let width = order.width(columns.len());
+    let width = order.width(schema);
     if fields.len() != width {
         return Err(vec![if fields.len() < width { Reason::TooFewFields } else { Reason::TooManyFields }]);
     }
     with_room(columns.len(), Value::Missing, |values| {
         let mut reasons = Vec::new();
         for (index, column) in columns.iter().enumerate() {
-            let value = match order.field(index) {
+            let value = match order.field(index).filter(|_| !column.is_derived) {
                 Some(field) => parse_value(column, fields.get(field), &schema.csv.texts, dates),
                 None => admit(column, Value::Missing),
             };
@@ -195,30 +301,36 @@ fn parse_fields<T>(
                 Err(reason) => reasons.push(reason),
             }
         }
-        let result = finish(schema, values, reasons, use_line);
+        let result = finish(schema, values, reasons, key, use_line);
         if result.is_err() && is_header(columns, fields, order) { Err(vec![Reason::HeaderLine]) } else { result }
     })
 }
 
+/// Parses a record that stands where a plan says; columns of the message around it are taken from `around`, which read them.
 fn parse_object<T>(
     schema: &Schema,
-    dates: &mut DatetimeParser,
+    (dates, key): (&mut DatetimeParser, &mut String),
     json: &mut JsonReader,
-    record: &[u8],
+    (record, plan): (&[u8], &Node),
+    around: Option<(&JsonReader, &[Field<'_>])>,
     use_line: impl FnOnce(&[Value<'_>]) -> T,
 ) -> Result<T, Vec<Reason>> {
     let columns = &schema.columns;
     with_room(columns.len(), Field::Absent, |fields| {
-        json.read(record, columns, fields).map_err(|reason| vec![reason])?;
+        json.read(record, columns, plan, fields).map_err(|reason| vec![reason])?;
         with_room(columns.len(), Value::Missing, |values| {
             let mut reasons = Vec::new();
             for (index, column) in columns.iter().enumerate() {
-                match value_of(column, fields[index], json, dates) {
+                let (reader, field) = match around {
+                    Some((reader, around)) if column.is_of_message => (reader, around[index]),
+                    _ => (&*json, fields[index]),
+                };
+                match value_of(column, field, reader, &schema.csv.texts, dates) {
                     Ok(value) => values[index] = value,
                     Err(reason) => reasons.push(reason),
                 }
             }
-            finish(schema, values, reasons, use_line)
+            finish(schema, values, reasons, key, use_line)
         })
     })
 }
@@ -230,14 +342,21 @@ fn with_room<S: Copy, T>(slots: usize, empty: S, act: impl FnOnce(&mut [S]) -> T
 }
 
 /// What is left once each column has its value: what values say of each other.
-fn finish<T>(
+fn finish<'v, T>(
     schema: &Schema,
-    values: &mut [Value<'_>],
+    values: &mut [Value<'v>],
     mut reasons: Vec<Reason>,
+    key: &'v mut String,
     use_line: impl FnOnce(&[Value<'_>]) -> T,
 ) -> Result<T, Vec<Reason>> {
     if let Err(reason) = convert(schema, values) {
         reasons.push(reason);
+    }
+    if let Some(derived) = schema.key.as_ref().filter(|_| reasons.is_empty()) {
+        match make_key(schema, values, key) {
+            Ok(key) => values[derived.column] = key.map_or(Value::Missing, Value::Text),
+            Err(reason) => reasons.push(reason),
+        }
     }
     if reasons.is_empty() { Ok(use_line(values)) } else { Err(reasons) }
 }
@@ -260,38 +379,85 @@ pub fn convert(schema: &Schema, line: &mut [Value<'_>]) -> Result<(), Reason> {
     Ok(())
 }
 
+/// The key of a line that is made of other columns; `None` where there is none such. It names one combination of their values:
+/// a `/` stands between them, and one that is part of a text has a `\\` before it.
+///
+/// # Errors
+/// It is too long.
+pub fn make_key<'k>(schema: &Schema, line: &[Value<'_>], key: &'k mut String) -> Result<Option<&'k str>, Reason> {
+    let Some(DerivedKey { column, parts }) = schema.key.as_ref().filter(|key| !key.parts.is_empty()) else {
+        return Ok(None);
+    };
+    key.clear();
+    for (place, &part) in parts.iter().enumerate() {
+        if place > 0 {
+            key.push('/');
+        }
+        add_part(key, line[part], parts.len() > 1);
+    }
+    admit(&schema.columns[*column], Value::Text(key)).map(Value::text)
+}
+
+/// Adds one of the values of which a key is made, which may be several.
+fn add_part(key: &mut String, value: Value<'_>, is_one_of_several: bool) {
+    match value {
+        Value::Text(text) if is_one_of_several && text.contains(['/', '\\']) => {
+            for c in text.chars() {
+                if matches!(c, '/' | '\\') {
+                    key.push('\\');
+                }
+                key.push(c);
+            }
+        }
+        Value::Text(text) => key.push_str(text),
+        Value::Integer(number) => key.push_str(&number.to_string()),
+        Value::Datetime(moment) => key.push_str(&format_timestamp(moment)),
+        // Its columns are needed, and none is a float.
+        Value::Float(_) | Value::Missing => {}
+    }
+}
+
 fn is_header(columns: &[Column], fields: &Fields, order: &Order) -> bool {
     let is_name = |column: &Column, field: usize| {
         std::str::from_utf8(fields.get(field)).is_ok_and(|name| column.is_called(name.trim()))
     };
     // Columns that the file does not have say nothing.
-    let mut found = columns.iter().enumerate().filter_map(|(index, column)| Some((column, order.field(index)?)));
+    let mut found = columns.iter().enumerate().filter_map(|(index, column)| {
+        let field = order.field(index).filter(|_| !column.is_derived)?;
+        Some((column, field))
+    });
     found.all(|(column, field)| is_name(column, field))
 }
 
-/// The value of a column by what a JSON record says of it.
+/// The value of a column by what a JSON record says of it. Texts are numbers by the rules `numbers`, where they may be any.
 fn value_of<'a>(
     column: &Column,
     field: Field<'a>,
     json: &'a JsonReader,
+    numbers: &TextRules,
     dates: &mut DatetimeParser,
 ) -> Result<Value<'a>, Reason> {
-    match (field, column.kind) {
+    let rules = || match column.kind {
+        ColumnType::Integer | ColumnType::Float => numbers,
+        ColumnType::Text | ColumnType::Datetime => const { &TextRules::PLAIN },
+    };
+    let value = match (field, column.kind) {
         (Field::Unfit | Field::Digits, _) if !column.is_read => Ok(Value::Missing),
         (Field::Absent | Field::Null, _) => admit(column, Value::Missing),
-        (Field::Twice, _) => Err(Reason::DuplicateField(column.name.clone())),
-        (Field::Text(text), _) => parse_text(column, text, &TextRules::PLAIN, dates),
-        (Field::Written(start, end), _) => parse_text(column, json.text(start, end), &TextRules::PLAIN, dates),
+        (Field::Twice, _) => Err(Reason::DuplicateField(column.place())),
+        (Field::Text(text), _) => parse_text(column, text, rules(), dates),
+        (Field::Written(start, end), _) => parse_text(column, json.text(start, end), rules(), dates),
         (Field::Integer(number), ColumnType::Float) => admit(column, Value::Float(number as f64)),
         (Field::Integer(number), _) => admit(column, Value::Integer(number)),
         (Field::Float(number), _) => admit(column, Value::Float(number)),
         (Field::Unfit | Field::Digits, kind) => Err(match kind {
-            ColumnType::Text => Reason::NotAText(column.name.clone()),
-            ColumnType::Integer => Reason::NotAnInteger(column.name.clone()),
-            ColumnType::Float => Reason::NotANumber(column.name.clone()),
-            ColumnType::Datetime => Reason::NotADatetime(column.name.clone()),
+            ColumnType::Text => Reason::NotAText(column.place()),
+            ColumnType::Integer => Reason::NotAnInteger(column.place()),
+            ColumnType::Float => Reason::NotANumber(column.place()),
+            ColumnType::Datetime => Reason::NotADatetime(column.place()),
         }),
-    }
+    };
+    if column.is_lenient { value.or(Ok(Value::Missing)) } else { value }
 }
 
 fn parse_value<'a>(
@@ -302,9 +468,9 @@ fn parse_value<'a>(
 ) -> Result<Value<'a>, Reason> {
     match std::str::from_utf8(field) {
         Ok(text) => parse_text(column, text, rules, dates),
-        // Any bytes may stand where nobody reads.
-        Err(_) if !column.is_read => Ok(Value::Missing),
-        Err(_) => Err(Reason::InvalidUtf8(column.name.clone())),
+        // Any bytes may stand where nobody reads, and where no record is lost for them.
+        Err(_) if !column.is_read || column.is_lenient => Ok(Value::Missing),
+        Err(_) => Err(Reason::InvalidUtf8(column.place())),
     }
 }
 
@@ -314,7 +480,7 @@ fn parse_text<'a>(
     rules: &TextRules,
     dates: &mut DatetimeParser,
 ) -> Result<Value<'a>, Reason> {
-    let name = || column.name.clone();
+    let name = || column.place();
     let text = text.trim();
     if rules.nulls.contains(text) {
         return admit(column, Value::Missing);
@@ -342,7 +508,7 @@ fn parse_text<'a>(
 /// # Errors
 /// The rule that it breaks.
 pub fn admit<'a>(column: &Column, value: Value<'a>) -> Result<Value<'a>, Reason> {
-    let name = || column.name.clone();
+    let name = || column.place();
     match value {
         Value::Missing if let Some(number) = column.if_missing => Ok(match column.kind {
             ColumnType::Integer => Value::Integer(number as i64),

@@ -40,14 +40,19 @@ pub fn foreign(head: &[u8]) -> Option<Foreign> {
     (!is_text).then_some(Foreign { what: found.1, advice: found.2 })
 }
 
-/// As [`foreign`], for a file that should hold one JSON object a line.
-pub fn foreign_json(head: &[u8]) -> Option<Foreign> {
+/// What a file is that begins with an array of objects and should hold one object a line.
+pub const JSON_ARRAY: Foreign = Foreign {
+    what: "one JSON array",
+    advice: "write one object per line, as jq -c '.[]' FILE > FILE.jsonl does; or, where each line is an array of records, set \
+             records = \".\" under [input.json] in the pipeline file",
+};
+
+/// Whether a file that begins so is an array of objects, or begins with one.
+pub fn is_json_array(head: &[u8]) -> bool {
     let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
-    let array =
-        Foreign { what: "one JSON array", advice: "write one object per line, as jq -c '.[]' FILE > FILE.jsonl does" };
     // An array of numbers is no record either, but a line of it has its own reason.
-    let inner = text.strip_prefix(b"[").map(<[u8]>::trim_ascii_start)?;
-    (inner.is_empty() || inner.starts_with(b"{")).then_some(array)
+    let inner = text.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    inner.is_some_and(|inner| inner.is_empty() || inner.starts_with(b"{"))
 }
 
 #[cfg(test)]
@@ -75,7 +80,7 @@ mod tests {
             (b"[1]", false),
             (b"", false),
         ] {
-            assert_eq!(foreign_json(head).is_some(), is_array);
+            assert_eq!(is_json_array(head), is_array);
         }
     }
 }

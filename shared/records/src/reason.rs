@@ -21,6 +21,10 @@ pub enum Reason {
     NotJson,
     /// The record is JSON, but objects or arrays in it lie more than 127 deep.
     NestedTooDeep,
+    /// The value at the path of `[input.json] records` is neither an array nor an object.
+    NotAnArray(String),
+    /// The change event names no operation that there is.
+    UnknownOperation,
     /// Fewer fields than the pipeline has columns.
     TooFewFields,
     /// More fields than the pipeline has columns.
@@ -74,6 +78,8 @@ impl Reason {
             Self::TextAfterQuote => ("text_after_quote", None),
             Self::NotJson => ("not_json", None),
             Self::NestedTooDeep => ("nested_too_deep", None),
+            Self::NotAnArray(path) => ("not_an_array", Some(path)),
+            Self::UnknownOperation => ("unknown_operation", None),
             Self::TooFewFields => ("too_few_fields", None),
             Self::TooManyFields => ("too_many_fields", None),
             Self::HeaderLine => ("header_line", None),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::dialect::Dialect;
+use crate::json_path::JsonPath;
 use crate::time::DatetimeFormats;
 
 /// What the records of an input look like.
@@ -18,12 +19,72 @@ pub struct Schema {
     pub columns: Vec<Column>,
     /// How CSV is written.
     pub csv: Dialect,
+    /// What a JSON message holds.
+    pub json: MessageShape,
     /// Formats of the datetime columns.
     pub datetime_formats: DatetimeFormats,
     /// A longer record is erroneous.
     pub max_record_bytes: usize,
     /// Amounts in several currencies, when there are any.
     pub currency: Option<Currency>,
+    /// The key, where no column has it as it is.
+    pub key: Option<DerivedKey>,
+}
+
+/// A key that is made of other columns, or of the place where a record stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DerivedKey {
+    /// Index of the column that holds it, which is derived.
+    pub column: usize,
+    /// Indices of the columns of which it is made; none where it is the place of the record, which readers know.
+    pub parts: Vec<usize>,
+}
+
+impl Schema {
+    /// The names of the columns that stand in records.
+    pub fn field_names(&self) -> Vec<&str> {
+        self.columns.iter().filter(|column| !column.is_derived).map(|column| column.name.as_str()).collect()
+    }
+
+    /// How many fields a CSV record has.
+    pub fn n_fields(&self) -> usize {
+        self.columns.len() - usize::from(self.key.is_some())
+    }
+}
+
+/// What a JSON message holds: one record, if nobody says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageShape {
+    /// What is around the record, or around the records.
+    pub envelope: Option<Envelope>,
+    /// Where several records stand.
+    pub records: Option<RecordsAt>,
+}
+
+/// What is around a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    /// Kafka Connect's: `schema` and `payload`, which is the record.
+    Connect,
+    /// A change event of Debezium: `before`, `after`, which is the record, and `op`; with `schema` and `payload` around
+    /// them, or without.
+    Debezium,
+}
+
+/// Where an array of records stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordsAt {
+    /// The message is the array.
+    Message,
+    /// It is a value in the message.
+    Path(JsonPath),
+}
+
+impl MessageShape {
+    /// Whether a message is a record.
+    pub fn is_plain(&self) -> bool {
+        self.envelope.is_none() && self.records.is_none()
+    }
 }
 
 /// The type of a column's values.
@@ -70,6 +131,12 @@ pub struct Column {
     pub kind: ColumnType,
     /// Other names that a file's header or a JSON object may give it.
     pub aliases: Vec<String>,
+    /// Where it stands in a JSON object, where that is no field by its name or an alias.
+    pub path: Option<JsonPath>,
+    /// Whether that path begins at the message, and not at the record in it.
+    pub is_of_message: bool,
+    /// Whether JSON may write its values as another type: numbers as texts, true and false as texts or as 1 and 0.
+    pub converts: bool,
     /// The smallest and the largest value that is valid.
     pub range: (f64, f64),
     /// Whether a file's header may lack it; every value is missing then.
@@ -80,6 +147,10 @@ pub struct Column {
     pub needed: bool,
     /// Whether anything reads its values. Any bytes may stand in a column that nothing reads.
     pub is_read: bool,
+    /// Whether a value that is not valid is taken for a missing one, as that of a label: no record is lost for it.
+    pub is_lenient: bool,
+    /// Whether it stands in no record: its values are made of others.
+    pub is_derived: bool,
     /// The longest text that is valid, in bytes; `None` where the text is only read.
     pub max_bytes: Option<usize>,
 }
@@ -113,26 +184,50 @@ impl FromStr for Column {
                 return Err(UnknownType { declared: declared.to_owned(), unknown: other.to_owned() });
             }
         };
-        let range = (f64::NEG_INFINITY, f64::INFINITY);
-        let (name, aliases) = (name.to_owned(), Vec::new());
-        Ok(Self {
-            name,
-            kind,
-            aliases,
-            range,
-            optional,
-            if_missing: None,
-            needed: false,
-            is_read: true,
-            max_bytes: None,
-        })
+        Ok(Self { optional, ..Self::new(name, kind) })
     }
 }
 
 impl Column {
+    /// A column with values that may be any of its type.
+    pub fn new(name: &str, kind: ColumnType) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            aliases: Vec::new(),
+            path: None,
+            is_of_message: false,
+            converts: false,
+            range: (f64::NEG_INFINITY, f64::INFINITY),
+            optional: false,
+            if_missing: None,
+            needed: false,
+            is_read: true,
+            is_lenient: false,
+            is_derived: false,
+            max_bytes: None,
+        }
+    }
+
+    /// The same column for labels, which may be texts, numbers, true or false, and for which no record is lost.
+    pub fn of_labels(&self) -> Self {
+        let Self { name, aliases, path, is_of_message, optional, .. } = self.clone();
+        let (converts, is_lenient) = (true, true);
+        Self { aliases, path, is_of_message, optional, converts, is_lenient, ..Self::new(&name, ColumnType::Text) }
+    }
+
     /// Whether `header` is this column's name or one of its aliases.
     pub fn is_called(&self, header: &str) -> bool {
         self.name == header || self.aliases.iter().any(|alias| alias == header)
+    }
+
+    /// What reasons call it: its name, or the path to it.
+    pub fn place(&self) -> String {
+        match &self.path {
+            Some(path) if self.is_of_message => format!("$.{path}"),
+            Some(path) => path.to_string(),
+            None => self.name.clone(),
+        }
     }
 }
 
@@ -166,9 +261,11 @@ pub(crate) mod testing {
             format,
             columns: columns.split(' ').map(|declared| declared.parse().unwrap()).collect(),
             csv: Dialect::default(),
+            json: MessageShape::default(),
             datetime_formats: DatetimeFormats::read(datetime_formats, None).unwrap(),
             max_record_bytes: 1 << 20,
             currency: None,
+            key: None,
         }
     }
 

@@ -182,7 +182,7 @@ fn type_name(column: &Profile) -> String {
 fn writing(findings: &Findings) -> String {
     match &findings.writing {
         Writing::Csv(dialect) => format!("CSV: {}", csv::described(dialect).join(", ")),
-        Writing::Json => "JSON, an object each".to_owned(),
+        Writing::Json(shape) => format!("JSON, {}", text::shape_words(shape)),
         Writing::Table => "Parquet".to_owned(),
     }
 }

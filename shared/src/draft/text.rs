@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use records::dialect::{Dialect, NULLS, NumberStyle, shown_delimiter};
-use records::schema::InputFormat;
+use records::schema::{Envelope, InputFormat, MessageShape, RecordsAt};
 use records::sniff::profile::{Kind, Profile};
 use records::sniff::roles::{Roles, Shape};
 use records::sniff::{About, Findings, Writing, csv};
@@ -43,7 +43,9 @@ pub(super) fn input(findings: &Findings, request: &Request, names: &Names, uses:
     if let Writing::Csv(dialect) = &findings.writing {
         sections.extend(dialect_section(dialect));
     }
+    sections.extend(json_sections(findings, names));
     let aliases: String = (0..findings.columns.len())
+        .filter(|index| findings.columns[*index].path.is_none())
         .filter_map(|index| {
             let alias = names.alias(index)?;
             Some(format!("{} = {}\n", toml_key(names.get(index)), toml_list([alias])))
@@ -157,6 +159,60 @@ fn dialect_section(dialect: &Dialect) -> Option<Section> {
     lines.extend(number_keys(dialect.texts.numbers).into_iter().map(|key| key + "\n"));
     (!lines.is_empty())
         .then(|| Section::plain(format!("[input.csv]                   # how it is written\n{}", lines.concat())))
+}
+
+/// What a message holds, for people.
+pub(super) fn shape_words(shape: &MessageShape) -> String {
+    let records = if shape.records.is_some() { "an array of objects each" } else { "an object each" };
+    match shape.envelope {
+        None => records.to_owned(),
+        Some(Envelope::Connect) => format!("{records}, in Kafka Connect's envelope"),
+        Some(Envelope::Debezium) => format!("{records}, a change event of Debezium"),
+    }
+}
+
+/// `[input.json]`, where it is not as usual.
+fn json_sections(findings: &Findings, names: &Names) -> Vec<Section> {
+    let Writing::Json(shape) = &findings.writing else { return Vec::new() };
+    let mut lines = Vec::new();
+    match shape.envelope {
+        None => {}
+        Some(Envelope::Connect) => lines.push("envelope = \"connect\"\n".to_owned()),
+        Some(Envelope::Debezium) => {
+            lines.push("envelope = \"debezium\"       # deletions are counted, and are no records\n".to_owned())
+        }
+    }
+    match &shape.records {
+        None => {}
+        Some(RecordsAt::Message) => {
+            lines.push("records = \".\"                 # a message is an array of records\n".to_owned())
+        }
+        Some(RecordsAt::Path(path)) => lines.push(format!("records = {}\n", toml_text(&path.to_string()))),
+    }
+    let indices = || 0..findings.columns.len();
+    let is_converted = |index: &usize| {
+        let column = &findings.columns[*index];
+        column.is_converted && column.is_number() && declared(findings, names, *index).contains(':')
+    };
+    let converted: Vec<&str> = indices().filter(is_converted).map(|index| names.get(index)).collect();
+    if !converted.is_empty() {
+        lines.push(format!("convert = {} # texts such as \"12.50\" are numbers\n", toml_list(converted)));
+    }
+    let paths: String = indices()
+        .filter_map(|index| {
+            let path = findings.columns[index].path.as_ref()?;
+            Some(format!("{} = {}\n", toml_key(names.get(index)), toml_text(&path.to_string())))
+        })
+        .collect();
+    let mut sections = Vec::new();
+    if !lines.is_empty() {
+        sections.push(Section::plain(format!("[input.json]                  # how it is written\n{}", lines.concat())));
+    }
+    if !paths.is_empty() {
+        let title = "[input.json.paths]            # where columns stand that are no field of the record itself\n";
+        sections.push(Section::plain(format!("{title}{paths}")));
+    }
+    sections
 }
 
 /// What `[input.csv]` says of numbers in this style, a line each; nothing of those that programs write.

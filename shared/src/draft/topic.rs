@@ -1,8 +1,8 @@
 //! What the records of a topic seem to hold.
 
+use records::sniff::json::Messages;
 use records::sniff::roles::Unfit;
-use records::sniff::sample::Sampler;
-use records::sniff::{About, Doubt, Findings, Writing, csv, json, study};
+use records::sniff::{About, Doubt, Findings, Writing, csv, study};
 use thiserror::Error;
 
 /// Why no pipeline can be made of the records of a topic.
@@ -34,10 +34,11 @@ pub fn of_records<R: AsRef<[u8]>>(records: &[R]) -> Result<Findings, TopicError>
     if count(|record| record[0] == 0) * 2 > records.len() {
         return Err(TopicError::Registry);
     }
-    if count(|record| record.trim_ascii_start().starts_with(b"{")) * 2 > records.len() {
-        let mut sampler = Sampler::default();
-        records.iter().for_each(|record| json::push(&mut sampler, record));
-        return Ok(study(Writing::Json, &sampler.finish(), Vec::new())?);
+    if count(is_json) * 2 > records.len() {
+        let mut messages = Messages::default();
+        records.iter().for_each(|record| messages.push(record));
+        let (sample, shape) = messages.finish();
+        return Ok(study(Writing::Json(shape), &sample, Vec::new())?);
     }
     let lines: Vec<u8> = records.iter().flat_map(|record| [record.trim_ascii_end(), b"\n"].concat()).collect();
     let mut doubts = Vec::new();
@@ -50,8 +51,18 @@ pub fn of_records<R: AsRef<[u8]>>(records: &[R]) -> Result<Findings, TopicError>
     Ok(study(Writing::Csv(Box::new(dialect)), &sample, doubts)?)
 }
 
+/// Whether a record seems to be a JSON object, or an array of them.
+fn is_json(record: &[u8]) -> bool {
+    match record.trim_ascii_start() {
+        [b'{', ..] => true,
+        [b'[', rest @ ..] => rest.trim_ascii_start().starts_with(b"{"),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use records::schema::MessageShape;
     use records::sniff::roles::Shape;
 
     use super::*;
@@ -67,7 +78,10 @@ mod tests {
             })
             .collect();
         let findings = of_records(&json).unwrap();
-        assert_eq!((findings.writing.clone(), findings.roles.shape), (Writing::Json, Shape::Records));
+        assert_eq!(
+            (findings.writing.clone(), findings.roles.shape),
+            (Writing::Json(MessageShape::default()), Shape::Records)
+        );
         assert_eq!((findings.roles.key, findings.roles.customer), (0, Some(3)));
         let csv: Vec<String> =
             (0..40).map(|row| format!("t{row};2024-01-01T10:{row:02}:00Z;{row},5;u{}\r\n", row % 4)).collect();

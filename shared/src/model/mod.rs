@@ -16,7 +16,7 @@ use detectors::{Algorithm, AnyLearned};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Definition, Pipeline};
 
 mod last_training;
 mod weights;
@@ -119,6 +119,9 @@ pub struct Model {
     pub promoted: bool,
     /// Names of the features, in order.
     pub features: Vec<String>,
+    /// What it was trained for; `None` in models of trainers that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Definition>,
     /// How features are scaled.
     pub scaler: Scaler,
     /// The median of each feature: a value that is normal, as far as one can say without the others.
@@ -290,6 +293,9 @@ impl Model {
                 expected.join(", ")
             ));
         }
+        if let Some(definition) = &self.definition {
+            definition.check(&pipeline.meaning)?;
+        }
         if self.pipeline != pipeline.name || self.detector != detector {
             return Err(format!(
                 "it is `{}` of pipeline `{}`, not `{detector}` of `{}`; train it again",
@@ -300,6 +306,17 @@ impl Model {
             Some(_) if self.promoted => Ok(()),
             Some(spec) if spec.algorithm.name() == self.parameters.name() => Ok(()),
             _ => Err(format!("pipeline `{}` asks `{detector}` for another algorithm; train it again", pipeline.name)),
+        }
+    }
+
+    /// Why it may not fit a pipeline that it was loaded for, each in a few words: a rule that changed, or that nobody knows what
+    /// its features meant.
+    pub fn doubts(&self, pipeline: &Pipeline) -> Vec<String> {
+        match &self.definition {
+            Some(definition) => definition.doubts(&pipeline.meaning),
+            None => {
+                vec!["it does not say for which feature definitions it was trained: an earlier trainer wrote it".into()]
+            }
         }
     }
 

@@ -16,8 +16,9 @@ use super::file::{
 };
 use super::{
     Cancellations, Clock, Column, ColumnType, Currency, DEFAULT_CALIBRATION_SHARE, DEFAULT_MIN_SHARE,
-    DEFAULT_THRESHOLD, DetectorSpec, Entity, Fields, InputFormat, Pipeline, PipelineError, Reading, Records, Scaling,
-    Schema, Scored, Sessions, VerdictSchema, ZScoreSpec, currency, definition, dialect, fields, label, zscore,
+    DEFAULT_THRESHOLD, Definition, DetectorSpec, Entity, Fields, InputFormat, Pipeline, PipelineError, Reading,
+    Records, Scaling, Schema, Scored, Sessions, VerdictSchema, ZScoreSpec, currency, definition, dialect, fields, json,
+    key, label, zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -35,12 +36,21 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let checker = Checker { origin };
     checker.name("name", &file.name)?;
     let mut columns = checker.columns(&file.input)?;
+    let format = checker.format(file.input.format.as_deref())?;
+    let json = json::check(&checker, file.input.json.as_ref(), format, &mut columns)?;
     let currency = file.currency.as_ref().map(|section| currency::check(&checker, section, &columns)).transpose()?;
-    let label = file.label.as_ref().map(|section| label::check(&checker, section, &columns)).transpose()?;
+    let label =
+        file.label.as_ref().map(|section| label::check(&checker, section, &file.features, &mut columns)).transpose()?;
     if let Some(currency) = &currency {
         label::check_not_read(&checker, "[currency] column", currency.column, label.as_ref(), &columns)?;
+        label::check_not_read(&checker, "[currency] amount", currency.amount, label.as_ref(), &columns)?;
     }
-    let entity = checker.entity(&file.entity, &columns)?;
+    let (key, derived_key) = key::check(&checker, &file.entity, &mut columns)?;
+    let key_parts = derived_key.as_ref().map_or_else(|| vec![key], |derived| derived.parts.clone());
+    for &part in &key_parts {
+        label::check_not_read(&checker, "[entity] key", part, label.as_ref(), &columns)?;
+    }
+    let entity = checker.entity(&file.entity, key, &columns)?;
     let fields = fields::check(&checker, &file.outputs.fields, &columns)?;
     let scored = checker.scored(&file, &entity, &fields, &columns)?;
     let readings = checker.readings(&file.features, &scored)?;
@@ -51,13 +61,14 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     }
     let zscores = checker.zscores(&file.detectors, &scored, &columns, label.as_ref())?;
     let windowed = zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by));
-    let needed = needed_columns(&scored).into_iter().chain([entity.key]).chain(windowed);
+    let needed = needed_columns(&scored).into_iter().chain(key_parts.iter().copied()).chain(windowed);
     needed.for_each(|index| columns[index].needed = true);
     let mut read = read_columns(&entity, &scored, currency.as_ref(), label.as_ref(), &zscores);
     read.extend(fields.columns());
+    read.extend(&key_parts);
     columns.iter_mut().enumerate().for_each(|(index, column)| column.is_read = read.contains(&index));
     let max_key_bytes = checker.limit("[entity] max_key_bytes", file.entity.max_key_bytes, DEFAULT_MAX_KEY_BYTES)?;
-    for index in naming_columns(&entity, &scored, &zscores) {
+    for index in naming_columns(&entity, &scored, &zscores).into_iter().chain(key_parts) {
         let column = &mut columns[index];
         column.max_bytes = (column.kind == ColumnType::Text).then_some(max_key_bytes);
     }
@@ -68,11 +79,11 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let detectors = checker.detectors(&file.detectors)?;
     let topic = checker.topic("[input] topic", &file.input.topic)?;
     let erroneous_topic = checker.topic("[outputs] erroneous", &file.outputs.erroneous)?;
-    let format = checker.format(file.input.format.as_deref())?;
     let schema = Schema {
         format,
         columns,
         csv: dialect::check(&checker, file.input.csv.as_ref(), format)?,
+        json,
         datetime_formats: checker.datetime_formats(&file.input)?,
         max_record_bytes: checker.limit(
             "[input] max_record_bytes",
@@ -80,6 +91,7 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
             DEFAULT_MAX_RECORD_BYTES,
         )?,
         currency,
+        key: derived_key,
     };
     let verdict_schema = match file.outputs.schema {
         Some(1) => VerdictSchema::V1,
@@ -90,6 +102,7 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let verdicts_topic = verdicts_topic.map(|topic| checker.topic("[outputs] verdicts", topic)).transpose()?;
     let pipeline = Pipeline {
         definition: definition::of(&schema, &entity, &scored),
+        meaning: Definition::new(&schema, &entity, &scored),
         name: file.name,
         ships: false,
         topic,
@@ -347,12 +360,8 @@ impl Checker<'_> {
         declared.iter().map(read).collect()
     }
 
-    fn entity(&self, section: &EntitySection, columns: &[Column]) -> Result<Entity, PipelineError> {
+    fn entity(&self, section: &EntitySection, key: usize, columns: &[Column]) -> Result<Entity, PipelineError> {
         let event_time = columns.iter().position(|column| column.kind == ColumnType::Datetime);
-        let key = self.resolve("[entity] key", &section.key, columns)?;
-        if columns[key].kind != ColumnType::Text {
-            return self.error("[entity] key", format!("`{}` must be a text column", section.key));
-        }
         let clock = match section.clock.as_deref() {
             None | Some("record") => Clock::Record,
             Some(name) => Clock::Column(self.clock_column(name, columns)?),

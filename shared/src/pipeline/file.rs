@@ -17,6 +17,7 @@ pub(super) struct InputSection {
     pub topic: String,
     pub columns: Vec<String>,
     pub csv: Option<CsvSection>,
+    pub json: Option<JsonSection>,
     #[serde(default)]
     pub datetime_formats: Vec<String>,
     pub timezone: Option<String>,
@@ -42,6 +43,18 @@ pub(super) struct CsvSection {
     pub thousands: Option<String>,
     pub currency_signs: Option<bool>,
     pub null: Option<Vec<String>>,
+}
+
+/// `[input.json]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JsonSection {
+    pub envelope: Option<String>,
+    pub records: Option<String>,
+    #[serde(default)]
+    pub convert: Vec<String>,
+    #[serde(default)]
+    pub paths: BTreeMap<String, String>,
 }
 
 /// The valid values of a number.
@@ -74,7 +87,7 @@ pub(super) struct LabelSection {
 /// `[entity]`.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct EntitySection {
-    pub key: String,
+    pub key: Option<KeyEntry>,
     pub session_gap: Option<String>,
     pub remember: Option<String>,
     pub clock: Option<String>,
@@ -87,6 +100,17 @@ pub(super) struct EntitySection {
     pub max_lines: Option<u64>,
     pub max_key_bytes: Option<usize>,
     pub max_state_bytes: Option<usize>,
+}
+
+/// One column, or several.
+#[derive(Debug, serde::Deserialize)]
+#[serde(
+    untagged,
+    expecting = "`key` must be the name of a column, or a list of names such as [\"store\", \"invoice\"]"
+)]
+pub(super) enum KeyEntry {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// `[history]`.

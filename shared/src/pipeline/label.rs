@@ -1,10 +1,12 @@
 //! `[label]`: what a record itself says it is, for judging detectors by it. No detector learns from it.
 
+use records::dialect::without_zero_fraction;
+
 use super::checker::Checker;
-use super::file::LabelSection;
+use super::file::{FeatureSection, LabelSection};
 use super::{Column, ColumnType, PipelineError};
 
-const DEFAULT_NORMAL: [&str; 3] = ["", "0", "normal"];
+const DEFAULT_NORMAL: [&str; 4] = ["", "0", "false", "normal"];
 
 /// Where a record's label stands, and which labels mean that nothing is wrong.
 #[derive(Debug, Clone)]
@@ -13,7 +15,7 @@ pub struct Label {
     pub column: Option<usize>,
     /// Kafka header that holds it.
     pub header: Option<String>,
-    /// Labels that mean "not an anomaly".
+    /// Labels that mean "not an anomaly"; upper and lower case are the same.
     pub normal: Vec<String>,
 }
 
@@ -33,17 +35,38 @@ impl Label {
     /// is normal.
     pub fn scenario<'a>(&self, text: Option<&'a str>) -> Option<&'a str> {
         let text = text?.trim();
-        (!text.is_empty() && !self.normal.iter().any(|normal| normal == text)).then_some(text)
+        // 1.0 is the label 1, as tables with gaps write it.
+        let text = without_zero_fraction(text).unwrap_or(text);
+        (!text.is_empty() && !self.normal.iter().any(|normal| normal.eq_ignore_ascii_case(text))).then_some(text)
     }
 }
 
-pub(super) fn check(checker: &Checker<'_>, section: &LabelSection, columns: &[Column]) -> Result<Label, PipelineError> {
+/// Checks the section. The column of the label becomes one of texts: true, 1 and "fraud" are labels alike, and no record is
+/// lost for a bad one.
+pub(super) fn check(
+    checker: &Checker<'_>,
+    section: &LabelSection,
+    features: &[FeatureSection],
+    columns: &mut [Column],
+) -> Result<Label, PipelineError> {
     let column = match &section.column {
         Some(name) => Some(checker.resolve("[label] column", name, columns)?),
         None => None,
     };
-    if let Some(column) = column.map(|index| &columns[index]).filter(|column| column.kind != ColumnType::Text) {
-        return checker.error("[label] column", format!("`{}` must be a text column", column.name));
+    if let Some(column) = column.map(|index| &mut columns[index]) {
+        if column.kind == ColumnType::Datetime {
+            return checker.error("[label] column", format!("`{}` must not be a datetime", column.name));
+        }
+        if column.if_missing.is_some() {
+            let problem = format!("`{}` is the label: a record without one is normal", column.name);
+            return checker.error("[input.missing]", problem);
+        }
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let reads = |it: &&FeatureSection| it.expression.split(|c| !is_word(c)).any(|word| word == column.name);
+        if let Some(feature) = features.iter().find(reads) {
+            return checker.error(&format!("[features] {}", feature.name), is_label(column));
+        }
+        *column = column.of_labels();
     }
     if section.header.as_ref().is_some_and(|header| header.is_empty()) {
         return checker.error("[label] header", "must not be empty");
@@ -70,8 +93,9 @@ pub(super) fn check_not_read(
     if label.and_then(|label| label.column) != Some(column) {
         return Ok(());
     }
-    checker.error(
-        place,
-        format!("`{}` is the column of [label]: it is for judging, not for learning", columns[column].name),
-    )
+    checker.error(place, is_label(&columns[column]))
+}
+
+fn is_label(column: &Column) -> String {
+    format!("`{}` is the column of [label]: it is for judging, not for learning", column.name)
 }

@@ -10,6 +10,8 @@ mod definition;
 mod dialect;
 mod fields;
 mod file;
+mod json;
+mod key;
 mod label;
 mod reading;
 mod zscore;
@@ -23,7 +25,7 @@ use records::time::Millis;
 use thiserror::Error;
 
 use crate::shipped::{self, PIPELINES, Samples};
-
+pub use definition::Definition;
 pub use detectors::scaler::Scaling;
 pub use detectors::threshold::{HeldOut, ThresholdPolicy};
 pub use detectors::{Algorithm, KSelection};
@@ -149,7 +151,7 @@ pub struct Records {
 /// What is scored.
 #[derive(Debug, Clone)]
 pub struct Entity {
-    /// Index of the column whose value the lines of one entity share, or names a record.
+    /// Index of the column whose value the lines of one entity share, or names a record; see also [`Schema::key`].
     pub key: usize,
     /// How long a key that was scored is remembered, to tell what comes late or twice.
     pub remember: Millis,
@@ -241,6 +243,8 @@ pub struct Pipeline {
     pub verdict_schema: VerdictSchema,
     /// Hash of all that the features of an entity depend on: 8 hexadecimal digits.
     pub definition: String,
+    /// What its models are trained for.
+    pub meaning: Definition,
 }
 
 /// The version of the form in which verdicts are written.
@@ -352,6 +356,17 @@ impl Pipeline {
         self.zscores.iter().find(|spec| spec.by.is_none())
     }
 
+    /// Whether records have no key but the place where they stand, which no two share.
+    pub fn is_keyless(&self) -> bool {
+        self.schema.key.as_ref().is_some_and(|key| key.parts.is_empty())
+    }
+
+    /// The key of a record of the topic that has no other; `item` is its place in a message that holds several.
+    pub fn key_in_topic(&self, (partition, offset): (i32, i64), item: Option<u32>) -> String {
+        let item = item.map_or_else(String::new, |item| format!("-{item}"));
+        format!("{}-{partition}-{offset}{item}", self.topic)
+    }
+
     /// Whether `key` is a cancellation's.
     pub fn is_cancellation(&self, key: &str) -> bool {
         self.cancellations.as_ref().is_some_and(|cancellations| key.starts_with(&cancellations.key_prefix))
@@ -451,6 +466,12 @@ impl Pipeline {
         self.entity.clock = Clock::Record;
         self
     }
+}
+
+/// The key of a record of a file that has no other; `item` is its place in a line that holds several.
+pub fn key_in_file(file: &str, line: u64, item: Option<u32>) -> String {
+    let item = item.map_or_else(String::new, |item| format!(":{item}"));
+    format!("{file}:{line}{item}")
 }
 
 #[cfg(test)]

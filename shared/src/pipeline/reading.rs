@@ -44,7 +44,11 @@ impl Reading {
 
     /// Of a feature of several lines, with nothing said of it.
     pub(super) fn of_session(feature: &Feature) -> Self {
-        let measure = if feature.is_hour() { Measure::Hour } else { Measure::Number };
+        let measure = match feature {
+            feature if feature.is_hour() => Measure::Hour,
+            feature if feature.is_day_of_week() => Measure::DayOfWeek,
+            _ => Measure::Number,
+        };
         Self { measure, ..Self::of_number(None, None) }
     }
 

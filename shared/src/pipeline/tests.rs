@@ -1,3 +1,5 @@
+use records::schema::Envelope;
+
 use super::*;
 
 const INVOICES: &str = include_str!("../../../resources/pipelines/invoices.toml");
@@ -48,6 +50,68 @@ fn numbers_that_features_read_are_needed() {
     let needed: Vec<&str> =
         pipeline.schema.columns.iter().filter(|column| column.needed).map(|column| column.name.as_str()).collect();
     assert_eq!(needed, ["InvoiceNo", "Quantity", "UnitPrice"]);
+}
+
+/// The pipeline in JSON with these lines under `[input.json]`.
+fn json(lines: &str) -> String {
+    let section = format!("[input.json]\n{lines}\n\n[input.aliases]");
+    replaced("[input.aliases]", &section).replace("format = \"csv\"", "format = \"json\"")
+}
+
+#[test]
+fn json_has_envelopes_arrays_and_paths() {
+    let lines = "envelope = \"connect\"\nrecords = \"list[0].items\"\nconvert = [\"UnitPrice\"]\n[input.json.paths]\n\
+        UnitPrice = \"price.value\"\nCountry = \"$.from.country\"";
+    let schema = Pipeline::parse(&json(lines), "test.toml").unwrap().schema;
+    assert_eq!((schema.json.envelope, schema.json.records.is_some()), (Some(Envelope::Connect), true));
+    let column = |name: &str| schema.columns.iter().find(|column| column.name == name).unwrap();
+    assert_eq!((column("UnitPrice").place().as_str(), column("UnitPrice").converts), ("price.value", true));
+    assert_eq!((column("Country").place().as_str(), column("Country").is_of_message), ("$.from.country", true));
+    for (lines, says) in [
+        ("envelope = \"cdc\"", "[input.json] envelope: there is no envelope `cdc`: use \"connect\" or \"debezium\""),
+        ("records = \"a..b\"", "[input.json] records: `a..b` is not a path"),
+        ("convert = [\"Price\"]", "[input.json] convert: there is no column `Price`"),
+        ("paths = { UnitPrice = \"[0]\" }", "[input.json.paths] UnitPrice: `[0]` is not a path"),
+        ("paths = { Country = \"$.country\" }", "there is nothing around it"),
+        ("paths = { Country = \"a.b\", UnitPrice = \"a\" }", "`UnitPrice` and `Country` are the same value"),
+        ("paths = { Country = \"Price\" }", "the columns `Country` and `UnitPrice` are the same value"),
+        ("path = {}", "unknown field `path`"),
+    ] {
+        let said = problem(&json(lines)).replace(
+            "the columns `Country` and `UnitPrice` are the same value, or",
+            "the columns `UnitPrice` and `Country` are the same value, or",
+        );
+        let says = says.replace("the columns `Country` and `UnitPrice`", "the columns `UnitPrice` and `Country`");
+        assert!(said.contains(&says), "{lines}: {said}");
+    }
+    assert!(
+        problem(&json("").replace("format = \"json\"", "format = \"csv\"")).contains("[input.json]: is for format")
+    );
+}
+
+#[test]
+fn a_key_may_be_several_columns_or_a_number() {
+    let key = |value: &str| Pipeline::parse(&replaced("key = \"InvoiceNo\"", &format!("key = {value}")), "test.toml");
+    let named = |value: &str| {
+        let pipeline = key(value).unwrap();
+        let schema = &pipeline.schema;
+        let needed: Vec<&str> = schema.columns.iter().filter(|it| it.needed).map(|it| it.name.as_str()).collect();
+        (schema.columns[pipeline.entity.key].name.clone(), schema.n_fields(), needed.join(" "))
+    };
+    assert_eq!(named("[\"InvoiceNo\"]"), ("InvoiceNo".to_owned(), 8, "InvoiceNo Quantity UnitPrice".to_owned()));
+    let both = ("InvoiceNo/Quantity".to_owned(), 8, "InvoiceNo Quantity UnitPrice".to_owned());
+    assert_eq!(named("[\"InvoiceNo\", \"Quantity\"]"), both);
+    assert_eq!(named("\"Quantity\"").0, "Quantity as text");
+    let says = |value: &str| key(value).unwrap_err().to_string();
+    assert!(says("\"UnitPrice\"").contains("[entity] key: `UnitPrice` must be a column of text, int or datetime"));
+    assert!(says("[\"Country\", \"Country\"]").contains("`Country` stands twice"));
+    assert!(says("[]").contains("names no column"));
+    assert!(says("7").contains("`key` must be the name of a column, or a list of names"), "{}", says("7"));
+    let without = problem(&replaced("key = \"InvoiceNo\"", ""));
+    assert!(without.contains("[entity] key: is needed"), "{without}");
+    let cards = Pipeline::load("creditcard").unwrap();
+    assert!(cards.is_keyless() && cards.placed_by().is_empty());
+    assert_eq!(cards.key_in_topic((2, 7), Some(1)), "creditcard-2-7-1");
 }
 
 #[test]
@@ -354,7 +418,7 @@ fn a_pipeline_that_is_not_there_is_named() {
     let unknown = Pipeline::load("invoces").unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov"
+        "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov, creditcard"
     );
     assert!(
         Pipeline::load("no/such.toml").unwrap_err().to_string().starts_with("cannot read pipeline file no/such.toml")
@@ -470,7 +534,9 @@ fn a_label_that_is_not_normal_is_a_scenario() {
 fn a_label_has_a_place_and_nothing_reads_it() {
     let cases = [
         ("\"Description\"", "\"Descriptoin\"", "[label] column: there is no column `Descriptoin`; did you mean"),
-        ("\"Description\"", "\"Quantity\"", "[label] column: `Quantity` must be a text column"),
+        ("\"Description\"", "\"Quantity\"", "[features] NumberItems: `Quantity` is the column of [label]"),
+        ("\"Description\"", "\"InvoiceDate\"", "[label] column: `InvoiceDate` must not be a datetime"),
+        ("\"Description\"", "\"InvoiceNo\"", "[entity] key: `InvoiceNo` is the column of [label]"),
         ("header = \"label\"", "header = \"\"", "[label] header: must not be empty"),
         ("normal", "normals", "unknown key `normals` in [label]; did you mean `normal`?"),
     ];

@@ -46,7 +46,7 @@ macro_rules! shipped {
 }
 
 /// All of them.
-pub const PIPELINES: [Shipped; 7] = [
+pub const PIPELINES: [Shipped; 8] = [
     shipped!("invoices", Some(INVOICES)),
     shipped!("invoices-spark", Some(INVOICES)),
     shipped!("transactions", Some(TRANSACTIONS)),
@@ -54,6 +54,7 @@ pub const PIPELINES: [Shipped; 7] = [
     shipped!("online-retail", None),
     shipped!("paysim", None),
     shipped!("sparkov", None),
+    shipped!("creditcard", None),
 ];
 
 /// The one with this name.

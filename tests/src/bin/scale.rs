@@ -4,7 +4,7 @@
 //! reads them all, from the first record that any instance reads to the last commit.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
-use tests::measure::{median, preload, read_to_the_end, simulated_lines};
+use tests::measure::{Program, median, preload, read_to_the_end, simulated_lines};
 use tests::{Kafka, build_programs, scorer};
 
 const PARTITIONS: u32 = 8;
@@ -45,7 +45,7 @@ fn lines_a_second(kafka: &Kafka, instances: usize, round: usize, folder: &str) -
         (0..instances).map(|number| (format!("{group}-{number}"), format!("{folder}/{group}-{number}"))).collect();
     // With an id of its own an instance that is done leaves its partitions where they are.
     let options = names.iter().map(|(name, state)| vec!["--instance-id", name, "--state-dir", state]);
-    let ended = read_to_the_end(kafka, &group, &options.collect::<Vec<_>>());
+    let ended = read_to_the_end(&Program::this(), kafka, &group, &options.collect::<Vec<_>>());
     let records: f64 = ended.iter().map(|ended| ended.records).sum();
     let share: Vec<String> = ended.iter().map(|ended| format!("{:.0}", ended.records)).collect();
     println!("{group}: records read by each instance: {}", share.join(", "));

@@ -1,43 +1,55 @@
 //! Records a second through the scorer on a real Kafka in both deliveries, beside what a bare consumer of the same topic
-//! reaches.
+//! reaches, with the processor time and the memory that the scorer takes.
 //!
-//! `cargo run -p tests --bin throughput` simulates about a million lines of invoices, sends them, and lets all three read
-//! them in turn, three times each; medians are printed. `--pipeline transactions` does that with a million payments, and
-//! `--windows` with as many features as an hour, a day, a week and a month of users and merchants have.
+//! `cargo run -p tests --bin throughput` simulates about a million lines of invoices, sends them, and lets all read
+//! them in turn, five times each; medians are printed. `--pipeline transactions` does that with a million payments, and
+//! `--windows` with as many features as an hour, a day, a week and a month of users and merchants have. `--beside FOLDER`
+//! lets the scorer that was built in another checkout of the repository take part, with its own pipelines and models.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use tests::measure::{median, preload, read_to_the_end, simulated_lines, simulated_payments};
+use tests::measure::{Ended, Program, consume, median, preload, read_to_the_end, simulated_lines, simulated_payments};
 use tests::{Kafka, PipelineFile, build_programs, repository, text, trainer};
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const COMMIT_INTERVAL_MS: &str = "100";
+const DELIVERIES: [&str; 2] = ["at-least-once", "exactly-once"];
 
 const PAYMENTS: u32 = 1_000_000;
 const USERS: u32 = 5_000;
 
 /// What scorers read, and with what.
 struct Load {
+    name: &'static str,
     pipeline: PathBuf,
     topic: String,
     models: PathBuf,
     file: PathBuf,
 }
 
+/// A scorer, its files, and how it did in each round.
+struct Contender {
+    name: String,
+    program: Program,
+    pipeline: PathBuf,
+    models: PathBuf,
+    delivery: &'static str,
+    rounds: Vec<Ended>,
+}
+
+/// Makes a load in a folder.
+type Make = fn(&Path) -> Load;
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let make = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] | ["--pipeline", "invoices"] => invoices,
-        ["--pipeline", "transactions"] => transactions,
-        ["--pipeline", "transactions", "--windows"] => transactions_with_windows,
-        _ => {
-            eprintln!("usage: throughput [--pipeline invoices | --pipeline transactions [--windows]]");
+    let (make, beside) = match asked(std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(why) => {
+            eprintln!("error: {why}");
+            eprintln!(
+                "usage: throughput [--pipeline invoices | --pipeline transactions [--windows]] [--beside FOLDER]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -47,35 +59,97 @@ fn main() -> ExitCode {
     let kafka = Kafka::start().expect("Apache Kafka");
     preload(&kafka, text(&load.pipeline), &load.file, 1);
 
-    let (mut bare, mut at_least_once, mut exactly_once) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 1..=ROUNDS {
-        bare.push(consume(&kafka.brokers, &load.topic));
-        at_least_once.push(score(&kafka, &load, "at-least-once", round, folder.path()));
-        exactly_once.push(score(&kafka, &load, "exactly-once", round, folder.path()));
-        println!(
-            "round {round}: bare consumer {:.0} records/s, at least once {:.0}, exactly once {:.0}",
-            bare[round - 1],
-            at_least_once[round - 1],
-            exactly_once[round - 1]
-        );
+    let mut bare = Vec::new();
+    let mut contenders = contenders(&load, beside.as_ref());
+    // The first round warms the broker up.
+    for round in 0..=ROUNDS {
+        let mut rates = vec![consume(&kafka.brokers, &load.topic)];
+        for contender in &mut contenders {
+            let ended = contender.score(&kafka, round, folder.path());
+            rates.push(ended.rate());
+            contender.rounds.extend((round > 0).then_some(ended));
+        }
+        bare.extend((round > 0).then_some(rates[0]));
+        let rates: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
+        println!("round {round}: {} records/s", rates.join(", "));
     }
-    let (bare, at_least_once, exactly_once) = (median(&bare), median(&at_least_once), median(&exactly_once));
-    println!(
-        "median: bare consumer={bare:.0} records/s at-least-once={at_least_once:.0} exactly-once={exactly_once:.0} \
-         at-least-once/bare={:.2} exactly-once/at-least-once={:.2} commit interval={COMMIT_INTERVAL_MS} ms",
-        at_least_once / bare,
-        exactly_once / at_least_once
-    );
+    show(median(&bare), &contenders);
     ExitCode::SUCCESS
 }
 
+fn asked(mut arguments: impl Iterator<Item = String>) -> Result<(Make, Option<Program>), String> {
+    let (mut pipeline, mut windows, mut beside) = ("invoices".to_owned(), false, None);
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
+        match name.as_str() {
+            "--pipeline" => pipeline = value()?,
+            "--windows" => windows = true,
+            "--beside" => beside = Some(Program::of_checkout(Path::new(&value()?))?),
+            _ => return Err(format!("{name} is not known")),
+        }
+    }
+    match (pipeline.as_str(), windows) {
+        ("invoices", false) => Ok((invoices, beside)),
+        ("transactions", false) => Ok((transactions, beside)),
+        ("transactions", true) if beside.is_none() => Ok((transactions_with_windows, None)),
+        _ => Err("there is no such load".to_owned()),
+    }
+}
+
+/// This build and the one beside it, in both deliveries.
+fn contenders(load: &Load, beside: Option<&Program>) -> Vec<Contender> {
+    let of = |delivery: &'static str| {
+        let this = Contender {
+            name: delivery.to_owned(),
+            program: Program::this(),
+            pipeline: load.pipeline.clone(),
+            models: load.models.clone(),
+            delivery,
+            rounds: Vec::new(),
+        };
+        let other = beside.map(|program| Contender {
+            name: format!("{delivery}, beside"),
+            program: program.clone(),
+            pipeline: program.root.join(format!("resources/pipelines/{}.toml", load.name)),
+            models: program.root.join("models"),
+            delivery,
+            rounds: Vec::new(),
+        });
+        [Some(this), other].into_iter().flatten()
+    };
+    DELIVERIES.into_iter().flat_map(of).collect()
+}
+
+impl Contender {
+    /// Reads the topic to its end: from the first record to the last commit.
+    fn score(&self, kafka: &Kafka, round: usize, folder: &Path) -> Ended {
+        let group = format!("{}-{round}", self.name.replace(", ", "-"));
+        let state = folder.join(&group);
+        let what = ["--pipeline", text(&self.pipeline), "--models", text(&self.models), "--state-dir", text(&state)];
+        let how = ["--delivery", self.delivery, "--commit-interval-ms", COMMIT_INTERVAL_MS];
+        read_to_the_end(&self.program, kafka, &group, &[[&what[..], &how].concat()])[0]
+    }
+}
+
+fn show(bare: f64, contenders: &[Contender]) {
+    println!("\nmedians of {ROUNDS} rounds, commits every {COMMIT_INTERVAL_MS} ms");
+    println!("{:<24}{:>12}{:>8}{:>16}{:>12}", "", "records/s", "/ bare", "CPU us/record", "peak MiB");
+    println!("{:<24}{bare:>12.0}{:>8}", "bare consumer", "1.00");
+    for Contender { name, rounds, .. } in contenders {
+        let of = |value: fn(&Ended) -> f64| median(&rounds.iter().map(value).collect::<Vec<f64>>());
+        let (rate, memory) = (of(Ended::rate), of(|ended| ended.spent.memory as f64) / 1024.0);
+        let cpu = of(|ended| ended.spent.cpu_seconds / ended.records) * 1e6;
+        println!("{name:<24}{rate:>12.0}{:>8.2}{cpu:>16.2}{memory:>12.0}", rate / bare);
+    }
+}
+
 fn invoices(folder: &Path) -> Load {
-    Load::new(PipelineFile::invoices(), repository().join("models"), simulated_lines(folder), folder)
+    Load::new("invoices", PipelineFile::invoices(), repository().join("models"), simulated_lines(folder), folder)
 }
 
 fn transactions(folder: &Path) -> Load {
     let file = simulated_payments(folder, PAYMENTS, USERS);
-    Load::new(PipelineFile::of("transactions"), repository().join("models"), file, folder)
+    Load::new("transactions", PipelineFile::of("transactions"), repository().join("models"), file, folder)
 }
 
 fn transactions_with_windows(folder: &Path) -> Load {
@@ -89,7 +163,8 @@ fn transactions_with_windows(folder: &Path) -> Load {
     }
     let features: Vec<&str> = features.iter().map(String::as_str).collect();
     let (file, models) = (simulated_payments(folder, PAYMENTS, USERS), folder.join("models"));
-    let load = Load::new(PipelineFile::of("transactions").with_features(&features), models, file, folder);
+    let load =
+        Load::new("transactions", PipelineFile::of("transactions").with_features(&features), models, file, folder);
     let what = ["--pipeline", text(&load.pipeline), "--input", text(&load.file), "--models", text(&load.models)];
     let run = trainer(&[&what[..], &["--device", "cpu", "--quiet"]].concat());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -97,46 +172,9 @@ fn transactions_with_windows(folder: &Path) -> Load {
 }
 
 impl Load {
-    fn new(pipeline: PipelineFile, models: PathBuf, file: PathBuf, folder: &Path) -> Self {
+    fn new(name: &'static str, pipeline: PipelineFile, models: PathBuf, file: PathBuf, folder: &Path) -> Self {
         let (path, topic) = (folder.join("pipeline.toml"), pipeline.pipeline().topic);
         pipeline.write(&path);
-        Self { pipeline: path, topic, models, file }
+        Self { name, pipeline: path, topic, models, file }
     }
-}
-
-/// Records a second from the first to the last, by a consumer that does nothing with them.
-fn consume(brokers: &str, topic: &str) -> f64 {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "bare")
-        .set("enable.partition.eof", "true")
-        .set("auto.offset.reset", "earliest")
-        .set("enable.auto.commit", "false")
-        .set("fetch.queue.backoff.ms", "2")
-        .create()
-        .unwrap();
-    consumer.subscribe(&[topic]).unwrap();
-    let (mut records, mut first) = (0u64, None);
-    loop {
-        match consumer.poll(Duration::from_secs(1)) {
-            None => {}
-            Some(Ok(_)) => {
-                first.get_or_insert_with(Instant::now);
-                records += 1;
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
-            Some(Err(error)) => panic!("{error}"),
-        }
-    }
-    records as f64 / first.unwrap().elapsed().as_secs_f64()
-}
-
-/// Records a second from the first that was read to the last that was scored, published and committed.
-fn score(kafka: &Kafka, load: &Load, delivery: &str, round: usize, folder: &Path) -> f64 {
-    let group = format!("{delivery}-{round}");
-    let state = folder.join(&group);
-    let what = ["--pipeline", text(&load.pipeline), "--models", text(&load.models), "--state-dir", text(&state)];
-    let how = ["--delivery", delivery, "--commit-interval-ms", COMMIT_INTERVAL_MS];
-    let ended = read_to_the_end(kafka, &group, &[[&what[..], &how].concat()])[0];
-    ended.records / ended.seconds
 }

@@ -14,6 +14,8 @@ pub enum ScalingName {
     Robust,
     /// Mean 0 and standard deviation 1; far values grow only with the logarithm
     Symlog,
+    /// Normal scores of ranks: the history of each feature becomes a normal distribution
+    Quantile,
 }
 
 impl From<ScalingName> for Scaling {
@@ -23,6 +25,7 @@ impl From<ScalingName> for Scaling {
             ScalingName::Standard => Self::Standard,
             ScalingName::Robust => Self::Robust,
             ScalingName::Symlog => Self::Symlog,
+            ScalingName::Quantile => Self::Quantile,
         }
     }
 }

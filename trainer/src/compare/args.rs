@@ -15,7 +15,7 @@ Compares detectors: fits each detector on one part of the data and scores the ot
 detector separates anomalies from normal rows, how far the detectors agree, how long they take and how large their models \
 are.
 
-The data come from a pipeline, or from any CSV or Parquet file. In a file, every column of numbers is a feature, and --label \
+The data come from a pipeline, or from any CSV, JSON or Parquet file. In a file, every column of numbers is a feature, and --label \
 names the column that says which rows are anomalies. Labels serve for evaluation only. The one exception is --fit-on \
 normal: it leaves out known anomalies when it fits the detectors.
 
@@ -69,7 +69,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAME|FILE", required_unless_present = "input")]
     pub pipeline: Option<String>,
 
-    /// Files to compare on: .csv, .csv.gz or .parquet, or patterns; with --pipeline, its history
+    /// Files to compare on: .csv or .jsonl, also as .gz, or .parquet, or patterns; with --pipeline, its history
     ///
     /// Without a pipeline, every column of numbers, booleans or dates (as seconds) is a feature. --categorical says what to
     /// do with text columns. Several files are read one after the other, as if they were one.
@@ -86,6 +86,12 @@ pub struct CompareArgs {
     /// Value of the label that means an anomaly; every other value then means a normal row
     #[arg(long, value_name = "VALUE", requires = "label", conflicts_with = "pipeline")]
     pub anomaly: Option<String>,
+
+    /// Value of the label that means a normal row; every other value then means an anomaly
+    ///
+    /// May be repeated. --normal-label "" means that a row without a label is normal.
+    #[arg(long, value_name = "VALUE", requires = "label", conflicts_with_all = ["pipeline", "anomaly"])]
+    pub normal_label: Vec<String>,
 
     /// Columns of a file that are not features, such as an id
     #[arg(long, value_name = "COLUMN", value_delimiter = ',', conflicts_with = "pipeline")]
@@ -107,7 +113,7 @@ pub struct CompareArgs {
 
     /// Measure that sorts the table, best first
     ///
-    /// The default is roc-auc, or synthetic-roc-auc if there are no labels.
+    /// The default is roc-auc, or ensemble if there are no labels.
     #[arg(long, value_name = "METRIC")]
     pub sort: Option<SortBy>,
 

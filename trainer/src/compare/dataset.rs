@@ -76,36 +76,24 @@ pub fn with_label(mut pipeline: Pipeline, column: &str) -> anyhow::Result<Arc<Pi
         );
     };
     let found = pipeline.schema.columns.iter().position(|known| known.is_called(column));
-    if let Some(index) = found {
-        if pipeline.schema.columns[index].kind != ColumnType::Text {
-            anyhow::bail!(
-                "the label `{column}` must be a text column in the pipeline file, as in \"{column}\" without :int"
-            );
-        }
-        if records.features.columns().contains(&index) || index == pipeline.entity.key {
-            anyhow::bail!("the label `{column}` is read by the pipeline's features: detectors would know the answer");
-        }
+    if found.is_some_and(|index| records.features.columns().contains(&index) || is_of_key(&pipeline, index)) {
+        anyhow::bail!("the label `{column}` is read by the pipeline's features: detectors would know the answer");
     }
     let index = found.unwrap_or(pipeline.schema.columns.len());
     let columns = &mut Arc::make_mut(&mut pipeline.schema).columns;
     match found {
-        Some(index) => columns[index].is_read = true,
-        None => columns.push(Column {
-            name: column.to_owned(),
-            kind: ColumnType::Text,
-            aliases: Vec::new(),
-            range: (f64::NEG_INFINITY, f64::INFINITY),
-            optional: false,
-            needed: false,
-            is_read: true,
-            if_missing: None,
-            max_bytes: None,
-        }),
+        Some(index) => columns[index] = columns[index].of_labels(),
+        None => columns.push(Column::new(column, ColumnType::Text).of_labels()),
     }
     let normal = match pipeline.label.take() {
         Some(label) => label.normal,
-        None => ["", "0", "normal", "false"].map(str::to_owned).to_vec(),
+        None => Label::default().normal,
     };
     pipeline.label = Some(Label { column: Some(index), header: None, normal });
     Ok(Arc::new(pipeline))
+}
+
+/// Whether the key is this column, or is made of it among others.
+fn is_of_key(pipeline: &Pipeline, column: usize) -> bool {
+    pipeline.entity.key == column || pipeline.schema.key.as_ref().is_some_and(|key| key.parts.contains(&column))
 }

@@ -15,6 +15,8 @@ const ROWS_TO_CORRELATE: usize = 200_000;
 pub struct Entry {
     /// Its name.
     pub name: String,
+    /// Whether it is an ensemble of several detectors.
+    pub is_ensemble: bool,
     /// What was measured, or why it could not take part, in a sentence.
     pub outcome: Result<Measured, String>,
 }

@@ -221,8 +221,15 @@ impl CompareSettings {
 
     /// What to sort by.
     fn sort(&self, has_labels: bool) -> anyhow::Result<SortBy> {
-        let usual = if has_labels { SortBy::RocAuc } else { SortBy::SyntheticRocAuc };
+        let usual = if has_labels { SortBy::RocAuc } else { SortBy::Ensemble };
         let sort = self.args.sort.unwrap_or(usual);
+        if self.args.promote.is_some() && sort.needs_synthetic_anomalies() {
+            bail!(
+                "--promote does not go by {}: synthetic anomalies do not tell which detector finds real ones; leave --sort \
+                 out, and the ensemble is promoted, or name a column of labels with --label",
+                sort.name()
+            );
+        }
         if sort.needs_labels() && !has_labels {
             bail!("--sort {} needs labels: name their column with --label, or sort by another measure", sort.name());
         }
@@ -311,6 +318,7 @@ fn table_options(args: &CompareArgs) -> anyhow::Result<TableOptions> {
         files: load::resolve(&args.input)?,
         label: args.label.clone(),
         anomaly: args.anomaly.clone(),
+        normal: args.normal_label.clone(),
         exclude: args.exclude.clone(),
         categorical: args.data.categorical,
     })

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use shared::detectors::{Context, Score, Scores};
+use shared::detectors::{Algorithm, Context, Score, Scores};
 use shared::device::{self, ChosenDevice};
 use shared::evaluation::{Bootstrap, spearman};
 use shared::matrix::{FeatureMatrix, Matrix};
@@ -137,7 +137,11 @@ impl Runner<'_> {
             let scaled = Scaled::renew(&mut scaled, &contender.spec, data, self.seed);
             let outcome = self.on_a_device(|runner| runner.measure(contender, scaled, data));
             bar.inc(1);
-            Entry { name: contender.spec.name.clone(), outcome }
+            Entry {
+                name: contender.spec.name.clone(),
+                is_ensemble: matches!(contender.spec.algorithm, Algorithm::Ensemble(_)),
+                outcome,
+            }
         };
         let entries = contenders.iter().map(measure).collect();
         bar.finish_and_clear();

@@ -7,6 +7,8 @@ use super::measures::{Entry, Measured};
 /// A measure to sort by, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SortBy {
+    /// An ensemble first, then by agreement: the order where no label tells which detector is best
+    Ensemble,
     /// Area under the ROC curve
     RocAuc,
     /// Average precision
@@ -64,7 +66,7 @@ impl SortBy {
             Self::Recall => labelled.map(|labelled| labelled.at_threshold.recall()),
             Self::F1 => labelled.map(|labelled| labelled.at_threshold.f1()),
             Self::PrecisionAtN => labelled.map(|labelled| labelled.precision_at_n),
-            Self::Agreement => of.agreement,
+            Self::Agreement | Self::Ensemble => of.agreement,
             Self::Stability => of.stability,
             Self::SyntheticRocAuc => of.synthetic.as_ref().map(|synthetic| synthetic.all.roc_auc),
             Self::SyntheticAveragePrecision => of.synthetic.as_ref().map(|synthetic| synthetic.all.average_precision),
@@ -76,7 +78,14 @@ impl SortBy {
 
     /// Sorts entries, the best first; those without the measure come last, and equal ones are in the order of their names.
     pub fn sort(self, entries: &mut [Entry]) {
-        let worth = |entry: &Entry| entry.outcome.as_ref().ok().and_then(|measured| self.worth(measured));
+        let worth = |entry: &Entry| {
+            let measured = entry.outcome.as_ref().ok()?;
+            match self {
+                // More than any agreement, which is at most 1.
+                Self::Ensemble if entry.is_ensemble => Some(2.0),
+                _ => self.worth(measured),
+            }
+        };
         entries.sort_by(|a, b| {
             let by_worth = match (worth(a), worth(b)) {
                 (Some(a), Some(b)) => b.total_cmp(&a),

@@ -10,8 +10,8 @@ use shared::matrix::FeatureMatrix;
 use shared::pipeline::{ColumnType, Pipeline};
 use shared::reason::Reason;
 
-use super::keys::KeyTable;
-use super::{Entities, EntityError, Labels, LeftOut, count, none_left};
+use super::recent_keys::RecentKeys;
+use super::{Entities, EntityError, Keys, Labels, LeftOut, count, none_left};
 use crate::load::{ChunkError, OutOfOrder};
 
 /// Makes features of the records of a history.
@@ -34,7 +34,8 @@ pub struct RecordFeaturizer<'a> {
 struct Featurized {
     history: History,
     last_time: i64,
-    keys: KeyTable,
+    keys: Keys,
+    recent: RecentKeys,
     matrix: FeatureMatrix,
     labels: Option<Labels>,
     left_out: Vec<(LeftOut, usize)>,
@@ -60,14 +61,14 @@ impl<'a> RecordFeaturizer<'a> {
     /// Bytes that are held of them.
     pub fn memory(&self) -> u64 {
         let held = self.held.as_ref().map_or(0, DataFrame::estimated_size);
-        let Featurized { history, keys, matrix, .. } = &self.featurized;
-        (held + history.bytes() + keys.memory() + size_of_val(matrix.values())) as u64
+        let Featurized { history, keys, recent, matrix, .. } = &self.featurized;
+        (held + history.bytes() + keys.memory() + recent.memory() + size_of_val(matrix.values())) as u64
     }
 
     /// Bytes of their keys' texts.
     pub fn key_bytes(&self) -> usize {
         let held = self.held.as_ref().and_then(|held| held.column(self.key_name()).ok()?.str().ok());
-        self.featurized.keys.keys.text_bytes() + held.map_or(0, |keys| keys.iter().flatten().map(str::len).sum())
+        self.featurized.keys.text_bytes() + held.map_or(0, |keys| keys.iter().flatten().map(str::len).sum())
     }
 
     /// Adds records; their columns are called as in the pipeline.
@@ -100,7 +101,7 @@ impl<'a> RecordFeaturizer<'a> {
         if matrix.n_samples() == 0 {
             return Err(none_left(n_records, &left_out));
         }
-        Ok(Entities { keys: keys.into_keys(), features: matrix, labels, left_out })
+        Ok(Entities { keys, features: matrix, labels, left_out })
     }
 
     fn key_name(&self) -> &str {
@@ -113,7 +114,8 @@ impl Featurized {
         Self {
             history: History::new(features, false),
             last_time: i64::MIN,
-            keys: KeyTable::default(),
+            keys: Keys::default(),
+            recent: RecentKeys::default(),
             matrix: FeatureMatrix::new(features.features().len()),
             labels: pipeline.label.as_ref().and_then(|label| label.column).map(|_| Labels::default()),
             left_out: Vec::new(),
@@ -144,7 +146,7 @@ impl Featurized {
         for row in order.into_iter().map(|row| row as usize) {
             line.iter_mut().zip(&columns).for_each(|(value, column)| *value = column.value(row));
             let key = line[pipeline.entity.key].text().unwrap_or_default();
-            if self.keys.contains(key) {
+            if !pipeline.is_keyless() && !self.recent.is_new(key, times[row], pipeline.entity.remember) {
                 count(&mut self.left_out, LeftOut::Duplicate);
                 continue;
             }
@@ -155,7 +157,7 @@ impl Featurized {
                 count(&mut self.left_out, LeftOut::Broken(Reason::NotFinite(name)));
                 continue;
             }
-            self.keys.index_of(key);
+            self.keys.push(key);
             self.matrix.push(&values);
             if let (Some(labels), Some((label, column))) = (&mut self.labels, label) {
                 labels.push(label.scenario(line[column].text()));

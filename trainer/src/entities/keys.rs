@@ -36,6 +36,11 @@ impl Keys {
         (0..self.len()).map(|index| self.get(index))
     }
 
+    /// Bytes of memory that they take.
+    pub(super) fn memory(&self) -> usize {
+        self.text_bytes() + size_of_val(&self.ends[..])
+    }
+
     /// Bytes of all texts.
     pub fn text_bytes(&self) -> usize {
         self.text.len()
@@ -46,7 +51,7 @@ impl Keys {
         &self.text[start..self.ends[index]]
     }
 
-    fn push(&mut self, key: &str) {
+    pub(super) fn push(&mut self, key: &str) {
         self.text.extend_from_slice(key.as_bytes());
         self.ends.push(self.text.len());
     }
@@ -91,15 +96,9 @@ impl KeyTable {
         (index, true)
     }
 
-    /// Whether the key has a number.
-    pub(super) fn contains(&self, key: &str) -> bool {
-        let Self { keys, numbers, hasher } = self;
-        numbers.find(hasher.hash_one(key.as_bytes()), |&index| keys.bytes(index) == key.as_bytes()).is_some()
-    }
-
     /// Bytes of memory that the table takes.
     pub(super) fn memory(&self) -> usize {
-        self.keys.text_bytes() + size_of_val(&self.keys.ends[..]) + self.numbers.allocation_size()
+        self.keys.memory() + self.numbers.allocation_size()
     }
 
     /// The keys alone.

@@ -9,6 +9,7 @@ mod aggregator;
 mod featurizer;
 mod keys;
 mod labels;
+mod recent_keys;
 
 use polars::prelude::*;
 use shared::features::{Accumulators, Aggregate, Feature, Operand, Operator, merge, values_of};
@@ -50,7 +51,7 @@ pub enum EntityError {
 pub enum LeftOut {
     /// It is a cancellation.
     Cancellation,
-    /// Its key stood before.
+    /// Its key was that of another record a while ago, for as long as the pipeline remembers keys.
     Duplicate,
     /// It breaks a rule.
     Broken(Reason),
@@ -239,6 +240,8 @@ fn state_of<'a>(feature: &Feature, name: impl Fn(usize) -> &'a str) -> Vec<Expr>
         Operand::Lines => return vec![len().cast(DataType::Float64)],
         Operand::Number(index) => col(name(index)),
         Operand::Hour(index) => col(name(index)).dt().hour().cast(DataType::Float64),
+        // Of Polars, Monday is 1.
+        Operand::DayOfWeek(index) => col(name(index)).dt().weekday().cast(DataType::Float64) - lit(1.0),
         Operand::Arithmetic(left, operator, right) => arithmetic(col(name(left)), operator, col(name(right))),
     };
     match feature.aggregate {
@@ -331,7 +334,7 @@ mod tests {
         entity.required = ["Who"]
         outputs.erroneous = "bad"
         cancellations = { key_prefix = "C", window = "8m", slide = "1m", topic = "gone" }
-        features = { Mean = "mean(Amount)", Total = "sum(Amount)", Lines = "count()", First = "first(hour(At))", Last = "last(hour(At))", Hours = "sum(hour(At))", Low = "min(Amount)", High = "max(Amount)" }
+        features = { Mean = "mean(Amount)", Total = "sum(Amount)", Lines = "count()", First = "first(hour(At))", Last = "last(hour(At))", Hours = "sum(hour(At))", Day = "first(day_of_week(At))", Low = "min(Amount)", High = "max(Amount)" }
         detectors = [{ name = "kmeans", algorithm = "kmeans", topic = "out" }]
     "#;
 
@@ -363,8 +366,9 @@ mod tests {
         let entities = grouped(&rows).unwrap();
         assert_eq!(entities.keys.iter().collect::<Vec<_>>(), ["b", "a"]);
         let rows: Vec<&[f64]> = entities.features.rows().collect();
-        assert_eq!(rows[0], [2.0, 6.0, 3.0, 6.0, 23.0, 29.0, 1.0, 3.0]);
-        assert_eq!(rows[1], [5.0, 5.0, 1.0, 7.0, 7.0, 7.0, 5.0, 5.0]);
+        // 30 hours after the beginning of 1970 it was Friday.
+        assert_eq!(rows[0], [2.0, 6.0, 3.0, 6.0, 23.0, 29.0, 4.0, 1.0, 3.0]);
+        assert_eq!(rows[1], [5.0, 5.0, 1.0, 7.0, 7.0, 7.0, 3.0, 5.0, 5.0]);
         assert!(entities.left_out.is_empty());
     }
 

@@ -39,14 +39,14 @@ pub fn findings(path: &Path) -> anyhow::Result<Findings> {
         let mut doubts = Vec::new();
         match format {
             InputFormat::Json => {
-                let sample = json::sample(Cursor::new(head).chain(source)).map_err(failed)?;
+                let (sample, shape) = json::sample(Cursor::new(head).chain(source)).map_err(failed)?;
                 if sample.rows.is_empty() && sample.n_torn > 0 {
                     bail!(
                         "{name}: none of its {} lines is a JSON object: one object per line would be right",
                         sample.n_torn
                     );
                 }
-                study(Writing::Json, &sample, doubts)
+                study(Writing::Json(shape), &sample, doubts)
             }
             InputFormat::Csv => {
                 let dialect = csv::layout(&head, is_whole, None, &mut doubts).with_context(|| name.to_string())?;
@@ -60,7 +60,9 @@ pub fn findings(path: &Path) -> anyhow::Result<Findings> {
 
 /// What a text seems to be that no name tells of.
 fn format_of(head: &[u8]) -> InputFormat {
-    if head.trim_ascii_start().starts_with(b"{") { InputFormat::Json } else { InputFormat::Csv }
+    let head = head.trim_ascii_start();
+    let is_array = head.strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{"));
+    if head.starts_with(b"{") || is_array { InputFormat::Json } else { InputFormat::Csv }
 }
 
 /// Rows of a Parquet file.

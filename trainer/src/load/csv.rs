@@ -19,7 +19,7 @@ pub(super) fn read(
     pipeline: &Arc<Pipeline>,
     lines: &mut Lines<'_>,
 ) -> Result<(), LoadError> {
-    let TextFile { source, bar, is_gzip } = file;
+    let TextFile { source, bar, is_gzip, .. } = file;
     let failed = |source| text_file::failed(path, is_gzip, source);
     let schema = &pipeline.schema;
     let mut records = FileRecords::new(source, &schema.csv, schema.max_record_bytes).map_err(failed)?;
@@ -34,7 +34,8 @@ pub(super) fn read(
     let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
     while let Some(record) = records.next_record().map_err(failed)? {
-        let outcome = parser.parse_file_record(&record, &order, |line| lines.push(line));
+        let key = lines.key_of_place(path, record.line, None);
+        let outcome = parser.parse_file_record(&record, &order, |line| lines.push(line, key.as_deref()));
         lines.count(outcome, || RowLocation::line(path.to_owned(), record.line))?;
         lines.set_bytes_read(before + bar.position());
     }
@@ -61,5 +62,5 @@ fn order(path: &Path, header: &FileRecord<'_>, pipeline: &Pipeline) -> Result<Or
 }
 
 pub(super) fn pipeline_columns(pipeline: &Pipeline) -> String {
-    pipeline.schema.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+    pipeline.schema.field_names().join(", ")
 }

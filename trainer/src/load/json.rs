@@ -17,13 +17,22 @@ pub(super) fn read(
     pipeline: &Arc<Pipeline>,
     lines: &mut Lines<'_>,
 ) -> Result<(), LoadError> {
-    let TextFile { source, bar, is_gzip } = file;
+    if pipeline.schema.json.records.is_none() {
+        file.refuse_array(path)?;
+    }
+    let TextFile { source, bar, is_gzip, .. } = file;
     let mut records = JsonLines::new(source, pipeline.schema.max_record_bytes);
     let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
     while let Some(record) = records.next_line().map_err(|source| text_file::failed(path, is_gzip, source))? {
-        let outcome = parser.parse_json(record.len, record.raw, |line| lines.push(line));
-        lines.count(outcome, || RowLocation::line(path.to_owned(), record.line))?;
+        let mut added = Ok(());
+        parser.each_json(record.len, record.raw, |piece, part| {
+            if added.is_ok() {
+                let key = lines.key_of_place(path, record.line, piece.index());
+                added = lines.add(part, key.as_deref(), || RowLocation::line(path.to_owned(), record.line));
+            }
+        });
+        added?;
         lines.set_bytes_read(before + bar.position());
     }
     bar.finish_and_clear();

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use polars::prelude::*;
 use shared::features::Feature;
-use shared::line::Value;
-use shared::pipeline::{ColumnType, Pipeline, Scored};
+use shared::line::{Part, Value};
+use shared::pipeline::{ColumnType, Pipeline, Scored, key_in_file};
 use shared::reason::Reason;
 
 use super::{BadRows, ChunkError, FileRows, LoadError, Loaded, RowLocation};
@@ -38,6 +38,8 @@ pub(super) struct Lines<'a> {
     columns: Vec<(usize, Builder)>,
     in_chunk: usize,
     n_lines: u64,
+    /// Messages without one.
+    without_record: u64,
     /// Of all files that have ended.
     bad_rows: BadRows,
     files: Vec<FileRows>,
@@ -58,6 +60,7 @@ impl<'a> Lines<'a> {
             columns: builders(pipeline),
             in_chunk: 0,
             n_lines: 0,
+            without_record: 0,
             bad_rows: BadRows::default(),
             files: Vec::new(),
             in_file: BadRows::default(),
@@ -77,13 +80,19 @@ impl<'a> Lines<'a> {
         self.bytes_read
     }
 
-    /// Adds a valid line, one value a column of the pipeline.
-    pub(super) fn push(&mut self, line: &[Value<'_>]) {
+    /// Adds a valid line, one value a column of the pipeline, and its key where that is not among them.
+    pub(super) fn push(&mut self, line: &[Value<'_>], key: Option<&str>) {
         self.in_chunk += 1;
         self.n_lines += 1;
         for (index, builder) in &mut self.columns {
-            builder.push(line[*index]);
+            let key = key.filter(|_| *index == self.pipeline.entity.key);
+            builder.push(key.map_or(line[*index], Value::Text));
         }
+    }
+
+    /// The key of a line that is named by where it stands, if the pipeline's are.
+    pub(super) fn key_of_place(&self, file: &Path, line: u64, item: Option<u32>) -> Option<String> {
+        self.pipeline.is_keyless().then(|| key_in_file(&file.display().to_string(), line, item))
     }
 
     /// Adds what became of a row: the line was pushed, or there are reasons why it is none. A chunk that is full goes.
@@ -96,6 +105,21 @@ impl<'a> Lines<'a> {
             self.in_file.add(reasons, location);
         }
         if self.in_chunk == LINES_A_CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    /// Adds what a message holds, of which it may hold more. A chunk that is full goes.
+    pub(super) fn add(
+        &mut self,
+        part: Part<'_>,
+        key: Option<&str>,
+        location: impl FnOnce() -> RowLocation,
+    ) -> Result<(), LoadError> {
+        match part {
+            Part::Line(line) => self.push(line, key),
+            Part::Erroneous(reasons) => return self.count(Err(reasons), location),
+            Part::Deletion | Part::Nothing => self.without_record += 1,
+        }
+        self.count(Ok(()), location)
     }
 
     /// Notes that a file has ended.
@@ -125,7 +149,8 @@ impl<'a> Lines<'a> {
             self.flush()?;
         }
         let rows_read = self.rows_read();
-        Ok(Loaded { rows_read, n_lines: self.n_lines, bad_rows: self.bad_rows, files: self.files })
+        let Self { n_lines, without_record, bad_rows, files, .. } = self;
+        Ok(Loaded { rows_read, n_lines, without_record, bad_rows, files })
     }
 
     fn flush(&mut self) -> Result<(), LoadError> {

@@ -86,7 +86,7 @@ pub(super) fn hint(pipeline: &Pipeline, path: &Path, reason: &Reason) -> Option<
     let (Reason::NotADatetime(name) | Reason::NotANumber(name) | Reason::NotAnInteger(name)) = reason else {
         return None;
     };
-    let index = pipeline.schema.columns.iter().position(|column| column.name == *name)?;
+    let index = pipeline.schema.columns.iter().position(|column| column.place() == *name)?;
     let (sample, place) = sample(pipeline, path, index)?;
     let texts: Vec<&str> = sample.column(place).filter_map(|cell| cell.text()).collect();
     if matches!(reason, Reason::NotADatetime(_)) {
@@ -111,11 +111,12 @@ fn sample(pipeline: &Pipeline, path: &Path, column: usize) -> Option<(Sample, us
     let open = || TextFile::open(path, Progress { quiet: true }).ok().map(|file| file.source);
     let sample = match inputs::format(path, schema.format) {
         Format::Records(InputFormat::Csv) => csv::sample(open()?, &schema.csv).ok()?,
-        Format::Records(InputFormat::Json) => json::sample(open()?).ok()?,
+        Format::Records(InputFormat::Json) => json::sample(open()?).ok()?.0,
         Format::Parquet => return None,
     };
     let is_by_place = inputs::format(path, schema.format) == Format::Records(InputFormat::Csv) && !schema.csv.header;
-    let called = |name: &String| schema.columns[column].is_called(name);
+    let column_here = &schema.columns[column];
+    let called = |name: &String| column_here.is_called(name) || column_here.place() == *name;
     let place = if is_by_place { Some(column) } else { sample.names.iter().position(called) };
     Some((sample, place?))
 }

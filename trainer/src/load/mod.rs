@@ -12,6 +12,7 @@ mod json;
 mod lines;
 mod max_bad;
 mod parquet;
+mod physical;
 mod row_location;
 mod text_file;
 mod whole_parquet;
@@ -45,6 +46,8 @@ pub struct Loaded {
     pub rows_read: u64,
     /// Rows that are valid.
     pub n_lines: u64,
+    /// Change events without a row, such as deletions, and messages that hold no record. They are no rows.
+    pub without_record: u64,
     /// Rows that are not valid.
     pub bad_rows: BadRows,
     /// The same by file, in order.

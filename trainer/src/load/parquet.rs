@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use polars::io::parquet::read::FileMetadata;
 use polars::prelude::*;
-use shared::line::{LineParser, Value, admit, convert};
+use shared::line::{LineParser, Value, admit, convert, make_key};
 use shared::pipeline::{self, ColumnType, Pipeline};
 use shared::reason::Reason;
 
 use super::csv::pipeline_columns;
 use super::lines::{Lines, used_columns};
+use super::physical::{Stored, with_halves, without_meaning};
 use super::whole_parquet::{DAMAGED, check_ends, check_sizes, reading};
 use super::{LoadError, RowLocation};
 use crate::progress::Progress;
@@ -80,10 +81,10 @@ fn push_rows(
         .enumerate()
         .map(|(index, column)| {
             let takes_numbers = pipeline.schema.datetime_formats.take_numbers();
-            source(path, frame, column, (index == pipeline.entity.key, takes_numbers))
+            source(path, frame, column, (is_of_key(pipeline, index), takes_numbers))
         })
         .collect::<Result<_, _>>()?;
-    let mut line = vec![Value::Missing; sources.len()];
+    let (mut line, mut made) = (vec![Value::Missing; sources.len()], String::new());
     for row in 0..frame.height() {
         let mut reasons = Vec::new();
         for (index, source) in sources.iter().enumerate() {
@@ -98,13 +99,22 @@ fn push_rows(
         if let Err(reason) = convert(&pipeline.schema, &mut line) {
             reasons.push(reason);
         }
+        let number = (first_row + row) as u64 + 1;
+        let key = match make_key(&pipeline.schema, &line, &mut made) {
+            Ok(key) => key,
+            Err(reason) => {
+                reasons.push(reason);
+                None
+            }
+        };
         let outcome = if reasons.is_empty() {
-            lines.push(&line);
+            let place = lines.key_of_place(path, number, None);
+            lines.push(&line, place.as_deref().or(key));
             Ok(())
         } else {
             Err(reasons)
         };
-        lines.count(outcome, || RowLocation::row(path.to_owned(), (first_row + row) as u64 + 1))?;
+        lines.count(outcome, || RowLocation::row(path.to_owned(), number))?;
     }
     Ok(())
 }
@@ -172,7 +182,7 @@ pub(crate) fn contents(path: &Path, file: &File) -> Result<(Arc<ArrowSchema>, Ar
     let mut reader = ParquetReader::new(try_clone(path, file)?);
     let (schema, metadata) = reading(|| Ok((reader.schema()?, Arc::clone(reader.get_metadata()?)))).map_err(damaged)?;
     check_sizes(&metadata, file).map_err(damaged)?;
-    Ok((schema, metadata))
+    Ok((Arc::new(with_halves(&schema, &metadata)), metadata))
 }
 
 /// Some rows of a file, in these columns; the first, and how many.
@@ -186,11 +196,32 @@ pub(crate) fn rows(
     columns: &[String],
     slice: (usize, usize),
 ) -> Result<DataFrame, LoadError> {
+    let damaged = |problem| LoadError::Parquet { path: path.to_owned(), problem };
     let mut reader = ParquetReader::new(try_clone(path, file)?);
     reader.set_metadata(Arc::clone(metadata));
-    let reader = reader.with_columns(Some(columns.to_vec())).with_slice(Some(slice));
-    let damaged = |problem| LoadError::Parquet { path: path.to_owned(), problem };
-    let frame = reading(|| reader.finish()).map_err(damaged)?;
+    let schema = with_halves(&*reading(|| reader.schema()).map_err(damaged)?, metadata);
+    let stored = |name: &String| Stored::of(schema.get(name)?.dtype());
+    let (own, others): (Vec<String>, Vec<String>) = columns.iter().cloned().partition(|name| stored(name).is_none());
+    let mut frame = if own.is_empty() && !others.is_empty() {
+        DataFrame::empty_with_height(slice.1)
+    } else {
+        reading(|| reader.with_columns(Some(own)).with_slice(Some(slice)).finish()).map_err(damaged)?
+    };
+    if !others.is_empty() {
+        let mut reader = ParquetReader::new(try_clone(path, file)?);
+        reader.set_metadata(without_meaning(metadata, |name| others.iter().any(|other| other == name)));
+        let raw = reading(|| reader.with_columns(Some(others)).with_slice(Some(slice)).finish()).map_err(damaged)?;
+        let made = raw.columns().iter().map(|column| {
+            let name = column.name().clone();
+            let numbers = match stored(&name.to_string()) {
+                Some(stored) => stored.numbers(column.as_materialized_series())?,
+                None => column.as_materialized_series().clone(),
+            };
+            Ok(numbers.with_name(name).into_column())
+        });
+        let made: Vec<Column> = reading(|| made.collect::<PolarsResult<_>>()).map_err(damaged)?;
+        frame = reading(|| frame.hstack(&made)).map_err(damaged)?;
+    }
     // A column may be shorter than the file says that it is.
     let is_whole = frame.height() == slice.1 && frame.columns().iter().all(|column| column.len() == slice.1);
     if columns.is_empty() || is_whole { Ok(frame) } else { Err(damaged(DAMAGED.to_owned())) }
@@ -208,7 +239,9 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
         (column.is_read && column.kind != ColumnType::Text)
             || used.contains(&index)
             || [currency, label].contains(&Some(index))
+            || is_of_key(pipeline, index)
     };
+    let needed = |index: usize| needed(index) && !pipeline.schema.columns[index].is_derived;
     let missing: Vec<String> = (0..pipeline.schema.columns.len())
         .filter(|&index| {
             needed(index)
@@ -225,17 +258,24 @@ fn columns_of(path: &Path, schema: &ArrowSchema, pipeline: &Pipeline) -> Result<
     for &(index, name) in &wanted {
         let dtype = schema.get(name).map(|field| field.dtype());
         if let Some(dtype) = dtype.filter(|dtype| !is_readable(dtype)) {
-            let is_key = index == pipeline.entity.key;
+            let is_key = is_of_key(pipeline, index);
             return Err(wrong_type(path, name, format!("{dtype:?}"), pipeline.schema.columns[index].kind, is_key));
         }
     }
     Ok(wanted.into_iter().map(|(_, name)| name.to_owned()).collect())
 }
 
-/// Whether this build of Polars reads the type at all: it panics at those that it was built without.
+/// Whether the key is this column, or is made of it among others.
+fn is_of_key(pipeline: &Pipeline, column: usize) -> bool {
+    column == pipeline.entity.key || pipeline.schema.key.as_ref().is_some_and(|key| key.parts.contains(&column))
+}
+
+/// Whether columns of this type are read: Polars panics at those that it was built without, unless their numbers are made
+/// of how they are stored.
 pub(crate) fn is_readable(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as T;
     match dtype {
+        dtype if Stored::of(dtype).is_some() => true,
         T::Null | T::Boolean | T::Float32 | T::Float64 | T::Timestamp(..) | T::Date32 | T::Date64 => true,
         T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt32 | T::UInt64 => true,
         T::Utf8 | T::LargeUtf8 | T::Utf8View => true,
@@ -252,7 +292,8 @@ fn source(
     column: &pipeline::Column,
     (is_key, takes_numbers): (bool, bool),
 ) -> Result<ColumnSource, LoadError> {
-    let Some(found) = frame.columns().iter().find(|found| column.is_called(found.name())) else {
+    let is_it = |found: &&Column| column.is_called(found.name()) && !column.is_derived;
+    let Some(found) = frame.columns().iter().find(is_it) else {
         return Ok(ColumnSource::Absent);
     };
     let dtype = found.dtype().clone();
@@ -262,6 +303,11 @@ fn source(
         (_, DataType::Null) => Ok(ColumnSource::Absent),
         (_, DataType::String) => series.str().cloned().map(ColumnSource::Text),
         (_, DataType::Categorical(..)) => text(&series),
+        // As JSON has true and false: 1 and 0, or texts.
+        (ColumnType::Text, DataType::Boolean) => text(&series),
+        (ColumnType::Integer | ColumnType::Float, DataType::Boolean) => {
+            series.cast(&DataType::Float64).and_then(|series| series.f64().cloned()).map(ColumnSource::Float)
+        }
         (ColumnType::Text, dtype) if dtype.is_integer() => text(&series),
         // Where a number may be missing, some writers make it a float: 13085.0 is the customer 13085.
         (ColumnType::Text, dtype) if dtype.is_float() && !is_key => {
@@ -311,9 +357,9 @@ fn wrong_type(path: &Path, column: &str, found: String, kind: ColumnType, is_key
 fn expected(kind: ColumnType, is_key: bool) -> (&'static str, &'static str) {
     match kind {
         ColumnType::Text if is_key => ("a text", "a text or a whole number"),
-        ColumnType::Text => ("a text", "a text or a number"),
-        ColumnType::Integer => ("int", "a signed whole number"),
-        ColumnType::Float => ("float", "a float or a signed whole number"),
+        ColumnType::Text => ("a text", "a text, a number or a boolean"),
+        ColumnType::Integer => ("int", "a whole number, a decimal or a boolean"),
+        ColumnType::Float => ("float", "a number, a decimal, a time of day or a boolean"),
         ColumnType::Datetime => (
             "datetime",
             "a date, a text in one of the pipeline's datetime_formats, or a number where they name unix_s, unix_ms or unix_us",

@@ -7,7 +7,6 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 use shared::magic::{self, Foreign};
-use shared::pipeline::InputFormat;
 
 use super::LoadError;
 use crate::progress::Progress;
@@ -23,6 +22,8 @@ pub(crate) struct TextFile {
     pub bar: ProgressBar,
     /// Whether it is compressed.
     pub is_gzip: bool,
+    /// Whether it begins as an array of objects.
+    pub is_array: bool,
 }
 
 impl TextFile {
@@ -40,8 +41,13 @@ impl TextFile {
 
     fn of(path: &Path, file: impl Read + 'static, bytes: u64, progress: Progress) -> Result<Self, LoadError> {
         let bar = progress.bytes("reading", bytes);
-        let (source, is_gzip) = decompressed(path, bar.wrap_read(file))?;
-        Ok(Self { source, bar, is_gzip })
+        let Unpacked { head, source, is_gzip } = unpacked(path, bar.wrap_read(file))?;
+        Ok(Self { source, bar, is_gzip, is_array: magic::is_json_array(&head) })
+    }
+
+    /// Fails where it is an array of objects; where lines are, all is well.
+    pub(crate) fn refuse_array(&self, path: &Path) -> Result<(), LoadError> {
+        if self.is_array { Err(foreign(path, magic::JSON_ARRAY)) } else { Ok(()) }
     }
 }
 
@@ -56,20 +62,27 @@ pub(crate) fn failed(path: &Path, is_gzip: bool, source: io::Error) -> LoadError
     }
 }
 
-/// The bytes of a file, decompressed when its name or its first bytes say that it is compressed; and whether they do.
-fn decompressed(path: &Path, file: impl Read + 'static) -> Result<(Box<dyn Read>, bool), LoadError> {
+/// The bytes of a file, how they begin, and whether they were compressed.
+struct Unpacked {
+    head: Vec<u8>,
+    source: Box<dyn Read>,
+    is_gzip: bool,
+}
+
+/// Decompresses a file when its name or its first bytes say that it is compressed.
+fn unpacked(path: &Path, file: impl Read + 'static) -> Result<Unpacked, LoadError> {
     let unreadable = |source| failed(path, false, source);
-    let (head, file) = with_head(Box::new(file)).map_err(unreadable)?;
+    let (head, source) = with_head(Box::new(file)).map_err(unreadable)?;
     check_kind(path, &head)?;
     let named_gzip = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("gz"));
     if head.is_empty() || !(named_gzip || magic::is_gzip(&head)) {
-        return Ok((file, false));
+        return Ok(Unpacked { head, source, is_gzip: false });
     }
     // The decoder asks for a few bytes at a time.
-    let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, file));
-    let (head, file) = with_head(Box::new(decoder)).map_err(|source| failed(path, true, source))?;
+    let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, source));
+    let (head, source) = with_head(Box::new(decoder)).map_err(|source| failed(path, true, source))?;
     check_kind(path, &head)?;
-    Ok((file, true))
+    Ok(Unpacked { head, source, is_gzip: true })
 }
 
 /// The first bytes of a file, and all of it.
@@ -80,9 +93,9 @@ fn with_head(mut file: Box<dyn Read>) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
 }
 
 fn check_kind(path: &Path, head: &[u8]) -> Result<(), LoadError> {
-    let is_json = || InputFormat::of_file(path) == Some(InputFormat::Json);
-    match magic::foreign(head).or_else(|| magic::foreign_json(head).filter(|_| is_json())) {
-        Some(Foreign { what, advice }) => Err(LoadError::Foreign { path: path.to_owned(), what, advice }),
-        None => Ok(()),
-    }
+    magic::foreign(head).map_or(Ok(()), |found| Err(foreign(path, found)))
+}
+
+fn foreign(path: &Path, Foreign { what, advice }: Foreign) -> LoadError {
+    LoadError::Foreign { path: path.to_owned(), what, advice }
 }

@@ -220,7 +220,7 @@ fn an_unknown_key_and_an_unknown_column_in_a_pipeline_file() {
     workplace.write("column.toml", shipped.replace("mean(UnitPrice)", "mean(UnitPrize)").as_bytes());
     let sentence = "column.toml: [features] AvgUnitPrice: there is no column `UnitPrize`; did you mean `UnitPrice`?";
     workplace.assert_refused("history.csv", &["--pipeline", "column.toml"], sentence);
-    let sentence = "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov";
+    let sentence = "no pipeline `invoces`: it is neither a file nor one of invoices, invoices-spark, transactions, fraud-handbook, online-retail, paysim, sparkov, creditcard";
     workplace.assert_refused("history.csv", &["--pipeline", "invoces"], sentence);
 }
 

@@ -136,6 +136,10 @@ fn without_labels_everything_is_said_to_be_synthetic() {
             assert!(object[key].as_f64().is_some(), "{key}: {object}");
         }
     }
+    let found = objects(&workplace, "out");
+    assert_eq!(found[0]["detector"], "ensemble", "no measure tells more without labels");
+    let agreements: Vec<f64> = found[1..].iter().map(|object| object["agreement"].as_f64().unwrap()).collect();
+    assert!(agreements.is_sorted_by(|a, b| a >= b), "{agreements:?}");
     let error = refused(&table(100), &["--exclude", "label", "--sort", "roc-auc"]);
     assert_eq!(error, "--sort roc-auc needs labels: name their column with --label, or sort by another measure");
 }
@@ -281,6 +285,8 @@ fn a_pipeline_s_detectors_take_part_and_the_winner_becomes_a_model() {
     let scores = frame(&workplace, "models/invoices/reports/comparison_scores.parquet");
     assert_eq!(scores.height(), 60, "the later rows are scored");
     assert!(scores.column("key").is_ok());
+    let run = workplace.run(&[&fixed[..], &["--promote", "kmeans", "--sort", "synthetic-roc-auc"]].concat());
+    assert!(run.stderr.contains("synthetic anomalies do not tell which detector finds real ones"), "{run:?}");
     let again = workplace.run(&[&fixed[..], &more].concat());
     let replaced = " it replaces kmeans,\n   trained on 200 rows; no report says of what\n";
     assert!(again.stdout.ends_with(replaced), "{}", again.stdout);

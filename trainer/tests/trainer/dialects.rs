@@ -114,7 +114,8 @@ fn what_a_file_is_not_is_said_in_one_sentence() {
         ("book.csv", "book.csv is a zip archive, as .xlsx workbooks are: unpack it, or save the sheet as CSV"),
         (
             "array.json",
-            "array.json is one JSON array: write one object per line, as jq -c '.[]' FILE > FILE.jsonl does",
+            "array.json is one JSON array: write one object per line, as jq -c '.[]' FILE > FILE.jsonl does; or, where \
+             each line is an array of records, set records = \".\" under [input.json] in the pipeline file",
         ),
         ("packed.csv", "packed.csv is compressed by zstd: unpack it with zstd -d, or use gzip"),
     ] {

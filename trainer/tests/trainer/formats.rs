@@ -45,6 +45,40 @@ fn csv_json_gzip_and_parquet_give_the_same_model() {
     }
 }
 
+/// The lines of the history in change events, several in an array, with texts for numbers.
+#[test]
+fn json_however_deep_gives_the_same_model() {
+    let workplace = Workplace::with_history(&invoices(80));
+    assert_eq!(workplace.train("history.csv", &[]).code, Some(0));
+    let expected = workplace.model("kmeans");
+    let lines: Vec<String> = String::from_utf8(json_lines(80)).unwrap().lines().map(str::to_owned).collect();
+    let lines: Vec<String> = lines
+        .into_iter()
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let (front, price) = line.split_once("\"Price\": ").unwrap();
+            let (price, rest) = price.split_once(',').unwrap();
+            format!("{front}\"sold\": {{\"for\": [\"{price}\"]}},{rest}")
+        })
+        .collect();
+    let events: String = lines
+        .chunks(3)
+        .map(|lines| {
+            let rows = lines.join(",");
+            format!("{{\"op\":\"c\",\"after\":{{\"rows\":[{rows}]}}}}\n{{\"op\":\"d\",\"before\":{{}}}}\n")
+        })
+        .collect();
+    workplace.write("history.jsonl", events.as_bytes());
+    let shipped =
+        include_str!("../../../resources/pipelines/invoices.toml").replace("format = \"csv\"", "format = \"json\"");
+    let json = "[input.json]\nenvelope = \"debezium\"\nrecords = \"rows\"\nconvert = [\"UnitPrice\"]\n[input.json.paths]\nUnitPrice = \"sold.for[0]\"\n[input.aliases]";
+    workplace.write("nested.toml", shipped.replace("[input.aliases]", json).as_bytes());
+    let run = workplace.train("history.jsonl", &["--pipeline", "nested.toml"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("deletions, tombstones and empty arrays"), "{}", run.stdout);
+    assert_eq!(workplace.model("kmeans"), expected);
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
@@ -153,11 +187,11 @@ fn rows_of_a_parquet_file_are_counted_through_its_row_groups() {
 fn a_parquet_column_of_another_type_is_named() {
     let workplace = Workplace::new();
     let mut wrong = frame(10);
-    wrong.replace("Price", Column::new("Price".into(), [true; 20])).unwrap();
+    wrong.replace("Price", Column::new("Price".into(), [&b"x"[..]; 20])).unwrap();
     parquet(&workplace, "wrong.parquet", wrong);
     let error = loaded(&workplace, &["wrong.parquet"]).unwrap_err().to_string();
-    let wanted = "wrong.parquet: column `Price` is of type bool, but the pipeline file declares it as float: \
-        a float or a signed whole number would be right";
+    let wanted = "wrong.parquet: column `Price` is of type BinaryView, but the pipeline file declares it as float: \
+        a number, a decimal, a time of day or a boolean would be right";
     assert!(error.ends_with(wanted), "{error}");
     let error = {
         parquet(&workplace, "few.parquet", frame(10).select(["Invoice", "Price", "Country"]).unwrap());

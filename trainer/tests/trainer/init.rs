@@ -336,3 +336,48 @@ fn it_says_what_it_found_and_what_is_next_and_overwrites_nothing() {
     assert_eq!(fs::read(workplace.path("my-shop.toml")).unwrap(), b"mine");
     assert_eq!(workplace.run(&["init", "My Shop.csv", "--force"]).code, Some(0));
 }
+
+/// What a bank's interface gives: an object in an object, amounts as texts, milliseconds.
+fn nested_payment(row: usize) -> String {
+    let (user, merchant, cents, second) = payment(row);
+    format!(
+        r#"{{"transactionId":"t{row}","bookedAt":{},"amount":{{"value":"{}.{:02}","currency":"EUR"}},"customer":{{"id":"c{user}"}},"merchant":{{"id":"m{merchant}","info":{{"note":"x"}}}},"is_fraud":{}}}"#,
+        1_704_067_200_000usize + second * 1000,
+        cents / 100,
+        cents % 100,
+        row % 50 == 9
+    )
+}
+
+#[test]
+fn nested_json() {
+    let told = told("bank.jsonl", &(0..LINES).map(|row| nested_payment(row) + "\n").collect::<String>().into_bytes());
+    assert!(
+        told.roles().starts_with("records transactionId at bookedAt of customer_id known is_fraud: "),
+        "{}",
+        told.roles()
+    );
+    assert!(told.text.contains("convert = [\"amount_value\"]"), "{}", told.text);
+    for path in ["amount_value = \"amount.value\"", "customer_id = \"customer.id\"", "merchant_id = \"merchant.id\""] {
+        assert!(told.text.contains(path), "{}", told.text);
+    }
+}
+
+#[test]
+fn change_events_and_arrays() {
+    let event =
+        |row: usize| format!("{{\"before\":null,\"after\":{},\"op\":\"c\",\"ts_ms\":1}}\n", nested_payment(row));
+    let events = told("events.jsonl", (0..LINES).map(event).collect::<String>().as_bytes());
+    assert!(events.text.contains("envelope = \"debezium\""), "{}", events.text);
+    let array = |from: usize| format!("[{}]\n", (from..from + 10).map(nested_payment).collect::<Vec<_>>().join(","));
+    let arrays = told("arrays.jsonl", (0..LINES).step_by(10).map(array).collect::<String>().as_bytes());
+    assert!(arrays.text.contains("records = \".\""), "{}", arrays.text);
+    for told in [&events, &arrays] {
+        assert!(
+            told.roles().starts_with("records transactionId at bookedAt of customer_id known is_fraud: "),
+            "{}",
+            told.roles()
+        );
+        assert!(told.writing.starts_with("JSON, a"), "{}", told.writing);
+    }
+}

@@ -62,6 +62,17 @@ pub fn paysim() -> Vec<u8> {
     })
 }
 
+/// Card payments whose columns are principal components, with quoted labels.
+pub fn creditcard() -> Vec<u8> {
+    let names = |quote: &str| (1..=28).map(|v| format!("{quote}V{v}{quote}")).collect::<Vec<_>>().join(",");
+    rows(LINES, &format!("\"Time\",{},\"Amount\",\"Class\"", names("\"")), |row| {
+        let (_, _, cents, second) = payment(row);
+        let values: Vec<String> = (0..28).map(|v| format!("{}", ((row * (v + 3)) % 97) as f64 / 31.0 - 1.5)).collect();
+        let time = if row == 3 { "1e+05".to_owned() } else { (second / 20).to_string() };
+        format!("{time},{},{}.{:02},\"{}\"", values.join(","), cents / 100, cents % 100, usize::from(row % 60 == 11))
+    })
+}
+
 /// The generator of card payments, with the number of the row in front.
 pub fn sparkov() -> Vec<u8> {
     let header = ",trans_date_trans_time,cc_num,merchant,category,amt,first,last,gender,street,city,state,zip,lat,long,\

@@ -188,6 +188,35 @@ fn the_report_names_the_models_that_were_written() {
     assert_eq!(others(&mixed), 1);
 }
 
+/// A feature that keeps its name and changes its meaning is another one.
+#[test]
+fn a_model_of_another_definition_is_refused() {
+    let workplace = Workplace::with_history(&invoices(60));
+    assert_eq!(workplace.train("history.csv", &[]).code, Some(0));
+    let shipped = include_str!("../../../resources/pipelines/invoices.toml");
+    let load = |from: &str, to: &str| {
+        assert!(shipped.contains(from), "{from}");
+        let pipeline = Pipeline::parse(&shipped.replace(from, to), "test.toml").unwrap();
+        let model = Model::load(&workplace.path("models"), &pipeline, "kmeans");
+        model.map(|model| model.doubts(&pipeline)).map_err(|error| error.to_string())
+    };
+    assert_eq!(load("\"40s\"", "\"50s\""), Ok(Vec::new()), "how long an invoice is open changes no feature");
+    let refused = load("mean(UnitPrice)", "last(UnitPrice)").unwrap_err();
+    let (was, is) = ("`feature AvgUnitPrice=mean(UnitPrice)`", "`feature AvgUnitPrice=last(UnitPrice)`");
+    assert!(refused.contains(&format!("the model has {was} and the file {is}; train it again")), "{refused}");
+    assert!(load("\"Quantity:int\"", "\"Quantity:float\"").unwrap_err().contains("`column Quantity Integer`"));
+    // A rule may be mended: it is said, and no more.
+    assert_eq!(
+        load("UnitPrice = { min = 0.0 }", "UnitPrice = { min = 1.0 }"),
+        Ok(vec!["`range UnitPrice (1.0, inf)` is new".to_owned(), "`range UnitPrice (0.0, inf)` is gone".to_owned()])
+    );
+    let path = Model::path(&workplace.path("models"), "invoices", "kmeans");
+    let mut model: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    model.as_object_mut().unwrap().shift_remove("definition").unwrap();
+    std::fs::write(&path, model.to_string()).unwrap();
+    assert!(load("mean(UnitPrice)", "last(UnitPrice)").unwrap()[0].contains("an earlier trainer wrote it"));
+}
+
 /// The models that ship compare nothing with an outlier: what they quote as expected is the centre of a cluster that counts, and
 /// each of these is a usual one. Only the pipeline that does what a Spark job did says that every cluster counts.
 #[test]

@@ -1,7 +1,7 @@
 //! Pipelines that ship for public data sets, on small files of their layouts.
 
 use crate::fixtures::Workplace;
-use crate::layouts::{RETAIL, paysim, retail, rows, sparkov, us};
+use crate::layouts::{RETAIL, creditcard, paysim, retail, rows, sparkov, us};
 
 /// Trains the pipeline on the file: every row is read, and so many entities are trained on.
 fn trains(pipeline: &str, bytes: &[u8], trained_on: &str) {
@@ -38,6 +38,12 @@ fn online_retail_in_both_editions_and_in_lower_case() {
 #[test]
 fn payments_of_paysim() {
     trains("paysim", &paysim(), "300");
+}
+
+/// They have no key: each payment is one, named by its line.
+#[test]
+fn card_payments_of_creditcard() {
+    trains("creditcard", &creditcard(), "300");
 }
 
 #[test]
@@ -80,6 +86,10 @@ fn what_the_template_says_in_comments_is_valid() {
                 "amount = \"amount\"",
                 "base",
                 "rates",
+                "envelope",
+                "records",
+                "convert",
+                "shop",
             ]
             .iter()
             .any(|key| inner.starts_with(key));

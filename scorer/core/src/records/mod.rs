@@ -127,7 +127,9 @@ impl RecordScoring {
         step: &mut Step<'_>,
     ) -> LineOutcome {
         let (time, now) = (self.time(line, record), progress.now());
-        if progress.keys.seen.knows(key) {
+        // No two records stand in one place: there is nothing to remember.
+        let is_keyless = step.pipeline.is_keyless();
+        if !is_keyless && progress.keys.seen.knows(key) {
             return LineOutcome::Refused(Reason::DuplicateKey);
         }
         if self.past.history.is_too_old(&self.records.features, time) {
@@ -140,7 +142,9 @@ impl RecordScoring {
         } else if !self.buffer.push((time, key), record.offset, line, truth) {
             return LineOutcome::Refused(Reason::DuplicateKey);
         }
-        progress.keys.seen.add(key, now.saturating_add(step.pipeline.entity.remember));
+        if !is_keyless {
+            progress.keys.seen.add(key, now.saturating_add(step.pipeline.entity.remember));
+        }
         self.judge_due(progress.closed_through, progress, step);
         self.keep_within_limits(progress, step);
         LineOutcome::Taken

@@ -178,6 +178,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
         state_dir: None,
         batch_records: 10_000,
         max_memory: memory::allowed(None),
+        other_memory: 0,
         commit_interval: Duration::from_millis(20),
         all_verdicts: false,
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),

@@ -51,7 +51,6 @@ pub(crate) struct GroupContext {
 struct Shared {
     owned: BTreeSet<i32>,
     changes: Vec<GroupChange>,
-    lag: Option<i64>,
     /// The end of each partition that was last seen.
     ends_seen: BTreeMap<i32, i64>,
 }
@@ -85,11 +84,6 @@ impl GroupContext {
             return Vec::new();
         }
         self.with(|shared| std::mem::take(&mut shared.changes))
-    }
-
-    /// The records that the broker has and that were not read yet, as far as librdkafka knows.
-    pub(crate) fn lag(&self) -> Option<i64> {
-        self.with(|shared| shared.lag)
     }
 
     /// How far each partition has been read, as far as librdkafka has said so: where its end was last seen, past markers of
@@ -177,9 +171,7 @@ impl ClientContext for GroupContext {
         let partitions = || statistics.topics.values().flat_map(|topic| topic.partitions.values());
         let ends = partitions().filter(|partition| partition.eof_offset >= 0);
         let ends_seen = ends.map(|partition| (partition.partition, partition.eof_offset)).collect();
-        let lags = partitions().map(|partition| partition.consumer_lag).filter(|lag| *lag >= 0);
-        let lag = lags.reduce(|a, b| a + b);
-        self.with(|shared| (shared.lag, shared.ends_seen) = (lag, ends_seen));
+        self.with(|shared| shared.ends_seen = ends_seen);
     }
 }
 

@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use super::error::KafkaError;
 use super::settings::{KafkaSettings, log_client};
 use crate::core::StateRecord;
-use crate::kafka::wire::headers::source_header;
+use crate::kafka::wire::headers::{Original, source_header};
 
 /// How long the broker has to acknowledge a batch.
 pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,8 +33,8 @@ pub(crate) struct ProduceRecord<'a> {
     pub payload: Option<Cow<'a, [u8]>>,
     /// Milliseconds since 1970; without it the time of sending.
     pub timestamp: Option<i64>,
-    /// Of a copy: the partition and offset of the original, in a header.
-    pub source: Option<(i32, i64)>,
+    /// Of a copy: the original, in a header.
+    pub source: Option<Original>,
     /// A header of another name.
     pub header: Option<(&'a str, &'a str)>,
     /// More of them.

@@ -87,6 +87,12 @@ impl Assignment {
         ends.iter().filter(is_read).map(|&(partition, _)| partition).collect()
     }
 
+    /// The partitions that are read and not to their ends.
+    pub(crate) fn behind(&self) -> impl Iterator<Item = i32> {
+        let is_behind = |position: &Option<Position>| position.is_some_and(|position| !position.is_caught_up);
+        self.partitions.iter().filter(move |(_, position)| is_behind(position)).map(|(&partition, _)| partition)
+    }
+
     /// Whether any partition is read.
     pub(crate) fn reads_any(&self) -> bool {
         self.partitions.values().any(Option::is_some)

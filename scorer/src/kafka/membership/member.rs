@@ -367,10 +367,15 @@ impl<'a> PartitionSource for GroupSource<'a> {
     }
 
     fn lag(&self) -> Option<i64> {
-        if self.assignment.holds_any() {
+        if self.assignment.holds_any() || !self.assignment.reads_any() {
             return None;
         }
-        if self.assignment.is_caught_up() { Some(0) } else { self.member.consumer.context().lag() }
+        // The client's own figure counts from what it has committed itself, which in a transaction is nothing.
+        let waiting = |partition| {
+            let (next, (_, end)) = (self.assignment.next_offset(partition)?, self.last_seen_ends(partition)?);
+            Some((end - next).max(0))
+        };
+        self.assignment.behind().map(waiting).sum()
     }
 }
 

@@ -1,13 +1,18 @@
 //! Which key a record must have.
 
-use shared::line::LineParser;
+use shared::line::{LineParser, Part};
 use shared::pipeline::Pipeline;
 
-/// The key that a line's record must have: that of its entity, or that of the history it is looked at with. `None` where
-/// the line cannot be parsed.
+/// The key that the first line of a message must have: see [`key_of`].
 pub(crate) fn place_key(parser: &mut LineParser, pipeline: &Pipeline, payload: &[u8]) -> Option<String> {
-    let column = *pipeline.placed_by().first()?;
-    parser.parse(payload, |line| line[column].text().map(str::to_owned)).ok().flatten()
+    parser.parse(payload, |line| key_of(&Part::Line(line), pipeline)).ok().flatten()
+}
+
+/// The key that a line's record must have: that of its entity, or that of the history it is looked at with. `None` where
+/// it is no line.
+pub(crate) fn key_of(part: &Part<'_>, pipeline: &Pipeline) -> Option<String> {
+    let (Part::Line(line), column) = (part, *pipeline.placed_by().first()?) else { return None };
+    line[column].text().map(str::to_owned)
 }
 
 #[cfg(test)]

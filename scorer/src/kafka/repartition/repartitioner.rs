@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::Offset;
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 
-use super::place::place_key;
+use super::place::key_of;
 use super::progress::RepartitionProgress;
 use crate::clock::WallClock;
 use crate::kafka::client::error::KafkaError;
@@ -34,7 +34,7 @@ use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::limits::RecordLimits;
 use crate::kafka::topics::names::Topics;
-use crate::kafka::wire::headers::{RecordHeaders, label_of};
+use crate::kafka::wire::headers::{Original, RecordHeaders, label_of};
 use crate::messages::{DeadLetters, Message, Refusal, Source};
 use crate::status::StatusCell;
 
@@ -139,6 +139,8 @@ struct RepartitionLoop<'a> {
 #[derive(Debug)]
 struct LineCopy {
     source: (i32, i64),
+    /// Its place among the records of its message, where that holds several: each goes where it belongs.
+    item: Option<u32>,
     timestamp: Option<i64>,
     key: Option<String>,
     /// The name and the value of the header that holds its label.
@@ -168,9 +170,10 @@ impl RepartitionLoop<'_> {
         };
         match event {
             Event::Record(record) => {
-                let copy = LineCopy::of(&record, &mut self.parser, &self.with.pipeline);
-                self.open.add_record(COPY_BYTES + copy.payload.as_ref().map_or(0, Vec::len));
-                self.open.items_mut().push(copy);
+                for copy in LineCopy::all_of(&record, &mut self.parser, &self.with.pipeline) {
+                    self.open.add_record(COPY_BYTES + copy.payload.as_ref().map_or(0, Vec::len));
+                    self.open.items_mut().push(copy);
+                }
                 self.open.start_time();
                 Ok(())
             }
@@ -380,15 +383,22 @@ impl Outgoing for OutgoingRecord<'_> {
 }
 
 impl LineCopy {
-    fn of(message: &impl RecordHeaders, parser: &mut LineParser, pipeline: &Pipeline) -> Self {
+    /// A copy of each record that a message holds; of a message that holds none, its own.
+    fn all_of(message: &impl RecordHeaders, parser: &mut LineParser, pipeline: &Pipeline) -> Vec<Self> {
         let header = pipeline.label.as_ref().and_then(|label| label.header.as_deref());
-        Self {
-            source: (message.partition(), message.offset()),
-            timestamp: message.timestamp().to_millis(),
-            key: place_key(parser, pipeline, message.payload().unwrap_or_default()),
-            label: label_of(message, pipeline).zip(header).map(|(label, name)| (name.to_owned(), label.to_owned())),
-            payload: message.payload().map(<[u8]>::to_vec),
-        }
+        let label = label_of(message, pipeline).zip(header).map(|(label, name)| (name.to_owned(), label.to_owned()));
+        let mut copies = Vec::with_capacity(1);
+        parser.each(message.payload().unwrap_or_default(), |piece, part| {
+            copies.push(Self {
+                source: (message.partition(), message.offset()),
+                item: piece.index(),
+                timestamp: message.timestamp().to_millis(),
+                key: key_of(&part, pipeline),
+                label: label.clone(),
+                payload: message.payload().map(|_| piece.alone().into_owned()),
+            });
+        });
+        copies
     }
 
     fn record<'a>(&'a self, topic: &'a str) -> ProduceRecord<'a> {
@@ -396,7 +406,7 @@ impl LineCopy {
             key: self.key.as_deref().map(str::as_bytes),
             payload: self.payload.as_deref().map(Cow::Borrowed),
             timestamp: self.timestamp,
-            source: Some(self.source),
+            source: Some(Original { at: self.source, item: self.item }),
             header: self.label.as_ref().map(|(name, label)| (name.as_str(), label.as_str())),
             ..ProduceRecord::to(topic)
         }
@@ -418,6 +428,7 @@ impl Outgoing for OutgoingCopy<'_> {
     fn dead_letter(&self, letters: &DeadLetters, refusal: &Refusal) -> Option<Message> {
         let (partition, offset) = self.copy.source;
         let raw = self.copy.payload.as_deref().unwrap_or_default();
-        Some(letters.undeliverable_line(Source::record(self.from, partition, offset), raw, refusal))
+        let source = Source::record(self.from, partition, offset);
+        Some(letters.undeliverable_line((source, self.copy.item), raw, refusal))
     }
 }

@@ -11,6 +11,7 @@ use super::faults::Step;
 use super::idle_clock::IdleClock;
 use super::in_flight::{InFlight, StageGone};
 use super::open_batch::{Limits, OpenBatch};
+use super::read_times::ReadTimes;
 use super::tasks::Tasks;
 use crate::core::{Input, Output, Record, WallMillis};
 use crate::kafka::client::error::KafkaError;
@@ -80,6 +81,9 @@ pub(crate) struct ConsumeLoop<S, R> {
     failures: u32,
     /// Whether a limit that was reached was mentioned.
     has_told_of_limit: bool,
+    read_times: ReadTimes,
+    /// Whether the group has answered.
+    has_joined: bool,
 }
 
 impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
@@ -102,6 +106,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             has_looked_again: false,
             failures: 0,
             has_told_of_limit: false,
+            read_times: ReadTimes::default(),
+            has_joined: false,
         }
     }
 
@@ -206,6 +212,9 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         let payload = message.payload().unwrap_or_default();
         self.open.add_record(CHANGE_BYTES);
         let (partition, offset) = (message.partition(), message.offset());
+        if let Some(written) = message.timestamp().to_millis() {
+            self.read_times.on_record(partition, written);
+        }
         let original = self.options.repartitioner.as_ref().and_then(|_| source_of(message));
         let record = Record {
             partition,
@@ -218,7 +227,9 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             key: message.key(),
             label: label_of(message, &self.tasks.pipeline),
             payload,
-            source: original.unwrap_or((partition, offset)),
+            file: None,
+            item: original.and_then(|original| original.item),
+            source: original.map_or((partition, offset), |original| original.at),
         };
         match self.tasks.record(record, self.open.items_mut()) {
             // Fetched before the session was over, which the next event says: their new owners read them.
@@ -252,6 +263,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     /// Partitions are ours. They are read once their state is there; the others are read on meanwhile.
     fn on_assigned(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.has_joined = true;
         self.source.assign(partitions)?;
         self.tasks.restore(partitions, self.open.items_mut());
         Ok(())
@@ -533,11 +545,19 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             None => lag,
         };
         let (failed, restoring) = self.tasks.restoring.counts();
+        let assignment = self.source.assignment();
+        let owned = assignment.partitions().len();
+        let lag_seconds = self.read_times.lag_seconds(assignment.behind(), self.clock.time_of_day());
+        let (has_joined, state_bytes) = (self.has_joined, self.tasks.core.state_bytes());
         self.options.status.update(|status| {
             status.counters = counters;
             status.lag = lag;
             status.failed_partitions = failed;
             status.restoring_partitions = restoring;
+            status.lag_seconds = lag_seconds;
+            status.has_joined = has_joined;
+            status.owned_partitions = owned;
+            status.state_bytes = state_bytes;
         });
     }
 }

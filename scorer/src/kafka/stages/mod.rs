@@ -10,6 +10,7 @@ pub(crate) mod in_flight;
 pub(crate) mod open_batch;
 pub(crate) mod publication;
 pub(crate) mod publish;
+pub(crate) mod read_times;
 pub(crate) mod restoring;
 pub(crate) mod score;
 pub(crate) mod tasks;

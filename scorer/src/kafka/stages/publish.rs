@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
 
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -76,9 +77,10 @@ impl Publisher {
             if failed_epoch == Some(id.epoch) {
                 continue;
             }
+            let start = Instant::now();
             let mut publication = self.publication(messages)?;
             match self.commit(&mut transactions, &mut publication, &changes, &fence)? {
-                Ok(produced) => self.committed(id, &publication, (truth, agreement), produced),
+                Ok(produced) => self.committed(id, &publication, (truth, agreement), produced, start),
                 Err(reason) => {
                     failed_epoch = Some(id.epoch);
                     self.status.update(|status| status.rolled_back += 1);
@@ -157,6 +159,7 @@ impl Publisher {
         let mut last: Option<(u64, TopicPartitionList)> = None;
         while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
             let CommitPoint::Resume(points) = point else { continue };
+            let start = Instant::now();
             let mut publication = self.publication(messages)?;
             send(producer, &mut publication)?;
             let revocations = self.consumer.context().revocations();
@@ -168,7 +171,7 @@ impl Publisher {
                 }
                 Err(error) => return Err(error),
             }
-            self.committed(id, &publication, (truth, agreement), producer.take_produced());
+            self.committed(id, &publication, (truth, agreement), producer.take_produced(), start);
         }
         // The last commit is made synchronously: an asynchronous one may be lost when the client goes.
         match last {
@@ -199,12 +202,14 @@ impl Publisher {
         publication: &Publication<'_, EncodedMessage>,
         found: (Truth, Agreement),
         produced: ProducedOffsets,
+        start: Instant,
     ) {
         publication.warn();
         publication.messages().for_each(|message| (self.on_message)(message));
         let Undelivered { dead_letters, skipped } = publication.undelivered();
         self.status.update(|status| {
             publication.messages().for_each(|message| status.count(message));
+            status.commits.add(start.elapsed());
             status.undeliverable += dead_letters;
             status.skipped += skipped;
             status.truth.merge(found.0);

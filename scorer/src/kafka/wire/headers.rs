@@ -14,6 +14,15 @@ use shared::pipeline::Pipeline;
 /// The header that names the original's partition and offset.
 const SOURCE: &str = "source";
 
+/// What a copy was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Original {
+    /// The partition and the offset of the message.
+    pub at: (i32, i64),
+    /// The place of the record in it, where it holds several.
+    pub item: Option<u32>,
+}
+
 /// A record whose headers can be asked for by name, whatever bytes the others are.
 pub(crate) trait RecordHeaders: Message {
     /// The value of the first header of this name. `None` also where the header has no value.
@@ -41,13 +50,14 @@ impl RecordHeaders for BorrowedMessage<'_> {
 }
 
 /// The header of a copy.
-pub(crate) fn source_header((partition, offset): (i32, i64)) -> OwnedHeaders {
-    let value = format!("{partition}:{offset}");
+pub(crate) fn source_header(Original { at: (partition, offset), item }: Original) -> OwnedHeaders {
+    let item = item.map_or_else(String::new, |item| format!(":{item}"));
+    let value = format!("{partition}:{offset}{item}");
     OwnedHeaders::new_with_capacity(1).insert(Header { key: SOURCE, value: Some(&value) })
 }
 
-/// The partition and offset of a copy's original.
-pub(crate) fn source_of(message: &impl RecordHeaders) -> Option<(i32, i64)> {
+/// The original of a copy.
+pub(crate) fn source_of(message: &impl RecordHeaders) -> Option<Original> {
     decode_source(message.header(SOURCE)?)
 }
 
@@ -57,9 +67,11 @@ pub(crate) fn label_of<'a>(message: &'a impl RecordHeaders, pipeline: &Pipeline)
     std::str::from_utf8(message.header(name)?).ok()
 }
 
-fn decode_source(value: &[u8]) -> Option<(i32, i64)> {
-    let (partition, offset) = std::str::from_utf8(value).ok()?.split_once(':')?;
-    Some((partition.parse().ok()?, offset.parse().ok()?))
+fn decode_source(value: &[u8]) -> Option<Original> {
+    let (partition, rest) = std::str::from_utf8(value).ok()?.split_once(':')?;
+    let (offset, item) = rest.split_once(':').map_or((rest, None), |(offset, item)| (offset, Some(item)));
+    let item = item.map(str::parse).transpose().ok()?;
+    Some(Original { at: (partition.parse().ok()?, offset.parse().ok()?), item })
 }
 
 #[cfg(test)]
@@ -70,9 +82,12 @@ mod tests {
 
     #[test]
     fn a_copy_names_its_original() {
-        let headers = source_header((3, 1 << 40));
-        let header = headers.get(0);
-        assert_eq!((header.key, header.value.and_then(decode_source)), (SOURCE, Some((3, 1 << 40))));
+        for original in [Original { at: (3, 1 << 40), item: None }, Original { at: (0, 7), item: Some(12) }] {
+            let headers = source_header(original);
+            let header = headers.get(0);
+            assert_eq!((header.key, header.value.and_then(decode_source)), (SOURCE, Some(original)));
+        }
         assert_eq!(decode_source(b"somebody else's"), None);
+        assert_eq!(decode_source(b"1:2:x"), None);
     }
 }

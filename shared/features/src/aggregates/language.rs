@@ -19,6 +19,7 @@ enum ParsedOperand {
     /// A column, or two with an operator between them: the columns' names decide.
     Values(String),
     Hour(String),
+    DayOfWeek(String),
 }
 
 pub(super) const AGGREGATES: [(&str, Aggregate); 7] = [
@@ -35,7 +36,7 @@ const OPERATORS: [(char, Operator); 4] =
     [('+', Operator::Plus), ('-', Operator::Minus), ('*', Operator::Times), ('/', Operator::By)];
 
 impl Feature {
-    /// Reads `aggregate(column)`, `aggregate(hour(column))`, `aggregate(column * column)` or `count()` for lines with
+    /// Reads `aggregate(column)`, `aggregate(hour(column))`, `aggregate(day_of_week(column))`, `aggregate(column * column)` or `count()` for lines with
     /// `columns`. A column is found by `resolve`, given its name.
     ///
     /// # Errors
@@ -53,12 +54,14 @@ impl Feature {
             let is_number = matches!(columns[index].kind, ColumnType::Integer | ColumnType::Float);
             if is_number { Ok(index) } else { Err(problem(format!("`{column}` is not of type int or float"))) }
         };
+        let moment = |column: &str| match resolve(column)? {
+            index if columns[index].kind == ColumnType::Datetime => Ok(index),
+            _ => Err(problem(format!("`{column}` is not of type datetime"))),
+        };
         let operand = match operand {
             ParsedOperand::Lines => Operand::Lines,
-            ParsedOperand::Hour(column) => match resolve(&column)? {
-                index if columns[index].kind == ColumnType::Datetime => Operand::Hour(index),
-                _ => return Err(problem(format!("`{column}` is not of type datetime"))),
-            },
+            ParsedOperand::Hour(column) => Operand::Hour(moment(&column)?),
+            ParsedOperand::DayOfWeek(column) => Operand::DayOfWeek(moment(&column)?),
             // A column may have a sign in its name.
             ParsedOperand::Values(text) => match arithmetic(&text) {
                 Some((left, operator, right)) if columns.iter().all(|column| column.name != text) => {
@@ -78,6 +81,7 @@ impl Feature {
             Operand::Lines => format!("{function}()"),
             Operand::Number(column) => format!("{function}({})", name(column)),
             Operand::Hour(column) => format!("{function}(hour({}))", name(column)),
+            Operand::DayOfWeek(column) => format!("{function}(day_of_week({}))", name(column)),
             Operand::Arithmetic(left, operator, right) => {
                 let sign = OPERATORS.iter().find(|(_, known)| *known == operator).map_or(' ', |(sign, _)| *sign);
                 format!("{function}({}{sign}{})", name(left), name(right))
@@ -109,6 +113,7 @@ impl ParsedOperand {
     fn parse(argument: &str) -> Option<Self> {
         match call(argument) {
             Some(("hour", column)) if !column.is_empty() => Some(Self::Hour(column.to_owned())),
+            Some(("day_of_week", column)) if !column.is_empty() => Some(Self::DayOfWeek(column.to_owned())),
             Some(_) => None,
             None if argument.is_empty() => Some(Self::Lines),
             None => Some(Self::Values(argument.to_owned())),
@@ -155,6 +160,7 @@ mod tests {
     fn the_language_is_small_and_closed() {
         assert_eq!(read("mean(UnitPrice)"), Ok((Aggregate::Mean, Operand::Number(0))));
         assert_eq!(read(" first( hour( InvoiceDate ) ) "), Ok((Aggregate::First, Operand::Hour(1))));
+        assert_eq!(read("last(day_of_week(InvoiceDate))"), Ok((Aggregate::Last, Operand::DayOfWeek(1))));
         assert_eq!(read("count()"), Ok((Aggregate::Count, Operand::Lines)));
         let product = Operand::Arithmetic(3, Operator::Times, 0);
         assert_eq!(read("sum(Quantity * UnitPrice)"), Ok((Aggregate::Sum, product)));
@@ -179,6 +185,7 @@ mod tests {
             "sum(Quantity * UnitPrice * Quantity)",
             "count(Quantity * UnitPrice)",
             "first(hour(x))",
+            "first(day_of_week(x))",
             "sum(hour(InvoiceDate) * Quantity)",
         ] {
             assert!(read(bad).is_err(), "{bad}");

@@ -1,7 +1,7 @@
 //! Features: one number each, an aggregate over the lines of an entity.
 //!
-//! The language is small and closed: `mean`, `min`, `max`, `sum`, `first` and `last` of a column, of the `hour` of a
-//! datetime column, or of two number columns with an operator between them (`Quantity * UnitPrice`); and `count()`. The scorer folds lines into [`Accumulators`]; the trainer
+//! The language is small and closed: `mean`, `min`, `max`, `sum`, `first` and `last` of a column, of the `hour` or the
+//! `day_of_week` of a datetime column, or of two number columns with an operator between them (`Quantity * UnitPrice`); and `count()`. The scorer folds lines into [`Accumulators`]; the trainer
 //! computes the same aggregates over columns, and a test holds the two together on real data.
 
 mod language;
@@ -37,6 +37,8 @@ pub enum Operand {
     Number(usize),
     /// The hour of day, 0 to 23, of a datetime column.
     Hour(usize),
+    /// The day of the week, 0 to 6 and Monday is 0, of a datetime column.
+    DayOfWeek(usize),
     /// What an operator makes of two number columns of a line, in float64. A line that lacks one of them, or where the result is
     /// no finite number, has no value.
     Arithmetic(usize, Operator, usize),
@@ -77,20 +79,33 @@ impl Feature {
         let (first, second) = match self.operand {
             Operand::Number(index) => (Some(index), None),
             Operand::Arithmetic(left, _, right) => (Some(left), Some(right)),
-            Operand::Lines | Operand::Hour(_) => (None, None),
+            Operand::Lines | Operand::Hour(_) | Operand::DayOfWeek(_) => (None, None),
         };
         first.into_iter().chain(second)
     }
 
     /// The indices of all columns that the feature reads.
     pub fn columns(&self) -> impl Iterator<Item = usize> + use<> {
-        let hour = if let Operand::Hour(index) = self.operand { Some(index) } else { None };
-        self.number_columns().chain(hour)
+        let moment = match self.operand {
+            Operand::Hour(index) | Operand::DayOfWeek(index) => Some(index),
+            _ => None,
+        };
+        self.number_columns().chain(moment)
     }
 
     /// Whether the feature is the hour of a day, whatever is made of several.
     pub fn is_hour(&self) -> bool {
-        matches!(self.operand, Operand::Hour(_)) && !matches!(self.aggregate, Aggregate::Sum | Aggregate::Count)
+        matches!(self.operand, Operand::Hour(_)) && self.is_one_of_its_values()
+    }
+
+    /// Whether the feature is a day of the week, whatever is made of several.
+    pub fn is_day_of_week(&self) -> bool {
+        matches!(self.operand, Operand::DayOfWeek(_)) && self.is_one_of_its_values()
+    }
+
+    /// Whether what is made of several values is as one of them.
+    fn is_one_of_its_values(&self) -> bool {
+        !matches!(self.aggregate, Aggregate::Sum | Aggregate::Count)
     }
 }
 
@@ -182,6 +197,7 @@ impl Operand {
                 value.is_finite().then_some(value)
             }
             Self::Hour(column) => line[column].datetime().map(|moment| time::hour(moment) as f64),
+            Self::DayOfWeek(column) => line[column].datetime().map(|moment| time::day_of_week(moment) as f64),
         }
     }
 }
@@ -320,7 +336,7 @@ mod tests {
         };
         let operators = [Operator::Plus, Operator::Minus, Operator::Times, Operator::By];
         let arithmetic = operators.map(|operator| Operand::Arithmetic(0, operator, 2));
-        let operands = [Operand::Number(0), Operand::Hour(1)].into_iter().chain(arithmetic);
+        let operands = [Operand::Number(0), Operand::Hour(1), Operand::DayOfWeek(1)].into_iter().chain(arithmetic);
         operands.flat_map(|operand| AGGREGATES.iter().map(feature(operand))).collect()
     }
 

@@ -109,8 +109,12 @@ impl RecordFeatures {
     /// Everything that what is remembered depends on, one fact a line.
     pub fn layout(&self) -> Vec<String> {
         let features = self.features.iter().map(|feature| format!("feature {}={}", feature.name, feature.expression()));
-        let spans = [format!("memory {} ms", self.memory), format!("lateness {} ms", self.lateness)];
-        features.chain(spans).collect()
+        features.chain(self.spans()).collect()
+    }
+
+    /// For how long things are remembered, one fact a line.
+    pub fn spans(&self) -> [String; 2] {
+        [format!("memory {} ms", self.memory), format!("lateness {} ms", self.lateness)]
     }
 
     fn memory_of(&self, relation: &Relation) -> Millis {

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::line::LineParser;
+use crate::line::{LineParser, Part};
 use crate::schema::testing::schema;
-use crate::schema::{Currency, InputFormat, Schema};
+use crate::schema::{Currency, Envelope, InputFormat, MessageShape, RecordsAt, Schema};
 use crate::value::Value;
 
 const COLUMNS: &str = "id user amount:float count:int when:datetime note? latitude:float?";
@@ -329,5 +329,247 @@ proptest! {
         });
         prop_assert!(read.is_ok() || says_so, "{:?} of {}", found, String::from_utf8_lossy(&bytes));
         prop_assert!(read.is_err() || !found.contains(&"not_json".to_owned()), "{}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+/// Records of several columns that stand in objects and arrays.
+fn nested(paths: &[(&str, &str)]) -> Schema {
+    let mut records = schema(InputFormat::Json, "id merchant amount:float count:int flag when:datetime", &["unix_ms"]);
+    for (name, path) in paths {
+        records.column(name).path = Some(path.parse().unwrap());
+    }
+    records.column("id").needed = true;
+    records
+}
+
+const PATHS: [(&str, &str); 3] =
+    [("merchant", "merchant.id"), ("amount", "items[1].price"), ("count", "items[0][\"n.o\"]")];
+
+#[test]
+fn values_are_found_where_paths_lead() {
+    let record = br#"{"x":{"merchant":{"id":1}},"items":[{"n.o":3,"price":9},{"deep":[{"price":1}],"price":-2.5}],
+        "merchant":{"name":"x","id":12345678901234567890123},"id":{"a":1}["#;
+    assert_eq!(outcome(nested(&PATHS), record), Err(vec!["not_json".to_owned()]));
+    let record = br#"{"x":{"merchant":{"id":1.5}},"items":[{"n.o":3.0,"price":9},{"deep":[{"price":1}],"price":-2.5}],
+        "merchant":{"name":"x","id":12345678901234567890123},"when":1.0,"id":7.25}"#;
+    let values = outcome(nested(&PATHS), record).unwrap();
+    // Digit by digit, wherever the numbers stand.
+    assert_eq!(values[..2], [r#"Text("7.25")"#, r#"Text("12345678901234567890123")"#]);
+    assert_eq!(values[2..], ["Float(-2.5)", "Integer(3)", "Missing", "Datetime(1)"]);
+}
+
+#[test]
+fn reasons_name_the_path() {
+    let mut records = nested(&PATHS);
+    ["merchant", "amount"].into_iter().for_each(|name| records.column(name).needed = true);
+    for (record, expected) in [
+        (r#"{"id":"1"}"#, vec!["missing_value:merchant.id", "missing_value:items[1].price"]),
+        (
+            r#"{"id":"1","merchant":null,"items":[{}]}"#,
+            vec!["missing_value:merchant.id", "missing_value:items[1].price"],
+        ),
+        (
+            r#"{"id":"1","merchant":5,"items":{"price":1}}"#,
+            vec!["not_a_text:merchant.id", "not_a_number:items[1].price", "not_an_integer:items[0][\"n.o\"]"],
+        ),
+        (
+            r#"{"id":"1","merchant":{"id":"a","id":"b"},"items":[0,{"price":1}]}"#,
+            vec!["duplicate_field:merchant.id", "not_an_integer:items[0][\"n.o\"]"],
+        ),
+        (
+            r#"{"id":"1","merchant":{"id":"a"},"merchant":{},"items":[{},{"price":1e999}]}"#,
+            vec!["not_finite:items[1].price"],
+        ),
+    ] {
+        assert_eq!(outcome(records.clone(), record.as_bytes()).unwrap_err(), expected, "{record}");
+    }
+    assert!(outcome(records, br#"{"id":"1","merchant":{"id":"a"},"items":[{},{"price":1}]}"#).is_ok());
+}
+
+#[test]
+fn values_may_be_written_as_another_type_where_the_column_says_so() {
+    let mut records = nested(&[]);
+    ["amount", "count", "flag"].into_iter().for_each(|name| records.column(name).converts = true);
+    let read = |fields: &str| outcome(records.clone(), format!(r#"{{"id":"1",{fields}}}"#).as_bytes());
+    let values = |fields: &str| read(fields).unwrap()[2..5].join(" ");
+    assert_eq!(values(r#""amount":"12.50","count":" 7 ","flag":true"#), r#"Float(12.5) Integer(7) Text("true")"#);
+    assert_eq!(values(r#""amount":true,"count":false,"flag":1.5"#), r#"Float(1.0) Integer(0) Text("1.5")"#);
+    assert_eq!(values(r#""amount":"","count":"N/A","flag":"N/A""#), r#"Missing Missing Text("N/A")"#);
+    let reasons = |fields: &str| read(fields).unwrap_err().join(" ");
+    assert_eq!(
+        reasons(r#""amount":"12,50","count":"7.5","flag":[]"#),
+        "not_a_number:amount not_an_integer:count not_a_text:flag"
+    );
+    assert_eq!(reasons(r#""amount":"NaN1","count":"\u0031e400""#), "not_a_number:amount not_an_integer:count");
+}
+
+#[test]
+fn no_record_is_lost_for_a_lenient_column() {
+    let mut records = nested(&[]);
+    let flag = records.column("flag");
+    (flag.converts, flag.is_lenient) = (true, true);
+    for (label, expected) in [
+        ("true", r#"Text("true")"#),
+        ("1", r#"Text("1")"#),
+        (r#""fraud""#, r#"Text("fraud")"#),
+        ("[1]", "Missing"),
+        (r#"{"a":1}"#, "Missing"),
+        (r#"1,"flag":2"#, "Missing"),
+        ("null", "Missing"),
+    ] {
+        let record = format!(r#"{{"id":"1","flag":{label}}}"#);
+        assert_eq!(outcome(records.clone(), record.as_bytes()).unwrap()[4], expected, "{label}");
+    }
+    let mut as_csv = Schema { format: InputFormat::Csv, ..records };
+    as_csv.column("count").optional = true;
+    assert_eq!(outcome(as_csv, b"1,m,2,3,\xFF,").unwrap()[4], "Missing");
+}
+
+/// What a message holds: a line as its id and amount, a record's first reason, or another outcome, with its place.
+fn held(shape: MessageShape, message: &str) -> Vec<String> {
+    let records = Schema { json: shape, ..nested(&[]) };
+    let mut seen = Vec::new();
+    LineParser::new(Arc::new(records)).each(message.as_bytes(), |piece, part| {
+        let found = match part {
+            Part::Line(line) => format!("{} {:?}", line[0].text().unwrap_or_default(), line[2].number()),
+            Part::Erroneous(reasons) => reasons[0].to_string(),
+            Part::Deletion => "deletion".to_owned(),
+            Part::Nothing => "nothing".to_owned(),
+        };
+        let place = piece.index().map_or_else(String::new, |index| format!("{index}: "));
+        seen.push(place + &found);
+    });
+    seen
+}
+
+fn one(envelope: Envelope, message: &str) -> String {
+    let shape = MessageShape { envelope: Some(envelope), records: None };
+    held(shape, message).join("; ")
+}
+
+#[test]
+fn envelopes_are_opened() {
+    let row = r#"{"id":"1","amount":2}"#;
+    for (message, expected) in [
+        (format!(r#"{{"schema":{{"type":"struct"}},"payload":{row}}}"#), "1 Some(2.0)"),
+        (format!(r#" {{"payload" : {row} }} "#), "1 Some(2.0)"),
+        (r#"{"schema":null,"payload":null}"#.to_owned(), "nothing"),
+        ("null".to_owned(), "nothing"),
+        (String::new(), "nothing"),
+        (row.to_owned(), "missing_value:payload"),
+        (format!(r#"{{"payload":{row},"payload":{row}}}"#), "duplicate_field:payload"),
+        (format!(r#"{{"payload":{row}"#), "not_json"),
+        (r#"{"payload":7}"#.to_owned(), "not_json"),
+        ("[]".to_owned(), "missing_value:payload"),
+    ] {
+        assert_eq!(one(Envelope::Connect, &message), expected, "{message}");
+    }
+    for (event, expected) in [
+        (format!(r#"{{"before":null,"after":{row},"op":"c"}}"#), "1 Some(2.0)"),
+        (format!(r#"{{"op":"u","before":{{"id":"0"}},"after":{row}}}"#), "1 Some(2.0)"),
+        (format!(r#"{{"op":"r","after":{row},"source":{{"op":"x"}}}}"#), "1 Some(2.0)"),
+        (format!(r#"{{"before":{row},"after":null,"op":"d"}}"#), "deletion"),
+        (r#"{"op":"t"}"#.to_owned(), "deletion"),
+        (r#"{"op":"c","after":null}"#.to_owned(), "missing_value:after"),
+        (r#"{"op":"m","message":{}}"#.to_owned(), "unknown_operation"),
+        (r#"{"op":null,"after":{}}"#.to_owned(), "unknown_operation"),
+    ] {
+        assert_eq!(one(Envelope::Debezium, &event), expected, "{event}");
+        let wrapped = format!(r#"{{"schema":{{"op":1}},"payload":{event}}}"#);
+        assert_eq!(one(Envelope::Debezium, &wrapped), expected, "{wrapped}");
+    }
+    assert_eq!(one(Envelope::Debezium, r#"{"schema":{},"payload":null}"#), "nothing");
+    assert_eq!(one(Envelope::Debezium, row), "missing_value:payload");
+}
+
+#[test]
+fn a_message_may_hold_several_records() {
+    let at = |path: &str| match path {
+        "." => MessageShape { envelope: None, records: Some(RecordsAt::Message) },
+        path => MessageShape { envelope: None, records: Some(RecordsAt::Path(path.parse().unwrap())) },
+    };
+    let array = r#"[{"id":"1","amount":2}, {"id":"2","amount":"x"},{} ,5,{"id":"3"}]"#;
+    let expected = ["0: 1 Some(2.0)", "1: not_a_number:amount", "2: missing_value:id", "3: not_json", "4: 3 None"];
+    assert_eq!(held(at("."), array), expected);
+    assert_eq!(held(at("a.b[0]"), &format!(r#"{{"a":{{"b":[{array}]}}}}"#)), expected);
+    assert_eq!(held(at("."), r#"{"id":"1"}"#), ["1 None"], "one object is one record");
+    assert_eq!(held(at("."), "[ ]"), ["nothing"]);
+    assert_eq!(held(at("."), "7"), ["not_json"]);
+    assert_eq!(held(at("."), "[{}"), ["not_json"]);
+    assert_eq!(held(at("a"), r#"{"a":null}"#), ["nothing"]);
+    assert_eq!(held(at("a"), r#"{"b":[]}"#), ["missing_value:a"]);
+    assert_eq!(held(at("a"), r#"{"a":"x"}"#), ["not_an_array:a"]);
+    let in_envelope = MessageShape { envelope: Some(Envelope::Connect), ..at("a") };
+    assert_eq!(held(in_envelope, r#"{"payload":{"a":[{"id":"1"}]}}"#), ["0: 1 None"]);
+}
+
+#[test]
+fn what_stands_around_records_is_theirs() {
+    let mut records = nested(&[("merchant", "account.id"), ("when", "at")]);
+    for name in ["merchant", "when"] {
+        records.column(name).is_of_message = true;
+    }
+    records.column("merchant").needed = true;
+    records.json.records = Some(RecordsAt::Path("list".parse().unwrap()));
+    let records = Arc::new(records);
+    let held = |message: &str| {
+        let mut seen = Vec::new();
+        LineParser::new(Arc::clone(&records)).each(message.as_bytes(), |_, part| match part {
+            Part::Line(line) => seen.push(format!("{:?} {:?} {:?}", line[0], line[1], line[5])),
+            part => seen.push(format!("{part:?}")),
+        });
+        seen.join("; ")
+    };
+    let list = r#""list":[{"id":"1","account":{"id":"no"}},{"id":"2"}]"#;
+    assert_eq!(
+        held(&format!(r#"{{{list},"account":{{"id":"\u0041"}},"at":5.0}}"#)),
+        r#"Text("1") Text("A") Datetime(5); Text("2") Text("A") Datetime(5)"#
+    );
+    let missing = r#"Erroneous([MissingValue("$.account.id")])"#;
+    assert_eq!(held(&format!("{{{list}}}")), format!("{missing}; {missing}"));
+}
+
+proptest! {
+    /// Whatever the bytes, a message has an outcome, and those that hold one record alone have that record's.
+    #[test]
+    fn every_message_has_its_outcomes_and_each_record_alone_has_its_own(
+        bytes in prop_oneof![
+            "[\\[\\]{}\":, a-c0-9.-]{0,40}",
+            r#"(\[|\{"payload":\{"a":\[)(\{"id":"[ab]"(,"amount":[0-9]{1,3})?\},?|null,?|[0-9]){0,4}(\]|\]\}\})"#,
+            r#"\{("schema":1,)?"(payload|after)":\{"id":"1"\}(,"op":"[cdx]")?\}"#,
+        ],
+        envelope in prop::sample::select(&[None, Some(Envelope::Connect), Some(Envelope::Debezium)]),
+        records in prop::sample::select(vec![None, Some(RecordsAt::Message), Some(RecordsAt::Path("a".parse().unwrap()))]),
+    ) {
+        let shape = MessageShape { envelope, records };
+        let seen = held(shape.clone(), &bytes);
+        prop_assert!(!seen.is_empty());
+        let schema = Arc::new(Schema { json: shape.clone(), ..nested(&[]) });
+        let mut alone = Vec::new();
+        LineParser::new(schema).each(bytes.as_bytes(), |piece, _| {
+            alone.push(String::from_utf8(piece.alone().into_owned()).unwrap());
+        });
+        for (seen, alone) in seen.iter().zip(alone) {
+            let outcome = |text: &String| text.split_once(": ").map_or(text.clone(), |(_, outcome)| outcome.to_owned());
+            let again: Vec<String> = held(shape.clone(), &alone).iter().map(outcome).collect();
+            prop_assert_eq!(again, [outcome(seen)]);
+        }
+    }
+
+    /// A record has one fate, whether its values stand in fields or deeper.
+    #[test]
+    fn a_record_has_the_same_fate_however_deep_it_is(
+        id in r#""[a-z]{0,3}"|[0-9]{1,25}|[0-9]{1,3}\.[0-9]|null|true|\[1\]"#,
+        amount in r#"-?[1-9][0-9]{0,3}(\.[0-9]{1,3})?(e[0-9]{1,3})?|"[0-9]"|null|\{\}"#,
+        before in r#"("x":(\[\[1\],2\]|\{"id":[3]\}|"\[\{"),){0,2}"#,
+    ) {
+        let flat = format!(r#"{{{before}"id":{id},"amount":{amount}}}"#);
+        let deep = format!(r#"{{{before}"d":[0,{{{before}"id":{id},"more":{{"amount":{amount}}}}}]}}"#);
+        let at_depth = nested(&[("id", "d[1].id"), ("amount", "d[1].more.amount")]);
+        let flat = outcome(nested(&[]), flat.as_bytes());
+        let named = |reasons: Vec<String>| -> Vec<String> {
+            reasons.iter().map(|reason| reason.replace("d[1].more.", "").replace("d[1].", "")).collect()
+        };
+        prop_assert_eq!(flat, outcome(at_depth, deep.as_bytes()).map_err(named));
     }
 }

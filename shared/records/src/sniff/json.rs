@@ -1,122 +1,151 @@
 //! Samples of JSON records.
 
-use std::fmt;
 use std::io::{self, Read};
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
-use super::sample::{Cell, Sample, Sampler};
+use super::sample::{Cell, Found, Sample, Sampler};
+use crate::json::{self, Content, Piece};
 use crate::json_lines::JsonLines;
+use crate::json_path::{JsonPath, Step};
+use crate::schema::{Envelope, MessageShape, RecordsAt};
 
 /// A longer line is no record.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Reads JSON lines.
+/// Objects lie no deeper in a record than that where they are looked into.
+const MOST_STEPS: usize = 4;
+
+/// Most columns; beyond them, objects are not looked into.
+const MOST_COLUMNS: usize = 500;
+
+/// Reads JSON lines, and tells what a line holds.
 ///
 /// # Errors
 /// What reading gives.
-pub fn sample<R: Read>(source: R) -> io::Result<Sample> {
+pub fn sample<R: Read>(source: R) -> io::Result<(Sample, MessageShape)> {
     let mut lines = JsonLines::new(source, MOST_BYTES);
-    let mut sampler = Sampler::default();
-    while let Some(line) = lines.next_line()?.filter(|_| !sampler.is_done()) {
-        push(&mut sampler, line.raw);
+    let mut messages = Messages::default();
+    while let Some(line) = lines.next_line()?.filter(|_| !messages.sampler.is_done()) {
+        messages.push(line.raw);
     }
-    Ok(sampler.finish())
+    Ok(messages.finish())
+}
+
+/// Messages of which the first says what all of them hold.
+#[derive(Debug, Default)]
+pub struct Messages {
+    sampler: Sampler,
+    shape: Option<MessageShape>,
+}
+
+impl Messages {
+    /// Adds a message, with the records that it holds.
+    pub fn push(&mut self, message: &[u8]) {
+        let message = json::without_mark(message);
+        if json::check(message).is_err() {
+            return self.sampler.push_torn();
+        }
+        let shape = self.shape.get_or_insert_with(|| shape_of(message));
+        match json::content(message, shape) {
+            Ok(Content::Record(record)) => push(&mut self.sampler, &message[record]),
+            Ok(Content::Records(array)) => {
+                Piece::items(message, &array).for_each(|(_, record)| push(&mut self.sampler, record));
+            }
+            // A deletion is no record.
+            Ok(Content::Deletion | Content::Nothing) => {}
+            Err(_) => self.sampler.push_torn(),
+        }
+    }
+
+    /// What was kept of the records, and what a message holds.
+    pub fn finish(self) -> (Sample, MessageShape) {
+        (self.sampler.finish(), self.shape.unwrap_or_default())
+    }
+}
+
+/// What a message seems to hold, which is valid JSON.
+fn shape_of(message: &[u8]) -> MessageShape {
+    let Ok(value) = serde_json::from_slice::<Value>(message) else { return MessageShape::default() };
+    let is_event = |event: &Value| {
+        event["op"].as_str().is_some_and(|op| op.len() == 1)
+            && (event.get("after").is_some() || event.get("before").is_some())
+    };
+    let envelope = match &value {
+        event if is_event(event) => Some(Envelope::Debezium),
+        wrapped if wrapped.get("schema").is_some() && is_event(&wrapped["payload"]) => Some(Envelope::Debezium),
+        wrapped if wrapped.get("schema").is_some() && wrapped["payload"].is_object() => Some(Envelope::Connect),
+        _ => None,
+    };
+    MessageShape { envelope, records: value.is_array().then_some(RecordsAt::Message) }
 }
 
 /// Adds one record.
-pub fn push(sampler: &mut Sampler, record: &[u8]) {
-    match serde_json::from_slice(record) {
-        Ok(Object(fields)) => sampler.push_named(fields),
-        Err(_) => sampler.push_torn(),
+fn push(sampler: &mut Sampler, record: &[u8]) {
+    let most_steps = if sampler.width() < MOST_COLUMNS { MOST_STEPS } else { 1 };
+    match fields(record, most_steps) {
+        Some(found) => sampler.push_found(found),
+        None => sampler.push_torn(),
     }
 }
 
-/// An object, with its fields in their order.
-struct Object(Vec<(String, Cell)>);
+/// The fields of a record, and those of the objects in it, so many steps deep; `None` where it is no object.
+pub fn fields(record: &[u8], most_steps: usize) -> Option<Vec<(Found, Cell)>> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(record) else { return None };
+    let mut found = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        let path = JsonPath::field(&name);
+        add(name, path, value, most_steps, &mut found);
+    }
+    Some(found)
+}
 
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Object(fields))
+/// Adds a value; of an object, the values in it, which are called by the paths to them.
+fn add(name: String, path: JsonPath, value: Value, most_steps: usize, found: &mut Vec<(Found, Cell)>) {
+    match value {
+        Value::Object(fields) if path.steps().len() < most_steps && !fields.is_empty() => {
+            for (name, value) in fields {
+                let path = path.then(Step::Field(name));
+                add(path.to_string(), path, value, most_steps, found);
             }
         }
-        deserializer.deserialize_map(Fields)
+        value => {
+            let path = (path.steps().len() > 1).then_some(path);
+            found.push((Found { name, path }, cell(value)));
+        }
     }
 }
 
-impl<'de> Deserialize<'de> for Cell {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyCell)
-    }
-}
-
-struct AnyCell;
-
-impl<'de> Visitor<'de> for AnyCell {
-    type Value = Cell;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Cell, E> {
-        Ok(Cell::Missing)
-    }
-
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<Cell, E> {
-        Ok(Cell::Flag(flag))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Cell, E> {
-        Ok(Cell::Number(number.to_string()))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Cell, E> {
-        Ok(Cell::Number(number.to_string()))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Cell, E> {
-        // With a fraction, so that it is not taken for a whole number: 5.0.
-        Ok(Cell::Number(format!("{number:?}")))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Cell, E> {
-        let text = text.trim();
-        Ok(if text.is_empty() { Cell::Missing } else { Cell::Text(text.to_owned()) })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Cell, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Cell::Nested)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cell, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Cell::Nested)
+fn cell(value: Value) -> Cell {
+    match value {
+        Value::Null => Cell::Missing,
+        Value::Bool(flag) => Cell::Flag(flag),
+        Value::Number(number) => {
+            match number.as_i64().map(|it| it.to_string()).or(number.as_u64().map(|it| it.to_string())) {
+                Some(whole) => Cell::Number(whole),
+                // With a fraction, so that it is not taken for a whole number: 5.0.
+                None => Cell::Number(format!("{:?}", number.as_f64().unwrap_or(f64::NAN))),
+            }
+        }
+        Value::String(text) => match text.trim() {
+            "" => Cell::Missing,
+            text => Cell::Text(text.to_owned()),
+        },
+        Value::Array(_) | Value::Object(_) => Cell::Nested,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_kind_of_value_is_a_cell() {
         let lines = b"{\"a\":1,\"b\":2.0,\"c\":\" x \",\"d\":null,\"e\":[1,{}],\"f\":true}\n[1]\n{\"g\":\"\"}\n";
-        let sample = sample(&lines[..]).unwrap();
+        let (sample, shape) = sample(&lines[..]).unwrap();
+        assert!(shape.is_plain());
         assert_eq!(sample.names, ["a", "b", "c", "d", "e", "f", "g"]);
         let number = |text: &str| Cell::Number(text.to_owned());
         let text = Cell::Text("x".to_owned());
@@ -126,5 +155,35 @@ mod tests {
         );
         assert_eq!(sample.rows[1][6], Cell::Missing);
         assert_eq!((sample.n_records, sample.n_torn, sample.rows.len()), (3, 1, 2));
+    }
+
+    #[test]
+    fn what_lies_in_objects_is_found() {
+        let (sample, _) =
+            sample(&br#"{"id":1,"m":{"id":"x","geo.code":{"lat":1.5}},"empty":{},"m.id":7}"#[..]).unwrap();
+        assert_eq!(sample.names, ["id", "m.id", r#"m["geo.code"].lat"#, "empty"]);
+        // One name cannot stand for two values: the first one that is met has it.
+        assert_eq!(
+            sample.paths.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+            BTreeSet::from(["m.id", r#"m["geo.code"].lat"#])
+        );
+    }
+
+    #[test]
+    fn envelopes_and_arrays_are_told() {
+        let shape = |text: &str| sample(text.as_bytes()).unwrap();
+        let event = r#"{"before":null,"after":{"id":1},"op":"c"}"#;
+        for (text, envelope) in [
+            (event.to_owned(), Some(Envelope::Debezium)),
+            (format!(r#"{{"schema":{{}},"payload":{event}}}"#), Some(Envelope::Debezium)),
+            (r#"{"schema":{},"payload":{"id":1}}"#.to_owned(), Some(Envelope::Connect)),
+            (r#"{"payload":{"id":1}}"#.to_owned(), None),
+        ] {
+            let (sample, shape) = shape(&text);
+            assert_eq!((shape.envelope, sample.n_records), (envelope, 1), "{text}");
+        }
+        let (sample, shape) = shape("[{\"id\":1},{\"id\":2}]\n[]\n[{\"id\":3},7]\n");
+        assert_eq!(shape.records, Some(RecordsAt::Message));
+        assert_eq!((sample.names.len(), sample.n_records, sample.n_torn), (1, 4, 1));
     }
 }

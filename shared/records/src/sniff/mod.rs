@@ -18,7 +18,7 @@ mod runs;
 pub mod sample;
 
 use crate::dialect::Dialect;
-use crate::schema::InputFormat;
+use crate::schema::{InputFormat, MessageShape};
 use profile::Profile;
 use roles::{Roles, Unfit};
 use sample::Sample;
@@ -58,8 +58,8 @@ impl Doubt {
 pub enum Writing {
     /// CSV in this dialect.
     Csv(Box<Dialect>),
-    /// A JSON object each.
-    Json,
+    /// JSON, of which a message holds this.
+    Json(MessageShape),
     /// Columns of a table with types of its own, such as a Parquet file.
     Table,
 }
@@ -69,7 +69,7 @@ impl Writing {
     pub fn format(&self) -> InputFormat {
         match self {
             Self::Csv(_) => InputFormat::Csv,
-            Self::Json | Self::Table => InputFormat::Json,
+            Self::Json(_) | Self::Table => InputFormat::Json,
         }
     }
 }

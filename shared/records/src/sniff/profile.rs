@@ -9,6 +9,7 @@ use super::numbers::number;
 use super::sample::{Cell, Sample};
 use super::{About, Doubt, Writing};
 use crate::dialect::{NumberStyle, TextRules};
+use crate::json_path::JsonPath;
 use crate::text::printable;
 use crate::time::Timestamp;
 
@@ -71,6 +72,10 @@ pub struct Profile {
     pub dates: Option<Guess>,
     /// Whether it is the number of the row.
     pub is_row_number: bool,
+    /// Where it stands in a JSON record, where that is no field of the record itself.
+    pub path: Option<JsonPath>,
+    /// Whether JSON has texts, or true and false, among its values.
+    pub is_converted: bool,
 }
 
 impl Profile {
@@ -99,7 +104,7 @@ impl Profile {
 fn rules(writing: &Writing) -> &TextRules {
     match writing {
         Writing::Csv(dialect) => &dialect.texts,
-        Writing::Json | Writing::Table => const { &TextRules::PLAIN },
+        Writing::Json(_) | Writing::Table => const { &TextRules::PLAIN },
     }
 }
 
@@ -136,6 +141,9 @@ fn profile(
         numbers: None,
         dates: None,
         is_row_number: is_row_number(name, index),
+        path: sample.paths.get(name).cloned(),
+        is_converted: matches!(writing, Writing::Json(_))
+            && cells.iter().any(|cell| matches!(cell, Cell::Text(_) | Cell::Flag(_))),
     };
     let texts: Vec<&str> = cells.iter().filter_map(|cell| cell.text()).collect();
     profile.distinct = texts.iter().collect::<HashSet<_>>().len();
@@ -155,9 +163,11 @@ fn profile(
         profile.kind = Kind::Flag;
         return profile;
     }
+    // Where texts have types, digits in quotes are more likely a name, unless they have a fraction: "12.50".
     let are_numbers = match writing {
         Writing::Csv(_) => true,
-        Writing::Json | Writing::Table => count(|cell| matches!(cell, Cell::Number(_))) == cells.len(),
+        Writing::Json(_) if number_kind(&texts, rules.numbers) == Kind::Float => true,
+        Writing::Json(_) | Writing::Table => count(|cell| matches!(cell, Cell::Number(_))) == cells.len(),
     };
     let numbers: Vec<f64> = texts.iter().filter_map(|text| number(rules.numbers, text)).collect();
     let is_numeric = numbers.len() as f64 >= MOST * texts.len() as f64;
@@ -298,12 +308,16 @@ mod tests {
     }
 
     #[test]
-    fn in_json_a_text_is_no_number() {
-        let sample = json::sample(&br#"{"a":"12.50","b":12.5,"c":true,"d":{"e":1},"f":"2010-12-01"}"#[..]).unwrap();
+    fn in_json_a_text_of_digits_is_a_name() {
+        let json = &br#"{"a":"1250","b":12.5,"c":true,"d":{"e":1,"f":[1]},"g":"2010-12-01","h":"12.50"}"#[..];
+        let (sample, shape) = json::sample(json).unwrap();
         let mut doubts = Vec::new();
-        let kinds: Vec<Kind> =
-            profiles(&Writing::Json, &sample, &mut doubts).iter().map(|profile| profile.kind).collect();
-        assert_eq!(kinds, [Kind::Text, Kind::Float, Kind::Flag, Kind::Nested, Kind::Date]);
+        let profiles = profiles(&Writing::Json(shape), &sample, &mut doubts);
+        let kinds: Vec<Kind> = profiles.iter().map(|profile| profile.kind).collect();
+        assert_eq!(kinds, [Kind::Text, Kind::Float, Kind::Flag, Kind::Integer, Kind::Nested, Kind::Date, Kind::Float]);
+        let converted: Vec<bool> = profiles.iter().map(|profile| profile.is_converted).collect();
+        assert_eq!(converted, [true, false, true, false, false, true, true]);
+        assert_eq!(profiles[3].path, "d.e".parse().ok());
         assert!(doubts[0].text.starts_with("`a` has numbers as texts"), "{doubts:?}");
         assert_eq!(rules(&Writing::Csv(Box::default())).numbers, NumberStyle::PLAIN);
     }

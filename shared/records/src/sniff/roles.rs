@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::dates::Guess;
 use super::finder::Finder;
 use super::names::Hint;
-use super::profile::{Kind, Profile, moments};
+use super::profile::{Profile, moments};
 use super::sample::Sample;
 use super::{About, Doubt};
 use crate::text::{grouped, printable};
@@ -221,11 +221,6 @@ impl Finder<'_> {
             (hint > 0 && (1..=20).contains(&column.distinct)).then_some(hint)
         })?;
         let name = self.shown(column);
-        if self.columns[column].kind == Kind::Flag {
-            let text = format!("`{name}` looks like a label, but is true or false: a text or a number can be one");
-            self.doubt(About::Label, text);
-            return None;
-        }
         let mut counts: HashMap<&str, usize> = HashMap::new();
         self.texts(column).into_iter().flatten().for_each(|text| *counts.entry(text).or_default() += 1);
         const NORMAL: [&str; 14] = [

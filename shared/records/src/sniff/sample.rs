@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::json_path::JsonPath;
 use crate::time::Timestamp;
 
 /// What a record says of a column.
@@ -33,11 +34,22 @@ impl Cell {
     }
 }
 
+/// A column that a record has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// What it is called.
+    pub name: String,
+    /// Where it stands, where that is no field of the record itself.
+    pub path: Option<JsonPath>,
+}
+
 /// Some records.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
     /// The names of the columns, as they are written.
     pub names: Vec<String>,
+    /// Where columns stand, by their names, that are no fields of the record itself.
+    pub paths: HashMap<String, JsonPath>,
     /// The records in their order, each with a cell for every column: `(n_sampled, n_columns)`.
     pub rows: Vec<Vec<Cell>>,
     /// So many rows are the first records, of which none is left out.
@@ -138,11 +150,13 @@ impl Sampler {
     }
 
     /// Adds a record by the names of its columns, of which it may have new ones.
-    pub fn push_named(&mut self, fields: Vec<(String, Cell)>) {
+    pub fn push_found(&mut self, fields: Vec<(Found, Cell)>) {
         let mut cells = vec![Cell::Missing; self.names.len()];
-        for (name, cell) in fields {
+        for (Found { name, path }, cell) in fields {
+            let paths = &mut self.sample.paths;
             let place = *self.places.entry(name).or_insert_with_key(|name| {
                 self.names.push(name.clone());
+                paths.extend(path.map(|path| (name.clone(), path)));
                 self.names.len() - 1
             });
             cells.resize(cells.len().max(place + 1), Cell::Missing);
@@ -192,9 +206,9 @@ mod tests {
     #[test]
     fn a_record_may_have_new_columns() {
         let mut sampler = Sampler::default();
-        let field = |name: &str| (name.to_owned(), Cell::Flag(true));
-        sampler.push_named(vec![field("a")]);
-        sampler.push_named(vec![field("b"), field("a")]);
+        let field = |name: &str| (Found { name: name.to_owned(), path: None }, Cell::Flag(true));
+        sampler.push_found(vec![field("a")]);
+        sampler.push_found(vec![field("b"), field("a")]);
         let sample = sampler.finish();
         assert_eq!(sample.names, ["a", "b"]);
         assert_eq!(sample.rows[0], [Cell::Flag(true), Cell::Missing]);

@@ -59,6 +59,12 @@ pub fn hour(timestamp: Timestamp) -> i64 {
     timestamp.rem_euclid(86_400_000) / 3_600_000
 }
 
+/// The day of the week, 0 to 6: Monday is 0.
+pub fn day_of_week(timestamp: Timestamp) -> i64 {
+    // 1 January 1970 was a Thursday.
+    (timestamp.div_euclid(86_400_000) + 3).rem_euclid(7)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

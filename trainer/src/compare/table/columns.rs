@@ -57,6 +57,8 @@ pub(super) struct Seen {
     /// The values, while they are few.
     categories: Option<BTreeMap<String, ()>>,
     first_text: Option<String>,
+    /// A type of its values that is no number.
+    other: Option<String>,
 }
 
 impl Default for Seen {
@@ -68,6 +70,7 @@ impl Default for Seen {
             dates: Some(dates()),
             categories: Some(BTreeMap::new()),
             first_text: None,
+            other: None,
         }
     }
 }
@@ -77,6 +80,11 @@ impl Seen {
     pub(super) fn see(&mut self, cell: Cell<'_>) {
         let text = match cell {
             Cell::Missing => return,
+            Cell::Other(dtype) => {
+                self.n_values += 1;
+                self.other.get_or_insert_with(|| dtype.to_owned());
+                return;
+            }
             Cell::Number(_) => {
                 // Of a Parquet file, whose columns are of one type.
                 self.n_values += 1;
@@ -124,6 +132,9 @@ impl Seen {
         if self.n_values == 0 {
             return ColumnKind::Empty;
         }
+        if let Some(dtype) = self.other {
+            return ColumnKind::Other(dtype);
+        }
         if self.are_numbers {
             return ColumnKind::Number;
         }
@@ -157,6 +168,8 @@ pub(super) enum ColumnKind {
     Category(Vec<String>),
     /// Texts that are no features, such as this one.
     Text(String),
+    /// Values of this type, which is no number.
+    Other(String),
 }
 
 impl ColumnKind {
@@ -171,11 +184,11 @@ impl ColumnKind {
     /// Adds the features of a cell; a missing one is not a number, and of no category.
     pub(super) fn push(&self, cell: Cell<'_>, dates: &mut DatetimeParser, values: &mut Vec<f64>) {
         let text = match (self, cell) {
-            (Self::Category(texts), Cell::Missing | Cell::Number(_)) => {
+            (Self::Category(texts), Cell::Missing | Cell::Number(_) | Cell::Other(_)) => {
                 values.extend(texts.iter().map(|_| 0.0));
                 return;
             }
-            (_, Cell::Missing) => {
+            (_, Cell::Missing | Cell::Other(_)) => {
                 values.push(f64::NAN);
                 return;
             }
@@ -192,7 +205,9 @@ impl ColumnKind {
             }
             Self::Flag => flag(&text).map(|flag| f64::from(u8::from(flag))),
             Self::Moment => seconds(&text, dates),
-            Self::Number | Self::Empty | Self::Text(_) => number(&text).filter(|number| number.is_finite()),
+            Self::Number | Self::Empty | Self::Text(_) | Self::Other(_) => {
+                number(&text).filter(|number| number.is_finite())
+            }
         };
         values.push(value.unwrap_or(f64::NAN));
     }

@@ -18,6 +18,12 @@ pub enum TableError {
         /// The file.
         file: String,
     },
+    /// JSON without an object.
+    #[error("{file} holds no JSON object: one object per line would be right")]
+    NoObject {
+        /// The file.
+        file: String,
+    },
     /// Nothing below the header.
     #[error("{files}: there is no row of data, so there is nothing to compare on")]
     NoRow {
@@ -44,7 +50,8 @@ pub enum TableError {
     },
     /// Rows of which nobody says what they are.
     #[error(
-        "the label `{column}` is missing in {count} rows, first {first}: give each row a label, or remove these rows"
+        "the label `{column}` is missing in {count} rows, first {first}: give each row a label, or say that rows without one are \
+         normal, with --normal-label \"\""
     )]
     MissingLabel {
         /// The column.
@@ -96,6 +103,18 @@ pub enum TableError {
         column: String,
         /// What was named.
         value: String,
+        /// What there is.
+        values: String,
+    },
+    /// No row is left that is not named as normal, or none that is.
+    #[error("with --normal-label {normal}, every row with the label `{column}` is {all}; its values are {values}")]
+    OneKindNamed {
+        /// The column.
+        column: String,
+        /// What was named.
+        normal: String,
+        /// `normal` or `an anomaly`.
+        all: &'static str,
         /// What there is.
         values: String,
     },

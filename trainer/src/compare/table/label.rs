@@ -57,7 +57,7 @@ pub(super) struct LabelValues {
 /// A label's value, such that 1, 1.0 and 1e0 are one.
 fn value(cell: Cell<'_>) -> Option<Cow<'_, str>> {
     match cell {
-        Cell::Missing => None,
+        Cell::Missing | Cell::Other(_) => None,
         Cell::Number(number) => Some(written(number).into()),
         Cell::Text(text) => match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Some(written(number).into()),
@@ -92,7 +92,10 @@ impl LabelValues {
     ///
     /// # Errors
     /// [`TableError`] when a row has no label, or its values do not say which rows are anomalies.
-    pub(super) fn rule(&self, column: &str, anomaly: Option<&str>) -> Result<LabelRule, TableError> {
+    pub(super) fn rule(&self, column: &str, anomaly: Option<&str>, normal: &[String]) -> Result<LabelRule, TableError> {
+        if !normal.is_empty() {
+            return self.with_normal(column, normal);
+        }
         let column = column.to_owned();
         if let Some((count, first)) = self.missing.clone() {
             return Err(TableError::MissingLabel { column, count, first });
@@ -105,7 +108,7 @@ impl LabelValues {
             if self.counts.len() == 1 && !self.has_more {
                 return Err(TableError::OneKind { column, value: wanted, lacking: "a normal row" });
             }
-            return Ok(LabelRule { anomaly: wanted, is_said: true });
+            return Ok(LabelRule { means: Means::Anomaly(wanted), is_said: true });
         }
         let counts: Vec<(&String, u64)> = self.counts.iter().map(|(value, count)| (value, *count)).collect();
         match counts[..] {
@@ -114,11 +117,11 @@ impl LabelValues {
                 Err(TableError::OneKind { column, value: value.clone(), lacking })
             }
             [first, second] if !self.has_more => match clear(first.0, second.0) {
-                Some(anomaly) => Ok(LabelRule { anomaly: anomaly.clone(), is_said: true }),
+                Some(anomaly) => Ok(LabelRule { means: Means::Anomaly(anomaly.clone()), is_said: true }),
                 None if first.1 == second.1 => Err(TableError::Ambiguous { column, values: self.listed() }),
                 None => {
                     let rarer = if first.1 < second.1 { first.0 } else { second.0 };
-                    Ok(LabelRule { anomaly: rarer.clone(), is_said: false })
+                    Ok(LabelRule { means: Means::Anomaly(rarer.clone()), is_said: false })
                 }
             },
             _ => Err(TableError::NotBinary { column, values: self.listed() }),
@@ -129,6 +132,34 @@ impl LabelValues {
         let values: Vec<String> = self.counts.keys().map(|value| printable(value).to_string()).collect();
         let more = if self.has_more { ", ..." } else { "" };
         format!("{}{more}", values.join(", "))
+    }
+}
+
+impl LabelValues {
+    /// Every value is an anomaly but these.
+    fn with_normal(&self, column: &str, normal: &[String]) -> Result<LabelRule, TableError> {
+        let normal: Vec<String> =
+            normal.iter().map(|text| value(Cell::Text(text.trim().into())).unwrap_or_default().into_owned()).collect();
+        if let (Some((count, first)), false) = (self.missing.clone(), normal.contains(&String::new())) {
+            return Err(TableError::MissingLabel { column: column.to_owned(), count, first });
+        }
+        let is_normal = |value: &String| normal.iter().any(|normal| normal.eq_ignore_ascii_case(value));
+        let all = match (self.counts.keys().any(is_normal) || self.missing.is_some(), self.counts.keys().all(is_normal))
+        {
+            _ if self.has_more => None,
+            (false, _) => Some("an anomaly"),
+            (_, true) => Some("normal"),
+            _ => None,
+        };
+        match all {
+            Some(all) => Err(TableError::OneKindNamed {
+                column: column.to_owned(),
+                normal: normal.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(" "),
+                all,
+                values: self.listed(),
+            }),
+            None => Ok(LabelRule { means: Means::AllBut(normal), is_said: true }),
+        }
     }
 }
 
@@ -149,10 +180,19 @@ fn clear<'a>(a: &'a String, b: &'a String) -> Option<&'a String> {
     }
 }
 
+/// Which values mean an anomaly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Means {
+    /// This one alone.
+    Anomaly(String),
+    /// Every one but these; an empty text is a missing label.
+    AllBut(Vec<String>),
+}
+
 /// Which value means an anomaly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LabelRule {
-    anomaly: String,
+    means: Means,
     /// Whether the values say so, or somebody did.
     is_said: bool,
 }
@@ -160,16 +200,22 @@ pub(super) struct LabelRule {
 impl LabelRule {
     /// Whether a row with this label is an anomaly.
     pub(super) fn is_anomaly(&self, cell: Cell<'_>) -> bool {
-        value(cell).is_some_and(|value| value == self.anomaly)
+        let value = value(cell);
+        match &self.means {
+            Means::Anomaly(anomaly) => value.is_some_and(|value| value == *anomaly),
+            Means::AllBut(normal) => {
+                let value = value.unwrap_or_default();
+                !normal.iter().any(|normal| normal.eq_ignore_ascii_case(&value))
+            }
+        }
     }
 
     /// What has to be said of it.
     pub(super) fn note(&self, labels: &[bool]) -> Option<String> {
         let anomalies = labels.iter().filter(|label| **label).count();
-        if !self.is_said {
+        if let (false, Means::Anomaly(anomaly)) = (self.is_said, &self.means) {
             return Some(format!(
-                "rows with the label {} are taken for the anomalies, being the rarer; --anomaly says otherwise",
-                self.anomaly
+                "rows with the label {anomaly} are taken for the anomalies, being the rarer; --anomaly says otherwise"
             ));
         }
         (2 * anomalies > labels.len()).then(|| "more than half of the rows are anomalies".to_owned())

@@ -1,4 +1,4 @@
-//! Tables: any CSV or Parquet files with columns of numbers, and perhaps one that says which rows are anomalies.
+//! Tables: any CSV, JSON or Parquet files with columns of numbers, and perhaps one that says which rows are anomalies.
 //!
 //! Files are read twice. The first pass tells what each column holds, whatever row that shows in; the second makes
 //! features of it. So neither a row nor a text is held that is not used.
@@ -22,7 +22,7 @@ pub use error::TableError;
 
 use columns::{ColumnKind, Seen};
 use label::{LabelRule, LabelValues};
-use rows::Files;
+use rows::{Files, LeftOutRows};
 
 /// Which columns of a table are what.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct TableOptions {
     pub label: Option<String>,
     /// Its value that means an anomaly, when it was said.
     pub anomaly: Option<String>,
+    /// Its values that mean a normal row, when they were said; an empty text is a missing label.
+    pub normal: Vec<String>,
     /// Columns that are no features.
     pub exclude: Vec<String>,
     /// What to do with text columns.
@@ -48,7 +50,7 @@ pub fn read(options: &TableOptions, budget: Budget, progress: Progress) -> Resul
     let roles = Roles::new(&files, options)?;
     let looked = look(&files, &roles, progress)?;
     let rule = match (&options.label, &looked.labels) {
-        (Some(column), Some(values)) => Some(values.rule(column, options.anomaly.as_deref())?),
+        (Some(column), Some(values)) => Some(values.rule(column, options.anomaly.as_deref(), &options.normal)?),
         _ => None,
     };
     let plan = TablePlan::new(&files, &roles, looked, options)?;
@@ -101,15 +103,15 @@ struct Looked {
     /// Of each feature column.
     seen: Vec<Seen>,
     labels: Option<LabelValues>,
-    /// Rows that do not have a field a column: how many, and where the first is.
-    ragged: Option<(u64, String)>,
+    /// Rows that are no rows.
+    left_out: Option<LeftOutRows>,
 }
 
 fn look(files: &Files, roles: &Roles, progress: Progress) -> Result<Looked, TableError> {
     let mut seen: Vec<Seen> = roles.features.iter().map(|_| Seen::default()).collect();
     let mut labels = roles.label.map(|_| LabelValues::default());
     let mut n_rows = 0;
-    let ragged = files.for_each_row(progress, &mut |row, place| {
+    let left_out = files.for_each_row(progress, &mut |row, place| {
         n_rows += 1;
         if let (Some(labels), Some(column)) = (&mut labels, roles.label) {
             labels.see(row.cell(column), || place.to_string());
@@ -122,7 +124,7 @@ fn look(files: &Files, roles: &Roles, progress: Progress) -> Result<Looked, Tabl
     if n_rows == 0 {
         return Err(TableError::NoRow { files: files.name() });
     }
-    Ok(Looked { n_rows, seen, labels, ragged })
+    Ok(Looked { n_rows, seen, labels, left_out })
 }
 
 /// How columns become features.
@@ -138,16 +140,14 @@ struct TablePlan {
 impl TablePlan {
     fn new(files: &Files, roles: &Roles, looked: Looked, options: &TableOptions) -> Result<Self, TableError> {
         let (mut columns, mut names, mut notes) = (Vec::new(), Vec::new(), Vec::new());
-        if let Some((count, first)) = &looked.ragged {
-            let n_columns = files.columns().len();
-            notes.push(format!("{count} rows do not have {n_columns} fields and are left out, first {first}"));
-        }
-        let (mut empty, mut texts) = (Vec::new(), Vec::new());
+        notes.extend(looked.left_out.as_ref().map(LeftOutRows::note));
+        let (mut empty, mut texts, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (seen, &column) in looked.seen.into_iter().zip(&roles.features) {
             let name = &files.columns()[column];
             match seen.kind(options.categorical) {
                 ColumnKind::Empty => empty.push(name.clone()),
                 ColumnKind::Text(why) => texts.push((name.clone(), why)),
+                ColumnKind::Other(dtype) => others.push(format!("{name} ({dtype})")),
                 kind => {
                     names.extend(kind.feature_names(name));
                     columns.push((column, kind));
@@ -163,6 +163,9 @@ impl TablePlan {
         }
         notes.extend(left_out("with text that is not a number", texts.iter().map(|(name, _)| name)));
         notes.extend(left_out("without any value", empty.iter()));
+        notes.extend(left_out("of a type that is no number", others.iter()));
+        let plural = if names.len() == 1 { "feature is" } else { "features are" };
+        notes.insert(0, format!("{} {plural} used: {}", names.len(), error::listed(names.iter())));
         if names.len() > roles.features.len() {
             notes.push(format!("text columns became one feature per value: {} features in all", names.len()));
         }

@@ -1,6 +1,7 @@
 //! The rows of files, whatever their format, as cells.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,10 @@ use std::sync::LazyLock;
 
 use polars::prelude::*;
 use shared::dialect::{Dialect, NULLS, Nulls, likely_delimiter};
+use shared::draft::json;
+use shared::draft::sample::{Cell as JsonCell, Found};
+use shared::json_lines::JsonLines;
+use shared::pipeline::InputFormat;
 use shared::records::{Fields, FileRecords};
 
 use super::error::{TableError, listed};
@@ -29,11 +34,14 @@ pub(super) enum Cell<'a> {
     Number(f64),
     /// A text that may be a number, trimmed.
     Text(Cow<'a, str>),
+    /// Something of this type, which is no number.
+    Other(&'a str),
 }
 
 /// A row of the first file's columns, in their order.
 pub(super) enum Row<'a> {
     Csv { fields: &'a Fields, order: &'a [usize] },
+    Json(&'a [JsonCell]),
     Frame { columns: &'a [Values], row: usize },
 }
 
@@ -42,8 +50,8 @@ pub(super) enum Values {
     /// Not a number where missing.
     Numbers(Vec<f64>),
     Texts(StringChunked),
-    /// Of a type that is no feature.
-    Unreadable,
+    /// Of this type, which is no feature.
+    Other(String),
 }
 
 impl Row<'_> {
@@ -54,7 +62,14 @@ impl Row<'_> {
             Self::Frame { columns, row } => match &columns[column] {
                 Values::Numbers(numbers) => Cell::of_number(numbers[*row]),
                 Values::Texts(texts) => texts.get(*row).map_or(Cell::Missing, |text| Cell::of_text(text.into())),
-                Values::Unreadable => Cell::Missing,
+                Values::Other(dtype) => Cell::Other(dtype),
+            },
+            Self::Json(cells) => match &cells[column] {
+                JsonCell::Missing => Cell::Missing,
+                JsonCell::Flag(flag) => Cell::Number(f64::from(u8::from(*flag))),
+                JsonCell::Text(text) | JsonCell::Number(text) => Cell::of_text(text.as_str().into()),
+                // JSON has no moments.
+                JsonCell::Nested | JsonCell::Moment(_) => Cell::Other("a list or an object"),
             },
         }
     }
@@ -90,6 +105,26 @@ fn csv_records(mut source: Box<dyn Read>) -> io::Result<FileRecords<impl Read>> 
     FileRecords::new(Cursor::new(head).chain(source), &dialect, MAX_RECORD_BYTES)
 }
 
+/// Rows that are left out: how many there are, where the first is, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeftOutRows {
+    pub count: u64,
+    first: String,
+    why: String,
+}
+
+impl LeftOutRows {
+    fn count(rows: &mut Option<Self>, first: &RowLocation<&Path>, why: impl FnOnce() -> String) {
+        rows.get_or_insert_with(|| Self { count: 0, first: first.to_string(), why: why() }).count += 1;
+    }
+
+    /// What has to be said of them.
+    pub(super) fn note(&self) -> String {
+        let Self { count, first, why } = self;
+        format!("{count} rows {why} and are left out, first {first}")
+    }
+}
+
 /// Files with the same columns.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
@@ -104,7 +139,11 @@ impl Files {
     /// Looks at the columns of the first of `paths`, of which there is at least one.
     pub(super) fn open(paths: &[PathBuf]) -> Result<Self, TableError> {
         let first = &paths[0];
-        let columns = if is_parquet(first) { parquet_columns(first)? } else { csv_columns(first)? };
+        let columns = match first {
+            first if is_parquet(first) => parquet_columns(first)?,
+            first if is_json(first) => json_columns(first)?,
+            first => csv_columns(first)?,
+        };
         Ok(Self { paths: paths.to_vec(), columns })
     }
 
@@ -119,21 +158,49 @@ impl Files {
     }
 
     /// Hands every row to `take`, in order. Rows of a CSV file that have another number of fields than its header are left
-    /// out: how many, and where the first is.
+    /// out, and lines of JSON that are no objects.
     pub(super) fn for_each_row(
         &self,
         progress: Progress,
         take: TakeRow<'_>,
-    ) -> Result<Option<(u64, String)>, TableError> {
-        let mut ragged: Option<(u64, String)> = None;
+    ) -> Result<Option<LeftOutRows>, TableError> {
+        let mut left_out = None;
         for path in &self.paths {
-            if is_parquet(path) {
-                self.parquet_rows(path, progress, take)?;
-            } else if let Some((count, first)) = self.csv_rows(path, progress, take)? {
-                ragged.get_or_insert((0, first)).0 += count;
+            match path {
+                path if is_parquet(path) => self.parquet_rows(path, progress, take)?,
+                path if is_json(path) => self.json_rows(path, progress, take, &mut left_out)?,
+                path => self.csv_rows(path, progress, take, &mut left_out)?,
             }
         }
-        Ok(ragged)
+        Ok(left_out)
+    }
+
+    /// The objects of a file of JSON lines. A field that is missing is a missing value.
+    fn json_rows(
+        &self,
+        path: &Path,
+        progress: Progress,
+        take: TakeRow<'_>,
+        left_out: &mut Option<LeftOutRows>,
+    ) -> Result<(), TableError> {
+        let places: HashMap<&str, usize> =
+            self.columns.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+        let mut cells = vec![JsonCell::Missing; self.columns.len()];
+        each_object(path, progress, &mut |line, object| {
+            let location = RowLocation::line(path, line);
+            let Some(object) = object else {
+                LeftOutRows::count(left_out, &location, || "are no JSON objects".to_owned());
+                return Ok(());
+            };
+            cells.fill(JsonCell::Missing);
+            for (found, cell) in object {
+                // A column that the first file does not have is passed over.
+                if let Some(&place) = places.get(found.name.as_str()) {
+                    cells[place] = cell;
+                }
+            }
+            take(&Row::Json(&cells), &location)
+        })
     }
 
     fn csv_rows(
@@ -141,23 +208,23 @@ impl Files {
         path: &Path,
         progress: Progress,
         take: TakeRow<'_>,
-    ) -> Result<Option<(u64, String)>, TableError> {
-        let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
+        left_out: &mut Option<LeftOutRows>,
+    ) -> Result<(), TableError> {
+        let TextFile { source, bar, is_gzip, .. } = TextFile::open(path, progress)?;
         let failed = |source| load::failed(path, is_gzip, source);
         let mut records = csv_records(source).map_err(failed)?;
         let header = names(records.next_record().map_err(failed)?.map(|record| record.fields));
         let order = self.order(path, &header)?;
-        let mut ragged: Option<(u64, String)> = None;
         while let Some(record) = records.next_record().map_err(failed)? {
             let location = RowLocation::line(path, record.line);
             if record.fields.len() == header.len() {
                 take(&Row::Csv { fields: record.fields, order: &order }, &location)?;
             } else {
-                ragged.get_or_insert_with(|| (0, location.to_string())).0 += 1;
+                LeftOutRows::count(left_out, &location, || format!("do not have {} fields", header.len()));
             }
         }
         bar.finish_and_clear();
-        Ok(ragged)
+        Ok(())
     }
 
     fn parquet_rows(&self, path: &Path, progress: Progress, take: TakeRow<'_>) -> Result<(), TableError> {
@@ -174,7 +241,10 @@ impl Files {
             while start < end {
                 let n_rows = rows_a_slice.min(end - start);
                 let frame = load::rows(path, &file, &metadata, &readable, (start, n_rows))?;
-                let columns: Vec<Values> = self.columns.iter().map(|name| values(&frame, name)).collect();
+                let dtype =
+                    |name: &str| schema.get(name).map_or_else(String::new, |field| format!("{:?}", field.dtype()));
+                let columns: Vec<Values> =
+                    self.columns.iter().map(|name| values(&frame, name, || dtype(name))).collect();
                 for row in 0..frame.height() {
                     let location = RowLocation::row(path, (start + row) as u64 + 1);
                     take(&Row::Frame { columns: &columns, row }, &location)?;
@@ -203,6 +273,41 @@ impl Files {
 fn is_parquet(path: &Path) -> bool {
     let name = path.extension().and_then(|name| name.to_str());
     name.is_some_and(|name| name.eq_ignore_ascii_case("parquet") || name.eq_ignore_ascii_case("pq"))
+}
+
+fn is_json(path: &Path) -> bool {
+    InputFormat::of_file(path) == Some(InputFormat::Json)
+}
+
+/// Takes the fields of an object, or `None` for a line that is none, and the line's number.
+type TakeObject<'a> = &'a mut dyn FnMut(u64, Option<Vec<(Found, JsonCell)>>) -> Result<(), TableError>;
+
+/// Hands every line of a file of JSON lines to `take`.
+fn each_object(path: &Path, progress: Progress, take: TakeObject<'_>) -> Result<(), TableError> {
+    let file = TextFile::open(path, progress)?;
+    file.refuse_array(path)?;
+    let TextFile { source, bar, is_gzip, .. } = file;
+    let mut lines = JsonLines::new(source, MAX_RECORD_BYTES);
+    while let Some(line) = lines.next_line().map_err(|source| load::failed(path, is_gzip, source))? {
+        take(line.line, json::fields(line.raw, usize::MAX))?;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// The names of all fields of a file of JSON lines, in the order in which they come; those in objects are called by the paths to
+/// them.
+fn json_columns(path: &Path) -> Result<Vec<String>, TableError> {
+    let (mut names, mut known) = (Vec::new(), HashSet::new());
+    each_object(path, Progress { quiet: true }, &mut |_, object| {
+        for (found, _) in object.into_iter().flatten() {
+            if known.insert(found.name.clone()) {
+                names.push(found.name);
+            }
+        }
+        Ok(())
+    })?;
+    if names.is_empty() { Err(TableError::NoObject { file: path.display().to_string() }) } else { Ok(names) }
 }
 
 fn csv_columns(path: &Path) -> Result<Vec<String>, TableError> {
@@ -236,9 +341,9 @@ fn column_names(schema: &ArrowSchema) -> Vec<String> {
     schema.iter_names().map(|name| name.to_string()).collect()
 }
 
-/// The values of a column of a frame, which may lack it.
-fn values(frame: &DataFrame, name: &str) -> Values {
-    let Ok(column) = frame.column(name) else { return Values::Unreadable };
+/// The values of a column of a frame, which lacks it where it is of a type that is not read.
+fn values(frame: &DataFrame, name: &str, dtype: impl Fn() -> String) -> Values {
+    let Ok(column) = frame.column(name) else { return Values::Other(dtype()) };
     let series = column.as_materialized_series().rechunk();
     let read = match series.dtype() {
         DataType::String => series.str().cloned().map(Values::Texts),
@@ -257,9 +362,9 @@ fn values(frame: &DataFrame, name: &str) -> Values {
         DataType::Boolean => numbers(&series, 1.0),
         dtype if dtype.is_primitive_numeric() => numbers(&series, 1.0),
         DataType::Null => Ok(Values::Numbers(vec![f64::NAN; series.len()])),
-        _ => return Values::Unreadable,
+        _ => return Values::Other(dtype()),
     };
-    read.unwrap_or(Values::Unreadable)
+    read.unwrap_or_else(|_| Values::Other(dtype()))
 }
 
 fn numbers(series: &Series, factor: f64) -> PolarsResult<Values> {

@@ -28,6 +28,7 @@ fn options(files: &[PathBuf], label: Option<&str>) -> TableOptions {
         files: files.to_vec(),
         label: label.map(str::to_owned),
         anomaly: None,
+        normal: Vec::new(),
         exclude: Vec::new(),
         categorical: CategoricalRule::Drop,
     }
@@ -65,6 +66,7 @@ fn every_kind_of_column_becomes_what_it_is() {
     assert_eq!(
         dataset.notes,
         [
+            "3 features are used: a, flag, when",
             "1 column with text that is not a number is left out: city",
             "1 column without any value is left out: nothing"
         ]
@@ -139,8 +141,8 @@ fn bad_labels_are_one_clear_sentence() {
         ),
         (
             "a,y\n1,0\n2,\n3,1\n",
-            "the label `y` is missing in 1 rows, first on line 3 of t.csv: give each row a label, or \
-            remove these rows",
+            "the label `y` is missing in 1 rows, first on line 3 of t.csv: give each row a label, or say that \
+            rows without one are normal, with --normal-label \"\"",
         ),
         (
             "a,y\n1,left\n2,right\n",
@@ -164,11 +166,47 @@ fn bad_labels_are_one_clear_sentence() {
 }
 
 #[test]
+fn labels_may_be_said_to_be_normal() {
+    let text = "a,y\n1,\n2,Genuine\n3,card theft\n4,0\n5,refund\n";
+    let labels = |normal: &[&str]| {
+        let normal = normal.iter().map(|text| (*text).to_owned()).collect();
+        of_csv(text, |options| options.normal = normal).map(|dataset| dataset.labels.unwrap())
+    };
+    assert_eq!(labels(&["", "genuine", "0.0"]), Ok(vec![false, false, true, false, true]));
+    assert_eq!(labels(&["", "genuine", "0", "refund"]), Ok(vec![false, false, true, false, false]));
+    assert!(labels(&["genuine"]).unwrap_err().contains("is missing in 1 rows, first on line 2 of t.csv"));
+    let all = labels(&["", "genuine", "card theft", "0", "refund"]).unwrap_err();
+    assert!(all.contains("every row with the label `y` is normal"), "{all}");
+    let none = of_csv("a,y\n1,x\n2,z\n", |options| options.normal = vec!["ok".to_owned()]).unwrap_err();
+    assert_eq!(none, "with --normal-label \"ok\", every row with the label `y` is an anomaly; its values are x, z");
+}
+
+#[test]
+fn json_lines_are_a_table() {
+    let folder = Folder::new();
+    let json = "{\"x\":1,\"in\":{\"side\":2.5},\"y\":false,\"tags\":[1]}\nnonsense\n\n{\"y\":true,\"when\":\"2024-01-01\",\"x\":\"3\"}\n";
+    let files = [folder.file("a.jsonl", json), folder.file("b.csv", "y,x,when,in.side,tags\n0,4,,5,\n")];
+    let dataset = read_with(&options(&files, Some("y"))).unwrap();
+    assert_eq!(dataset.features, ["x", "in.side", "when"]);
+    assert_eq!(column(&dataset, "x"), [1.0, 3.0, 4.0]);
+    let inside = column(&dataset, "in.side");
+    assert!(inside[0] == 2.5 && inside[1].is_nan() && inside[2] == 5.0, "{inside:?}");
+    assert_eq!(dataset.labels, Some(vec![false, true, false]));
+    assert_eq!(dataset.notes[0], "3 features are used: x, in.side, when");
+    assert!(dataset.notes[1].starts_with("1 rows are no JSON objects and are left out, first on line 2 of "));
+    assert_eq!(dataset.notes[2], "1 column of a type that is no number is left out: tags (a list or an object)");
+    let error = read_with(&options(&[folder.file("c.jsonl", "[{\"x\":1}]")], None)).unwrap_err().to_string();
+    assert!(error.contains("c.jsonl is one JSON array"), "{error}");
+    let error = read_with(&options(&[folder.file("d.jsonl", "1\n2\n")], None)).unwrap_err().to_string();
+    assert!(error.ends_with("d.jsonl holds no JSON object: one object per line would be right"), "{error}");
+}
+
+#[test]
 fn rows_with_too_few_fields_are_left_out_and_counted() {
     let dataset = of_csv("a,b,y\n1,2,0\n1,2\n3,4,1\n1,2,3,4\n", |_| {}).unwrap();
     assert_eq!(dataset.rows.n_samples(), 2);
-    assert_eq!(dataset.notes.len(), 1);
-    assert!(dataset.notes[0].starts_with("2 rows do not have 3 fields and are left out, first on line 3 of "));
+    assert_eq!(dataset.notes.len(), 2);
+    assert!(dataset.notes[1].starts_with("2 rows do not have 3 fields and are left out, first on line 3 of "));
 }
 
 #[test]
@@ -222,6 +260,88 @@ fn parquet_of_texts_dates_and_other_types() {
     assert_eq!(column(&dataset, "at")[..2], [1.0, 2.5]);
     assert_eq!(column(&dataset, "number")[..2], [1.0, 2.5]);
     assert_eq!(dataset.labels, Some(vec![false, true, false]));
+}
+
+/// A Parquet file with a column of each type that this build of Polars has no column for; two rows and a missing value.
+fn every_type() -> Vec<u8> {
+    use parquet::data_type::{ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType};
+    use parquet::data_type::{Int32Type, Int64Type};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+    use parquet::schema::parser::parse_message_type;
+
+    fn put<T: DataType>(group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>, values: [T::T; 2]) {
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<T>().write_batch(&values, Some(&[1, 1, 0]), None).unwrap();
+        column.close().unwrap();
+    }
+
+    let schema = "message m {
+        optional int32 u8 (UINT_8); optional int32 u16 (UINT_16); optional int32 i8 (INT_8);
+        optional int32 price (DECIMAL(9,2)); optional int64 total (DECIMAL(18,3));
+        optional fixed_len_byte_array(12) large (DECIMAL(28,4)); optional byte_array any (DECIMAL(30,1));
+        optional int64 id (DECIMAL(18,0)); optional int32 at (TIME(MILLIS,true)); optional int64 then (TIME(MICROS,false));
+        optional int32 day (DATE); optional fixed_len_byte_array(2) half (FLOAT16); optional byte_array raw;
+        optional int32 y (UINT_8);
+    }";
+    let mut bytes = Vec::new();
+    let schema = std::sync::Arc::new(parse_message_type(schema).unwrap());
+    let properties = std::sync::Arc::new(WriterProperties::default());
+    let mut file = SerializedFileWriter::new(&mut bytes, schema, properties).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let fixed = |bytes: &[u8]| FixedLenByteArray::from(ByteArray::from(bytes.to_vec()));
+    put::<Int32Type>(&mut group, [7, 200]);
+    put::<Int32Type>(&mut group, [7, 60_000]);
+    put::<Int32Type>(&mut group, [7, -100]);
+    put::<Int32Type>(&mut group, [1250, -199]);
+    put::<Int64Type>(&mut group, [9_007_199_254_740_993, -1]);
+    put::<FixedLenByteArrayType>(
+        &mut group,
+        [fixed(&12_345i128.to_be_bytes()[4..]), fixed(&(-5i128).to_be_bytes()[4..])],
+    );
+    put::<ByteArrayType>(&mut group, [ByteArray::from(vec![0x7F]), ByteArray::from(vec![0xFF, 0x00])]);
+    put::<Int64Type>(&mut group, [13_085, 12]);
+    put::<Int32Type>(&mut group, [3_600_500, 0]);
+    put::<Int64Type>(&mut group, [1_500_000, 86_399_000_000]);
+    put::<Int32Type>(&mut group, [1, -1]);
+    put::<FixedLenByteArrayType>(&mut group, [fixed(&[0x00, 0x3C]), fixed(&[0x00, 0xC0])]);
+    put::<ByteArrayType>(&mut group, [ByteArray::from(vec![1]), ByteArray::from(vec![2])]);
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int32Type>().write_batch(&[0, 1, 0], Some(&[1, 1, 1]), None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    file.close().unwrap();
+    bytes
+}
+
+#[test]
+fn columns_of_every_type_are_read_or_named() {
+    let folder = Folder::new();
+    let dataset = read_with(&options(&[folder.file("t.parquet", every_type())], Some("y"))).unwrap();
+    for (name, expected) in [
+        ("u8", [7.0, 200.0]),
+        ("u16", [7.0, 60_000.0]),
+        ("i8", [7.0, -100.0]),
+        ("price", [12.5, -1.99]),
+        ("total", [9_007_199_254_740.993, -0.001]),
+        ("large", [1.2345, -0.0005]),
+        ("any", [12.7, -25.6]),
+        ("id", [13_085.0, 12.0]),
+        ("at", [3600.5, 0.0]),
+        ("then", [1.5, 86_399.0]),
+        ("day", [86_400.0, -86_400.0]),
+        ("half", [1.0, -2.0]),
+    ] {
+        let found = column(&dataset, name);
+        assert_eq!(found[..2], expected, "{name}");
+        assert!(found[2].is_nan(), "{name}");
+    }
+    assert_eq!(dataset.labels, Some(vec![false, true, false]));
+    assert!(
+        dataset.notes.iter().any(|note| note.contains("of a type that is no number is left out: raw (")),
+        "{:?}",
+        dataset.notes
+    );
 }
 
 #[test]

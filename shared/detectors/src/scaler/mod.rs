@@ -3,9 +3,13 @@
 //! Every method centres, also `none`: distances do not change, and float32 keeps the digits that matter when
 //! totals of tens of thousands stand beside prices of a few cents.
 
+mod quantiles;
+
 use clustering::matrix::{FeatureMatrix, Matrix};
 use evaluation::statistics::{deviation, mean, mean_from_first, quantile};
 use serde::{Deserialize, Serialize};
+
+pub use quantiles::Quantiles;
 
 /// How features are scaled before distances are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +24,24 @@ pub enum Scaling {
     /// Mean 0, standard deviation 1, after a symmetric logarithm: linear up to 5 standard deviations on both sides,
     /// logarithmic beyond. So a few enormous values neither set the scale of all others nor lose their order.
     Symlog,
+    /// Normal scores of ranks: every feature of the history becomes a normal distribution, whatever its own is.
+    Quantile,
+}
+
+impl Scaling {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::None, Self::Standard, Self::Robust, Self::Symlog, Self::Quantile];
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Standard => "standard",
+            Self::Robust => "robust",
+            Self::Symlog => "symlog",
+            Self::Quantile => "quantile",
+        }
+    }
 }
 
 /// Scaled values are held within these bounds, so that no sum of 64 squares leaves float32.
@@ -40,7 +62,7 @@ pub(crate) fn are_scaled(values: &[f32]) -> bool {
 const LINEAR_TO: f64 = 5.0;
 
 /// `(x - center) / scale`, feature by feature, in float64; for [`Scaling::Symlog`] that, after the symmetric logarithm,
-/// once more.
+/// once more; for [`Scaling::Quantile`] a map of each feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scaler {
@@ -53,6 +75,10 @@ pub struct Scaler {
     /// Centre and scale after the symmetric logarithm; `drawn_in` in files.
     #[serde(rename = "drawn_in", default, skip_serializing_if = "Option::is_none")]
     pub symlog: Option<Symlog>,
+    /// The map of each feature, of [`Scaling::Quantile`]; there `center` is the median and `scale` the unit outside of all
+    /// values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantiles: Option<Vec<Quantiles>>,
 }
 
 /// The second step of [`Scaling::Symlog`].
@@ -82,7 +108,11 @@ impl Scaler {
             let (center, scale) = centers_and_scales.unzip();
             Symlog { center, scale }
         });
-        Self { method, center, scale, symlog }
+        let quantiles = (method == Scaling::Quantile).then(|| {
+            let columns = (0..features.n_features()).map(|index| features.column(index).collect::<Vec<f64>>());
+            columns.map(|column| Quantiles::fit(&sorted(column))).collect()
+        });
+        Self { method, center, scale, symlog, quantiles }
     }
 
     /// Checks what was learned or read from a file.
@@ -93,6 +123,13 @@ impl Scaler {
         let second = self.symlog.as_ref().map(|second| (&second.center, &second.scale));
         if (self.method == Scaling::Symlog) != second.is_some() {
             return Err("its scaler is not that of its method".into());
+        }
+        match (&self.quantiles, self.method) {
+            (Some(quantiles), Scaling::Quantile) if quantiles.len() == n_features => {
+                quantiles.iter().try_for_each(Quantiles::check)?;
+            }
+            (None, method) if method != Scaling::Quantile => {}
+            _ => return Err("its scaler is not that of its method".into()),
         }
         for (center, scale) in std::iter::once((&self.center, &self.scale)).chain(second) {
             if center.len() != n_features || scale.len() != n_features {
@@ -118,19 +155,26 @@ impl Scaler {
     /// Scales a row: `(n_features)`.
     pub fn transform_row(&self, row: &[f64]) -> impl Iterator<Item = f32> {
         let limit = limit(row.len());
-        row.iter().enumerate().map(move |(index, &x)| {
-            let scaled = scaled(x, self.center[index], self.scale[index]);
-            let scaled = match &self.symlog {
-                None => scaled,
-                Some(second) => (symlog(scaled) - second.center[index]) / second.scale[index],
-            };
-            scaled.clamp(-limit, limit) as f32
-        })
+        row.iter().enumerate().map(move |(index, &x)| self.scaled(index, x).clamp(-limit, limit) as f32)
+    }
+
+    fn scaled(&self, feature: usize, x: f64) -> f64 {
+        if let Some(quantiles) = &self.quantiles {
+            return quantiles[feature].score(x, self.scale[feature]);
+        }
+        let scaled = scaled(x, self.center[feature], self.scale[feature]);
+        match &self.symlog {
+            None => scaled,
+            Some(second) => (symlog(scaled) - second.center[feature]) / second.scale[feature],
+        }
     }
 
     /// A scaled row back in the features' own units.
     pub fn inverse(&self, row: &[f32]) -> Vec<f64> {
         let inverse = |(index, x): (usize, &f32)| {
+            if let Some(quantiles) = &self.quantiles {
+                return quantiles[index].value(f64::from(*x), self.scale[index]).clamp(f64::MIN, f64::MAX);
+            }
             let scaled = match &self.symlog {
                 None => f64::from(*x),
                 Some(second) => inverse_symlog(f64::from(*x) * second.scale[index] + second.center[index]),
@@ -163,13 +207,18 @@ fn inverse_symlog(y: f64) -> f64 {
 /// Values that differ by this many roundings are one value: a mean of equal prices is not always that price.
 const ROUNDINGS: f64 = 64.0;
 
-fn fit_column(method: Scaling, mut column: Vec<f64>) -> (f64, f64) {
+fn sorted(mut column: Vec<f64>) -> Vec<f64> {
+    column.sort_by(f64::total_cmp);
+    column
+}
+
+fn fit_column(method: Scaling, column: Vec<f64>) -> (f64, f64) {
     let (mean, deviation) = mean_and_deviation(&column);
     match method {
         Scaling::None => (mean, 1.0),
         Scaling::Standard | Scaling::Symlog => (mean, usable(deviation, mean, 1.0)),
-        Scaling::Robust => {
-            column.sort_by(f64::total_cmp);
+        Scaling::Robust | Scaling::Quantile => {
+            let column = sorted(column);
             let (median, range) = (quantile(&column, 0.5), quantile(&column, 0.75) - quantile(&column, 0.25));
             // Half of the values may be equal although the others differ: then the deviation is all there is.
             (median, usable(range, median, usable(deviation, mean, 1.0)))
@@ -218,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_constant_feature_scales_to_zero() {
-        for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
+        for method in Scaling::ALL {
             let data = column(&[7.5; 4]);
             assert_eq!(Scaler::fit(method, &data).transform(&data).values(), [0.0; 4]);
         }
@@ -230,7 +279,7 @@ mod tests {
         fn equal_values_have_scale_1(value in -1e9f64..1e9, power in -12i32..12, n in 1usize..10_000) {
             let value = value * 10f64.powi(power);
             let data = column(&vec![value; n]);
-            for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
+            for method in Scaling::ALL {
                 let scaler = Scaler::fit(method, &data);
                 prop_assert_eq!((scaler.center[0], scaler.scale[0]), (value, 1.0), "{:?}", method);
                 prop_assert!(scaler.transform(&data).values().iter().all(|&x| x == 0.0), "{:?}", method);
@@ -241,7 +290,7 @@ mod tests {
         #[test]
         fn roundings_are_no_spread(value in 0.01f64..1e6, roundings in proptest::collection::vec(0u64..9, 2..300)) {
             let values: Vec<f64> = roundings.iter().map(|n| f64::from_bits(value.to_bits() + n)).collect();
-            for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
+            for method in Scaling::ALL {
                 let scaler = Scaler::fit(method, &column(&values));
                 let other = f64::from(scaler.transform(&column(&[value * 1.01])).values()[0]);
                 prop_assert!(other.abs() <= value * 0.0101, "{method:?} {other}");
@@ -292,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_largest_numbers_scale_like_others() {
-        for method in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Symlog] {
+        for method in Scaling::ALL {
             for values in [vec![f64::MIN, 0.0, f64::MAX], vec![1e308; 5], [vec![1.0; 99], vec![1e308, 1e308]].concat()]
             {
                 let data = column(&values);

@@ -1,0 +1,191 @@
+//! The window of a run: what it is given, and when.
+
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Result;
+use shared::model::Model;
+use shared::pipeline::{DetectorSpec, Pipeline, Scored, ThresholdPolicy, ZScoreSpec};
+use window::{About, Access, Committed, Detector, Feature, Intake, Kind, Limits, Open, Refill, Server, Source, Words};
+
+use super::{Loaded, console};
+use crate::args::{DeliveryArg, RunArgs};
+use crate::clock::now_since_epoch;
+use crate::kafka::{KafkaSettings, OnMessage, RecentMessage, read_recent};
+use crate::messages::{Content, Message};
+use crate::status::StatusCell;
+use crate::window_snapshot::snapshot;
+
+/// Messages of each topic that are read back at the start: the newest.
+const RECENT: usize = 10_000;
+
+/// Erroneous messages that are.
+const RECENT_ERRORS: usize = 2_000;
+
+/// A window that has its address and is not open yet.
+pub(super) struct Window {
+    server: Server,
+    intake: Intake,
+    refill: Refill,
+    about: About,
+    limits: Limits,
+}
+
+impl Window {
+    /// Takes the address that was asked for, if one was.
+    ///
+    /// # Errors
+    /// When it is taken, or others could look without a secret.
+    pub(super) fn bind(args: &RunArgs, loaded: &Loaded) -> Result<Option<Self>> {
+        let Some(address) = args.listen else { return Ok(None) };
+        let access = Access::new(address, args.auth_token_file.as_deref())?;
+        let (server, intake, refill) = Server::bind(access)?;
+        Ok(Some(Self { server, intake, refill, about: about(args, loaded), limits: Limits::default() }))
+    }
+
+    /// The most bytes that it takes, about.
+    pub(super) fn memory(&self) -> u64 {
+        self.limits.bytes() as u64
+    }
+
+    /// Leaves at the window what was committed, where it has room for it.
+    pub(super) fn on_message(&self) -> OnMessage {
+        let intake = self.intake.clone();
+        Arc::new(move |message| {
+            if let Some(kind) = kind(message) {
+                intake.offer(kind, now_since_epoch(), || message.payload());
+            }
+        })
+    }
+
+    /// Opens it, says where it is, and begins to read back what was committed before.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn open(
+        self,
+        settings: &KafkaSettings,
+        pipeline: &Arc<Pipeline>,
+        status: StatusCell,
+        is_json: bool,
+    ) -> Result<Open> {
+        let Self { server, refill, about, limits, .. } = self;
+        let of = pipeline.clone();
+        let ask = Arc::new(move || snapshot(&status.get(), &of));
+        let open = server.open(Source { about, ask, limits })?;
+        if is_json {
+            tracing::info!(address = %open, "window");
+        } else {
+            console::say(format_args!("window: {open}"));
+        }
+        let (settings, pipeline) = (settings.clone(), pipeline.clone());
+        thread::Builder::new().name("refill".to_owned()).spawn(move || read_back(&settings, &pipeline, &refill))?;
+        Ok(open)
+    }
+}
+
+/// What the window is told of.
+fn kind(message: &Message) -> Option<Kind> {
+    match &message.content {
+        Content::Verdict(verdict) if verdict.anomalous => Some(Kind::Verdict),
+        Content::Entity(verdict) if verdict.anomalous => Some(Kind::Verdict),
+        Content::Erroneous(_) => Some(Kind::DeadLetter),
+        Content::Verdict(_) | Content::Entity(_) | Content::Cancellations(_) | Content::Report(_) => None,
+    }
+}
+
+/// Reads the newest messages of every topic back. What cannot be read is missing in the window, and nowhere else.
+fn read_back(settings: &KafkaSettings, pipeline: &Pipeline, refill: &Refill) {
+    let verdicts = pipeline.detector_topics().map(|(_, topic)| topic).chain(pipeline.verdicts_topic.as_deref());
+    let topics = verdicts.map(|topic| (topic, Kind::Verdict, RECENT));
+    for (topic, kind, most) in topics.chain([(pipeline.erroneous_topic.as_str(), Kind::DeadLetter, RECENT_ERRORS)]) {
+        let take = |RecentMessage { payload, at, is_of_normal }: RecentMessage<'_>| {
+            if !is_of_normal {
+                // Once the window is gone nobody is left to tell.
+                let _ = refill.add(Committed { kind, payload: payload.to_vec(), at });
+            }
+        };
+        if let Err(error) = read_recent(settings, topic, most, take) {
+            tracing::warn!(%error, topic, "the window does not show what was published to a topic before this start");
+        }
+    }
+}
+
+fn about(args: &RunArgs, Loaded { pipeline, detectors, device, .. }: &Loaded) -> About {
+    let trained = pipeline.detectors.iter().zip(detectors.models()).map(|(spec, model)| trained(pipeline, spec, model));
+    let (entity, entities) = match &pipeline.scored {
+        Scored::Sessions(_) => ("invoice", "invoices"),
+        Scored::Records(_) => ("record", "records"),
+    };
+    About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pipeline: pipeline.name.clone(),
+        topic: pipeline.topic.clone(),
+        erroneous_topic: pipeline.erroneous_topic.clone(),
+        group: args.group.clone(),
+        instance: args.instance_id.clone(),
+        delivery: match args.delivery {
+            DeliveryArg::ExactlyOnce => "exactly once",
+            DeliveryArg::AtLeastOnce => "at least once",
+        }
+        .to_owned(),
+        device: device.to_string(),
+        words: Words {
+            entity: entity.to_owned(),
+            entities: entities.to_owned(),
+            customer: pipeline.entity.customer.map(|column| pipeline.schema.columns[column].name.clone()),
+        },
+        detectors: trained.chain(pipeline.zscores.iter().map(untrained)).collect(),
+    }
+}
+
+fn trained(pipeline: &Pipeline, spec: &DetectorSpec, model: &Model) -> Detector {
+    let thresholds = || model.threshold.by_cluster.iter().copied().chain([model.threshold.value]);
+    let features = model.features.iter().zip(&pipeline.readings).enumerate();
+    Detector {
+        name: spec.name.clone(),
+        algorithm: model.parameters.name().to_owned(),
+        topic: spec.topic.clone(),
+        model_version: Some(model.version()),
+        trained_on: Some(model.training.rows),
+        flagged_in_training: Some(model.training.anomalies),
+        threshold: thresholds().reduce(f32::min),
+        highest_threshold: thresholds().reduce(f32::max),
+        threshold_policy: policy(model.threshold.policy),
+        features: features
+            .map(|(index, (name, reading))| {
+                let read = |value: f64| Some(reading.read(value)).filter(|value| value.is_finite());
+                let usual = model.usual.get(index);
+                Feature {
+                    name: name.clone(),
+                    unit: reading.unit.clone(),
+                    label: reading.label.clone(),
+                    low: usual.and_then(|[low, _]| read(*low)),
+                    usual: model.typical.get(index).and_then(|value| read(*value)),
+                    high: usual.and_then(|[_, high]| read(*high)),
+                }
+            })
+            .collect(),
+    }
+}
+
+fn untrained(spec: &ZScoreSpec) -> Detector {
+    Detector {
+        name: spec.name.clone(),
+        algorithm: "zscore-window".to_owned(),
+        topic: spec.topic.clone(),
+        model_version: Some(spec.version.clone()),
+        threshold: Some(spec.threshold),
+        highest_threshold: Some(spec.threshold),
+        threshold_policy: "the pipeline file".to_owned(),
+        ..Detector::default()
+    }
+}
+
+fn policy(policy: ThresholdPolicy) -> String {
+    match policy {
+        ThresholdPolicy::Quantile(share) => format!("the score that {share} of the history do not exceed"),
+        ThresholdPolicy::Top(count) => format!("the {count} highest scores of the history"),
+        ThresholdPolicy::FalseAlarmRate(rate) => format!("a false-alarm rate of at most {rate}"),
+    }
+}

@@ -1,0 +1,117 @@
+//! The JSON API, which the pages use too, and the checks and metrics for programs that supervise.
+
+mod answers;
+mod list_query;
+mod problem;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Deserialize;
+
+use crate::assets::{asset, page};
+use crate::metrics;
+use crate::store;
+use crate::view::View;
+use answers::{Answer, anomalies, anomaly, entities, errors, models, series, status};
+use list_query::ListQuery;
+use problem::Problem;
+
+pub(crate) use answers::tick;
+
+/// The pages; each shows itself.
+const PAGES: [&str; 6] = ["/", "/anomalies", "/anomaly", "/entities", "/errors", "/models"];
+
+type Shared = State<Arc<View>>;
+
+/// Everything that can be asked.
+pub(crate) fn router(view: Arc<View>) -> Router {
+    let pages = PAGES.iter().fold(Router::new(), |router, path| router.route(path, get(page)));
+    pages
+        .route("/assets/{*name}", get(|Path(name): Path<String>| async move { asset(&name).await }))
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(get_ready))
+        .route("/metrics", get(get_metrics))
+        .route("/api/v1/status", get(|State(view): Shared| async move { status(&view) }))
+        .route("/api/v1/series", get(get_series))
+        .route("/api/v1/anomalies", get(get_anomalies))
+        .route("/api/v1/anomaly", get(get_anomaly))
+        .route("/api/v1/entities", get(get_entities))
+        .route("/api/v1/errors", get(get_errors))
+        .route("/api/v1/models", get(|State(view): Shared| async move { models(&view) }))
+        .route("/api/v1/stream", get(|State(view): Shared| async move { stream::listen(&view) }))
+        .fallback(nothing)
+        .with_state(view)
+}
+
+async fn nothing(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
+}
+
+async fn get_ready(State(view): Shared) -> Response {
+    match view.readiness() {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+    }
+}
+
+async fn get_metrics(State(view): Shared) -> Result<Response, Problem> {
+    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written".to_owned());
+    let text = metrics::text(&view).map_err(failed)?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+/// What a query says, or what is wrong with it.
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+async fn get_anomalies(State(view): Shared, query: Asked<store::Query>) -> Result<Answer, Problem> {
+    Ok(anomalies(&view, &query?.0))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct One {
+    id: String,
+}
+
+async fn get_anomaly(State(view): Shared, query: Asked<One>) -> Result<Answer, Problem> {
+    anomaly(&view, &query?.0.id)
+}
+
+async fn get_entities(State(view): Shared, query: Asked<ListQuery>) -> Result<Answer, Problem> {
+    Ok(entities(&view, &query?.0))
+}
+
+async fn get_errors(State(view): Shared, query: Asked<ListQuery>) -> Result<Answer, Problem> {
+    Ok(errors(&view, &query?.0))
+}
+
+/// How far back.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+enum Span {
+    /// Second by second.
+    #[default]
+    #[serde(rename = "15m")]
+    Minutes,
+    /// Minute by minute.
+    #[serde(rename = "24h")]
+    Day,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeriesQuery {
+    #[serde(default)]
+    span: Span,
+}
+
+async fn get_series(State(view): Shared, query: Asked<SeriesQuery>) -> Result<Answer, Problem> {
+    Ok(series(&view, matches!(query?.0.span, Span::Day)))
+}

@@ -1,0 +1,134 @@
+//! What every request has to pass, and what every answer says to browsers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::access::Access;
+use super::address::is_local_host;
+use crate::view::now;
+
+/// Bytes of the path with the query.
+const LONGEST_TARGET: usize = 8192;
+
+/// How long a wrong secret waits for its answer.
+const REFUSAL_DELAY: Duration = Duration::from_millis(250);
+
+/// How often refused logins are logged at most, in milliseconds.
+const LOG_EVERY: i64 = 1000;
+
+/// What tells whether the process works is asked by supervisors, who know no secret; it says nothing of the data.
+const PUBLIC: [&str; 2] = ["/live", "/ready"];
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub SocketAddr);
+
+/// What is checked.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    access: Access,
+    refusals: AtomicU64,
+    last_logged: AtomicI64,
+}
+
+impl Guard {
+    pub(crate) fn new(access: Access) -> Self {
+        Self { access, refusals: AtomicU64::new(0), last_logged: AtomicI64::new(0) }
+    }
+
+    /// What is wrong with a request before its secret is looked at.
+    fn problem(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
+        let headers = request.headers();
+        if self.access.address.is_local() && !is_for_this_machine(request) {
+            let why = "this address is reached as localhost or 127.0.0.1 only";
+            return Some((StatusCode::MISDIRECTED_REQUEST, why));
+        }
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
+            return Some((StatusCode::URI_TOO_LONG, "the address is too long"));
+        }
+        if has_body(headers) {
+            return Some((StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here"));
+        }
+        // A page of another site may link here, and may load nothing from here.
+        let is = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
+        if is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate") {
+            return Some((StatusCode::FORBIDDEN, "other sites may not read this"));
+        }
+        None
+    }
+
+    fn log_refusal(&self, peer: Option<Peer>, path: &str) {
+        let (refused, last) =
+            (self.refusals.fetch_add(1, Ordering::Relaxed) + 1, self.last_logged.load(Ordering::Relaxed));
+        let now = now();
+        if now.saturating_sub(last) < LOG_EVERY {
+            return;
+        }
+        self.last_logged.store(now, Ordering::Relaxed);
+        let peer = peer.map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string());
+        tracing::warn!(peer, path, refused, "a request to the window without the right token was refused");
+    }
+}
+
+/// Whether the names that a request has for this machine are names of this machine itself.
+fn is_for_this_machine(request: &Request) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let is_in_target = request.uri().authority().is_none_or(|authority| is_local_host(authority.as_str()));
+    is_in_target && hosts.next().is_none() && host.is_some_and(is_local_host)
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    length || headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Lets a request through or answers it, and adds what browsers have to know.
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let answer = match guard.problem(&request) {
+        Some(problem) => problem.into_response(),
+        None if PUBLIC.contains(&request.uri().path()) || guard.access.is_granted(request.headers()) => {
+            next.run(request).await
+        }
+        None => {
+            guard.log_refusal(request.extensions().get().copied(), request.uri().path());
+            tokio::time::sleep(REFUSAL_DELAY).await;
+            let ask = [(WWW_AUTHENTICATE, "Basic realm=\"Atalaya\", charset=\"UTF-8\"")];
+            (StatusCode::UNAUTHORIZED, ask, "the token is the password; the name may be any").into_response()
+        }
+    };
+    with_headers(answer)
+}
+
+/// Scripts, styles and data come from here alone; nothing that a record says can become one of them.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                      trusted-types 'none'";
+
+const HEADERS: [(&str, &str); 7] = [
+    ("content-security-policy", POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+];
+
+fn with_headers(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    // Data of customers stays out of caches; a file of the page says itself how long it may be kept.
+    headers.entry("cache-control").or_insert(HeaderValue::from_static("no-store"));
+    answer
+}

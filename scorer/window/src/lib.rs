@@ -1,0 +1,33 @@
+//! The window of a running scorer: pages for people, a JSON API and metrics for programs.
+//!
+//! It shows what was committed, and nothing else. It takes three things, and knows no Kafka: messages as they are documented
+//! (`docs/messages.md`) through an [`Intake`], a [`Snapshot`] of the stream whenever it asks for one, and what does not change
+//! ([`About`]). Everything that it keeps is bounded: see [`Limits`].
+//!
+//! It never holds the stream back. An [`Intake`] takes a message at once or drops it and counts that. All work is done on one
+//! thread with a low priority, which shares nothing with the stream but that queue.
+//!
+//! The rooms, each of which knows only those before it: `about`, `snapshot` and `intake` are what comes in; `store` keeps
+//! messages, and `history` the numbers of the last minutes; `view` holds both; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
+//! decides who may ask, and `server` runs it all.
+
+mod about;
+mod api;
+mod assets;
+mod history;
+mod http;
+mod intake;
+mod metrics;
+mod server;
+mod snapshot;
+mod store;
+mod view;
+
+pub use about::{About, Detector, Feature, Words};
+pub use http::access::{Access, AccessError, Token};
+pub use http::address::{Address, AddressError};
+pub use intake::{Committed, Intake, Kind, Refill};
+pub use server::{Open, Server, ServerError, Source};
+pub use snapshot::{Agreement, Histogram, Partitions, Snapshot};
+pub use store::Limits;
+pub use view::Ask;

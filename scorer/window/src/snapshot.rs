@@ -1,0 +1,168 @@
+//! The stream at a moment.
+
+use serde::Serialize;
+
+/// The numbers of a stream at a moment. Counters begin at 0 when the process starts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// Records read.
+    pub records: u64,
+    /// Records by outcome. Each record has one, and these add up to what was read, came with the state, or was lost.
+    pub outcomes: Vec<(&'static str, u64)>,
+    /// Entities handed on to be scored.
+    pub scored: u64,
+    /// Anomalies published, by detector.
+    pub anomalies: Vec<(String, u64)>,
+    /// Broken rules, by reason.
+    pub reasons: Vec<(String, u64)>,
+    /// Records and entities that were published as erroneous.
+    pub erroneous: u64,
+    /// Entities that are open, and records that wait.
+    pub open: u64,
+    /// Distinct cancelled entities; `None` where the pipeline counts none.
+    pub cancellations: Option<u64>,
+    /// Windows of cancellations that were published.
+    pub cancellation_windows: u64,
+    /// Messages that the broker has acknowledged.
+    pub published: u64,
+    /// Messages that their topics did not take, told of in the erroneous topic.
+    pub undeliverable: u64,
+    /// Those that the erroneous topic did not take either.
+    pub skipped: u64,
+    /// Batches that were sent again.
+    pub sent_again: u64,
+    /// How often everything went back to the last commit.
+    pub rolled_back: u64,
+    /// What was closed, judged or forgotten before its time, at a limit.
+    pub at_limits: u64,
+    /// Records that the broker has and that were not read, as far as that is known.
+    pub lag: Option<u64>,
+    /// How long ago the record that was read last was written, while there are more to read; 0 where there are none.
+    pub lag_seconds: Option<f64>,
+    /// The partitions of this instance.
+    pub partitions: Partitions,
+    /// Bytes of the state.
+    pub state_bytes: u64,
+    /// How long commits took.
+    pub commits: Histogram,
+    /// How long ago the last commit was.
+    pub seconds_since_commit: Option<f64>,
+    /// Bytes that the process has in memory.
+    pub resident_bytes: Option<u64>,
+    /// How the first two trained detectors agree.
+    pub agreement: Option<Agreement>,
+}
+
+/// The partitions of an instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Partitions {
+    /// Whether the group has answered yet.
+    pub has_joined: bool,
+    /// Those that are this instance's.
+    pub owned: usize,
+    /// Those whose state is on its way.
+    pub restoring: usize,
+    /// Those whose state could not be restored.
+    pub failed: usize,
+}
+
+/// Durations, counted by upper bounds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Histogram {
+    /// Upper bounds in seconds, each with how many durations are at most that and above the bound before it. The last one is
+    /// infinite.
+    pub buckets: Vec<(f64, u64)>,
+    /// The sum of all durations, in seconds.
+    pub sum: f64,
+}
+
+impl Snapshot {
+    /// The same with counters that are at least those of an earlier moment. A transaction that fails takes counters back, until
+    /// the same records are read again; a counter that goes back looks like a restart to Prometheus.
+    pub(crate) fn at_least(mut self, earlier: &Self) -> Self {
+        self.records = self.records.max(earlier.records);
+        self.scored = self.scored.max(earlier.scored);
+        self.erroneous = self.erroneous.max(earlier.erroneous);
+        self.at_limits = self.at_limits.max(earlier.at_limits);
+        self.cancellations = self.cancellations.max(earlier.cancellations);
+        raise(&mut self.outcomes, &earlier.outcomes);
+        raise(&mut self.reasons, &earlier.reasons);
+        self
+    }
+}
+
+/// Raises each count to what it was; what is missing by now is there again.
+fn raise<N: Clone + PartialEq>(counts: &mut Vec<(N, u64)>, earlier: &[(N, u64)]) {
+    for (name, before) in earlier {
+        match counts.iter_mut().find(|(other, _)| other == name) {
+            Some((_, count)) => *count = (*count).max(*before),
+            None => counts.push((name.clone(), *before)),
+        }
+    }
+}
+
+impl Histogram {
+    /// How many durations there are.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|(_, count)| count).sum()
+    }
+
+    /// The bound that a share of all durations is at most; `None` of none, and where they are beyond the last finite bound.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let wanted = (share * self.count() as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        let bucket = self.buckets.iter().find(|(_, count)| {
+            seen += count;
+            seen >= wanted
+        });
+        bucket.map(|(bound, _)| *bound).filter(|bound| bound.is_finite())
+    }
+}
+
+/// How two detectors agree on entities.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Agreement {
+    /// Their names.
+    pub names: [String; 2],
+    /// Anomalies of both.
+    pub both: u64,
+    /// Anomalies of the first alone, and of the second alone.
+    pub only: [u64; 2],
+    /// Entities that are normal to both.
+    pub neither: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_never_go_back() {
+        let of = |records, outcomes: &[(&'static str, u64)], reasons: &[(&str, u64)]| Snapshot {
+            records,
+            outcomes: outcomes.to_vec(),
+            reasons: reasons.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            lag: Some(records),
+            ..Snapshot::default()
+        };
+        let before = of(10, &[("scored", 5), ("late", 2)], &[("late_line", 2)]);
+        let rolled_back = of(8, &[("scored", 6), ("late", 0)], &[]).at_least(&before);
+        assert_eq!(
+            rolled_back,
+            Snapshot { lag: Some(8), ..of(10, &[("scored", 6), ("late", 2)], &[("late_line", 2)]) }
+        );
+    }
+
+    #[test]
+    fn a_quantile_is_the_bound_that_so_many_are_within() {
+        let of = |counts: [u64; 3]| {
+            let buckets = [0.01, 0.1, f64::INFINITY].into_iter().zip(counts).collect();
+            Histogram { buckets, sum: 0.0 }
+        };
+        assert_eq!(of([98, 2, 0]).quantile(0.99), Some(0.1));
+        assert_eq!(of([98, 2, 0]).quantile(0.5), Some(0.01));
+        assert_eq!(of([0, 0, 1]).quantile(0.5), None, "it is beyond what was told apart");
+        assert_eq!(of([0, 0, 0]).quantile(0.5), None);
+        assert_eq!(Histogram::default().quantile(0.5), None);
+    }
+}

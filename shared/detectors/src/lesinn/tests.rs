@@ -1,0 +1,104 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::conformance::{conformance_tests, contributions_add_up_to_the_score, fitted, gpu, scores, slanted};
+
+fn models(x: &Matrix) -> Vec<Samples> {
+    let small = Lesinn { k: 1, n_samples: 7, sample: 8 };
+    vec![fitted(&Lesinn::default(), x), fitted(&small, x)]
+}
+
+conformance_tests!(Lesinn, models);
+
+#[test]
+fn contributions_add_up() {
+    contributions_add_up_to_the_score(models);
+}
+
+/// Among all rows, each of many that are alike has others of them as neighbours.
+#[test]
+fn anomalies_that_are_alike_do_not_hide_each_other() {
+    let alike = [40.0f32, -40.0, 40.0, -40.0, 40.0];
+    let usual = slanted(4_000, 5, usize::MAX, 5);
+    let values = [usual.values(), &alike.repeat(40)].concat();
+    let x = Matrix::from_values(5, values);
+    let found = scores(&fitted(&Lesinn::default(), &x), &x);
+    let largest = found[1..4_000].iter().copied().fold(0.0, f32::max);
+    assert!(found[4_000..].iter().all(|score| *score > 2.0 * largest), "{largest}");
+    let neighbors = scores(&fitted(&crate::knn::Knn::default(), &x), &x);
+    assert!(neighbors[4_000..].iter().all(|score| *score == 0.0), "which `knn` does not see");
+}
+
+#[test]
+fn few_rows_are_enough_where_they_are_more_than_the_neighbors() {
+    let x = slanted(6, 2, 3, 1);
+    assert_eq!(fitted(&Lesinn::default(), &x).check(2), Ok(()));
+    let refused = Lesinn::default().fit(&slanted(5, 2, 3, 1), &crate::conformance::context(&Device::flex()));
+    assert!(matches!(refused, Err(FitError::TooFewRows { n_samples: 5, needed: 6, .. })), "{refused:?}");
+}
+
+#[test]
+fn parameters_without_a_meaning_are_refused() {
+    let refused = |params: Lesinn| params.check().unwrap_err();
+    let usual = Lesinn::default();
+    assert_eq!(refused(Lesinn { k: 0, ..usual.clone() }), "k must be between 1 and 1000");
+    assert_eq!(refused(Lesinn { n_samples: 0, ..usual.clone() }), "n_samples must be between 1 and 10000");
+    let expected = "sample must be larger than k, which is 5, and at most 65536";
+    assert_eq!(refused(Lesinn { sample: 5, ..usual.clone() }), expected);
+    assert_eq!(
+        refused(Lesinn { n_samples: 10_000, sample: 60_000, ..usual }),
+        "n_samples times sample must be at most 4194304"
+    );
+}
+
+#[test]
+fn damaged_models_are_refused() {
+    let model = fitted(&Lesinn::default(), &slanted(300, 2, 20, 1));
+    assert_eq!(model.check(2), Ok(()));
+    assert!(model.check(3).is_err());
+    assert!(Samples { k: 0, ..model.clone() }.check(2).is_err());
+    assert!(Samples { k: 150, ..model.clone() }.check(2).is_err());
+    assert!(Samples { rows: Array::default(), ..model.clone() }.check(2).is_err());
+    let mut values = model.rows.values().to_vec();
+    values[3] = f32::NAN;
+    assert!(Samples { rows: Array::new(model.rows.shape(), values), ..model }.check(2).is_err());
+}
+
+#[test]
+fn a_gpu_gives_the_scores_that_the_cpu_gives() {
+    let Some(gpu) = gpu() else { return };
+    let x = slanted(700, 3, 20, 4);
+    for model in models(&x) {
+        crate::conformance::agree(&scores(&model, &x), &model.on_device(&gpu).score(&x).values, 1e-5);
+    }
+}
+
+proptest! {
+    /// With one sample, half of the rows, the score is what a search by hand finds among them.
+    #[test]
+    fn scores_are_those_of_the_definition(
+        values in proptest::collection::vec(-100.0f32..100.0, 24..80),
+        k in 1usize..4,
+        n_samples in 1usize..6,
+    ) {
+        let x = Matrix::from_values(2, values[..values.len() / 2 * 2].to_vec());
+        prop_assume!(!x.is_constant());
+        let model = fitted(&Lesinn { k, n_samples, sample: 64 }, &x);
+        let sample = model.rows.shape()[1];
+        prop_assert_eq!(sample, (x.n_samples() / 2).max(k + 1));
+        for (row, score) in x.rows().zip(scores(&model, &x)) {
+            let of_sample = |rows: &[f32]| {
+                let distance = |other: &[f32]| {
+                    row.iter().zip(other).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt()
+                };
+                let mut distances: Vec<f64> = rows.chunks_exact(2).map(distance).collect();
+                distances.sort_by(f64::total_cmp);
+                // One that is equal counts as the row itself.
+                distances[k - usize::from(distances[0] > 0.0)]
+            };
+            let sums: f64 = model.rows.values().chunks_exact(sample * 2).map(of_sample).sum();
+            let expected = sums / n_samples as f64;
+            prop_assert!((f64::from(score) - expected).abs() <= 1e-5 * (1.0 + expected), "{} {}", score, expected);
+        }
+    }
+}
