@@ -15,22 +15,22 @@ type Row = (String, u64);
 
 /// What became of records, and what was found of what they are known to be.
 pub(super) fn text(status: &Status, pipeline: &Pipeline) -> String {
-    let known = known(&status.truth, pipeline, &KNOWN).map_or_else(String::new, |table| format!("\n{table}"));
-    format!("{}{known}{}", table(status, pipeline), side_by_side(status, pipeline))
+    let known = known(&status.truth, pipeline, &KNOWN, WIDTH).map_or_else(String::new, |table| format!("\n{table}"));
+    format!("{}{known}{}", table(status, pipeline), side_by_side(status, pipeline, WIDTH))
 }
 
-/// The same without what was found of what records are known to be.
-pub(super) fn outcome(status: &Status, pipeline: &Pipeline) -> String {
-    format!("{}{}", table(status, pipeline), side_by_side(status, pipeline))
+/// The same without what was found of what records are known to be, with sentences of at most `width` columns.
+pub(super) fn outcome(status: &Status, pipeline: &Pipeline, width: usize) -> String {
+    format!("{}{}", table(status, pipeline), side_by_side(status, pipeline, width))
 }
 
 /// How the first two trained detectors agree, and which of them is right more often.
-fn side_by_side(status: &Status, pipeline: &Pipeline) -> String {
+fn side_by_side(status: &Status, pipeline: &Pipeline, width: usize) -> String {
     let [first, second, ..] = pipeline.detectors.as_slice() else { return String::new() };
     let names = [first.name.as_str(), second.name.as_str()];
     let right = (!status.truth.is_empty()).then(|| who_was_right(names, &status.agreement.mcnemar()));
     let sentences = in_short(names, &status.agreement).into_iter().chain(right);
-    sentences.map(|sentence| format!("\n{}", wrapped(&sentence, WIDTH))).collect()
+    sentences.map(|sentence| format!("\n{}", wrapped(&sentence, width))).collect()
 }
 
 /// Records by outcome, which add up, then what was found.
@@ -161,15 +161,16 @@ pub(super) struct KnownWords<'a> {
 
 const KNOWN: KnownWords<'_> = KnownWords { scenario: "label", judged: "judged", normal: "normal" };
 
-/// Recall by scenario, and precision, of every detector; nothing where no record was known to be of any scenario.
-pub(super) fn known(truth: &Truth, pipeline: &Pipeline, words: &KnownWords<'_>) -> Option<Table> {
+/// Recall by scenario, and precision, of every detector, in at most `width` columns; nothing where no record was known to be of
+/// any scenario.
+pub(super) fn known(truth: &Truth, pipeline: &Pipeline, words: &KnownWords<'_>, width: usize) -> Option<Table> {
     if truth.is_empty() {
         return None;
     }
     let detectors: Vec<&str> = pipeline.detector_topics().map(|(name, _)| name).collect();
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX));
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     table.set_header([words.scenario, words.judged].into_iter().chain(detectors.iter().copied()));
     let mut add = |name: &str, judged: u64, found: &dyn Fn(&str) -> u64| {
         let cells = detectors.iter().map(|detector| {

@@ -160,7 +160,22 @@ mod tests {
     fn an_anomaly_is_explained_in_full() {
         let reason =
             "highest unit price 1,275 GBP, 76 times the usual 16.7 (usual 1.95 to 18); also average unit price 445 GBP";
-        insta::assert_snapshot!(shown_in(WIDTH, &verdict(reason, "kmeans")));
+        insta::assert_snapshot!(shown_in(WIDTH, &verdict(reason, "kmeans")), @"
+          critical: InvoiceNo 520001, CustomerID 14087, 2010-03-15 10:28
+          why: highest unit price 1,275 GBP, 76 times the usual 16.7 (usual 1.95 to 18); also average unit
+          price 445 GBP
+          fields: Country France, total 1780.5, note unknown
+          readings, with their shares of the score of kmeans:
+              84%  highest unit price 1,275 GBP, 76 times the usual 16.7 (usual 1.95 to 18); also average
+                   unit price 445 GBP
+              16%  first line in the hour from 10:00
+              -1%  12 lines
+          what each detector says:
+            quiet   normal: the score is -1.500, the threshold -1.000; about 31% of the history scores as
+                    high
+            kmeans  critical: the score is 27 times the threshold; about 0.04% of the history scores as high
+            zscore  low: the score is 1.5 times the threshold
+        ");
     }
 
     proptest! {

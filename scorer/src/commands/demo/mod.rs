@@ -59,9 +59,9 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
     let narrator = Arc::new(Mutex::new(Narrator::new(pipeline.clone(), width)));
     let pace = if args.rate == 0 { Pace::Full } else { Pace::Rate(args.rate) };
     let status = replay(loaded, lines, pace, narrator.clone()).await?;
-    console::print(format_args!("\n{}", outcome(&status, &pipeline)))?;
+    console::print(format_args!("\n{}", outcome(&status, &pipeline, width)))?;
     let narrator = narrator.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(table) = planted(&status, &narrator, &sample.scenarios, &pipeline) {
+    if let Some(table) = planted(&status, &narrator, &sample.scenarios, (&pipeline, width)) {
         console::print(format_args!("\nWhat is {what}, and what each detector found of it:\n{table}"))?;
     }
     Ok(console::print(next_steps(start.elapsed()))?)
@@ -149,13 +149,13 @@ fn planted(
     status: &Status,
     narrator: &Narrator,
     scenarios: &BTreeMap<String, String>,
-    pipeline: &Pipeline,
+    (pipeline, width): (&Pipeline, usize),
 ) -> Option<Table> {
     let words = KnownWords { scenario: "kind", judged: entities(pipeline), normal: "nothing (false alarms)" };
     if scenarios.is_empty() {
-        return known(&status.truth, pipeline, &words);
+        return known(&status.truth, pipeline, &words, width);
     }
-    known(&narrator.truth(scenarios, status.counters.scored_entities), pipeline, &words)
+    known(&narrator.truth(scenarios, status.counters.scored_entities), pipeline, &words, width)
 }
 
 fn next_steps(took: Duration) -> String {
@@ -163,7 +163,7 @@ fn next_steps(took: Duration) -> String {
         "{:.1} s. Next:
   scorer demo --pipeline transactions   the same with card payments
   trainer init FILE                     a pipeline file for data of your own
-  scorer --help                         all commands; README.md tells how to use a real Kafka",
+  scorer --help                         all commands, for a real Kafka too",
         took.as_secs_f64()
     )
 }

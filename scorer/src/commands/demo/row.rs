@@ -128,8 +128,20 @@ mod tests {
             verdict("520578", "average unit price 7 GBP, 2.9 times the usual 2.4 (usual 1.15 to 4.54)", &both[..1]),
             verdict("\u{1b}[2J日本語", "-4,000 items (usual 14 to 213)", &both[1..]),
         ];
-        insta::assert_snapshot!(shown("invoices", WIDTH, &verdicts));
-        insta::assert_snapshot!(shown("invoices", 80, &verdicts));
+        insta::assert_snapshot!(shown("invoices", WIDTH, &verdicts), @r"
+        severity  time         invoice  customer  why
+        critical  03-15 10:28  520004   14087     6,218 items, 82 times the usual 76 (usual 14 to 213)
+        critical  03-15 10:28  520001   14087     highest unit price 1,275 GBP, 76 times the usual 16.7 …
+        critical  03-15 10:28  520578   14087     average unit price 7 GBP, 2.9 times the us… [kmeans alone]
+        critical  03-15 10:28  \u{1b}[2J日本語  14087     -4,000 items … [bisecting-kmeans alone]
+        ");
+        insta::assert_snapshot!(shown("invoices", 80, &verdicts), @r"
+        severity  time         invoice  customer  why
+        critical  03-15 10:28  520004   14087     6,218 items, 82 times the usual 76 …
+        critical  03-15 10:28  520001   14087     highest unit price 1,275 GBP, 76 time…
+        critical  03-15 10:28  520578   14087     average unit price 7 G… [kmeans alone]
+        critical  03-15 10:28  \u{1b}[2J日本語  14087     -4,0… [bisecting-kmeans alone]
+        ");
     }
 
     #[test]
@@ -140,7 +152,11 @@ mod tests {
             verdict("8dad34a6f58e7ec2", ratio, &["kmeans", "bisecting-kmeans"]),
             verdict("8dad34a6f58e7ec3", "amount 1,200 EUR, 44 times the median 27", &["zscore"]),
         ];
-        insta::assert_snapshot!(shown("transactions", WIDTH, &verdicts));
+        insta::assert_snapshot!(shown("transactions", WIDTH, &verdicts), @r"
+        severity  time         record            customer  why
+        critical  03-15 10:28  8dad34a6f58e7ec2  14087     1/1,000 or less of what is usual at this merchan…
+        critical  03-15 10:28  8dad34a6f58e7ec3  14087     amount 1,200 EUR, 44 times the me… [zscore alone]
+        ");
     }
 
     proptest! {
