@@ -80,6 +80,9 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
 /// The value below which a standard normal variable is with probability `p`, which is above 0 and below 1; by bisection of
 /// the distribution function, to the last digits.
 pub fn normal_quantile(p: f64) -> f64 {
+    if p == 0.5 {
+        return 0.0;
+    }
     // Of the nearer tail, whose probabilities have all their digits.
     if p > 0.5 {
         return -normal_quantile(1.0 - p);

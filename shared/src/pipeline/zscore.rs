@@ -230,7 +230,7 @@ mod tests {
             (
                 with("k = 3"),
                 "",
-                "[[detectors]] number 1: k: is a key of kmeans, bisecting-kmeans, knn, lof: zscore-window has name, algorithm, value, by",
+                "[[detectors]] number 1: k: is a key of kmeans, bisecting-kmeans, knn, lesinn, lof: zscore-window has name, algorithm, value, by",
             ),
             (with("n_init = 3"), "", "number 1: n_init: is a key of kmeans, bisecting-kmeans"),
             (with("windw = \"1m\""), "", "unknown key `windw` in [[detectors]] number 1; did you mean `window`?"),

@@ -105,7 +105,8 @@ fn explanation(comparison: &Comparison) -> String {
         );
     }
     format!(
-        "{sorted}; there are no labels, so nothing here tells which detector finds most. The ensemble is the best choice then.\n \
+        "{sorted}; there are no labels, so nothing here tells which detector finds most.\n \
+         An ensemble is the best choice then.\n \
          syn AUC, syn AP: ROC AUC and average precision on synthetic anomalies, which are made from the scored rows;\n \
          global, depend, cluster: the AUC for each kind. These say little about real anomalies.\n \
          stable: rank correlation of the scores across seeds; agree: mean rank correlation with other detectors\n"
