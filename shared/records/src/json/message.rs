@@ -10,7 +10,8 @@ use crate::schema::{Envelope, MessageShape, RecordsAt};
 
 /// Where Kafka Connect's JSON converter puts a value, beside its schema.
 const PAYLOAD: &str = "payload";
-/// What a change event of Debezium is: `c`reate, `u`pdate, `r`ead in a snapshot, `d`elete, `t`runcate.
+/// What a change event of Debezium is: `c` for create, `u` for update, `r` for a read in a snapshot, `d` for delete, `t` for
+/// truncate.
 const OPERATION: &str = "op";
 /// The row after the change.
 const AFTER: &str = "after";
