@@ -297,6 +297,13 @@ pub struct DemoArgs {
     /// Lines per second; 0 means as fast as possible.
     #[arg(long, value_name = "N", default_value_t = 1_500)]
     pub rate: u32,
+    /// Address on this machine where the window in the browser is; port 0 is any that is free. By default it is 127.0.0.1:8600,
+    /// or another port where that one is taken, if the demo runs in a terminal. The window stays open until Ctrl-C.
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_local_address)]
+    pub listen: Option<Address>,
+    /// Open no window.
+    #[arg(long, conflicts_with = "listen")]
+    pub no_listen: bool,
 }
 
 /// Options of `score`.
@@ -533,6 +540,16 @@ fn parse_device(text: &str) -> Result<DeviceRequest, String> {
 #[cfg(feature = "fault-injection")]
 fn parse_end(text: &str) -> Result<std::sync::Arc<SuddenEnd>, String> {
     text.parse().map(std::sync::Arc::new)
+}
+
+/// An address that only this machine reaches.
+fn parse_local_address(text: &str) -> Result<Address, String> {
+    let address = Address::from_str(text).map_err(|error| error.to_string())?;
+    if address.is_local() {
+        Ok(address)
+    } else {
+        Err("the demo's window is for this machine alone; use an address such as 127.0.0.1:8600".to_owned())
+    }
 }
 
 fn parse_positive(text: &str) -> Result<usize, String> {

@@ -1,8 +1,11 @@
 //! `scorer demo`, and the program without anything beside it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 struct Run {
     code: Option<i32>,
@@ -82,6 +85,51 @@ fn the_demo_finds_the_simulated_anomalies() {
         };
         assert!(run.stdout.lines().any(|line| row(&line)), "{}", run.stdout);
     }
+}
+
+/// The window shows what the terminal tells, and stays until the program is ended.
+#[test]
+fn the_window_of_the_demo_stays_open() {
+    let arguments = ["demo", "--rate", "0", "--device", "cpu", "--listen", "127.0.0.1:0"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scorer"));
+    let mut demo = command.args(arguments).current_dir(repository()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut printed = String::new();
+    let stays = lines.by_ref().find(|line| {
+        printed += &format!("{line}\n");
+        line.starts_with("The window stays open at http://")
+    });
+    let address = stays.unwrap().split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    assert!(printed.contains(&format!("The same in the browser: http://{address}/")), "{printed}");
+    let rows = rows_of_the_demo(&printed).len();
+    // What the last moment brought may still be in the window's queue.
+    let shown = (0..500).find_map(|_| {
+        let shown = anomalies_at(&address);
+        std::thread::sleep(Duration::from_millis(20));
+        (shown == rows).then_some(shown)
+    });
+    assert_eq!(shown, Some(rows), "{printed}");
+    assert!(Command::new("kill").arg(demo.id().to_string()).status().unwrap().success());
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    assert_eq!(lines.next(), None);
+}
+
+/// How many entities a window lists.
+fn anomalies_at(address: &str) -> usize {
+    let mut connection = TcpStream::connect(address).unwrap();
+    write!(connection, "GET /api/v1/anomalies HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    let body = &answer[answer.find('{').unwrap()..=answer.rfind('}').unwrap()];
+    let answer: serde_json::Value = serde_json::from_str(body).unwrap();
+    answer["matching"].as_u64().unwrap() as usize
+}
+
+#[test]
+fn the_window_of_the_demo_is_for_this_machine() {
+    let run = scorer(&["demo", "--listen", "0.0.0.0:0"]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("the demo's window is for this machine alone"), "{}", run.stderr);
 }
 
 /// In a folder with nothing in it, what is built in takes the place of samples and models; what is there wins.

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use shared::memory;
 use shared::pipeline::{Pipeline, Scored};
+use window::Access;
 
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
-use super::window::Window;
+use super::window::{RunOf, Window};
 use super::words::listed;
-use super::{LIVE_BATCH, console, load, summary, topics_of, with_clock};
+use super::{LIVE_BATCH, Loaded, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
 use crate::args::MutationArg;
 use crate::args::{CreateArgs, DeliveryArg, OnLostArg, RepartitionArg, RunArgs};
@@ -25,7 +26,7 @@ use crate::kafka::{
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| with_clock(pipeline, args.clock))?;
-    let window = Window::bind(&args, &loaded)?;
+    let window = window_of(&args, &loaded)?;
     let settings = args.brokers.settings()?;
     let topics = choose_topics(&args, &settings, &loaded.pipeline).await?;
     let create = topic_settings(&args.create);
@@ -70,6 +71,14 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         console::print(summary::text(&status.get(), &pipeline))?;
     }
     Ok(())
+}
+
+/// The window that was asked for, if one was.
+fn window_of(args: &RunArgs, loaded: &Loaded) -> Result<Option<Window>> {
+    let Some(address) = args.listen else { return Ok(None) };
+    let access = Access::new(address, args.auth_token_file.as_deref())?;
+    let run = RunOf { group: &args.group, instance_id: args.instance_id.as_deref(), delivery: args.delivery };
+    Window::bind(access, &run, loaded).map(Some)
 }
 
 /// What is to go wrong.

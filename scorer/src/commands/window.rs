@@ -9,7 +9,7 @@ use shared::pipeline::{DetectorSpec, Pipeline, Scored, ThresholdPolicy, ZScoreSp
 use window::{About, Access, Committed, Detector, Feature, Intake, Kind, Limits, Open, Refill, Server, Source, Words};
 
 use super::{Loaded, console};
-use crate::args::{DeliveryArg, RunArgs};
+use crate::args::DeliveryArg;
 use crate::clock::now_since_epoch;
 use crate::kafka::{KafkaSettings, OnMessage, RecentMessage, read_recent};
 use crate::messages::{Content, Message};
@@ -32,15 +32,13 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Takes the address that was asked for, if one was.
+    /// Takes an address.
     ///
     /// # Errors
-    /// When it is taken, or others could look without a secret.
-    pub(super) fn bind(args: &RunArgs, loaded: &Loaded) -> Result<Option<Self>> {
-        let Some(address) = args.listen else { return Ok(None) };
-        let access = Access::new(address, args.auth_token_file.as_deref())?;
+    /// When it is taken.
+    pub(super) fn bind(access: Access, run: &RunOf<'_>, loaded: &Loaded) -> Result<Self> {
         let (server, intake, refill) = Server::bind(access)?;
-        Ok(Some(Self { server, intake, refill, about: about(args, loaded), limits: Limits::default() }))
+        Ok(Self { server, intake, refill, about: about(run, loaded), limits: Limits::default() })
     }
 
     /// The most bytes that it takes, about.
@@ -69,10 +67,7 @@ impl Window {
         status: StatusCell,
         is_json: bool,
     ) -> Result<Open> {
-        let Self { server, refill, about, limits, .. } = self;
-        let of = pipeline.clone();
-        let ask = Arc::new(move || snapshot(&status.get(), &of));
-        let open = server.open(Source { about, ask, limits })?;
+        let (open, refill) = self.open_empty(pipeline, status)?;
         if is_json {
             tracing::info!(address = %open, "window");
         } else {
@@ -82,6 +77,24 @@ impl Window {
         thread::Builder::new().name("refill".to_owned()).spawn(move || read_back(&settings, &pipeline, &refill))?;
         Ok(open)
     }
+
+    /// Opens it where nothing was committed before. What is earlier has come once the second value is gone.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn open_empty(self, pipeline: &Arc<Pipeline>, status: StatusCell) -> Result<(Open, Refill)> {
+        let Self { server, refill, about, limits, .. } = self;
+        let of = pipeline.clone();
+        let ask = Arc::new(move || snapshot(&status.get(), &of));
+        Ok((server.open(Source { about, ask, limits })?, refill))
+    }
+}
+
+/// Whose run it is.
+pub(super) struct RunOf<'a> {
+    pub(super) group: &'a str,
+    pub(super) instance_id: Option<&'a str>,
+    pub(super) delivery: DeliveryArg,
 }
 
 /// What the window is told of.
@@ -111,7 +124,7 @@ fn read_back(settings: &KafkaSettings, pipeline: &Pipeline, refill: &Refill) {
     }
 }
 
-fn about(args: &RunArgs, Loaded { pipeline, detectors, device, .. }: &Loaded) -> About {
+fn about(run: &RunOf<'_>, Loaded { pipeline, detectors, device, .. }: &Loaded) -> About {
     let trained = pipeline.detectors.iter().zip(detectors.models()).map(|(spec, model)| trained(pipeline, spec, model));
     let (entity, entities) = match &pipeline.scored {
         Scored::Sessions(_) => ("invoice", "invoices"),
@@ -122,9 +135,9 @@ fn about(args: &RunArgs, Loaded { pipeline, detectors, device, .. }: &Loaded) ->
         pipeline: pipeline.name.clone(),
         topic: pipeline.topic.clone(),
         erroneous_topic: pipeline.erroneous_topic.clone(),
-        group: args.group.clone(),
-        instance: args.instance_id.clone(),
-        delivery: match args.delivery {
+        group: run.group.to_owned(),
+        instance: run.instance_id.map(str::to_owned),
+        delivery: match run.delivery {
             DeliveryArg::ExactlyOnce => "exactly once",
             DeliveryArg::AtLeastOnce => "at least once",
         }

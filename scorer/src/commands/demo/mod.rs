@@ -9,12 +9,14 @@ mod explained;
 mod narrator;
 mod row;
 mod sample;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::window::Open;
 use anyhow::Result;
 use comfy_table::Table;
 use indicatif::ProgressBar;
@@ -26,6 +28,7 @@ use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
 use super::replay::{Pace, send_file};
 use super::summary::{KnownWords, known, outcome};
+use super::window::Window;
 use super::words::listed;
 use super::{LIVE_BATCH, Loaded, console, load};
 use crate::args::DemoArgs;
@@ -50,6 +53,7 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
     init_logs(false);
     let start = Instant::now();
     let loaded = load(&args.pipeline, LIVE_BATCH, with_all_opinions)?;
+    let window = window::bind(&args, &loaded)?;
     let pipeline = loaded.pipeline.clone();
     let what = if args.input.is_some() { "known by labels" } else { "planted in the sample" };
     let sample = Sample::open(args.input, &pipeline)?;
@@ -58,13 +62,26 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
     let lines = FileLines::for_topic(sample.input, &pipeline)?;
     let narrator = Arc::new(Mutex::new(Narrator::new(pipeline.clone(), width)));
     let pace = if args.rate == 0 { Pace::Full } else { Pace::Rate(args.rate) };
-    let status = replay(loaded, lines, pace, narrator.clone()).await?;
+    let Replayed { status, open, is_stopped } = replay(loaded, lines, pace, narrator.clone(), window).await?;
     console::print(format_args!("\n{}", outcome(&status, &pipeline, width)))?;
     let narrator = narrator.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(table) = planted(&status, &narrator, &sample.scenarios, (&pipeline, width)) {
         console::print(format_args!("\nWhat is {what}, and what each detector found of it:\n{table}"))?;
     }
-    Ok(console::print(next_steps(start.elapsed()))?)
+    console::print(next_steps(start.elapsed()))?;
+    if let Some(open) = open.filter(|_| !is_stopped) {
+        console::print(format_args!("\nThe window stays open at {open} until Ctrl-C."))?;
+        window::stay().await?;
+    }
+    Ok(())
+}
+
+/// What became of the lines, and the window, where there is one.
+struct Replayed {
+    status: Status,
+    open: Option<Open>,
+    /// Whether somebody ended it.
+    is_stopped: bool,
 }
 
 /// One line an invoice, however many detectors find it: their opinions have to come together.
@@ -101,8 +118,14 @@ fn entities(pipeline: &Pipeline) -> &'static str {
     }
 }
 
-/// Sends the lines to a Kafka of its own, where a stream scores them, and says what is found; what became of them.
-async fn replay(loaded: Loaded, lines: FileLines, pace: Pace, narrator: Arc<Mutex<Narrator>>) -> Result<Status> {
+/// Sends the lines to a Kafka of its own, where a stream scores them, and says what is found.
+async fn replay(
+    loaded: Loaded,
+    lines: FileLines,
+    pace: Pace,
+    narrator: Arc<Mutex<Narrator>>,
+    window: Option<Window>,
+) -> Result<Replayed> {
     let pipeline = loaded.pipeline.clone();
     let topics = Topics::new(&pipeline, GROUP);
     let cluster = Cluster::start()?;
@@ -112,9 +135,19 @@ async fn replay(loaded: Loaded, lines: FileLines, pace: Pace, narrator: Arc<Mute
     let settings = KafkaSettings::at(cluster.brokers()?);
     let lines_sent = Arc::new(AtomicU64::new(UNKNOWN));
     let line = StatusLine::new(true, &pipeline);
-    let (options, tell) = (options(topics, lines_sent.clone()), telling(line.bar(), narrator));
+    let seen = window.as_ref().map(Window::on_message);
+    let (options, tell) = (options(topics, lines_sent.clone(), &window), telling(line.bar(), narrator, seen));
     let stream = Stream::start(&settings, pipeline.clone(), loaded.detectors, options, tell).await?;
     let (status, stop) = (stream.status(), stream.stop_handle());
+    let open = match window {
+        Some(window) => {
+            let (open, _) = window.open_empty(&pipeline, status.clone())?;
+            console::print(format_args!("The same in the browser: {open}\n"))?;
+            Some(open)
+        }
+        None => None,
+    };
+    let is_over = stop.clone();
     let sending = tokio::task::spawn_blocking(move || {
         // Its progress is that of the stream, which has a line already.
         let sent = send_file(&settings, &pipeline, lines, pace, &ProgressBar::hidden());
@@ -129,12 +162,15 @@ async fn replay(loaded: Loaded, lines: FileLines, pace: Pace, narrator: Arc<Mute
     if sending.is_finished() {
         sending.await??;
     }
-    Ok(status.get())
+    Ok(Replayed { status: status.get(), open, is_stopped: is_over.is_requested() })
 }
 
 /// Tells anomalies as they are acknowledged.
-fn telling(bar: ProgressBar, narrator: Arc<Mutex<Narrator>>) -> OnMessage {
+fn telling(bar: ProgressBar, narrator: Arc<Mutex<Narrator>>, seen: Option<OnMessage>) -> OnMessage {
     Arc::new(move |message| {
+        if let Some(seen) = &seen {
+            seen(message);
+        }
         let Content::Entity(verdict) = &message.content else { return };
         let told = narrator.lock().unwrap_or_else(PoisonError::into_inner).tell(verdict);
         if let Some(text) = told {
@@ -168,7 +204,7 @@ fn next_steps(took: Duration) -> String {
     )
 }
 
-fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
+fn options(topics: Topics, lines_sent: Arc<AtomicU64>, window: &Option<Window>) -> StreamOptions {
     StreamOptions {
         group: GROUP.to_owned(),
         // The mock takes transactions and does not hold them.
@@ -178,7 +214,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>) -> StreamOptions {
         state_dir: None,
         batch_records: 10_000,
         max_memory: memory::allowed(None),
-        other_memory: 0,
+        other_memory: window.as_ref().map_or(0, Window::memory),
         commit_interval: Duration::from_millis(20),
         all_verdicts: false,
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),
