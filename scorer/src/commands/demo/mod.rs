@@ -64,8 +64,11 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
     let pace = if args.rate == 0 { Pace::Full } else { Pace::Rate(args.rate) };
     let Replayed { status, open, is_stopped } = replay(loaded, lines, pace, narrator.clone(), window).await?;
     console::print(format_args!("\n{}", outcome(&status, &pipeline, width)))?;
-    let narrator = narrator.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(table) = planted(&status, &narrator, &sample.scenarios, (&pipeline, width)) {
+    let table = {
+        let narrator = narrator.lock().unwrap_or_else(PoisonError::into_inner);
+        planted(&status, &narrator, &sample.scenarios, (&pipeline, width))
+    };
+    if let Some(table) = table {
         console::print(format_args!("\nWhat is {what}, and what each detector found of it:\n{table}"))?;
     }
     console::print(next_steps(start.elapsed()))?;
