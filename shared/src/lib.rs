@@ -15,11 +15,12 @@ pub mod pipeline;
 pub mod shipped;
 pub mod verdict;
 
-pub use ::clustering::{device, files, kmeans, matrix, ops, rows};
+pub use ::clustering::{device, kmeans, matrix, ops, rows};
 pub use ::detectors::{self, scaler, threshold};
 pub use ::evaluation;
 pub use ::features::{aggregates as features, allocation, codec, expiry, history, zscore};
 pub use ::records::{csv as records, dialect, json_lines, magic, reason, schema, text, time};
+pub use ::whole_files as files;
 
 /// From the bytes of a record to the values of a line.
 pub mod line {

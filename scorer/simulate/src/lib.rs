@@ -7,6 +7,5 @@
 pub mod invoices;
 mod target;
 pub mod transactions;
-mod whole_file;
 
 pub use target::WriteError;

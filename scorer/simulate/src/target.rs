@@ -1,17 +1,17 @@
 //! Where a simulation goes.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 
-use super::whole_file::WholeFile;
+use whole_files::{StagedFile, folder_of};
 
 /// A place for bytes that knows its name when it fails.
 #[derive(Debug)]
 pub(super) enum Target {
     /// A file, by the name that the user gave.
-    File(PathBuf, WholeFile),
+    File(PathBuf, BufWriter<StagedFile>),
     /// A file that others may read while it grows.
     Growing(PathBuf, BufWriter<File>),
     /// The standard output.
@@ -40,15 +40,15 @@ impl WriteError {
 impl Target {
     /// A file that will take its name at [`publish`](Self::publish).
     pub(super) fn file(path: &Path) -> Result<Self, WriteError> {
-        match WholeFile::create(path) {
-            Ok(file) => Ok(Self::File(path.to_path_buf(), file)),
+        match StagedFile::create(path) {
+            Ok(file) => Ok(Self::File(path.to_path_buf(), BufWriter::new(file))),
             Err(cause) => Err(WriteError { target: path.display().to_string(), cause }),
         }
     }
 
-    /// A file that is begun anew and has its name at once.
+    /// A file that is begun anew and has its name at once; folders are made.
     pub(super) fn growing(path: &Path) -> Result<Self, WriteError> {
-        match File::create(path) {
+        match fs::create_dir_all(folder_of(path)).and_then(|()| File::create(path)) {
             Ok(file) => Ok(Self::Growing(path.to_path_buf(), BufWriter::new(file))),
             Err(cause) => Err(WriteError { target: path.display().to_string(), cause }),
         }
@@ -67,7 +67,7 @@ impl Target {
     /// Brings all bytes to where a full disk can no longer refuse them.
     pub(super) fn seal(&mut self) -> Result<(), WriteError> {
         let sealed = match self {
-            Self::File(_, file) => file.seal(),
+            Self::File(_, file) => file.flush().and_then(|()| file.get_ref().seal()),
             Self::Growing(_, file) => file.flush(),
             Self::StandardOutput(out) => out.flush(),
             Self::Nowhere => Ok(()),
@@ -79,7 +79,10 @@ impl Target {
     pub(super) fn publish(self) -> Result<(), WriteError> {
         let name = self.to_string();
         match self {
-            Self::File(_, file) => file.publish().map_err(|cause| WriteError { target: name, cause }),
+            Self::File(_, file) => {
+                let written = file.into_inner().map_err(io::IntoInnerError::into_error);
+                written.and_then(StagedFile::publish).map_err(|cause| WriteError { target: name, cause })
+            }
             _ => Ok(()),
         }
     }

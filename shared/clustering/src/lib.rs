@@ -9,7 +9,6 @@
 //! only: [`rows`], and [`device`], which remembers what it measured.
 
 pub mod device;
-pub mod files;
 pub mod kmeans;
 pub mod matrix;
 pub mod ops;

@@ -8,13 +8,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clustering::files::{folder_of, remove_abandoned};
 use detectors::clusters::Clusters;
 use detectors::scaler::Scaler;
 use detectors::threshold::{Calibration, Threshold};
 use detectors::{Algorithm, AnyLearned};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use whole_files::{folder_of, remove_abandoned};
 
 use crate::pipeline::{Definition, Pipeline};
 
@@ -22,9 +22,9 @@ mod last_training;
 mod weights;
 
 pub use crate::fingerprint::{fingerprint, fingerprint_of_numbers};
-pub use clustering::files::{StagedFile, write_atomically, write_atomically_with};
 pub use last_training::{LastTraining, of_another_training, training_report};
 pub use weights::WeightsFile;
+pub use whole_files::{StagedFile, write_atomically, write_atomically_with};
 
 /// The version of the format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 2;

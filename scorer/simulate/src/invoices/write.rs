@@ -153,10 +153,14 @@ mod tests {
     fn an_error_names_the_file_and_leaves_nothing() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let output = directory.path().join("lines.csv");
-        let labels = directory.path().join("missing/labels.csv");
-        let error = write_files(small(), &output, Some(&labels)).expect_err("no directory");
-        assert!(error.to_string().contains("missing/labels.csv: No such file"), "{error}");
-        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 0);
+        let file = directory.path().join("file");
+        fs::write(&file, "").expect("written");
+        let error = write_files(small(), &output, Some(&file.join("labels.csv"))).expect_err("no directory");
+        assert!(error.to_string().contains("file/labels.csv: "), "{error}");
+        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 1);
+        let labels = directory.path().join("new/labels.csv");
+        write_files(small(), &output, Some(&labels)).expect("folders are made");
+        assert!(labels.is_file() && output.is_file());
     }
 
     #[cfg(target_os = "linux")]

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::predict::{Calibration, Cost, Speed};
 use super::{ChosenDevice, DeviceError, guarded};
-use crate::files::write_atomically;
 use crate::matrix::Matrix;
 use crate::ops;
+use whole_files::write_atomically;
 
 /// Rows of the two calls that are measured: one that costs little more than any call, and one that keeps a device busy.
 const ROWS: [usize; 2] = [4_096, 262_144];

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Files that are there whole or not at all: models, reports, verdicts, samples.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -23,13 +23,18 @@ pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut File) -> io::R
 
 /// A file that is written beside its place, and not there yet; dropped, it leaves no trace.
 ///
+/// With several files, [`seal`](Self::seal) all of them before the first is [published](Self::publish), so that a full disk
+/// leaves none. What a symbolic link points to is replaced, and not the link. What is no regular file, as a pipe or
+/// `/dev/stdout`, is written at once, because no file may take its place.
+///
 /// A process that is killed leaves its temporary file. It was locked as long as the process lived, so the next one that
 /// writes a file of this name finds the lock free and removes what was left.
 #[derive(Debug)]
 pub struct StagedFile {
     /// Locked until it is dropped.
     file: File,
-    temporary: PathBuf,
+    /// Where it is written. None where that is its place.
+    temporary: Option<PathBuf>,
     path: PathBuf,
 }
 
@@ -37,9 +42,18 @@ impl StagedFile {
     /// Begins the temporary file; folders are made.
     ///
     /// # Errors
-    /// The first that occurs.
+    /// The first that occurs, or that there is a folder of this name.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let folder = folder_of(path);
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => return Err(io::Error::from(io::ErrorKind::IsADirectory)),
+            Ok(found) if !found.is_file() => {
+                let file = File::options().write(true).open(&path)?;
+                return Ok(Self { file, temporary: None, path });
+            }
+            _ => {}
+        }
+        let folder = folder_of(&path);
         fs::create_dir_all(folder)?;
         let name =
             path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "this is not a file's name"))?;
@@ -56,7 +70,7 @@ impl StagedFile {
             let _ = file.lock();
             // Whoever came between the two calls took the file for one that was left.
             if temporary.exists() {
-                return Ok(Self { file, temporary, path: path.to_owned() });
+                return Ok(Self { file, temporary: Some(temporary), path });
             }
         }
     }
@@ -68,7 +82,7 @@ impl StagedFile {
     pub fn write(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Self> {
         let mut staged = Self::create(path)?;
         write(&mut staged.file)?;
-        staged.file.sync_all()?;
+        staged.seal()?;
         Ok(staged)
     }
 
@@ -77,13 +91,26 @@ impl StagedFile {
         &self.file
     }
 
+    /// Brings everything that was written to the disk.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn seal(&self) -> io::Result<()> {
+        // A device or a pipe has no disk to sync to.
+        if self.temporary.is_some() { self.file.sync_all() } else { Ok(()) }
+    }
+
     /// Syncs the file and moves it to its place, where an old one goes.
     ///
     /// # Errors
     /// The first that occurs; the old file then stays as it was.
-    pub fn publish(self) -> io::Result<()> {
-        self.file.sync_all()?;
-        fs::rename(&self.temporary, &self.path)?;
+    pub fn publish(mut self) -> io::Result<()> {
+        self.seal()?;
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
+        if let Err(error) = fs::rename(&temporary, &self.path) {
+            self.temporary = Some(temporary);
+            return Err(error);
+        }
         // The rename itself is on disk only once the folder is.
         File::open(folder_of(&self.path))?.sync_all()
     }
@@ -101,8 +128,10 @@ impl Write for StagedFile {
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        // Once it was moved there is nothing to remove, and that is as it should be.
-        let _ = fs::remove_file(&self.temporary);
+        if let Some(temporary) = &self.temporary {
+            // Nobody is left to tell, and the next process removes it.
+            let _ = fs::remove_file(temporary);
+        }
     }
 }
 
@@ -162,8 +191,10 @@ mod tests {
         let living = StagedFile::create(&path).unwrap();
         write_atomically(&path, b"new").unwrap();
         let mut expected: Vec<String> = others.map(str::to_owned).to_vec();
-        expected
-            .extend([living.temporary.file_name().unwrap().to_string_lossy().into_owned(), "model.json".to_owned()]);
+        expected.extend([
+            living.temporary.as_ref().unwrap().file_name().unwrap().to_string_lossy().into_owned(),
+            "model.json".to_owned(),
+        ]);
         expected.sort();
         assert_eq!(names_in(folder.path()), expected);
         living.publish().unwrap();
@@ -181,5 +212,60 @@ mod tests {
         });
         assert_eq!(failure.unwrap_err().to_string(), "the disk is full");
         assert_eq!((fs::read(&path).unwrap(), names_in(folder.path())), (b"old".to_vec(), vec!["data".to_owned()]));
+    }
+
+    #[test]
+    fn a_file_is_not_there_before_it_is_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join("data.csv");
+        let mut file = StagedFile::create(&path).unwrap();
+        file.write_all(b"whole").unwrap();
+        file.seal().unwrap();
+        assert!(!path.exists());
+        file.publish().unwrap();
+        assert_eq!(
+            (fs::read(&path).unwrap(), names_in(path.parent().unwrap())),
+            (b"whole".to_vec(), vec!["data.csv".to_owned()])
+        );
+    }
+
+    #[test]
+    fn an_unpublished_file_leaves_the_old_one_and_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        fs::write(&path, "old").unwrap();
+        let mut file = StagedFile::create(&path).unwrap();
+        file.write_all(b"half").unwrap();
+        drop(file);
+        assert_eq!((fs::read(&path).unwrap(), names_in(folder.path())), (b"old".to_vec(), vec!["data.csv".to_owned()]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("data.csv"), folder.path().join("link"));
+        fs::write(&path, "old").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write_atomically(&link, b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = StagedFile::create(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+        assert!(folder.path().is_dir());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_device_is_written_and_not_replaced() {
+        let full = write_atomically(Path::new("/dev/full"), b"lost").unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        write_atomically(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(!Path::new("/dev/full").is_file() && !Path::new("/dev/null").is_file());
     }
 }
