@@ -83,3 +83,26 @@ fn an_instance_that_comes_back_under_its_name_disturbs_nobody() {
     assert_eq!(stays.log("restored").len(), before, "nothing moved, and nothing came to nothing");
     trial.assert_exact(feed.stop(), vec![stays, restarted]);
 }
+
+/// A member that asks for nothing for `max.poll.interval.ms` is out of its group. That nobody takes its results for longer than
+/// that is no reason to ask for nothing.
+#[test]
+fn an_instance_whose_results_nobody_takes_stays_in_its_group() {
+    let Some(trial) = Trial::start(Kafka::start(), 2) else { return };
+    let feed = Feed::start(trial.sender(), 2_000);
+    // Its transaction outlives the outage, and a few batches are all that it has under way.
+    let patience = ["-X", "transaction.timeout.ms=60000", "--batch-records", "200"];
+    let polls = ["-X", "session.timeout.ms=6000", "-X", "max.poll.interval.ms=6000"];
+    let instance = trial.instance("i0", &[patience, polls].concat());
+    trial.group.wait_until_all_move();
+    let before = instance.log("restored").len();
+
+    let verdicts = "anomalias_kmeans";
+    trial.kafka.set(verdicts, "min.insync.replicas", "2");
+    // It is the time itself that does the harm: more than twice as much as it has.
+    std::thread::sleep(std::time::Duration::from_secs(14));
+    trial.kafka.set(verdicts, "min.insync.replicas", "1");
+    trial.group.wait_until_all_move();
+    assert_eq!(instance.log("restored").len(), before, "nothing was taken from it: {}", instance.stderr());
+    trial.assert_exact(feed.stop(), vec![instance]);
+}

@@ -219,21 +219,29 @@ impl Plan {
         let limits = Limits { records: self.options.batch_records, bytes: in_flight / BATCHES_IN_FLIGHT };
         let Self { encoder, commits, member, .. } = self;
         let stop_copying = repartitioner.is_some().then(|| stop.clone());
+        let of_folder = identity.clone();
         let mut threads = vec![
             spawn_with_client("consume", move || {
+                let _identity = of_folder;
                 let in_flight = InFlight::new(to_score, commit_results, in_flight);
                 let wall = WallClock::start();
                 let clock = IdleClock::new(move || wall.now(), now_since_epoch);
-                let result = ConsumeLoop::new(member.source(wall), tasks, in_flight, limits, clock, options).run();
+                let consume = ConsumeLoop::new(member.source(wall), tasks, in_flight, limits, clock, options);
+                let (result, snapshots) = consume.run();
                 // Without this stage, copies of lines are of no use.
                 if let Some(stop) = stop_copying {
                     stop.request();
+                }
+                // The group is left before anything large is written.
+                drop(member);
+                if let Some(snapshots) = snapshots {
+                    snapshots.write();
                 }
                 result
             }),
             spawn("score", move || score(&batches, &encoder, &detectors, &to_publish)),
         ];
-        // The name is ours until the last transaction is over.
+        // The name is ours until the last transaction is over, and its folder until the snapshots are written.
         let held = identity.clone();
         threads.push(spawn_with_client("publish", move || {
             let _identity = held;

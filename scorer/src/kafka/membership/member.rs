@@ -71,6 +71,7 @@ impl Member {
             assignment: Assignment::default(),
             changes: VecDeque::new(),
             fetched: None,
+            is_resting: false,
             jumped: BTreeSet::new(),
             watch: TopicWatch::new(),
             clock,
@@ -118,6 +119,8 @@ pub(crate) struct GroupSource<'a> {
     changes: VecDeque<GroupChange>,
     /// What was fetched together with them.
     fetched: Option<Event<BorrowedMessage<'a>>>,
+    /// Whether nothing is fetched, nor handed out.
+    is_resting: bool,
     /// Partitions whose ends were seen behind records that are gone, as long as records of theirs may still be queued.
     jumped: BTreeSet<i32>,
     watch: TopicWatch<'a>,
@@ -135,11 +138,43 @@ impl<'a> GroupSource<'a> {
             Some(GroupChange::Revoked { partitions, lost }) => {
                 Ok(Some(Event::Revoked { partitions, lost: lost || self.is_lost() }))
             }
-            None => match self.fetched.take() {
+            None => match self.fetched.take_if(|_| !self.is_resting) {
                 Some(event) => self.admit(event),
                 None => Ok(None),
             },
         }
+    }
+
+    /// What the group says while nothing is fetched.
+    fn poll_at_rest(&mut self, wait: Duration) -> Result<Event<BorrowedMessage<'a>>, KafkaError> {
+        if let Some(change) = self.pending()? {
+            return Ok(change);
+        }
+        let consumer = &*self.member.consumer;
+        let polled = consumer.poll(wait);
+        self.changes.extend(consumer.context().take_changes());
+        match polled {
+            // To drop it would be to lose it.
+            Some(Ok(record)) => {
+                let cause = format!("partition {} goes on at offset {}", record.partition(), record.offset());
+                return Err(KafkaError::Bug { what: "pausing partitions", cause });
+            }
+            // Where a partition ends is said again when it is read on.
+            Some(Err(ClientError::PartitionEOF(_))) | None => {}
+            Some(Err(error)) => self.member.judge(&error)?,
+        }
+        Ok(self.pending()?.unwrap_or(Event::Nothing))
+    }
+
+    /// The partitions that are read.
+    fn read_partitions(&self) -> TopicPartitionList {
+        let read: Vec<i32> = self.assignment.positions().into_iter().map(|(partition, _)| partition).collect();
+        partitions_of(&self.member.topic.name, &read)
+    }
+
+    /// An error of the client. One that can do nothing any more refuses everything: then the reason is what it says of itself.
+    fn refused(&self, action: &'static str, error: &ClientError) -> KafkaError {
+        self.member.fatal_error().unwrap_or_else(|| KafkaError::of(action, error))
     }
 
     /// Notes an event, or first what was lost before it. `None` where it is of a partition that is not ours, as one that was
@@ -254,6 +289,9 @@ impl<'a> PartitionSource for GroupSource<'a> {
     type Record = BorrowedMessage<'a>;
 
     fn poll(&mut self, wait: Duration) -> Result<Event<Self::Record>, KafkaError> {
+        if self.is_resting {
+            return self.poll_at_rest(wait);
+        }
         let consumer = &*self.member.consumer;
         loop {
             if let Some(event) = self.pending()?.or_else(|| self.proven()) {
@@ -348,6 +386,22 @@ impl<'a> PartitionSource for GroupSource<'a> {
         self.assignment.hold(partitions);
         let failed = |error| member.fatal_error().unwrap_or_else(|| KafkaError::of("holding partitions", &error));
         member.consumer.pause(&partitions_of(&member.topic.name, partitions)).map_err(failed)
+    }
+
+    fn rest(&mut self) -> Result<(), KafkaError> {
+        self.is_resting = true;
+        let (consumer, read) = (&self.member.consumer, self.read_partitions());
+        consumer.pause(&read).map_err(|error| self.refused("pausing partitions", &error))
+    }
+
+    fn read_on(&mut self) -> Result<(), KafkaError> {
+        self.is_resting = false;
+        // What is lost is not there to be resumed, as the next event says.
+        if self.is_lost() {
+            return Ok(());
+        }
+        let (consumer, read) = (&self.member.consumer, self.read_partitions());
+        consumer.resume(&read).map_err(|error| self.refused("resuming partitions", &error))
     }
 
     fn revoke(&mut self, partitions: &[i32]) {

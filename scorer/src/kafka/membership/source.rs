@@ -83,6 +83,19 @@ pub(crate) trait PartitionSource {
     /// When the client refuses.
     fn hold(&mut self, partitions: &[i32]) -> Result<(), KafkaError>;
 
+    /// Fetches nothing more of what is read, and hands no record out, until [`read_on`](Self::read_on) is called. What the group
+    /// says is handed out all the same.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn rest(&mut self) -> Result<(), KafkaError>;
+
+    /// Ends a [`rest`](Self::rest): reading goes on where it stood.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn read_on(&mut self) -> Result<(), KafkaError>;
+
     /// Answers [`Event::Revoked`].
     fn revoke(&mut self, partitions: &[i32]);
 

@@ -17,9 +17,10 @@ use crate::core::{Input, Output, Record, WallMillis};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::membership::lost::LostRange;
 use crate::kafka::membership::source::{Event, PartitionSource};
-use crate::kafka::options::{Delivery, EndWhen, Progress};
+use crate::kafka::options::{Delivery, EndWhen};
 use crate::kafka::repartition::progress::RepartitionProgress;
 use crate::kafka::state::restore::{Restore, StartPosition};
+use crate::kafka::state::snapshots::LastSnapshots;
 use crate::kafka::wire::headers::{label_of, source_of};
 
 /// The longest wait for a record: how soon a request to stop is seen.
@@ -46,6 +47,10 @@ const RESTORE_WAIT: Duration = Duration::from_millis(5);
 
 /// How long to wait at a time for what becomes of batches.
 const RESULT_WAIT: Duration = Duration::from_millis(1);
+
+/// How long the next stages may have no room until nothing more is fetched, in milliseconds: to fetch again what the client
+/// had takes a moment.
+const REST_AFTER: WallMillis = 2_000;
 
 /// What came of waiting until every batch is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +89,10 @@ pub(crate) struct ConsumeLoop<S, R> {
     read_times: ReadTimes,
     /// Whether the group has answered.
     has_joined: bool,
+    /// Since when the next stages have had no room.
+    held_since: Option<WallMillis>,
+    /// Whether nothing is fetched meanwhile.
+    is_resting: bool,
 }
 
 impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
@@ -108,23 +117,31 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             has_told_of_limit: false,
             read_times: ReadTimes::default(),
             has_joined: false,
+            held_since: None,
+            is_resting: false,
         }
     }
 
-    /// Runs until a stop is requested, the end is reached, the next stage is gone, or Kafka fails for good.
-    ///
-    /// # Errors
-    /// Why Kafka failed.
-    pub(crate) fn run(mut self) -> Result<(), KafkaError> {
+    /// Runs until a stop is requested, the end is reached, the next stage is gone, or Kafka fails for good; then says why Kafka
+    /// failed, if it did, and which snapshots are to be written.
+    pub(crate) fn run(mut self) -> (Result<(), KafkaError>, Option<LastSnapshots>) {
+        match self.read() {
+            Ok(Ok(())) => self.drain(),
+            Ok(Err(StageGone)) => (Ok(()), None),
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    fn read(&mut self) -> Result<Result<(), StageGone>, KafkaError> {
         while !self.options.stop.is_requested() {
             if self.step()? == Err(StageGone) {
-                return Ok(());
+                return Ok(Err(StageGone));
             }
             if self.is_end() && self.is_end_of_copies()? && self.end()? == Ended::ForGood {
                 break;
             }
         }
-        self.drain()
+        Ok(Ok(()))
     }
 
     /// Takes one event, and hands the batch on that it makes due.
@@ -132,8 +149,13 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         if self.follow_commits()? == Err(StageGone) {
             return Ok(Err(StageGone));
         }
-        self.follow_restores()?;
-        let event = if self.is_held_back() { self.wait_for_room()? } else { self.next_event()? };
+        let event = if self.is_held_back() {
+            self.wait_for_room()?
+        } else {
+            self.read_on()?;
+            self.follow_restores()?;
+            self.next_event()?
+        };
         self.on_event(event)?;
         Ok(if self.is_batch_due() { self.send_batch() } else { Ok(()) })
     }
@@ -374,11 +396,28 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         is_full || !self.in_flight.has_room_for(self.open.bytes())
     }
 
+    /// Waits for what becomes of batches. When that takes long, nothing more is fetched, so that the source can be asked what
+    /// the group says: a member that asks for nothing for `max.poll.interval.ms` is taken for dead.
     fn wait_for_room(&mut self) -> Result<Event<S::Record>, KafkaError> {
         if let Ok(Some(result)) = self.in_flight.wait_for_result(RESULT_WAIT) {
             self.on_commit_result(result)?;
         }
-        Ok(Event::Nothing)
+        let now = self.clock.now();
+        let held_for = now - *self.held_since.get_or_insert(now);
+        if !self.is_resting {
+            if held_for < REST_AFTER {
+                return Ok(Event::Nothing);
+            }
+            self.source.rest()?;
+            self.is_resting = true;
+        }
+        self.source.poll(Duration::ZERO)
+    }
+
+    /// There is room: goes on to fetch where that had stopped.
+    fn read_on(&mut self) -> Result<(), KafkaError> {
+        self.held_since = None;
+        if std::mem::take(&mut self.is_resting) { self.source.read_on() } else { Ok(()) }
     }
 
     fn is_batch_due(&self) -> bool {
@@ -465,70 +504,6 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         is_worth_it
     }
 
-    // --- the end --------------------------------------------------------------------------------------------------
-
-    fn is_end(&self) -> bool {
-        match &self.options.end_when {
-            EndWhen::Never => false,
-            EndWhen::Reached(reached) => {
-                let progress = || Progress { records: self.tasks.core.counters().records };
-                self.has_read_everything() && reached(&progress())
-            }
-        }
-    }
-
-    /// Whether every partition has been read to its end; those whose state cannot be restored hold no other up.
-    fn has_read_everything(&self) -> bool {
-        let assignment = self.source.assignment();
-        let is_read = !assignment.reads_any() || assignment.is_caught_up();
-        is_read && !assignment.is_empty() && self.tasks.restoring.have_failed()
-    }
-
-    /// Whether what the repartitioner copied has been read too: its last copies may have come after the end that was
-    /// seen, so the end is looked for once more.
-    fn is_end_of_copies(&mut self) -> Result<bool, KafkaError> {
-        match &self.options.repartitioner {
-            None => return Ok(true),
-            Some(progress) if !progress.has_caught_up() => return Ok(false),
-            Some(_) if self.has_looked_again => return Ok(true),
-            Some(_) => {}
-        }
-        let positions = self.source.assignment().positions();
-        self.source.read_from(&positions)?;
-        self.has_looked_again = true;
-        Ok(false)
-    }
-
-    /// Closes what is open, then the windows that are left. What could not be committed is read and closed again.
-    fn end(&mut self) -> Result<Ended, KafkaError> {
-        self.tasks.core.apply(Input::End, self.open.items_mut());
-        let mut settled = self.settle()?;
-        // A window over all partitions waits for those whose state cannot be restored.
-        if settled == Settled::Committed && self.tasks.restoring.is_empty() {
-            self.tasks.finish_windows(self.open.items_mut());
-            settled = self.settle()?;
-        }
-        if settled == Settled::RolledBack {
-            self.has_looked_again = false;
-            return Ok(Ended::NotYet);
-        }
-        Ok(Ended::ForGood)
-    }
-
-    /// Publishes and commits what was read, and writes snapshots for the next start.
-    ///
-    /// # Errors
-    /// Also why a partition could not be read, if any could not.
-    fn drain(mut self) -> Result<(), KafkaError> {
-        if self.settle()? == Settled::Committed {
-            self.tasks.snapshots.leave(&self.tasks.core, &self.source.assignment().partitions());
-        }
-        self.report();
-        let records = self.tasks.core.counters().records;
-        tracing::info!(records, seconds = self.clock.seconds_at_work(), "ended");
-        self.tasks.restoring.error().map_or(Ok(()), Err)
-    }
-
     /// Updates the status, and says it once when a partition has reached a limit.
     fn report(&mut self) {
         let (mut counters, lag) = (self.tasks.core.counters(), self.source.lag());
@@ -562,6 +537,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     }
 }
 
+mod ending;
 #[cfg(test)]
 mod pauses;
 #[cfg(test)]

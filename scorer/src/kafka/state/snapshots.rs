@@ -152,8 +152,8 @@ impl Snapshots {
         }
     }
 
-    /// At the end, when everything is committed: writes a snapshot of each partition that is still owned and has changed.
-    pub(crate) fn leave(&mut self, core: &Core, owned: &[i32]) {
+    /// When everything is committed: writes a snapshot of each of these partitions that has changed.
+    fn leave(&mut self, core: &Core, owned: &[i32]) {
         // What is not written by now is written here, with the changes since.
         if let Some(unfinished) = self.in_the_making.take().filter(|thread| !thread.is_over()) {
             self.partitions.entry(unfinished.partition).or_default().records += 1;
@@ -182,6 +182,26 @@ impl Snapshots {
         });
         result?;
         file.finish(stamp)
+    }
+}
+
+/// The snapshots that are written at the end, once the group has its partitions back: until a large state is written, their
+/// new owners would wait. That they commit meanwhile changes nothing, because a snapshot says which commit it is of.
+pub(crate) struct LastSnapshots {
+    snapshots: Snapshots,
+    core: Core,
+    owned: Vec<i32>,
+}
+
+impl LastSnapshots {
+    /// Of the partitions in `owned`, as they are in `core`, which is committed.
+    pub(crate) fn new(snapshots: Snapshots, core: Core, owned: Vec<i32>) -> Self {
+        Self { snapshots, core, owned }
+    }
+
+    /// Writes those that have changed.
+    pub(crate) fn write(mut self) {
+        self.snapshots.leave(&self.core, &self.owned);
     }
 }
 

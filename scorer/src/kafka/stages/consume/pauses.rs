@@ -227,6 +227,14 @@ impl PartitionSource for SimulatedSource {
         Ok(())
     }
 
+    fn rest(&mut self) -> Result<(), KafkaError> {
+        panic!("the next stages have room")
+    }
+
+    fn read_on(&mut self) -> Result<(), KafkaError> {
+        panic!("the next stages have room")
+    }
+
     fn revoke(&mut self, _: &[i32]) {}
 
     fn is_lost(&self) -> bool {

@@ -42,6 +42,8 @@ enum Happened {
     /// A partition is read from this offset on.
     Read(i32, i64),
     Held(Vec<i32>),
+    Rested,
+    ReadOn,
     /// A partition, committed up to this offset.
     Committed(i32, i64),
     Revoked(Vec<i32>),
@@ -106,6 +108,7 @@ struct MemorySource {
     assignment: Assignment,
     /// Partitions whose end was said.
     ended: Vec<i32>,
+    is_resting: bool,
     /// Of no group on no broker: a fence has to be of some.
     consumer: GroupConsumer,
 }
@@ -119,6 +122,9 @@ impl MemorySource {
                 self.assignment.on_passed(lost.partition, lost.next());
             }
             return event;
+        }
+        if self.is_resting {
+            return Event::Nothing;
         }
         for (partition, offset) in self.assignment.positions() {
             if let Some(line) = broker.lines.get(&partition).and_then(|lines| lines.get(offset as usize)) {
@@ -168,6 +174,18 @@ impl PartitionSource for MemorySource {
     fn hold(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
         self.broker.lock().happened.push(Happened::Held(partitions.to_vec()));
         self.assignment.hold(partitions);
+        Ok(())
+    }
+
+    fn rest(&mut self) -> Result<(), KafkaError> {
+        self.broker.lock().happened.push(Happened::Rested);
+        self.is_resting = true;
+        Ok(())
+    }
+
+    fn read_on(&mut self) -> Result<(), KafkaError> {
+        self.broker.lock().happened.push(Happened::ReadOn);
+        self.is_resting = false;
         Ok(())
     }
 
@@ -253,8 +271,13 @@ impl Bench {
         let consumer =
             ClientConfig::new().set("group.id", "nobody").create_with_context(GroupContext::default()).unwrap();
         let settings = KafkaSettings::at(String::new());
-        let source =
-            MemorySource { broker: broker.clone(), assignment: Assignment::default(), ended: Vec::new(), consumer };
+        let source = MemorySource {
+            broker: broker.clone(),
+            assignment: Assignment::default(),
+            ended: Vec::new(),
+            is_resting: false,
+            consumer,
+        };
         let tasks = Tasks::new(
             Core::sharing(pipeline.clone(), Recovery::Changelog, origin.clone()),
             MemoryRestorer { broker: broker.clone(), pipeline: pipeline.clone(), origin, begun: Vec::new() },
@@ -402,6 +425,41 @@ fn nothing_is_read_while_batches_take_as_much_as_they_may() {
     assert_eq!(bench.records(), 4);
 }
 
+/// A member that asks for nothing is taken for dead; and its group waits for it.
+#[test]
+fn while_there_is_no_room_for_long_only_the_group_is_listened_to() {
+    use Happened::{Read, ReadOn, Rested, Revoked};
+    let mut bench = Bench::new(&[(0, 20), (1, 20)], 2);
+    bench.steps(20);
+    let read = bench.records();
+    assert!(!bench.broker.happened().contains(&Rested), "a moment without room is nothing");
+    bench.now.fetch_add(REST_AFTER, Ordering::Relaxed);
+    bench.steps(3);
+    assert_eq!(bench.broker.happened().last(), Some(&Rested), "once");
+    bench.broker.assign(&[2]);
+    bench.steps(3);
+    assert_eq!(
+        bench.broker.happened().last(),
+        Some(&Happened::Assigned(vec![2])),
+        "its state may wait, its answer not"
+    );
+    assert_eq!(bench.records(), read);
+    let first = bench.batches.try_recv().unwrap();
+    bench.results.send(bench.broker.commit(first)).unwrap();
+    bench.steps(20);
+    let happened = bench.broker.happened();
+    let after: Vec<&Happened> = happened.iter().filter(|happened| matches!(happened, ReadOn | Read(2, _))).collect();
+    assert_eq!(after, [&ReadOn, &Read(2, 0)]);
+    assert!(bench.records() > read);
+    // Lost while it rests: nobody reads on what is not ours.
+    bench.now.fetch_add(REST_AFTER, Ordering::Relaxed);
+    bench.steps(3);
+    bench.broker.revoke(&[0, 1, 2], true);
+    bench.steps(3);
+    assert!(bench.broker.happened().contains(&Revoked(vec![0, 1, 2])));
+    assert!(bench.consume.source.assignment().is_empty());
+}
+
 #[test]
 fn what_was_read_of_a_revoked_partition_is_committed_first() {
     let (mut consume, broker) = Bench::new(&[(0, 3), (1, 1)], 100).with_publisher();
@@ -506,7 +564,7 @@ fn the_end_is_reached_when_everything_is_committed() {
     bench.consume.options.end_when = EndWhen::Reached(Arc::new(|progress| progress.records == 4));
     let status = bench.consume.options.status.clone();
     let (consume, broker) = bench.with_publisher();
-    consume.run().unwrap();
+    consume.run().0.unwrap();
     let happened = broker.happened();
     assert!(happened.contains(&Happened::Committed(0, 3)) && happened.contains(&Happened::Committed(1, 1)));
     assert_eq!(status.get().counters.records, 4);
@@ -544,7 +602,7 @@ fn what_failed_at_the_end_is_read_again_and_committed() {
         bench.consume.options.end_when = EndWhen::Reached(Arc::new(|_| true));
         let status = bench.consume.options.status.clone();
         let (consume, broker) = with_failing_publisher(bench, failures);
-        consume.run().unwrap();
+        consume.run().0.unwrap();
         let happened = broker.happened();
         assert!(happened.contains(&Happened::Committed(0, 3)), "{failures}: {happened:?}");
         assert!(happened.contains(&Happened::Committed(1, 1)), "{failures}: {happened:?}");
@@ -557,7 +615,7 @@ fn an_end_that_cannot_be_committed_is_an_error() {
     let mut bench = Bench::new(&[(0, 3)], 100);
     bench.consume.options.end_when = EndWhen::Reached(Arc::new(|_| true));
     let (consume, broker) = with_failing_publisher(bench, u32::MAX);
-    let error = consume.run().unwrap_err();
+    let error = consume.run().0.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("in a row have failed, the last one of: a test"), "{error}");
     assert!(!broker.happened().iter().any(|happened| matches!(happened, Happened::Committed(..))));
@@ -569,7 +627,7 @@ fn a_request_to_stop_commits_what_was_read() {
     bench.steps(3);
     bench.consume.options.stop.request();
     let (consume, broker) = bench.with_publisher();
-    consume.run().unwrap();
+    consume.run().0.unwrap();
     assert_eq!(broker.happened().last(), Some(&Happened::Committed(0, 2)));
 }
 
@@ -577,5 +635,5 @@ fn a_request_to_stop_commits_what_was_read() {
 fn without_a_next_stage_the_loop_ends() {
     let Bench { consume, batches, results, .. } = Bench::new(&[(0, 1)], 1);
     drop((batches, results));
-    consume.run().unwrap();
+    consume.run().0.unwrap();
 }

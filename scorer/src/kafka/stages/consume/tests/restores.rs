@@ -101,7 +101,7 @@ fn a_partition_that_cannot_be_restored_does_not_end_the_others() {
                 bench.consume.options.end_when = until_end.clone();
             }
             let (consume, broker) = bench.with_publisher();
-            let found = consume.run().unwrap_err();
+            let found = consume.run().0.unwrap_err();
             assert_eq!((found.kind(), found.to_string()), (kind, error.to_string()), "it is told at the end");
             assert!(broker.happened().contains(&Happened::Committed(1, 3)) && !has_read(&broker, 0));
             assert_eq!((status.get().failed_partitions, status.get().restoring_partitions), (1, 0));
