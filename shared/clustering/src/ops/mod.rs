@@ -14,12 +14,14 @@ mod extension;
 mod flex;
 mod neighbors;
 pub mod reference;
+mod sets;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor};
 
 pub use centers::Centers;
 pub use neighbors::{NeighborIndex, NeighborLists};
+pub use sets::NeighborSets;
 
 /// Each point's nearest centroid, and what the next centroids are made of.
 #[derive(Debug)]

@@ -1,84 +1,76 @@
 //! Scores by samples.
 
-use burn::tensor::Device;
 use clustering::matrix::Matrix;
+use clustering::ops::NeighborSets;
+use rayon::prelude::*;
 
 use super::Samples;
-use crate::neighborhood::Neighborhood;
 use crate::{Array, Explanation, Score, Scores};
 
-/// The samples on a device, each ready to be searched.
+/// The samples, ready to be searched.
 #[derive(Debug)]
 pub(super) struct SampleScore {
     k: usize,
-    samples: Vec<Sample>,
-}
-
-#[derive(Debug)]
-struct Sample {
-    neighborhood: Neighborhood,
-    /// `(sample, n_features)`
+    /// `(n_samples, sample, n_features)`
     rows: Array<f32>,
+    sets: NeighborSets,
 }
 
 impl SampleScore {
-    pub(super) fn new(model: &Samples, device: &Device) -> Self {
-        let (rows, n_features) = (model.rows.shape()[1], model.rows.shape()[2]);
-        let samples = model.rows.values().chunks_exact(rows * n_features).map(|values| {
-            let rows = Array::new([rows, n_features], values.to_vec());
-            Sample { neighborhood: Neighborhood::new(&rows, model.k, device), rows }
-        });
-        Self { k: model.k, samples: samples.collect() }
+    pub(super) fn new(model: &Samples) -> Self {
+        let (sample, n_features) = (model.rows.shape()[1], model.rows.shape()[2]);
+        let sets = NeighborSets::new(model.rows.values(), sample, n_features, model.k);
+        Self { k: model.k, rows: model.rows.clone(), sets }
     }
 
-    /// For each sample, how far each row's `k`-th neighbour is, and which row of the sample that is.
-    fn neighbors<'a>(&'a self, x: &'a Matrix) -> impl Iterator<Item = (&'a Sample, Vec<(f32, usize)>)> {
-        self.samples.iter().map(|sample| {
-            let found = sample.neighborhood.of(x);
-            let last = found.rows().map(|(distances, indices)| (distances[self.k - 1], indices[self.k - 1] as usize));
-            (sample, last.collect())
-        })
+    fn n_samples(&self) -> usize {
+        self.rows.shape()[0]
     }
 
-    fn mean(&self, sum: f64) -> f32 {
-        (sum / self.samples.len() as f64).min(f64::from(f32::MAX)) as f32
+    /// Where the distances come from that are in a row's score: of each distance, a feature has the share that it has in the
+    /// square.
+    fn explain_row(&self, row: &[f32], score: f32) -> Explanation {
+        let (mut contributions, mut expected) = (vec![0f64; row.len()], vec![0f64; row.len()]);
+        for sample in self.rows.values().chunks_exact(self.rows.shape()[1] * row.len()) {
+            add_shares(row, neighbor(row, sample, self.k), contributions.iter_mut().zip(&mut expected));
+        }
+        // To the score as it is, which is rounded to float32.
+        let total: f64 = contributions.iter().sum();
+        let factor = if total > 0.0 { f64::from(score) / total } else { 0.0 };
+        Explanation {
+            contributions: contributions.iter().map(|part| (part * factor) as f32).collect(),
+            expected: expected.iter().map(|sum| (sum / self.n_samples() as f64) as f32).collect(),
+            is_approximate: false,
+        }
     }
 }
 
 impl Score for SampleScore {
     fn score(&self, x: &Matrix) -> Scores {
-        let mut sums = vec![0f64; x.n_samples()];
-        for (_, neighbors) in self.neighbors(x) {
-            sums.iter_mut().zip(neighbors).for_each(|(sum, (distance, _))| *sum += f64::from(distance));
-        }
-        Scores::new(sums.into_iter().map(|sum| self.mean(sum)).collect())
+        let mean = |sum: f64| (sum / self.n_samples() as f64).min(f64::from(f32::MAX)) as f32;
+        Scores::new(self.sets.sums_of_distances(x).into_iter().map(mean).collect())
     }
 
-    /// Of each distance, a feature has the share that it has in the square.
     fn explain(&self, x: &Matrix, scores: &Scores) -> Option<Vec<Explanation>> {
-        let n_features = x.n_features();
-        let mut contributions = vec![0f64; x.values().len()];
-        let mut expected = vec![0f64; x.values().len()];
-        for (sample, neighbors) in self.neighbors(x) {
-            for (row, (_, neighbor)) in neighbors.into_iter().enumerate() {
-                let at = row * n_features..(row + 1) * n_features;
-                let parts = contributions[at.clone()].iter_mut().zip(&mut expected[at]);
-                add_shares(x.row(row), sample.rows.row(neighbor), parts);
-            }
-        }
-        let rows = contributions.chunks_exact(n_features).zip(expected.chunks_exact(n_features));
-        let explained = rows.zip(&scores.values).map(|((contributions, expected), &score)| {
-            // To the score as it is, which is rounded to float32.
-            let total: f64 = contributions.iter().sum();
-            let factor = if total > 0.0 { f64::from(score) / total } else { 0.0 };
-            Explanation {
-                contributions: contributions.iter().map(|part| (part * factor) as f32).collect(),
-                expected: expected.iter().map(|sum| (sum / self.samples.len() as f64) as f32).collect(),
-                is_approximate: false,
-            }
-        });
-        Some(explained.collect())
+        let rows = x.values().par_chunks_exact(x.n_features()).zip(&scores.values);
+        Some(rows.map(|(row, &score)| self.explain_row(row, score)).collect())
     }
+}
+
+/// The `k`-th nearest row of a sample, or the one after it where the nearest is the row itself.
+fn neighbor<'a>(row: &[f32], sample: &'a [f32], k: usize) -> &'a [f32] {
+    let mut nearest: Vec<(f64, &[f32])> =
+        sample.chunks_exact(row.len()).map(|other| (squared_distance(row, other), other)).collect();
+    // What is nearer comes before, in no order; the first of all is found among it.
+    let (before, &mut (_, last), _) = nearest.select_nth_unstable_by(k, |a, b| a.0.total_cmp(&b.0));
+    if before.iter().any(|(distance, _)| *distance == 0.0) {
+        return last;
+    }
+    before.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or(last, |(_, row)| row)
+}
+
+fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
 }
 
 /// Adds each feature's part of the distance between two rows, and the neighbour's values.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::conformance::{conformance_tests, contributions_add_up_to_the_score, fitted, gpu, scores, slanted};
+use crate::conformance::{conformance_tests, contributions_add_up_to_the_score, fitted, scores, slanted};
 
 fn models(x: &Matrix) -> Vec<Samples> {
     let small = Lesinn { k: 1, n_samples: 7, sample: 8 };
@@ -62,15 +62,6 @@ fn damaged_models_are_refused() {
     let mut values = model.rows.values().to_vec();
     values[3] = f32::NAN;
     assert!(Samples { rows: Array::new(model.rows.shape(), values), ..model }.check(2).is_err());
-}
-
-#[test]
-fn a_gpu_gives_the_scores_that_the_cpu_gives() {
-    let Some(gpu) = gpu() else { return };
-    let x = slanted(700, 3, 20, 4);
-    for model in models(&x) {
-        crate::conformance::agree(&scores(&model, &x), &model.on_device(&gpu).score(&x).values, 1e-5);
-    }
 }
 
 proptest! {

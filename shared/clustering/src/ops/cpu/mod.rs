@@ -12,6 +12,7 @@ mod lloyd;
 mod neighbors;
 mod scan;
 mod seeding;
+mod sets;
 mod spread;
 mod tiles;
 
@@ -24,6 +25,7 @@ pub(crate) use lloyd::{LloydChunk, SumDelta, evaluate_labels, shift_table, sum_l
 pub(crate) use neighbors::neighbors;
 pub(crate) use scan::{Packed, squared_distance};
 pub(crate) use seeding::{draw_in_chunk, seed_step};
+pub(crate) use sets::{MOST_NEAREST, sums_of_distances};
 pub(crate) use spread::Spread;
 
 /// Points a chunk: small enough for the second-level cache, large enough to be worth a task.

@@ -38,6 +38,7 @@ impl Packed {
 }
 
 /// Up to 16 points, transposed: `n_features` columns.
+#[derive(Clone)]
 pub(super) struct Tile {
     columns: Vec<Column>,
 }
@@ -106,6 +107,31 @@ pub(super) unsafe fn nearest<V: Lanes, const GAP: bool>(tile: &Tile, centroids: 
         }
         let gap = if GAP { V::gap(second, 1.0 - margin, best, 1.0 + margin) } else { [0.0; LANES] };
         Nearest { labels: V::ints(labels), best: V::floats(best), gap }
+    }
+}
+
+/// The `N` smallest squared distances of each point of a tile to these rows, rising.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+pub(super) unsafe fn smallest<V: Lanes, const N: usize>(tile: &Tile, rows: &Packed) -> [[f32; LANES]; N] {
+    unsafe {
+        let mut smallest = [V::splat(f32::INFINITY); N];
+        for rows in rows.values.chunks_exact(tile.columns.len()) {
+            for mut distance in group_distances::<V>(tile, rows) {
+                for kept in &mut smallest {
+                    let larger = V::max(*kept, distance);
+                    *kept = V::min(*kept, distance);
+                    distance = larger;
+                }
+            }
+        }
+        let mut output = [[0.0; LANES]; N];
+        for (output, kept) in output.iter_mut().zip(smallest) {
+            *output = V::floats(kept);
+        }
+        output
     }
 }
 
