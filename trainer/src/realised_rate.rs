@@ -44,7 +44,7 @@ impl RealisedRate {
         held_out: &[(f32, Option<i32>)],
         n_clusters: Option<usize>,
     ) -> Option<Self> {
-        let ThresholdPolicy::FalseAlarmRate(asked) = policy else { return None };
+        let asked = policy.rate()?;
         let (older, newer) = held_out.split_at(held_out.len() / 2);
         let scores: Vec<f32> = older.iter().map(|entity| entity.0).collect();
         let clusters: Option<Vec<i32>> = older.iter().map(|entity| entity.1).collect();

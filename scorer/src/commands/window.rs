@@ -6,6 +6,7 @@ use std::thread;
 use anyhow::Result;
 use shared::model::Model;
 use shared::pipeline::{DetectorSpec, Pipeline, Scored, ThresholdPolicy, ZScoreSpec};
+use shared::threshold::Trimmed;
 use window::{About, Access, Committed, Detector, Feature, Intake, Kind, Limits, Open, Refill, Server, Source, Words};
 
 use super::{Loaded, console};
@@ -200,5 +201,8 @@ fn policy(policy: ThresholdPolicy) -> String {
         ThresholdPolicy::Quantile(share) => format!("the score that {share} of the history do not exceed"),
         ThresholdPolicy::Top(count) => format!("the {count} highest scores of the history"),
         ThresholdPolicy::FalseAlarmRate(rate) => format!("a false-alarm rate of at most {rate}"),
+        ThresholdPolicy::TrimmedRate(Trimmed { false_alarm_rate, trim }) => {
+            format!("a false-alarm rate of {false_alarm_rate}, by held-out scores without the largest {trim} of them")
+        }
     }
 }

@@ -117,6 +117,10 @@ impl Fit for Ensemble {
     fn n_steps(&self) -> u64 {
         self.members.iter().map(|Member(algorithm)| algorithm.n_steps()).sum()
     }
+
+    fn changes_after(&self) -> usize {
+        self.members.iter().map(|Member(algorithm)| algorithm.changes_after()).max().unwrap_or(0)
+    }
 }
 
 fn score_all(scorer: &dyn Score, x: &Matrix) -> Vec<f32> {

@@ -16,6 +16,7 @@ pub mod ecod;
 pub mod ensemble;
 mod explanation;
 mod fields;
+pub mod gaussian_mixture;
 pub mod hbos;
 pub mod isolation_forest;
 pub mod knn;
@@ -80,6 +81,11 @@ pub trait Fit: Debug + Clone + PartialEq + Default + Serialize + DeserializeOwne
     /// How often [`fit`](Fit::fit) calls [`Context::on_step`].
     fn n_steps(&self) -> u64 {
         1
+    }
+
+    /// With more rows than this it learns in another way, if any. How long a fit takes tells nothing of fits on the other side.
+    fn changes_after(&self) -> usize {
+        0
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) enum Stream {
     NetworkDropout,
     /// The rows of a small sample, which is the index.
     Sample,
+    /// The rows of a Gaussian mixture, which is the index, and where its components begin.
+    Mixture,
 }
 
 impl Stream {

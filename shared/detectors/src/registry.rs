@@ -11,6 +11,7 @@ use super::autoencoder::{Autoencoder, Reconstruction};
 use super::clusters::{BisectingKMeans, Clusters, KMeans};
 use super::ecod::{Ecod, Tails};
 use super::ensemble::{Ensemble, LearnedEnsemble};
+use super::gaussian_mixture::{GaussianMixture, GaussianMixtures};
 use super::hbos::{Hbos, Histograms};
 use super::isolation_forest::{Forest, IsolationForest};
 use super::knn::{Knn, KnnModel};
@@ -84,6 +85,11 @@ macro_rules! algorithms {
                 match self { $(Self::$variant(parameters) => parameters.n_steps()),* }
             }
 
+            /// As [`Fit::changes_after`].
+            pub fn changes_after(&self) -> usize {
+                match self { $(Self::$variant(parameters) => parameters.changes_after()),* }
+            }
+
             /// Learns from rows `(n_samples, n_features)`, some of which are anomalies, as is usual.
             ///
             /// # Errors
@@ -135,6 +141,7 @@ algorithms! {
     "knn" Knn: Knn => KnnModel;
     "lesinn" Lesinn: Lesinn => Samples;
     "lof" Lof: Lof => LofModel;
+    "gaussian-mixture" GaussianMixture: GaussianMixture => GaussianMixtures;
     "mcd" Mcd: Mcd => RobustCovariance;
     "pca" Pca: Pca => PrincipalComponents;
     "autoencoder" Autoencoder: Autoencoder => Reconstruction;

@@ -9,6 +9,12 @@
 //! most `rate / (1 - share of anomalies)` exceed the threshold, and mostly far fewer, because it lies among the anomalies'
 //! scores. Where what comes differs from what was held out, nothing is promised; so the newest part of a history is the one to
 //! hold out ([`HeldOut::Newest`]), and how many exceed a threshold that was set on the older half of it shows whether they differ.
+//!
+//! Anomalies among what is held out push the threshold up, among their own scores. `trimmed_rate` leaves the largest scores out
+//! first, a share `trim` of them. If no larger share is anomalous, a normal entity exceeds the threshold with at most about
+//! `rate + trim / (1 - trim)`, whichever scores the anomalies have; and with at most `rate` where they have the largest ones and
+//! are as many as were left out ([`Trimmed`] has both to the letter). So it finds more than `false_alarm_rate` on a history with
+//! anomalies, and its worst case is stated.
 
 mod groups;
 
@@ -28,6 +34,31 @@ pub enum ThresholdPolicy {
     Top(usize),
     /// The score that a normal entity exceeds with at most this probability, by entities that were held out.
     FalseAlarmRate(f64),
+    /// The same, without the largest of their scores.
+    TrimmedRate(Trimmed),
+}
+
+/// A false-alarm rate by held-out entities some of which may be anomalies.
+///
+/// Of `n` scores, the `m = floor(trim n)` largest are left out, and the threshold is the `k`-th largest of the others, with
+/// `k = floor(rate (n - m + 1))`. Let `a <= m` of the entities be anomalies, and the others exchangeable with a normal one to
+/// come. At most `m + k` normal entities, that one among them, are above the threshold, so it is with probability at most
+/// `(m + k) / (n - a + 1)`; and at most `k - (m - a)` are not left out where the anomalies have the largest scores, which for
+/// `a = m` is `k / (n - m + 1) <= rate`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trimmed {
+    /// The probability that is asked for.
+    pub false_alarm_rate: f64,
+    /// The share of the largest scores that is left out.
+    pub trim: f64,
+}
+
+impl Trimmed {
+    /// How many of so many scores are left out.
+    fn n_out(self, n_samples: usize) -> usize {
+        (self.trim * n_samples as f64 * (1.0 + 1e-12)).floor() as usize
+    }
 }
 
 impl ThresholdPolicy {
@@ -40,6 +71,12 @@ impl ThresholdPolicy {
             Self::Quantile(q) if !(q > 0.0 && q < 1.0) => Err("quantile must be between 0 and 1, such as 0.99".into()),
             Self::FalseAlarmRate(rate) if !(rate > 0.0 && rate < 1.0) => {
                 Err("false_alarm_rate must be between 0 and 1, such as 0.001".into())
+            }
+            Self::TrimmedRate(Trimmed { false_alarm_rate: rate, .. }) if !(rate > 0.0 && rate < 1.0) => {
+                Err("trimmed_rate: false_alarm_rate must be between 0 and 1, such as 0.001".into())
+            }
+            Self::TrimmedRate(Trimmed { trim, .. }) if !(trim > 0.0 && trim <= 0.5) => {
+                Err("trimmed_rate: trim must be above 0 and at most 0.5, such as 0.01".into())
             }
             Self::Top(0) => Err("top must be above 0".into()),
             _ => Ok(()),
@@ -55,7 +92,20 @@ impl ThresholdPolicy {
 
     /// Whether the scores have to be of entities that were held out of the training.
     pub fn needs_calibration(self) -> bool {
-        matches!(self, Self::FalseAlarmRate(_))
+        self.rate().is_some()
+    }
+
+    /// The false-alarm rate that was asked for, where it is one.
+    pub fn rate(self) -> Option<f64> {
+        match self {
+            Self::FalseAlarmRate(rate) | Self::TrimmedRate(Trimmed { false_alarm_rate: rate, .. }) => Some(rate),
+            Self::Quantile(_) | Self::Top(_) => None,
+        }
+    }
+
+    /// How many of so many scores are left out, the largest ones.
+    fn n_out(self, n_samples: usize) -> usize {
+        if let Self::TrimmedRate(trimmed) = self { trimmed.n_out(n_samples) } else { 0 }
     }
 
     /// How many scores it takes at least.
@@ -64,6 +114,11 @@ impl ThresholdPolicy {
             Self::Top(top) => top,
             Self::Quantile(q) => (1.0 / (1.0 - q) - 1e-9).ceil() as usize,
             Self::FalseAlarmRate(rate) => (1.0 / rate - 1e-9).ceil() as usize - 1,
+            // So many that enough are left when the largest are out.
+            Self::TrimmedRate(trimmed) => {
+                let left = Self::FalseAlarmRate(trimmed.false_alarm_rate).needed();
+                (left..).find(|&n| n - trimmed.n_out(n) >= left).unwrap_or(usize::MAX)
+            }
         }
     }
 
@@ -75,12 +130,21 @@ impl ThresholdPolicy {
             // The smallest score that at least this share does not exceed.
             Self::Quantile(_) if n_samples == 0 => 0,
             Self::Quantile(q) => n_samples + 1 - ((q * n_samples as f64).ceil() as usize).clamp(1, n_samples),
-            // With k = floor(rate (n + 1)): the next score is above the k-th largest with probability k / (n + 1).
-            Self::FalseAlarmRate(rate) => {
-                ((rate * (n_samples + 1) as f64 * (1.0 + 1e-12)).floor() as usize).min(n_samples)
+            Self::FalseAlarmRate(rate) => rank_for(rate, n_samples),
+            Self::TrimmedRate(Trimmed { false_alarm_rate: rate, .. }) => {
+                let n_out = self.n_out(n_samples);
+                match rank_for(rate, n_samples - n_out) {
+                    0 => 0,
+                    rank => n_out + rank,
+                }
             }
         }
     }
+}
+
+/// With k = floor(rate (n + 1)): the next score is above the k-th largest with probability k / (n + 1).
+fn rank_for(rate: f64, n_samples: usize) -> usize {
+    ((rate * (n_samples + 1) as f64 * (1.0 + 1e-12)).floor() as usize).min(n_samples)
 }
 
 impl std::fmt::Display for ThresholdPolicy {
@@ -90,6 +154,9 @@ impl std::fmt::Display for ThresholdPolicy {
             Self::Quantile(quantile) => write!(f, "quantile = {quantile}"),
             Self::Top(top) => write!(f, "top = {top}"),
             Self::FalseAlarmRate(rate) => write!(f, "false_alarm_rate = {rate}"),
+            Self::TrimmedRate(Trimmed { false_alarm_rate, trim }) => {
+                write!(f, "trimmed_rate = {{ false_alarm_rate = {false_alarm_rate}, trim = {trim} }}")
+            }
         }
     }
 }
@@ -109,13 +176,13 @@ pub enum TooFewScores {
     },
     /// For a false alarm as rare as that.
     #[error(
-        "threshold false_alarm_rate = {rate} needs at least {needed} rows that are held out of the training, but there are \
-         {n_samples}: use more history, a larger calibration_share, or a rate of at least {}",
-        (1.0 / (*n_samples as f64 + 1.0) * 1e4).ceil() / 1e4
+        "threshold {policy} needs at least {needed} rows that are held out of the training, but there are {n_samples}: use more \
+         history, a larger calibration_share, or a rate of at least {}",
+        (1.0 / ((n_samples - policy.n_out(*n_samples)) as f64 + 1.0) * 1e4).ceil() / 1e4
     )]
     FalseAlarmRate {
         /// The rate that was asked for.
-        rate: f64,
+        policy: ThresholdPolicy,
         /// How many rows it takes.
         needed: usize,
         /// How many there are.
@@ -235,8 +302,8 @@ fn nth_largest(policy: ThresholdPolicy, scores: &[f32]) -> Result<f32, TooFewSco
     if rank == 0 {
         return Err(match policy {
             ThresholdPolicy::Top(top) => TooFewScores::Top { top, n_samples },
-            ThresholdPolicy::FalseAlarmRate(rate) => {
-                TooFewScores::FalseAlarmRate { rate, needed: policy.needed(), n_samples }
+            ThresholdPolicy::FalseAlarmRate(_) | ThresholdPolicy::TrimmedRate(_) => {
+                TooFewScores::FalseAlarmRate { policy, needed: policy.needed(), n_samples }
             }
             ThresholdPolicy::Quantile(_) => TooFewScores::Top { top: 1, n_samples },
         });
@@ -267,7 +334,13 @@ impl Calibration {
     /// As [`fit`](Self::fit), with the rank of the threshold that `policy` finds among these scores: whatever exceeds that
     /// has a p-value of at most the rate that was asked for.
     pub fn fit_for(policy: ThresholdPolicy, scores: &[f32]) -> Self {
-        Self::fit_with(scores, &[policy.rank(scores.len())])
+        let (n_out, rank) = (policy.n_out(scores.len()), policy.rank(scores.len()));
+        if n_out == 0 {
+            return Self::fit_with(scores, &[rank]);
+        }
+        let mut kept = scores.to_vec();
+        kept.sort_unstable_by(|a, b| b.total_cmp(a));
+        Self::fit_with(&kept[n_out..], &[rank.saturating_sub(n_out)])
     }
 
     fn fit_with(scores: &[f32], exact: &[usize]) -> Self {
@@ -327,6 +400,30 @@ mod tests {
         assert!(Threshold::fit(ThresholdPolicy::FalseAlarmRate(0.001), &[1.0; 999]).is_ok());
     }
 
+    /// One in a hundred of the history is an anomaly: the threshold of a plain rate lies among them.
+    #[test]
+    fn without_the_largest_scores_anomalies_of_the_history_do_not_raise_the_threshold() {
+        let scores: Vec<f32> =
+            (0..1_000).map(|i| if i % 100 == 0 { 500.0 + i as f32 } else { (i % 97) as f32 }).collect();
+        let policy = ThresholdPolicy::TrimmedRate(Trimmed { false_alarm_rate: 0.005, trim: 0.01 });
+        let (plain, trimmed) = (
+            Threshold::fit(ThresholdPolicy::FalseAlarmRate(0.005), &scores).unwrap(),
+            Threshold::fit(policy, &scores).unwrap(),
+        );
+        assert!(plain.value > 500.0 && trimmed.value == 96.0, "{} {}", plain.value, trimmed.value);
+        let p = Calibration::fit_for(policy, &scores).p_value(97.0);
+        assert!((p - 1.0 / 991.0).abs() < 1e-12, "{p}");
+        assert_eq!(policy.to_string(), "trimmed_rate = { false_alarm_rate = 0.005, trim = 0.01 }");
+        let error = Threshold::fit(policy, &scores[..100]).unwrap_err().to_string();
+        assert!(
+            error.contains("trim = 0.01 } needs at least 201 rows") && error.contains("but there are 100"),
+            "{error}"
+        );
+        assert!(Threshold::fit(policy, &scores[..201]).is_ok() && Threshold::fit(policy, &scores[..200]).is_err());
+        let nothing = Trimmed { false_alarm_rate: 0.005, trim: 0.0 };
+        assert!(ThresholdPolicy::TrimmedRate(nothing).check().unwrap_err().contains("trim must be above 0"));
+    }
+
     #[test]
     fn each_cluster_may_have_a_threshold_of_its_own() {
         let scores: Vec<f32> = (0..200).map(|i| if i % 2 == 0 { i as f32 } else { 1000.0 + i as f32 }).collect();
@@ -360,6 +457,47 @@ mod tests {
                 }
             }
             prop_assert!(f64::from(alarms) <= rate * scores.len() as f64 + 1e-9, "{alarms} of {}", scores.len());
+        }
+
+        /// The same of normal entities where some of the held-out ones are anomalies: at most `(m + k) / (n - a + 1)` of them
+        /// exceed the threshold whatever the anomalies' scores are, and at most the asked-for share where these are the largest
+        /// and as many as are left out.
+        #[test]
+        fn a_trimmed_rate_is_kept_among_anomalies(
+            normal in proptest::collection::vec(0u8..60, 20..60), anomalous in proptest::collection::vec(0u8..100, 0..12),
+            rate in 0.05f64..0.4, trim in 0.01f64..0.3,
+        ) {
+            let trimmed = Trimmed { false_alarm_rate: rate, trim };
+            let policy = ThresholdPolicy::TrimmedRate(trimmed);
+            let normal: Vec<f32> = normal.into_iter().map(f32::from).collect();
+            let alarms = |anomalies: &[f32]| {
+                let (mut alarms, mut bound) = (0, 0);
+                for index in 0..normal.len() {
+                    let mut others = normal.clone();
+                    let next = others.swap_remove(index);
+                    others.extend(anomalies);
+                    let (n_out, rank) = (policy.n_out(others.len()), policy.rank(others.len()));
+                    let Ok(threshold) = Threshold::fit(policy, &others) else { continue };
+                    bound = rank;
+                    if threshold.is_exceeded(next, None) {
+                        alarms += 1;
+                        let p = Calibration::fit_for(policy, &others).p_value(next);
+                        prop_assert!(p <= rate + 1e-9, "{} {} {}", p, rate, n_out);
+                    }
+                }
+                Ok((alarms, bound))
+            };
+            let n_all = normal.len() - 1 + anomalous.len();
+            let anomalies: Vec<f32> = anomalous.iter().copied().map(f32::from).take(trimmed.n_out(n_all)).collect();
+            let (found, bound) = alarms(&anomalies)?;
+            prop_assert!(found <= bound, "{} above rank {}", found, bound);
+            // As many as are left out of them and the normal ones together.
+            let largest: Vec<f32> = (0..normal.len()).map(|i| 100.0 + i as f32).collect();
+            let n_largest = (0..largest.len()).find(|&n| trimmed.n_out(normal.len() - 1 + n) == n);
+            if let Some(n_largest) = n_largest {
+                let (found, _) = alarms(&largest[..n_largest])?;
+                prop_assert!(found as f64 <= rate * normal.len() as f64 + 1e-9, "{} of {}", found, normal.len());
+            }
         }
 
         /// The same with a threshold for each cluster, however small these are and however their scores differ.

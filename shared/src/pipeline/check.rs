@@ -490,7 +490,7 @@ impl Checker<'_> {
             ("calibration_share", section.calibration_share.is_some()),
         ];
         if let Some((key, _)) = given.iter().find(|(_, is_given)| *is_given && !threshold.needs_calibration()) {
-            let problem = "is for threshold = { false_alarm_rate = ... }, which holds entities out: remove it";
+            let problem = "is for threshold = { false_alarm_rate = ... } or { trimmed_rate = ... }, which hold entities out: remove it";
             return self.error(&place(key), problem);
         }
         Ok(DetectorSpec {

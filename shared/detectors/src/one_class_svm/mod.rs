@@ -89,6 +89,10 @@ impl Fit for OneClassSvm {
         (context.on_step)();
         Ok(model)
     }
+
+    fn changes_after(&self) -> usize {
+        self.max_exact
+    }
 }
 
 impl OneClassSvm {
