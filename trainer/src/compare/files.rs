@@ -93,6 +93,9 @@ impl Comparison {
             let count = value.filter(|_| is_count).map(|value| value as u64);
             object.insert(name.into(), if is_count { json!(count) } else { json!(value) });
         }
+        if entry.variant_of.is_some() {
+            object.insert("variant_of".into(), json!(entry.variant_of));
+        }
         object.insert("rows_fitted".into(), json!(self.n_fit));
         object.insert("rows_scored".into(), json!(self.rows.len()));
         object.insert("skipped".into(), json!(entry.outcome.as_ref().err()));
@@ -123,6 +126,13 @@ impl Comparison {
         let skipped: Vec<Option<&str>> =
             self.entries.iter().map(|entry| entry.outcome.as_ref().err().map(String::as_str)).collect();
         columns.push(Column::new("skipped".into(), skipped));
+        if self.entries.iter().any(|entry| entry.variant_of.is_some()) {
+            let of_entry = |entry: &'_ Entry| entry.variant_of.clone();
+            columns.push(Column::new(
+                "variant_of".into(),
+                self.entries.iter().map(of_entry).collect::<Vec<Option<String>>>(),
+            ));
+        }
         DataFrame::new_infer_height(columns)
     }
 

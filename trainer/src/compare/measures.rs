@@ -17,6 +17,8 @@ pub struct Entry {
     pub name: String,
     /// Whether it is an ensemble of several detectors.
     pub is_ensemble: bool,
+    /// The detector that this is with other settings, where a search made it.
+    pub variant_of: Option<String>,
     /// What was measured, or why it could not take part, in a sentence.
     pub outcome: Result<Measured, String>,
 }
@@ -143,9 +145,14 @@ pub fn agree(entries: &mut [Entry], labels: Option<&[bool]>) -> Vec<Pair> {
                 overlap: Overlap::of(a.reported().zip(b.reported())),
                 mcnemar: labels.map(|labels| only_one_is_right(a, b, labels)),
             };
-            for entry in [first, second] {
-                of_entry[entry].0.extend(pair.spearman);
-                of_entry[entry].1.push(pair.overlap.jaccard());
+            for (entry, other) in [(first, second), (second, first)] {
+                // Settings that a search tries do not speak for each other, nor for the detector whose they are.
+                if entries[other].variant_of.is_none()
+                    && entries[entry].variant_of.as_ref() != Some(&entries[other].name)
+                {
+                    of_entry[entry].0.extend(pair.spearman);
+                    of_entry[entry].1.push(pair.overlap.jaccard());
+                }
             }
             pairs.push(pair);
         }

@@ -16,6 +16,7 @@ mod memory;
 mod promote;
 mod report;
 pub mod run;
+mod search;
 mod selection;
 pub mod sort;
 pub mod split;
@@ -32,6 +33,7 @@ use shared::device::{ChosenDevice, Devices, Job, cache_folder};
 use shared::evaluation::Bootstrap;
 use shared::matrix::FeatureMatrix;
 use shared::pipeline::{DetectorSpec, Pipeline, Scaling, ThresholdPolicy};
+use shared::threshold::Trimmed;
 
 use crate::console;
 use crate::entities::Keys;
@@ -146,9 +148,14 @@ impl CompareSettings {
         };
         let pipeline = source.pipeline();
         let quantile = args.measuring.quantile.map(ThresholdPolicy::Quantile);
-        let threshold = args.measuring.false_alarm_rate.map(ThresholdPolicy::FalseAlarmRate).or(quantile);
+        let by_rate = |false_alarm_rate: f64| match args.measuring.trim {
+            Some(trim) => ThresholdPolicy::TrimmedRate(Trimmed { false_alarm_rate, trim }),
+            None => ThresholdPolicy::FalseAlarmRate(false_alarm_rate),
+        };
+        let threshold = args.measuring.false_alarm_rate.map(by_rate).or(quantile);
         let scaling = args.data.scaling.map(Scaling::from);
-        let contenders = selection::contenders(pipeline.map(AsRef::as_ref), &args.detectors, scaling, threshold)?;
+        let contenders =
+            selection::contenders(pipeline.map(AsRef::as_ref), &args.detectors, scaling, threshold, args.search)?;
         if let (Some(name), Some(pipeline)) = (&args.promote, pipeline) {
             promote::target(pipeline, name)?;
         }

@@ -140,6 +140,7 @@ impl Runner<'_> {
             Entry {
                 name: contender.spec.name.clone(),
                 is_ensemble: matches!(contender.spec.algorithm, Algorithm::Ensemble(_)),
+                variant_of: contender.variant_of.clone(),
                 outcome,
             }
         };
@@ -218,12 +219,11 @@ impl Runner<'_> {
             let some = rows.rows().step_by(n_samples / n_rows).take(n_rows).flatten().copied().collect();
             Ok::<f64, String>(self.fit(contender, &Matrix::from_values(rows.n_features(), some), self.seed)?.1)
         };
-        let (mut n_rows, mut half) = (TRIAL_ROWS, 0.0);
-        // What a quarter of the rows takes no time for, all of them take little for.
-        while n_samples > ROWS_TO_TRY && n_rows <= n_samples / 4 {
+        let mut half = 0.0;
+        for n_rows in trials(n_samples, contender.spec.algorithm.changes_after()) {
             let mut whole = seconds(n_rows)?;
             if whole < LONG_ENOUGH || half == 0.0 {
-                (n_rows, half) = (2 * n_rows, whole);
+                half = whole;
                 continue;
             }
             let times = n_samples as f64 / n_rows as f64;
@@ -293,6 +293,16 @@ impl Clock {
     }
 }
 
+/// How many rows tell how long a fit of all `n_samples` takes, one after the other, each twice as many as the one before: all of
+/// them learned from in the same way as all rows are, which `changes` after so many. What a quarter of the rows takes no time
+/// for, all of them take little for.
+fn trials(n_samples: usize, changes: usize) -> impl Iterator<Item = usize> {
+    let first = if n_samples > changes { TRIAL_ROWS.max(changes + 1) } else { TRIAL_ROWS };
+    let wanted = n_samples > ROWS_TO_TRY;
+    std::iter::successors(Some(first), |n_rows| Some(2 * n_rows))
+        .take_while(move |&n_rows| wanted && n_rows <= n_samples / 4)
+}
+
 /// Seconds of a fit of so many `times` as many rows, by those of it and of one of half as many: the time is some power of the
 /// number of rows.
 fn extrapolated(half: f64, whole: f64, times: f64) -> f64 {
@@ -341,6 +351,23 @@ pub(super) fn score(detector: &dyn Score, rows: &Matrix, clock: &mut Clock) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A fit of 10,000 rows that is exact says nothing of one of a million that is not.
+    #[test]
+    fn small_fits_learn_as_the_large_one_does() {
+        let svm = Algorithm::by_name("one-class-svm").unwrap();
+        assert_eq!(trials(1_000_000, svm.changes_after()).next(), Some(12_001));
+        assert_eq!(trials(1_000_000, 0).collect::<Vec<_>>(), [10_000, 20_000, 40_000, 80_000, 160_000]);
+        assert_eq!(trials(ROWS_TO_TRY, 0).next(), None, "so few are fitted at once");
+        for n_samples in [200_001, 240_000, 619_326, 5_000_000] {
+            for changes in [0, 9_999, 10_000, 12_000, 50_000, 240_000, 1_000_000] {
+                let found: Vec<usize> = trials(n_samples, changes).collect();
+                let is_alike =
+                    |n_rows: &usize| (*n_rows > changes) == (n_samples > changes) && *n_rows <= n_samples / 4;
+                assert!(found.iter().all(is_alike), "{n_samples} {changes} {found:?}");
+            }
+        }
+    }
 
     #[test]
     fn the_time_of_a_fit_is_a_power_of_its_rows() {

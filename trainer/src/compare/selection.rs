@@ -1,14 +1,14 @@
 //! Which detectors take part: those of the pipeline as its file has them, and every other with its defaults.
 
-use shared::detectors::{self, Algorithm, AnyLearned, ArrayMut, DefaultDetector};
-use shared::device::Device;
+use shared::detectors::{self, DefaultDetector};
 use shared::pipeline::{
     DEFAULT_CALIBRATION_SHARE, DEFAULT_THRESHOLD, DetectorSpec, HeldOut, Pipeline, Scaling, ThresholdPolicy,
 };
 
-use super::contenders::{Contender, FitContender, ReadyDetector};
+use super::contenders::{Contender, contender};
+use super::search;
 
-/// The detectors that take part, those of the pipeline first.
+/// The detectors that take part, those of the pipeline first, and other settings of each after them where these are searched.
 ///
 /// # Errors
 /// When one that was named is not known.
@@ -17,6 +17,7 @@ pub fn contenders(
     named: &[String],
     scaling: Option<Scaling>,
     threshold: Option<ThresholdPolicy>,
+    is_search: bool,
 ) -> anyhow::Result<Vec<Contender>> {
     let own = pipeline.map_or(&[][..], |pipeline| &pipeline.detectors);
     let mut specs: Vec<DetectorSpec> = own.to_vec();
@@ -37,7 +38,11 @@ pub fn contenders(
         anyhow::bail!("there is no detector `{unknown}` to compare; there are {}", known.join(", "));
     }
     specs.retain(|spec| named.is_empty() || named.contains(&spec.name));
-    Ok(specs.into_iter().map(|spec| Contender { fit: fit_of(spec.algorithm.clone()), spec }).collect())
+    let mut contenders: Vec<Contender> = specs.into_iter().map(contender).collect();
+    if is_search {
+        contenders.extend(search::variants(&contenders));
+    }
+    Ok(contenders)
 }
 
 /// Every detector with its defaults.
@@ -58,25 +63,4 @@ fn defaults(scaling: Option<Scaling>, threshold: ThresholdPolicy) -> Vec<Detecto
 /// Whether two would learn the same, and report the same.
 fn learns_the_same(a: &DetectorSpec, b: &DetectorSpec) -> bool {
     (&a.algorithm, a.scaling, a.threshold, a.per_cluster) == (&b.algorithm, b.scaling, b.threshold, b.per_cluster)
-}
-
-fn fit_of(algorithm: Algorithm) -> FitContender {
-    Box::new(move |rows, context| Ok(ready(algorithm.fit(rows, context)?, context.device)))
-}
-
-/// What was learned, on a device; only how large it is stays of the rest.
-fn ready(mut learned: AnyLearned, device: &Device) -> ReadyDetector {
-    let detector = learned.on_device(device);
-    let n_clusters = learned.clusters().map(|clusters| clusters.n_clusters());
-    let of_arrays: usize = learned
-        .arrays()
-        .into_iter()
-        .map(|(_, array)| match array {
-            ArrayMut::F32(array) => 4 * array.take().len(),
-            ArrayMut::I32(array) => 4 * array.take().len(),
-        })
-        .sum();
-    // What is not in arrays is text in a model file.
-    let of_text = serde_json::to_vec(&learned).map_or(0, |text| text.len());
-    ReadyDetector { bytes: (of_arrays + of_text) as u64, n_clusters, detector }
 }

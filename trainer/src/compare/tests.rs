@@ -21,6 +21,7 @@ fn contender(name: &str, score: fn(&[f32]) -> f32, bytes: u64) -> Contender {
     Contender {
         spec: spec(name),
         fit: Box::new(move |_, _| Ok(ReadyDetector { bytes, n_clusters: None, detector: Box::new(Scorer(score)) })),
+        variant_of: None,
     }
 }
 
@@ -39,7 +40,7 @@ fn spec(name: &str) -> DetectorSpec {
 
 fn failing(name: &str) -> Contender {
     let error = || FitError::TooFewRows { n_samples: 3, needed: 6, why: "k = 5 neighbours".into() };
-    Contender { spec: spec(name), fit: Box::new(move |_, _| Err(error())) }
+    Contender { spec: spec(name), fit: Box::new(move |_, _| Err(error())), variant_of: None }
 }
 
 /// Two hundred rows of two features, of which every tenth is an anomaly: its first feature is large.
@@ -97,7 +98,7 @@ fn a_detector_that_fails_is_an_entry_that_says_why() {
 
 #[test]
 fn a_device_that_fails_is_no_end() {
-    let panics = Contender { spec: spec("panics"), fit: Box::new(|_, _| panic!("out of memory")) };
+    let panics = Contender { spec: spec("panics"), fit: Box::new(|_, _| panic!("out of memory")), variant_of: None };
     let device = ChosenDevice { is_automatic: false, ..ChosenDevice::absent() };
     let runner = Runner {
         device: &device,
@@ -170,6 +171,7 @@ fn seeds_that_change_everything_show_as_instability() {
             let score: fn(&[f32]) -> f32 = if context.seed == 1 { |row| row[0] } else { |row| -row[0] };
             Ok(ReadyDetector { bytes: 1, n_clusters: None, detector: Box::new(Scorer(score)) })
         }),
+        variant_of: None,
     };
     let entries = run(&[unstable], &data(false), true);
     assert_eq!(entries[0].outcome.as_ref().unwrap().stability, Some(-1.0));
@@ -221,6 +223,7 @@ fn what_would_take_too_long_to_fit_is_skipped() {
             std::thread::sleep(std::time::Duration::from_micros(500 * thousands * thousands));
             Ok(ReadyDetector { bytes: 1, n_clusters: None, detector: Box::new(Scorer(|row| row[0])) })
         }),
+        variant_of: None,
     };
     let fit = FeatureMatrix::from_values(1, (0..300_000).map(f64::from).collect());
     let labels = (0..300_000).map(|row| row % 100 == 0).collect();
