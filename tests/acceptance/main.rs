@@ -11,6 +11,7 @@ mod envelopes;
 mod exactly_once;
 mod expected;
 mod init;
+mod labels;
 mod memory;
 mod messages;
 mod operations;
