@@ -4,6 +4,7 @@
 mod ab;
 mod abort;
 mod broker;
+mod browser;
 mod clock;
 mod detectors;
 mod ends;
