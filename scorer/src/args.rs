@@ -1,5 +1,7 @@
 //! The command line.
 
+mod labels;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,6 +16,8 @@ use crate::kafka::{KafkaError, KafkaSettings, ResetTo};
 use crate::private;
 use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
+
+pub use labels::{ExportArgs, LabelsCommand};
 
 /// Finds anomalous invoices and transactions in a Kafka stream, with the models of `trainer`.
 ///
@@ -38,6 +42,7 @@ Examples:
   scorer run --clock event                      score a replayed file by the dates of its lines
   scorer score history.csv --output out.jsonl   score a file, without Kafka
   scorer ab --a kmeans --b bisecting-kmeans     compare what two detectors published
+  scorer labels export --output labels.csv      write what analysts said of anomalies
   scorer init --topic payments                  write a pipeline file for the records of a topic
   scorer topics                                 show the topics of the pipeline, and create the missing ones
   scorer state                                  show open invoices, lag and the size of the state
@@ -57,6 +62,9 @@ pub enum Command {
     Score(ScoreArgs),
     /// Compare two detectors, from the live topics or from files: how far they agree, and which one is right.
     Ab(AbArgs),
+    /// What analysts said of anomalies in the window: write it into a file.
+    #[command(subcommand)]
+    Labels(LabelsCommand),
     /// Write a pipeline file for the records of a topic, from the newest of them; `trainer init` does so for a file.
     Init(InitArgs),
     /// Send a file to the pipeline's topic, as a producer would; the key is the invoice number, or the column whose

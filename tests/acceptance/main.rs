@@ -4,6 +4,7 @@
 mod ab;
 mod abort;
 mod broker;
+mod browser;
 mod clock;
 mod detectors;
 mod ends;
@@ -11,6 +12,7 @@ mod envelopes;
 mod exactly_once;
 mod expected;
 mod init;
+mod labels;
 mod memory;
 mod messages;
 mod operations;

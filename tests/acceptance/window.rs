@@ -20,13 +20,13 @@ const LINES: usize = 6000;
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
 /// A scorer that runs, and the address of its window.
-struct Scorer {
-    running: Running,
+pub(crate) struct Scorer {
+    pub(crate) running: Running,
     address: String,
 }
 
 impl Scorer {
-    fn start(kafka: &Kafka, pipeline: &Path, folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(kafka: &Kafka, pipeline: &Path, folder: &Path, more: &[&str]) -> Self {
         let models = repository().join("models");
         let what = ["run", "--listen", "127.0.0.1:0", "--pipeline", text(pipeline), "--models", text(&models)];
         let how = ["--device", "cpu", "--clock", "event", "--state-dir", text(folder), "--brokers", &kafka.brokers];
@@ -55,7 +55,20 @@ impl Scorer {
         (head[9..12].parse().unwrap(), body.to_owned())
     }
 
-    fn json(&self, path: &str) -> Value {
+    /// As the pages of the window write: status and answer.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let kind = "Content-Type: application/json\r\nX-Atalaya-Write: 1\r\n";
+        let body = body.to_string();
+        stream.write_all(format!("{head}{kind}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    pub(crate) fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()
@@ -207,6 +220,16 @@ fn a_token_keeps_the_window_closed() {
     let scorer = Scorer::start(&kafka, &pipeline, folder.path(), &["--auth-token-file", text(&token)]);
     assert_eq!([scorer.get("/api/v1/anomalies").0, scorer.get("/").0, scorer.get("/live").0], [401, 401, 200]);
     wait_for("the log of that", PATIENCE, || scorer.running.stderr().contains("without the right token").then_some(()));
+    // Each wrong secret is, however fast they come.
+    let before = scorer.running.stderr().matches("without the right token").count();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| assert_eq!(scorer.get_with("/", "Authorization: Bearer 0123456789abcdeg\r\n").0, 401));
+        }
+    });
+    wait_for("the log of each", PATIENCE, || {
+        (scorer.running.stderr().matches("without the right token").count() == before + 5).then_some(())
+    });
     assert_eq!(scorer.get_with("/metrics", "Authorization: Bearer 0123456789abcdef\r\n").0, 200);
     assert_eq!(scorer.running.terminate().0.code, Some(0));
 }

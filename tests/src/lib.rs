@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+pub mod browser;
 mod clock;
 mod compare;
 mod feed;

@@ -179,6 +179,11 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Its standard output so far.
+    pub fn stdout(&self) -> String {
+        written(&self.stdout)
+    }
+
     /// Its standard error so far.
     pub fn stderr(&self) -> String {
         written(&self.stderr)

@@ -166,6 +166,13 @@ pub struct FitArgs {
     #[arg(long, value_name = "SHARE", default_value_t, value_parser = MaxBad::from_str)]
     pub max_bad: MaxBad,
 
+    /// Leave out what analysts have confirmed as anomalies: a file that `scorer labels export` wrote (.csv, .jsonl or .parquet)
+    ///
+    /// Entities with the label `anomaly` have no part in the training, the threshold and the calibration. They are found by their
+    /// keys. `false_alarm` and `unsure` leave nothing out.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
     /// Print nothing but errors
     #[arg(long)]
     pub quiet: bool,

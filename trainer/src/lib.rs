@@ -3,6 +3,7 @@
 //!
 //! [`train::train`] is the whole of it; the modules below are its steps, in the order they run.
 
+pub mod analysts;
 pub mod args;
 pub mod compare;
 pub mod console;

@@ -12,6 +12,7 @@ use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::shipped;
 use shared::time::Timestamp;
 
+use crate::analysts::Analysts;
 use crate::args::FitArgs;
 use crate::console;
 use crate::entities::{Entities, EntityAggregator};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub budget: Budget,
     /// How much of a file may be dropped for one reason.
     pub max_bad: MaxBad,
+    /// What analysts said, where they are asked.
+    pub analysts: Option<Analysts>,
     /// Whether nothing but errors is printed.
     pub quiet: bool,
     /// Whether nobody named a history, and the files are the pipeline's sample.
@@ -92,6 +95,7 @@ impl Settings {
             seed: args.seed,
             budget: Budget::new(args.max_memory),
             max_bad: args.max_bad,
+            analysts: args.labels.as_deref().map(Analysts::read).transpose()?,
             quiet: args.quiet,
             is_sample: args.input.is_empty(),
             force: args.force,
@@ -126,7 +130,10 @@ pub fn train(settings: &Settings) -> anyhow::Result<Training> {
     // Asking for GPUs takes a while, in which the files can be read.
     let request = settings.device;
     let devices = thread::spawn(move || Devices::find(request, cache_folder()));
-    let (loaded, entities) = read(settings, progress, &mut timings)?;
+    let (loaded, mut entities) = read(settings, progress, &mut timings)?;
+    if let Some(analysts) = &settings.analysts {
+        leave_out_confirmed(&mut entities, analysts)?;
+    }
     let plan = settings.budget.plan(shape(&settings.pipeline, entities.keys.len(), entities.keys.text_bytes()))?;
     let devices = timings.measure("device", || join(devices))?;
     let device = devices.for_job(&job(&settings.pipeline, &entities));
@@ -139,6 +146,18 @@ pub fn train(settings: &Settings) -> anyhow::Result<Training> {
         specs.map(|spec| train_detector(&set, spec, progress, &mut timings)).collect()
     })?;
     Ok(Training { loaded, entities, trained, device, timings })
+}
+
+/// Leaves out what analysts have confirmed, and says so where that is nothing: the file may be of another history.
+fn leave_out_confirmed(entities: &mut Entities, analysts: &Analysts) -> anyhow::Result<()> {
+    let left_out = entities.leave_out_confirmed(|key| analysts.is_anomaly(key))?;
+    if left_out == 0 && analysts.n_anomalies() > 0 {
+        let anomalies = analysts.n_anomalies();
+        eprintln!(
+            "warning: none of the {anomalies} confirmed anomalies in {analysts} is in this history: nothing is left out"
+        );
+    }
+    Ok(())
 }
 
 /// Does `work` on `device` or, when that fails and may be replaced, all of it again on the CPU; the result, and the device

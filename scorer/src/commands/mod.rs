@@ -5,6 +5,7 @@ mod columns;
 mod console;
 mod demo;
 mod init;
+mod labels;
 mod live;
 mod logs;
 mod redrive;
@@ -41,6 +42,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Score(args) => score::score(&args),
         Command::Ab(args) => ab::ab(&args),
+        Command::Labels(command) => labels::labels(&command),
         Command::Init(args) => init::init(&args),
         Command::Replay(args) => block_on(replay::replay(args)),
         Command::Simulate(Simulation::Invoices(args)) => simulate::invoices(args),

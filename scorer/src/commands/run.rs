@@ -10,7 +10,7 @@ use window::Access;
 
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
-use super::window::{RunOf, Window};
+use super::window::{RunOf, Window, keeping};
 use super::words::listed;
 use super::{LIVE_BATCH, Loaded, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
@@ -63,7 +63,13 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, on_message).await?;
     let status = stream.status();
     // It closes with the run.
-    let _open = window.map(|window| window.open(&settings, &pipeline, status.clone(), args.json_logs)).transpose()?;
+    let _open = match window {
+        Some(window) => {
+            let how = (keeping(&settings, &pipeline, create).await, args.json_logs);
+            Some(window.open(&settings, &pipeline, status.clone(), how)?)
+        }
+        None => None,
+    };
     accompany(stream, &line).await?;
     if args.json_logs {
         tracing::info!(summary = ?status.get(), "ended");

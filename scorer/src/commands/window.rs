@@ -7,12 +7,17 @@ use anyhow::Result;
 use shared::model::Model;
 use shared::pipeline::{DetectorSpec, Pipeline, Scored, ThresholdPolicy, ZScoreSpec};
 use shared::threshold::Trimmed;
-use window::{About, Access, Committed, Detector, Feature, Intake, Kind, Limits, Open, Refill, Server, Source, Words};
+use window::{
+    About, Access, Committed, Detector, Ends, Feature, Intake, Journal, Keeping, Kind, Limits, Open, Refill, Server,
+    Source, Words,
+};
 
 use super::{Loaded, console};
 use crate::args::DeliveryArg;
 use crate::clock::now_since_epoch;
-use crate::kafka::{KafkaSettings, OnMessage, RecentMessage, read_recent};
+use crate::kafka::{
+    KafkaSettings, OnMessage, RecentMessage, TopicSettings, ensure_labels_topic, keep_labels, labels_topic, read_recent,
+};
 use crate::messages::{Content, Message};
 use crate::status::StatusCell;
 use crate::window_snapshot::snapshot;
@@ -28,6 +33,7 @@ pub(super) struct Window {
     server: Server,
     intake: Intake,
     refill: Refill,
+    journal: Journal,
     about: About,
     limits: Limits,
 }
@@ -38,8 +44,8 @@ impl Window {
     /// # Errors
     /// When it is taken.
     pub(super) fn bind(access: Access, run: &RunOf<'_>, loaded: &Loaded) -> Result<Self> {
-        let (server, intake, refill) = Server::bind(access)?;
-        Ok(Self { server, intake, refill, about: about(run, loaded), limits: Limits::default() })
+        let (server, Ends { intake, refill, journal }) = Server::bind(access)?;
+        Ok(Self { server, intake, refill, journal, about: about(run, loaded), limits: Limits::default() })
     }
 
     /// The most bytes that it takes, about.
@@ -66,9 +72,18 @@ impl Window {
         settings: &KafkaSettings,
         pipeline: &Arc<Pipeline>,
         status: StatusCell,
-        is_json: bool,
+        (keeping, is_json): (Keeping, bool),
     ) -> Result<Open> {
-        let (open, refill) = self.open_empty(pipeline, status)?;
+        let (open, refill, journal) = self.open_with(pipeline, status, keeping.clone())?;
+        if let Keeping::Topic(topic) = keeping {
+            let settings = settings.clone();
+            let keep = move || {
+                if let Err(error) = keep_labels(&settings, &topic, journal) {
+                    tracing::warn!(%error, topic, "the window does not keep what analysts say");
+                }
+            };
+            thread::Builder::new().name("labels".to_owned()).spawn(keep)?;
+        }
         if is_json {
             tracing::info!(address = %open, "window");
         } else {
@@ -79,15 +94,39 @@ impl Window {
         Ok(open)
     }
 
-    /// Opens it where nothing was committed before. What is earlier has come once the second value is gone.
+    /// Opens it where nothing was committed before, and what analysts say is gone with the process. What is earlier has come
+    /// once the second value is gone.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub(super) fn open_empty(self, pipeline: &Arc<Pipeline>, status: StatusCell) -> Result<(Open, Refill)> {
-        let Self { server, refill, about, limits, .. } = self;
+        let (open, refill, journal) = self.open_with(pipeline, status, Keeping::Memory)?;
+        journal.keep_in_memory()?;
+        Ok((open, refill))
+    }
+
+    fn open_with(
+        self,
+        pipeline: &Arc<Pipeline>,
+        status: StatusCell,
+        keeping: Keeping,
+    ) -> Result<(Open, Refill, Journal)> {
+        let Self { server, refill, journal, about, limits, .. } = self;
         let of = pipeline.clone();
         let ask = Arc::new(move || snapshot(&status.get(), &of));
-        Ok((server.open(Source { about, ask, limits })?, refill))
+        Ok((server.open(Source { about, ask, limits, keeping })?, refill, journal))
+    }
+}
+
+/// Where what analysts say is kept. Without a topic for it, the stream runs all the same and the window says why.
+pub(super) async fn keeping(settings: &KafkaSettings, pipeline: &Pipeline, create: Option<TopicSettings>) -> Keeping {
+    let topic = labels_topic(pipeline);
+    match ensure_labels_topic(settings, &topic, create).await {
+        Ok(_) => Keeping::Topic(topic),
+        Err(error) => {
+            tracing::warn!(%error, topic, "the window does not keep what analysts say");
+            Keeping::Nowhere(error.to_string())
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::dialect::Dialect;
 use shared::json_lines::JsonLines;
 use shared::line::{LineParser, Part};
-use shared::pipeline::{Column, InputFormat, Label, Pipeline, Schema};
+use shared::pipeline::{Column, InputFormat, Label, Pipeline, Schema, is_confirmed};
 use shared::records::FileRecords;
 use shared::text::printable;
 
@@ -16,6 +16,9 @@ use crate::agreement::Labels;
 
 /// What a column of labels is called where the pipeline names none.
 const LABEL: &str = "label";
+
+/// What the column of keys is called in a file of `scorer labels export`.
+const KEY: &str = "key";
 
 /// Bytes of a record that goes over several lines; beyond them, a quote was forgotten.
 const MOST_QUOTED_BYTES: usize = 1 << 20;
@@ -115,6 +118,14 @@ impl<'a> Columns<'a> {
         Self { key: &columns[pipeline.entity.key], label, meaning, dialect: csv }
     }
 
+    /// What a label says: a word of an analyst, or a scenario of the pipeline.
+    fn scenario<'t>(&self, text: Option<&'t str>) -> Option<&'t str> {
+        match text.and_then(is_confirmed) {
+            Some(is_anomaly) => text.filter(|_| is_anomaly),
+            None => self.meaning.scenario(text),
+        }
+    }
+
     fn is_label(&self, name: &str) -> bool {
         name.eq_ignore_ascii_case(LABEL) || self.label.is_some_and(|label| label.is_called(name))
     }
@@ -126,12 +137,13 @@ impl<'a> Columns<'a> {
             None => Vec::new(),
         };
         let key = names.iter().position(|name| self.key.is_called(name));
+        let key = key.or_else(|| names.iter().position(|name| name == KEY));
         let label = names.iter().position(|name| self.is_label(name));
         let (Some(key), Some(label)) = (key, label) else { return Ok(Err(names.join(", "))) };
         while let Some(record) = records.next_record()? {
             if key.max(label) < record.fields.len() {
                 let label = text(record.fields.get(label));
-                take(&text(record.fields.get(key)), self.meaning.scenario(Some(&label)));
+                take(&text(record.fields.get(key)), self.scenario(Some(&label)));
             }
         }
         Ok(Ok(()))
@@ -145,11 +157,11 @@ impl<'a> Columns<'a> {
             let find = |is: &dyn Fn(&str) -> bool| object.iter().find(|(name, _)| is(name)).map(|(_, value)| value);
             let label = find(&|name| self.is_label(name));
             has_label |= label.is_some();
-            match find(&|name| self.key.is_called(name)).and_then(written) {
+            match find(&|name| self.key.is_called(name)).or_else(|| find(&|name| name == KEY)).and_then(written) {
                 // A record that is normal may say nothing of it.
                 Some(key) => {
                     has_key = true;
-                    take(&key, self.meaning.scenario(label.and_then(written).as_deref()));
+                    take(&key, self.scenario(label.and_then(written).as_deref()));
                 }
                 None => names = object.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
             }
@@ -191,6 +203,14 @@ mod tests {
         let json = "{\"transaction_id\":\"1\",\"label\":\"stolen\"}\n{\"transaction_id\":2}\nnonsense\n\
             {\"transaction_id\":3,\"label\":1}\n{\"transaction_id\":\"4\",\"label\":\"normal\"}\n";
         assert_eq!(labels("transactions", "l.jsonl", json), Ok(vec!["1", "3"]));
+    }
+
+    #[test]
+    fn what_analysts_said_is_taken_as_they_meant_it() {
+        let csv = "id,key,customer_id,label\nx,1,c,anomaly\nx,2,c,false_alarm\nx,3,c,unsure\nx,4,c,\n";
+        assert_eq!(labels("invoices", "l.csv", csv), Ok(vec!["1"]));
+        let json = "{\"key\":\"1\",\"label\":\"unsure\"}\n{\"key\":\"2\",\"label\":\"anomaly\"}\n{\"key\":\"3\",\"label\":null}\n";
+        assert_eq!(labels("transactions", "l.jsonl", json), Ok(vec!["2"]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Files of lines: read as the stream would deliver them, and the results written to a file, and read again.
 
 mod input;
+mod label_rows;
 mod labels;
 mod lines;
 mod message_rows;
@@ -9,6 +10,7 @@ mod row_columns;
 mod verdicts;
 
 pub use input::{InputFile, Position};
+pub use label_rows::{LabelFile, LabelRow};
 pub use labels::{read_labels, read_scenarios};
 pub use lines::{FileError, FileLine, FileLines};
 pub use output::{OutputError, VerdictFile};

@@ -9,9 +9,11 @@
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
 //! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
-//! published, through `look`, and `recent` at the newest of it; `redrive` sends erroneous records to the input again.
+//! published, through `look`, and `recent` at the newest of it; `redrive` sends erroneous records to the input again; `labels`
+//! keeps what analysts say.
 
 mod client;
+mod labels;
 mod look;
 mod membership;
 mod options;
@@ -30,6 +32,7 @@ mod wire;
 pub use client::error::{ErrorKind, KafkaError};
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
+pub use labels::{ensure_labels_topic, keep_labels, labels_topic, read_labels_topic};
 pub use look::newest_records;
 pub use options::{Delivery, EndWhen, OnLostRecords, OnMessage, Progress, StreamOptions};
 pub use recent::{RecentMessage, read_recent};

@@ -17,6 +17,27 @@ export async function ask(path, parameters = {}, signal) {
     return body;
 }
 
+/** Writes. The error of an answer is its sentence; `error.body` is the whole of it. */
+export async function send(path, body) {
+    const answer = await fetch(`/api/v1/${path}`, {
+        method: "POST",
+        headers: { "content-type": "application/json", accept: "application/json", "x-atalaya-write": "1" },
+        body: JSON.stringify(body),
+    });
+    const said = await answer.json().catch(() => null);
+    if (!answer.ok) {
+        const error = new Error(said?.error ?? `the scorer answered ${answer.status}`);
+        error.status = answer.status;
+        error.body = said;
+        throw error;
+    }
+    return said;
+}
+
+/** Names a write: it is kept once, however often it is sent. */
+export const requestName = () =>
+    Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 // Longer than this without a tick, and what is shown is old.
 const STALE_MS = 4000;
 const FIRST_RETRY_MS = 1000;

@@ -92,7 +92,8 @@ export function chart({ title, series, isBars = false, words, step = 1 }) {
                 legend: { show: false },
                 cursor: { y: false, points: { show: !isBars, size: 6 }, drag: { x: false, y: false } },
                 scales: {
-                    x: { time: true },
+                    // A bar is drawn from its time to the right: the last one needs room too.
+                    x: { time: true, range: (_, low, high) => [low, isBars ? high + step : high] },
                     y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 1) * 1.08] },
                 },
                 axes: [

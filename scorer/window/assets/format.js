@@ -59,6 +59,8 @@ export function span(seconds) {
 
 export const time = (at) => clock.format(new Date(at));
 
+export const day = (at) => new Date(at).toISOString().slice(0, 10);
+
 export const date = (at) => dayAndClock.format(new Date(at));
 
 /** How long ago: of today the time as well. */

@@ -2,16 +2,21 @@
 
 import { fill, h } from "./dom.js";
 
-const GO = { n: "/", a: "/anomalies", e: "/entities", r: "/errors", m: "/models" };
+const GO = { n: "/", a: "/anomalies", e: "/entities", x: "/exceptions", r: "/errors", m: "/models" };
 
 const HELP = [
     ["g n", "Now"],
     ["g a", "Anomalies"],
     ["g e", "Entities"],
+    ["g x", "Exceptions"],
     ["g r", "Errors"],
     ["g m", "Models"],
     ["j  k", "Next and previous row"],
     ["Enter", "Open the row"],
+    ["1", "The row, or this, is an anomaly"],
+    ["2", "It is a false alarm"],
+    ["3", "Unsure"],
+    ["0", "Take the word back"],
     ["/", "Search"],
     ["u", "Back to the list"],
     ["Esc", "Leave a field"],

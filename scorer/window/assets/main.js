@@ -7,6 +7,7 @@ import { listenToKeys, toggleHelp } from "./keys.js";
 import * as anomalies from "./pages/anomalies.js";
 import * as anomaly from "./pages/anomaly.js";
 import * as entities from "./pages/entities.js";
+import * as exceptions from "./pages/exceptions.js";
 import * as errors from "./pages/errors.js";
 import * as models from "./pages/models.js";
 import * as now from "./pages/now.js";
@@ -16,6 +17,7 @@ const PAGES = {
     "/anomalies": anomalies,
     "/anomaly": anomaly,
     "/entities": entities,
+    "/exceptions": exceptions,
     "/errors": errors,
     "/models": models,
 };
@@ -23,6 +25,7 @@ const LINKS = [
     ["/", "Now"],
     ["/anomalies", "Anomalies"],
     ["/entities", "Entities"],
+    ["/exceptions", "Exceptions"],
     ["/errors", "Errors"],
     ["/models", "Models"],
 ];

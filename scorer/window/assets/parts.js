@@ -5,6 +5,9 @@ import { ago, date, number } from "./format.js";
 
 const LEVELS = ["low", "medium", "high", "critical"];
 
+/** What an analyst can say of an anomaly. */
+export const WORDS = { anomaly: "Anomaly", false_alarm: "False alarm", unsure: "Unsure" };
+
 /** How bad an anomaly is: in words, and in bars for those who scan. */
 export function severity(level) {
     if (!level) return h("span", { class: "severity none" }, "not rated");
@@ -116,7 +119,12 @@ export function choice(label, options, picked, onpick) {
         options.map(([name, words]) =>
             h(
                 "button",
-                { type: "button", "aria-pressed": String(name === picked), onclick: () => onpick(name) },
+                {
+                    type: "button",
+                    "aria-pressed": String(name === picked),
+                    "data-name": name,
+                    onclick: () => onpick(name),
+                },
                 words,
             ),
         ),

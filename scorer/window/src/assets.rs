@@ -17,10 +17,11 @@ macro_rules! assets {
     };
 }
 
-const ASSETS: [Asset; 22] = assets![
+const ASSETS: [Asset; 25] = assets![
     "base.css": STYLE,
     "parts.css": STYLE,
     "pages.css": STYLE,
+    "words.css": STYLE,
     "media.css": STYLE,
     "icon.svg": "image/svg+xml",
     "main.js": SCRIPT,
@@ -34,7 +35,9 @@ const ASSETS: [Asset; 22] = assets![
     "pages/now.js": SCRIPT,
     "pages/anomalies.js": SCRIPT,
     "pages/anomaly.js": SCRIPT,
+    "pages/review.js": SCRIPT,
     "pages/entities.js": SCRIPT,
+    "pages/exceptions.js": SCRIPT,
     "pages/errors.js": SCRIPT,
     "pages/models.js": SCRIPT,
     "vendor/uPlot.iife.min.js": SCRIPT,

@@ -1,9 +1,11 @@
 //! What comes in: a queue that never waits for its reader.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
+
+use crate::rate::Rate;
 
 /// Messages that may wait to be taken in.
 const QUEUED: usize = 8192;
@@ -35,25 +37,6 @@ pub struct Committed {
     pub payload: Vec<u8>,
     /// When it was made, in milliseconds since 1970.
     pub at: i64,
-}
-
-/// How many there were in a second.
-#[derive(Debug, Default)]
-struct Rate {
-    second: AtomicI64,
-    count: AtomicU64,
-}
-
-impl Rate {
-    /// Whether one more is within `most` a second, at this moment in milliseconds. Several threads that begin a second
-    /// together may let a few more through.
-    fn admits(&self, at: i64, most: u64) -> bool {
-        let second = at.div_euclid(1000);
-        if self.second.swap(second, Ordering::Relaxed) != second {
-            self.count.store(0, Ordering::Relaxed);
-        }
-        self.count.fetch_add(1, Ordering::Relaxed) < most
-    }
 }
 
 #[derive(Debug, Default)]

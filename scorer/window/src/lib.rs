@@ -7,8 +7,10 @@
 //! It never holds the stream back. An [`Intake`] takes a message at once or drops it and counts that. All work is done on one
 //! thread with a low priority, which shares nothing with the stream but that queue.
 //!
-//! The rooms, each of which knows only those before it: `about`, `snapshot` and `intake` are what comes in; `store` keeps
-//! messages, and `history` the numbers of the last minutes; `view` holds both; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
+//! What analysts say goes out through a [`Journal`], whose other end keeps it and tells of everything that is kept.
+//!
+//! The rooms, each of which knows only those before it: `about`, `snapshot`, `intake` and `journal` are what comes in; `store` keeps
+//! messages and labels, and `history` the numbers of the last minutes; `view` holds both; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
 //! decides who may ask, and `server` runs it all.
 
 mod about;
@@ -17,7 +19,9 @@ mod assets;
 mod history;
 mod http;
 mod intake;
+mod journal;
 mod metrics;
+mod rate;
 mod server;
 mod snapshot;
 mod store;
@@ -27,7 +31,8 @@ pub use about::{About, Detector, Feature, Words};
 pub use http::access::{Access, AccessError, Token};
 pub use http::address::{Address, AddressError};
 pub use intake::{Committed, Intake, Kind, Refill};
-pub use server::{Open, Server, ServerError, Source};
+pub use journal::{Check, Closed, Entry, Journal, Keeping, Outcome, Versions, Write};
+pub use server::{Ends, Open, Server, ServerError, Source};
 pub use snapshot::{Agreement, Histogram, Partitions, Snapshot};
 pub use store::Limits;
 pub use view::Ask;

@@ -8,7 +8,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::about::{About, Detector};
 use crate::snapshot::{Histogram, Snapshot};
+use crate::store::Store;
+use crate::store::labels::Said;
 use crate::view::View;
 
 /// The content type of what [`text`] writes.
@@ -36,6 +39,9 @@ struct Now {
     dropped: u64,
     refused: usize,
     listening: usize,
+    /// By detector and word.
+    labels: Vec<(String, &'static str, u64)>,
+    unreadable_labels: u64,
 }
 
 impl Now {
@@ -58,8 +64,22 @@ impl Now {
             dropped: view.inflow.dropped(),
             refused: view.refused.load(Ordering::Relaxed),
             listening: view.listening.load(Ordering::Relaxed),
+            labels: labels(&state.store, about),
+            unreadable_labels: state.store.labels.unreadable,
         }
     }
+}
+
+/// What analysts said of each detector's anomalies.
+fn labels(store: &Store, about: &About) -> Vec<(String, &'static str, u64)> {
+    let precision = store.labels.precision(&store.anomalies);
+    let of = |detector: &Detector| {
+        let Said { anomaly, false_alarm, unsure } =
+            precision.by_detector.get(&detector.name).copied().unwrap_or_default();
+        [("anomaly", anomaly), ("false_alarm", false_alarm), ("unsure", unsure)]
+            .map(|(word, count)| (detector.name.clone(), word, count))
+    };
+    about.detectors.iter().flat_map(of).collect()
 }
 
 impl Collector for Now {
@@ -124,6 +144,11 @@ impl Now {
         out.counter("window_evicted", "Entities that the window let go for newer ones", self.evicted)?;
         out.counter("window_dropped", "Messages that the window had no room for; the topics have them", self.dropped)?;
         out.counter("window_unreadable", "Messages that the window could not read", self.unreadable)?;
+        let labels: Vec<[(&str, &str); 2]> =
+            self.labels.iter().map(|(detector, word, _)| [("detector", detector.as_str()), ("label", *word)]).collect();
+        let counts = labels.iter().zip(&self.labels).map(|(labels, (_, _, count))| (&labels[..], *count as f64));
+        out.gauge_of("labels", "Anomalies by what analysts said of them", &counts.collect::<Vec<_>>())?;
+        out.counter("window_unreadable_labels", "Labels that the window could not read", self.unreadable_labels)?;
         out.gauge("window_pages", "Pages that listen", self.listening as f64)?;
         out.counter("window_connections_refused", "Connections that were one too many", self.refused as u64)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::middleware::from_fn_with_state;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::about::About;
@@ -19,6 +19,7 @@ use crate::http::address::Address;
 use crate::http::connections::serve;
 use crate::http::guard::{Guard, guard};
 use crate::intake::{Inbox, Intake, Refill, intake};
+use crate::journal::{Desk, Journal, Keeping, News, journal};
 use crate::store::Limits;
 use crate::view::{Ask, View, now};
 
@@ -52,6 +53,8 @@ pub struct Source {
     pub ask: Ask,
     /// How much is kept.
     pub limits: Limits,
+    /// Where what analysts say is kept.
+    pub keeping: Keeping,
 }
 
 /// A window that is bound to its address and not open yet: nobody is answered, and messages wait.
@@ -60,6 +63,19 @@ pub struct Server {
     address: SocketAddr,
     access: Access,
     inbox: Inbox,
+    desk: Desk,
+    news: mpsc::Receiver<News>,
+}
+
+/// Where a window is told of things.
+#[derive(Debug)]
+pub struct Ends {
+    /// What is committed.
+    pub intake: Intake,
+    /// What was committed before.
+    pub refill: Refill,
+    /// What analysts say.
+    pub journal: Journal,
 }
 
 /// A window that is open. It closes when this is dropped.
@@ -74,13 +90,14 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::Listen`].
-    pub fn bind(access: Access) -> Result<(Self, Intake, Refill), ServerError> {
+    pub fn bind(access: Access) -> Result<(Self, Ends), ServerError> {
         let failed = |source| ServerError::Listen { address: access.address, source };
         let listener = TcpListener::bind(access.address.socket()).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (intake, refill, inbox) = intake();
-        Ok((Self { listener, address, access, inbox }, intake, refill))
+        let (journal, desk, news) = journal();
+        Ok((Self { listener, address, access, inbox, desk, news }, Ends { intake, refill, journal }))
     }
 
     /// Opens the window.
@@ -88,14 +105,14 @@ impl Server {
     /// # Errors
     /// [`ServerError::Start`].
     pub fn open(self, source: Source) -> Result<Open, ServerError> {
-        let Self { listener, address, access, inbox } = self;
-        let Source { about, ask, limits } = source;
-        let view = Arc::new(View::new(about, ask, inbox.inflow(), limits));
+        let Self { listener, address, access, inbox, desk, news } = self;
+        let Source { about, ask, limits, keeping } = source;
+        let view = Arc::new(View::new(about, ask, inbox.inflow(), limits, (desk, keeping)));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ServerError::Start)?;
         let (stop, stopped) = oneshot::channel();
         let work = move || {
             yield_to_others();
-            run(&runtime, listener, access, inbox, view, stopped);
+            run(&runtime, listener, access, (inbox, news), view, stopped);
         };
         thread::Builder::new().name("window".to_owned()).spawn(work).map_err(ServerError::Start)?;
         Ok(Open { address, _stop: stop })
@@ -125,7 +142,7 @@ fn run(
     runtime: &Runtime,
     listener: TcpListener,
     access: Access,
-    inbox: Inbox,
+    (inbox, news): (Inbox, mpsc::Receiver<News>),
     view: Arc<View>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -136,6 +153,7 @@ fn run(
         };
         let router = api::router(view.clone()).layer(from_fn_with_state(Arc::new(Guard::new(access)), guard));
         tokio::spawn(take_in(inbox, view.clone()));
+        tokio::spawn(hear(news, view.clone()));
         tokio::spawn(tick(view.clone()));
         tokio::select! {
             () = serve(listener, router, view) => {}
@@ -148,6 +166,19 @@ fn run(
 async fn take_in(mut inbox: Inbox, view: Arc<View>) {
     while let Some(committed) = inbox.next().await {
         view.state().store.take(&committed);
+    }
+}
+
+/// Takes in what analysts have said, and answers those who wait for their own word to be kept.
+async fn hear(mut news: mpsc::Receiver<News>, view: Arc<View>) {
+    while let Some(news) = news.recv().await {
+        match news {
+            News::Entry(entry) => view.state().store.labels.take(entry),
+            News::CaughtUp => view.state().store.labels.is_caught_up = true,
+            News::Keeping(keeping) => view.state().store.labels.keeping = keeping,
+            // Who asked may have gone.
+            News::Answer(answer, outcome) => drop(answer.send(outcome)),
+        }
     }
 }
 

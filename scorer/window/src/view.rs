@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use crate::about::About;
 use crate::history::History;
 use crate::intake::Inflow;
+use crate::journal::{Desk, Keeping};
 use crate::snapshot::Snapshot;
 use crate::store::{Limits, Store};
 
@@ -29,6 +30,8 @@ pub(crate) struct View {
     /// A JSON object each second.
     pub ticks: broadcast::Sender<Arc<str>>,
     pub inflow: Inflow,
+    /// Where what analysts say is handed over.
+    pub desk: Desk,
     /// Connections that were refused because there were too many.
     pub refused: AtomicUsize,
     /// Pages that listen.
@@ -43,14 +46,23 @@ pub(crate) struct State {
 }
 
 impl View {
-    pub(crate) fn new(about: About, ask: Ask, inflow: Inflow, limits: Limits) -> Self {
+    pub(crate) fn new(
+        about: About,
+        ask: Ask,
+        inflow: Inflow,
+        limits: Limits,
+        (desk, keeping): (Desk, Keeping),
+    ) -> Self {
+        let mut store = Store::new(limits);
+        store.labels.keeping = keeping;
         Self {
             about,
             ask,
-            state: Mutex::new(State { store: Store::new(limits), history: History::default() }),
+            state: Mutex::new(State { store, history: History::default() }),
             scraped: Mutex::default(),
             ticks: broadcast::channel(TICKS).0,
             inflow,
+            desk,
             refused: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
         }

@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use window::{
-    About, Access, Committed, Detector, Histogram, Intake, Kind, Limits, Open, Partitions, Refill, Server, Snapshot,
-    Source,
+    About, Access, Committed, Detector, Ends, Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Refill,
+    Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.
@@ -51,7 +51,8 @@ impl Bench {
 
     fn with_token(file: Option<&Path>) -> Self {
         let access = Access::new("127.0.0.1:0".parse().unwrap(), file).unwrap();
-        let (server, intake, refill) = Server::bind(access).unwrap();
+        let (server, Ends { intake, refill, journal }) = Server::bind(access).unwrap();
+        journal.keep_in_memory().unwrap();
         let snapshot = Arc::new(Mutex::new(Snapshot::default()));
         let asked = snapshot.clone();
         let about = About {
@@ -60,7 +61,7 @@ impl Bench {
             ..About::default()
         };
         let ask = Arc::new(move || asked.lock().unwrap().clone());
-        let open = server.open(Source { about, ask, limits: Limits::default() }).unwrap();
+        let open = server.open(Source { about, ask, limits: Limits::default(), keeping: Keeping::Memory }).unwrap();
         Self { open, intake, refill: Some(refill), snapshot }
     }
 
@@ -88,6 +89,16 @@ impl Bench {
 
     fn get_with(&self, path: &str, headers: &str) -> Answer {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"))
+    }
+
+    /// As the pages of the window write.
+    fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_with(path, &body.to_string(), "Content-Type: application/json\r\nX-Atalaya-Write: 1\r\n")
+    }
+
+    fn post_with(&self, path: &str, body: &str, headers: &str) -> Answer {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}");
+        self.send(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()))
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -125,7 +136,7 @@ fn verdict(key: &str) -> Value {
 #[test]
 fn every_page_is_there_and_loads_only_what_is_part_of_the_program() {
     let bench = Bench::open();
-    for path in ["/", "/anomalies?sort=worst", "/anomaly?id=x", "/entities", "/errors", "/models"] {
+    for path in ["/", "/anomalies?sort=worst", "/anomaly?id=x", "/entities", "/exceptions", "/errors", "/models"] {
         let page = bench.get(path);
         assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{path}");
         let policy = page.header("content-security-policy").unwrap();
@@ -211,10 +222,11 @@ fn what_is_asked_wrongly_is_explained() {
     assert!(problem("/api/v1/anomaly", 400).contains("id"));
     assert!(problem("/api/v1/anomaly?id=none", 404).contains("does not have this anomaly"));
     assert!(problem("/nowhere", 404).contains("/nowhere"));
-    let post = bench.send("POST /api/v1/anomalies HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    assert_eq!(post.status, 405);
-    let body = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
+    assert_eq!(bench.post("/api/v1/anomalies", &json!({})).status, 405);
+    let body = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
     assert_eq!(bench.send(body).status, 413);
+    let put = "PUT /api/v1/label HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(bench.send(put).status, 405);
     assert_eq!(bench.get(&format!("/api/v1/anomalies?q={}", "x".repeat(9000))).status, 414);
     assert!(bench.send("nonsense\r\n\r\n").status == 400);
     assert_eq!(
@@ -421,4 +433,151 @@ fn an_address_that_is_taken_is_an_error_and_a_window_that_closes_frees_it() {
     while again().is_err() {
         assert!(start.elapsed() < PATIENCE, "it is free again");
     }
+}
+
+fn said(id: &str, request: &str, version: Option<u64>, word: &str) -> Value {
+    json!({ "id": id, "request": request, "version": version, "label": word, "note": "<b>\u{202e}", "by": "ann" })
+}
+
+#[test]
+fn a_word_is_kept_once_and_by_nobody_who_has_not_seen_the_last_one() {
+    let bench = Bench::open();
+    bench.offer(Kind::Verdict, &verdict("k"), 1_000);
+    bench.wait_for("/api/v1/anomalies?state=open", |list| list["matching"] == 1);
+    let id = "invoices/0/4/k";
+    let first = bench.post("/api/v1/label", &said(id, "request-1", None, "anomaly"));
+    assert_eq!(first.status, 200, "{first:?}");
+    let kept = first.json()["label"].clone();
+    assert_eq!((&kept["label"], &kept["note"], &kept["by"]), (&json!("anomaly"), &json!("<b>\u{202e}"), &json!("ann")));
+    assert_eq!(kept["verdicts"][0]["id"], "invoices/kmeans/0/4/k");
+    assert_eq!(
+        (&kept["verdicts"][0]["model_version"], &kept["scored_at"]),
+        (&json!("1"), &json!("1970-01-01T00:00:01.000Z"))
+    );
+    // The same request comes again, as after a lost answer.
+    let again = bench.post("/api/v1/label", &said(id, "request-1", None, "anomaly"));
+    assert_eq!((again.status, &again.json()["label"]), (200, &kept));
+    // Another analyst has not seen it.
+    let stale = bench.post("/api/v1/label", &said(id, "request-2", None, "false_alarm"));
+    assert_eq!((stale.status, &stale.json()["label"]), (409, &kept));
+    let version = kept["version"].as_u64();
+    let seen = bench.post("/api/v1/label", &said(id, "request-3", version, "false_alarm"));
+    assert_eq!((seen.status, &seen.json()["label"]["label"]), (200, &json!("false_alarm")));
+    assert_eq!(bench.post("/api/v1/label", &said(id, "request-4", version, "unsure")).status, 409);
+    let states = ["open", "closed"]
+        .map(|state| bench.get(&format!("/api/v1/anomalies?state={state}")).json()["matching"].clone());
+    assert_eq!(states, [json!(0), json!(1)]);
+    let precision = bench.get("/api/v1/precision").json();
+    assert_eq!(
+        precision["detectors"]["kmeans"],
+        json!({ "anomaly": 0, "false_alarm": 1, "unsure": 0, "precision": 0.0 })
+    );
+    assert!(bench.get("/metrics").body.contains("atalaya_labels{detector=\"kmeans\",label=\"false_alarm\"} 1.0\n"));
+    let tick = bench.get("/api/v1/status").json();
+    assert_eq!((&tick["window"]["labels"], &tick["window"]["labels_kept"]), (&json!(1), &json!({ "in": "memory" })));
+}
+
+#[test]
+fn an_exception_hides_and_can_be_taken_back() {
+    let bench = Bench::open();
+    let mut value = verdict("k");
+    value["contributions"] = json!({ "NumberItems": 0.9, "Price": 0.1 });
+    bench.offer(Kind::Verdict, &value, 1_000);
+    bench.offer(Kind::Verdict, &verdict("no-feature"), 1_000);
+    bench.wait_for("/api/v1/anomalies", |list| list["matching"] == 2);
+    let preview = bench.get("/api/v1/exceptions/preview?id=invoices/0/4/k").json();
+    assert_eq!((&preview["customer_id"], &preview["features"]), (&json!("ann"), &json!(["NumberItems"])));
+    assert_eq!(bench.get("/api/v1/exceptions/preview?id=invoices/0/4/no-feature").status, 400);
+    let exception = |until: &str| {
+        let body =
+            json!({ "id": "invoices/0/4/k", "until": until, "request": "request-1", "note": "moved", "by": "ann" });
+        bench.post("/api/v1/exceptions", &body)
+    };
+    for wrong in ["2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "soon"] {
+        assert_eq!(exception(wrong).status, 400, "{wrong}");
+    }
+    let day = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64 + 86_400;
+    let until = chrono::DateTime::from_timestamp(day, 0).unwrap().to_rfc3339();
+    let saved = exception(&until);
+    assert_eq!((saved.status, exception(&until).status), (200, 200), "{saved:?}");
+    let all = bench.get("/api/v1/exceptions").json();
+    assert_eq!((all["exceptions"].as_array().unwrap().len(), &all["exceptions"][0]["hides"]), (1, &json!(1)));
+    assert_eq!(bench.get("/api/v1/anomalies").json()["matching"], 1);
+    assert_eq!(bench.get("/api/v1/anomalies?state=hidden").json()["anomalies"][0]["key"], "k");
+    let (id, version) = (&all["exceptions"][0]["id"], &all["exceptions"][0]["version"]);
+    let back = |request: &str| json!({ "id": id, "version": version, "request": request, "by": "bob" });
+    assert_eq!(bench.post("/api/v1/exceptions/withdraw", &back("request-2")).status, 200);
+    assert_eq!(bench.post("/api/v1/exceptions/withdraw", &back("request-3")).status, 409);
+    assert_eq!(bench.get("/api/v1/anomalies").json()["matching"], 2);
+    assert_eq!(bench.get("/api/v1/exceptions").json()["exceptions"][0]["withdrawn"]["by"], "bob");
+}
+
+/// A page elsewhere may make a browser send what it likes, but for what only this window's pages send.
+#[test]
+fn a_write_is_taken_only_from_pages_of_this_window_and_from_programs() {
+    let bench = Bench::open();
+    bench.offer(Kind::Verdict, &verdict("k"), 1_000);
+    bench.wait_for("/api/v1/anomalies", |list| list["matching"] == 1);
+    let body = said("invoices/0/4/k", "request-1", None, "anomaly").to_string();
+    let (json, write) = ("Content-Type: application/json\r\n", "X-Atalaya-Write: 1\r\n");
+    let of = |headers: &str| bench.post_with("/api/v1/label", &body, headers).status;
+    for (headers, status) in [
+        (json.to_owned(), 403),
+        (write.to_owned(), 415),
+        (format!("{write}Content-Type: text/plain\r\n"), 415),
+        (format!("{write}{json}Sec-Fetch-Site: cross-site\r\n"), 403),
+        (format!("{write}{json}Sec-Fetch-Site: same-site\r\n"), 403),
+        (format!("{write}{json}Origin: http://evil.example\r\n"), 403),
+        (format!("{write}{json}Origin: null\r\n"), 403),
+    ] {
+        assert_eq!(of(&headers), status, "{headers}");
+    }
+    let chunked = of(&format!("{write}{json}Transfer-Encoding: chunked\r\n"));
+    assert!([400, 411, 413].contains(&chunked), "{chunked}");
+    let huge = "x".repeat(20_000);
+    assert_eq!(bench.post_with("/api/v1/label", &huge, &format!("{write}{json}")).status, 413);
+    let of_host = format!("POST /api/v1/label HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n{write}{json}");
+    assert_eq!(bench.send(&format!("{of_host}Content-Length: {}\r\n\r\n{body}", body.len())).status, 421);
+    for path in ["/api/v1/label/", "/api/v1//label", "/api/v1/../v1/label", "/api/v1/label%2f"] {
+        assert!([404, 405].contains(&bench.post_with(path, &body, &format!("{write}{json}")).status), "{path}");
+    }
+    assert_eq!(bench.get("/api/v1/anomalies?state=open").json()["matching"], 1, "none of them was taken");
+    assert_eq!(of(&format!("{write}{json}Sec-Fetch-Site: same-origin\r\nOrigin: http://localhost\r\n")), 200);
+}
+
+#[test]
+fn what_is_said_wrongly_is_explained() {
+    let bench = Bench::open();
+    bench.offer(Kind::Verdict, &verdict("k"), 1_000);
+    bench.wait_for("/api/v1/anomalies", |list| list["matching"] == 1);
+    let with = |name: &str, value: Value| {
+        let mut body = said("invoices/0/4/k", "request-1", None, "anomaly");
+        body[name] = value;
+        let answer = bench.post("/api/v1/label", &body);
+        (answer.status, answer.json()["error"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(with("id", json!("none")).0, 404);
+    for (name, value) in [
+        ("label", json!("perhaps")),
+        ("version", json!(-1)),
+        ("request", json!("")),
+        ("note", json!("x".repeat(4_001))),
+        ("owner", json!("x".repeat(101))),
+        ("colour", json!("red")),
+    ] {
+        let (status, error) = with(name, value);
+        assert_eq!(status, 400, "{name}");
+        assert!(error.contains(name) || error.contains("body"), "{name}: {error}");
+    }
+    assert_eq!(
+        bench.post_with("/api/v1/label", "{", "Content-Type: application/json\r\nX-Atalaya-Write: 1\r\n").status,
+        400
+    );
+}
+
+#[test]
+fn too_many_writes_are_refused() {
+    let bench = Bench::open();
+    let statuses: BTreeSet<u16> = (0..60).map(|_| bench.post("/api/v1/label", &json!({})).status).collect();
+    assert_eq!(statuses, BTreeSet::from([400, 429]));
 }

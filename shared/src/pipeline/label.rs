@@ -41,6 +41,16 @@ impl Label {
     }
 }
 
+/// What an analyst's word in a file of `scorer labels export` says, whatever a pipeline calls normal: `anomaly` is one,
+/// `false_alarm` is none, and of `unsure` nobody knows. `None` where the text is no such word.
+pub fn is_confirmed(text: &str) -> Option<bool> {
+    match text.trim() {
+        "anomaly" => Some(true),
+        "false_alarm" | "unsure" => Some(false),
+        _ => None,
+    }
+}
+
 /// Checks the section. The column of the label becomes one of texts: true, 1 and "fraud" are labels alike, and no record is
 /// lost for a bad one.
 pub(super) fn check(

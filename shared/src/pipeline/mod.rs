@@ -31,7 +31,7 @@ pub use detectors::threshold::{HeldOut, ThresholdPolicy};
 pub use detectors::{Algorithm, KSelection};
 pub use features::history::{Measure, Transform};
 pub use fields::{FieldValue, Fields, MAX_FIELD_BYTES, cut};
-pub use label::Label;
+pub use label::{Label, is_confirmed};
 pub use reading::Reading;
 pub use records::schema::{Column, ColumnType, Currency, InputFormat, Schema};
 pub use zscore::ZScoreSpec;

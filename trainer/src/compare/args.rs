@@ -86,6 +86,13 @@ pub struct CompareArgs {
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
 
+    /// What analysts said, as labels: a file that `scorer labels export` wrote (.csv, .jsonl or .parquet)
+    ///
+    /// Entities with the label `anomaly` are anomalies, by their keys. All others are normal, also those with the label
+    /// `false_alarm` or `unsure`, and those of which nobody said anything.
+    #[arg(long, value_name = "FILE", requires = "pipeline", conflicts_with = "label")]
+    pub labels: Option<PathBuf>,
+
     /// Value of the label that means an anomaly; every other value then means a normal row
     #[arg(long, value_name = "VALUE", requires = "label", conflicts_with = "pipeline")]
     pub anomaly: Option<String>,

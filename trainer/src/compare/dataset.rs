@@ -46,6 +46,16 @@ impl Dataset {
         if left_out > 0 {
             notes.push(format!("{left_out} entities are left out, as in training"));
         }
+        let labels = match &settings.analysts {
+            Some(analysts) => {
+                let of_analysts: Vec<bool> = keys.iter().map(|key| analysts.is_anomaly(key)).collect();
+                let found = of_analysts.iter().filter(|is_anomaly| **is_anomaly).count();
+                let all = analysts.n_anomalies();
+                notes.push(format!("{found} of the {all} anomalies that {analysts} confirms are in this history"));
+                Some(of_analysts)
+            }
+            None => labels.map(|labels| (0..labels.len()).map(|row| labels.get(row).is_some()).collect()),
+        };
         let names: Vec<&str> = pipeline.zscores.iter().map(|spec| spec.name.as_str()).collect();
         if !names.is_empty() {
             notes.push(format!("not compared, because it needs no training: {}", names.join(", ")));
@@ -54,7 +64,7 @@ impl Dataset {
             name: pipeline.name.clone(),
             features: pipeline.feature_names(),
             rows: features,
-            labels: labels.map(|labels| (0..labels.len()).map(|row| labels.get(row).is_some()).collect()),
+            labels,
             keys: Some(keys),
             // Records are in the order of their time, and sessions in the order in which they began.
             is_in_time: true,

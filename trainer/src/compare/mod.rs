@@ -35,6 +35,7 @@ use shared::matrix::FeatureMatrix;
 use shared::pipeline::{DetectorSpec, Pipeline, Scaling, ThresholdPolicy};
 use shared::threshold::Trimmed;
 
+use crate::analysts::Analysts;
 use crate::console;
 use crate::entities::Keys;
 use crate::existing::Existing;
@@ -317,7 +318,20 @@ fn of_pipeline(name: &str, args: &CompareArgs, budget: Budget) -> anyhow::Result
     // What is left out is among the notes of the report.
     let (device, max_bad) = (args.device, load::MaxBad::ANY);
     let (is_sample, seed, quiet) = (args.input.is_empty(), args.seed, args.quiet);
-    Ok(train::Settings { pipeline, files, models, device, seed, budget, max_bad, quiet, is_sample, force: false })
+    let analysts = args.labels.as_deref().map(Analysts::read).transpose()?;
+    Ok(train::Settings {
+        pipeline,
+        files,
+        models,
+        device,
+        seed,
+        budget,
+        max_bad,
+        analysts,
+        quiet,
+        is_sample,
+        force: false,
+    })
 }
 
 fn table_options(args: &CompareArgs) -> anyhow::Result<TableOptions> {

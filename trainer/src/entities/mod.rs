@@ -55,6 +55,8 @@ pub enum LeftOut {
     Duplicate,
     /// It breaks a rule.
     Broken(Reason),
+    /// Analysts say that it is an anomaly.
+    Confirmed,
 }
 
 impl std::fmt::Display for LeftOut {
@@ -63,6 +65,7 @@ impl std::fmt::Display for LeftOut {
             Self::Cancellation => f.write_str("cancellation"),
             Self::Duplicate => f.write_str("duplicate_key"),
             Self::Broken(reason) => reason.fmt(f),
+            Self::Confirmed => f.write_str("confirmed_anomaly"),
         }
     }
 }
@@ -84,6 +87,40 @@ impl Entities {
     /// How many entities the history has.
     pub fn total(&self) -> usize {
         self.keys.len() + self.left_out.iter().map(|(_, count)| count).sum::<usize>()
+    }
+
+    /// Leaves out those that analysts have confirmed as anomalies, by their keys; how many those are.
+    ///
+    /// # Errors
+    /// [`EntityError::NoneLeft`].
+    pub fn leave_out_confirmed(&mut self, is_confirmed: impl Fn(&str) -> bool) -> Result<usize, EntityError> {
+        let (total, n_entities, n_features) = (self.total(), self.keys.len(), self.features.n_features());
+        let is_kept: Vec<bool> = self.keys.iter().map(|key| !is_confirmed(key)).collect();
+        let n_confirmed = is_kept.iter().filter(|is_kept| !**is_kept).count();
+        if n_confirmed == 0 {
+            return Ok(0);
+        }
+        self.left_out.push((LeftOut::Confirmed, n_confirmed));
+        self.left_out.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        if n_confirmed == n_entities {
+            return Err(none_left(total, &self.left_out));
+        }
+        let mut values = std::mem::replace(&mut self.features, FeatureMatrix::new(n_features)).into_values();
+        let mut kept = 0;
+        for entity in (0..n_entities).filter(|&entity| is_kept[entity]) {
+            self.keys.move_down(entity, kept);
+            values.copy_within(entity * n_features..(entity + 1) * n_features, kept * n_features);
+            kept += 1;
+        }
+        self.keys.truncate(kept);
+        values.truncate(kept * n_features);
+        self.features = FeatureMatrix::from_values(n_features, values);
+        if let Some(labels) = &self.labels {
+            let mut left = Labels::default();
+            (0..n_entities).filter(|&entity| is_kept[entity]).for_each(|entity| left.push(labels.get(entity)));
+            self.labels = Some(left);
+        }
+        Ok(n_confirmed)
     }
 }
 

@@ -8,6 +8,7 @@ mod dialects;
 mod fixtures;
 mod formats;
 mod init;
+mod labels;
 mod layouts;
 mod memory;
 mod models;

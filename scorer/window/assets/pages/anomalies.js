@@ -3,7 +3,8 @@
 import { ask } from "../api.js";
 import { fill, h, said, say } from "../dom.js";
 import { count, eventTime, plural } from "../format.js";
-import { choice, empty, linkTo, opinions, severity, value, when } from "../parts.js";
+import { choice, empty, linkTo, opinions, severity, value, when, WORDS } from "../parts.js";
+import { quickly, told } from "./review.js";
 
 export const title = "Anomalies";
 
@@ -19,17 +20,31 @@ const SORTS = [
     ["worst", "Worst first"],
 ];
 
+const STATES = [
+    ["", "Open"],
+    ["in_review", "In review"],
+    ["closed", "Closed"],
+    ["hidden", "Hidden"],
+    ["all", "All"],
+];
+const SAYING = [
+    ["anomaly", "1"],
+    ["false_alarm", "2"],
+    ["unsure", "3"],
+];
+const KEYS = { 1: "anomaly", 2: "false_alarm", 3: "unsure", 0: null };
+
 // The list that somebody looked at last, for `u` and for the next one on the page of one.
 export const last = { search: "", ids: [] };
 
 export function open(root, parameters, { status, go }) {
     const { about } = status;
     const asked = Object.fromEntries(
-        ["q", "severity", "detector", "customer", "sort"].map((name) => [name, parameters.get(name) ?? ""]),
+        ["q", "severity", "detector", "customer", "state", "sort"].map((name) => [name, parameters.get(name) ?? ""]),
     );
     let page = Number(parameters.get("page") ?? 1);
     let request = null;
-    let shown = { anomalies: [], version: null, matching: 0 };
+    let shown = { anomalies: [], version: null, labels_version: null, matching: 0 };
     let at = -1;
     let isWaiting = false;
 
@@ -56,7 +71,7 @@ export function open(root, parameters, { status, go }) {
         },
     });
     const summary = h("p", { class: "summary", "aria-live": "polite" });
-    const list = h("div", { class: "list" });
+    const list = h("div", { class: "list" }, h("p", { class: "state" }, "Loading…"));
     const pages = h("nav", { class: "pages", "aria-label": "Pages of the list" });
     let typing = null;
     search.addEventListener("input", () => {
@@ -82,6 +97,7 @@ export function open(root, parameters, { status, go }) {
     const showChoices = () =>
         fill(
             choices,
+            choice("State", STATES, asked.state, (name) => change({ state: name })),
             choice("Severity", LEVELS, asked.severity, (name) => change({ severity: name })),
             about.detectors.length > 1 ? picker : null,
             choice("Order", SORTS, asked.sort || "newest", (name) => change({ sort: name === "newest" ? "" : name })),
@@ -114,7 +130,13 @@ export function open(root, parameters, { status, go }) {
         request = new AbortController();
         const selected = shown.anomalies[at]?.id;
         try {
-            shown = await ask("anomalies", { ...asked, skip: (page - 1) * PAGE || null, limit: PAGE }, request.signal);
+            // Of all, those that an exception hides are left out.
+            const state = asked.state === "all" ? null : asked.state || "open";
+            shown = await ask(
+                "anomalies",
+                { ...asked, state, skip: (page - 1) * PAGE || null, limit: PAGE },
+                request.signal,
+            );
         } catch (error) {
             if (error.name !== "AbortError" && error.status)
                 fill(list, h("p", { class: "state" }, `The list cannot be shown: ${error.message}.`));
@@ -138,10 +160,12 @@ export function open(root, parameters, { status, go }) {
                 list,
                 isFiltered
                     ? empty("Nothing matches", "No anomaly that is kept here fits this search and these filters.")
-                    : empty(
-                          "No anomalies yet",
-                          `Detectors look at every ${about.words.entity} of ${about.topic}. What they flag is listed here at once, and stays in the topics ${about.detectors.map((it) => it.topic).join(", ")}.`,
-                      ),
+                    : asked.state || shown.kept
+                      ? empty(...nothing[asked.state || "open"])
+                      : empty(
+                            "No anomalies yet",
+                            `Detectors look at every ${about.words.entity} of ${about.topic}. What they flag is listed here at once, and stays in the topics ${about.detectors.map((it) => it.topic).join(", ")}.`,
+                        ),
             );
         } else fill(list, h("ol", { class: "rows" }, shown.anomalies.map(row)));
         const all = Math.ceil(shown.matching / PAGE);
@@ -156,6 +180,16 @@ export function open(root, parameters, { status, go }) {
                 : null,
         );
         mark(false);
+    };
+    const nothing = {
+        open: ["Nothing is open", "Somebody has said of every anomaly what it is, or is looking at it."],
+        in_review: ["Nothing is in review", "An anomaly is in review once somebody owns it, or is unsure."],
+        closed: [
+            "Nothing is closed",
+            "An anomaly is closed once an analyst has said that it is one, or a false alarm.",
+        ],
+        hidden: ["Nothing is hidden", "Exceptions hide anomalies of a customer for a reason, until a day."],
+        all: ["No anomalies yet", "What detectors flag is listed here at once."],
     };
     const turn = (by) => {
         page += by;
@@ -190,10 +224,57 @@ export function open(root, parameters, { status, go }) {
                     { class: "row-reason" },
                     said(anomaly.reason ?? "no reason was published"),
                     h("small", null, opinions(anomaly, about.detectors), fields(anomaly)),
+                    anomaly.label ? sayings(anomaly.label) : null,
                 ),
                 h("span", { class: "row-when" }, when(anomaly.at), h("small", null, eventTime(anomaly.event_time))),
             ),
+            words(anomaly),
         );
+    const sayings = ({ label, owner, reason }) =>
+        h(
+            "small",
+            { class: "row-said" },
+            label ? h("span", { class: `word ${label}` }, WORDS[label]) : null,
+            owner ? h("span", null, "owner ", said(owner)) : null,
+            reason ? said(reason) : null,
+        );
+    const words = (anomaly) =>
+        h(
+            "div",
+            { class: "row-words", role: "group", "aria-label": `What ${anomaly.key} is` },
+            SAYING.map(([word, key]) =>
+                h(
+                    "button",
+                    {
+                        type: "button",
+                        "aria-pressed": String(anomaly.label?.label === word),
+                        title: `key ${key}`,
+                        onclick: () => speak(anomaly, anomaly.label?.label === word ? null : word),
+                    },
+                    WORDS[word],
+                ),
+            ),
+        );
+    const speak = async (anomaly, word) => {
+        const index = shown.anomalies.indexOf(anomaly);
+        let outcome = `${anomaly.key}: ${word ? WORDS[word].toLowerCase() : "taken back"}.`;
+        try {
+            await quickly(anomaly, word);
+        } catch (error) {
+            const theirs = error.body?.label ? `: ${told(error.body.label)}` : "";
+            outcome =
+                error.status === 409
+                    ? `Somebody was faster on ${anomaly.key}${theirs}. Look, and say it again.`
+                    : `Not saved: ${error.status ? error.message : "the scorer does not answer"}.`;
+        }
+        await load();
+        say(summary, outcome);
+        // The next one takes the place of one that has left the list.
+        if (index >= 0 && shown.anomalies.length) {
+            at = Math.min(index, shown.anomalies.length - 1);
+            mark(true);
+        }
+    };
     const fields = (anomaly) =>
         h(
             "span",
@@ -214,9 +295,12 @@ export function open(root, parameters, { status, go }) {
     load();
     return {
         tick(tick) {
-            if (tick.window.anomalies_version === shown.version || shown.version == null || isWaiting) return;
+            if (shown.version == null || isWaiting) return;
+            // What others say of what is listed is shown at once: only their rows change.
+            const isSaid = tick.window.labels_version > shown.labels_version;
+            if (tick.window.anomalies_version === shown.version && !isSaid) return;
             // Rows do not move under somebody who reads them.
-            if (scrollY > 60 || at > 0 || page > 1) {
+            if (!isSaid && (scrollY > 60 || at > 0 || page > 1)) {
                 const more = tick.window.entities - (shown.kept ?? 0);
                 news.hidden = false;
                 say(
@@ -237,8 +321,8 @@ export function open(root, parameters, { status, go }) {
             else if (key === "j" || key === "k") {
                 at = Math.min(shown.anomalies.length - 1, Math.max(0, at + (key === "j" ? 1 : -1)));
                 mark(true);
-            } else if (key === "Enter" && at >= 0 && !event.target.closest("a, button"))
-                go(linkTo(shown.anomalies[at]));
+            } else if (key in KEYS && at >= 0) speak(shown.anomalies[at], KEYS[key]);
+            else if (key === "Enter" && at >= 0 && !event.target.closest("a, button")) go(linkTo(shown.anomalies[at]));
             else return false;
             return true;
         },

@@ -1,10 +1,11 @@
 // One anomaly: what it is, why it is one, and what else there is of the same customer.
 
-import { ask } from "../api.js";
+import { ask, latest } from "../api.js";
 import { fill, h, said, visible } from "../dom.js";
 import { count, date, eventTime, number, rarity } from "../format.js";
 import { empty, linkTo, severity, strip, value, when } from "../parts.js";
 import { last } from "./anomalies.js";
+import { review } from "./review.js";
 
 export const title = "Anomaly";
 
@@ -18,11 +19,24 @@ export function open(root, parameters, { status, go }) {
         if (next && last.ids.includes(id)) go(linkTo({ id: next }));
     };
 
+    let card = null;
+    let shown = null;
+    const KEYS = { 1: "anomaly", 2: "false_alarm", 3: "unsure", 0: null };
+    const refresh = async () => {
+        try {
+            card.update(await ask("anomaly", { id }, stopped.signal));
+        } catch {
+            /* It may have gone, or nobody answers, which the banner says. */
+        }
+    };
+
     fill(root, h("p", { class: "state" }, "Loading…"));
     ask("anomaly", { id }, stopped.signal)
         .then((anomaly) => {
             document.title = `${visible(anomaly.key)} · Atalaya`;
-            fill(root, whole(anomaly, about));
+            const kept = (latest.tick ?? status).window.labels_kept;
+            card = review(anomaly, about, kept);
+            fill(root, whole(anomaly, about, card.element));
         })
         .catch((error) => {
             if (error.name === "AbortError") return;
@@ -36,8 +50,14 @@ export function open(root, parameters, { status, go }) {
             );
         });
     return {
+        tick(tick) {
+            if (!card || tick.window.labels_version === shown) return;
+            shown = tick.window.labels_version;
+            refresh();
+        },
         key(key) {
             if (key === "u") back();
+            else if (key in KEYS && card) card.say(KEYS[key]);
             else if (key === "j") step(1);
             else if (key === "k") step(-1);
             else return false;
@@ -47,7 +67,7 @@ export function open(root, parameters, { status, go }) {
     };
 }
 
-function whole(anomaly, about) {
+function whole(anomaly, about, word) {
     const worst = anomaly.verdicts.find((it) => it.detector === anomaly.worst_detector) ?? anomaly.verdicts[0];
     return [
         h(
@@ -62,6 +82,9 @@ function whole(anomaly, about) {
             { class: "title" },
             h("h1", null, `${about.words.entity[0].toUpperCase()}${about.words.entity.slice(1)} `, said(anomaly.key)),
             severity(anomaly.severity),
+            anomaly.state === "hidden"
+                ? h("a", { class: "word", href: "/exceptions" }, "hidden by an exception")
+                : null,
         ),
         h("p", { class: "reason" }, said(anomaly.reason ?? "No reason was published.")),
         h(
@@ -96,6 +119,7 @@ function whole(anomaly, about) {
             h(
                 "div",
                 { class: "stack" },
+                word,
                 h(
                     "section",
                     { class: "card" },
@@ -276,7 +300,7 @@ function facts(anomaly, about) {
                       about.words.customer ?? "Customer",
                       h(
                           "a",
-                          { href: `/anomalies?${new URLSearchParams({ customer: anomaly.customer })}` },
+                          { href: `/anomalies?${new URLSearchParams({ customer: anomaly.customer, state: "all" })}` },
                           said(anomaly.customer),
                       ),
                   ],

@@ -19,7 +19,7 @@ export function open(root, _parameters, { status, go }) {
     fill(root, h("div", { class: "title" }, h("h1", null, "Entities"), summary), list);
 
     const address = (group) =>
-        `/anomalies?${new URLSearchParams(group.is_customer ? { customer: group.name } : { q: group.name })}`;
+        `/anomalies?${new URLSearchParams({ ...(group.is_customer ? { customer: group.name } : { q: group.name }), state: "all" })}`;
     const load = async () => {
         loadedAt = Date.now();
         let found;

@@ -3,7 +3,7 @@
 import { ask } from "../api.js";
 import { seriesName } from "../charts.js";
 import { fill, h, said } from "../dom.js";
-import { count, number, share } from "../format.js";
+import { count, day, number, share } from "../format.js";
 
 export const title = "Models";
 
@@ -18,7 +18,10 @@ export function open(root, _parameters, { status }) {
     const load = async () => {
         loadedAt = Date.now();
         try {
-            const found = await ask("models", {}, stopped.signal);
+            const [found, right] = await Promise.all([
+                ask("models", {}, stopped.signal),
+                ask("precision", {}, stopped.signal),
+            ]);
             const open = new Set([...body.querySelectorAll("details[open]")].map((it) => it.dataset.of));
             fill(
                 body,
@@ -26,7 +29,7 @@ export function open(root, _parameters, { status }) {
                 h(
                     "div",
                     { class: "columns models" },
-                    found.detectors.map((it, index) => model(it, index, found, open)),
+                    found.detectors.map((it, index) => model(it, index, found, open, right)),
                 ),
             );
         } catch (error) {
@@ -42,7 +45,7 @@ export function open(root, _parameters, { status }) {
     };
 }
 
-function model(it, index, found, open) {
+function model(it, index, found, open, right) {
     const flagged = found.anomalies[it.name] ?? 0;
     const threshold =
         it.threshold == null
@@ -68,12 +71,55 @@ function model(it, index, found, open) {
             rateBar(index, "Flagged now", flagged, found.scored),
             it.trained_on ? rateBar(index, "In training", it.flagged_in_training, it.trained_on) : null,
         ),
+        precision(it.name, right),
         h(
             "dl",
             { class: "facts" },
             facts.flatMap(([name, of]) => [h("dt", null, name), h("dd", null, of)]),
         ),
         it.features.length ? features(it, open) : null,
+    );
+}
+
+/** How often analysts agreed, in all and by the day of the anomaly. */
+function precision(name, { detectors, days }) {
+    const said = detectors[name] ?? { anomaly: 0, false_alarm: 0, unsure: 0 };
+    const known = said.anomaly + said.false_alarm;
+    const unsure = said.unsure ? `, ${count(said.unsure)} unsure` : "";
+    const of = days.map(({ at, detectors: by }) => ({ at, ...by[name] })).filter((it) => it.anomaly || it.false_alarm);
+    const most = Math.max(1, ...of.map((it) => it.anomaly + it.false_alarm));
+    const words = (it) => {
+        const all = it.anomaly + it.false_alarm;
+        return `${day(it.at)}: ${share(it.anomaly, all)} right, ${count(it.anomaly)} of ${count(all)}`;
+    };
+    const bar = (it) =>
+        h(
+            "span",
+            { class: "right-day", title: words(it) },
+            h("i", { class: "false_alarm", style: { height: `${(100 * it.false_alarm) / most}%` } }),
+            h("i", { class: "anomaly", style: { height: `${(100 * it.anomaly) / most}%` } }),
+        );
+    return h(
+        "div",
+        { class: "right" },
+        h(
+            "div",
+            { class: "rate" },
+            h("span", null, "Right, analysts say"),
+            h("b", null, share(said.anomaly, known)),
+            h(
+                "span",
+                { class: "muted" },
+                known ? `${count(said.anomaly)} of ${count(known)}${unsure}` : `nothing said yet${unsure}`,
+            ),
+        ),
+        of.length > 1
+            ? h(
+                  "div",
+                  { class: "right-days", role: "img", "aria-label": `By day: ${of.map(words).join("; ")}` },
+                  of.slice(-60).map(bar),
+              )
+            : null,
     );
 }
 

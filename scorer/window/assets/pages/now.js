@@ -41,7 +41,7 @@ export function open(root, _parameters, { status, go }) {
     const charts = {
         rate: chart({ title: "Records a second", series: ["records"], words: rate }),
         lag: chart({ title: "Records behind", series: ["records"], words: short }),
-        anomalies: chart({ title: "Anomalies a minute", series: detectors, isBars: true, words: short }),
+        anomalies: chart({ title: "Anomalies a minute", series: detectors, isBars: true, words: short, step: 60 }),
     };
     const newest = h("div");
     const reasons = h("div");

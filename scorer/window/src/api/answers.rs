@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::list_query::ListQuery;
 use super::problem::Problem;
 use crate::history::Sample;
-use crate::store::{Entity, Group, Query};
+use crate::journal::Keeping;
+use crate::store::labels::{Exception, Kept, Label, State};
+use crate::store::{Entity, Group, Labels, Query};
 use crate::view::{View, now};
 
 /// The most entries of a list.
@@ -26,7 +28,7 @@ const RELATED: usize = 30;
 pub(crate) struct Answer(String);
 
 impl Answer {
-    fn of(value: &impl Serialize) -> Self {
+    pub(super) fn of(value: &impl Serialize) -> Self {
         // Plain data with text keys; an empty answer is no JSON, and whoever reads it says so.
         Self(serde_json::to_string(value).unwrap_or_default())
     }
@@ -48,7 +50,7 @@ fn current(view: &View, sample: Option<&Sample>) -> Value {
     let p99 = snapshot.commits.quantile(0.99);
     let readiness = view.readiness();
     let state = view.state();
-    let (anomalies, errors) = (&state.store.anomalies, &state.store.errors);
+    let (anomalies, errors, labels) = (&state.store.anomalies, &state.store.errors, &state.store.labels);
     json!({
         "now": now(),
         "stream": {
@@ -70,9 +72,20 @@ fn current(view: &View, sample: Option<&Sample>) -> Value {
             "evicted": anomalies.evicted, "errors": errors.len(), "error_bytes": errors.bytes(), "dropped": view.inflow.dropped(),
             "is_refilling": !view.inflow.is_refilled(),
             "anomalies_version": anomalies.version, "errors_version": errors.version,
+            "labels": labels.len(), "labels_version": labels.version, "labels_are_caught_up": labels.is_caught_up,
+            "labels_kept": kept(&labels.keeping),
         },
         "sample": sample,
     })
+}
+
+/// Where labels are kept.
+fn kept(keeping: &Keeping) -> Value {
+    match keeping {
+        Keeping::Topic(topic) => json!({ "in": "topic", "topic": topic }),
+        Keeping::Memory => json!({ "in": "memory" }),
+        Keeping::Nowhere(why) => json!({ "in": "nowhere", "why": why }),
+    }
 }
 
 /// Names with numbers, in their order.
@@ -103,18 +116,37 @@ pub(super) fn series(view: &View, is_of_day: bool) -> Answer {
 
 pub(super) fn anomalies(view: &View, query: &Query) -> Answer {
     let state = view.state();
-    let page = state.store.anomalies.find(query, most(query.limit));
+    let labels = &state.store.labels;
+    let page = state.store.anomalies.find(query, labels, most(query.limit));
+    let rows: Vec<Row<'_>> = page.entities.into_iter().map(|entity| Row::of(entity, labels)).collect();
     Answer::of(&json!({
         "matching": page.matching, "kept": state.store.anomalies.len(), "oldest": state.store.anomalies.oldest(),
-        "version": state.store.anomalies.version, "anomalies": page.entities,
+        "version": state.store.anomalies.version, "labels_version": labels.version, "anomalies": rows,
     }))
+}
+
+/// An entity with what analysts say of it.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    entity: &'a Entity,
+    state: State,
+    label: Option<&'a Kept<Label>>,
+}
+
+impl<'a> Row<'a> {
+    fn of(entity: &'a Entity, labels: &'a Labels) -> Self {
+        Self { entity, state: labels.state(entity), label: labels.get(&entity.id) }
+    }
 }
 
 /// An entity with the verdicts on it, as they were published, and what is related to it.
 #[derive(Serialize)]
 struct One<'a> {
     #[serde(flatten)]
-    entity: &'a Entity,
+    row: Row<'a>,
+    /// The exception that covers it, whether or not it is hidden.
+    exception: Option<&'a Kept<Exception>>,
     verdicts: Vec<Value>,
     related: Vec<Related<'a>>,
 }
@@ -137,7 +169,8 @@ pub(super) fn anomaly(view: &View, id: &str) -> Result<Answer, Problem> {
     let verdicts = entity.messages.iter().filter_map(|message| serde_json::from_str(message).ok()).collect();
     let related = anomalies.related(entity, RELATED).into_iter();
     let related = related.map(|(by, value, anomalies)| Related { by, value, anomalies }).collect();
-    Ok(Answer::of(&One { entity, verdicts, related }))
+    let labels = &state.store.labels;
+    Ok(Answer::of(&One { row: Row::of(entity, labels), exception: labels.covering(entity), verdicts, related }))
 }
 
 pub(super) fn entities(view: &View, query: &ListQuery) -> Answer {

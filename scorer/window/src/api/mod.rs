@@ -4,16 +4,18 @@ mod answers;
 mod list_query;
 mod problem;
 mod stream;
+mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 
 use crate::assets::{asset, page};
@@ -22,12 +24,13 @@ use crate::store;
 use crate::view::View;
 use answers::{Answer, anomalies, anomaly, entities, errors, models, series, status};
 use list_query::ListQuery;
-use problem::Problem;
+use words::PreviewQuery;
 
 pub(crate) use answers::tick;
+pub(crate) use problem::Problem;
 
 /// The pages; each shows itself.
-const PAGES: [&str; 6] = ["/", "/anomalies", "/anomaly", "/entities", "/errors", "/models"];
+const PAGES: [&str; 7] = ["/", "/anomalies", "/anomaly", "/entities", "/exceptions", "/errors", "/models"];
 
 type Shared = State<Arc<View>>;
 
@@ -46,6 +49,18 @@ pub(crate) fn router(view: Arc<View>) -> Router {
         .route("/api/v1/entities", get(get_entities))
         .route("/api/v1/errors", get(get_errors))
         .route("/api/v1/models", get(|State(view): Shared| async move { models(&view) }))
+        .route("/api/v1/label", post(|State(view): Shared, body: Bytes| async move { words::label(&view, body).await }))
+        .route("/api/v1/precision", get(|State(view): Shared| async move { words::precision(&view) }))
+        .route(
+            "/api/v1/exceptions",
+            get(|State(view): Shared| async move { words::exceptions(&view) })
+                .post(|State(view): Shared, body: Bytes| async move { words::except(&view, body).await }),
+        )
+        .route("/api/v1/exceptions/preview", get(get_preview))
+        .route(
+            "/api/v1/exceptions/withdraw",
+            post(|State(view): Shared, body: Bytes| async move { words::withdraw(&view, body).await }),
+        )
         .route("/api/v1/stream", get(|State(view): Shared| async move { stream::listen(&view) }))
         .fallback(nothing)
         .with_state(view)
@@ -83,6 +98,10 @@ struct One {
 
 async fn get_anomaly(State(view): Shared, query: Asked<One>) -> Result<Answer, Problem> {
     anomaly(&view, &query?.0.id)
+}
+
+async fn get_preview(State(view): Shared, query: Asked<PreviewQuery>) -> Result<Answer, Problem> {
+    words::preview(&view, &query?.0)
 }
 
 async fn get_entities(State(view): Shared, query: Asked<ListQuery>) -> Result<Answer, Problem> {

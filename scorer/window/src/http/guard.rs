@@ -6,22 +6,37 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::access::Access;
 use super::address::is_local_host;
+use crate::api::Problem;
+use crate::rate::Rate;
 use crate::view::now;
 
 /// Bytes of the path with the query.
 const LONGEST_TARGET: usize = 8192;
 
+/// Bytes of the body of a write.
+const LONGEST_BODY: u64 = 16 << 10;
+
+/// Requests that are answered in a second, and writes.
+const REQUESTS_A_SECOND: u64 = 2_000;
+const WRITES_A_SECOND: u64 = 20;
+
+/// The header that every write has. A page of another site cannot send it: a browser asks here first whether it may, and hears
+/// no.
+const WRITE_HEADER: &str = "x-atalaya-write";
+
 /// How long a wrong secret waits for its answer.
 const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 
-/// How often refused logins are logged at most, in milliseconds.
+/// How often requests without any secret are logged at most, in milliseconds. Those with a wrong one always are.
 const LOG_EVERY: i64 = 1000;
 
 /// What tells whether the process works is asked by supervisors, who know no secret; it says nothing of the data.
@@ -37,11 +52,19 @@ pub(crate) struct Guard {
     access: Access,
     refusals: AtomicU64,
     last_logged: AtomicI64,
+    requests: Rate,
+    writes: Rate,
 }
 
 impl Guard {
     pub(crate) fn new(access: Access) -> Self {
-        Self { access, refusals: AtomicU64::new(0), last_logged: AtomicI64::new(0) }
+        Self {
+            access,
+            refusals: AtomicU64::new(0),
+            last_logged: AtomicI64::new(0),
+            requests: Rate::default(),
+            writes: Rate::default(),
+        }
     }
 
     /// What is wrong with a request before its secret is looked at.
@@ -54,8 +77,15 @@ impl Guard {
         if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
             return Some((StatusCode::URI_TOO_LONG, "the address is too long"));
         }
-        if has_body(headers) {
+        let is_write = request.method() == Method::POST;
+        if is_write && let Some(problem) = self.problem_of_write(request) {
+            return Some(problem);
+        }
+        if !is_write && has_body(headers) {
             return Some((StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here"));
+        }
+        if !self.requests.admits(now(), REQUESTS_A_SECOND) {
+            return Some((StatusCode::TOO_MANY_REQUESTS, "there are too many requests: try again in a second"));
         }
         // A page of another site may link here, and may load nothing from here.
         let is = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
@@ -65,11 +95,45 @@ impl Guard {
         None
     }
 
-    fn log_refusal(&self, peer: Option<Peer>, path: &str) {
+    /// What is wrong with a write: it comes from a page of this window or from a program, it is JSON, and it is short.
+    fn problem_of_write(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
+        let headers = request.headers();
+        let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let is_of_this_site = match text(HeaderName::from_static("sec-fetch-site")) {
+            Some(site) => site == "same-origin",
+            // A browser that says nothing of sites says where its page is from.
+            None => text(ORIGIN).is_none_or(|origin| {
+                let of_page = origin.split_once("://").map(|(_, host)| host);
+                of_page.is_some() && of_page == text(HOST)
+            }),
+        };
+        if !is_of_this_site || !headers.contains_key(WRITE_HEADER) {
+            let why = "only the pages of this window and programs that send the header X-Atalaya-Write may write here";
+            return Some((StatusCode::FORBIDDEN, why));
+        }
+        let kind = text(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, "a write is JSON: send Content-Type: application/json"));
+        }
+        let Some(length) = text(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok()) else {
+            return Some((StatusCode::LENGTH_REQUIRED, "a write says its length: send Content-Length"));
+        };
+        if length > LONGEST_BODY || headers.contains_key(TRANSFER_ENCODING) {
+            return Some((StatusCode::PAYLOAD_TOO_LARGE, "a write has at most 16 KiB"));
+        }
+        if !self.writes.admits(now(), WRITES_A_SECOND) {
+            return Some((StatusCode::TOO_MANY_REQUESTS, "there are too many writes: try again in a second"));
+        }
+        None
+    }
+
+    /// Every secret that was wrong is logged. A browser asks without one first, and so do many programs: of those, one a second
+    /// is, with how many there were.
+    fn log_refusal(&self, peer: Option<Peer>, path: &str, had_secret: bool) {
         let (refused, last) =
             (self.refusals.fetch_add(1, Ordering::Relaxed) + 1, self.last_logged.load(Ordering::Relaxed));
         let now = now();
-        if now.saturating_sub(last) < LOG_EVERY {
+        if !had_secret && now.saturating_sub(last) < LOG_EVERY {
             return;
         }
         self.last_logged.store(now, Ordering::Relaxed);
@@ -94,12 +158,13 @@ fn has_body(headers: &HeaderMap) -> bool {
 /// Lets a request through or answers it, and adds what browsers have to know.
 pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let answer = match guard.problem(&request) {
-        Some(problem) => problem.into_response(),
+        Some((status, why)) => Problem::new(status, why.to_owned()).into_response(),
         None if PUBLIC.contains(&request.uri().path()) || guard.access.is_granted(request.headers()) => {
             next.run(request).await
         }
         None => {
-            guard.log_refusal(request.extensions().get().copied(), request.uri().path());
+            let had_secret = request.headers().contains_key(AUTHORIZATION);
+            guard.log_refusal(request.extensions().get().copied(), request.uri().path(), had_secret);
             tokio::time::sleep(REFUSAL_DELAY).await;
             let ask = [(WWW_AUTHENTICATE, "Basic realm=\"Atalaya\", charset=\"UTF-8\"")];
             (StatusCode::UNAUTHORIZED, ask, "the token is the password; the name may be any").into_response()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::entity::Entity;
+use super::labels::Labels;
 use super::query::{Page, Query, Sort};
 use super::severity::Severity;
 use super::timeline::Timeline;
@@ -70,8 +71,8 @@ impl Anomalies {
 
     /// Adds a verdict: to its entity, where that is there; else it begins one, if that is an anomaly to any detector.
     pub(super) fn add(&mut self, verdict: Verdict, at: i64, is_anomaly: bool) {
-        let id = verdict.read.entity_id();
-        let (detector, anomalous) = (verdict.read.detector.clone(), verdict.read.anomalous);
+        let id = verdict.entity_id();
+        let (detector, anomalous) = (verdict.opinion.detector.clone(), verdict.opinion.anomalous);
         let is_news = match self.by_id.get(id.as_str()).and_then(|place| self.by_time.get_mut(place)) {
             Some(entity) => {
                 self.bytes -= entity.bytes();
@@ -139,13 +140,14 @@ impl Anomalies {
         self.by_time.get(self.by_id.get(id)?)
     }
 
-    fn newest(&self) -> impl Iterator<Item = &Entity> {
+    /// All anomalies, the newest first.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &Entity> {
         self.by_time.values().rev().filter(|entity| entity.worst().is_some())
     }
 
     /// Those that are asked for.
-    pub(crate) fn find(&self, query: &Query, most: usize) -> Page<'_> {
-        let is_wanted = query.filter();
+    pub(crate) fn find(&self, query: &Query, labels: &Labels, most: usize) -> Page<'_> {
+        let is_wanted = query.filter(labels);
         let mut found: Vec<&Entity> = self.newest().filter(|entity| is_wanted(entity)).collect();
         if query.sort == Sort::Worst {
             // Of equally bad ones, the newest first: the sort keeps their order.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::opinion::Opinion;
 use super::severity::Severity;
 use super::verdict::{Read, Verdict};
 
@@ -34,23 +35,9 @@ pub(crate) struct Entity {
     pub messages: Vec<Box<str>>,
 }
 
-/// What a detector says of an entity, in short.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Opinion {
-    pub detector: String,
-    pub anomalous: bool,
-    pub severity: Option<Severity>,
-    pub reason: Option<String>,
-    pub score: f64,
-    pub threshold: f64,
-    pub ratio: Option<f64>,
-    pub p_value: Option<f64>,
-}
-
 impl Entity {
     /// The entity of a first verdict.
-    pub(super) fn new(id: String, Verdict { read, json }: Verdict, at: i64) -> Self {
-        let opinion = Opinion::of(&read);
+    pub(super) fn new(id: String, Verdict { read, opinion, json }: Verdict, at: i64) -> Self {
         let Read { key, customer_id, fields, lines, event_time, last_timestamp, .. } = read;
         let mut entity = Self {
             id,
@@ -71,11 +58,11 @@ impl Entity {
     }
 
     /// Adds what another detector says. `false` where it has spoken already: the same records give the same verdict.
-    pub(super) fn add(&mut self, Verdict { read, json }: Verdict) -> bool {
-        if self.opinions.iter().any(|opinion| opinion.detector == read.detector) {
+    pub(super) fn add(&mut self, Verdict { opinion, json, .. }: Verdict) -> bool {
+        if self.opinions.iter().any(|known| known.detector == opinion.detector) {
             return false;
         }
-        self.opinions.push(Opinion::of(&read));
+        self.opinions.push(opinion);
         self.messages.push(json);
         self.choose_worst();
         true
@@ -106,49 +93,5 @@ impl Entity {
         let of_fields = self.fields.values().filter_map(Value::as_str);
         let reasons = self.opinions.iter().filter_map(|opinion| opinion.reason.as_deref());
         [Some(self.key.as_str()), self.customer.as_deref()].into_iter().flatten().chain(reasons).chain(of_fields)
-    }
-}
-
-impl Opinion {
-    fn of(read: &Read) -> Self {
-        Self {
-            detector: read.detector.clone(),
-            anomalous: read.anomalous,
-            severity: read.severity,
-            reason: read.reason.clone(),
-            score: read.score,
-            threshold: read.threshold,
-            ratio: read.ratio,
-            p_value: read.p_value,
-        }
-    }
-
-    /// What is worse is larger: the level first, then how rare the score is, then how far it is beyond the threshold.
-    pub(super) fn badness(&self) -> (Option<Severity>, Rank, Rank) {
-        (self.severity, Rank(-self.p_value.unwrap_or(1.0)), Rank(self.ratio.unwrap_or(0.0)))
-    }
-}
-
-/// A number in the order of numbers.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rank(f64);
-
-impl PartialEq for Rank {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Rank {}
-
-impl PartialOrd for Rank {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Rank {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
     }
 }

@@ -3,6 +3,8 @@
 mod anomalies;
 mod entity;
 mod errors;
+pub(crate) mod labels;
+mod opinion;
 mod query;
 mod severity;
 mod timeline;
@@ -11,6 +13,7 @@ mod verdict;
 pub(crate) use anomalies::{Anomalies, Group};
 pub(crate) use entity::Entity;
 pub(crate) use errors::{DeadLetter, Errors};
+pub(crate) use labels::Labels;
 pub(crate) use query::Query;
 
 use crate::intake::{Committed, Kind};
@@ -30,9 +33,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The most bytes that the window takes, about: what it keeps, what waits to be taken in, and its connections.
+    /// The most bytes that the window takes, about: what it keeps, the labels among it, what waits to be taken in, and its
+    /// connections.
     pub const fn bytes(&self) -> usize {
-        self.entity_bytes + self.error_bytes + (32 << 20)
+        self.entity_bytes + self.error_bytes + (64 << 20)
     }
 }
 
@@ -47,6 +51,7 @@ impl Default for Limits {
 pub(crate) struct Store {
     pub anomalies: Anomalies,
     pub errors: Errors,
+    pub labels: Labels,
     /// Messages that could not be read: none that this program writes.
     pub unreadable: u64,
 }
@@ -55,7 +60,7 @@ impl Store {
     pub(crate) fn new(limits: Limits) -> Self {
         let anomalies = Anomalies::new(limits.entities, limits.entity_bytes);
         let errors = Errors::new(limits.errors, limits.error_bytes);
-        Self { anomalies, errors, unreadable: 0 }
+        Self { anomalies, errors, labels: Labels::new(), unreadable: 0 }
     }
 
     /// Takes a message in. One that is there already changes nothing.
@@ -63,7 +68,7 @@ impl Store {
         let is_readable = match kind {
             Kind::Verdict => match verdicts_of(payload) {
                 Some(verdicts) => {
-                    let is_anomaly = verdicts.iter().any(|verdict| verdict.read.anomalous);
+                    let is_anomaly = verdicts.iter().any(|verdict| verdict.opinion.anomalous);
                     verdicts.into_iter().for_each(|verdict| self.anomalies.add(verdict, *at, is_anomaly));
                     true
                 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::entity::Entity;
+use super::labels::{Labels, State};
 use super::severity::Severity;
 
 /// Which entities, in which order.
@@ -21,6 +22,8 @@ pub(crate) struct Query {
     pub since: Option<i64>,
     /// Those that were scored before this moment.
     pub until: Option<i64>,
+    /// Those that somebody has come so far with; without it, all but those that an exception hides.
+    pub state: Option<State>,
     /// In which order.
     pub sort: Sort,
     /// How many to leave out.
@@ -50,7 +53,7 @@ pub(crate) struct Page<'a> {
 
 impl Query {
     /// The conditions, prepared to be asked of many.
-    pub(super) fn filter(&self) -> impl Fn(&Entity) -> bool {
+    pub(super) fn filter(&self, labels: &Labels) -> impl Fn(&Entity) -> bool {
         let text = self.q.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_lowercase);
         move |entity| {
             let is_of_detector =
@@ -60,6 +63,10 @@ impl Query {
                 && (self.customer.is_none() || entity.customer == self.customer)
                 && self.since.is_none_or(|since| entity.at >= since)
                 && self.until.is_none_or(|until| entity.at < until)
+                && match (labels.state(entity), self.state) {
+                    (state, None) => state != State::Hidden,
+                    (state, Some(wanted)) => state == wanted,
+                }
                 && text.as_ref().is_none_or(|text| entity.texts().any(|it| it.to_lowercase().contains(text)))
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn committed(kind: Kind, value: &Value, at: i64) -> Committed {
 }
 
 fn keys(store: &Store, query: &Query) -> Vec<String> {
-    store.anomalies.find(query, 1000).entities.iter().map(|entity| entity.key.clone()).collect()
+    store.anomalies.find(query, &store.labels, 1000).entities.iter().map(|entity| entity.key.clone()).collect()
 }
 
 fn store_of(verdicts: &[(Value, i64)]) -> Store {
@@ -44,7 +44,7 @@ fn two_detectors_on_one_entity_are_one_row_with_the_worst_in_front() {
         (verdict("7", "bisecting-kmeans", "critical", "c"), 11),
         (verdict("8", "kmeans", "high", "c"), 12),
     ]);
-    let page = store.anomalies.find(&Query::default(), 10);
+    let page = store.anomalies.find(&Query::default(), &store.labels, 10);
     assert_eq!((page.matching, page.entities[1].key.as_str()), (2, "7"));
     let entity = page.entities[1];
     assert_eq!((entity.severity, entity.opinions.len(), entity.at), (Some(Severity::Critical), 2, 10));
@@ -140,7 +140,7 @@ fn related_are_those_of_the_same_customer_and_of_fields_that_few_share() {
         value["fields"]["shop"] = json!(format!("s{}", *at % 100));
     }
     let store = store_of(&verdicts);
-    let entity = store.anomalies.find(&Query::default(), 1).entities[0];
+    let entity = store.anomalies.find(&Query::default(), &store.labels, 1).entities[0];
     let related = store.anomalies.related(entity, 10);
     let found: Vec<_> = related.iter().map(|(name, value, of)| (name.as_str(), value.as_str(), of.len())).collect();
     assert_eq!(found, [("customer", "c149", 1), ("shop", "s99", 2)], "nearly all are of one country");
@@ -169,7 +169,10 @@ fn version_1_has_rows_too() {
     let mut second = value.clone();
     second["detector"] = other["detector"].clone();
     let store = store_of(&[(value, 1), (second, 1)]);
-    assert_eq!((store.anomalies.len(), store.anomalies.find(&Query::default(), 1).entities[0].opinions.len()), (1, 2));
+    assert_eq!(
+        (store.anomalies.len(), store.anomalies.find(&Query::default(), &store.labels, 1).entities[0].opinions.len()),
+        (1, 2)
+    );
 }
 
 #[test]
@@ -216,7 +219,7 @@ proptest! {
             prop_assert!(store.anomalies.len() <= 20 && store.anomalies.bytes() <= 40_000);
             prop_assert!(store.errors.len() <= 10 && store.errors.bytes() <= 20_000);
             prop_assert_eq!(store.anomalies.bytes(), store.anomalies.counted_bytes());
-            let page = store.anomalies.find(&Query::default(), 1000);
+            let page = store.anomalies.find(&Query::default(), &store.labels, 1000);
             prop_assert!(page.entities.is_sorted_by(|a, b| a.at >= b.at));
         }
     }

@@ -3,30 +3,22 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::severity::Severity;
+use super::opinion::Opinion;
 
 /// A verdict as far as lists and searches need it, and the whole of it.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub read: Read,
+    pub opinion: Opinion,
     /// The message, JSON.
     pub json: Box<str>,
 }
 
-/// The parts of a verdict that lists show. Version 1 has fewer of them.
+/// What a verdict says of its entity, as far as lists show it. Version 1 has less of it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Read {
-    pub id: Option<String>,
     pub pipeline: String,
     pub key: String,
-    pub detector: String,
-    pub anomalous: bool,
-    pub severity: Option<Severity>,
-    pub reason: Option<String>,
-    pub score: f64,
-    pub threshold: f64,
-    pub ratio: Option<f64>,
-    pub p_value: Option<f64>,
     #[serde(default)]
     pub fields: Map<String, Value>,
     pub lines: u64,
@@ -36,19 +28,20 @@ pub(super) struct Read {
     pub last_timestamp: String,
 }
 
-impl Read {
+impl Verdict {
     /// The entity's name: that of the verdict without the detector. Version 1 names none, and has what tells entities apart.
     pub(super) fn entity_id(&self) -> String {
-        let parts: Option<(&str, &str, &str)> = self.id.as_deref().and_then(|id| {
-            let rest =
-                id.strip_prefix(&self.pipeline)?.strip_prefix('/')?.strip_prefix(&self.detector)?.strip_prefix('/')?;
+        let Self { read, opinion, .. } = self;
+        let parts: Option<(&str, &str, &str)> = opinion.id.as_deref().and_then(|id| {
+            let of_detector = id.strip_prefix(&read.pipeline)?.strip_prefix('/')?;
+            let rest = of_detector.strip_prefix(&opinion.detector)?.strip_prefix('/')?;
             let (partition, rest) = rest.split_once('/')?;
             let (offset, key) = rest.split_once('/')?;
             Some((partition, offset, key))
         });
         match parts {
-            Some((partition, offset, key)) => format!("{}/{partition}/{offset}/{key}", self.pipeline),
-            None => format!("{}/{}/{}", self.pipeline, self.first_timestamp, self.key),
+            Some((partition, offset, key)) => format!("{}/{partition}/{offset}/{key}", read.pipeline),
+            None => format!("{}/{}/{}", read.pipeline, read.first_timestamp, read.key),
         }
     }
 }
@@ -56,9 +49,9 @@ impl Read {
 /// The verdicts that a message holds: one of one detector, or those of all detectors on an entity. `None` of anything else.
 pub(super) fn verdicts_of(payload: &[u8]) -> Option<Vec<Verdict>> {
     let text = std::str::from_utf8(payload).ok()?;
-    // Most messages are verdicts of one detector, and these are read in one pass.
-    if let Ok(read) = serde_json::from_str::<Read>(text) {
-        return Some(vec![Verdict { read, json: text.into() }]);
+    // Most messages are verdicts of one detector, and these are not taken apart.
+    if let Ok(opinion) = serde_json::from_str::<Opinion>(text) {
+        return Some(vec![Verdict { read: serde_json::from_str(text).ok()?, opinion, json: text.into() }]);
     }
     let mut shared: Map<String, Value> = serde_json::from_str(text).ok()?;
     let Value::Object(detectors) = shared.shift_remove("detectors")? else { return None };
@@ -81,5 +74,10 @@ fn of_detector(shared: &Map<String, Value>, id: Option<&str>, name: String, own:
     }
     whole.insert("detector".to_owned(), Value::String(name));
     let json = serde_json::to_string(&whole).ok()?;
-    Some(Verdict { read: serde_json::from_value(Value::Object(whole)).ok()?, json: json.into() })
+    let whole = Value::Object(whole);
+    Some(Verdict {
+        read: Read::deserialize(&whole).ok()?,
+        opinion: Opinion::deserialize(&whole).ok()?,
+        json: json.into(),
+    })
 }
