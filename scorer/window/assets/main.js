@@ -4,6 +4,7 @@ import { ask, latest, listen } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { date } from "./format.js";
 import { listenToKeys, toggleHelp } from "./keys.js";
+import * as alerts from "./pages/alerts.js";
 import * as anomalies from "./pages/anomalies.js";
 import * as anomaly from "./pages/anomaly.js";
 import * as entities from "./pages/entities.js";
@@ -15,6 +16,7 @@ const PAGES = {
     "/": now,
     "/anomalies": anomalies,
     "/anomaly": anomaly,
+    "/alerts": alerts,
     "/entities": entities,
     "/errors": errors,
     "/models": models,
@@ -22,6 +24,7 @@ const PAGES = {
 const LINKS = [
     ["/", "Now"],
     ["/anomalies", "Anomalies"],
+    ["/alerts", "Alerts"],
     ["/entities", "Entities"],
     ["/errors", "Errors"],
     ["/models", "Models"],

@@ -17,7 +17,7 @@ macro_rules! assets {
     };
 }
 
-const ASSETS: [Asset; 22] = assets![
+const ASSETS: [Asset; 23] = assets![
     "base.css": STYLE,
     "parts.css": STYLE,
     "pages.css": STYLE,
@@ -31,6 +31,7 @@ const ASSETS: [Asset; 22] = assets![
     "keys.js": SCRIPT,
     "parts.js": SCRIPT,
     "theme.js": SCRIPT,
+    "pages/alerts.js": SCRIPT,
     "pages/now.js": SCRIPT,
     "pages/anomalies.js": SCRIPT,
     "pages/anomaly.js": SCRIPT,

@@ -7,11 +7,12 @@
 //! It never holds the stream back. An [`Intake`] takes a message at once or drops it and counts that. All work is done on one
 //! thread with a low priority, which shares nothing with the stream but that queue.
 //!
-//! The rooms, each of which knows only those before it: `about`, `snapshot` and `intake` are what comes in; `store` keeps
+//! The rooms, each of which knows only those before it: `about`, `snapshot` and `intake` are what comes in, and `alerts` is the desk of those who decide them; `store` keeps
 //! messages, and `history` the numbers of the last minutes; `view` holds both; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
 //! decides who may ask, and `server` runs it all.
 
 mod about;
+mod alerts;
 mod api;
 mod assets;
 mod history;
@@ -24,6 +25,7 @@ mod store;
 mod view;
 
 pub use about::{About, Detector, Feature, Words};
+pub use alerts::{AlertAction, AlertDesk};
 pub use http::access::{Access, AccessError, Token};
 pub use http::address::{Address, AddressError};
 pub use intake::{Committed, Intake, Kind, Refill};

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use crate::about::About;
+use crate::alerts::{self, AlertDesk};
 use crate::api;
 use crate::http::access::Access;
 use crate::http::address::Address;
@@ -60,6 +61,7 @@ pub struct Server {
     address: SocketAddr,
     access: Access,
     inbox: Inbox,
+    desk: Option<Arc<dyn AlertDesk>>,
 }
 
 /// A window that is open. It closes when this is dropped.
@@ -80,7 +82,12 @@ impl Server {
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (intake, refill, inbox) = intake();
-        Ok((Self { listener, address, access, inbox }, intake, refill))
+        Ok((Self { listener, address, access, inbox, desk: None }, intake, refill))
+    }
+
+    /// Shows the alerts that this desk knows of.
+    pub fn with_alerts(self, desk: Arc<dyn AlertDesk>) -> Self {
+        Self { desk: Some(desk), ..self }
     }
 
     /// Opens the window.
@@ -88,14 +95,14 @@ impl Server {
     /// # Errors
     /// [`ServerError::Start`].
     pub fn open(self, source: Source) -> Result<Open, ServerError> {
-        let Self { listener, address, access, inbox } = self;
+        let Self { listener, address, access, inbox, desk } = self;
         let Source { about, ask, limits } = source;
         let view = Arc::new(View::new(about, ask, inbox.inflow(), limits));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ServerError::Start)?;
         let (stop, stopped) = oneshot::channel();
         let work = move || {
             yield_to_others();
-            run(&runtime, listener, access, inbox, view, stopped);
+            run(&runtime, listener, access, inbox, (view, desk), stopped);
         };
         thread::Builder::new().name("window".to_owned()).spawn(work).map_err(ServerError::Start)?;
         Ok(Open { address, _stop: stop })
@@ -126,7 +133,7 @@ fn run(
     listener: TcpListener,
     access: Access,
     inbox: Inbox,
-    view: Arc<View>,
+    (view, desk): (Arc<View>, Option<Arc<dyn AlertDesk>>),
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.block_on(async move {
@@ -134,7 +141,8 @@ fn run(
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the window cannot be opened"),
         };
-        let router = api::router(view.clone()).layer(from_fn_with_state(Arc::new(Guard::new(access)), guard));
+        let router = api::router(view.clone()).merge(alerts::router(desk));
+        let router = router.layer(from_fn_with_state(Arc::new(Guard::new(access)), guard));
         tokio::spawn(take_in(inbox, view.clone()));
         tokio::spawn(tick(view.clone()));
         tokio::select! {

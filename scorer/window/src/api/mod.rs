@@ -27,7 +27,7 @@ use problem::Problem;
 pub(crate) use answers::tick;
 
 /// The pages; each shows itself.
-const PAGES: [&str; 6] = ["/", "/anomalies", "/anomaly", "/entities", "/errors", "/models"];
+const PAGES: [&str; 7] = ["/", "/anomalies", "/anomaly", "/alerts", "/entities", "/errors", "/models"];
 
 type Shared = State<Arc<View>>;
 
