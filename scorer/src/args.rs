@@ -48,6 +48,7 @@ Examples:
   scorer state                                  show open invoices, lag and the size of the state
   scorer reset --to earliest                    start a group again
   scorer redrive --reason late_line             send erroneous records to the topic again
+  scorer alerts test --pipeline my.toml         send a test through each channel of alerts
 
 Exit codes: 0 success, 1 error, 2 wrong command line.";
 
@@ -82,6 +83,30 @@ pub enum Command {
     /// Send erroneous records to the input topic again, after their cause was mended; each is sent once, however often
     /// this runs.
     Redrive(RedriveArgs),
+    /// Try the channels of alerts.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
+}
+
+/// What to do about alerts.
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// Send one test alert through each channel of the pipeline file, once, and say what became of it.
+    Test(AlertsTestArgs),
+}
+
+/// Options of `alerts test`.
+#[derive(Debug, Clone, Args)]
+pub struct AlertsTestArgs {
+    /// Pipeline file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
+    pub pipeline: String,
+    /// Only through this channel.
+    #[arg(long, value_name = "NAME")]
+    pub channel: Option<String>,
+    /// Brokers, for channels that are topics.
+    #[command(flatten)]
+    pub brokers: BrokerArgs,
 }
 
 /// What to simulate.

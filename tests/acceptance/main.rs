@@ -3,6 +3,7 @@
 
 mod ab;
 mod abort;
+mod alerts;
 mod broker;
 mod browser;
 mod clock;

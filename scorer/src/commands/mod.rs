@@ -1,6 +1,8 @@
 //! What each command does: the wiring between the command line and the rest.
 
 mod ab;
+mod alerting;
+mod alerts;
 mod columns;
 mod console;
 mod demo;
@@ -28,7 +30,7 @@ use shared::device::{ChosenDevice, Devices, Job, cache_folder};
 use shared::model_source::{MODELS, ModelSource};
 use shared::pipeline::Pipeline;
 
-use crate::args::{Cli, ClockArg, Command, PipelineArgs, Simulation};
+use crate::args::{AlertsCommand, Cli, ClockArg, Command, PipelineArgs, Simulation};
 use crate::kafka::{KafkaSettings, Topics};
 use crate::scoring::Detectors;
 
@@ -50,6 +52,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Topics(args) => block_on(topics::topics(args)),
         Command::State(args) => state::state(&args),
         Command::Reset(args) => block_on(reset::reset(&args)),
+        Command::Alerts(AlertsCommand::Test(args)) => alerts::test(&args),
         Command::Redrive(args) => block_on(redrive::redrive(args)),
     }
 }

@@ -8,6 +8,7 @@ use shared::memory;
 use shared::pipeline::{Pipeline, Scored};
 use window::Access;
 
+use super::alerting::{Alerts, all_of};
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
 use super::window::{RunOf, Window, keeping};
@@ -19,8 +20,8 @@ use crate::args::{CreateArgs, DeliveryArg, OnLostArg, RepartitionArg, RunArgs};
 #[cfg(feature = "fault-injection")]
 use crate::kafka::Mutation;
 use crate::kafka::{
-    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnLostRecords, OnMessage, Stream, StreamOptions,
-    TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
+    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnLostRecords, Stream, StreamOptions, TopicSettings,
+    Topics, ensure_topics, find_misplaced, has_direct_state,
 };
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
@@ -34,6 +35,8 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     announce(&args, &loaded, &created);
     loaded.warn_of_sample_models();
     warn_of_a_short_memory(&args, &loaded.pipeline);
+    let alerts = Alerts::start(&loaded.pipeline, &settings, true)?;
+    let window = window.map(|window| window.with_alerts(alerts.as_ref().map(Alerts::desk)));
     let options = StreamOptions {
         group: args.group.clone(),
         delivery: match args.delivery {
@@ -45,7 +48,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
         max_memory: memory::allowed(args.max_memory),
-        other_memory: window.as_ref().map_or(0, Window::memory),
+        other_memory: window.as_ref().map_or(0, Window::memory) + Alerts::memory(&loaded.pipeline),
         commit_interval: Duration::from_millis(args.commit_interval_ms),
         on_lost_records: match args.on_lost_records {
             OnLostArg::Continue => OnLostRecords::Continue,
@@ -59,9 +62,13 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     };
     let line = StatusLine::new(!args.json_logs, &loaded.pipeline);
     let pipeline = loaded.pipeline.clone();
-    let on_message = window.as_ref().map_or_else(|| Arc::new(|_: &_| {}) as OnMessage, Window::on_message);
+    let told = [window.as_ref().map(Window::on_message), alerts.as_ref().map(Alerts::on_message)];
+    let on_message = all_of(told.into_iter().flatten().collect());
     let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, on_message).await?;
     let status = stream.status();
+    if let Some(alerts) = &alerts {
+        alerts.watch(status.clone());
+    }
     // It closes with the run.
     let _open = match window {
         Some(window) => {
@@ -70,7 +77,12 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         }
         None => None,
     };
-    accompany(stream, &line).await?;
+    let ended = accompany(stream, &line).await;
+    // Also what led to an error may be worth an alert.
+    if let Some(alerts) = alerts {
+        alerts.close().await;
+    }
+    ended?;
     if args.json_logs {
         tracing::info!(summary = ?status.get(), "ended");
     } else {

@@ -73,6 +73,7 @@ fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
     }
     match pipeline.detector_topics().find(|(_, of)| *of == topic) {
         Some((name, _)) => format!("anomalies by {name}"),
+        None if pipeline.channels.iter().any(|channel| channel.topic() == Some(topic)) => "alerts".to_owned(),
         None => "cancellation counts".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
+use alerts::Desk;
 use anyhow::Result;
 use shared::model::Model;
 use shared::pipeline::{DetectorSpec, Pipeline, Scored, ThresholdPolicy, ZScoreSpec};
@@ -12,6 +13,7 @@ use window::{
     Source, Words,
 };
 
+use super::alerting::AlertsAtWindow;
 use super::{Loaded, console};
 use crate::args::DeliveryArg;
 use crate::clock::now_since_epoch;
@@ -46,6 +48,14 @@ impl Window {
     pub(super) fn bind(access: Access, run: &RunOf<'_>, loaded: &Loaded) -> Result<Self> {
         let (server, Ends { intake, refill, journal }) = Server::bind(access)?;
         Ok(Self { server, intake, refill, journal, about: about(run, loaded), limits: Limits::default() })
+    }
+
+    /// Shows alerts too, where there are any.
+    pub(super) fn with_alerts(self, desk: Option<Desk>) -> Self {
+        match desk {
+            Some(desk) => Self { server: self.server.with_alerts(Arc::new(AlertsAtWindow(desk))), ..self },
+            None => self,
+        }
     }
 
     /// The most bytes that it takes, about.

@@ -10,8 +10,9 @@
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
 //! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
 //! published, through `look`, and `recent` at the newest of it; `redrive` sends erroneous records to the input again; `labels`
-//! keeps what analysts say.
+//! keeps what analysts say; `alert_topic` is a channel of alerts.
 
+mod alert_topic;
 mod client;
 mod labels;
 mod look;
@@ -29,6 +30,7 @@ mod topics;
 mod verdicts;
 mod wire;
 
+pub use alert_topic::AlertTopic;
 pub use client::error::{ErrorKind, KafkaError};
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;

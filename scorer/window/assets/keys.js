@@ -2,11 +2,12 @@
 
 import { fill, h } from "./dom.js";
 
-const GO = { n: "/", a: "/anomalies", e: "/entities", x: "/exceptions", r: "/errors", m: "/models" };
+const GO = { n: "/", a: "/anomalies", l: "/alerts", e: "/entities", x: "/exceptions", r: "/errors", m: "/models" };
 
 const HELP = [
     ["g n", "Now"],
     ["g a", "Anomalies"],
+    ["g l", "Alerts"],
     ["g e", "Entities"],
     ["g x", "Exceptions"],
     ["g r", "Errors"],

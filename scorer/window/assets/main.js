@@ -4,6 +4,7 @@ import { ask, latest, listen } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { date } from "./format.js";
 import { listenToKeys, toggleHelp } from "./keys.js";
+import * as alerts from "./pages/alerts.js";
 import * as anomalies from "./pages/anomalies.js";
 import * as anomaly from "./pages/anomaly.js";
 import * as entities from "./pages/entities.js";
@@ -16,6 +17,7 @@ const PAGES = {
     "/": now,
     "/anomalies": anomalies,
     "/anomaly": anomaly,
+    "/alerts": alerts,
     "/entities": entities,
     "/exceptions": exceptions,
     "/errors": errors,
@@ -24,6 +26,7 @@ const PAGES = {
 const LINKS = [
     ["/", "Now"],
     ["/anomalies", "Anomalies"],
+    ["/alerts", "Alerts"],
     ["/entities", "Entities"],
     ["/exceptions", "Exceptions"],
     ["/errors", "Errors"],

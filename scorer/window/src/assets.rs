@@ -17,7 +17,7 @@ macro_rules! assets {
     };
 }
 
-const ASSETS: [Asset; 25] = assets![
+const ASSETS: [Asset; 26] = assets![
     "base.css": STYLE,
     "parts.css": STYLE,
     "pages.css": STYLE,
@@ -32,6 +32,7 @@ const ASSETS: [Asset; 25] = assets![
     "keys.js": SCRIPT,
     "parts.js": SCRIPT,
     "theme.js": SCRIPT,
+    "pages/alerts.js": SCRIPT,
     "pages/now.js": SCRIPT,
     "pages/anomalies.js": SCRIPT,
     "pages/anomaly.js": SCRIPT,

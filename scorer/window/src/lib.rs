@@ -9,11 +9,13 @@
 //!
 //! What analysts say goes out through a [`Journal`], whose other end keeps it and tells of everything that is kept.
 //!
-//! The rooms, each of which knows only those before it: `about`, `snapshot`, `intake` and `journal` are what comes in; `store` keeps
+//! The rooms, each of which knows only those before it: `about`, `snapshot`, `intake` and `journal` are what comes in, and `alerts` is
+//! the desk of those who decide them; `store` keeps
 //! messages and labels, and `history` the numbers of the last minutes; `view` holds both; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
 //! decides who may ask, and `server` runs it all.
 
 mod about;
+mod alerts;
 mod api;
 mod assets;
 mod history;
@@ -28,6 +30,7 @@ mod store;
 mod view;
 
 pub use about::{About, Detector, Feature, Words};
+pub use alerts::{AlertAction, AlertDesk};
 pub use http::access::{Access, AccessError, Token};
 pub use http::address::{Address, AddressError};
 pub use intake::{Committed, Intake, Kind, Refill};

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::about::About;
+use crate::alerts::{self, AlertDesk};
 use crate::api;
 use crate::http::access::Access;
 use crate::http::address::Address;
@@ -65,6 +66,7 @@ pub struct Server {
     inbox: Inbox,
     desk: Desk,
     news: mpsc::Receiver<News>,
+    alerts: Option<Arc<dyn AlertDesk>>,
 }
 
 /// Where a window is told of things.
@@ -97,7 +99,12 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let (intake, refill, inbox) = intake();
         let (journal, desk, news) = journal();
-        Ok((Self { listener, address, access, inbox, desk, news }, Ends { intake, refill, journal }))
+        Ok((Self { listener, address, access, inbox, desk, news, alerts: None }, Ends { intake, refill, journal }))
+    }
+
+    /// Shows the alerts that this desk knows of.
+    pub fn with_alerts(self, desk: Arc<dyn AlertDesk>) -> Self {
+        Self { alerts: Some(desk), ..self }
     }
 
     /// Opens the window.
@@ -105,14 +112,14 @@ impl Server {
     /// # Errors
     /// [`ServerError::Start`].
     pub fn open(self, source: Source) -> Result<Open, ServerError> {
-        let Self { listener, address, access, inbox, desk, news } = self;
+        let Self { listener, address, access, inbox, desk, news, alerts } = self;
         let Source { about, ask, limits, keeping } = source;
         let view = Arc::new(View::new(about, ask, inbox.inflow(), limits, (desk, keeping)));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ServerError::Start)?;
         let (stop, stopped) = oneshot::channel();
         let work = move || {
             yield_to_others();
-            run(&runtime, listener, access, (inbox, news), view, stopped);
+            run(&runtime, listener, access, (inbox, news), (view, alerts), stopped);
         };
         thread::Builder::new().name("window".to_owned()).spawn(work).map_err(ServerError::Start)?;
         Ok(Open { address, _stop: stop })
@@ -143,7 +150,7 @@ fn run(
     listener: TcpListener,
     access: Access,
     (inbox, news): (Inbox, mpsc::Receiver<News>),
-    view: Arc<View>,
+    (view, alerts): (Arc<View>, Option<Arc<dyn AlertDesk>>),
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.block_on(async move {
@@ -151,7 +158,8 @@ fn run(
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the window cannot be opened"),
         };
-        let router = api::router(view.clone()).layer(from_fn_with_state(Arc::new(Guard::new(access)), guard));
+        let router = api::router(view.clone()).merge(alerts::router(alerts));
+        let router = router.layer(from_fn_with_state(Arc::new(Guard::new(access)), guard));
         tokio::spawn(take_in(inbox, view.clone()));
         tokio::spawn(hear(news, view.clone()));
         tokio::spawn(tick(view.clone()));

@@ -17,8 +17,8 @@ use super::file::{
 use super::{
     Cancellations, Clock, Column, ColumnType, Currency, DEFAULT_CALIBRATION_SHARE, DEFAULT_MIN_SHARE,
     DEFAULT_THRESHOLD, Definition, DetectorSpec, Entity, Fields, InputFormat, Pipeline, PipelineError, Reading,
-    Records, Scaling, Schema, Scored, Sessions, VerdictSchema, ZScoreSpec, currency, definition, dialect, fields, json,
-    key, label, zscore,
+    Records, Scaling, Schema, Scored, Sessions, VerdictSchema, ZScoreSpec, alerts, currency, definition, dialect,
+    fields, json, key, label, zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -100,6 +100,14 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     };
     let verdicts_topic = file.outputs.verdicts.as_deref();
     let verdicts_topic = verdicts_topic.map(|topic| checker.topic("[outputs] verdicts", topic)).transpose()?;
+    let channels = alerts::channels(&checker, &file.channels)?;
+    let names = alerts::Names {
+        channels: channels.iter().map(|channel| channel.name.as_str()).collect(),
+        detectors: file.detectors.iter().map(AnyDetector::name).collect(),
+        fields: fields.names().collect(),
+        has_customer: file.entity.customer.is_some(),
+    };
+    let alerts = alerts::alerts(&checker, &file.alerts, &names)?;
     let pipeline = Pipeline {
         definition: definition::of(&schema, &entity, &scored),
         meaning: Definition::new(&schema, &entity, &scored),
@@ -118,6 +126,8 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         erroneous_topic,
         verdicts_topic,
         verdict_schema,
+        alerts,
+        channels,
     };
     checker.topics_differ(&pipeline)?;
     Ok(pipeline)

@@ -207,6 +207,47 @@ pub(super) struct FeatureSection {
     pub reading: Option<String>,
 }
 
+/// One of `[[alerts]]`. Which keys it may have depends on `when`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct AlertSection {
+    pub name: String,
+    pub when: Option<String>,
+    pub severity: Option<String>,
+    pub detectors: Option<Vec<String>>,
+    pub count: Option<u32>,
+    pub window: Option<String>,
+    pub above: Option<f64>,
+    pub min_records: Option<u64>,
+    pub records: Option<u64>,
+    pub age: Option<String>,
+    pub lasting: Option<String>,
+    #[serde(default)]
+    pub group_by: Vec<String>,
+    pub throttle: Option<String>,
+    pub repeat: Option<String>,
+    pub resolve_after: Option<String>,
+    pub channels: Vec<String>,
+}
+
+/// One of `[[channels]]`. Which keys it may have depends on `type`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct ChannelSection {
+    pub name: String,
+    pub r#type: String,
+    pub url: Option<String>,
+    pub secret: Option<String>,
+    pub server: Option<String>,
+    pub security: Option<String>,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub from: Option<String>,
+    pub to: Option<Vec<String>>,
+    pub topic: Option<String>,
+    pub title: Option<String>,
+    pub text: Option<String>,
+    pub timeout: Option<String>,
+}
+
 /// The whole file.
 #[derive(Debug)]
 pub(super) struct PipelineFile {
@@ -220,6 +261,8 @@ pub(super) struct PipelineFile {
     pub features: Vec<FeatureSection>,
     pub detectors: Vec<AnyDetector>,
     pub outputs: OutputsSection,
+    pub alerts: Vec<AlertSection>,
+    pub channels: Vec<ChannelSection>,
 }
 
 /// The top of the file: only its keys' names are used.
@@ -245,6 +288,10 @@ struct TopLevel {
     _detectors: de::IgnoredAny,
     #[serde(rename = "outputs")]
     _outputs: de::IgnoredAny,
+    #[serde(rename = "alerts")]
+    _alerts: Option<de::IgnoredAny>,
+    #[serde(rename = "channels")]
+    _channels: Option<de::IgnoredAny>,
 }
 
 pub(super) fn read(text: &str, origin: &str) -> Result<PipelineFile, PipelineError> {
@@ -269,6 +316,8 @@ pub(super) fn read(text: &str, origin: &str) -> Result<PipelineFile, PipelineErr
         features: reader.features(&mut top)?,
         detectors: reader.detectors(&mut top)?,
         outputs: reader.required(&mut top, "outputs")?,
+        alerts: reader.several(&mut top, "alerts")?,
+        channels: reader.several(&mut top, "channels")?,
     })
 }
 
@@ -284,6 +333,21 @@ impl SectionReader<'_> {
 
     fn optional<T: DeserializeOwned>(&self, top: &mut Table, name: &str) -> Result<Option<T>, PipelineError> {
         top.remove(name).map(|value| self.section(value, &format!("[{name}]"))).transpose()
+    }
+
+    /// Sections of the same name; none where there is none.
+    fn several<T: DeserializeOwned>(&self, top: &mut Table, name: &str) -> Result<Vec<T>, PipelineError> {
+        let values = match top.remove(name) {
+            Some(Value::Array(values)) => values,
+            Some(_) => {
+                return Err(
+                    self.invalid(&format!("[[{name}]]"), "is written with two brackets: it may stand several times")
+                );
+            }
+            None => Vec::new(),
+        };
+        let place = |index: usize| format!("[[{name}]] number {}", index + 1);
+        values.into_iter().enumerate().map(|(index, value)| self.section(value, &place(index))).collect()
     }
 
     fn section<T: DeserializeOwned>(&self, value: Value, place: &str) -> Result<T, PipelineError> {

@@ -3,6 +3,7 @@
 //! The file is TOML. Reading it checks everything that can be checked without data, so that the rest of the
 //! program may rely on it: names that are referred to exist, spans and formats make sense, outputs are named.
 
+mod alerts;
 mod check;
 mod checker;
 mod currency;
@@ -25,6 +26,7 @@ use records::time::Millis;
 use thiserror::Error;
 
 use crate::shipped::{self, PIPELINES, Samples};
+pub use alerts::{AlertBy, AlertCondition, AlertSpec, ChannelKind, ChannelSpec, MailSecurity, Reference};
 pub use definition::Definition;
 pub use detectors::scaler::Scaling;
 pub use detectors::threshold::{HeldOut, ThresholdPolicy};
@@ -241,6 +243,10 @@ pub struct Pipeline {
     pub verdicts_topic: Option<String>,
     /// How verdicts are written.
     pub verdict_schema: VerdictSchema,
+    /// When somebody is told, in order.
+    pub alerts: Vec<AlertSpec>,
+    /// The ways on which they are told, in order.
+    pub channels: Vec<ChannelSpec>,
     /// Hash of all that the features of an entity depend on: 8 hexadecimal digits.
     pub definition: String,
     /// What its models are trained for.
@@ -426,6 +432,7 @@ impl Pipeline {
         topics.extend(self.detectors.iter().map(|detector| detector.topic.as_str()));
         topics.extend(self.zscores.iter().map(|spec| spec.topic.as_str()));
         topics.extend(self.verdicts_topic.as_deref());
+        topics.extend(self.channels.iter().filter_map(ChannelSpec::topic));
         topics
     }
 

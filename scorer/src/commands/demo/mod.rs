@@ -23,6 +23,7 @@ use indicatif::ProgressBar;
 use shared::memory;
 use shared::pipeline::{Pipeline, Scored};
 
+use super::alerting::{Alerts, all_of};
 use super::columns::{self, wrapped};
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
@@ -138,10 +139,18 @@ async fn replay(
     let settings = KafkaSettings::at(cluster.brokers()?);
     let lines_sent = Arc::new(AtomicU64::new(UNKNOWN));
     let line = StatusLine::new(true, &pipeline);
-    let seen = window.as_ref().map(Window::on_message);
-    let (options, tell) = (options(topics, lines_sent.clone(), &window), telling(line.bar(), narrator, seen));
+    let alerts = Alerts::start(&pipeline, &settings, false)?;
+    let window = window.map(|window| window.with_alerts(alerts.as_ref().map(Alerts::desk)));
+    let told = [window.as_ref().map(Window::on_message), alerts.as_ref().map(Alerts::on_message)];
+    let seen = all_of(told.into_iter().flatten().collect());
+    let other_memory = window.as_ref().map_or(0, Window::memory) + Alerts::memory(&pipeline);
+    let options = options(topics, lines_sent.clone(), other_memory);
+    let tell = telling(line.bar(), narrator, seen);
     let stream = Stream::start(&settings, pipeline.clone(), loaded.detectors, options, tell).await?;
     let (status, stop) = (stream.status(), stream.stop_handle());
+    if let Some(alerts) = &alerts {
+        alerts.watch(status.clone());
+    }
     let open = match window {
         Some(window) => {
             let (open, _) = window.open_empty(&pipeline, status.clone())?;
@@ -160,7 +169,11 @@ async fn replay(
         }
         sent
     });
-    accompany(stream, &line).await?;
+    let ended = accompany(stream, &line).await;
+    if let Some(alerts) = alerts {
+        alerts.close().await;
+    }
+    ended?;
     // Stopped early, the producer has nobody left to send to: its error would say nothing new.
     if sending.is_finished() {
         sending.await??;
@@ -169,11 +182,9 @@ async fn replay(
 }
 
 /// Tells anomalies as they are acknowledged.
-fn telling(bar: ProgressBar, narrator: Arc<Mutex<Narrator>>, seen: Option<OnMessage>) -> OnMessage {
+fn telling(bar: ProgressBar, narrator: Arc<Mutex<Narrator>>, seen: OnMessage) -> OnMessage {
     Arc::new(move |message| {
-        if let Some(seen) = &seen {
-            seen(message);
-        }
+        seen(message);
         let Content::Entity(verdict) = &message.content else { return };
         let told = narrator.lock().unwrap_or_else(PoisonError::into_inner).tell(verdict);
         if let Some(text) = told {
@@ -207,7 +218,7 @@ fn next_steps(took: Duration) -> String {
     )
 }
 
-fn options(topics: Topics, lines_sent: Arc<AtomicU64>, window: &Option<Window>) -> StreamOptions {
+fn options(topics: Topics, lines_sent: Arc<AtomicU64>, other_memory: u64) -> StreamOptions {
     StreamOptions {
         group: GROUP.to_owned(),
         // The mock takes transactions and does not hold them.
@@ -217,7 +228,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>, window: &Option<Window>) 
         state_dir: None,
         batch_records: 10_000,
         max_memory: memory::allowed(None),
-        other_memory: window.as_ref().map_or(0, Window::memory),
+        other_memory,
         commit_interval: Duration::from_millis(20),
         all_verdicts: false,
         end_when: EndWhen::Reached(Arc::new(move |progress| progress.records >= lines_sent.load(Ordering::Acquire))),

@@ -30,7 +30,7 @@ pub(crate) use answers::tick;
 pub(crate) use problem::Problem;
 
 /// The pages; each shows itself.
-const PAGES: [&str; 7] = ["/", "/anomalies", "/anomaly", "/entities", "/exceptions", "/errors", "/models"];
+const PAGES: [&str; 8] = ["/", "/anomalies", "/anomaly", "/alerts", "/entities", "/exceptions", "/errors", "/models"];
 
 type Shared = State<Arc<View>>;
 
