@@ -10,6 +10,7 @@
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
 //! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
 //! published, through `look`, and `recent` at the newest of it; `redrive` sends erroneous records to the input again.
+//! `schemas` is for records that name a schema: they wait until it is known.
 
 mod client;
 mod look;
@@ -18,6 +19,7 @@ mod options;
 mod recent;
 mod redrive;
 mod repartition;
+mod schemas;
 mod stages;
 mod state;
 mod stop;
