@@ -23,6 +23,7 @@ mod producer;
 mod programs;
 mod proxy;
 mod records;
+mod registry;
 mod subject;
 mod topics;
 mod trial;
@@ -47,6 +48,7 @@ pub use programs::{
 };
 pub use proxy::Proxy;
 pub use records::{Record, Records, Spoilt};
+pub use registry::Registry;
 pub use subject::Subject;
 pub use trial::Trial;
 
