@@ -96,6 +96,40 @@ fn json_lines(csv: &Path, numbers: &[&str]) -> String {
     lines
 }
 
+/// The same lines as a file of Avro: each field is a number, a text, or null where the line does not have it.
+fn avro(csv: &Path) -> Vec<u8> {
+    let lines = json_lines(csv, &["Quantity", "UnitPrice"]);
+    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
+    let fields: Vec<String> =
+        names.iter().map(|name| format!(r#"{{"name":"{name}","type":["null","string","double"]}}"#)).collect();
+    let schema = format!(r#"{{"type":"record","name":"Line","fields":[{}]}}"#, fields.join(","));
+    let long = |number: usize| {
+        let (mut bytes, mut rest) = (Vec::new(), number << 1);
+        while rest >= 0x80 {
+            bytes.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+        bytes
+    };
+    let text = |text: &str| [long(text.len()), text.as_bytes().to_vec()].concat();
+    let value = |value: Option<&serde_json::Value>| match value {
+        None => long(0),
+        Some(serde_json::Value::String(found)) => [long(1), text(found)].concat(),
+        Some(number) => [long(2), number.as_f64().unwrap().to_le_bytes().to_vec()].concat(),
+    };
+    let record = |line: &serde_json::Value| names.iter().flat_map(|name| value(line.get(name.as_str()))).collect();
+    let records: Vec<Vec<u8>> = lines.iter().map(record).collect();
+    let sync = [7; 16];
+    let mut file = [b"Obj\x01", &long(1)[..], &text("avro.schema"), &text(&schema), &long(0), &sync].concat();
+    for block in records.chunks(1000) {
+        let bytes = block.concat();
+        file.extend([&long(block.len())[..], &long(bytes.len()), &bytes, &sync].concat());
+    }
+    file
+}
+
 #[test]
 fn a_file_has_the_same_verdicts_however_it_and_the_stream_are_written() {
     let folder = tempfile::tempdir().unwrap();
@@ -125,10 +159,15 @@ fn a_file_has_the_same_verdicts_however_it_and_the_stream_are_written() {
     };
     let expected = verdicts(&production, "invoices");
     assert!(expected.0.len() > 1000 && expected.1 > 0, "{} and {}", expected.0.len(), expected.1);
+    let format = "format = \"avro\"\nregistry = { url = \"http://nowhere:1\" }";
+    std::fs::write(path("avro.toml"), pipeline.replace("format = \"csv\"", format)).unwrap();
+    std::fs::write(path("production.avro"), avro(&production)).unwrap();
     for (input, pipeline) in [
         (path("production.jsonl"), "invoices".to_owned()),
         (path("production.jsonl"), path("json.toml")),
         (production.clone(), path("json.toml")),
+        (path("production.avro"), "invoices".to_owned()),
+        (path("production.avro"), path("avro.toml")),
     ] {
         let found = verdicts(&input, &pipeline);
         assert!(found == expected, "{input} for {pipeline}: {} and {}", found.0.len(), found.1);

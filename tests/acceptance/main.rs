@@ -19,6 +19,7 @@ mod messages;
 mod operations;
 mod rebalance;
 mod redrive;
+mod registry;
 mod repartition;
 mod restore;
 mod sizes;

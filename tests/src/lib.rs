@@ -24,6 +24,7 @@ mod producer;
 mod programs;
 mod proxy;
 mod records;
+mod registry;
 mod subject;
 mod topics;
 mod trial;
@@ -48,6 +49,7 @@ pub use programs::{
 };
 pub use proxy::Proxy;
 pub use records::{Record, Records, Spoilt};
+pub use registry::Registry;
 pub use subject::Subject;
 pub use trial::Trial;
 

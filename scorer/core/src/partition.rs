@@ -306,7 +306,7 @@ impl Partition {
     }
 
     fn take(&mut self, parser: &mut LineParser, record: &Record<'_>, checks: Checks, step: &mut Step<'_>) {
-        parser.each(record.payload, |piece, part| {
+        parser.each_with(record.payload, record.schema, |piece, part| {
             // The message has been counted as one.
             step.counters.records += u64::from(piece.index().is_some_and(|index| index > 0));
             let record = Record { item: record.item.or(piece.index()), ..*record };

@@ -19,6 +19,8 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// What a header says it is.
     pub label: Option<&'a str>,
+    /// What a header says of the schema that it was written with.
+    pub schema: Option<&'a [u8]>,
     /// Its bytes.
     pub payload: &'a [u8],
     /// Its place among the records of its message, where that holds several.
@@ -39,6 +41,7 @@ impl<'a> Record<'a> {
             written_by: None,
             key: None,
             label: None,
+            schema: None,
             payload,
             item: None,
             file: None,

@@ -5,7 +5,11 @@ use tracing_subscriber::EnvFilter;
 /// Logs to standard error: JSON for services, short lines for people. `RUST_LOG` chooses what.
 pub(super) fn init_logs(json: bool) {
     // Other crates' warnings, such as of a device that was tried in vain, are not for the user.
-    let default = if json { "error,scorer=info,window=info" } else { "error,scorer=warn,window=warn" };
+    let default = if json {
+        "error,scorer=info,registry=info,window=info"
+    } else {
+        "error,scorer=warn,registry=warn,window=warn"
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // That nobody reads the log any more, as in `2>&1 | head`, must not end a thread.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use shared::pipeline::Pipeline;
 
 use super::logs::init_logs;
 use super::worst::Worst;
@@ -31,7 +30,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     let encoder = Encoder::new(loaded.pipeline.clone(), &source, !args.anomalies_only, usize::MAX).of_file();
     let mut results = Results::new(&loaded.detectors, &encoder, &mut file);
     // A file's records may be written in another way than the stream's.
-    let pipeline = Pipeline::clone(&loaded.pipeline).with_format(lines.format());
+    let pipeline = lines.pipeline(&loaded.pipeline);
     let mut core = Core::new(Arc::new(pipeline));
     let mut outputs = Vec::new();
     while let Some(line) = lines.next_line()? {

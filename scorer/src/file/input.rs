@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use shared::magic::{self, Foreign};
+use shared::pipeline::InputFormat;
 use shared::shipped::BuiltIn;
 
 use super::FileError;
@@ -171,7 +172,9 @@ fn with_head(path: &Path, mut source: Box<dyn Read + Send>) -> Result<(Vec<u8>, 
 
 /// Verdicts may be read from Parquet; other kinds of files are none that is read.
 fn check_kind(path: &Path, head: &[u8]) -> Result<(), FileError> {
-    magic::foreign(head).map_or(Ok(()), |found| Err(foreign(path, found)))
+    // What a file of Avro is called says how it is read.
+    let is_avro = magic::is_avro(head) && InputFormat::of_file(path) == Some(InputFormat::Avro);
+    magic::foreign(head).filter(|_| !is_avro).map_or(Ok(()), |found| Err(foreign(path, found)))
 }
 
 fn foreign(path: &Path, Foreign { what, advice }: Foreign) -> FileError {

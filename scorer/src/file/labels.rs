@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::Value;
+use shared::avro::{AvroFile, AvroFileError};
 use shared::dialect::Dialect;
 use shared::json_lines::JsonLines;
 use shared::line::{LineParser, Part};
@@ -59,6 +60,11 @@ fn read(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> Result<(), File
         InputFormat::Csv => columns.read_csv(file, take).map_err(read)?,
         InputFormat::Json if is_nested(pipeline) => read_nested(file, pipeline, take).map_err(read)?,
         InputFormat::Json => columns.read_json(file, take).map_err(read)?,
+        InputFormat::Avro => read_avro(file, pipeline, take).map_err(|problem| match problem {
+            AvroFileError::Read(source) => read(source),
+            problem => FileError::Avro { path: path.clone(), problem },
+        })?,
+        InputFormat::Protobuf => return Err(FileError::NoFiles { path }),
     };
     found.map_err(|found| FileError::NoLabels {
         path: path.clone(),
@@ -85,6 +91,27 @@ fn read_nested(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> io::Resu
     let mut is_empty = true;
     while let Some(line) = lines.next_line()? {
         parser.each_json(line.raw.len(), line.raw, |_, part| {
+            if let Part::Line(line) = part
+                && let Some(key) = line[key].text()
+            {
+                take(key, meaning.scenario(line[label].text()));
+                is_empty = false;
+            }
+        });
+    }
+    Ok(if is_empty { Err("no record that is valid".to_owned()) } else { Ok(()) })
+}
+
+/// As [`read_nested`], for a file of Avro.
+fn read_avro(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> Result<Read, AvroFileError> {
+    let key = pipeline.entity.key;
+    let Some((meaning, label)) = pipeline.label.as_ref().and_then(|label| Some((label, label.column?))) else {
+        return Ok(Err("records without a column of labels".to_owned()));
+    };
+    let (mut records, mut is_empty) = (AvroFile::new(file)?, true);
+    let (mut parser, writer) = (LineParser::new(pipeline.schema.clone()), records.schema().clone());
+    while let Some(record) = records.next_record()? {
+        parser.each_avro(&writer, record.raw, |_, part| {
             if let Part::Line(line) = part
                 && let Some(key) = line[key].text()
             {

@@ -6,17 +6,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use shared::avro::{AvroFile, AvroFileError, AvroRecord, Schema};
 use shared::dialect::{Dialect, likely_delimiter, shown_delimiter};
+use shared::fingerprint::fingerprint;
+use shared::framing::{SchemaId, lead_of};
 use shared::json_lines::{JsonLine, JsonLines};
-use shared::line::{HeaderFault, LineParser, Order};
+use shared::line::{HeaderFault, LineParser, Order, Value};
 use shared::pipeline::{InputFormat, Pipeline};
+use shared::reason::Reason;
 use shared::records::{Fields, FileRecords};
+use shared::schemas::WriterSchema;
 use shared::text::printable;
 use shared::time::Timestamp;
 use tables::csv::{Signs, write_fields};
 use thiserror::Error;
 
 use super::{InputFile, Position};
+
+/// What the schema of a file is called here: files with the same schema have the same.
+fn name_of(schema: &Schema) -> SchemaId {
+    let digits = fingerprint(format!("{schema:?}").as_bytes());
+    let mut guid = [0; 16];
+    guid.iter_mut().zip(digits.bytes()).for_each(|(byte, digit)| *byte = digit);
+    SchemaId::Guid(guid)
+}
 
 /// Why a file cannot be read.
 #[derive(Debug, Error)]
@@ -92,6 +105,33 @@ pub enum FileError {
         /// What the topic takes.
         wanted: &'static str,
     },
+    /// It is no file of Avro, or a damaged one.
+    #[error("{}: {problem}", path.display())]
+    Avro {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: AvroFileError,
+    },
+    /// Its name does not say what its records are, and those of the stream are not kept in files.
+    #[error(
+        "{}: messages of Protobuf are not read from files: give it as .avro, .jsonl or .csv, under a name that ends so",
+        path.display()
+    )]
+    NoFiles {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Records of the topic name schemas.
+    #[error(
+        "{} cannot be sent to the pipeline's topic: records there name a schema of the registry, which only their own producer \
+         can give them",
+        path.display()
+    )]
+    NamesNoSchema {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is no Parquet file, or a damaged one.
     #[error("cannot read {}: {problem}", path.display())]
     Parquet {
@@ -130,6 +170,8 @@ fn records_of(format: InputFormat) -> &'static str {
     match format {
         InputFormat::Csv => "CSV records",
         InputFormat::Json => "JSON lines",
+        InputFormat::Avro => "Avro records",
+        InputFormat::Protobuf => "messages of Protobuf",
     }
 }
 
@@ -157,7 +199,7 @@ impl FileLine<'_> {
             Some((fields, order)) => return field(fields, order, column).map(Cow::Borrowed),
             None => {}
         }
-        let parsed = self.parser.parse_json(self.record.len(), &self.record, |line| line[column].text().map(text));
+        let parsed = self.parse(|line| line[column].text().map(text));
         parsed.ok().flatten().map(Cow::Owned)
     }
 
@@ -170,8 +212,15 @@ impl FileLine<'_> {
         if let Some((fields, order)) = self.fields {
             return self.parser.parse_value(column, field(fields, order, column)?).ok()?.datetime();
         }
-        let parsed = self.parser.parse_json(self.record.len(), &self.record, |line| line[column].datetime());
-        parsed.ok().flatten()
+        self.parse(|line| line[column].datetime()).ok().flatten()
+    }
+
+    /// Parses a record whose fields have names, whatever the stream's are.
+    fn parse<T>(&mut self, use_line: impl FnOnce(&[Value<'_>]) -> T) -> Result<T, Vec<Reason>> {
+        match self.parser.schema().format {
+            InputFormat::Avro => self.parser.parse(&self.record, use_line),
+            _ => self.parser.parse_json(self.record.len(), &self.record, use_line),
+        }
     }
 }
 
@@ -191,8 +240,13 @@ pub struct FileLines {
 
 #[derive(Debug)]
 enum Source {
-    Csv { records: Box<FileRecords<InputFile>>, order: Order },
+    Csv {
+        records: Box<FileRecords<InputFile>>,
+        order: Order,
+    },
     Json(JsonLines<InputFile>),
+    /// Records whose schema is known by this name.
+    Avro(Box<AvroFile<InputFile>>, Vec<u8>),
 }
 
 impl FileLines {
@@ -203,7 +257,14 @@ impl FileLines {
     /// [`FileError`] when a CSV file has no header or its header lacks a column of the pipeline.
     pub fn new(file: InputFile, pipeline: &Pipeline) -> Result<Self, FileError> {
         let (path, position) = (file.path().to_owned(), file.position());
-        let source = match InputFormat::of_file(&path).unwrap_or(pipeline.schema.format) {
+        let format = InputFormat::of_file(&path).unwrap_or(pipeline.schema.format);
+        let mut schema = Arc::clone(&pipeline.schema);
+        if schema.format != format || schema.schemas.is_some() {
+            let as_written = Arc::make_mut(&mut schema);
+            as_written.format = format;
+            as_written.schemas.take_if(|_| format != InputFormat::Avro);
+        }
+        let source = match format {
             InputFormat::Csv => csv(file, &path, pipeline)?,
             InputFormat::Json => {
                 if pipeline.schema.json.records.is_none() {
@@ -211,8 +272,19 @@ impl FileLines {
                 }
                 Source::Json(JsonLines::new(file, usize::MAX))
             }
+            InputFormat::Avro => {
+                let problem = |problem| match problem {
+                    AvroFileError::Read(source) => FileError::Read { path: path.clone(), source },
+                    problem => FileError::Avro { path: path.clone(), problem },
+                };
+                let records = AvroFile::new(file).map_err(problem)?;
+                let id = name_of(records.schema());
+                let schemas = Arc::make_mut(&mut schema).schemas.get_or_insert_default();
+                schemas.insert(id, WriterSchema::Avro(Arc::clone(records.schema())));
+                Source::Avro(Box::new(records), lead_of(id))
+            }
+            InputFormat::Protobuf => return Err(FileError::NoFiles { path }),
         };
-        let schema = Arc::clone(&pipeline.schema);
         Ok(Self { path, position, source, dialect: schema.csv.clone(), parser: LineParser::new(schema) })
     }
 
@@ -221,6 +293,9 @@ impl FileLines {
     /// # Errors
     /// [`FileError::OtherFormat`] when others than the stream's records are in it.
     pub fn for_topic(file: InputFile, pipeline: &Pipeline) -> Result<Self, FileError> {
+        if pipeline.schema.schemas.is_some() {
+            return Err(FileError::NamesNoSchema { path: file.path().to_owned() });
+        }
         let lines = Self::new(file, pipeline)?;
         if lines.format() != pipeline.schema.format {
             let [found, wanted] = [lines.format(), pipeline.schema.format].map(records_of);
@@ -234,7 +309,17 @@ impl FileLines {
         match self.source {
             Source::Csv { .. } => InputFormat::Csv,
             Source::Json(_) => InputFormat::Json,
+            Source::Avro(..) => InputFormat::Avro,
         }
+    }
+
+    /// The pipeline for the records of this file, which may be written in another way than the stream's.
+    pub fn pipeline(&self, pipeline: &Pipeline) -> Pipeline {
+        let mut pipeline = pipeline.clone().with_format(self.format());
+        if self.format() == InputFormat::Avro {
+            Arc::make_mut(&mut pipeline.schema).schemas.clone_from(&self.parser.schema().schemas);
+        }
+        pipeline
     }
 
     /// How far the file has been read.
@@ -256,6 +341,18 @@ impl FileLines {
                 Ok(found.map(|JsonLine { line, raw, .. }| FileLine {
                     number: line,
                     record: Cow::Borrowed(raw),
+                    fields: None,
+                    parser,
+                }))
+            }
+            Source::Avro(records, lead) => {
+                let found = records.next_record().map_err(|problem| match problem {
+                    AvroFileError::Read(source) => read(source),
+                    problem => FileError::Avro { path: path.clone(), problem },
+                })?;
+                Ok(found.map(|AvroRecord { number, raw }| FileLine {
+                    number,
+                    record: Cow::Owned([&lead[..], raw].concat()),
                     fields: None,
                     parser,
                 }))

@@ -10,7 +10,8 @@
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
 //! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
 //! published, through `look`, and `recent` at the newest of it; `redrive` sends erroneous records to the input again; `labels`
-//! keeps what analysts say; `alert_topic` is a channel of alerts.
+//! keeps what analysts say; `alert_topic` is a channel of alerts. `schemas` is for records that name a schema: they wait until
+//! it is known.
 
 mod alert_topic;
 mod client;
@@ -21,6 +22,7 @@ mod options;
 mod recent;
 mod redrive;
 mod repartition;
+mod schemas;
 mod stages;
 mod state;
 mod stop;

@@ -23,6 +23,7 @@ use super::client::producer::{ProduceRecord, Producer};
 use super::client::settings::KafkaSettings;
 use super::look::Look;
 use super::repartition::place::place_key;
+use super::schemas::SchemaSource;
 use super::stages::commit::limit_batches;
 use super::topics::admin::{TopicSettings, create_on_broker, existing_topics, partitions_of};
 use super::topics::limits::RecordLimits;
@@ -100,6 +101,7 @@ struct Redriving {
     memory: String,
     producer: Producer,
     parser: LineParser,
+    schemas: SchemaSource,
     /// How many partitions the input has.
     partitions: i32,
     /// The largest record that the input takes.
@@ -137,8 +139,9 @@ impl Redriving {
         })?;
         let (parser, max_bytes) =
             (LineParser::new(redrive.pipeline.schema.clone()), limits.of(&redrive.pipeline.topic));
+        let schemas = SchemaSource::new(&redrive.pipeline)?;
         let (open, result) = (Open::default(), Redriven::default());
-        Ok(Self { redrive, memory, producer, parser, partitions, max_bytes, known, open, result })
+        Ok(Self { redrive, memory, producer, parser, schemas, partitions, max_bytes, known, open, result })
     }
 
     fn run(mut self, settings: &KafkaSettings) -> Result<Redriven, KafkaError> {
@@ -179,7 +182,8 @@ impl Redriving {
     /// Sends a record and notes that it was sent, in one transaction.
     fn send(&mut self, source: String, partition: Option<i32>, payload: &[u8]) -> Result<(), KafkaError> {
         let pipeline = &self.redrive.pipeline;
-        let key = place_key(&mut self.parser, pipeline, payload);
+        self.schemas.wait_for(payload, None)?;
+        let key = place_key(&mut self.parser, pipeline, (payload, None));
         let key = key.as_deref().map(str::as_bytes);
         let headers = vec![(REDRIVEN_FROM, source.clone())];
         let bytes = record_bytes(key, payload.len(), &headers);

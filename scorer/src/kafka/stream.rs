@@ -17,6 +17,7 @@ use super::membership::lost::LossPolicy;
 use super::membership::member::Member;
 use super::options::{Delivery, OnMessage, StreamOptions};
 use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
+use super::schemas::{SchemaSource, SchemaWaits};
 use super::stages::commit::{Transactions, limit_batches};
 use super::stages::consume::ConsumeLoop;
 use super::stages::consume_options::ConsumeOptions;
@@ -122,6 +123,7 @@ struct Plan {
     /// The instance's name is its own until the last transaction is over.
     identity: Arc<Identity>,
     repartitioner: Option<Repartitioner>,
+    schemas: SchemaSource,
     member: Member,
     commits: Commits,
     stop: StopHandle,
@@ -150,6 +152,7 @@ impl Plan {
         let state_dir = options.state_dir.as_deref().filter(|_| options.delivery == Delivery::ExactlyOnce);
         let identity = Arc::new(Identity::claim(instance_id.as_deref(), &topics.state, state_dir)?);
         let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
+        let schemas = SchemaSource::new(&pipeline)?;
         let repartitioner = match topics.is_repartitioned() {
             true => {
                 let group = repartition_group(&options.group);
@@ -158,6 +161,7 @@ impl Plan {
                 let with = RepartitionSettings {
                     settings: settings.clone(),
                     pipeline: pipeline.clone(),
+                    schemas: schemas.clone(),
                     topics: topics.clone(),
                     losses: losses(&options, &source),
                     source,
@@ -188,6 +192,7 @@ impl Plan {
             limits,
             identity,
             repartitioner,
+            schemas,
             member,
             commits,
             stop,
@@ -290,6 +295,7 @@ impl Plan {
             commit_interval: self.options.commit_interval,
             end_when: self.options.end_when.clone(),
             losses: losses(&self.options, &self.member.topic),
+            schemas: SchemaWaits::new(self.schemas.clone()),
             repartitioner: repartitioner.map(Repartitioner::progress),
             stop: self.stop.clone(),
             status: self.status.clone(),

@@ -10,7 +10,8 @@ use shared::time::Timestamp;
 use super::client::error::KafkaError;
 use super::client::settings::KafkaSettings;
 use super::look::Look;
-use super::wire::headers::label_of;
+use super::schemas::SchemaSource;
+use super::wire::headers::{label_of, schema_of};
 use crate::agreement::{Intake, Labels};
 
 /// What was published to the topics of two detectors by a moment: neither is read further than it went then.
@@ -52,11 +53,13 @@ impl VerdictTopics {
 pub fn read_topic_labels(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Labels, KafkaError> {
     let mut labels = Labels::default();
     let Some(label) = &pipeline.label else { return Ok(labels) };
+    let schemas = SchemaSource::new(pipeline)?;
     let mut parser = LineParser::new(pipeline.schema.clone());
     Look::new(settings, &pipeline.topic, None)?.read(|message| {
-        let header = label_of(message, pipeline);
+        let (header, schema) = (label_of(message, pipeline), schema_of(message, &pipeline.schema));
+        schemas.wait_for(message.payload().unwrap_or_default(), schema)?;
         // What cannot be parsed has no verdict either.
-        parser.each(message.payload().unwrap_or_default(), |piece, part| {
+        parser.each_with(message.payload().unwrap_or_default(), schema, |piece, part| {
             let Part::Line(line) = part else { return };
             let at = (message.partition(), message.offset());
             let place = pipeline.is_keyless().then(|| pipeline.key_in_topic(at, piece.index()));

@@ -6,47 +6,24 @@ mod message;
 mod plan;
 mod scan;
 
-use std::fmt::{self, Write};
+use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::field::{self, Field, Texts};
 use crate::reason::Reason;
 use crate::schema::{Column, ColumnType};
-pub use message::Piece;
-pub(crate) use message::{Content, content};
-use plan::Target;
-pub(crate) use plan::{Node, Plan};
+pub(crate) use message::{AFTER, Content, MOST_RECORDS, OPERATION, are_too_many, content};
+pub(crate) use plan::{Node, Plan, Target};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-
-/// What a record says of a column.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Field<'a> {
-    /// Nothing: there is no such field.
-    Absent,
-    /// That there is no value.
-    Null,
-    /// A text as it stands in the record; or a number, digit by digit, where the column is no float.
-    Text(&'a str),
-    /// A text that does not stand in the record as it is: from here to there in [`JsonReader::text`].
-    Written(usize, usize),
-    /// A whole number.
-    Integer(i64),
-    /// A number for a float column.
-    Float(f64),
-    /// A number whose digits are asked for and were not looked at yet.
-    Digits,
-    /// A value of a kind that the column cannot have.
-    Unfit,
-    /// It has the field twice, under one name or under two.
-    Twice,
-}
 
 /// Reads records, reusing its buffers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JsonReader {
     /// Texts that had escapes, and digits of numbers that are texts here.
-    text: String,
+    texts: Texts,
     /// Number of the value, as [`scan::values`] counts them from 1, and column of each [`Field::Digits`], in the order of
     /// the record.
     digits: Vec<(usize, usize)>,
@@ -65,7 +42,7 @@ impl JsonReader {
         fields: &mut [Field<'a>],
     ) -> Result<(), Reason> {
         let record = without_mark(record);
-        self.text.clear();
+        self.texts.clear();
         self.digits.clear();
         let mut reading = Reading { columns, fields, reader: self, column: None, n_values: 0 };
         let mut json = serde_json::Deserializer::from_slice(record);
@@ -79,17 +56,9 @@ impl JsonReader {
         }
     }
 
-    /// The text of a [`Field::Written`].
-    pub(crate) fn text(&self, start: usize, end: usize) -> &str {
-        &self.text[start..end]
-    }
-
-    /// Adds a text, in whole.
-    fn write(&mut self, text: impl fmt::Display) -> Field<'static> {
-        let start = self.text.len();
-        // A string takes every text.
-        let _ = write!(self.text, "{text}");
-        Field::Written(start, self.text.len())
+    /// The texts of the last record.
+    pub(crate) fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// Looks up the numbers whose digits are asked for: serde_json has their values only, and an id such as
@@ -113,6 +82,11 @@ impl JsonReader {
 /// Some producers begin with a mark of the byte order.
 pub(crate) fn without_mark(message: &[u8]) -> &[u8] {
     message.strip_prefix(BYTE_ORDER_MARK).unwrap_or(message)
+}
+
+/// Where the items of an array stand in `message`.
+pub(crate) fn items(message: &[u8], array: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    scan::items(message, array)
 }
 
 /// Fails where `message` is not JSON.
@@ -338,13 +312,6 @@ struct ColumnValue<'c> {
     n_values: &'c mut usize,
 }
 
-impl ColumnValue<'_> {
-    /// Whether a text is a value of the column.
-    fn takes_texts(&self) -> bool {
-        matches!(self.column.kind, ColumnType::Text | ColumnType::Datetime) || self.column.converts
-    }
-}
-
 impl<'a> Visitor<'a> for ColumnValue<'_> {
     type Value = Field<'a>;
 
@@ -357,27 +324,19 @@ impl<'a> Visitor<'a> for ColumnValue<'_> {
     }
 
     fn visit_bool<E: Error>(self, flag: bool) -> Result<Field<'a>, E> {
-        Ok(match self.column.kind {
-            _ if !self.column.converts => Field::Unfit,
-            ColumnType::Text => Field::Text(if flag { "true" } else { "false" }),
-            ColumnType::Integer | ColumnType::Float => Field::Integer(i64::from(flag)),
-            ColumnType::Datetime => Field::Unfit,
-        })
+        Ok(self.reader.texts.flag(self.column, flag))
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Field<'a>, E> {
-        Ok(if self.takes_texts() { Field::Text(text) } else { Field::Unfit })
+        Ok(field::text(self.column, text))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Field<'a>, E> {
-        Ok(if self.takes_texts() { self.reader.write(text) } else { Field::Unfit })
+        Ok(if field::takes_texts(self.column) { self.reader.texts.write(text) } else { Field::Unfit })
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Field<'a>, E> {
-        Ok(match self.column.kind {
-            ColumnType::Text | ColumnType::Datetime => self.reader.write(number),
-            ColumnType::Integer | ColumnType::Float => Field::Integer(number),
-        })
+        Ok(self.reader.texts.integer(self.column, number))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Field<'a>, E> {

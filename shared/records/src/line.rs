@@ -3,12 +3,15 @@
 //! The trainer feeds records of files, the scorer messages of a stream; both get the same values or the same
 //! reasons.
 
+mod framed;
+
 use std::sync::Arc;
 
 use crate::csv::{Fields, FileRecord, Splitter};
 use crate::dialect::{NotInteger, TextRules, without_zero_fraction};
-pub use crate::json::Piece;
-use crate::json::{self, Content, Field, JsonReader, Node, Plan};
+use crate::field::{Field, Texts};
+use crate::json::{self, Content, JsonReader, Node, Plan};
+pub use crate::piece::Piece;
 use crate::reason::Reason;
 use crate::schema::{Column, ColumnType, Currency, DerivedKey, InputFormat, Schema};
 use crate::time::{DatetimeParser, format_timestamp};
@@ -36,6 +39,8 @@ pub struct LineParser {
     /// Reads what stands around records.
     around: JsonReader,
     plan: Plan,
+    /// What records are read by whose schema is not their own.
+    writers: framed::Writers,
     dates: DatetimeParser,
     /// The key of the last line, where it is made of several columns.
     key: String,
@@ -53,6 +58,7 @@ impl LineParser {
             json: JsonReader::default(),
             around: JsonReader::default(),
             plan,
+            writers: framed::Writers::default(),
             dates,
             key: String::new(),
         }
@@ -64,7 +70,21 @@ impl LineParser {
     }
 
     /// Parses a message in the schema's format, and hands what it holds to `take`, in order. Most messages hold one record.
-    pub fn each<'m>(&mut self, message: &'m [u8], mut take: impl FnMut(&Piece<'m>, Part<'_>)) {
+    pub fn each<'m>(&mut self, message: &'m [u8], take: impl FnMut(&Piece<'m>, Part<'_>)) {
+        self.each_with(message, None, take);
+    }
+
+    /// As [`LineParser::each`], for a message whose schema a header may name: `header` is what
+    /// [`SCHEMA_HEADER`](crate::framing::SCHEMA_HEADER) holds.
+    pub fn each_with<'m>(
+        &mut self,
+        message: &'m [u8],
+        header: Option<&'m [u8]>,
+        mut take: impl FnMut(&Piece<'m>, Part<'_>),
+    ) {
+        if self.schema.schemas.is_some() {
+            return self.each_framed(message, header, take);
+        }
         let is_json = self.schema.format == InputFormat::Json;
         if is_json && !self.schema.json.is_plain() {
             self.each_json(message.len(), message, take);
@@ -77,22 +97,31 @@ impl LineParser {
     }
 
     /// Parses a JSON message, which has `raw_len` bytes where it comes from, and hands what it holds to `take`, in order.
-    pub fn each_json<'m>(&mut self, raw_len: usize, message: &'m [u8], mut take: impl FnMut(&Piece<'m>, Part<'_>)) {
-        let whole = Piece::whole(message);
+    pub fn each_json<'m>(&mut self, raw_len: usize, message: &'m [u8], take: impl FnMut(&Piece<'m>, Part<'_>)) {
+        self.each_json_of(&Piece::whole(message), (raw_len, message), take);
+    }
+
+    /// Parses JSON, of which `whole` is the message.
+    fn each_json_of<'m>(
+        &mut self,
+        whole: &Piece<'m>,
+        (raw_len, message): (usize, &'m [u8]),
+        mut take: impl FnMut(&Piece<'m>, Part<'_>),
+    ) {
         let Self { schema, json, around, plan, dates, key, .. } = self;
         if raw_len > schema.max_record_bytes {
-            return take(&whole, Part::Erroneous(vec![Reason::RecordTooLarge]));
+            return take(whole, Part::Erroneous(vec![Reason::RecordTooLarge]));
         }
         if schema.json.is_plain() {
             if let Err(reasons) = parse_object(schema, (dates, key), json, (message, &plan.record), None, |line| {
-                take(&whole, Part::Line(line));
+                take(whole, Part::Line(line));
             }) {
-                take(&whole, Part::Erroneous(reasons));
+                take(whole, Part::Erroneous(reasons));
             }
             return;
         }
         if message.is_empty() && schema.json.envelope.is_some() {
-            return take(&whole, Part::Nothing);
+            return take(whole, Part::Nothing);
         }
         let message = json::without_mark(message);
         let content = json::check(message).and_then(|()| json::content(message, &schema.json));
@@ -100,10 +129,10 @@ impl LineParser {
         if !plan.message.columns.is_empty() && matches!(content, Ok(Content::Record(_) | Content::Records(_))) {
             fields.resize(schema.columns.len(), Field::Absent);
             if let Err(reason) = around.read(message, &schema.columns, &plan.message, &mut fields) {
-                return take(&whole, Part::Erroneous(vec![reason]));
+                return take(whole, Part::Erroneous(vec![reason]));
             }
         }
-        let around = Some((&*around, &*fields)).filter(|_| !fields.is_empty());
+        let around = Some((around.texts(), &*fields)).filter(|_| !fields.is_empty());
         let mut one = |piece: &Piece<'m>, record: &[u8]| {
             let parsed = parse_object(schema, (dates, key), json, (record, &plan.record), around, |line| {
                 take(piece, Part::Line(line));
@@ -113,11 +142,17 @@ impl LineParser {
             }
         };
         match content {
-            Ok(Content::Record(record)) => one(&whole, &message[record]),
-            Ok(Content::Records(array)) => Piece::items(message, &array).for_each(|(piece, item)| one(&piece, item)),
-            Ok(Content::Deletion) => take(&whole, Part::Deletion),
-            Ok(Content::Nothing) => take(&whole, Part::Nothing),
-            Err(reason) => take(&whole, Part::Erroneous(vec![reason])),
+            Ok(Content::Record(record)) => one(whole, &message[record]),
+            Ok(Content::Records(array)) => {
+                let (before, after) = (&message[..=array.start], &message[array.end - 1..]);
+                for (index, item) in (0..).zip(json::items(message, array)) {
+                    let item = &message[item];
+                    one(&whole.item(index, [before, item, after], [b"", b""]), item);
+                }
+            }
+            Ok(Content::Deletion) => take(whole, Part::Deletion),
+            Ok(Content::Nothing) => take(whole, Part::Nothing),
+            Err(reason) => take(whole, Part::Erroneous(vec![reason])),
         }
     }
 
@@ -126,6 +161,22 @@ impl LineParser {
     /// # Errors
     /// Every reason why the first record is erroneous; [`Reason::EmptyRecord`] where there is none.
     pub fn parse<T>(&mut self, message: &[u8], use_line: impl FnOnce(&[Value<'_>]) -> T) -> Result<T, Vec<Reason>> {
+        self.parse_with(message, None, use_line)
+    }
+
+    /// As [`LineParser::parse`], for a message whose schema a header may name.
+    ///
+    /// # Errors
+    /// As [`LineParser::parse`].
+    pub fn parse_with<T>(
+        &mut self,
+        message: &[u8],
+        header: Option<&[u8]>,
+        use_line: impl FnOnce(&[Value<'_>]) -> T,
+    ) -> Result<T, Vec<Reason>> {
+        if self.schema.schemas.is_some() {
+            return first_line(use_line, |take| self.each_framed(message, header, take));
+        }
         if self.schema.format == InputFormat::Json && !self.schema.json.is_plain() {
             return self.parse_json(message.len(), message, use_line);
         }
@@ -148,6 +199,8 @@ impl LineParser {
                 let fields = splitter.split_one(&record).map_err(|reason| vec![reason])?;
                 parse_fields(schema, (dates, key), fields, &Order::Same, use_line)
             }
+            // Without a schema, nobody knows what the bytes are.
+            InputFormat::Avro | InputFormat::Protobuf => Err(vec![Reason::NoSchemaId]),
         }
     }
 
@@ -180,15 +233,7 @@ impl LineParser {
         message: &[u8],
         use_line: impl FnOnce(&[Value<'_>]) -> T,
     ) -> Result<T, Vec<Reason>> {
-        let (mut use_line, mut first) = (Some(use_line), None);
-        self.each_json(raw_len, message, |_, part| {
-            first = first.take().or_else(|| match part {
-                Part::Line(line) => use_line.take().map(|use_line| Ok(use_line(line))),
-                Part::Erroneous(reasons) => Some(Err(reasons)),
-                Part::Deletion | Part::Nothing => None,
-            });
-        });
-        first.unwrap_or_else(|| Err(vec![Reason::EmptyRecord]))
+        first_line(use_line, |take| self.each_json(raw_len, message, take))
     }
 
     /// Parses one field, the value of column `column`.
@@ -198,7 +243,7 @@ impl LineParser {
     pub fn parse_value<'a>(&mut self, column: usize, field: &'a [u8]) -> Result<Value<'a>, Reason> {
         let rules = match self.schema.format {
             InputFormat::Csv => &self.schema.csv.texts,
-            InputFormat::Json => &TextRules::PLAIN,
+            InputFormat::Json | InputFormat::Avro | InputFormat::Protobuf => &TextRules::PLAIN,
         };
         parse_value(&self.schema.columns[column], field, rules, &mut self.dates)
     }
@@ -306,32 +351,62 @@ fn parse_fields<T>(
     })
 }
 
+/// Hands the first line of what `each` goes through to `use_line`.
+fn first_line<'m, T>(
+    use_line: impl FnOnce(&[Value<'_>]) -> T,
+    each: impl FnOnce(&mut dyn FnMut(&Piece<'m>, Part<'_>)),
+) -> Result<T, Vec<Reason>> {
+    let (mut use_line, mut first) = (Some(use_line), None);
+    each(&mut |_, part| {
+        first = first.take().or_else(|| match part {
+            Part::Line(line) => use_line.take().map(|use_line| Ok(use_line(line))),
+            Part::Erroneous(reasons) => Some(Err(reasons)),
+            Part::Deletion | Part::Nothing => None,
+        });
+    });
+    first.unwrap_or_else(|| Err(vec![Reason::EmptyRecord]))
+}
+
+/// What was said of columns by the message around a record, with the texts of that.
+type Around<'r, 'a> = Option<(&'r Texts, &'r [Field<'a>])>;
+
 /// Parses a record that stands where a plan says; columns of the message around it are taken from `around`, which read them.
 fn parse_object<T>(
     schema: &Schema,
     (dates, key): (&mut DatetimeParser, &mut String),
     json: &mut JsonReader,
     (record, plan): (&[u8], &Node),
-    around: Option<(&JsonReader, &[Field<'_>])>,
+    around: Around<'_, '_>,
+    use_line: impl FnOnce(&[Value<'_>]) -> T,
+) -> Result<T, Vec<Reason>> {
+    with_room(schema.columns.len(), Field::Absent, |fields| {
+        json.read(record, &schema.columns, plan, fields).map_err(|reason| vec![reason])?;
+        parse_values(schema, (dates, key), (json.texts(), fields), around, use_line)
+    })
+}
+
+/// Makes a line of what a record says of each column, of which those of the message are taken from `around`.
+fn parse_values<T>(
+    schema: &Schema,
+    (dates, key): (&mut DatetimeParser, &mut String),
+    (texts, fields): (&Texts, &[Field<'_>]),
+    around: Around<'_, '_>,
     use_line: impl FnOnce(&[Value<'_>]) -> T,
 ) -> Result<T, Vec<Reason>> {
     let columns = &schema.columns;
-    with_room(columns.len(), Field::Absent, |fields| {
-        json.read(record, columns, plan, fields).map_err(|reason| vec![reason])?;
-        with_room(columns.len(), Value::Missing, |values| {
-            let mut reasons = Vec::new();
-            for (index, column) in columns.iter().enumerate() {
-                let (reader, field) = match around {
-                    Some((reader, around)) if column.is_of_message => (reader, around[index]),
-                    _ => (&*json, fields[index]),
-                };
-                match value_of(column, field, reader, &schema.csv.texts, dates) {
-                    Ok(value) => values[index] = value,
-                    Err(reason) => reasons.push(reason),
-                }
+    with_room(columns.len(), Value::Missing, |values| {
+        let mut reasons = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            let (texts, field) = match around {
+                Some((texts, around)) if column.is_of_message => (texts, around[index]),
+                _ => (texts, fields[index]),
+            };
+            match value_of(column, field, texts, &schema.csv.texts, dates) {
+                Ok(value) => values[index] = value,
+                Err(reason) => reasons.push(reason),
             }
-            finish(schema, values, reasons, key, use_line)
-        })
+        }
+        finish(schema, values, reasons, key, use_line)
     })
 }
 
@@ -429,24 +504,34 @@ fn is_header(columns: &[Column], fields: &Fields, order: &Order) -> bool {
     found.all(|(column, field)| is_name(column, field))
 }
 
-/// The value of a column by what a JSON record says of it. Texts are numbers by the rules `numbers`, where they may be any.
+/// The value of a column by what a record says of it. Texts are numbers by the rules `numbers`, where they may be any.
 fn value_of<'a>(
     column: &Column,
     field: Field<'a>,
-    json: &'a JsonReader,
+    texts: &'a Texts,
     numbers: &TextRules,
     dates: &mut DatetimeParser,
 ) -> Result<Value<'a>, Reason> {
+    const PLAIN: &TextRules = &TextRules::PLAIN;
     let rules = || match column.kind {
         ColumnType::Integer | ColumnType::Float => numbers,
-        ColumnType::Text | ColumnType::Datetime => const { &TextRules::PLAIN },
+        ColumnType::Text | ColumnType::Datetime => PLAIN,
     };
+    let moment = |moment: Option<_>| match moment {
+        Some(moment) if column.kind == ColumnType::Datetime => admit(column, Value::Datetime(moment)),
+        _ => Err(Reason::NotADatetime(column.place())),
+    };
+    let is_unfit = matches!(field, Field::Unfit | Field::Digits | Field::NotUtf8);
     let value = match (field, column.kind) {
-        (Field::Unfit | Field::Digits, _) if !column.is_read => Ok(Value::Missing),
+        _ if is_unfit && !column.is_read => Ok(Value::Missing),
         (Field::Absent | Field::Null, _) => admit(column, Value::Missing),
         (Field::Twice, _) => Err(Reason::DuplicateField(column.place())),
+        (Field::NotUtf8, _) => Err(Reason::InvalidUtf8(column.place())),
         (Field::Text(text), _) => parse_text(column, text, rules(), dates),
-        (Field::Written(start, end), _) => parse_text(column, json.text(start, end), rules(), dates),
+        (Field::Written(start, end), _) => parse_text(column, texts.get(start, end), rules(), dates),
+        (Field::Decimal(start, end), _) => parse_text(column, texts.get(start, end), PLAIN, dates),
+        (Field::Moment(at), _) => moment(Some(at)),
+        (Field::Local(at), _) => moment(dates.local(at)),
         (Field::Integer(number), ColumnType::Float) => admit(column, Value::Float(number as f64)),
         (Field::Integer(number), _) => admit(column, Value::Integer(number)),
         (Field::Float(number), _) => admit(column, Value::Float(number)),
@@ -528,259 +613,4 @@ fn in_range(column: &Column, number: f64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::csv::FileRecords;
-    use crate::dialect::{Dialect, Encoding, NumberStyle};
-    use crate::schema::testing::schema;
-    use crate::time::DatetimeFormats;
-    use proptest::prelude::*;
-
-    const INVOICES: &str =
-        "InvoiceNo StockCode Description Quantity:int InvoiceDate:datetime UnitPrice:float CustomerID Country";
-
-    /// Purchases as CSV; an invoice's number, a quantity and a price are needed.
-    fn invoices(columns: &str) -> Schema {
-        let mut invoices = schema(InputFormat::Csv, columns, &["%m/%d/%Y %H:%M", "%Y-%m-%d %H:%M:%S"]);
-        for (name, alias) in [("InvoiceNo", "Invoice"), ("UnitPrice", "Price"), ("CustomerID", "Customer ID")] {
-            invoices.column(name).aliases.push(alias.to_owned());
-        }
-        ["InvoiceNo", "Quantity", "UnitPrice"].into_iter().for_each(|name| invoices.column(name).needed = true);
-        invoices.column("UnitPrice").range.0 = 0.0;
-        invoices
-    }
-
-    fn parser() -> LineParser {
-        LineParser::new(Arc::new(invoices(INVOICES)))
-    }
-
-    fn reasons(record: &[u8]) -> Vec<String> {
-        match parser().parse(record, |_| ()) {
-            Ok(()) => Vec::new(),
-            Err(reasons) => reasons.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    #[test]
-    fn a_real_line_has_its_values() {
-        let line = b"489434,22041,\"RECORD FRAME 7\"\" SINGLE, BLACK\",48,12/1/2009 7:45,2.1,13085,United Kingdom";
-        let check = |values: &[Value<'_>]| {
-            assert_eq!(values[0], Value::Text("489434"));
-            assert_eq!(values[2], Value::Text("RECORD FRAME 7\" SINGLE, BLACK"));
-            assert_eq!(values[3], Value::Integer(48));
-            assert_eq!(values[5], Value::Float(2.1));
-        };
-        parser().parse(line, check).unwrap();
-    }
-
-    #[test]
-    fn every_kind_of_bad_record_has_its_reason() {
-        let cases: [(&[u8], &[&str]); 16] = [
-            (b"", &["empty_record"]),
-            (b"\n", &["not_one_record"]),
-            (b"1,2,3", &["too_few_fields"]),
-            (b"1,s,d,1,9/1/2010 9:22,1.0,c,UK,extra", &["too_many_fields"]),
-            (b"1,s,\"d,1,9/1/2010 9:22,1.0,c,UK", &["unclosed_quote"]),
-            (b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country", &["header_line"]),
-            (b"Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country", &["header_line"]),
-            (b"1,s,\xFF\xFE,1,9/1/2010 9:22,1.0,c,UK", &["invalid_utf8:Description"]),
-            (b",s,d,1,9/1/2010 9:22,1.0,c,UK", &["missing_value:InvoiceNo"]),
-            (b"1,s,d,,9/1/2010 9:22,,c,UK", &["missing_value:Quantity", "missing_value:UnitPrice"]),
-            (b"1,s,d,1.5,9/1/2010 9:22,x,c,UK", &["not_an_integer:Quantity", "not_a_number:UnitPrice"]),
-            (b"1,s,d,99999999999999999999,9/1/2010 9:22,1.0,c,UK", &["out_of_range:Quantity"]),
-            (b"1,s,d,1,9/1/2010 9:22,-0.01,c,UK", &["out_of_range:UnitPrice"]),
-            (b"1,s,d,1,9/1/2010 9:22,inf,c,UK", &["not_finite:UnitPrice"]),
-            (b"1,s,d,1,9/1/2010 9:22,1e999,c,UK", &["not_finite:UnitPrice"]),
-            (b"1,s,d,1,2/30/2010 9:22,1.0,c,UK", &["not_a_datetime:InvoiceDate"]),
-        ];
-        for (record, expected) in cases {
-            assert_eq!(reasons(record), expected, "{}", String::from_utf8_lossy(record));
-        }
-        assert_eq!(reasons(&vec![b'x'; (1 << 20) + 1]), ["record_too_large"]);
-    }
-
-    #[test]
-    fn a_text_that_names_something_has_a_longest_length_in_every_format() {
-        let (at_most, longer) = ("k".repeat(8), "é".repeat(4) + "k");
-        for (format, write) in [
-            (InputFormat::Csv, (|key| format!("{key},1")) as fn(&str) -> String),
-            (InputFormat::Json, |key| format!(r#"{{"key":"{key}","n":1}}"#)),
-            // A text with an escape is put together elsewhere than one without.
-            (InputFormat::Json, |key| format!(r#"{{"key":"{}","n":1}}"#, key.replace('k', "\\u006b"))),
-        ] {
-            let mut schema = schema(format, "key n:int", &[]);
-            schema.column("key").max_bytes = Some(8);
-            let mut parser = LineParser::new(Arc::new(schema));
-            let mut reasons = |key: &str| parser.parse(write(key).as_bytes(), |_| ()).err();
-            assert_eq!(reasons(&at_most), None);
-            assert_eq!(reasons(&longer), Some(vec![Reason::KeyTooLong("key".to_owned())]), "{}", write(&longer));
-        }
-    }
-
-    #[test]
-    fn a_missing_date_customer_or_country_is_no_matter_of_the_line() {
-        assert!(reasons(b"1,s,d,1,,1.0,,").is_empty());
-    }
-
-    #[test]
-    fn a_header_may_reorder_and_rename() {
-        let schema = invoices(INVOICES);
-        let header = [
-            "Country",
-            "Invoice",
-            "StockCode",
-            "Description",
-            "Quantity",
-            "InvoiceDate",
-            "Price",
-            "Customer ID",
-            "Extra",
-        ];
-        let order = Order::from_header(&header, &schema.columns).unwrap();
-        assert_eq!(order, Order::Header { fields: [1, 2, 3, 4, 5, 6, 7, 0].map(Some).to_vec(), width: 9 });
-        let missing = Order::from_header(&["InvoiceNo", "Country"], &schema.columns).unwrap_err();
-        let lacks = ["StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID"];
-        assert_eq!(missing, HeaderFault::Missing(lacks.map(str::to_owned).to_vec()));
-        // One column cannot be two.
-        let twice = Order::from_header(&["Price", "InvoiceNo", "UnitPrice"], &schema.columns).unwrap_err();
-        let names = ["Price".to_owned(), "UnitPrice".to_owned()];
-        assert_eq!(twice, HeaderFault::Twice { column: "UnitPrice".to_owned(), names });
-    }
-
-    #[test]
-    fn an_optional_column_may_be_absent_from_a_header() {
-        let columns = INVOICES.replace("Description", "Description?").replace("UnitPrice:float", "UnitPrice:float?");
-        let schema = Arc::new(invoices(&columns));
-        let order = |header: &str| Order::from_header(&header.split(',').collect::<Vec<_>>(), &schema.columns);
-        let parse = |order: &Order, record: &[u8]| {
-            let mut parser = LineParser::new(Arc::clone(&schema));
-            let mut records = FileRecords::new(record, &schema.csv, 1 << 20).unwrap();
-            let record = records.next_record().unwrap().unwrap();
-            parser.parse_file_record(&record, order, |line| (line[1].text().map(str::to_owned), line[2].is_missing()))
-        };
-        let header = "Price,InvoiceNo,StockCode,Quantity,InvoiceDate,CustomerID,Country";
-        let short = order(header).unwrap();
-        assert_eq!(parse(&short, b"1.5,1,s,2,,,"), Ok((Some("s".to_owned()), true)));
-        assert_eq!(parse(&short, header.as_bytes()), Err(vec![Reason::HeaderLine]));
-        assert_eq!(parse(&short, b"1.5,1,s,2,,,,"), Err(vec![Reason::TooManyFields]));
-        // A feature reads the price, so a file without it has no valid line.
-        let priceless = order(&header[6..]).unwrap();
-        assert_eq!(parse(&priceless, b"1,s,2,,,"), Err(vec![Reason::MissingValue("UnitPrice".into())]));
-        assert_eq!(
-            order("InvoiceNo,Price").unwrap_err(),
-            HeaderFault::Missing(
-                ["StockCode", "Quantity", "InvoiceDate", "CustomerID", "Country"].map(str::to_owned).to_vec()
-            )
-        );
-        // A message has no header: its fields are as declared.
-        assert_eq!(
-            LineParser::new(Arc::clone(&schema)).parse(b"1,s,2,,1.5,,", |_| ()),
-            Err(vec![Reason::TooFewFields])
-        );
-    }
-
-    #[test]
-    fn a_number_that_is_missing_is_what_the_pipeline_file_has_for_it() {
-        let mut schema = invoices(INVOICES);
-        (schema.column("UnitPrice").if_missing, schema.column("Quantity").if_missing) = (Some(2.5), Some(3.0));
-        let mut parser = LineParser::new(Arc::new(schema));
-        let numbers = parser.parse(b"1,s,d,,9/1/2010 9:22,,c,UK", |line| {
-            assert_eq!((line[3], line[5]), (Value::Integer(3), Value::Float(2.5)));
-        });
-        assert_eq!(numbers, Ok(()));
-    }
-
-    #[test]
-    fn what_stands_for_nothing_is_nothing() {
-        assert_eq!(
-            reasons(b"1,s,d,NULL,9/1/2010 9:22,\\N,c,UK"),
-            ["missing_value:Quantity", "missing_value:UnitPrice"]
-        );
-        assert_eq!(reasons(b"nan,s,d,1,9/1/2010 9:22,1,c,UK"), ["missing_value:InvoiceNo"]);
-        // In JSON, null does.
-        let json = schema(InputFormat::Json, "key n:float", &[]);
-        let text = LineParser::new(Arc::new(json)).parse(br#"{"key":"null","n":1}"#, |line| line[0].text().is_some());
-        assert_eq!(text, Ok(true));
-    }
-
-    #[test]
-    fn what_nobody_reads_may_be_anything() {
-        let mut csv = invoices(INVOICES);
-        ["Description", "StockCode", "InvoiceDate"].into_iter().for_each(|name| csv.column(name).is_read = false);
-        let mut parser = LineParser::new(Arc::new(csv));
-        assert_eq!(parser.parse(b"1,s\xFF,\xA35 OFF,1,yesterday,1.0,c,UK", |line| line[2].is_missing()), Ok(true));
-        let mut json = schema(InputFormat::Json, "key note n:int", &[]);
-        ["note", "n"].into_iter().for_each(|name| json.column(name).is_read = false);
-        let mut parser = LineParser::new(Arc::new(json));
-        assert_eq!(parser.parse(br#"{"key":"k","note":{"a":[1]},"n":true}"#, |_| ()), Ok(()));
-    }
-
-    #[test]
-    fn an_id_is_the_same_however_it_is_written() {
-        for (format, records) in [
-            (InputFormat::Csv, [&b"13085.0,1"[..], b"13085,1"]),
-            (InputFormat::Json, [&br#"{"id":13085.0,"n":1}"#[..], br#"{"id":"13085","n":1.0}"#]),
-        ] {
-            let mut schema = schema(format, "id n:int", &[]);
-            schema.column("id").max_bytes = Some(100);
-            let mut parser = LineParser::new(Arc::new(schema));
-            for record in records {
-                let id = parser.parse(record, |line| (line[0].text() == Some("13085"), line[1] == Value::Integer(1)));
-                assert_eq!(id, Ok((true, true)), "{}", String::from_utf8_lossy(record));
-            }
-        }
-    }
-
-    #[test]
-    fn a_european_record_is_read() {
-        let mut schema = schema(InputFormat::Csv, "Rechnung Betrag:float Menge:int Datum:datetime Land", &[]);
-        schema.datetime_formats = DatetimeFormats::read(&["%d.%m.%Y %H:%M"], Some("Europe/Berlin")).unwrap();
-        let mut dialect = Dialect { delimiter: b';', ..Dialect::default() };
-        dialect.encoding = Encoding::of("latin1").unwrap();
-        dialect.texts.numbers = NumberStyle { decimal: ',', thousands: Some('.'), currency_signs: true };
-        schema.csv = dialect;
-        let mut parser = LineParser::new(Arc::new(schema));
-        let parsed = parser.parse(b"17;\"1.234,50 \x80\";1.000;01.12.2010 8:26;\xD6sterreich", |line| {
-            assert_eq!(line[1], Value::Float(1234.5));
-            assert_eq!(line[2], Value::Integer(1000));
-            assert_eq!(line[3].datetime().map(crate::time::format_timestamp).as_deref(), Some("2010-12-01T07:26:00Z"));
-            assert_eq!(line[4], Value::Text("Österreich"));
-        });
-        assert_eq!(parsed, Ok(()));
-    }
-
-    #[test]
-    fn a_moment_may_be_a_number() {
-        for (format, record) in [
-            (InputFormat::Csv, &b"1283332920000,1"[..]),
-            (InputFormat::Json, br#"{"at":1283332920000,"n":1}"#),
-            (InputFormat::Json, br#"{"at":"1283332920000","n":1}"#),
-            (InputFormat::Json, br#"{"at":1283332920000.0,"n":1}"#),
-        ] {
-            let mut parser = LineParser::new(Arc::new(schema(format, "at:datetime n:int", &["rfc3339", "unix_ms"])));
-            let at = parser.parse(record, |line| line[0].datetime());
-            assert_eq!(at, Ok(Some(1_283_332_920_000)), "{}", String::from_utf8_lossy(record));
-        }
-        // Where no format takes numbers, a number is no moment.
-        let mut parser = LineParser::new(Arc::new(schema(InputFormat::Json, "at:datetime n:int", &["rfc3339"])));
-        let reasons = parser.parse(br#"{"at":1283332920000,"n":1}"#, |_| ()).unwrap_err();
-        assert_eq!(reasons, [Reason::NotADatetime("at".to_owned())]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parser().parse(&bytes, |_| ());
-        }
-
-        #[test]
-        fn what_was_written_is_read(quantity in any::<i64>(), price in 0.0f64..1e12, customer in "[0-9]{5}") {
-            let record = format!("536365,85123A,d,{quantity},12/1/2010 8:26,{price},{customer},France");
-            let (read_quantity, read_price) = parser().parse(record.as_bytes(), |values| (match values[3] {
-                Value::Integer(n) => n, _ => panic!("no integer") },
-                match values[5] { Value::Float(x) => x, _ => panic!("no float") })).unwrap();
-            prop_assert_eq!(read_quantity, quantity);
-            prop_assert_eq!(read_price, price);
-        }
-    }
-}
+mod tests;

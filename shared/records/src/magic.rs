@@ -17,6 +17,11 @@ pub fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&[0x1f, 0x8b])
 }
 
+/// Whether a file that begins so holds records of Avro.
+pub fn is_avro(head: &[u8]) -> bool {
+    head.starts_with(b"Obj\x01")
+}
+
 /// The kind of a file that begins so, if it is one that is not read as text.
 pub fn foreign(head: &[u8]) -> Option<Foreign> {
     const UNPACK: &str = "unpack it first";
@@ -26,7 +31,7 @@ pub fn foreign(head: &[u8]) -> Option<Foreign> {
         (b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", "an old Excel workbook", "save the sheet as CSV"),
         (b"PAR1", "a Parquet file", "give it a name that ends in .parquet"),
         (b"ARROW1\0\0", "an Arrow (Feather) file", "save it as Parquet or CSV"),
-        (b"Obj\x01", "an Avro file", "save it as Parquet, CSV or JSON lines"),
+        (b"Obj\x01", "an Avro file", "give it a name that ends in .avro"),
         (b"\x28\xB5\x2F\xFD", "compressed by zstd", "unpack it with zstd -d, or use gzip"),
         (b"BZh", "compressed by bzip2", "unpack it with bunzip2, or use gzip"),
         (b"\xFD7zXZ\0", "compressed by xz", "unpack it with unxz, or use gzip"),

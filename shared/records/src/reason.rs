@@ -21,6 +21,16 @@ pub enum Reason {
     NotJson,
     /// The record is JSON, but objects or arrays in it lie more than 127 deep.
     NestedTooDeep,
+    /// The record names no schema where it should: before its bytes, or in a header.
+    NoSchemaId,
+    /// The registry has no schema with this id.
+    UnknownSchema(String),
+    /// The schema with this id is of another kind than the pipeline's records, or cannot be understood.
+    UnusableSchema(String),
+    /// The record is not what its Avro schema says, or has more bytes than that.
+    NotAvro,
+    /// The record is no message of its Protobuf schema.
+    NotProtobuf,
     /// The value at the path of `[input.json] records` is neither an array nor an object.
     NotAnArray(String),
     /// The message holds more records than a message may, or they would take too much room with what stands around them.
@@ -80,6 +90,11 @@ impl Reason {
             Self::TextAfterQuote => ("text_after_quote", None),
             Self::NotJson => ("not_json", None),
             Self::NestedTooDeep => ("nested_too_deep", None),
+            Self::NoSchemaId => ("no_schema_id", None),
+            Self::UnknownSchema(id) => ("unknown_schema", Some(id)),
+            Self::UnusableSchema(id) => ("unusable_schema", Some(id)),
+            Self::NotAvro => ("not_avro", None),
+            Self::NotProtobuf => ("not_protobuf", None),
             Self::NotAnArray(path) => ("not_an_array", Some(path)),
             Self::TooManyRecords => ("too_many_records", None),
             Self::UnknownOperation => ("unknown_operation", None),

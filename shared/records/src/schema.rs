@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::dialect::Dialect;
+use crate::framing::{Framed, SchemaId};
 use crate::json_path::JsonPath;
+use crate::schemas::Schemas;
 use crate::time::DatetimeFormats;
 
 /// What the records of an input look like.
@@ -19,8 +22,10 @@ pub struct Schema {
     pub columns: Vec<Column>,
     /// How CSV is written.
     pub csv: Dialect,
-    /// What a JSON message holds.
+    /// What a message holds, where its format has names: JSON, Avro.
     pub json: MessageShape,
+    /// The schemas that messages name, where they do.
+    pub schemas: Option<Arc<Schemas>>,
     /// Formats of the datetime columns.
     pub datetime_formats: DatetimeFormats,
     /// A longer record is erroneous.
@@ -44,6 +49,18 @@ impl Schema {
     /// The names of the columns that stand in records.
     pub fn field_names(&self) -> Vec<&str> {
         self.columns.iter().filter(|column| !column.is_derived).map(|column| column.name.as_str()).collect()
+    }
+
+    /// The schema that has to be known before a message is parsed, and is not yet; `header` is what
+    /// [`SCHEMA_HEADER`](crate::framing::SCHEMA_HEADER) holds.
+    pub fn unknown_schema(&self, message: &[u8], header: Option<&[u8]>) -> Option<SchemaId> {
+        let schemas = self.schemas.as_ref()?;
+        // What is erroneous without a look at its schema does not ask for it.
+        if message.is_empty() || message.len() > self.max_record_bytes {
+            return None;
+        }
+        let Framed { id, .. } = Framed::read(message, header).ok()?;
+        (!schemas.knows(id)).then_some(id)
     }
 
     /// How many fields a CSV record has.
@@ -107,6 +124,10 @@ pub enum InputFormat {
     Csv,
     /// One JSON object.
     Json,
+    /// Avro's binary encoding.
+    Avro,
+    /// A message of Protobuf.
+    Protobuf,
 }
 
 impl InputFormat {
@@ -117,6 +138,9 @@ impl InputFormat {
         let name = if is(name, "gz") { Path::new(name.file_stem()?) } else { name };
         if ["jsonl", "ndjson", "json"].iter().any(|ending| is(name, ending)) {
             return Some(Self::Json);
+        }
+        if is(name, "avro") {
+            return Some(Self::Avro);
         }
         is(name, "csv").then_some(Self::Csv)
     }
@@ -262,6 +286,7 @@ pub(crate) mod testing {
             columns: columns.split(' ').map(|declared| declared.parse().unwrap()).collect(),
             csv: Dialect::default(),
             json: MessageShape::default(),
+            schemas: None,
             datetime_formats: DatetimeFormats::read(datetime_formats, None).unwrap(),
             max_record_bytes: 1 << 20,
             currency: None,

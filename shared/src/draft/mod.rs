@@ -9,7 +9,7 @@ mod text;
 mod topic;
 
 pub use records::sniff::dates::formats_of as sniffed_dates;
-pub use records::sniff::{About, Doubt, Findings, Writing, csv, json, roles, sample, study};
+pub use records::sniff::{About, Doubt, Findings, Writing, avro, csv, json, roles, sample, study};
 pub use topic::{TopicError, of_records};
 
 use std::fs::OpenOptions;

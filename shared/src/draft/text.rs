@@ -17,7 +17,8 @@ use super::{Request, features, shortened};
 pub(super) fn input(findings: &Findings, request: &Request, names: &Names, uses: &[Option<String>]) -> Vec<Section> {
     let (format, order) = match findings.writing.format() {
         InputFormat::Csv => ("csv", "    # on the topic, records have no header, and their fields are in this order\n"),
-        InputFormat::Json => ("json", ""),
+        // What is drafted is read without a registry.
+        InputFormat::Json | InputFormat::Avro | InputFormat::Protobuf => ("json", ""),
     };
     let what = if findings.roles.shape == Shape::Records { "" } else { ": one line of an entity" };
     let mut text = format!("[input]                       # a record{what}\nformat = \"{format}\"\n");

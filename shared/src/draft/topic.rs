@@ -10,7 +10,8 @@ use thiserror::Error;
 pub enum TopicError {
     /// They are in a form that is not read.
     #[error(
-        "its records seem to be written by a Schema Registry's serializer (they begin with a zero byte): CSV or a JSON object each would be right"
+        "its records seem to be written by a Schema Registry's serializer (they begin with a zero byte), and cannot be read without their \
+         schemas: draft the file from records of a file (`trainer init FILE.avro`), then set `format` and [input.registry] in it"
     )]
     Registry,
     /// They are no table.

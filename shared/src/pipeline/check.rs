@@ -18,7 +18,7 @@ use super::{
     Cancellations, Clock, Column, ColumnType, Currency, DEFAULT_CALIBRATION_SHARE, DEFAULT_MIN_SHARE,
     DEFAULT_THRESHOLD, Definition, DetectorSpec, Entity, Fields, InputFormat, Pipeline, PipelineError, Reading,
     Records, Scaling, Schema, Scored, Sessions, VerdictSchema, ZScoreSpec, alerts, currency, definition, dialect,
-    fields, json, key, label, zscore,
+    fields, json, key, label, registry, zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -36,8 +36,9 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let checker = Checker { origin };
     checker.name("name", &file.name)?;
     let mut columns = checker.columns(&file.input)?;
-    let format = checker.format(file.input.format.as_deref())?;
-    let json = json::check(&checker, file.input.json.as_ref(), format, &mut columns)?;
+    let (format, is_framed) = checker.format(file.input.format.as_deref())?;
+    let json = json::check(&checker, &file.input, format, &mut columns)?;
+    let registry = registry::check(&checker, file.input.registry.as_ref(), is_framed)?;
     let currency = file.currency.as_ref().map(|section| currency::check(&checker, section, &columns)).transpose()?;
     let label =
         file.label.as_ref().map(|section| label::check(&checker, section, &file.features, &mut columns)).transpose()?;
@@ -84,6 +85,7 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         columns,
         csv: dialect::check(&checker, file.input.csv.as_ref(), format)?,
         json,
+        schemas: is_framed.then(Arc::default),
         datetime_formats: checker.datetime_formats(&file.input)?,
         max_record_bytes: checker.limit(
             "[input] max_record_bytes",
@@ -114,6 +116,7 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         name: file.name,
         ships: false,
         topic,
+        registry,
         schema: Arc::new(schema),
         label,
         entity,
@@ -179,11 +182,18 @@ fn naming_columns(entity: &Entity, scored: &Scored, zscores: &[ZScoreSpec]) -> V
 }
 
 impl Checker<'_> {
-    fn format(&self, format: Option<&str>) -> Result<InputFormat, PipelineError> {
+    /// How records are written, and whether they name a schema.
+    fn format(&self, format: Option<&str>) -> Result<(InputFormat, bool), PipelineError> {
         match format {
-            None | Some("csv") => Ok(InputFormat::Csv),
-            Some("json") => Ok(InputFormat::Json),
-            Some(other) => self.error("[input] format", format!("`{other}` is not supported: use \"csv\" or \"json\"")),
+            None | Some("csv") => Ok((InputFormat::Csv, false)),
+            Some("json") => Ok((InputFormat::Json, false)),
+            Some("json-schema") => Ok((InputFormat::Json, true)),
+            Some("avro") => Ok((InputFormat::Avro, true)),
+            Some("protobuf") => Ok((InputFormat::Protobuf, true)),
+            Some(other) => {
+                const KNOWN: &str = "use \"csv\", \"json\", \"avro\", \"protobuf\" or \"json-schema\"";
+                self.error("[input] format", format!("`{other}` is not supported: {KNOWN}"))
+            }
         }
     }
 
@@ -200,7 +210,9 @@ impl Checker<'_> {
         self.apply_missing(input, &mut columns)?;
         self.columns_differ(&columns)?;
         let has_dates = columns.iter().any(|column| column.kind == ColumnType::Datetime);
-        if has_dates && input.datetime_formats.is_empty() {
+        // With a schema, dates may be written as such.
+        let may_be_typed = matches!(input.format.as_deref(), Some("avro" | "protobuf"));
+        if has_dates && input.datetime_formats.is_empty() && !may_be_typed {
             return self.error("[input] datetime_formats", "is needed, because a column is of type datetime");
         }
         Ok(columns)

@@ -18,6 +18,9 @@ pub(super) struct InputSection {
     pub columns: Vec<String>,
     pub csv: Option<CsvSection>,
     pub json: Option<JsonSection>,
+    pub avro: Option<JsonSection>,
+    pub protobuf: Option<JsonSection>,
+    pub registry: Option<RegistrySection>,
     #[serde(default)]
     pub datetime_formats: Vec<String>,
     pub timezone: Option<String>,
@@ -45,7 +48,7 @@ pub(super) struct CsvSection {
     pub null: Option<Vec<String>>,
 }
 
-/// `[input.json]`.
+/// `[input.json]`, and the same for the other formats whose fields have names.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JsonSection {
@@ -55,6 +58,19 @@ pub(super) struct JsonSection {
     pub convert: Vec<String>,
     #[serde(default)]
     pub paths: BTreeMap<String, String>,
+}
+
+/// `[input.registry]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegistrySection {
+    pub url: Option<String>,
+    pub user: Option<String>,
+    pub password_file: Option<String>,
+    pub password_env: Option<String>,
+    pub ca_file: Option<String>,
+    pub timeout: Option<String>,
+    pub give_up_after: Option<String>,
 }
 
 /// The valid values of a number.

@@ -15,6 +15,7 @@ mod json;
 mod key;
 mod label;
 mod reading;
+mod registry;
 mod zscore;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use fields::{FieldValue, Fields, MAX_FIELD_BYTES, cut};
 pub use label::{Label, is_confirmed};
 pub use reading::Reading;
 pub use records::schema::{Column, ColumnType, Currency, InputFormat, Schema};
+pub use registry::{Password, Registry};
 pub use zscore::ZScoreSpec;
 
 /// The threshold, where nobody says another.
@@ -221,6 +223,8 @@ pub struct Pipeline {
     pub topic: String,
     /// What its records look like.
     pub schema: Arc<Schema>,
+    /// Where the schemas are that its records name, when they do.
+    pub registry: Option<Registry>,
     /// Where records say what they are, when they do.
     pub label: Option<Label>,
     /// What is scored.
@@ -298,7 +302,8 @@ impl Pipeline {
 
     /// The same pipeline for records that are written in another way.
     pub fn with_format(mut self, format: InputFormat) -> Self {
-        Arc::make_mut(&mut self.schema).format = format;
+        let schema = Arc::make_mut(&mut self.schema);
+        (schema.format, schema.schemas) = (format, None);
         self
     }
 

@@ -89,6 +89,55 @@ fn json_has_envelopes_arrays_and_paths() {
     );
 }
 
+/// The pipeline in Avro with these lines under `[input.registry]`.
+fn avro(lines: &str) -> String {
+    let section = format!("[input.registry]\n{lines}\n\n[input.aliases]");
+    replaced("[input.aliases]", &section).replace("format = \"csv\"", "format = \"avro\"")
+}
+
+#[test]
+fn records_that_name_schemas_need_a_registry_and_others_have_none() {
+    let lines = "url = \"https://registry:8081/\"\nuser = \"u\"\npassword_env = \"SECRET\"\ntimeout = \"3s\"";
+    let pipeline = Pipeline::parse(&avro(lines), "test.toml").unwrap();
+    let registry = pipeline.registry.unwrap();
+    assert_eq!((registry.url.as_str(), registry.timeout.as_secs()), ("https://registry:8081", 3));
+    assert_eq!((registry.password, registry.give_up_after.as_secs()), (Some(Password::Variable("SECRET".into())), 300));
+    assert!(pipeline.schema.schemas.is_some() && Pipeline::load("invoices").unwrap().schema.schemas.is_none());
+    for (lines, says) in [
+        ("", "[input.registry] url: must be an address that begins with https:// or http://"),
+        ("url = \"registry:8081\"", "must be an address"),
+        ("url = \"http://me:s3cret@registry\"", "[input.registry] url: must not hold a user or a password"),
+        ("url = \"http://r\"\nuser = \"u\"", "user: goes with password_file or password_env"),
+        ("url = \"http://r\"\npassword_file = \"f\"", "user: goes with password_file or password_env"),
+        (
+            "url = \"http://r\"\nuser = \"u\"\npassword_file = \"f\"\npassword_env = \"E\"",
+            "stands beside password_file",
+        ),
+        ("url = \"http://r\"\ntimeout = \"soon\"", "[input.registry] timeout: `soon` is not a span of time"),
+        ("url = \"http://r\"\npassword = \"x\"", "unknown field `password`"),
+    ] {
+        let said = problem(&avro(lines));
+        assert!(said.contains(says) && !said.contains("s3cret"), "{lines}: {said}");
+    }
+    let without = problem(&replaced("format = \"csv\"", "format = \"protobuf\""));
+    assert!(without.contains("[input.registry]: is needed"), "{without}");
+    let with = problem(&avro("url = \"http://r\"").replace("format = \"avro\"", "format = \"json\""));
+    assert!(with.contains("[input.registry]: is for format = \"avro\""), "{with}");
+    let section = |format: &str, section: &str| {
+        let text =
+            avro("url = \"http://r\"").replace("[input.registry]", &format!("[input.{section}\n[input.registry]"));
+        problem(&text.replace("format = \"avro\"", &format!("format = \"{format}\"")))
+    };
+    assert!(section("avro", "json]").contains("[input.json]: is for format = \"json\" or \"json-schema\": remove it"));
+    assert!(
+        section("avro", "avro]\nenvelope = \"connect\"")
+            .contains("[input.avro] envelope: `connect` is of Kafka Connect's JSON")
+    );
+    assert!(
+        section("protobuf", "protobuf]\nrecords = \"x\"").contains("[input.protobuf] records: is not for Protobuf")
+    );
+}
+
 #[test]
 fn a_key_may_be_several_columns_or_a_number() {
     let key = |value: &str| Pipeline::parse(&replaced("key = \"InvoiceNo\"", &format!("key = {value}")), "test.toml");

@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use polars::prelude::*;
 use shared::draft::sample::{Cell, Sample};
-use shared::draft::{Findings, Writing, csv, json, study};
+use shared::draft::{Findings, Writing, avro, csv, json, study};
 use shared::pipeline::InputFormat;
+use shared::schema::MessageShape;
 
 use crate::load::{self, LoadError, TextFile};
 use crate::progress::Progress;
@@ -48,6 +49,13 @@ pub fn findings(path: &Path) -> anyhow::Result<Findings> {
                 }
                 study(Writing::Json(shape), &sample, doubts)
             }
+            InputFormat::Avro => {
+                let sample = avro::sample(Cursor::new(head).chain(source));
+                let sample = sample.map_err(|error| load::failed_avro(path, is_gzip, error))?;
+                // On the topic, the same columns stand at the same paths.
+                study(Writing::Json(MessageShape::default()), &sample, doubts)
+            }
+            InputFormat::Protobuf => return Err(LoadError::NoFiles { path: path.clone() }.into()),
             InputFormat::Csv => {
                 let dialect = csv::layout(&head, is_whole, None, &mut doubts).with_context(|| name.to_string())?;
                 let sample = csv::sample(Cursor::new(head).chain(source), &dialect).map_err(failed)?;

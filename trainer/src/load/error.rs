@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use shared::avro::AvroFileError;
 use shared::text::printable;
 use thiserror::Error;
 
@@ -52,6 +53,23 @@ pub enum LoadError {
         path: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// It is no file of Avro, or a damaged one.
+    #[error("{}: {problem}", path.display())]
+    Avro {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: AvroFileError,
+    },
+    /// Its name does not say what its records are, and those of the stream are not kept in files.
+    #[error(
+        "{}: messages of Protobuf are not read from files: give it as .avro, .parquet, .jsonl or .csv, under a name that ends so",
+        path.display()
+    )]
+    NoFiles {
+        /// The file.
+        path: PathBuf,
     },
     /// It is of a kind that is not read.
     #[error("{} is {what}: {advice}", path.display())]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use shared::draft::{csv, json, number_settings, sample::Sample, sniffed_dates};
+use shared::draft::{avro, csv, json, number_settings, sample::Sample, sniffed_dates};
 use shared::pipeline::{InputFormat, Pipeline};
 use shared::reason::Reason;
 
@@ -112,7 +112,8 @@ fn sample(pipeline: &Pipeline, path: &Path, column: usize) -> Option<(Sample, us
     let sample = match inputs::format(path, schema.format) {
         Format::Records(InputFormat::Csv) => csv::sample(open()?, &schema.csv).ok()?,
         Format::Records(InputFormat::Json) => json::sample(open()?).ok()?.0,
-        Format::Parquet => return None,
+        Format::Records(InputFormat::Avro) => avro::sample(open()?).ok()?,
+        Format::Records(InputFormat::Protobuf) | Format::Parquet => return None,
     };
     let is_by_place = inputs::format(path, schema.format) == Format::Records(InputFormat::Csv) && !schema.csv.header;
     let column_here = &schema.columns[column];

@@ -1,8 +1,9 @@
 //! From files of history to lines: Polars columns of the lines that are valid, a chunk at a time, and the count of those
 //! that are not.
 //!
-//! A CSV or JSON record goes through the parser of the stream, so it has the same fate in history and on Kafka.
+//! A CSV, JSON or Avro record goes through the parser of the stream, so it has the same fate in history and on Kafka.
 
+mod avro;
 mod bad_rows;
 mod csv;
 mod error;
@@ -32,6 +33,7 @@ pub use lines::{LINES_A_CHUNK, TakeChunk};
 pub use max_bad::MaxBad;
 pub use row_location::RowLocation;
 
+pub(crate) use avro::failed as failed_avro;
 pub(crate) use inputs::resolve_one;
 pub(crate) use parquet::{contents, is_readable, rows};
 pub(crate) use text_file::{TextFile, failed};
@@ -97,6 +99,8 @@ pub fn load(
             Format::Parquet => parquet::read(path, pipeline, &mut lines, progress)?,
             Format::Records(InputFormat::Csv) => csv::read(path, file.open(progress)?, pipeline, &mut lines)?,
             Format::Records(InputFormat::Json) => json::read(path, file.open(progress)?, pipeline, &mut lines)?,
+            Format::Records(InputFormat::Avro) => avro::read(path, file.open(progress)?, pipeline, &mut lines)?,
+            Format::Records(InputFormat::Protobuf) => return Err(LoadError::NoFiles { path: path.to_owned() }),
         }
         bytes_read += file.bytes();
         lines.set_bytes_read(bytes_read);

@@ -7,6 +7,7 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 use shared::magic::{self, Foreign};
+use shared::pipeline::InputFormat;
 
 use super::LoadError;
 use crate::progress::Progress;
@@ -93,7 +94,9 @@ fn with_head(mut file: Box<dyn Read>) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
 }
 
 fn check_kind(path: &Path, head: &[u8]) -> Result<(), LoadError> {
-    magic::foreign(head).map_or(Ok(()), |found| Err(foreign(path, found)))
+    // What a file of Avro is called says how it is read.
+    let is_avro = magic::is_avro(head) && InputFormat::of_file(path) == Some(InputFormat::Avro);
+    magic::foreign(head).filter(|_| !is_avro).map_or(Ok(()), |found| Err(foreign(path, found)))
 }
 
 fn foreign(path: &Path, Foreign { what, advice }: Foreign) -> LoadError {

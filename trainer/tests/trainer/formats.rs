@@ -28,13 +28,23 @@ fn bad_rows(loaded: &Loaded) -> Vec<String> {
 }
 
 #[test]
-fn csv_json_gzip_and_parquet_give_the_same_model() {
+fn csv_json_gzip_avro_and_parquet_give_the_same_model() {
     let workplace = Workplace::with_history(&invoices(80));
     workplace.write("history.csv.gz", &gzip(&csv(&invoices(80))));
     workplace.write("history.jsonl", &json_lines(80));
     workplace.write("history.ndjson.gz", &gzip(&json_lines(80)));
     parquet(&workplace, "history.parquet", frame(80));
-    let inputs = ["history.csv", "history.csv.gz", "history.parquet", "history.jsonl", "history.ndjson.gz"];
+    workplace.write("history.avro", &avro(80));
+    workplace.write("history.avro.gz", &gzip(&avro(80)));
+    let inputs = [
+        "history.csv",
+        "history.csv.gz",
+        "history.parquet",
+        "history.jsonl",
+        "history.ndjson.gz",
+        "history.avro",
+        "history.avro.gz",
+    ];
     let models = inputs.map(|input| {
         let run = workplace.train(input, &[]);
         assert_eq!(run.code, Some(0), "{input}: {run:?}");
@@ -97,6 +107,56 @@ fn json_lines(n: usize) -> Vec<u8> {
         )
     };
     invoices(n).lines().map(object).collect::<String>().into_bytes()
+}
+
+/// The lines of the history as records of Avro, in blocks of seven: a union, a date with milliseconds, a decimal as price.
+fn avro(n: usize) -> Vec<u8> {
+    const SCHEMA: &str = r#"{"type":"record","name":"Line","fields":[
+        {"name":"Price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":3}},
+        {"name":"Invoice","type":"long"},{"name":"Quantity","type":["null","int"]},{"name":"more","type":{"type":"array","items":"string"}},
+        {"name":"CustomerID","type":"string"},{"name":"Country","type":{"type":"enum","name":"Country","symbols":["Spain","France"]}},
+        {"name":"InvoiceDate","type":{"type":"long","logicalType":"timestamp-millis"}}]}"#;
+    let long = |number: i64| {
+        let (mut bytes, mut rest) = (Vec::new(), ((number << 1) ^ (number >> 63)) as u64);
+        while rest >= 0x80 {
+            bytes.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+        bytes
+    };
+    let bytes = |bytes: &[u8]| [long(bytes.len() as i64), bytes.to_vec()].concat();
+    let record = |line: &str| {
+        let row: Vec<&str> = line.rsplitn(6, ',').collect();
+        let (number, _) = line.split_once(',').unwrap();
+        let price = (row[2].parse::<f64>().unwrap() * 1e3) as i32;
+        let (quantity, more) =
+            ([long(1), long(row[4].parse().unwrap())].concat(), [long(1), bytes(b"x"), long(0)].concat());
+        let head = [bytes(&price.to_be_bytes()), long(number.parse().unwrap()), quantity, more].concat();
+        [head, bytes(row[1].as_bytes()), long(1), long(microseconds(row[3]) / 1000)].concat()
+    };
+    let records: Vec<Vec<u8>> = invoices(n).lines().map(record).collect();
+    let sync = [7; 16];
+    let mut file =
+        [b"Obj\x01", &long(1)[..], &bytes(b"avro.schema"), &bytes(SCHEMA.as_bytes()), &long(0), &sync].concat();
+    for block in records.chunks(7) {
+        file.extend([&long(block.len() as i64)[..], &bytes(&block.concat()), &sync].concat());
+    }
+    file
+}
+
+/// A broken file is one sentence that says how far it could be read, and one of another kind says what it is.
+#[test]
+fn a_broken_file_of_avro_is_one_sentence() {
+    let workplace = Workplace::new();
+    let whole = avro(20);
+    workplace.write("torn.avro", &whole[..whole.len() - 20]);
+    let sentence = "torn.avro: it is damaged after record 35: the file ends within a block";
+    workplace.assert_refused("torn.avro", &[], sentence);
+    workplace.write("text.avro", &csv(&invoices(20)));
+    workplace.assert_refused("text.avro", &[], "text.avro: it does not begin as an Avro file does");
+    workplace.write("history.csv", &whole);
+    workplace.assert_refused("history.csv", &[], "history.csv is an Avro file: give it a name that ends in .avro");
 }
 
 /// The lines of the history as a Polars user would have them: typed, a customer number with gaps, microseconds.

@@ -33,14 +33,16 @@ pub(super) fn score<'a>(
     loaded.warn_of_sample_models();
     let pipeline = loaded.pipeline;
     let mut judge = Judge { pipeline: &pipeline, detectors: &loaded.detectors, intake };
+    // How the records of the first file are written, and of all others.
+    let mut read_as: Option<Pipeline> = None;
     let (mut core, mut outputs, mut offset, now) = (None, Vec::new(), 0, now_since_epoch());
     for file in files {
         let (path, content) = file?;
         let FileContent::Records(file) = content else { return Err(mixed(path, "verdicts", "records")) };
-        let mut lines = FileLines::new(file, &pipeline)?;
+        let mut lines = FileLines::new(file, read_as.as_ref().unwrap_or(&pipeline))?;
         let format = lines.format();
-        let (written, core) =
-            core.get_or_insert_with(|| (format, Core::new(Arc::new(Pipeline::clone(&pipeline).with_format(format)))));
+        let read_as = read_as.get_or_insert_with(|| lines.pipeline(&pipeline));
+        let (written, core) = core.get_or_insert_with(|| (format, Core::new(Arc::new(read_as.clone()))));
         if *written != format {
             bail!("{} has another format than the files before it: give files of one format", path.display());
         }

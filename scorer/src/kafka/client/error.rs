@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use registry::RegistryError;
 use shared::device::DeviceError;
 use thiserror::Error;
 
@@ -267,6 +268,17 @@ pub enum KafkaError {
         /// The cause.
         cause: String,
     },
+    /// A Schema Registry that is of no use.
+    #[error(transparent)]
+    Registry(RegistryError),
+    /// A setting of the Schema Registry that cannot be used.
+    #[error("{key} under [input.registry]: {problem}")]
+    RegistrySetting {
+        /// The key in the pipeline file.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A message that was not acknowledged.
     #[error(
         "a message to topic `{topic}` was not accepted: {cause}; its input is not committed and will be read again"
@@ -358,8 +370,11 @@ impl KafkaError {
             | Self::NotOwned { .. }
             | Self::GroupInUse { .. }
             | Self::Device(_)
+            | Self::Registry(RegistryError::Silent { .. })
             | Self::Failed { .. } => ErrorKind::Unavailable,
             Self::Settings(_)
+            | Self::Registry(_)
+            | Self::RegistrySetting { .. }
             | Self::ProtectedSetting { .. }
             | Self::Refused { .. }
             | Self::MissingTopic(_)

@@ -15,7 +15,9 @@ use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::ends_once;
 use crate::kafka::client::read_to_end::{Next, Part, Read, ReadToEnd};
 use crate::kafka::client::settings::KafkaSettings;
+use crate::kafka::schemas::SchemaSource;
 use crate::kafka::topics::names::Topics;
+use crate::kafka::wire::headers::schema_of;
 
 /// Records of each partition that are looked at: the newest.
 const LOOKED_AT: i64 = 100;
@@ -69,6 +71,7 @@ pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Res
             parts.push(Part { partition, from: Offset::Offset(low.max(high - LOOKED_AT)), ends_at_end: true });
         }
     }
+    let schemas = SchemaSource::new(pipeline)?;
     let (mut parser, mut found) = (LineParser::new(pipeline.schema.clone()), None);
     let reader = ReadToEnd { consumer: &consumer, topic: &pipeline.topic, doing: DOING, silence: SILENCE };
     // Records that do not come in time are not looked at.
@@ -77,6 +80,7 @@ pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Res
         |_| true,
         |read| {
             if let Read::Record(message) = read {
+                schemas.wait_for(message.payload().unwrap_or_default(), schema_of(message, &pipeline.schema))?;
                 found = misplaced(&mut parser, pipeline, message);
             }
             Ok(if found.is_some() { Next::Stop } else { Next::ReadOn })
@@ -107,7 +111,8 @@ pub fn has_direct_state(settings: &KafkaSettings, pipeline: &Pipeline, group: &s
 }
 
 fn misplaced(parser: &mut LineParser, pipeline: &Pipeline, message: &BorrowedMessage<'_>) -> Option<Misplaced> {
-    let entity = place_key(parser, pipeline, message.payload().unwrap_or_default())?;
+    let schema = schema_of(message, &pipeline.schema);
+    let entity = place_key(parser, pipeline, (message.payload().unwrap_or_default(), schema))?;
     let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
     let is_in_place = key.as_ref().is_some_and(|key| key.trim() == entity);
     let (partition, offset) = (message.partition(), message.offset());

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::Offset;
 use shared::line::LineParser;
@@ -25,6 +26,7 @@ use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::membership::lost::{LossPolicy, LostRange};
 use crate::kafka::membership::member::{GroupSource, Member};
 use crate::kafka::membership::source::{Event, PartitionSource};
+use crate::kafka::schemas::{SchemaSource, SchemaWaits};
 use crate::kafka::stages::commit::{Transaction, Transactions};
 use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::stages::open_batch::{Limits, OpenBatch};
@@ -34,7 +36,7 @@ use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::limits::RecordLimits;
 use crate::kafka::topics::names::Topics;
-use crate::kafka::wire::headers::{Original, RecordHeaders, label_of};
+use crate::kafka::wire::headers::{Original, RecordHeaders, label_of, schema_of};
 use crate::messages::{DeadLetters, Message, Refusal, Source};
 use crate::status::StatusCell;
 
@@ -53,6 +55,7 @@ const ENDS: &str = "asking for the ends of a partition";
 pub(crate) struct RepartitionSettings {
     pub settings: KafkaSettings,
     pub pipeline: Arc<Pipeline>,
+    pub schemas: SchemaSource,
     pub topics: Topics,
     /// The pipeline's topic, as the repartitioner's group reads it.
     pub source: InputTopic,
@@ -108,6 +111,7 @@ impl Repartitioner {
         let repartition_loop = RepartitionLoop {
             source_topic: with.topics.source.as_str().into(),
             parser: LineParser::new(with.pipeline.schema.clone()),
+            schemas: SchemaWaits::new(with.schemas.clone()),
             open: OpenBatch::new(with.batch),
             lost: Vec::new(),
             source: member.source(WallClock::start()),
@@ -129,6 +133,7 @@ struct RepartitionLoop<'a> {
     source: GroupSource<'a>,
     transactions: Transactions,
     parser: LineParser,
+    schemas: SchemaWaits,
     open: OpenBatch<LineCopy>,
     /// What was deleted before it could be copied, and is not committed yet.
     lost: Vec<LostRange>,
@@ -164,12 +169,20 @@ impl RepartitionLoop<'_> {
 
     /// Takes one event, or waits for one.
     fn step(&mut self) -> Result<(), KafkaError> {
+        if !self.schemas.is_empty() && !self.source.is_lost() {
+            let ready = self.schemas.take_ready()?;
+            self.source.read_from(&ready)?;
+        }
         let event = match self.source.poll(Duration::ZERO)? {
             Event::Nothing => self.source.poll(self.wait())?,
             event => event,
         };
         match event {
             Event::Record(record) => {
+                let schema = schema_of(&record, &self.with.pipeline.schema);
+                if !self.source.is_lost() && self.schemas.must_wait(&record, schema)? {
+                    return self.source.hold(&[record.partition()]);
+                }
                 for copy in LineCopy::all_of(&record, &mut self.parser, &self.with.pipeline) {
                     self.open.add_record(COPY_BYTES + copy.payload.as_ref().map_or(0, Vec::len));
                     self.open.items_mut().push(copy);
@@ -259,6 +272,7 @@ impl RepartitionLoop<'_> {
     fn roll_back(&mut self) -> Result<(), KafkaError> {
         self.open.clear();
         self.lost.clear();
+        self.schemas.clear();
         let owned = self.source.assignment().partitions();
         self.source.hold(&owned)?;
         // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
@@ -312,6 +326,7 @@ impl RepartitionLoop<'_> {
             self.commit()?;
         }
         self.source.revoke(partitions);
+        self.schemas.forget(partitions);
         self.open.items_mut().retain(|copy| !partitions.contains(&copy.source.0));
         self.lost.retain(|lost| !partitions.contains(&lost.partition));
         Ok(())
@@ -320,7 +335,8 @@ impl RepartitionLoop<'_> {
     /// Publishes how far the repartitioner has come.
     fn report(&self) {
         self.progress.set_lag(self.source.lag());
-        if !self.source.assignment().is_caught_up() || self.progress.has_caught_up() {
+        let is_caught_up = self.source.assignment().is_caught_up() && self.schemas.is_empty();
+        if !is_caught_up || self.progress.has_caught_up() {
             return;
         }
         match self.are_copies_readable() {
@@ -388,7 +404,8 @@ impl LineCopy {
         let header = pipeline.label.as_ref().and_then(|label| label.header.as_deref());
         let label = label_of(message, pipeline).zip(header).map(|(label, name)| (name.to_owned(), label.to_owned()));
         let mut copies = Vec::with_capacity(1);
-        parser.each(message.payload().unwrap_or_default(), |piece, part| {
+        let schema = schema_of(message, &pipeline.schema);
+        parser.each_with(message.payload().unwrap_or_default(), schema, |piece, part| {
             copies.push(Self {
                 source: (message.partition(), message.offset()),
                 item: piece.index(),

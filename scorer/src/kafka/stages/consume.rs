@@ -21,7 +21,7 @@ use crate::kafka::options::{Delivery, EndWhen};
 use crate::kafka::repartition::progress::RepartitionProgress;
 use crate::kafka::state::restore::{Restore, StartPosition};
 use crate::kafka::state::snapshots::LastSnapshots;
-use crate::kafka::wire::headers::{label_of, source_of};
+use crate::kafka::wire::headers::{label_of, schema_of, source_of};
 
 /// The longest wait for a record: how soon a request to stop is seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -42,7 +42,7 @@ const EVIDENCE_WAIT: Duration = Duration::from_millis(5);
 /// What changes of the state because of a record takes until it is committed, about: a few records of the changelog.
 const CHANGE_BYTES: usize = 512;
 
-/// How soon to see that the state of a partition is there.
+/// How soon to see that the state of a partition is there, or the schema of a record.
 const RESTORE_WAIT: Duration = Duration::from_millis(5);
 
 /// How long to wait at a time for what becomes of batches.
@@ -154,6 +154,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         } else {
             self.read_on()?;
             self.follow_restores()?;
+            self.follow_schemas()?;
             self.next_event()?
         };
         self.on_event(event)?;
@@ -179,7 +180,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         let now = self.clock.now();
         let until = |at: WallMillis| Duration::from_millis(at.saturating_sub(now).max(0) as u64);
         let deadline = self.tasks.core.next_deadline().map(|at| until(at).max(EVIDENCE_WAIT));
-        let restore = self.tasks.restoring.is_under_way().then_some(RESTORE_WAIT);
+        let is_to_come = self.tasks.restoring.is_under_way() || !self.options.schemas.is_empty();
+        let restore = is_to_come.then_some(RESTORE_WAIT);
         let wait = [Some(LONGEST_WAIT), batch, deadline, restore].into_iter().flatten().min().unwrap_or(LONGEST_WAIT);
         // Below a millisecond the client would not wait at all, and a core would be spent on asking.
         wait.max(Duration::from_millis(1))
@@ -231,6 +233,11 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     fn on_record(&mut self, message: &S::Record) -> Result<(), KafkaError> {
         self.options.faults.pass(Step::Read);
         self.clock.on_record();
+        // A session that is over is said by the next event: nothing of it waits.
+        let schema = schema_of(message, &self.tasks.pipeline.schema);
+        if !self.source.is_lost() && self.options.schemas.must_wait(message, schema)? {
+            return self.source.hold(&[message.partition()]);
+        }
         let payload = message.payload().unwrap_or_default();
         self.open.add_record(CHANGE_BYTES);
         let (partition, offset) = (message.partition(), message.offset());
@@ -248,6 +255,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             }),
             key: message.key(),
             label: label_of(message, &self.tasks.pipeline),
+            schema,
             payload,
             file: None,
             item: original.and_then(|original| original.item),
@@ -312,6 +320,17 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         }
     }
 
+    /// Reads partitions on whose next records had to wait for their schemas.
+    fn follow_schemas(&mut self) -> Result<(), KafkaError> {
+        if self.options.schemas.is_empty() || self.source.is_lost() {
+            return Ok(());
+        }
+        match self.options.schemas.take_ready()? {
+            ready if ready.is_empty() => Ok(()),
+            ready => self.source.read_from(&ready),
+        }
+    }
+
     /// Commits what was read of partitions before their new owner goes on from there. If they are lost, it is too late for
     /// that.
     fn on_revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), KafkaError> {
@@ -322,6 +341,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             self.settle()?;
         }
         self.source.revoke(partitions);
+        self.options.schemas.forget(partitions);
         if lost {
             // All of them are lost together.
             self.tasks.drop_state(self.in_flight.committed().clone());
@@ -336,11 +356,14 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     fn roll_back(&mut self) -> Result<(), KafkaError> {
         self.forget_batches();
         let counters = self.in_flight.committed().clone();
+        // These are held, and have state all the same.
+        let waiting = self.options.schemas.clear();
         // A consumer whose session is over gets a revocation with its next poll, and then new partitions.
         if self.source.is_lost() {
             self.tasks.drop_state(counters);
         } else {
-            let read: Vec<i32> = self.source.assignment().positions().into_iter().map(|(number, _)| number).collect();
+            let positions = self.source.assignment().positions();
+            let read: Vec<i32> = positions.into_iter().map(|(number, _)| number).chain(waiting).collect();
             self.source.hold(&read)?;
             self.tasks.roll_back(&read, counters, self.open.items_mut());
         }

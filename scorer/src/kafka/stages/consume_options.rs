@@ -6,6 +6,7 @@ use super::faults::FaultInjection;
 use crate::kafka::membership::lost::LossPolicy;
 use crate::kafka::options::{Delivery, EndWhen};
 use crate::kafka::repartition::progress::RepartitionProgress;
+use crate::kafka::schemas::SchemaWaits;
 use crate::kafka::stop::StopHandle;
 use crate::messages::Costs;
 use crate::status::StatusCell;
@@ -18,6 +19,8 @@ pub(crate) struct ConsumeOptions {
     pub commit_interval: Duration,
     pub end_when: EndWhen,
     pub losses: LossPolicy,
+    /// The records that wait for their schemas.
+    pub schemas: SchemaWaits,
     /// How far the repartitioner is, where there is one.
     pub repartitioner: Option<RepartitionProgress>,
     pub stop: StopHandle,

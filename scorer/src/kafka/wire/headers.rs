@@ -9,7 +9,8 @@ use std::ptr;
 use rdkafka::bindings::{rd_kafka_header_get, rd_kafka_message_headers};
 use rdkafka::error::IsError as _;
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
-use shared::pipeline::Pipeline;
+use shared::framing::SCHEMA_HEADER;
+use shared::pipeline::{Pipeline, Schema};
 
 /// The header that names the original's partition and offset.
 const SOURCE: &str = "source";
@@ -65,6 +66,12 @@ pub(crate) fn source_of(message: &impl RecordHeaders) -> Option<Original> {
 pub(crate) fn label_of<'a>(message: &'a impl RecordHeaders, pipeline: &Pipeline) -> Option<&'a str> {
     let name = pipeline.label.as_ref()?.header.as_ref()?;
     std::str::from_utf8(message.header(name)?).ok()
+}
+
+/// What a header of the record says of its schema, where records have any.
+pub(crate) fn schema_of<'a>(message: &'a impl RecordHeaders, schema: &Schema) -> Option<&'a [u8]> {
+    schema.schemas.as_ref()?;
+    message.header(SCHEMA_HEADER)
 }
 
 fn decode_source(value: &[u8]) -> Option<Original> {

@@ -1,6 +1,5 @@
 //! What a JSON message holds: a record, several, or none.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::scan;
@@ -12,15 +11,20 @@ use crate::schema::{Envelope, MessageShape, RecordsAt};
 const PAYLOAD: &str = "payload";
 /// What a change event of Debezium is: `c` for create, `u` for update, `r` for a read in a snapshot, `d` for delete, `t` for
 /// truncate.
-const OPERATION: &str = "op";
+pub(crate) const OPERATION: &str = "op";
 /// The row after the change.
-const AFTER: &str = "after";
+pub(crate) const AFTER: &str = "after";
 
 /// Most records of a message: all of them are in memory at a time.
-const MOST_RECORDS: usize = 10_000;
+pub(crate) const MOST_RECORDS: usize = 10_000;
 
 /// Most bytes of what stands around records, once for each of them: a record that is erroneous is kept with it.
 const MOST_AROUND: usize = 64 << 20;
+
+/// Whether a message holds too many records, with so many bytes around them.
+pub(crate) fn are_too_many(count: usize, around: usize) -> bool {
+    count > MOST_RECORDS || count.saturating_mul(around) > MOST_AROUND
+}
 
 /// What a message holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +96,7 @@ fn records(message: &[u8], found: Range<usize>, path: Option<&JsonPath>) -> Resu
     match message.get(found.start) {
         Some(b'[') => match scan::items(message, found.clone()).take(MOST_RECORDS + 1).count() {
             0 => Ok(Content::Nothing),
-            count if count > MOST_RECORDS || count.saturating_mul(message.len() - found.len()) > MOST_AROUND => {
-                Err(Reason::TooManyRecords)
-            }
+            count if are_too_many(count, message.len() - found.len()) => Err(Reason::TooManyRecords),
             _ => Ok(Content::Records(found)),
         },
         Some(b'{') => Ok(Content::Record(found)),
@@ -133,40 +135,4 @@ fn is_object(message: &[u8], value: &Range<usize>) -> bool {
 
 fn is_null(message: &[u8], value: &Range<usize>) -> bool {
     &message[value.clone()] == b"null"
-}
-
-/// A record of a message, and where it stands there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece<'m> {
-    message: &'m [u8],
-    /// Its place among the records of the message, the array that holds them, and the record.
-    item: Option<(u32, Range<usize>, Range<usize>)>,
-}
-
-impl<'m> Piece<'m> {
-    /// The whole message.
-    pub(crate) fn whole(message: &'m [u8]) -> Self {
-        Self { message, item: None }
-    }
-
-    /// The items of an array, each with its bytes.
-    pub(crate) fn items(message: &'m [u8], array: &Range<usize>) -> impl Iterator<Item = (Self, &'m [u8])> {
-        let array = array.clone();
-        (0..).zip(scan::items(message, array.clone())).map(move |(index, item)| {
-            let bytes = &message[item.clone()];
-            (Self { message, item: Some((index, array.clone(), item)) }, bytes)
-        })
-    }
-
-    /// Its place among the records of its message, from 0, where that is an array of records.
-    pub fn index(&self) -> Option<u32> {
-        self.item.as_ref().map(|(index, ..)| *index)
-    }
-
-    /// A message that holds this record alone: the message itself, or one whose array has no other item.
-    pub fn alone(&self) -> Cow<'m, [u8]> {
-        let Some((_, array, item)) = &self.item else { return Cow::Borrowed(self.message) };
-        let (before, after) = (&self.message[..=array.start], &self.message[array.end - 1..]);
-        Cow::Owned([before, &self.message[item.clone()], after].concat())
-    }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use serde_json::Value;
 
 use super::sample::{Cell, Found, Sample, Sampler};
-use crate::json::{self, Content, Piece};
+use crate::json::{self, Content};
 use crate::json_lines::JsonLines;
 use crate::json_path::{JsonPath, Step};
 use crate::schema::{Envelope, MessageShape, RecordsAt};
@@ -50,7 +50,7 @@ impl Messages {
         match json::content(message, shape) {
             Ok(Content::Record(record)) => push(&mut self.sampler, &message[record]),
             Ok(Content::Records(array)) => {
-                Piece::items(message, &array).for_each(|(_, record)| push(&mut self.sampler, record));
+                json::items(message, array).for_each(|record| push(&mut self.sampler, &message[record]));
             }
             // A deletion is no record.
             Ok(Content::Deletion | Content::Nothing) => {}

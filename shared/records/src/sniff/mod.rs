@@ -5,6 +5,7 @@
 //! columns and [`roles`] what they are for; [`study`] is all of it.
 
 mod amounts;
+pub mod avro;
 pub mod csv;
 pub mod dates;
 mod finder;

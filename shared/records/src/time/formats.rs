@@ -53,7 +53,7 @@ struct Pattern {
 }
 
 /// A year of four digits: a year that is out of this is another format's, or nobody's.
-const YEARS: std::ops::RangeInclusive<i32> = 1000..=9999;
+pub(super) const YEARS: std::ops::RangeInclusive<i32> = 1000..=9999;
 
 impl DatetimeFormats {
     /// Reads the names of formats, and of the zone of dates that name none (UTC, where it is not given).
@@ -212,6 +212,11 @@ impl DatetimeParser {
             self.last_text.push_str(text);
         }
         self.last_value
+    }
+
+    /// The moment at which clocks in the zone show what they show at `local` in UTC.
+    pub(crate) fn local(&self, local: Timestamp) -> Option<Timestamp> {
+        self.formats.zone.moment(DateTime::from_timestamp_millis(local)?.naive_utc())
     }
 }
 

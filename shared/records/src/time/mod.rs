@@ -5,7 +5,9 @@
 mod formats;
 mod zone;
 
-use chrono::{DateTime, SecondsFormat};
+use std::fmt;
+
+use chrono::{DateTime, Datelike, SecondsFormat};
 
 pub use formats::{DatetimeError, DatetimeFormats, DatetimeParser};
 
@@ -51,6 +53,38 @@ pub fn format_timestamp(timestamp: Timestamp) -> String {
     match DateTime::from_timestamp_millis(timestamp) {
         Some(moment) => moment.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         None => timestamp.to_string(),
+    }
+}
+
+/// The moment, where its year is one that people write with four digits: other numbers are no moments.
+pub(crate) fn known(moment: Timestamp) -> Option<Timestamp> {
+    let year = DateTime::from_timestamp_millis(moment)?.year();
+    formats::YEARS.contains(&year).then_some(moment)
+}
+
+/// What clocks show somewhere, as text: `2010-09-01T09:22:00`, or the date alone.
+pub(crate) struct Shown {
+    /// As if it were UTC.
+    pub local: Timestamp,
+    /// Whether it is a date.
+    pub is_date: bool,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format_timestamp(self.local);
+        let end = if self.is_date { text.find('T') } else { text.find('Z') };
+        f.write_str(&text[..end.unwrap_or(text.len())])
+    }
+}
+
+/// A time of day, in milliseconds, as text: `09:22:00`.
+pub(crate) struct OfDay(pub Millis);
+
+impl fmt::Display for OfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format_timestamp(self.0);
+        f.write_str(text.trim_end_matches('Z').rsplit('T').next().unwrap_or_default())
     }
 }
 

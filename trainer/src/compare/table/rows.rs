@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use polars::prelude::*;
+use shared::avro::AvroFile;
 use shared::dialect::{Dialect, NULLS, Nulls, likely_delimiter};
-use shared::draft::json;
 use shared::draft::sample::{Cell as JsonCell, Found};
+use shared::draft::{avro, json};
 use shared::json_lines::JsonLines;
 use shared::pipeline::InputFormat;
 use shared::records::{Fields, FileRecords};
@@ -41,7 +42,7 @@ pub(super) enum Cell<'a> {
 /// A row of the first file's columns, in their order.
 pub(super) enum Row<'a> {
     Csv { fields: &'a Fields, order: &'a [usize] },
-    Json(&'a [JsonCell]),
+    Named(&'a [JsonCell]),
     Frame { columns: &'a [Values], row: usize },
 }
 
@@ -64,12 +65,12 @@ impl Row<'_> {
                 Values::Texts(texts) => texts.get(*row).map_or(Cell::Missing, |text| Cell::of_text(text.into())),
                 Values::Other(dtype) => Cell::Other(dtype),
             },
-            Self::Json(cells) => match &cells[column] {
+            Self::Named(cells) => match &cells[column] {
                 JsonCell::Missing => Cell::Missing,
                 JsonCell::Flag(flag) => Cell::Number(f64::from(u8::from(*flag))),
                 JsonCell::Text(text) | JsonCell::Number(text) => Cell::of_text(text.as_str().into()),
-                // JSON has no moments.
-                JsonCell::Nested | JsonCell::Moment(_) => Cell::Other("a list or an object"),
+                JsonCell::Moment(moment) => Cell::Number(*moment as f64 / 1e3),
+                JsonCell::Nested => Cell::Other("a list or an object"),
             },
         }
     }
@@ -141,7 +142,7 @@ impl Files {
         let first = &paths[0];
         let columns = match first {
             first if is_parquet(first) => parquet_columns(first)?,
-            first if is_json(first) => json_columns(first)?,
+            first if has_names(first) => named_columns(first)?,
             first => csv_columns(first)?,
         };
         Ok(Self { paths: paths.to_vec(), columns })
@@ -168,15 +169,15 @@ impl Files {
         for path in &self.paths {
             match path {
                 path if is_parquet(path) => self.parquet_rows(path, progress, take)?,
-                path if is_json(path) => self.json_rows(path, progress, take, &mut left_out)?,
+                path if has_names(path) => self.named_rows(path, progress, take, &mut left_out)?,
                 path => self.csv_rows(path, progress, take, &mut left_out)?,
             }
         }
         Ok(left_out)
     }
 
-    /// The objects of a file of JSON lines. A field that is missing is a missing value.
-    fn json_rows(
+    /// The objects of a file of JSON lines, or the records of one of Avro. A field that is missing is a missing value.
+    fn named_rows(
         &self,
         path: &Path,
         progress: Progress,
@@ -186,10 +187,9 @@ impl Files {
         let places: HashMap<&str, usize> =
             self.columns.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
         let mut cells = vec![JsonCell::Missing; self.columns.len()];
-        each_object(path, progress, &mut |line, object| {
-            let location = RowLocation::line(path, line);
+        each_record(path, progress, &mut |location, object| {
             let Some(object) = object else {
-                LeftOutRows::count(left_out, &location, || "are no JSON objects".to_owned());
+                LeftOutRows::count(left_out, location, || "are no JSON objects".to_owned());
                 return Ok(());
             };
             cells.fill(JsonCell::Missing);
@@ -199,7 +199,7 @@ impl Files {
                     cells[place] = cell;
                 }
             }
-            take(&Row::Json(&cells), &location)
+            take(&Row::Named(&cells), location)
         })
     }
 
@@ -275,31 +275,47 @@ fn is_parquet(path: &Path) -> bool {
     name.is_some_and(|name| name.eq_ignore_ascii_case("parquet") || name.eq_ignore_ascii_case("pq"))
 }
 
-fn is_json(path: &Path) -> bool {
-    InputFormat::of_file(path) == Some(InputFormat::Json)
+fn is_avro(path: &Path) -> bool {
+    InputFormat::of_file(path) == Some(InputFormat::Avro)
 }
 
-/// Takes the fields of an object, or `None` for a line that is none, and the line's number.
-type TakeObject<'a> = &'a mut dyn FnMut(u64, Option<Vec<(Found, JsonCell)>>) -> Result<(), TableError>;
+/// Whether each record of the file names its fields.
+fn has_names(path: &Path) -> bool {
+    is_avro(path) || InputFormat::of_file(path) == Some(InputFormat::Json)
+}
 
-/// Hands every line of a file of JSON lines to `take`.
-fn each_object(path: &Path, progress: Progress, take: TakeObject<'_>) -> Result<(), TableError> {
+/// Takes the fields of a record, or `None` for one that has none, and where it stands.
+type TakeRecord<'a> = &'a mut dyn FnMut(&RowLocation<&Path>, Option<Vec<(Found, JsonCell)>>) -> Result<(), TableError>;
+
+/// Hands every line of a file of JSON lines to `take`, or every record of a file of Avro.
+fn each_record(path: &Path, progress: Progress, take: TakeRecord<'_>) -> Result<(), TableError> {
     let file = TextFile::open(path, progress)?;
+    if is_avro(path) {
+        let TextFile { source, bar, is_gzip, .. } = file;
+        let failed = |error| load::failed_avro(path, is_gzip, error);
+        let mut records = AvroFile::new(source).map_err(failed)?;
+        let schema = Arc::clone(records.schema());
+        while let Some(record) = records.next_record().map_err(failed)? {
+            take(&RowLocation::row(path, record.number), avro::fields(&schema, record.raw, usize::MAX))?;
+        }
+        bar.finish_and_clear();
+        return Ok(());
+    }
     file.refuse_array(path)?;
     let TextFile { source, bar, is_gzip, .. } = file;
     let mut lines = JsonLines::new(source, MAX_RECORD_BYTES);
     while let Some(line) = lines.next_line().map_err(|source| load::failed(path, is_gzip, source))? {
-        take(line.line, json::fields(line.raw, usize::MAX))?;
+        take(&RowLocation::line(path, line.line), json::fields(line.raw, usize::MAX))?;
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-/// The names of all fields of a file of JSON lines, in the order in which they come; those in objects are called by the paths to
+/// The names of all fields of the records of a file, in the order in which they come; those in objects are called by the paths to
 /// them.
-fn json_columns(path: &Path) -> Result<Vec<String>, TableError> {
+fn named_columns(path: &Path) -> Result<Vec<String>, TableError> {
     let (mut names, mut known) = (Vec::new(), HashSet::new());
-    each_object(path, Progress { quiet: true }, &mut |_, object| {
+    each_record(path, Progress { quiet: true }, &mut |_, object| {
         for (found, _) in object.into_iter().flatten() {
             if known.insert(found.name.clone()) {
                 names.push(found.name);

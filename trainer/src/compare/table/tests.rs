@@ -181,6 +181,20 @@ fn labels_may_be_said_to_be_normal() {
     assert_eq!(none, "with --normal-label \"ok\", every row with the label `y` is an anomaly; its values are x, z");
 }
 
+/// A file that another program wrote: `tests/data/README.md` of the crate `records` says what is in it.
+#[test]
+fn records_of_avro_are_a_table() {
+    let folder = Folder::new();
+    let path = folder.file("payments.avro", include_bytes!("../../../../shared/records/tests/data/deflate.avro"));
+    let table = read_with(&options(&[path], None)).unwrap();
+    let (amount, score) = (column(&table, "amount"), column(&table, "score"));
+    assert_eq!((amount.len(), amount[0], score[5]), (50, -2000.0, 1.25));
+    assert!(score[0].is_nan());
+    let has = |name: &str| table.features.iter().any(|feature| feature == name);
+    assert!(has("fee") && has("at"), "{:?}", table.features);
+    assert!(!has("items") && !has("channel"), "{:?}", table.features);
+}
+
 #[test]
 fn json_lines_are_a_table() {
     let folder = Folder::new();

@@ -24,7 +24,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     fn has_read_everything(&self) -> bool {
         let assignment = self.source.assignment();
         let is_read = !assignment.reads_any() || assignment.is_caught_up();
-        is_read && !assignment.is_empty() && self.tasks.restoring.have_failed()
+        let waits_for_none = self.options.schemas.is_empty() && self.tasks.restoring.have_failed();
+        is_read && !assignment.is_empty() && waits_for_none
     }
 
     /// Whether what the repartitioner copied has been read too: its last copies may have come after the end that was

@@ -21,6 +21,7 @@ use crate::kafka::membership::assignment::Assignment;
 use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::membership::lost::LossPolicy;
 use crate::kafka::options::OnLostRecords;
+use crate::kafka::schemas::{SchemaSource, SchemaWaits};
 use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::restore::Restoration;
@@ -31,6 +32,7 @@ use crate::messages::Costs;
 use crate::status::StatusCell;
 
 mod restores;
+mod schemas;
 
 /// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -278,6 +280,7 @@ impl Bench {
             is_resting: false,
             consumer,
         };
+        let schemas = SchemaSource::new(&pipeline).unwrap();
         let tasks = Tasks::new(
             Core::sharing(pipeline.clone(), Recovery::Changelog, origin.clone()),
             MemoryRestorer { broker: broker.clone(), pipeline: pipeline.clone(), origin, begun: Vec::new() },
@@ -292,6 +295,7 @@ impl Bench {
             commit_interval: HOUR,
             end_when: EndWhen::Never,
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
+            schemas: SchemaWaits::new(schemas),
             repartitioner: None,
             stop: StopHandle::default(),
             status: StatusCell::default(),
