@@ -161,7 +161,7 @@ fn a_file_has_the_same_verdicts_however_it_and_the_stream_are_written() {
     assert!(expected.0.len() > 1000 && expected.1 > 0, "{} and {}", expected.0.len(), expected.1);
     let format = "format = \"avro\"\nregistry = { url = \"http://nowhere:1\" }";
     std::fs::write(path("avro.toml"), pipeline.replace("format = \"csv\"", format)).unwrap();
-    std::fs::write(path("production.avro"), avro(&production)).unwrap();
+    std::fs::write(path("production.avro"), avro(Path::new(&production))).unwrap();
     for (input, pipeline) in [
         (path("production.jsonl"), "invoices".to_owned()),
         (path("production.jsonl"), path("json.toml")),

@@ -251,7 +251,9 @@ fn payments_in_protobuf_and_with_a_json_schema_have_the_same_verdicts() {
         let plain = |message: &Value| {
             let mut message = message.clone();
             // What is named after the pipeline and its topics.
-            ["pipeline", "model_version"].map(|name| message.as_object_mut().unwrap().shift_remove(name));
+            for name in ["pipeline", "model_version"] {
+                message.as_object_mut().unwrap().shift_remove(name);
+            }
             message
         };
         let found: Vec<Value> = values(&kafka.read(&format!("{prefix}odd"))).map(plain).collect();

@@ -21,7 +21,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     }
 
     /// Whether every partition has been read to its end; those whose state cannot be restored hold no other up.
-    fn has_read_everything(&self) -> bool {
+    pub(super) fn has_read_everything(&self) -> bool {
         let assignment = self.source.assignment();
         let is_read = !assignment.reads_any() || assignment.is_caught_up();
         let waits_for_none = self.options.schemas.is_empty() && self.tasks.restoring.have_failed();

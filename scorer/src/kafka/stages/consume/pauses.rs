@@ -22,6 +22,7 @@ use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::membership::evidence::Evidence;
 use crate::kafka::membership::lost::LossPolicy;
 use crate::kafka::options::OnLostRecords;
+use crate::kafka::schemas::{SchemaSource, SchemaWaits};
 use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::restore::Restoration;
@@ -314,6 +315,7 @@ impl Live {
             end_when: EndWhen::Never,
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             repartitioner: None,
+            schemas: SchemaWaits::new(SchemaSource::new(pipeline).unwrap()),
             stop: StopHandle::default(),
             status: StatusCell::default(),
             faults: FaultInjection::default(),
