@@ -1,7 +1,7 @@
 //! A browser without a screen: Chromium, driven through chromedriver by the WebDriver protocol (W3C).
 
 use std::fmt::Display;
-use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -95,12 +95,7 @@ pub struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let request =
-            format!("DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", self.session);
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-            let _ = stream.write_all(request.as_bytes());
-            let _ = stream.read_to_end(&mut Vec::new());
-        }
+        let _ = exchange(self.port, "DELETE", &format!("/session/{}", self.session), "");
     }
 }
 
@@ -234,16 +229,24 @@ pub const ENTER: &str = "\u{e007}";
 /// The value of an answer. An error of WebDriver fails the test.
 fn ask(port: u16, method: &str, path: &str, body: &Value) -> Value {
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    );
-    stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    let bytes = exchange(port, method, path, &body).unwrap();
+    let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
+    let value = answer["value"].take();
+    let is_error = value.get("error").is_some() && value.get("stacktrace").is_some();
+    assert!(!is_error, "{method} {path} {body}: {value}");
+    value
+}
+
+/// The body of an answer. The driver leaves connections open, so that only its length says where it ends.
+fn exchange(port: u16, method: &str, path: &str, body: &str) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+    stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())?;
     let mut answer = BufReader::new(stream);
     let mut length = None;
     loop {
         let mut line = String::new();
-        answer.read_line(&mut line).unwrap();
+        answer.read_line(&mut line)?;
         if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().ok();
         }
@@ -251,11 +254,7 @@ fn ask(port: u16, method: &str, path: &str, body: &Value) -> Value {
             break;
         }
     }
-    let mut bytes = vec![0; length.expect("the length of an answer")];
-    answer.read_exact(&mut bytes).unwrap();
-    let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
-    let value = answer["value"].take();
-    let is_error = value.get("error").is_some() && value.get("stacktrace").is_some();
-    assert!(!is_error, "{method} {path} {body}: {value}");
-    value
+    let mut bytes = vec![0; length.ok_or(io::ErrorKind::UnexpectedEof)?];
+    answer.read_exact(&mut bytes)?;
+    Ok(bytes)
 }

@@ -1,6 +1,6 @@
 //! Schemas that are looked up on a thread of its own, while everybody else goes on.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -123,72 +123,71 @@ struct Work {
 }
 
 impl Work {
+    /// Asks for one schema after the other. One that has no answer holds no other up: it goes to the end of the queue, and there is
+    /// a pause once nobody in it has an answer.
     fn run(self, questions: &Receiver<SchemaId>) {
-        let mut forgotten = Instant::now();
+        let settings = self.client.settings();
+        let mut queue: VecDeque<(SchemaId, Instant)> = VecDeque::new();
+        let (mut pause, mut in_a_row, mut is_told, mut forgotten) = (FIRST_PAUSE, 0, false, Instant::now());
         loop {
             if forgotten.elapsed() >= UNKNOWN_FOR {
                 self.schemas.forget_unknown();
                 forgotten = Instant::now();
             }
-            match questions.recv_timeout(UNKNOWN_FOR) {
-                Ok(id) => {
-                    let found = self.find(id);
-                    let mut state = self.shared.state();
-                    match found {
-                        Some(Err(failure)) => state.failure = Some(failure),
-                        Some(Ok(())) => {
-                            state.open.remove(&id);
-                        }
-                        None => return,
-                    }
-                    self.shared.changed.notify_all();
-                    if state.failure.is_some() {
-                        return;
-                    }
+            if queue.is_empty() {
+                match questions.recv_timeout(UNKNOWN_FOR) {
+                    Ok(id) => queue.push_back((id, Instant::now())),
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            queue.extend(questions.try_iter().map(|id| (id, Instant::now())));
+            let Some((id, since)) = queue.pop_front() else { continue };
+            let cause = match self.find(id) {
+                Ok(()) => {
+                    if std::mem::take(&mut is_told) {
+                        tracing::info!(url = settings.url, "the Schema Registry answers again");
+                    }
+                    (pause, in_a_row) = (FIRST_PAUSE, 0);
+                    self.shared.state().open.remove(&id);
+                    self.shared.changed.notify_all();
+                    continue;
+                }
+                Err(Failure::ForGood(error)) => return self.fail(error),
+                Err(Failure::ForNow(cause)) => cause,
+            };
+            if !std::mem::replace(&mut is_told, true) {
+                let url = &settings.url;
+                tracing::warn!(url, cause, "the Schema Registry does not answer: records wait for their schemas");
+            }
+            if since.elapsed() >= settings.give_up_after {
+                let (url, after) = (settings.url.clone(), settings.give_up_after);
+                return self.fail(RegistryError::Silent { url, after, cause });
+            }
+            queue.push_back((id, since));
+            in_a_row += 1;
+            if in_a_row >= queue.len() {
+                if !self.pause(pause) {
+                    return;
+                }
+                (pause, in_a_row) = ((pause * 2).min(LONGEST_PAUSE), 0);
             }
         }
     }
 
-    /// Asks until there is an answer, or has been none for too long; `None` where nobody waits any more.
-    fn find(&self, id: SchemaId) -> Option<Result<(), RegistryError>> {
-        let (start, settings) = (Instant::now(), self.client.settings());
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let cause = match self.client.schema(id) {
-                Ok(Ok(schema)) => {
-                    self.schemas.insert(id, schema);
-                    break;
-                }
-                Ok(Err(refused)) => {
-                    self.schemas.refuse(id, refused);
-                    break;
-                }
-                Err(Failure::ForGood(error)) => return Some(Err(error)),
-                Err(Failure::ForNow(cause)) => cause,
-            };
-            if pause == FIRST_PAUSE {
-                tracing::warn!(
-                    url = settings.url,
-                    cause,
-                    "the Schema Registry does not answer: records wait for their schemas"
-                );
-            }
-            if start.elapsed() >= settings.give_up_after {
-                let (url, after) = (settings.url.clone(), settings.give_up_after);
-                return Some(Err(RegistryError::Silent { url, after, cause }));
-            }
-            if !self.pause(pause) {
-                return None;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+    /// Nothing will be known any more.
+    fn fail(&self, error: RegistryError) {
+        self.shared.state().failure = Some(error);
+        self.shared.changed.notify_all();
+    }
+
+    /// Asks for a schema, and keeps what comes of it.
+    fn find(&self, id: SchemaId) -> Result<(), Failure> {
+        match self.client.schema(id)? {
+            Ok(schema) => self.schemas.insert(id, schema),
+            Err(refused) => self.schemas.refuse(id, refused),
         }
-        if pause > FIRST_PAUSE {
-            tracing::info!(url = settings.url, "the Schema Registry answers again");
-        }
-        Some(Ok(()))
+        Ok(())
     }
 
     /// Waits; whether anybody still waits for this.

@@ -93,7 +93,8 @@ fn what_the_template_says_in_comments_is_valid() {
             ]
             .iter()
             .any(|key| inner.starts_with(key));
-            if is_key && !is_other { format!("{inner}\n") } else { format!("{line}\n") }
+            let is_section = inner.starts_with("[[");
+            if is_section || (is_key && !is_other) { format!("{inner}\n") } else { format!("{line}\n") }
         })
         .collect();
     assert!(
