@@ -9,7 +9,7 @@ use tests::{Kafka, PipelineFile, Running, repository, scorer, start_scorer, text
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const PAGES: [&str; 6] = ["/", "/anomalies", "/entities", "/exceptions", "/errors", "/models"];
+const PAGES: [&str; 7] = ["/", "/anomalies", "/alerts", "/entities", "/exceptions", "/errors", "/models"];
 
 /// The demo, replayed, and the address of its window.
 struct Demo {
@@ -111,7 +111,7 @@ fn an_analyst_closes_an_anomaly_and_excepts_another_and_everybody_sees_it() {
     browser.wait_for_text(".said-state", "Anomaly by Ann");
     assert_eq!(browser.run("return document.querySelector('.review [name=owner]').value", &[]), json!("<b>Ann</b>"));
     visit(&browser, &demo.url("/anomalies?state=closed"));
-    assert_eq!(browser.texts(".row-key > bdi"), [first.clone()]);
+    assert_eq!(browser.texts(".row-key > bdi"), std::slice::from_ref(&first));
     browser.wait_for_text(".row-said", "owner <b>Ann</b>");
     visit(&browser, &demo.url("/anomalies"));
     assert!(!listed(&browser).contains(&first));

@@ -179,7 +179,8 @@ fn payments_in_avro_have_the_verdicts_that_they_have_in_json() {
     let erroneous = kafka.read("bad");
     let mut reasons: Vec<&str> = erroneous.iter().map(|it| it.value["reasons"][0].as_str().unwrap()).collect();
     let mut wanted: Vec<&str> = bad.iter().map(|(reason, _)| *reason).collect();
-    (reasons.sort_unstable(), wanted.sort_unstable());
+    reasons.sort_unstable();
+    wanted.sort_unstable();
     assert_eq!(reasons, wanted);
     // Once more, and nothing comes twice; what is sent again is what it was.
     let redriven = scorer(&[&["redrive", "--reason", "not_avro"][..], &brokers].concat());

@@ -1,4 +1,5 @@
 //! Alerts to a real mail server on loopback, with outages.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![cfg(feature = "email")]
 
 mod smtp_sink;

@@ -1,4 +1,5 @@
 //! Alerts to a real HTTP receiver on loopback, with outages.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod http_sink;
 

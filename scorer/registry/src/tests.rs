@@ -16,17 +16,20 @@ use super::*;
 /// Answers by path: each of them until it is the last.
 type Answers = HashMap<String, Vec<(u16, String)>>;
 
-/// A server, and what it was asked: path and authorization.
+/// What a server was asked: path and authorization.
+type Asked = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
+/// A server, and what it was asked.
 struct Server {
     url: String,
-    asked: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    asked: Asked,
 }
 
 impl Server {
     fn start(answers: Vec<(&str, Vec<(u16, String)>)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked: Arc<Mutex<Vec<(String, Option<String>)>>> = Arc::default();
+        let asked = Asked::default();
         let mut answers: Answers = answers.into_iter().map(|(path, answers)| (path.to_owned(), answers)).collect();
         let log = Arc::clone(&asked);
         thread::spawn(move || {

@@ -14,8 +14,11 @@ use super::OutputError;
 #[derive(Debug)]
 pub struct LabelRow(Value);
 
+/// What a column is called, and its value.
+type LabelColumn = (&'static str, fn(&LabelRow) -> Option<String>);
+
 /// The columns: a name, and what stands there.
-const COLUMNS: [(&str, fn(&LabelRow) -> Option<String>); 16] = [
+const COLUMNS: [LabelColumn; 16] = [
     ("id", |row| row.text("id")),
     ("pipeline", |row| row.text("pipeline")),
     ("key", |row| row.text("key")),

@@ -13,7 +13,7 @@ use super::tail_depth::TailDepth;
 use super::{Algorithm, AnyLearned, ArrayMut, Context, Explanation, Fit, FitError, Learned, Score, Scores};
 
 /// The members beside k-means, where a pipeline file names none.
-const OTHERS: &[&str] = &["isolation-forest", "lesinn", "mcd", "hbos"];
+const OTHERS: &[&str] = &["isolation-forest", "lesinn", "gaussian-mixture", "mcd", "hbos"];
 
 /// Rows that are scored at a time while an ensemble is fitted.
 const ROWS_A_BATCH: usize = 1 << 16;
@@ -55,8 +55,8 @@ impl<'de> Deserialize<'de> for Member {
 }
 
 impl Default for Ensemble {
-    /// One of each family: clusters (corrected), random partitions, neighbours (in samples, where alike
-    /// anomalies do not hide each other), a covariance, and each feature by itself.
+    /// One of each family: clusters (corrected), random partitions, neighbours (in samples, where alike anomalies do not hide each
+    /// other), densities (of samples, trimmed), a covariance, and each feature by itself.
     fn default() -> Self {
         let others = OTHERS.iter().filter_map(|name| Algorithm::by_name(name));
         let members = std::iter::once(Algorithm::KMeans(corrected_kmeans())).chain(others);

@@ -22,12 +22,14 @@ export function open(root) {
     const firing = h("div", { class: "list" }, h("p", { class: "state" }, "Loading…"));
     const channels = h("div");
     const rules = h("div");
+    const card = (name, of) => h("section", { class: "card" }, h("header", null, h("h2", null, name)), of);
+    // Where the pipeline file has neither, there is nothing to see in them.
+    const panels = h("div", { class: "stack" });
     fill(
         root,
         h("div", { class: "title" }, h("h1", null, "Alerts"), said_),
         firing,
-        h("section", { class: "card" }, h("header", null, h("h2", null, "Channels")), channels),
-        h("section", { class: "card" }, h("header", null, h("h2", null, "Rules")), rules),
+        panels,
     );
     let shown = "";
 
@@ -135,6 +137,8 @@ export function open(root) {
                   : empty("No alerts", "The pipeline file has no [[alerts]]: docs/alerts.md says how to write some."),
             view.dropped ? h("p", { class: "state" }, `${plural(view.dropped, "anomaly", "anomalies")} came too fast for the rules.`) : null,
         );
+        if (view.channels.length || view.rules.length) fill(panels, card("Channels", channels), card("Rules", rules));
+        else fill(panels);
         fill(channels, list(view.channels, channel));
         fill(rules, list(view.rules, rule));
     };

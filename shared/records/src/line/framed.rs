@@ -59,7 +59,8 @@ impl Writers {
             return known;
         }
         if self.avro.len() >= MOST_PLANS {
-            (self.avro.clear(), self.known.clear());
+            self.avro.clear();
+            self.known.clear();
         }
         self.avro.push(AvroPlan::new(Arc::clone(schema), plan));
         self.avro.len() - 1

@@ -204,7 +204,7 @@ proptest! {
         let mut parser = parser(names, &paths);
         let mut torn: Vec<Vec<u8>> = parts.iter().map(|place| payment()[*place].clone()).collect();
         torn.push(bytes.clone());
-        for message in [framed(&torn), framed(&[bytes.clone()]), [&lead_of(SchemaId::Number(7))[..], &bytes].concat()] {
+        for message in [framed(&torn), framed(std::slice::from_ref(&bytes)), [&lead_of(SchemaId::Number(7))[..], &bytes].concat()] {
             prop_assert_eq!(shown(&mut parser, &message, None).len(), 1);
         }
     }

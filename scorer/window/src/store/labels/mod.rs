@@ -7,6 +7,7 @@ mod precision;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -162,7 +163,7 @@ impl Labels {
     /// All exceptions, the newest first.
     pub(crate) fn exceptions(&self) -> Vec<&Kept<Exception>> {
         let mut all: Vec<_> = self.exceptions.values().collect();
-        all.sort_by(|a, b| (b.entry.at, b.version).cmp(&(a.entry.at, a.version)));
+        all.sort_by_key(|word| Reverse((word.entry.at, word.version)));
         all
     }
 
