@@ -1,7 +1,7 @@
 //! Records in Avro's binary encoding (the Avro specification, version 1.12): values in the order of the schema that they were
 //! written with, and nothing between them that would say what they are.
 //!
-//! A plan is made once for each schema ([`plan`]): what to read into which column, and what to pass over. So no tree of values
+//! A plan is made once for each schema (`plan`): what to read into which column, and what to pass over. So no tree of values
 //! is built for a record, and texts stay where they stand in it.
 
 mod container;

@@ -103,7 +103,7 @@ fn payment() -> Writer {
     let body = merchant(head, "Acme", 42).bytes(&[0x30, 0x39]).long(1_283_332_920_000);
     // Two blocks, the second with its size.
     let items = merchant(body.long(1), "first", 1).long(-1).long(8);
-    merchant(items, "secnd", 2).long(0).long(0).raw(&1.5f64.to_le_bytes())
+    merchant(items, "other", 2).long(0).long(0).raw(&1.5f64.to_le_bytes())
 }
 
 #[test]
