@@ -184,11 +184,19 @@ impl Kafka {
         found
     }
 
-    /// Reads a topic again and again until it holds what is waited for; at most two minutes.
+    /// Whether there is a topic of this name.
+    fn has_topic(&self, topic: &str) -> bool {
+        let consumer: BaseConsumer = self.client().set("group.id", "reader").create().unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
+        metadata.topics().iter().any(|found| !found.partitions().is_empty())
+    }
+
+    /// Reads a topic again and again until it holds what is waited for; at most two minutes. A scorer that has just been started
+    /// may not have made the topic yet.
     pub fn read_until(&self, topic: &str, is_there: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         let start = Instant::now();
         loop {
-            let received = self.read(topic);
+            let received = if self.has_topic(topic) { self.read(topic) } else { Vec::new() };
             if is_there(&received) {
                 return received;
             }
