@@ -230,7 +230,7 @@ fn what_does_not_belong_together_is_refused() {
     move_to(&place.kafka, &second);
     place.finish(&[]);
 
-    extend(&place.kafka, "purchases", 2);
+    place.kafka.extend_topic("purchases", 2);
     let extended = place.run(&["--until-end"]);
     assert_eq!(extended.code, CONFIGURATION, "{}", extended.stderr);
     assert!(last_line(&extended).contains("has 2 partitions and had 1"), "{}", extended.stderr);
@@ -250,13 +250,4 @@ fn position(kafka: &Kafka) -> TopicPartitionList {
 
 fn move_to(kafka: &Kafka, position: &TopicPartitionList) {
     of_group(kafka).commit(position, CommitMode::Sync).unwrap();
-}
-
-fn extend(kafka: &Kafka, topic: &str, partitions: u32) {
-    let jars = repository().join("tests/kafka/target/jars/*");
-    let mut command = std::process::Command::new("java");
-    command.arg("-cp").arg(jars).arg("org.apache.kafka.tools.TopicCommand");
-    command.args(["--bootstrap-server", &kafka.brokers, "--alter", "--topic", topic]);
-    command.args(["--partitions", &partitions.to_string()]);
-    assert!(command.status().unwrap().success());
 }

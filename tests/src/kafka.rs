@@ -87,19 +87,6 @@ impl Kafka {
         &self.folder
     }
 
-    /// Creates a topic.
-    pub fn create_topic(&self, name: &str, partitions: u32, settings: &[(&str, &str)]) {
-        let jars = repository().join("tests/kafka/target/jars/*");
-        let mut command = Command::new("java");
-        command.arg("-cp").arg(jars).arg("org.apache.kafka.tools.TopicCommand");
-        command.args(["--bootstrap-server", &self.brokers, "--create", "--topic", name]);
-        command.args(["--partitions", &partitions.to_string()]);
-        for (key, value) in settings {
-            command.args(["--config", &format!("{key}={value}")]);
-        }
-        assert!(command.stdout(Stdio::null()).status().unwrap().success());
-    }
-
     /// Changes a setting of a topic; the others are as the broker has them by default.
     pub fn set(&self, topic: &str, key: &str, value: &str) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();

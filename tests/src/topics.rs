@@ -1,11 +1,12 @@
-//! What happens to topics beside records: they lose some, and are deleted and made anew.
+//! What happens to topics beside records: they are made, get partitions, lose records, and are deleted and made anew.
 
 use std::future::Future;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -13,7 +14,41 @@ use crate::{Kafka, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Says to the brokers that they replicate a topic as they do by default.
+const BY_DEFAULT: TopicReplication<'static> = TopicReplication::Fixed(-1);
+
 impl Kafka {
+    /// Creates a topic, and waits until the brokers know it.
+    pub fn create_topic(&self, name: &str, partitions: u32, settings: &[(&str, &str)]) {
+        let mut topic = NewTopic::new(name, partitions as i32, BY_DEFAULT);
+        for (key, value) in settings {
+            topic = topic.set(key, value);
+        }
+        let created = self.ask(|admin, options| admin.create_topics([&topic], options)).unwrap();
+        created.into_iter().for_each(|created| assert!(created.is_ok(), "{created:?}"));
+        self.wait_for_partitions(name, partitions);
+    }
+
+    /// Gives a topic more partitions, `partitions` in all, and waits until the brokers know them.
+    pub fn extend_topic(&self, name: &str, partitions: u32) {
+        let wanted = NewPartitions::new(name, partitions as usize);
+        let extended = self.ask(|admin, options| admin.create_partitions([&wanted], options)).unwrap();
+        extended.into_iter().for_each(|extended| assert!(extended.is_ok(), "{extended:?}"));
+        self.wait_for_partitions(name, partitions);
+    }
+
+    /// Waits until every broker says that so many partitions have a leader.
+    fn wait_for_partitions(&self, topic: &str, partitions: u32) {
+        for broker in self.brokers.split(',') {
+            let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
+            wait_for(&format!("{broker} to know {partitions} partitions of `{topic}`"), PATIENCE, || {
+                let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
+                let found = metadata.topics().first()?.partitions();
+                (found.len() == partitions as usize && found.iter().all(|found| found.leader() >= 0)).then_some(())
+            });
+        }
+    }
+
     /// Deletes what lies before `offset` in partition 0, as a topic's retention does.
     pub fn delete_records(&self, topic: &str, offset: i64) {
         let mut before = TopicPartitionList::new();
