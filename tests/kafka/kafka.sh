@@ -60,7 +60,8 @@ fetch() (
   kafka_java=("${kafka_java[@]/SharedArchiveFile/ArchiveClassesAtExit}")
   dir='' port='' brokers='' proxied='' properties=()
   start_cluster >/dev/null
-  stop
+  stop_brokers "$dir" # the archive is written by an orderly end
+  rm -rf "$dir"
   cp "$here/pom.xml" "$target/fetched.xml"
 )
 
@@ -211,13 +212,17 @@ running() { # node_dir
 }
 
 stop_brokers() { # dir
-  local node_dir deadline=$((SECONDS + stop_timeout))
   signal_brokers "$1" TERM
+  wait_until_ended "$1"
+  signal_brokers "$1" KILL
+  rm -f "$1"/node-*/pid
+}
+
+wait_until_ended() { # dir
+  local node_dir deadline=$((SECONDS + stop_timeout))
   for node_dir in "$1"/node-*; do
     while running "$node_dir" && ((SECONDS < deadline)); do sleep 0.05; done
   done
-  signal_brokers "$1" KILL
-  rm -f "$1"/node-*/pid
 }
 
 signal_brokers() { # dir signal
@@ -265,8 +270,13 @@ addresses() { # name
 stop() {
   [[ -n $dir ]] || die "stop needs --dir"
   dir=$(realpath --canonicalize-missing "$dir")
-  stop_brokers "$dir"
-  if [[ -f $dir/temporary ]]; then rm -rf "$dir"; fi
+  if [[ -f $dir/temporary ]]; then
+    signal_brokers "$dir" KILL # nobody will want what an orderly end would write
+    wait_until_ended "$dir"
+    rm -rf "$dir"
+  else
+    stop_brokers "$dir"
+  fi
 }
 
 run() {
