@@ -487,4 +487,6 @@ pub fn key_in_file(file: &str, line: u64, item: Option<u32>) -> String {
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;
