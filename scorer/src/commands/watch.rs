@@ -151,7 +151,7 @@ impl Watcher {
             return console::json_line(&serde_json::to_value(row).unwrap_or_default());
         }
         let mut detectors: Vec<&str> = row.opinions().map(|opinion| opinion.detector).collect();
-        detectors.sort_by_key(|name| self.detectors.iter().position(|known| known == name));
+        detectors.sort_by_key(|name| self.detectors.iter().position(|known| known == name).unwrap_or(usize::MAX));
         self.rows.row(Anomaly {
             severity: row.severity().map_or("", Severity::name),
             time: &format_timestamp(row.at()),
@@ -228,7 +228,11 @@ mod tests {
         assert!(watcher.settled(start + SETTLE * 3).is_empty(), "it is not worse");
         came(&mut watcher, "c", "560539", &verdict("560539", "zscore", "critical"), start);
         lines.extend(watcher.settled(start + SETTLE * 4));
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        severity  scored UTC   invoice  customer  why
+        high      11-21 09:32  560539   12415     4,000 items, 44 times the usual 91
+        critical  11-21 09:32  560539   12415     4,000 items, 44 times th… [kmeans, bisecting-kmeans, oth…]
+        ");
     }
 
     #[test]

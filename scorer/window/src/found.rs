@@ -1,4 +1,5 @@
-//! What was found, for whoever shows it without pages: a terminal, a report. It is the same store that the pages look into.
+//! What was found, for whoever shows it without pages: a terminal, a report. It is the same store that the pages look
+//! into.
 
 use std::collections::BTreeMap;
 

@@ -33,7 +33,8 @@ impl Cancelled {
         self.windows.len()
     }
 
-    /// The windows with the most, the newest first of those with as many: beginning, end, and how many. Those with none are left out.
+    /// The windows with the most, the newest first of those with as many: beginning, end, and how many. Those with none are
+    /// left out.
     pub(super) fn most(&self, most: usize) -> Vec<(&str, &str, u64)> {
         let counted = self.windows.iter().filter(|(_, (_, count))| *count > 0);
         let mut counted: Vec<_> =

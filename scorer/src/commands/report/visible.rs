@@ -1,5 +1,5 @@
-//! Texts of records on a page: what would not be seen, or would reorder what stands beside it, is shown. It is what the window
-//! does (`visible` in its `dom.js`).
+//! Texts of records on a page: what would not be seen, or would reorder what stands beside it, is shown. It is what the
+//! window does (`visible` in its `dom.js`).
 
 use serde_json::Value;
 
