@@ -34,7 +34,7 @@ fn score(kafka: &Kafka, folder: &Path) {
     let models = repository().join("models");
     let how = ["--models", text(&models), "--device", "cpu", "--clock", "event", "--until-end"];
     let run = ["run", "--state-dir", text(folder), "--brokers", &kafka.brokers];
-    for command in [&["replay", text(&input), "--brokers", &kafka.brokers][..], &[&run[..], &how].concat()] {
+    for command in [&["replay", text(&input), "--brokers", &kafka.brokers][..], &[&run[..], &how].concat()[..]] {
         let run = scorer(command);
         assert_eq!(run.code, Some(0), "{}", run.stderr);
     }
@@ -133,6 +133,7 @@ fn what_comes_is_shown(kafka: &Kafka, found: &BTreeMap<String, Vec<Value>>) {
     for (topic, detector) in DETECTORS.into_iter().zip(["kmeans", "bisecting-kmeans"]) {
         let mut verdict = found.values().next().unwrap()[0].clone();
         verdict["key"] = json!(HOSTILE);
+        verdict["customer_id"] = json!("whom no exception is for");
         verdict["detector"] = json!(detector);
         verdict["id"] = json!(format!("invoices/{detector}/0/999999/{HOSTILE}"));
         verdict["reason"] = json!(format!("{HOSTILE} is the reason"));

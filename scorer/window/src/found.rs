@@ -238,7 +238,8 @@ mod tests {
     fn errors_are_counted_by_reason_and_what_had_to_go_is_told() {
         let mut found = Found::new(Limits { errors: 2, ..Limits::default() });
         for offset in 0..3 {
-            let letter = json!({ "kind": "line", "reasons": ["late_line", "too_large"], "source": { "offset": offset } });
+            let letter =
+                json!({ "kind": "line", "reasons": ["late_line", "too_large"], "source": { "offset": offset } });
             found.take(&committed(Kind::DeadLetter, &letter, offset));
         }
         let by_reason = BTreeMap::from([("late_line", 2), ("too_large", 2)]);

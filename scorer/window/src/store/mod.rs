@@ -74,7 +74,8 @@ impl Store {
             Kind::Verdict => match verdicts_of(payload) {
                 Some(verdicts) => {
                     let is_anomaly = verdicts.iter().any(|verdict| verdict.opinion.anomalous);
-                    let changed = verdicts.into_iter().filter_map(|verdict| self.anomalies.add(verdict, *at, is_anomaly));
+                    let changed =
+                        verdicts.into_iter().filter_map(|verdict| self.anomalies.add(verdict, *at, is_anomaly));
                     news.extend(changed);
                     true
                 }
