@@ -99,8 +99,8 @@ impl<'a> Follower<'a> {
                 }
                 Some(Err(error)) if is_final(&error) => return Err(KafkaError::failed(DOING)(error)),
                 Some(Err(error)) => {
-                    let was_away = std::mem::replace(&mut is_away, is_away || is_outage(&error));
-                    if is_away && !was_away {
+                    if is_outage(&error) && !is_away {
+                        is_away = true;
                         tracing::warn!("no Kafka broker answers: it goes on once one does");
                     }
                     take(None)
