@@ -1,6 +1,7 @@
 //! The command line.
 
 mod labels;
+mod watch;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
 pub use labels::{ExportArgs, LabelsCommand};
+pub use watch::{ReportArgs, WatchArgs};
 
 /// Finds anomalous invoices and transactions in a Kafka stream, with the models of `trainer`.
 ///
@@ -42,6 +44,8 @@ Examples:
   scorer run --clock event                      score a replayed file by the dates of its lines
   scorer score history.csv --output out.jsonl   score a file, without Kafka
   scorer ab --a kmeans --b bisecting-kmeans     compare what two detectors published
+  scorer watch --severity high                  show anomalies in a terminal, as they come
+  scorer report --since 24h                     write a page about the last day, to send by mail
   scorer labels export --output labels.csv      write what analysts said of anomalies
   scorer init --topic payments                  write a pipeline file for the records of a topic
   scorer topics                                 show the topics of the pipeline, and create the missing ones
@@ -63,6 +67,10 @@ pub enum Command {
     Score(ScoreArgs),
     /// Compare two detectors, from the live topics or from files: how far they agree, and which one is right.
     Ab(AbArgs),
+    /// Show the anomalies of a live pipeline in the terminal, a line each, and go on as they come.
+    Watch(WatchArgs),
+    /// Write one page about what was found in a time: anomalies, erroneous records, and what analysts said.
+    Report(ReportArgs),
     /// What analysts said of anomalies in the window: write it into a file.
     #[command(subcommand)]
     Labels(LabelsCommand),
@@ -710,6 +718,9 @@ mod tests {
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],
             &["scorer", "redrive", "--since", "yesterday"],
+            &["scorer", "watch", "--since", "yesterday"],
+            &["scorer", "watch", "--severity", "bad"],
+            &["scorer", "report", "--since", "-1h"],
             &["scorer", "ab", "--since", "5", "--input", "f"],
             &["scorer", "replay", "f", "--rate", "0"],
             &["scorer", "replay", "f", "--speed", "-1"],

@@ -27,5 +27,6 @@ mod stream;
 mod transactions;
 mod trouble;
 mod vanished;
+mod watch;
 mod window;
 mod zombie;

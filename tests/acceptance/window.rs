@@ -111,7 +111,7 @@ fn input(folder: &Path) -> std::path::PathBuf {
 }
 
 /// The name of the entity of a verdict: that of the verdict without the detector.
-fn entity(verdict: &Value) -> String {
+pub(crate) fn entity(verdict: &Value) -> String {
     let (id, detector) = (verdict["id"].as_str().unwrap(), verdict["detector"].as_str().unwrap());
     id.replacen(&format!("/{detector}/"), "/", 1)
 }

@@ -13,6 +13,14 @@ use shared::text::{is_printable, printable_lines};
 /// # Errors
 /// Any other failure to write.
 pub(super) fn print(text: impl Display) -> io::Result<()> {
+    print_while_read(text).map(|_| ())
+}
+
+/// The same; whether somebody is left to read more.
+///
+/// # Errors
+/// As [`print()`].
+pub(super) fn print_while_read(text: impl Display) -> io::Result<bool> {
     write_line(printable_lines(&text.to_string()))
 }
 
@@ -21,8 +29,17 @@ pub(super) fn print(text: impl Display) -> io::Result<()> {
 /// # Errors
 /// As [`print()`].
 pub(super) fn print_json(value: &Value) -> io::Result<()> {
+    write_line(escaped(&format!("{value:#}"))).map(|_| ())
+}
+
+/// JSON on one line, with no character that a terminal would obey.
+pub(super) fn json_line(value: &Value) -> String {
+    escaped(&value.to_string())
+}
+
+fn escaped(json: &str) -> String {
     let mut escaped = String::new();
-    for c in format!("{value:#}").chars() {
+    for c in json.chars() {
         // JSON escapes the control characters of ASCII but for the last, and none beyond.
         if c == '\n' || is_printable(c) {
             escaped.push(c);
@@ -30,14 +47,15 @@ pub(super) fn print_json(value: &Value) -> io::Result<()> {
             c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped += &format!("\\u{unit:04x}"));
         }
     }
-    write_line(escaped)
+    escaped
 }
 
-fn write_line(text: impl Display) -> io::Result<()> {
+/// Whether somebody was there to read it.
+fn write_line(text: impl Display) -> io::Result<bool> {
     let mut output = stdout().lock();
     match writeln!(output, "{text}").and_then(|()| output.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true),
     }
 }
 

@@ -10,15 +10,19 @@ mod init;
 mod labels;
 mod live;
 mod logs;
+mod published;
 mod redrive;
 mod replay;
+mod report;
 mod reset;
+mod rows;
 mod run;
 mod score;
 mod simulate;
 mod state;
 mod summary;
 mod topics;
+mod watch;
 mod window;
 mod words;
 mod worst;
@@ -44,6 +48,8 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Score(args) => score::score(&args),
         Command::Ab(args) => ab::ab(&args),
+        Command::Watch(args) => block_on(watch::watch(args)),
+        Command::Report(args) => report::report(&args),
         Command::Labels(command) => labels::labels(&command),
         Command::Init(args) => init::init(&args),
         Command::Replay(args) => block_on(replay::replay(args)),

@@ -25,6 +25,8 @@ pub(crate) struct Look {
     parts: Vec<Part>,
     /// The offset after the last that is wanted, by partition.
     ends: BTreeMap<i32, i64>,
+    /// Where each partition ended, also those of which nothing is wanted.
+    places: BTreeMap<i32, i64>,
 }
 
 impl Look {
@@ -37,9 +39,10 @@ impl Look {
         // The client wants a name for a group, though it joins none.
         let consumer = settings.reader(&format!("{topic}-look"))?;
         let starts = since.map(|since| offsets_at(&consumer, topic, partitions, since)).transpose()?;
-        let (mut parts, mut ends) = (Vec::new(), BTreeMap::new());
+        let (mut parts, mut ends, mut places) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for partition in 0..partitions {
             let (low, high) = ends_once(&consumer, topic, partition, DOING)?;
+            places.insert(partition, high);
             let found = starts.as_ref().and_then(|starts| starts.find_partition(topic, partition));
             let start = match found.map(|found| found.offset()) {
                 Some(Offset::Offset(offset)) => low.max(offset),
@@ -52,7 +55,7 @@ impl Look {
                 ends.insert(partition, high);
             }
         }
-        Ok(Self { topic: topic.to_owned(), consumer, parts, ends })
+        Ok(Self { topic: topic.to_owned(), consumer, parts, ends, places })
     }
 
     /// The same with no more than so many records of each partition, the newest.
@@ -66,6 +69,11 @@ impl Look {
         self
     }
 
+    /// Where each partition ended when it was looked: what is behind that is read by nobody yet.
+    pub(crate) fn places(&self) -> &BTreeMap<i32, i64> {
+        &self.places
+    }
+
     /// Reads what lies between.
     ///
     /// # Errors
@@ -74,7 +82,7 @@ impl Look {
         self,
         mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<(), KafkaError>,
     ) -> Result<(), KafkaError> {
-        let Self { topic, consumer, parts, ends } = self;
+        let Self { topic, consumer, parts, ends, .. } = self;
         let reader = ReadToEnd { consumer: &consumer, topic: &topic, doing: DOING, silence: TIMEOUT };
         reader.read_all(&parts, |message| {
             let end = ends.get(&message.partition()).copied().unwrap_or_default();

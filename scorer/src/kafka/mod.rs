@@ -9,12 +9,13 @@
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
 //! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
-//! published, through `look`, and `recent` at the newest of it; `redrive` sends erroneous records to the input again; `labels`
+//! published, through `look`, `recent` at the newest of it, and `follow` at what comes too; `redrive` sends erroneous records to the input again; `labels`
 //! keeps what analysts say; `alert_topic` is a channel of alerts. `schemas` is for records that name a schema: they wait until
 //! it is known.
 
 mod alert_topic;
 mod client;
+mod follow;
 mod labels;
 mod look;
 mod membership;
@@ -36,6 +37,7 @@ pub use alert_topic::AlertTopic;
 pub use client::error::{ErrorKind, KafkaError};
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
+pub use follow::{Follower, TopicMessage};
 pub use labels::{ensure_labels_topic, keep_labels, labels_topic, read_labels_topic};
 pub use look::newest_records;
 pub use options::{Delivery, EndWhen, OnLostRecords, OnMessage, Progress, StreamOptions};

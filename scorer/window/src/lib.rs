@@ -11,13 +11,15 @@
 //!
 //! The rooms, each of which knows only those before it: `about`, `snapshot`, `intake` and `journal` are what comes in, and `alerts` is
 //! the desk of those who decide them; `store` keeps
-//! messages and labels, and `history` the numbers of the last minutes; `view` holds both; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
+//! messages and labels, and `history` the numbers of the last minutes; `view` holds both; `found` is the store for whoever shows it
+//! without pages; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
 //! decides who may ask, and `server` runs it all.
 
 mod about;
 mod alerts;
 mod api;
 mod assets;
+mod found;
 mod history;
 mod http;
 mod intake;
@@ -31,11 +33,13 @@ mod view;
 
 pub use about::{About, Detector, Feature, Words};
 pub use alerts::{AlertAction, AlertDesk};
+pub use found::{ErrorCounts, Found, InForce, Wanted};
 pub use http::access::{Access, AccessError, Token};
 pub use http::address::{Address, AddressError};
 pub use intake::{Committed, Intake, Kind, Refill};
 pub use journal::{Check, Closed, Entry, Journal, Keeping, Outcome, Versions, Write};
 pub use server::{Ends, Open, Server, ServerError, Source};
 pub use snapshot::{Agreement, Histogram, Partitions, Snapshot};
-pub use store::Limits;
+pub use store::labels::{Said, State, Word};
+pub use store::{FlaggedBy, Limits, Row, Severity};
 pub use view::Ask;

@@ -7,7 +7,6 @@
 mod cluster;
 mod explained;
 mod narrator;
-mod row;
 mod sample;
 mod window;
 

@@ -7,7 +7,7 @@ use shared::pipeline::Pipeline;
 use shared::verdict::EntityVerdict;
 
 use super::explained::explained;
-use super::row::Rows;
+use crate::commands::rows::Rows;
 use crate::truth::Truth;
 
 /// What was found so far, and how it is told.

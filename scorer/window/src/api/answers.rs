@@ -10,8 +10,8 @@ use super::list_query::ListQuery;
 use super::problem::Problem;
 use crate::history::Sample;
 use crate::journal::Keeping;
-use crate::store::labels::{Exception, Kept, Label, State};
-use crate::store::{Entity, Group, Labels, Query};
+use crate::store::labels::{Exception, Kept};
+use crate::store::{Entity, Group, Query, Row};
 use crate::view::{View, now};
 
 /// The most entries of a list.
@@ -123,21 +123,6 @@ pub(super) fn anomalies(view: &View, query: &Query) -> Answer {
         "matching": page.matching, "kept": state.store.anomalies.len(), "oldest": state.store.anomalies.oldest(),
         "version": state.store.anomalies.version, "labels_version": labels.version, "anomalies": rows,
     }))
-}
-
-/// An entity with what analysts say of it.
-#[derive(Serialize)]
-struct Row<'a> {
-    #[serde(flatten)]
-    entity: &'a Entity,
-    state: State,
-    label: Option<&'a Kept<Label>>,
-}
-
-impl<'a> Row<'a> {
-    fn of(entity: &'a Entity, labels: &'a Labels) -> Self {
-        Self { entity, state: labels.state(entity), label: labels.get(&entity.id) }
-    }
 }
 
 /// An entity with the verdicts on it, as they were published, and what is related to it.

@@ -1,6 +1,5 @@
 //! What analysts say: labels and exceptions, written and read.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -14,7 +13,7 @@ use super::problem::Problem;
 use crate::journal::{Keeping, Outcome};
 use crate::store::Anomalies;
 use crate::store::labels::{
-    Exception, ExceptionKind, Kept, Label, Labels, Preview, Said, State, Withdrawn, Word, moment, reasons_of,
+    Exception, ExceptionKind, Kept, Label, Labels, Preview, Said, Withdrawn, Word, moment, reasons_of,
 };
 use crate::view::{View, now};
 
@@ -279,7 +278,7 @@ fn meant<'a>(anomalies: &'a Anomalies, id: &str) -> Result<(&'a str, Vec<&'a str
 pub(super) fn exceptions(view: &View) -> Answer {
     let state = view.state();
     let Labels { is_caught_up, version, .. } = &state.store.labels;
-    let hidden = hidden_by(&state.store.labels, &state.store.anomalies);
+    let hidden = state.store.labels.hidden_by(&state.store.anomalies);
     let list = state.store.labels.exceptions().into_iter().map(|kept| {
         let mut value = json!(kept);
         value["hides"] = json!(hidden.get(kept.entry.id.as_str()).copied().unwrap_or(0));
@@ -287,19 +286,6 @@ pub(super) fn exceptions(view: &View) -> Answer {
     });
     let list: Vec<Value> = list.collect();
     Answer::of(&json!({ "now": now(), "is_caught_up": is_caught_up, "version": version, "exceptions": list }))
-}
-
-/// How many anomalies each exception hides.
-fn hidden_by<'a>(labels: &'a Labels, anomalies: &Anomalies) -> HashMap<&'a str, usize> {
-    let mut hidden = HashMap::new();
-    for entity in anomalies.newest() {
-        if labels.state(entity) == State::Hidden
-            && let Some(of) = labels.covering(entity)
-        {
-            *hidden.entry(of.entry.id.as_str()).or_default() += 1;
-        }
-    }
-    hidden
 }
 
 /// How often detectors are right.

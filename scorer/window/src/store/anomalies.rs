@@ -69,8 +69,9 @@ impl Anomalies {
         }
     }
 
-    /// Adds a verdict: to its entity, where that is there; else it begins one, if that is an anomaly to any detector.
-    pub(super) fn add(&mut self, verdict: Verdict, at: i64, is_anomaly: bool) {
+    /// Adds a verdict: to its entity, where that is there; else it begins one, if that is an anomaly to any detector. Gives the
+    /// entity's name where it says something new of it.
+    pub(super) fn add(&mut self, verdict: Verdict, at: i64, is_anomaly: bool) -> Option<String> {
         let id = verdict.entity_id();
         let (detector, anomalous) = (verdict.opinion.detector.clone(), verdict.opinion.anomalous);
         let is_news = match self.by_id.get(id.as_str()).and_then(|place| self.by_time.get_mut(place)) {
@@ -82,7 +83,7 @@ impl Anomalies {
             }
             None if !is_anomaly => false,
             None => {
-                self.insert(Entity::new(id, verdict, at));
+                self.insert(Entity::new(id.clone(), verdict, at));
                 true
             }
         };
@@ -93,6 +94,7 @@ impl Anomalies {
             }
             self.evict();
         }
+        is_news.then_some(id)
     }
 
     fn insert(&mut self, entity: Entity) {

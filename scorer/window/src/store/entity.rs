@@ -76,7 +76,7 @@ impl Entity {
     }
 
     /// The opinion of the detector that says the worst; of several, the first one's.
-    pub(super) fn worst(&self) -> Option<&Opinion> {
+    pub(crate) fn worst(&self) -> Option<&Opinion> {
         let anomalous = self.opinions.iter().filter(|opinion| opinion.anomalous);
         anomalous.reduce(|worst, next| if next.badness() > worst.badness() { next } else { worst })
     }

@@ -39,6 +39,8 @@ pub(crate) struct Errors {
     bytes: usize,
     most: usize,
     most_bytes: usize,
+    /// Messages that had to go.
+    pub evicted: u64,
     /// Changes with every message.
     pub version: u64,
 }
@@ -88,7 +90,7 @@ fn cut(mut text: String) -> (String, bool) {
 impl Errors {
     pub(crate) fn new(most: usize, most_bytes: usize) -> Self {
         let (letters, seen) = (VecDeque::new(), HashSet::new());
-        Self { letters, seen, bytes: 0, most, most_bytes, version: 0 }
+        Self { letters, seen, bytes: 0, most, most_bytes, evicted: 0, version: 0 }
     }
 
     pub(crate) fn add(&mut self, letter: DeadLetter) {
@@ -103,6 +105,7 @@ impl Errors {
             let Some(oldest) = self.letters.pop_front() else { break };
             self.bytes -= oldest.bytes();
             self.seen.remove(&oldest.identity());
+            self.evicted += 1;
         }
     }
 

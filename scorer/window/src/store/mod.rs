@@ -6,6 +6,7 @@ mod errors;
 pub(crate) mod labels;
 mod opinion;
 mod query;
+mod row;
 mod severity;
 mod timeline;
 mod verdict;
@@ -14,7 +15,9 @@ pub(crate) use anomalies::{Anomalies, Group};
 pub(crate) use entity::Entity;
 pub(crate) use errors::{DeadLetter, Errors};
 pub(crate) use labels::Labels;
-pub(crate) use query::Query;
+pub(crate) use query::{Query, Sort};
+pub use row::{FlaggedBy, Row};
+pub use severity::Severity;
 
 use crate::intake::{Committed, Kind};
 use verdict::verdicts_of;
@@ -63,13 +66,17 @@ impl Store {
         Self { anomalies, errors, labels: Labels::new(), unreadable: 0 }
     }
 
-    /// Takes a message in. One that is there already changes nothing.
-    pub(crate) fn take(&mut self, Committed { kind, payload, at }: &Committed) {
+    /// Takes a message in, and gives the names of the entities that it says something new of. One that is there already
+    /// changes nothing.
+    pub(crate) fn take(&mut self, Committed { kind, payload, at }: &Committed) -> Vec<String> {
+        let mut news = Vec::new();
         let is_readable = match kind {
             Kind::Verdict => match verdicts_of(payload) {
                 Some(verdicts) => {
                     let is_anomaly = verdicts.iter().any(|verdict| verdict.opinion.anomalous);
-                    verdicts.into_iter().for_each(|verdict| self.anomalies.add(verdict, *at, is_anomaly));
+                    let changed =
+                        verdicts.into_iter().filter_map(|verdict| self.anomalies.add(verdict, *at, is_anomaly));
+                    news.extend(changed);
                     true
                 }
                 None => false,
@@ -83,6 +90,7 @@ impl Store {
             },
         };
         self.unreadable += u64::from(!is_readable);
+        news
     }
 }
 

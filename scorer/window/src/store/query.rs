@@ -53,7 +53,7 @@ pub(crate) struct Page<'a> {
 
 impl Query {
     /// The conditions, prepared to be asked of many.
-    pub(super) fn filter(&self, labels: &Labels) -> impl Fn(&Entity) -> bool {
+    pub(crate) fn filter(&self, labels: &Labels) -> impl Fn(&Entity) -> bool {
         let text = self.q.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_lowercase);
         move |entity| {
             let is_of_detector =

@@ -32,7 +32,9 @@ fn keys(store: &Store, query: &Query) -> Vec<String> {
 
 fn store_of(verdicts: &[(Value, i64)]) -> Store {
     let mut store = Store::new(Limits::default());
-    verdicts.iter().for_each(|(value, at)| store.take(&committed(Kind::Verdict, value, *at)));
+    for (value, at) in verdicts {
+        store.take(&committed(Kind::Verdict, value, *at));
+    }
     assert_eq!(store.unreadable, 0);
     store
 }

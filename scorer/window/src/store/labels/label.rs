@@ -9,16 +9,30 @@ use crate::store::severity::Severity;
 /// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Word {
+pub enum Word {
+    /// It is one.
     Anomaly,
+    /// It is none.
     FalseAlarm,
+    /// Whoever looked at it cannot tell.
     Unsure,
+}
+
+impl Word {
+    /// It in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anomaly => "anomaly",
+            Self::FalseAlarm => "false alarm",
+            Self::Unsure => "unsure",
+        }
+    }
 }
 
 /// How far somebody has come with an anomaly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum State {
+pub enum State {
     /// Nobody has taken it.
     Open,
     /// Somebody has, or is unsure.
@@ -124,6 +138,11 @@ impl Label {
             None if !self.owner.is_empty() => State::InReview,
             None => State::Open,
         }
+    }
+
+    /// When its anomaly was scored; where nobody wrote that down, when it was said.
+    pub(super) fn scored_or_said_at(&self) -> i64 {
+        self.scored_at.unwrap_or(self.at)
     }
 
     /// Bytes that it takes, about.

@@ -13,8 +13,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use exception::{Exception, ExceptionKind, Preview, Withdrawn, reasons_of};
-pub(crate) use label::{Label, State, Word};
-pub(crate) use precision::{Precision, Said};
+pub(crate) use label::Label;
+pub use label::{State, Word};
+pub(crate) use precision::Precision;
+pub use precision::Said;
 
 use super::{Anomalies, Entity};
 use crate::journal::{Entry, Keeping};
@@ -206,9 +208,28 @@ impl Labels {
         (Preview { days: PREVIEW_DAYS, anomalies: covered.len(), confirmed }, covered)
     }
 
+    /// How many of these anomalies each exception hides.
+    pub(crate) fn hidden_by(&self, anomalies: &Anomalies) -> HashMap<&str, usize> {
+        let mut hidden = HashMap::new();
+        for entity in anomalies.newest() {
+            if self.state(entity) == State::Hidden
+                && let Some(of) = self.covering(entity)
+            {
+                *hidden.entry(of.entry.id.as_str()).or_default() += 1;
+            }
+        }
+        hidden
+    }
+
     /// How often detectors are right. A label that names no detector is of those that the window knows to have found it.
     pub(crate) fn precision(&self, anomalies: &Anomalies) -> Precision {
-        Precision::of(self.by_id.values().map(|Kept { entry, .. }| {
+        self.precision_since(anomalies, i64::MIN)
+    }
+
+    /// The same of what was scored since a moment.
+    pub(crate) fn precision_since(&self, anomalies: &Anomalies, since: i64) -> Precision {
+        let labels = self.by_id.values().filter(|label| label.entry.scored_or_said_at() >= since);
+        Precision::of(labels.map(|Kept { entry, .. }| {
             let named: Vec<&str> = entry.verdicts.iter().map(|verdict| verdict.detector.as_str()).collect();
             if !named.is_empty() {
                 return (entry, named);

@@ -14,9 +14,12 @@ const DAYS: usize = 120;
 
 /// What analysts said of a detector's anomalies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub(crate) struct Said {
+pub struct Said {
+    /// Those that are anomalies.
     pub anomaly: u64,
+    /// Those that are none.
     pub false_alarm: u64,
+    /// Those of which nobody can tell.
     pub unsure: u64,
 }
 
@@ -30,7 +33,7 @@ impl Said {
     }
 
     /// The share of anomalies among those of which it is known what they are.
-    pub(crate) fn precision(&self) -> Option<f64> {
+    pub fn precision(&self) -> Option<f64> {
         let known = self.anomaly + self.false_alarm;
         (known > 0).then(|| self.anomaly as f64 / known as f64)
     }
@@ -51,7 +54,7 @@ impl Precision {
         for (label, detectors) in labels {
             let Some(word) = label.label else { continue };
             precision.all.add(word);
-            let day = label.scored_at.unwrap_or(label.at).div_euclid(DAY) * DAY;
+            let day = label.scored_or_said_at().div_euclid(DAY) * DAY;
             for detector in detectors {
                 precision.by_detector.entry(detector.to_owned()).or_default().add(word);
                 precision.by_day.entry(day).or_default().entry(detector.to_owned()).or_default().add(word);

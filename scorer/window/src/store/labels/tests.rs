@@ -35,7 +35,9 @@ fn store() -> Store {
         (other, 3_000),
         (verdict("4444", "kmeans", "high", "bob"), 4_000),
     ];
-    all.iter().for_each(|(value, at)| store.take(&committed(Message::Verdict, value, *at)));
+    for (value, at) in &all {
+        store.take(&committed(Message::Verdict, value, *at));
+    }
     store
 }
 

@@ -1,10 +1,10 @@
-//! An anomaly on one line.
+//! An anomaly on one line: in the demo, and in a terminal that watches topics.
 
 use shared::pipeline::{Pipeline, Scored};
 use shared::text::printable;
 use shared::verdict::EntityVerdict;
 
-use crate::commands::columns::{columns, cut, padded};
+use super::columns::{columns, cut, padded};
 
 /// The longest key that is shown in full.
 const LONGEST_KEY: usize = 36;
@@ -16,6 +16,8 @@ const LONGEST_CUSTOMER: usize = 20;
 pub(super) struct Rows {
     /// Columns that no line exceeds.
     width: usize,
+    /// What the time is of.
+    time: &'static str,
     /// What is shown.
     entity: &'static str,
     has_customers: bool,
@@ -23,11 +25,41 @@ pub(super) struct Rows {
     detectors: Vec<String>,
 }
 
+/// What is shown of an anomaly. None of it has to be fit for a terminal.
+#[derive(Debug, Default)]
+pub(super) struct Anomaly<'a> {
+    pub severity: &'a str,
+    /// In the form of RFC 3339.
+    pub time: &'a str,
+    pub key: &'a str,
+    pub customer: &'a str,
+    pub reason: &'a str,
+    /// To which detectors it is one.
+    pub detectors: Vec<&'a str>,
+    /// What analysts say; empty where they say nothing.
+    pub said: &'a str,
+}
+
+impl<'a> From<&'a EntityVerdict> for Anomaly<'a> {
+    fn from(verdict: &'a EntityVerdict) -> Self {
+        Self {
+            severity: verdict.severity.map_or("", |severity| severity.name()),
+            time: &verdict.first_timestamp,
+            key: &verdict.key,
+            customer: verdict.customer_id.as_deref().unwrap_or_default(),
+            reason: verdict.reason.as_deref().unwrap_or_default(),
+            detectors: verdict.anomalous_to.iter().map(String::as_str).collect(),
+            said: "",
+        }
+    }
+}
+
 impl Rows {
     /// Lines of at most so many columns.
     pub fn new(pipeline: &Pipeline, width: usize) -> Self {
         Self {
             width,
+            time: "time",
             entity: match pipeline.scored {
                 Scored::Sessions(_) => "invoice",
                 Scored::Records(_) => "record",
@@ -37,20 +69,24 @@ impl Rows {
         }
     }
 
+    /// The same with another time than the entity's own.
+    pub fn with_time(self, time: &'static str) -> Self {
+        Self { time, ..self }
+    }
+
     /// What the columns are.
     pub fn head(&self) -> String {
-        self.line("severity", "time", self.entity, "customer", "why")
+        self.line("severity", self.time, self.entity, "customer", "why")
     }
 
     /// What is said of an anomaly.
-    pub fn row(&self, verdict: &EntityVerdict) -> String {
-        let severity = verdict.severity.map_or("", |severity| severity.name());
-        let (key, customer) = (printable(&verdict.key).to_string(), verdict.customer_id.as_deref().unwrap_or_default());
-        let customer = printable(customer).to_string();
-        let start = self.line(severity, &time(&verdict.first_timestamp), &key, &customer, "");
-        let by = self.found_by(verdict);
+    pub fn row<'a>(&self, anomaly: impl Into<Anomaly<'a>>) -> String {
+        let anomaly: Anomaly<'a> = anomaly.into();
+        let (key, customer) = (printable(anomaly.key).to_string(), printable(anomaly.customer).to_string());
+        let start = self.line(anomaly.severity, &time(anomaly.time), &key, &customer, "");
+        let by = self.found_by(&anomaly);
         let left = self.width.saturating_sub(columns(&start) + columns(&by));
-        let reason = shortened(&printable(verdict.reason.as_deref().unwrap_or_default()).to_string(), left);
+        let reason = shortened(&printable(anomaly.reason).to_string(), left);
         cut(format!("{start}{reason}{by}").trim_end(), self.width)
     }
 
@@ -62,14 +98,17 @@ impl Rows {
         format!("{}  {}  {key}  {customer}{why}", padded(severity, 8), padded(time, 11))
     }
 
-    /// To which detectors it is an anomaly, where it is not one to all that were asked.
-    fn found_by(&self, verdict: &EntityVerdict) -> String {
-        if verdict.anomalous_to == self.detectors {
-            return String::new();
+    /// To which detectors it is an anomaly, where it is not one to all that were asked; and what analysts say.
+    fn found_by(&self, anomaly: &Anomaly<'_>) -> String {
+        let names = printable(&anomaly.detectors.join(", ")).to_string();
+        let alone = if anomaly.detectors.len() == 1 { " alone" } else { "" };
+        let by = format!("{}{alone}", cut(&names, 30));
+        match (anomaly.detectors == self.detectors, anomaly.said) {
+            (true, "") => String::new(),
+            (true, said) => format!(" [{said}]"),
+            (false, "") => format!(" [{by}]"),
+            (false, said) => format!(" [{by}; {said}]"),
         }
-        let names = printable(&verdict.anomalous_to.join(", ")).to_string();
-        let alone = if verdict.anomalous_to.len() == 1 { " alone" } else { "" };
-        format!(" [{}{alone}]", cut(&names, 30))
     }
 }
 
