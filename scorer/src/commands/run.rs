@@ -73,7 +73,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let _open = match window {
         Some(window) => {
             let how = (keeping(&settings, &pipeline, create).await, args.json_logs);
-            Some(window.open(&settings, &pipeline, status.clone(), how)?)
+            Some(window.open(&settings, &pipeline, &stream, how)?)
         }
         None => None,
     };

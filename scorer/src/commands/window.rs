@@ -9,19 +9,20 @@ use shared::model::Model;
 use shared::pipeline::{DetectorSpec, Pipeline, Scored, ThresholdPolicy, ZScoreSpec};
 use shared::threshold::Trimmed;
 use window::{
-    About, Access, Committed, Detector, Ends, Feature, Intake, Journal, Keeping, Kind, Limits, Open, Refill, Server,
-    Source, Words,
+    About, Access, Committed, Detector, Ends, Feature, Intake, Journal, Keeping, Kind, Limits, Open, Questions, Refill,
+    Server, Source, Words,
 };
 
 use super::alerting::AlertsAtWindow;
+use super::posted::answer;
 use super::{Loaded, console};
 use crate::args::DeliveryArg;
 use crate::clock::now_since_epoch;
 use crate::kafka::{
-    KafkaSettings, OnMessage, RecentMessage, TopicSettings, ensure_labels_topic, keep_labels, labels_topic, read_recent,
+    KafkaSettings, OnMessage, RecentMessage, Stream, TopicSettings, ensure_labels_topic, keep_labels, labels_topic, read_recent,
 };
 use crate::messages::{Content, Message};
-use crate::status::StatusCell;
+use crate::posted::PostedRecords;
 use crate::window_snapshot::snapshot;
 
 /// Messages of each topic that are read back at the start: the newest.
@@ -38,6 +39,8 @@ pub(super) struct Window {
     journal: Journal,
     about: About,
     limits: Limits,
+    questions: Questions,
+    posted: PostedRecords,
 }
 
 impl Window {
@@ -47,7 +50,10 @@ impl Window {
     /// When it is taken.
     pub(super) fn bind(access: Access, run: &RunOf<'_>, loaded: &Loaded) -> Result<Self> {
         let (server, Ends { intake, refill, journal }) = Server::bind(access)?;
-        Ok(Self { server, intake, refill, journal, about: about(run, loaded), limits: Limits::default() })
+        let (server, questions) = server.with_questions();
+        let posted = PostedRecords::new(&loaded.pipeline, loaded.detectors.clone());
+        let (about, limits) = (about(run, loaded), Limits::default());
+        Ok(Self { server, intake, refill, journal, about, limits, questions, posted })
     }
 
     /// Shows alerts too, where there are any.
@@ -81,10 +87,10 @@ impl Window {
         self,
         settings: &KafkaSettings,
         pipeline: &Arc<Pipeline>,
-        status: StatusCell,
+        stream: &Stream,
         (keeping, is_json): (Keeping, bool),
     ) -> Result<Open> {
-        let (open, refill, journal) = self.open_with(pipeline, status, keeping.clone())?;
+        let (open, refill, journal) = self.open_with(pipeline, stream, keeping.clone())?;
         if let Keeping::Topic(topic) = keeping {
             let settings = settings.clone();
             let keep = move || {
@@ -109,8 +115,8 @@ impl Window {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn open_empty(self, pipeline: &Arc<Pipeline>, status: StatusCell) -> Result<(Open, Refill)> {
-        let (open, refill, journal) = self.open_with(pipeline, status, Keeping::Memory)?;
+    pub(super) fn open_empty(self, pipeline: &Arc<Pipeline>, stream: &Stream) -> Result<(Open, Refill)> {
+        let (open, refill, journal) = self.open_with(pipeline, stream, Keeping::Memory)?;
         journal.keep_in_memory()?;
         Ok((open, refill))
     }
@@ -118,11 +124,12 @@ impl Window {
     fn open_with(
         self,
         pipeline: &Arc<Pipeline>,
-        status: StatusCell,
+        stream: &Stream,
         keeping: Keeping,
     ) -> Result<(Open, Refill, Journal)> {
-        let Self { server, refill, journal, about, limits, .. } = self;
-        let of = pipeline.clone();
+        let Self { server, refill, journal, about, limits, questions, posted, .. } = self;
+        let (of, status) = (pipeline.clone(), stream.status());
+        answer(questions, posted, (status.clone(), stream.pasts()))?;
         let ask = Arc::new(move || snapshot(&status.get(), &of));
         Ok((server.open(Source { about, ask, limits, keeping })?, refill, journal))
     }

@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -52,14 +52,20 @@ pub trait AlertDesk: Send + Sync {
 /// The longest that people may want to hear nothing: a week.
 const LONGEST_MINUTES: u64 = 7 * 24 * 60;
 
-type Desk = Option<Arc<dyn AlertDesk>>;
+pub(crate) type Desk = Option<Arc<dyn AlertDesk>>;
 
 pub(crate) fn router(desk: Desk) -> Router {
-    Router::new()
-        .route("/api/v1/alerts", get(view))
-        .route("/api/v1/alerts/acknowledge", post(acknowledge))
-        .route("/api/v1/alerts/snooze", post(snooze))
-        .with_state(desk)
+    let router = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    router.with_state(desk)
+}
+
+/// The description of the API has each of them.
+pub(crate) fn routes() -> [(&'static str, MethodRouter<Desk>); 3] {
+    [
+        ("/api/v1/alerts", get(view)),
+        ("/api/v1/alerts/acknowledge", post(acknowledge)),
+        ("/api/v1/alerts/snooze", post(snooze)),
+    ]
 }
 
 fn answer(status: StatusCode, body: String) -> Response {

@@ -38,6 +38,8 @@ struct Now {
     unreadable: u64,
     dropped: u64,
     refused: usize,
+    /// By outcome.
+    asked: [(&'static str, u64); 3],
     listening: usize,
     /// By detector and word.
     labels: Vec<(String, &'static str, u64)>,
@@ -63,6 +65,7 @@ impl Now {
             unreadable: state.store.unreadable,
             dropped: view.inflow.dropped(),
             refused: view.refused.load(Ordering::Relaxed),
+            asked: view.asked.counts(),
             listening: view.listening.load(Ordering::Relaxed),
             labels: labels(&state.store, about),
             unreadable_labels: state.store.labels.unreadable,
@@ -149,6 +152,7 @@ impl Now {
         let counts = labels.iter().zip(&self.labels).map(|(labels, (_, _, count))| (&labels[..], *count as f64));
         out.gauge_of("labels", "Anomalies by what analysts said of them", &counts.collect::<Vec<_>>())?;
         out.counter("window_unreadable_labels", "Labels that the window could not read", self.unreadable_labels)?;
+        out.counters("score_requests", "Requests to score records at once, by outcome", "outcome", &self.asked)?;
         out.gauge("window_pages", "Pages that listen", self.listening as f64)?;
         out.counter("window_connections_refused", "Connections that were one too many", self.refused as u64)
     }

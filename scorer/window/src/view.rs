@@ -11,6 +11,7 @@ use crate::about::About;
 use crate::history::History;
 use crate::intake::Inflow;
 use crate::journal::{Desk, Keeping};
+use crate::questions::Asked;
 use crate::snapshot::Snapshot;
 use crate::store::{Limits, Store};
 
@@ -36,6 +37,8 @@ pub(crate) struct View {
     pub refused: AtomicUsize,
     /// Pages that listen.
     pub listening: AtomicUsize,
+    /// Records that were posted to be scored.
+    pub asked: Asked,
 }
 
 /// What changes.
@@ -65,6 +68,7 @@ impl View {
             desk,
             refused: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
+            asked: Asked::default(),
         }
     }
 
