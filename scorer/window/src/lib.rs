@@ -32,7 +32,7 @@ mod store;
 mod view;
 
 pub use about::{About, Detector, Feature, Words};
-pub use alerts::{AlertAction, AlertDesk};
+pub use alerts::{AlertAction, AlertDesk, AlertNumbers, ChannelNumbers};
 pub use http::access::{Access, AccessError, Token};
 pub use http::address::{Address, AddressError};
 pub use intake::{Committed, Intake, Kind, Refill};

@@ -122,7 +122,8 @@ impl Server {
     pub fn open(self, source: Source) -> Result<Open, ServerError> {
         let Self { listener, address, access, inbox, desk, news, alerts, asking } = self;
         let Source { about, ask, limits, keeping } = source;
-        let view = Arc::new(View::new(about, ask, inbox.inflow(), limits, (desk, keeping)));
+        let view = View::new(about, ask, inbox.inflow(), limits, (desk, keeping)).with_alerts(alerts.clone());
+        let view = Arc::new(view);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ServerError::Start)?;
         let (stop, stopped) = oneshot::channel();
         let work = move || {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use json_schema::JsonSchema;
 use serde_json::{Value, json};
 use window::{
-    About, Access, Agreement, AlertAction, AlertDesk, Detector, Ends, Feature, Histogram, Intake, Keeping, Kind, Limits,
+    About, Access, Agreement, AlertAction, AlertDesk, AlertNumbers, Detector, Ends, Feature, Histogram, Intake, Keeping, Kind, Limits,
     Open, Partitions, Reply, Server, Snapshot, Source,
 };
 
@@ -33,6 +33,10 @@ struct Desk;
 impl AlertDesk for Desk {
     fn view(&self) -> String {
         json!({ "rules": [], "firing": [], "channels": [] }).to_string()
+    }
+
+    fn numbers(&self) -> AlertNumbers {
+        AlertNumbers::default()
     }
 
     fn act(&self, action: AlertAction) -> Result<(), String> {
