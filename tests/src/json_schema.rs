@@ -20,6 +20,12 @@ impl JsonSchema {
         Self { root: serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() }
     }
 
+    /// The answers of the window's API, without the schemas of messages.
+    pub fn of_window() -> Self {
+        let text = std::fs::read_to_string(repository().join("docs/openapi.json")).unwrap();
+        Self::of_api(serde_json::from_str(&text).unwrap())
+    }
+
     /// The answers of an API by its description (OpenAPI), in which what is not described is wrong.
     pub fn of_api(mut description: Value) -> Self {
         let mut shared = Vec::new();
