@@ -118,7 +118,8 @@ impl PostedRecords {
         }
         let pipeline = self.pipeline(written, records);
         if pipeline.schema.unknown_schema(records, None).is_some() {
-            let why = "the stream has not met the schema that the record names: try again once a record with it has come";
+            let why =
+                "the stream has not met the schema that the record names: try again once a record with it has come";
             return Err(Reply::NotNow(why.to_owned()));
         }
         let records = split(pipeline, records).map_err(|error| refused(Vec::new(), error.to_string()))?;
@@ -134,7 +135,8 @@ impl PostedRecords {
         // By the clock of the records this is not needed.
         let timestamp = if pipeline.entity.clock == Clock::Record { now } else { 0 };
         for (number, record) in (1..).zip(&records) {
-            let record = Record { written_by: Some(now), file: Some(PLACE), ..Record::new(0, number, timestamp, record) };
+            let record =
+                Record { written_by: Some(now), file: Some(PLACE), ..Record::new(0, number, timestamp, record) };
             core.apply(Input::Record(record), &mut outputs);
         }
         core.apply(Input::End, &mut outputs);
@@ -159,7 +161,8 @@ impl PostedRecords {
         let verdicts = self.detectors.at_once(entity);
         let all: Vec<&Verdict> = verdicts.iter().collect();
         let failed = || Reply::NotNow("the verdicts could not be written".to_owned());
-        let EntityVerdict { anomalous, anomalous_to, severity, reason, .. } = EntityVerdict::of(&all).ok_or_else(failed)?;
+        let EntityVerdict { anomalous, anomalous_to, severity, reason, .. } =
+            EntityVerdict::of(&all).ok_or_else(failed)?;
         let verdicts: Vec<Verdict> = verdicts.into_iter().map(|it| it.in_schema(pipeline.verdict_schema)).collect();
         let answer = Answer {
             pipeline: &pipeline.name,
@@ -210,11 +213,7 @@ fn features_with_a_past(pipeline: &Pipeline) -> Option<&RecordFeatures> {
 }
 
 /// The keys of the first record whose past is looked at; `None` of a record that is erroneous.
-fn keys_of(
-    pipeline: &Pipeline,
-    features: &RecordFeatures,
-    records: &[Cow<'_, [u8]>],
-) -> Option<Vec<Option<String>>> {
+fn keys_of(pipeline: &Pipeline, features: &RecordFeatures, records: &[Cow<'_, [u8]>]) -> Option<Vec<Option<String>>> {
     let mut keys = None;
     LineParser::new(pipeline.schema.clone()).each(records.first()?, |_, part| {
         if let (Part::Line(line), None) = (part, &keys) {
@@ -238,8 +237,10 @@ fn only_entity(outputs: Vec<Output>, counters: &Counters) -> Result<ClosedEntity
                 is_entity = true;
                 add(&mut reasons, found);
             }
-            Output::Windowed(_) | Output::Cancellations(_) | Output::Report(_) => {}
-            Output::Erroneous(Erroneous::Lost { .. }) => {}
+            Output::Windowed(_)
+            | Output::Cancellations(_)
+            | Output::Report(_)
+            | Output::Erroneous(Erroneous::Lost { .. }) => {}
         }
     }
     if !reasons.is_empty() {

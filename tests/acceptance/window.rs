@@ -217,7 +217,10 @@ fn a_payment_that_is_posted_has_the_verdicts_that_it_gets_as_a_record() {
     assert_eq!((&answer["anomalous"], &answer["not_judged"]), (&json!(true), &json!(["zscore"])), "{answer}");
     let (status, refused) = scorer.post("/api/v1/score", &json!({ "amount": "much" }));
     assert_eq!(api.problem_of_answer(("post", "/api/v1/score"), status, &refused), None, "{refused}");
-    assert!(status == 422 && refused["reasons"].as_array().unwrap().contains(&json!("not_a_number:amount")), "{refused}");
+    assert!(
+        status == 422 && refused["reasons"].as_array().unwrap().contains(&json!("not_a_number:amount")),
+        "{refused}"
+    );
 
     kafka.send("transactions", &[next]);
     for (place, topic) in topics.into_iter().enumerate() {

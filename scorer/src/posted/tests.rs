@@ -40,12 +40,13 @@ fn scored(reply: Reply) -> Value {
 
 /// What `scorer score` writes of these records of a file, without where they stand in it.
 fn of_file(posted: &PostedRecords, name: &str, bytes: Vec<u8>) -> Vec<String> {
-    let pipeline = posted.on_topic.clone();
+    let pipeline = Arc::new(Pipeline::load(&posted.on_topic.name).unwrap().with_event_clock().unwrap());
     let mut lines = FileLines::new(InputFile::of_bytes(Path::new(name), bytes), &pipeline).unwrap();
     let encoder = Encoder::new(pipeline.clone(), name, true, usize::MAX).of_file();
     let (mut core, mut outputs) = (Core::new(Arc::new(lines.pipeline(&pipeline))), Vec::new());
     while let Some(line) = lines.next_line().unwrap() {
-        let record = Record { written_by: Some(NOW), file: Some(name), ..Record::new(0, line.number as i64, 0, &line.record) };
+        let record =
+            Record { written_by: Some(NOW), file: Some(name), ..Record::new(0, line.number as i64, 0, &line.record) };
         core.apply(Input::Record(record), &mut outputs);
     }
     core.apply(Input::End, &mut outputs);
@@ -158,7 +159,8 @@ fn a_payment_is_scored_by_what_the_stream_remembers() {
 
 #[test]
 fn a_past_that_is_not_there_yet_is_said() {
-    let line = br#"{"transaction_id":"t","user_id":"u","merchant_id":"m","amount":1.5,"timestamp":"2024-01-01T00:00:00Z"}"#;
+    let line =
+        br#"{"transaction_id":"t","user_id":"u","merchant_id":"m","amount":1.5,"timestamp":"2024-01-01T00:00:00Z"}"#;
     let posted = posted("transactions");
     let reply = posted.reply(Written::Json, line, NOW, |keys| Err(format!("{keys:?}")));
     let asked = r#"[Some("u"), Some("m")]"#;
@@ -181,7 +183,10 @@ fn what_is_wrong_is_said_in_the_words_of_the_erroneous_topic() {
     let reasons = "not_an_integer:Quantity out_of_range:UnitPrice";
     let words = "not_an_integer:Quantity, out_of_range:UnitPrice";
     assert_eq!(reply(bad), said(reasons, &format!("the record is erroneous: {words}")));
-    assert_eq!(reply(&format!("{good}\n{bad}\n{good}")), said(reasons, &format!("1 of 3 records are erroneous: {words}")));
+    assert_eq!(
+        reply(&format!("{good}\n{bad}\n{good}")),
+        said(reasons, &format!("1 of 3 records are erroneous: {words}"))
+    );
     assert_eq!(reply("1,2"), said("too_few_fields", "the record is erroneous: too_few_fields"));
     assert_eq!(reply(""), said("empty_record", "the record is erroneous: empty_record"));
     assert_eq!(reply(HEADER), said("header_line", "the record is erroneous: header_line"));

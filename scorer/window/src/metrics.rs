@@ -125,7 +125,11 @@ fn alerts(numbers: &AlertNumbers, now: i64, out: &mut Out<'_>) -> Result<(), Err
     let dropped = counts(|channel| channel.dropped);
     out.counters("alerts_dropped", "Alerts that went unsent because too many waited", "channel", &dropped)?;
     out.counter("alerts_anomalies_dropped", "Anomalies that no rule saw: too many came at once", numbers.dropped)?;
-    out.counter("alerts_groups_forgotten", "Groups of alerts that were forgotten: there were too many", numbers.forgotten)
+    out.counter(
+        "alerts_groups_forgotten",
+        "Groups of alerts that were forgotten: there were too many",
+        numbers.forgotten,
+    )
 }
 
 impl Now {

@@ -101,7 +101,10 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let (intake, refill, inbox) = intake();
         let (journal, desk, news) = journal();
-        Ok((Self { listener, address, access, inbox, desk, news, alerts: None, asking: None }, Ends { intake, refill, journal }))
+        Ok((
+            Self { listener, address, access, inbox, desk, news, alerts: None, asking: None },
+            Ends { intake, refill, journal },
+        ))
     }
 
     /// Shows the alerts that this desk knows of.

@@ -6,7 +6,10 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use window::{About, Access, AlertAction, AlertDesk, AlertNumbers, ChannelNumbers, Keeping, Limits, Open, Server, Snapshot, Source};
+use window::{
+    About, Access, AlertAction, AlertDesk, AlertNumbers, ChannelNumbers, Keeping, Limits, Open, Server, Snapshot,
+    Source,
+};
 
 #[derive(Default)]
 struct Desk(Mutex<Vec<AlertAction>>);
@@ -17,7 +20,13 @@ impl AlertDesk for Desk {
     }
 
     fn numbers(&self) -> AlertNumbers {
-        let mail = ChannelNumbers { name: "mail".to_owned(), sent: 3, waiting: 2, failing_since: Some(0), ..ChannelNumbers::default() };
+        let mail = ChannelNumbers {
+            name: "mail".to_owned(),
+            sent: 3,
+            waiting: 2,
+            failing_since: Some(0),
+            ..ChannelNumbers::default()
+        };
         let page = ChannelNumbers { name: "page".to_owned(), refused: 4, dropped: 5, ..ChannelNumbers::default() };
         let firing = vec![("many".to_owned(), 2), ("none".to_owned(), 0)];
         AlertNumbers { firing, channels: vec![mail, page], dropped: 6, forgotten: 7 }

@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use window::{
-    About, Access, AlertAction, AlertDesk, AlertNumbers, ChannelNumbers, Committed, Detector, Ends, Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Refill,
-    Server, Snapshot, Source,
+    About, Access, AlertAction, AlertDesk, AlertNumbers, ChannelNumbers, Committed, Detector, Ends, Histogram, Intake,
+    Keeping, Kind, Limits, Open, Partitions, Refill, Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.

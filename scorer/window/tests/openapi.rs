@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use json_schema::JsonSchema;
 use serde_json::{Value, json};
 use window::{
-    About, Access, Agreement, AlertAction, AlertDesk, AlertNumbers, Detector, Ends, Feature, Histogram, Intake, Keeping, Kind, Limits,
-    Open, Partitions, Reply, Server, Snapshot, Source,
+    About, Access, Agreement, AlertAction, AlertDesk, AlertNumbers, Detector, Ends, Feature, Histogram, Intake,
+    Keeping, Kind, Limits, Open, Partitions, Reply, Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.
@@ -103,7 +103,8 @@ impl Bench {
         let about = About { version: "1.2.3".to_owned(), detectors: vec![detector], ..About::default() };
         let ask = Arc::new(snapshot);
         let open = server.open(Source { about, ask, limits: Limits::default(), keeping: Keeping::Memory }).unwrap();
-        let mut bench = Self { open, intake, api: JsonSchema::of_api(empty()), document: Value::Null, asked: BTreeSet::new() };
+        let mut bench =
+            Self { open, intake, api: JsonSchema::of_api(empty()), document: Value::Null, asked: BTreeSet::new() };
         bench.document = bench.send("GET", "/api/v1/openapi.json", "", "").1;
         bench.api = JsonSchema::of_api(bench.document.clone());
         bench
@@ -113,7 +114,11 @@ impl Bench {
     fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(self.open.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let length = if body.is_empty() && method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let length = if body.is_empty() && method == "GET" {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", body.len())
+        };
         let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{length}{headers}\r\n");
         stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
         let mut answer = String::new();
@@ -152,7 +157,8 @@ fn empty() -> Value {
 fn answers_are_as_they_are_described() {
     let mut bench = Bench::open();
     assert_eq!((&bench.document["openapi"], &bench.document["info"]["version"]), (&json!("3.1.0"), &json!("1.2.3")));
-    let letter = json!({ "kind": "line", "reasons": ["late_line"], "source": { "topic": "t", "offset": 1 }, "raw": "1" });
+    let letter =
+        json!({ "kind": "line", "reasons": ["late_line"], "source": { "topic": "t", "offset": 1 }, "raw": "1" });
     bench.intake.offer(Kind::DeadLetter, 1_000, || letter.to_string().into_bytes());
     for key in ["k", "other"] {
         bench.intake.offer(Kind::Verdict, 2_000, || verdict(key).to_string().into_bytes());
@@ -194,7 +200,8 @@ fn answers_are_as_they_are_described() {
     bench.described("POST", "/api/v1/score", "", "x", 415);
     // What is no JSON, or ends never, is compared elsewhere.
     let others = ["/live", "/ready", "/metrics", "/api/v1/stream"].map(|path| ("get".to_owned(), path.to_owned()));
-    let asked: BTreeSet<_> = bench.asked.iter().map(|(method, path, _)| (method.clone(), path.clone())).chain(others).collect();
+    let asked: BTreeSet<_> =
+        bench.asked.iter().map(|(method, path, _)| (method.clone(), path.clone())).chain(others).collect();
     let paths = bench.document["paths"].as_object().unwrap();
     let of_path = |(path, methods): (&String, &Value)| -> Vec<(String, String)> {
         methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())).collect()
