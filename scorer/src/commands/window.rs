@@ -19,7 +19,8 @@ use super::{Loaded, console};
 use crate::args::DeliveryArg;
 use crate::clock::now_since_epoch;
 use crate::kafka::{
-    KafkaSettings, OnMessage, RecentMessage, Stream, TopicSettings, ensure_labels_topic, keep_labels, labels_topic, read_recent,
+    KafkaSettings, OnMessage, RecentMessage, Stream, TopicSettings, ensure_labels_topic, keep_labels, labels_topic,
+    read_recent,
 };
 use crate::messages::{Content, Message};
 use crate::posted::PostedRecords;
@@ -39,6 +40,8 @@ pub(super) struct Window {
     journal: Journal,
     about: About,
     limits: Limits,
+    /// Bytes that it takes to say who may look.
+    of_access: usize,
     questions: Questions,
     posted: PostedRecords,
 }
@@ -49,11 +52,12 @@ impl Window {
     /// # Errors
     /// When it is taken.
     pub(super) fn bind(access: Access, run: &RunOf<'_>, loaded: &Loaded) -> Result<Self> {
+        let of_access = access.bytes();
         let (server, Ends { intake, refill, journal }) = Server::bind(access)?;
         let (server, questions) = server.with_questions();
         let posted = PostedRecords::new(&loaded.pipeline, loaded.detectors.clone());
         let (about, limits) = (about(run, loaded), Limits::default());
-        Ok(Self { server, intake, refill, journal, about, limits, questions, posted })
+        Ok(Self { server, intake, refill, journal, about, limits, of_access, questions, posted })
     }
 
     /// Shows alerts too, where there are any.
@@ -66,7 +70,7 @@ impl Window {
 
     /// The most bytes that it takes, about.
     pub(super) fn memory(&self) -> u64 {
-        self.limits.bytes() as u64
+        (self.limits.bytes() + self.of_access) as u64
     }
 
     /// Leaves at the window what was committed, where it has room for it.
@@ -121,12 +125,7 @@ impl Window {
         Ok((open, refill))
     }
 
-    fn open_with(
-        self,
-        pipeline: &Arc<Pipeline>,
-        stream: &Stream,
-        keeping: Keeping,
-    ) -> Result<(Open, Refill, Journal)> {
+    fn open_with(self, pipeline: &Arc<Pipeline>, stream: &Stream, keeping: Keeping) -> Result<(Open, Refill, Journal)> {
         let Self { server, refill, journal, about, limits, questions, posted, .. } = self;
         let (of, status) = (pipeline.clone(), stream.status());
         answer(questions, posted, (status.clone(), stream.pasts()))?;

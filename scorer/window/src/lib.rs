@@ -35,6 +35,7 @@ pub use about::{About, Detector, Feature, Words};
 pub use alerts::{AlertAction, AlertDesk, AlertNumbers, ChannelNumbers};
 pub use http::access::{Access, AccessError, Token};
 pub use http::address::{Address, AddressError};
+pub use http::logins::{Logins, LoginsError};
 pub use intake::{Committed, Intake, Kind, Refill};
 pub use journal::{Check, Closed, Entry, Journal, Keeping, Outcome, Versions, Write};
 pub use questions::{Question, Questions, Reply, Written};

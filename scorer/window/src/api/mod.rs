@@ -10,7 +10,6 @@ mod words;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -18,9 +17,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 use serde::Deserialize;
 
 use crate::assets::{asset, page};
+use crate::http::access::Who;
 use crate::metrics;
 use crate::store;
 use crate::view::View;
@@ -53,26 +54,22 @@ fn routes() -> Vec<Route<Arc<View>>> {
         ("/live", get(|| async { "live\n" })),
         ("/ready", get(get_ready)),
         ("/metrics", get(get_metrics)),
-        ("/api/v1/openapi.json", get(|State(view): Shared| async move { Answer::of(&openapi::document(&view.about.version)) })),
-        ("/api/v1/status", get(|State(view): Shared| async move { status(&view) })),
+        (
+            "/api/v1/openapi.json",
+            get(|State(view): Shared| async move { Answer::of(&openapi::document(&view.about.version)) }),
+        ),
+        ("/api/v1/status", get(|State(view): Shared, who: Whoever| async move { status(&view, who.as_deref()) })),
         ("/api/v1/series", get(get_series)),
         ("/api/v1/anomalies", get(get_anomalies)),
         ("/api/v1/anomaly", get(get_anomaly)),
         ("/api/v1/entities", get(get_entities)),
         ("/api/v1/errors", get(get_errors)),
         ("/api/v1/models", get(|State(view): Shared| async move { models(&view) })),
-        ("/api/v1/label", post(|State(view): Shared, body: Bytes| async move { words::label(&view, body).await })),
+        ("/api/v1/label", post(post_label)),
         ("/api/v1/precision", get(|State(view): Shared| async move { words::precision(&view) })),
-        (
-            "/api/v1/exceptions",
-            get(|State(view): Shared| async move { words::exceptions(&view) })
-                .post(|State(view): Shared, body: Bytes| async move { words::except(&view, body).await }),
-        ),
+        ("/api/v1/exceptions", get(|State(view): Shared| async move { words::exceptions(&view) }).post(post_exception)),
         ("/api/v1/exceptions/preview", get(get_preview)),
-        (
-            "/api/v1/exceptions/withdraw",
-            post(|State(view): Shared, body: Bytes| async move { words::withdraw(&view, body).await }),
-        ),
+        ("/api/v1/exceptions/withdraw", post(post_withdrawal)),
         ("/api/v1/stream", get(|State(view): Shared| async move { stream::listen(&view) })),
     ]
 }
@@ -92,6 +89,21 @@ async fn get_metrics(State(view): Shared) -> Result<Response, Problem> {
     let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written".to_owned());
     let text = metrics::text(&view).map_err(failed)?;
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+/// Who asks, where they have logged in by name.
+type Whoever = Option<Extension<Who>>;
+
+async fn post_label(State(view): Shared, who: Whoever, body: Bytes) -> Result<Response, Problem> {
+    words::label(&view, who.map(|Extension(who)| who), body).await
+}
+
+async fn post_exception(State(view): Shared, who: Whoever, body: Bytes) -> Result<Response, Problem> {
+    words::except(&view, who.map(|Extension(who)| who), body).await
+}
+
+async fn post_withdrawal(State(view): Shared, who: Whoever, body: Bytes) -> Result<Response, Problem> {
+    words::withdraw(&view, who.map(|Extension(who)| who), body).await
 }
 
 /// What a query says, or what is wrong with it.
@@ -158,7 +170,8 @@ mod tests {
     fn the_description_has_every_path_and_no_other() {
         let own = routes().into_iter().map(|(path, _)| path);
         let alerts = alerts::routes().into_iter().map(|(path, _)| path);
-        let known: BTreeSet<&str> = own.chain(alerts).chain(score::routes().into_iter().map(|(path, _)| path)).collect();
+        let known: BTreeSet<&str> =
+            own.chain(alerts).chain(score::routes().into_iter().map(|(path, _)| path)).collect();
         let document = openapi::document("1.2.3");
         let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(known, described);

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, HOST, ORIGIN, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::access::Access;
+use super::access::{Access, Admission};
 use super::address::is_local_host;
 use crate::api::Problem;
 use crate::questions::{KINDS, LONGEST_QUESTION, Written};
@@ -151,7 +151,7 @@ impl Guard {
         }
         self.last_logged.store(now, Ordering::Relaxed);
         let peer = peer.map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string());
-        tracing::warn!(peer, path, refused, "a request to the window without the right token was refused");
+        tracing::warn!(peer, path, refused, "a request to the window without the right token or login was refused");
     }
 }
 
@@ -197,18 +197,35 @@ fn has_body(headers: &HeaderMap) -> bool {
 pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let answer = match guard.problem(&request) {
         Some((status, why)) => Problem::new(status, why.to_owned()).into_response(),
-        None if PUBLIC.contains(&request.uri().path()) || guard.access.is_granted(request.headers()) => {
-            next.run(request).await
-        }
-        None => {
-            let had_secret = request.headers().contains_key(AUTHORIZATION);
-            guard.log_refusal(request.extensions().get().copied(), request.uri().path(), had_secret);
-            tokio::time::sleep(REFUSAL_DELAY).await;
-            let ask = [(WWW_AUTHENTICATE, "Basic realm=\"Atalaya\", charset=\"UTF-8\"")];
-            (StatusCode::UNAUTHORIZED, ask, "the token is the password; the name may be any").into_response()
-        }
+        None if PUBLIC.contains(&request.uri().path()) => next.run(request).await,
+        None => guard.admitted(request, next).await,
     };
     with_headers(answer)
+}
+
+impl Guard {
+    /// Lets a request through that knows what it has to.
+    async fn admitted(&self, mut request: Request, next: Next) -> Response {
+        match self.access.admit(request.headers()).await {
+            Admission::Granted(who) => {
+                if let Some(who) = who {
+                    request.extensions_mut().insert(who);
+                }
+                next.run(request).await
+            }
+            Admission::Busy => {
+                let why = "too many passwords are being verified: try again in a moment".to_owned();
+                ([(RETRY_AFTER, "1")], Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()
+            }
+            Admission::Refused => {
+                let had_secret = request.headers().contains_key(AUTHORIZATION);
+                self.log_refusal(request.extensions().get().copied(), request.uri().path(), had_secret);
+                tokio::time::sleep(REFUSAL_DELAY).await;
+                let ask = [(WWW_AUTHENTICATE, "Basic realm=\"Atalaya\", charset=\"UTF-8\"")];
+                (StatusCode::UNAUTHORIZED, ask, self.access.who_may_look()).into_response()
+            }
+        }
+    }
 }
 
 /// Scripts, styles and data come from here alone; nothing that a record says can become one of them.
