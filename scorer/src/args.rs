@@ -321,6 +321,10 @@ pub struct RunArgs {
     /// or as the password that a browser asks for. The connection is not encrypted: put a proxy with TLS in front.
     #[arg(long, value_name = "FILE", requires = "listen")]
     pub auth_token_file: Option<PathBuf>,
+    /// File with those who may log in by name, one a line: NAME:HASH, with a hash of Argon2id of the password. The name stands under
+    /// what somebody says of anomalies. The token of --auth-token-file, if there is one, is for programs then.
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub auth_basic_file: Option<PathBuf>,
     /// Write logs as JSON to standard error, for services; this turns off the status line.
     #[arg(long)]
     pub json_logs: bool,

@@ -129,6 +129,15 @@ impl Detectors {
         Ok(verdicts)
     }
 
+    /// What each trained detector says of one entity, computed on the CPU: the device has the stream's batches to score.
+    pub fn at_once(&self, entity: &ClosedEntity) -> Vec<Verdict> {
+        let entities = std::slice::from_ref(entity);
+        let batches = self.on_cpu(&self.matrix(entities));
+        let verdicts = self.detectors.iter().zip(&batches);
+        let verdicts = verdicts.flat_map(|((detector, _), batch)| self.explained(detector, batch, entities, &[true]));
+        verdicts.map(|(_, verdict)| verdict).collect()
+    }
+
     /// What each trained detector says of each entity: all scores, and the verdicts on anomalies.
     ///
     /// # Errors
@@ -151,12 +160,9 @@ impl Detectors {
         if self.is_empty() {
             return Ok(Vec::new());
         }
-        let mut matrix = FeatureMatrix::new(self.pipeline.n_features());
-        entities.iter().for_each(|entity| matrix.push(&entity.features));
-        let features = &matrix;
-        let on_cpu = || self.detectors.iter().map(|(detector, _)| detector.score(features)).collect();
+        let features = &self.matrix(entities);
         if self.device.is_cpu() || self.has_failed.load(Ordering::Relaxed) {
-            return Ok(on_cpu());
+            return Ok(self.on_cpu(features));
         }
         let on_device = || {
             let detectors = self.on_device.get_or_init(|| self.copies());
@@ -167,8 +173,19 @@ impl Detectors {
             self.device.replaced_after(failure)?;
             self.has_failed.store(true, Ordering::Relaxed);
             tracing::warn!("{warning}; this batch and all that follow are scored on the CPU");
-            Ok(on_cpu())
+            Ok(self.on_cpu(features))
         })
+    }
+
+    /// The features of entities: `(n_entities, n_features)`.
+    fn matrix(&self, entities: &[ClosedEntity]) -> FeatureMatrix {
+        let mut matrix = FeatureMatrix::new(self.pipeline.n_features());
+        entities.iter().for_each(|entity| matrix.push(&entity.features));
+        matrix
+    }
+
+    fn on_cpu(&self, features: &FeatureMatrix) -> Vec<ScoredBatch> {
+        self.detectors.iter().map(|(detector, _)| detector.score(features)).collect()
     }
 
     fn copies(&self) -> Vec<Detector> {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Kafka, PipelineFile, Received, Running, repository, scorer, start_scorer, text, wait_for};
+use tests::{JsonSchema, Kafka, PipelineFile, Received, Running, repository, scorer, start_scorer, text, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -116,7 +116,9 @@ fn view(address: &str) -> Value {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    let view = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(JsonSchema::of_window().problem_of_part("Alerts", &view), None, "{view}");
+    view
 }
 
 fn keys(verdicts: &[Received]) -> BTreeSet<String> {

@@ -7,8 +7,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
-use tests::{Kafka, PipelineFile, Received, Running, repository, scorer, start_scorer, text, wait_for};
+use serde_json::{Value, json};
+use tests::{JsonSchema, Kafka, PipelineFile, Received, Running, repository, scorer, start_scorer, text, wait_for};
 
 /// How long something may take that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -150,6 +150,7 @@ fn the_window_shows_what_was_committed_before_and_after_a_restart() {
     let verdicts = published();
     assert!(verdicts.len() > 20, "{} verdicts", verdicts.len());
     is_told_as_published(&scorer_, &verdicts);
+    is_as_described(&scorer_);
     let errors = scorer_.json("/api/v1/errors");
     let raw = errors["errors"].as_array().unwrap().iter().filter_map(|it| it["content"].as_str());
     assert!(raw.filter(|raw| raw.contains(HOSTILE)).count() == 1, "{errors}");
@@ -167,6 +168,70 @@ fn the_window_shows_what_was_committed_before_and_after_a_restart() {
     assert_eq!(again.metrics()["records_read_total"], 0.0, "nothing was scored again");
     let dropped = again.json("/api/v1/status")["window"]["dropped"].clone();
     assert_eq!((dropped.as_u64(), again.running.terminate().0.code), (Some(0), Some(0)));
+}
+
+/// Every list and every number is as the description of the API says.
+fn is_as_described(scorer: &Scorer) {
+    let api = JsonSchema::of_api(scorer.json("/api/v1/openapi.json"));
+    let newest = scorer.json("/api/v1/anomalies?limit=1")["anomalies"][0]["id"].as_str().unwrap().to_owned();
+    let asked = ["status", "series", "anomalies", "entities", "errors", "models", "precision", "exceptions", "alerts"];
+    let one = format!("/api/v1/anomaly?id={newest}");
+    for target in asked.map(|path| format!("/api/v1/{path}")).into_iter().chain([one]) {
+        let (path, answer) = (target.split('?').next().unwrap(), scorer.json(&target));
+        assert_eq!(api.problem_of_answer(("get", path), 200, &answer), None, "{target}: {answer}");
+    }
+}
+
+/// A payment of a few users, minutes apart.
+fn payment(number: usize, amount: f64) -> Vec<u8> {
+    let (user, minute) = (number % 3, number % 60);
+    let at = format!("2026-11-01T{:02}:{minute:02}:00Z", number / 60);
+    let payment = json!({
+        "transaction_id": format!("t{number}"), "user_id": format!("u{user}"), "merchant_id": "m", "amount": amount,
+        "currency": "EUR", "latitude": 40.4, "longitude": -3.7, "timestamp": at,
+    });
+    payment.to_string().into_bytes()
+}
+
+/// What a payment switch hears before it says yes is what the stream says afterwards.
+#[test]
+fn a_payment_that_is_posted_has_the_verdicts_that_it_gets_as_a_record() {
+    let Some(kafka) = Kafka::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = folder.path().join("pipeline.toml");
+    PipelineFile::of("transactions").write(&pipeline);
+    let scorer = Scorer::start(&kafka, &pipeline, folder.path(), &["--all-verdicts"]);
+    wait_for("partitions that are read", PATIENCE, || (scorer.get("/ready").0 == 200).then_some(()));
+    let sent: Vec<Vec<u8>> = (0..90).map(|number| payment(number, 10.0 + number as f64)).collect();
+    kafka.send("transactions", &sent);
+    let topics = ["transaction_anomalies_kmeans", "transaction_anomalies_bisecting-kmeans"];
+    for topic in topics {
+        kafka.read_until(topic, |verdicts| verdicts.len() == sent.len());
+    }
+
+    let next = payment(90, 4_000.0);
+    let (status, answer) = scorer.post("/api/v1/score", &serde_json::from_slice(&next).unwrap());
+    assert_eq!((status, &answer["past"], &answer["published"]), (200, &json!("state"), &json!(false)), "{answer}");
+    let api = JsonSchema::of_api(scorer.json("/api/v1/openapi.json"));
+    assert_eq!(api.problem_of_answer(("post", "/api/v1/score"), 200, &answer), None, "{answer}");
+    assert_eq!((&answer["anomalous"], &answer["not_judged"]), (&json!(true), &json!(["zscore"])), "{answer}");
+    let (status, refused) = scorer.post("/api/v1/score", &json!({ "amount": "much" }));
+    assert_eq!(api.problem_of_answer(("post", "/api/v1/score"), status, &refused), None, "{refused}");
+    assert!(
+        status == 422 && refused["reasons"].as_array().unwrap().contains(&json!("not_a_number:amount")),
+        "{refused}"
+    );
+
+    kafka.send("transactions", &[next]);
+    for (place, topic) in topics.into_iter().enumerate() {
+        let verdicts = kafka.read_until(topic, |verdicts| verdicts.len() == sent.len() + 1);
+        let mut last = verdicts.into_iter().find(|verdict| verdict.value["key"] == "t90").unwrap().value;
+        let fields = last.as_object_mut().unwrap();
+        assert!(fields.remove("id").is_some() && fields.remove("source").is_some());
+        assert_eq!(answer["verdicts"][place], last, "{topic}");
+    }
+    assert_eq!(scorer.metrics()["score_requests_total{outcome=\"scored\"}"], 1.0);
+    assert_eq!(scorer.running.terminate().0.code, Some(0));
 }
 
 /// How many verdicts the stream has committed.

@@ -20,6 +20,40 @@ impl JsonSchema {
         Self { root: serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() }
     }
 
+    /// The answers of the window's API, without the schemas of messages.
+    pub fn of_window() -> Self {
+        let text = std::fs::read_to_string(repository().join("docs/openapi.json")).unwrap();
+        Self::of_api(serde_json::from_str(&text).unwrap())
+    }
+
+    /// The answers of an API by its description (OpenAPI), in which what is not described is wrong.
+    pub fn of_api(mut description: Value) -> Self {
+        let mut shared = Vec::new();
+        parts_of_several(&description, &mut shared);
+        let schemas = description["components"]["schemas"].as_object_mut().expect("it has schemas");
+        // What is only a part of what is described does not know the rest.
+        let whole = schemas.iter_mut().filter(|(name, _)| !shared.contains(&format!("#/components/schemas/{name}")));
+        whole.for_each(|(_, schema)| close(schema));
+        Self { root: description }
+    }
+
+    /// What is wrong with an answer of the API that is JSON; nothing where it is as described.
+    pub fn problem_of_answer(&self, (method, path): (&str, &str), status: u16, answer: &Value) -> Option<String> {
+        let responses = &self.root["paths"][path][method]["responses"];
+        let response = responses.get(status.to_string()).or_else(|| responses.get("default"));
+        let Some(response) = response else { return Some(format!("{method} {path} is not described")) };
+        let response = response.get("$ref").map_or(response, |reference| self.definition(reference));
+        match response.pointer("/content/application~1json/schema") {
+            Some(schema) => self.check(schema, answer, "$").err(),
+            None => Some(format!("{method} {path} has no JSON with {status}")),
+        }
+    }
+
+    /// What is wrong with a value by one of the schemas of an API.
+    pub fn problem_of_part(&self, schema: &str, value: &Value) -> Option<String> {
+        self.check(&self.root["components"]["schemas"][schema], value, "$").err()
+    }
+
     /// The schemas of its properties.
     pub fn properties(&self) -> Value {
         self.root["properties"].clone()
@@ -70,6 +104,10 @@ impl JsonSchema {
                     }
                     true
                 }
+                "allOf" => {
+                    of.as_array().unwrap().iter().try_for_each(|part| self.check(part, value, place))?;
+                    true
+                }
                 silent if SILENT.contains(&silent) => true,
                 other => panic!("the keyword `{other}` is not one that is checked"),
             };
@@ -100,6 +138,33 @@ impl JsonSchema {
     fn definition(&self, reference: &Value) -> &Value {
         let pointer = reference.as_str().and_then(|text| text.strip_prefix('#')).expect("a reference into the file");
         self.root.pointer(pointer).unwrap_or_else(|| panic!("there is no {pointer}"))
+    }
+}
+
+/// The schemas that describe a part of a value, each beside others.
+fn parts_of_several(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) => {
+            let parts = entries.get("allOf").and_then(Value::as_array).into_iter().flatten();
+            found.extend(parts.filter_map(|part| Some(part.get("$ref")?.as_str()?.to_owned())));
+            entries.values().for_each(|value| parts_of_several(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| parts_of_several(value, found)),
+        _ => {}
+    }
+}
+
+/// Lets an object have no property that is not described; one that has several descriptions stays as it is.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(entries) => {
+            if entries.contains_key("properties") && !entries.contains_key("additionalProperties") {
+                entries.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            entries.iter_mut().filter(|(keyword, _)| *keyword != "allOf").for_each(|(_, part)| close(part));
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(close),
+        _ => {}
     }
 }
 
@@ -181,5 +246,36 @@ mod tests {
             assert!(found.as_ref().is_some_and(|found| found.contains(name)), "{message}: {found:?}");
         }
         assert!(problem(schema, &json!({ "b": "x" })).unwrap().contains("required"));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_described_is_named() {
+        let api = JsonSchema::of_api(json!({
+            "paths": { "/a": { "get": { "responses": {
+                "200": { "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Kept" } } } },
+                "default": { "$ref": "#/components/responses/Problem" },
+            } } } },
+            "components": {
+                "schemas": {
+                    "Part": { "type": "object", "required": ["a"], "properties": { "a": { "type": "integer" } } },
+                    "Kept": { "allOf": [
+                        { "$ref": "#/components/schemas/Part" },
+                        { "type": "object", "required": ["b"], "properties": { "b": { "type": "integer" } } },
+                    ] },
+                    "Problem": { "type": "object", "properties": { "error": { "type": "string" } } },
+                },
+                "responses": { "Problem": { "content": { "application/json": {
+                    "schema": { "$ref": "#/components/schemas/Problem" },
+                } } } },
+            },
+        }));
+        let problem = |path, status, answer: &Value| api.problem_of_answer(("get", path), status, answer);
+        assert_eq!(problem("/a", 200, &json!({ "a": 1, "b": 2 })), None);
+        assert!(problem("/a", 200, &json!({ "a": 1 })).unwrap().contains("required"));
+        assert!(problem("/a", 200, &json!({ "a": 1, "b": "x" })).unwrap().contains("$.b is"));
+        assert_eq!(problem("/a", 404, &json!({ "error": "x" })), None);
+        assert!(problem("/a", 404, &json!({ "error": "x", "c": 1 })).unwrap().contains("$.c is not documented"));
+        assert!(problem("/b", 200, &json!({})).unwrap().contains("is not described"));
+        assert!(api.problem_of_part("Problem", &json!({ "c": 1 })).is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! What is made of a partition's records: entities of several lines, or a verdict on each.
 
+use shared::history::History;
 use shared::pipeline::{Pipeline, Scored};
 use shared::time::Timestamp;
 
@@ -79,6 +80,25 @@ impl Aggregation {
         match self {
             Self::Sessions(sessions) => sessions.keep_within_limits(progress, step),
             Self::Records(scoring) => scoring.keep_within_limits(progress, step),
+        }
+    }
+
+    /// The same with a past that is remembered, where records have one.
+    pub fn remembering(self, past: History) -> Self {
+        match self {
+            Self::Records(scoring) => Self::Records(Box::new(scoring.remembering(past))),
+            Self::Sessions(_) => self,
+        }
+    }
+
+    /// A copy of what is remembered of these keys, and whether any of them is known; `None` where nothing has a past.
+    pub fn past_of(&self, keys: &[Option<String>]) -> Option<(History, bool)> {
+        match self {
+            Self::Records(scoring) => {
+                let past = scoring.past();
+                Some((past.of_keys(scoring.features(), keys), past.knows_any(keys)))
+            }
+            Self::Sessions(_) => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use shared::history::History;
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
@@ -71,6 +72,16 @@ impl Core {
         }
     }
 
+    /// A state machine that is alone, and remembers this past of the keys of its partition 0: a look at a record that another
+    /// one would judge by [`Core::past_of`].
+    pub fn remembering(pipeline: Arc<Pipeline>, past: History) -> Self {
+        let mut core = Self::new(pipeline);
+        let partition = core.fresh(0, None).remembering(past);
+        core.partitions.insert(0, partition);
+        core.assign_windows(0, None, Timestamp::MIN);
+        core
+    }
+
     /// A state machine that shares the partitions of `origin` with others: what it knows of cancellations goes out as
     /// [`Output::Report`], and comes back as [`Input::Report`] to the owner of partition 0.
     pub fn sharing(pipeline: Arc<Pipeline>, recovery: Recovery, origin: Origin) -> Self {
@@ -105,6 +116,22 @@ impl Core {
             .map(Partition::open_size)
             .fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
         Counters { open_entities, open_lines, ..self.counters.clone() }
+    }
+
+    /// A copy of what is remembered of keys, as a record has them (see [`RecordFeatures::keys`]): that of the partition which
+    /// knows one of them. `None` where none does and another instance may.
+    ///
+    /// [`RecordFeatures::keys`]: shared::history::RecordFeatures::keys
+    pub fn past_of(&self, keys: &[Option<String>]) -> Option<History> {
+        let mut unknown = None;
+        for partition in self.partitions.values() {
+            match partition.past_of(keys)? {
+                (past, true) => return Some(past),
+                (past, false) => unknown = Some(past),
+            }
+        }
+        let all = self.sharing.as_ref().map_or(0, |sharing| usize::try_from(sharing.origin.partitions).unwrap_or(0));
+        unknown.filter(|_| self.partitions.len() >= all)
     }
 
     /// Whether a partition is ours.

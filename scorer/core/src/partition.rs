@@ -1,6 +1,7 @@
 //! The state of one input partition: how far it has been read, its clock, the keys that are done with, and what is being
 //! made of its records.
 
+use shared::history::History;
 use shared::line::{LineParser, Part, Piece, Value};
 use shared::pipeline::{Clock, Pipeline};
 use shared::reason::Reason;
@@ -62,6 +63,16 @@ impl Partition {
     /// The partition from `offset` on.
     pub fn at(self, offset: i64) -> Self {
         Self { next_offset: Some(offset), ..self }
+    }
+
+    /// The same with a past that is remembered, where records have one.
+    pub fn remembering(self, past: History) -> Self {
+        Self { aggregation: self.aggregation.remembering(past), ..self }
+    }
+
+    /// A copy of what is remembered of these keys, and whether any of them is known; `None` where nothing has a past.
+    pub fn past_of(&self, keys: &[Option<String>]) -> Option<(History, bool)> {
+        self.aggregation.past_of(keys)
     }
 
     /// The same state as that of the partition `number`.

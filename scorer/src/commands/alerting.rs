@@ -3,11 +3,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use alerts::{Alerting, Anomaly, Backoff, Desk, Intake};
+use alerts::{Alerting, Anomaly, Backoff, ChannelView, Desk, Intake, View};
 use anyhow::Result;
 use shared::pipeline::Pipeline;
 use shared::verdict::Verdict;
-use window::{AlertAction, AlertDesk};
+use window::{AlertAction, AlertDesk, AlertNumbers, ChannelNumbers};
 
 use crate::alerting::{anomaly, channel, kind, reading, rules, severity};
 use crate::clock::now_since_epoch;
@@ -107,6 +107,25 @@ impl AlertDesk for AlertsAtWindow {
     fn view(&self) -> String {
         // Plain data with text keys.
         serde_json::to_string(&self.0.view()).unwrap_or_default()
+    }
+
+    fn numbers(&self) -> AlertNumbers {
+        let View { rules, firing, channels, dropped, forgotten, .. } = self.0.view();
+        let of_rule = |name: &str| firing.iter().filter(|group| group.rule == name).count() as u64;
+        let channel = |channel: ChannelView| ChannelNumbers {
+            name: channel.name,
+            sent: channel.sent,
+            refused: channel.refused,
+            dropped: channel.dropped,
+            waiting: channel.waiting as u64,
+            failing_since: channel.failing_since,
+        };
+        AlertNumbers {
+            firing: rules.into_iter().map(|rule| (rule.name.clone(), of_rule(&rule.name))).collect(),
+            channels: channels.into_iter().map(channel).collect(),
+            dropped,
+            forgotten,
+        }
     }
 
     fn act(&self, action: AlertAction) -> Result<(), String> {

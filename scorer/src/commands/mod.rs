@@ -10,6 +10,7 @@ mod init;
 mod labels;
 mod live;
 mod logs;
+mod posted;
 mod published;
 mod redrive;
 mod replay;
@@ -90,7 +91,7 @@ async fn topics_of(settings: &KafkaSettings, pipeline: &Pipeline, group: &str) -
 /// A pipeline, its detectors on a device, the device, and where the models are from.
 struct Loaded {
     pipeline: Arc<Pipeline>,
-    detectors: Detectors,
+    detectors: Arc<Detectors>,
     device: ChosenDevice,
     models: ModelSource,
 }
@@ -122,7 +123,7 @@ fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Resu
             pipeline.name
         );
     }
-    Ok(Loaded { pipeline, detectors, device, models })
+    Ok(Loaded { pipeline, detectors: Arc::new(detectors), device, models })
 }
 
 impl Loaded {

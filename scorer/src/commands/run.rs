@@ -73,7 +73,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let _open = match window {
         Some(window) => {
             let how = (keeping(&settings, &pipeline, create).await, args.json_logs);
-            Some(window.open(&settings, &pipeline, status.clone(), how)?)
+            Some(window.open(&settings, &pipeline, &stream, how)?)
         }
         None => None,
     };
@@ -94,7 +94,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
 /// The window that was asked for, if one was.
 fn window_of(args: &RunArgs, loaded: &Loaded) -> Result<Option<Window>> {
     let Some(address) = args.listen else { return Ok(None) };
-    let access = Access::new(address, args.auth_token_file.as_deref())?;
+    let access = Access::with_logins(address, args.auth_token_file.as_deref(), args.auth_basic_file.as_deref())?;
     let run = RunOf { group: &args.group, instance_id: args.instance_id.as_deref(), delivery: args.delivery };
     Window::bind(access, &run, loaded).map(Some)
 }

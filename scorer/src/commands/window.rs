@@ -9,19 +9,21 @@ use shared::model::Model;
 use shared::pipeline::{DetectorSpec, Pipeline, Scored, ThresholdPolicy, ZScoreSpec};
 use shared::threshold::Trimmed;
 use window::{
-    About, Access, Committed, Detector, Ends, Feature, Intake, Journal, Keeping, Kind, Limits, Open, Refill, Server,
-    Source, Words,
+    About, Access, Committed, Detector, Ends, Feature, Intake, Journal, Keeping, Kind, Limits, Open, Questions, Refill,
+    Server, Source, Words,
 };
 
 use super::alerting::AlertsAtWindow;
+use super::posted::answer;
 use super::{Loaded, console};
 use crate::args::DeliveryArg;
 use crate::clock::now_since_epoch;
 use crate::kafka::{
-    KafkaSettings, OnMessage, RecentMessage, TopicSettings, ensure_labels_topic, keep_labels, labels_topic, read_recent,
+    KafkaSettings, OnMessage, RecentMessage, Stream, TopicSettings, ensure_labels_topic, keep_labels, labels_topic,
+    read_recent,
 };
 use crate::messages::{Content, Message};
-use crate::status::StatusCell;
+use crate::posted::PostedRecords;
 use crate::window_snapshot::snapshot;
 
 /// Messages of each topic that are read back at the start: the newest.
@@ -38,6 +40,10 @@ pub(super) struct Window {
     journal: Journal,
     about: About,
     limits: Limits,
+    /// Bytes that it takes to say who may look.
+    of_access: usize,
+    questions: Questions,
+    posted: PostedRecords,
 }
 
 impl Window {
@@ -46,8 +52,12 @@ impl Window {
     /// # Errors
     /// When it is taken.
     pub(super) fn bind(access: Access, run: &RunOf<'_>, loaded: &Loaded) -> Result<Self> {
+        let of_access = access.bytes();
         let (server, Ends { intake, refill, journal }) = Server::bind(access)?;
-        Ok(Self { server, intake, refill, journal, about: about(run, loaded), limits: Limits::default() })
+        let (server, questions) = server.with_questions();
+        let posted = PostedRecords::new(&loaded.pipeline, loaded.detectors.clone());
+        let (about, limits) = (about(run, loaded), Limits::default());
+        Ok(Self { server, intake, refill, journal, about, limits, of_access, questions, posted })
     }
 
     /// Shows alerts too, where there are any.
@@ -60,7 +70,7 @@ impl Window {
 
     /// The most bytes that it takes, about.
     pub(super) fn memory(&self) -> u64 {
-        self.limits.bytes() as u64
+        (self.limits.bytes() + self.of_access) as u64
     }
 
     /// Leaves at the window what was committed, where it has room for it.
@@ -81,10 +91,10 @@ impl Window {
         self,
         settings: &KafkaSettings,
         pipeline: &Arc<Pipeline>,
-        status: StatusCell,
+        stream: &Stream,
         (keeping, is_json): (Keeping, bool),
     ) -> Result<Open> {
-        let (open, refill, journal) = self.open_with(pipeline, status, keeping.clone())?;
+        let (open, refill, journal) = self.open_with(pipeline, stream, keeping.clone())?;
         if let Keeping::Topic(topic) = keeping {
             let settings = settings.clone();
             let keep = move || {
@@ -109,20 +119,16 @@ impl Window {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn open_empty(self, pipeline: &Arc<Pipeline>, status: StatusCell) -> Result<(Open, Refill)> {
-        let (open, refill, journal) = self.open_with(pipeline, status, Keeping::Memory)?;
+    pub(super) fn open_empty(self, pipeline: &Arc<Pipeline>, stream: &Stream) -> Result<(Open, Refill)> {
+        let (open, refill, journal) = self.open_with(pipeline, stream, Keeping::Memory)?;
         journal.keep_in_memory()?;
         Ok((open, refill))
     }
 
-    fn open_with(
-        self,
-        pipeline: &Arc<Pipeline>,
-        status: StatusCell,
-        keeping: Keeping,
-    ) -> Result<(Open, Refill, Journal)> {
-        let Self { server, refill, journal, about, limits, .. } = self;
-        let of = pipeline.clone();
+    fn open_with(self, pipeline: &Arc<Pipeline>, stream: &Stream, keeping: Keeping) -> Result<(Open, Refill, Journal)> {
+        let Self { server, refill, journal, about, limits, questions, posted, .. } = self;
+        let (of, status) = (pipeline.clone(), stream.status());
+        answer(questions, posted, (status.clone(), stream.pasts()))?;
         let ask = Arc::new(move || snapshot(&status.get(), &of));
         Ok((server.open(Source { about, ask, limits, keeping })?, refill, journal))
     }

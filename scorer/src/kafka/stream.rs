@@ -43,6 +43,7 @@ use crate::clock::{WallClock, now_since_epoch};
 use crate::core::{Core, Origin, Recovery};
 use crate::memory::{MemoryPlan, TooLittleMemory};
 use crate::messages::Encoder;
+use crate::pasts::{PastAnswers, Pasts, pasts};
 use crate::scoring::Detectors;
 use crate::status::StatusCell;
 
@@ -57,6 +58,7 @@ const COPIES_OF_REPARTITIONED: usize = 4;
 pub struct Stream {
     stop: StopHandle,
     status: StatusCell,
+    pasts: Pasts,
     threads: Vec<JoinHandle<Result<(), KafkaError>>>,
 }
 
@@ -68,10 +70,11 @@ impl Stream {
     pub async fn start(
         settings: &KafkaSettings,
         pipeline: Arc<Pipeline>,
-        detectors: Detectors,
+        detectors: impl Into<Arc<Detectors>>,
         options: StreamOptions,
         on_message: OnMessage,
     ) -> Result<Self, KafkaError> {
+        let detectors = detectors.into();
         let plan = Plan::new(settings, pipeline, options).await?;
         plan.status.update(|status| {
             status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
@@ -87,6 +90,11 @@ impl Stream {
     /// What the stream is doing.
     pub fn status(&self) -> StatusCell {
         self.status.clone()
+    }
+
+    /// What it remembers of keys.
+    pub fn pasts(&self) -> Pasts {
+        self.pasts.clone()
     }
 
     /// Whether all threads have ended, or any has ended early, which ends the others.
@@ -202,7 +210,7 @@ impl Plan {
     }
 
     /// Starts the threads. One batch may wait before each stage: a slow stage holds the one before it back.
-    fn spawn(mut self, detectors: Detectors, on_message: OnMessage) -> Stream {
+    fn spawn(mut self, detectors: Arc<Detectors>, on_message: OnMessage) -> Stream {
         let (to_score, batches) = sync_channel(1);
         let (to_publish, scored) = sync_channel(1);
         let (results, commit_results) = channel();
@@ -219,7 +227,8 @@ impl Plan {
             results,
         };
         let repartitioner = self.repartitioner.take();
-        let (tasks, options) = (self.tasks(), self.consume_options(repartitioner.as_ref()));
+        let (pasts, answers) = pasts();
+        let (tasks, options) = (self.tasks(), self.consume_options(repartitioner.as_ref(), answers));
         let in_flight = self.memory.in_flight;
         let limits = Limits { records: self.options.batch_records, bytes: in_flight / BATCHES_IN_FLIGHT };
         let Self { encoder, commits, member, .. } = self;
@@ -258,7 +267,7 @@ impl Plan {
                 repartitioner.run()
             })
         }));
-        Stream { stop, status, threads }
+        Stream { stop, status, pasts, threads }
     }
 
     fn tasks(&self) -> Tasks<RestoreThreads> {
@@ -288,7 +297,7 @@ impl Plan {
         Tasks::new(core, restorer, reports, snapshots, pipeline.clone(), &member.topic.name)
     }
 
-    fn consume_options(&self, repartitioner: Option<&Repartitioner>) -> ConsumeOptions {
+    fn consume_options(&self, repartitioner: Option<&Repartitioner>, pasts: PastAnswers) -> ConsumeOptions {
         ConsumeOptions {
             delivery: self.options.delivery,
             costs: self.encoder.costs(),
@@ -297,6 +306,7 @@ impl Plan {
             losses: losses(&self.options, &self.member.topic),
             schemas: SchemaWaits::new(self.schemas.clone()),
             repartitioner: repartitioner.map(Repartitioner::progress),
+            pasts,
             stop: self.stop.clone(),
             status: self.status.clone(),
             faults: self.options.faults.clone(),

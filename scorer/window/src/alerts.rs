@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -37,10 +37,43 @@ pub enum AlertAction {
     },
 }
 
+/// Numbers of alerts, for those who supervise. Counters begin at 0 when the process starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AlertNumbers {
+    /// The rules, each with how many alerts of it are so now.
+    pub firing: Vec<(String, u64)>,
+    /// The channels.
+    pub channels: Vec<ChannelNumbers>,
+    /// Anomalies that no rule saw because too many came at once.
+    pub dropped: u64,
+    /// Groups that were forgotten because there were too many.
+    pub forgotten: u64,
+}
+
+/// Numbers of a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChannelNumbers {
+    /// Its name.
+    pub name: String,
+    /// Alerts that it took.
+    pub sent: u64,
+    /// Alerts that it refused for good.
+    pub refused: u64,
+    /// Alerts that went unsent because too many waited.
+    pub dropped: u64,
+    /// Alerts that wait.
+    pub waiting: u64,
+    /// Since when it takes none, in milliseconds since 1970.
+    pub failing_since: Option<i64>,
+}
+
 /// Who knows of alerts. It is asked on the window's thread, and has to answer at once.
 pub trait AlertDesk: Send + Sync {
     /// What is so now, as a JSON object.
     fn view(&self) -> String;
+
+    /// The numbers of what is so now. They are asked for with every scrape.
+    fn numbers(&self) -> AlertNumbers;
 
     /// Does what people want.
     ///
@@ -52,14 +85,20 @@ pub trait AlertDesk: Send + Sync {
 /// The longest that people may want to hear nothing: a week.
 const LONGEST_MINUTES: u64 = 7 * 24 * 60;
 
-type Desk = Option<Arc<dyn AlertDesk>>;
+pub(crate) type Desk = Option<Arc<dyn AlertDesk>>;
 
 pub(crate) fn router(desk: Desk) -> Router {
-    Router::new()
-        .route("/api/v1/alerts", get(view))
-        .route("/api/v1/alerts/acknowledge", post(acknowledge))
-        .route("/api/v1/alerts/snooze", post(snooze))
-        .with_state(desk)
+    let router = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    router.with_state(desk)
+}
+
+/// The description of the API has each of them.
+pub(crate) fn routes() -> [(&'static str, MethodRouter<Desk>); 3] {
+    [
+        ("/api/v1/alerts", get(view)),
+        ("/api/v1/alerts/acknowledge", post(acknowledge)),
+        ("/api/v1/alerts/snooze", post(snooze)),
+    ]
 }
 
 fn answer(status: StatusCode, body: String) -> Response {

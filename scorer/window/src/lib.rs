@@ -7,9 +7,10 @@
 //! It never holds the stream back. An [`Intake`] takes a message at once or drops it and counts that. All work is done on one
 //! thread with a low priority, which shares nothing with the stream but that queue.
 //!
-//! What analysts say goes out through a [`Journal`], whose other end keeps it and tells of everything that is kept.
+//! What analysts say goes out through a [`Journal`], whose other end keeps it and tells of everything that is kept. Records that
+//! are posted to be scored at once go out through [`Questions`].
 //!
-//! The rooms, each of which knows only those before it: `about`, `snapshot`, `intake` and `journal` are what comes in, and `alerts` is
+//! The rooms, each of which knows only those before it: `about`, `snapshot`, `intake`, `journal` and `questions` are what comes in, and `alerts` is
 //! the desk of those who decide them; `store` keeps
 //! messages and labels, and `history` the numbers of the last minutes; `view` holds both; `found` is the store for whoever shows it
 //! without pages; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
@@ -25,6 +26,7 @@ mod http;
 mod intake;
 mod journal;
 mod metrics;
+mod questions;
 mod rate;
 mod server;
 mod snapshot;
@@ -32,13 +34,15 @@ mod store;
 mod view;
 
 pub use about::{About, Detector, Feature, Words};
-pub use alerts::{AlertAction, AlertDesk};
+pub use alerts::{AlertAction, AlertDesk, AlertNumbers, ChannelNumbers};
 pub use found::{ErrorCounts, Found, InForce, Wanted};
 pub use http::access::{Access, AccessError, Token};
 pub use http::address::{Address, AddressError};
+pub use http::logins::{Logins, LoginsError};
 pub use intake::{Committed, Intake, Kind, Refill};
 pub use journal::{Check, Closed, Entry, Journal, Keeping, Outcome, Versions, Write};
-pub use server::{Ends, Open, Server, ServerError, Source};
+pub use questions::{Question, Questions, Reply, Written};
+pub use server::{Ends, Open, Server, ServerError, Source, yield_to_others};
 pub use snapshot::{Agreement, Histogram, Partitions, Snapshot};
 pub use store::labels::{Said, State, Word};
 pub use store::{FlaggedBy, Limits, Row, Severity};

@@ -9,10 +9,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::about::{About, Detector};
+use crate::alerts::{AlertNumbers, ChannelNumbers};
 use crate::snapshot::{Histogram, Snapshot};
 use crate::store::Store;
 use crate::store::labels::Said;
-use crate::view::View;
+use crate::view::{View, now};
 
 /// The content type of what [`text`] writes.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,15 +39,20 @@ struct Now {
     unreadable: u64,
     dropped: u64,
     refused: usize,
+    /// By outcome.
+    asked: [(&'static str, u64); 3],
     listening: usize,
     /// By detector and word.
     labels: Vec<(String, &'static str, u64)>,
     unreadable_labels: u64,
+    /// Where there are any, and the time of day.
+    alerts: Option<(AlertNumbers, i64)>,
 }
 
 impl Now {
     fn of(view: &View) -> Self {
         let (about, snapshot) = (&view.about, view.scrape());
+        let alerts = view.alerts.as_ref().map(|desk| desk.numbers());
         let state = view.state();
         Self {
             snapshot,
@@ -63,9 +69,11 @@ impl Now {
             unreadable: state.store.unreadable,
             dropped: view.inflow.dropped(),
             refused: view.refused.load(Ordering::Relaxed),
+            asked: view.asked.counts(),
             listening: view.listening.load(Ordering::Relaxed),
             labels: labels(&state.store, about),
             unreadable_labels: state.store.labels.unreadable,
+            alerts: alerts.map(|alerts| (alerts, now())),
         }
     }
 }
@@ -87,8 +95,41 @@ impl Collector for Now {
         let mut out = Out(encoder);
         self.stream(&mut out)?;
         self.partitions(&mut out)?;
-        self.window(&mut out)
+        self.window(&mut out)?;
+        match &self.alerts {
+            Some((numbers, now)) => alerts(numbers, *now, &mut out),
+            None => Ok(()),
+        }
     }
+}
+
+/// A channel that takes nothing is seen by how long that has been so, and by what waits for it.
+fn alerts(numbers: &AlertNumbers, now: i64, out: &mut Out<'_>) -> Result<(), Error> {
+    let channels = &numbers.channels;
+    let counts = |of: fn(&ChannelNumbers) -> u64| -> Vec<(&str, u64)> {
+        channels.iter().map(|channel| (channel.name.as_str(), of(channel))).collect()
+    };
+    let gauges = |of: &dyn Fn(&ChannelNumbers) -> f64| -> Vec<(&str, f64)> {
+        channels.iter().map(|channel| (channel.name.as_str(), of(channel))).collect()
+    };
+    let firing: Vec<(&str, f64)> = numbers.firing.iter().map(|(rule, count)| (rule.as_str(), *count as f64)).collect();
+    out.gauges("alerts_firing", "Alerts that are so now, by rule", None, "rule", &firing)?;
+    let waiting = gauges(&|channel| channel.waiting as f64);
+    out.gauges("alerts_waiting", "Alerts that wait for their channel", None, "channel", &waiting)?;
+    let failing = gauges(&|channel| channel.failing_since.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
+    let help = "For how long the channel has taken no alert; 0 while it takes them";
+    out.gauges("alerts_failing", help, Some(&Unit::Seconds), "channel", &failing)?;
+    out.counters("alerts_sent", "Alerts that their channel took", "channel", &counts(|channel| channel.sent))?;
+    let refused = counts(|channel| channel.refused);
+    out.counters("alerts_refused", "Alerts that their channel refused for good", "channel", &refused)?;
+    let dropped = counts(|channel| channel.dropped);
+    out.counters("alerts_dropped", "Alerts that went unsent because too many waited", "channel", &dropped)?;
+    out.counter("alerts_anomalies_dropped", "Anomalies that no rule saw: too many came at once", numbers.dropped)?;
+    out.counter(
+        "alerts_groups_forgotten",
+        "Groups of alerts that were forgotten: there were too many",
+        numbers.forgotten,
+    )
 }
 
 impl Now {
@@ -149,6 +190,7 @@ impl Now {
         let counts = labels.iter().zip(&self.labels).map(|(labels, (_, _, count))| (&labels[..], *count as f64));
         out.gauge_of("labels", "Anomalies by what analysts said of them", &counts.collect::<Vec<_>>())?;
         out.counter("window_unreadable_labels", "Labels that the window could not read", self.unreadable_labels)?;
+        out.counters("score_requests", "Requests to score records at once, by outcome", "outcome", &self.asked)?;
         out.gauge("window_pages", "Pages that listen", self.listening as f64)?;
         out.counter("window_connections_refused", "Connections that were one too many", self.refused as u64)
     }
@@ -189,6 +231,21 @@ impl Out<'_> {
         for (labels, value) in values {
             let labels: Vec<(&str, &str)> = labels.to_vec();
             metric.encode_family(&labels)?.encode_gauge(value)?;
+        }
+        Ok(())
+    }
+
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        label: &str,
+        values: &[(&str, f64)],
+    ) -> Result<(), Error> {
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (of, value) in values {
+            metric.encode_family(&[(label, *of)])?.encode_gauge(value)?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use crate::http::connections::serve;
 use crate::http::guard::{Guard, guard};
 use crate::intake::{Inbox, Intake, Refill, intake};
 use crate::journal::{Desk, Journal, Keeping, News, journal};
+use crate::questions::{Asking, Questions, questions};
 use crate::store::Limits;
 use crate::view::{Ask, View, now};
 
@@ -67,6 +68,7 @@ pub struct Server {
     desk: Desk,
     news: mpsc::Receiver<News>,
     alerts: Option<Arc<dyn AlertDesk>>,
+    asking: Option<Asking>,
 }
 
 /// Where a window is told of things.
@@ -99,7 +101,10 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let (intake, refill, inbox) = intake();
         let (journal, desk, news) = journal();
-        Ok((Self { listener, address, access, inbox, desk, news, alerts: None }, Ends { intake, refill, journal }))
+        Ok((
+            Self { listener, address, access, inbox, desk, news, alerts: None, asking: None },
+            Ends { intake, refill, journal },
+        ))
     }
 
     /// Shows the alerts that this desk knows of.
@@ -107,19 +112,26 @@ impl Server {
         Self { alerts: Some(desk), ..self }
     }
 
+    /// Takes records that somebody posts to be scored at once, for whoever answers these questions.
+    pub fn with_questions(self) -> (Self, Questions) {
+        let (asking, questions) = questions();
+        (Self { asking: Some(asking), ..self }, questions)
+    }
+
     /// Opens the window.
     ///
     /// # Errors
     /// [`ServerError::Start`].
     pub fn open(self, source: Source) -> Result<Open, ServerError> {
-        let Self { listener, address, access, inbox, desk, news, alerts } = self;
+        let Self { listener, address, access, inbox, desk, news, alerts, asking } = self;
         let Source { about, ask, limits, keeping } = source;
-        let view = Arc::new(View::new(about, ask, inbox.inflow(), limits, (desk, keeping)));
+        let view = View::new(about, ask, inbox.inflow(), limits, (desk, keeping)).with_alerts(alerts.clone());
+        let view = Arc::new(view);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ServerError::Start)?;
         let (stop, stopped) = oneshot::channel();
         let work = move || {
             yield_to_others();
-            run(&runtime, listener, access, (inbox, news), (view, alerts), stopped);
+            run(&runtime, listener, access, (inbox, news), (view, alerts, asking), stopped);
         };
         thread::Builder::new().name("window".to_owned()).spawn(work).map_err(ServerError::Start)?;
         Ok(Open { address, _stop: stop })
@@ -139,8 +151,8 @@ impl fmt::Display for Open {
     }
 }
 
-/// Whatever else wants the processor goes first. Where the system refuses, all are equal.
-fn yield_to_others() {
+/// Whatever else wants the processor goes before this thread. Where the system refuses, all are equal.
+pub fn yield_to_others() {
     // SAFETY: it takes no pointers. For Linux, 0 is the calling thread.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
@@ -150,7 +162,7 @@ fn run(
     listener: TcpListener,
     access: Access,
     (inbox, news): (Inbox, mpsc::Receiver<News>),
-    (view, alerts): (Arc<View>, Option<Arc<dyn AlertDesk>>),
+    (view, alerts, asking): (Arc<View>, Option<Arc<dyn AlertDesk>>, Option<Asking>),
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.block_on(async move {
@@ -159,6 +171,7 @@ fn run(
             Err(error) => return tracing::error!(%error, "the window cannot be opened"),
         };
         let router = api::router(view.clone()).merge(alerts::router(alerts));
+        let router = router.merge(api::score::router(view.clone(), asking));
         let router = router.layer(from_fn_with_state(Arc::new(Guard::new(access)), guard));
         tokio::spawn(take_in(inbox, view.clone()));
         tokio::spawn(hear(news, view.clone()));

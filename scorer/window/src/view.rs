@@ -8,9 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
 use crate::about::About;
+use crate::alerts::AlertDesk;
 use crate::history::History;
 use crate::intake::Inflow;
 use crate::journal::{Desk, Keeping};
+use crate::questions::Asked;
 use crate::snapshot::Snapshot;
 use crate::store::{Limits, Store};
 
@@ -36,6 +38,10 @@ pub(crate) struct View {
     pub refused: AtomicUsize,
     /// Pages that listen.
     pub listening: AtomicUsize,
+    /// Records that were posted to be scored.
+    pub asked: Asked,
+    /// Who knows of alerts, where there are any.
+    pub alerts: Option<Arc<dyn AlertDesk>>,
 }
 
 /// What changes.
@@ -65,7 +71,14 @@ impl View {
             desk,
             refused: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
+            asked: Asked::default(),
+            alerts: None,
         }
+    }
+
+    /// The same with alerts.
+    pub(crate) fn with_alerts(self, alerts: Option<Arc<dyn AlertDesk>>) -> Self {
+        Self { alerts, ..self }
     }
 
     /// What was taken in. Whoever holds it does not wait for anything.

@@ -6,7 +6,10 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use window::{About, Access, AlertAction, AlertDesk, Keeping, Limits, Open, Server, Snapshot, Source};
+use window::{
+    About, Access, AlertAction, AlertDesk, AlertNumbers, ChannelNumbers, Keeping, Limits, Open, Server, Snapshot,
+    Source,
+};
 
 #[derive(Default)]
 struct Desk(Mutex<Vec<AlertAction>>);
@@ -14,6 +17,19 @@ struct Desk(Mutex<Vec<AlertAction>>);
 impl AlertDesk for Desk {
     fn view(&self) -> String {
         r#"{"firing": [{"id": "abc"}]}"#.to_owned()
+    }
+
+    fn numbers(&self) -> AlertNumbers {
+        let mail = ChannelNumbers {
+            name: "mail".to_owned(),
+            sent: 3,
+            waiting: 2,
+            failing_since: Some(0),
+            ..ChannelNumbers::default()
+        };
+        let page = ChannelNumbers { name: "page".to_owned(), refused: 4, dropped: 5, ..ChannelNumbers::default() };
+        let firing = vec![("many".to_owned(), 2), ("none".to_owned(), 0)];
+        AlertNumbers { firing, channels: vec![mail, page], dropped: 6, forgotten: 7 }
     }
 
     fn act(&self, action: AlertAction) -> Result<(), String> {
@@ -97,4 +113,27 @@ fn a_pipeline_without_alerts_has_an_empty_list() {
     let open = open(None);
     assert!(send(&open, "GET /api/v1/alerts", "").1.contains(r#""firing":[]"#));
     assert_eq!(send(&open, "POST /api/v1/alerts/acknowledge?id=abc", OWN).0, 404);
+}
+
+/// A channel that takes nothing is no news on any channel: supervisors have to see it.
+#[test]
+fn supervisors_see_alerts_and_a_dead_channel() {
+    let metrics = |open: &Open| send(open, "GET /metrics", "").1;
+    let text = metrics(&open(Some(Arc::default())));
+    for line in [
+        "atalaya_alerts_firing{rule=\"many\"} 2.0",
+        "atalaya_alerts_firing{rule=\"none\"} 0.0",
+        "atalaya_alerts_waiting{channel=\"mail\"} 2.0",
+        "atalaya_alerts_failing_seconds{channel=\"page\"} 0.0",
+        "atalaya_alerts_sent_total{channel=\"mail\"} 3",
+        "atalaya_alerts_refused_total{channel=\"page\"} 4",
+        "atalaya_alerts_dropped_total{channel=\"page\"} 5",
+        "atalaya_alerts_anomalies_dropped_total 6",
+        "atalaya_alerts_groups_forgotten_total 7",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+    let dead = text.lines().find_map(|line| line.strip_prefix("atalaya_alerts_failing_seconds{channel=\"mail\"} "));
+    assert!(dead.unwrap().parse::<f64>().unwrap() > 1e9, "since 1970: {dead:?}");
+    assert!(!metrics(&open(None)).contains("atalaya_alerts"), "without alerts there is nothing to say");
 }

@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use window::{
-    About, Access, Committed, Detector, Ends, Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Refill,
-    Server, Snapshot, Source,
+    About, Access, AlertAction, AlertDesk, AlertNumbers, ChannelNumbers, Committed, Detector, Ends, Histogram, Intake,
+    Keeping, Kind, Limits, Open, Partitions, Refill, Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.
@@ -44,6 +44,24 @@ impl Answer {
     }
 }
 
+/// Alerts with something of everything.
+struct Desk;
+
+impl AlertDesk for Desk {
+    fn view(&self) -> String {
+        "{}".to_owned()
+    }
+
+    fn numbers(&self) -> AlertNumbers {
+        let channel = ChannelNumbers { name: "mail".to_owned(), ..ChannelNumbers::default() };
+        AlertNumbers { firing: vec![("many".to_owned(), 1)], channels: vec![channel], ..AlertNumbers::default() }
+    }
+
+    fn act(&self, _: AlertAction) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 impl Bench {
     fn open() -> Self {
         Self::with_token(None)
@@ -52,6 +70,7 @@ impl Bench {
     fn with_token(file: Option<&Path>) -> Self {
         let access = Access::new("127.0.0.1:0".parse().unwrap(), file).unwrap();
         let (server, Ends { intake, refill, journal }) = Server::bind(access).unwrap();
+        let server = server.with_alerts(Arc::new(Desk));
         journal.keep_in_memory().unwrap();
         let snapshot = Arc::new(Mutex::new(Snapshot::default()));
         let asked = snapshot.clone();

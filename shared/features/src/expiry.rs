@@ -76,6 +76,12 @@ impl<V> ExpiryMap<V> {
         self.entries[self.find(key)? as usize].value.as_ref()
     }
 
+    /// The value at `key`, with its deadline.
+    pub fn get_with_deadline(&self, key: &str) -> Option<(Timestamp, &V)> {
+        let Entry { deadline, value, .. } = &self.entries[self.find(key)? as usize];
+        Some((*deadline, value.as_ref()?))
+    }
+
     /// Sets the value at `key`, with a deadline that is not before any other's.
     pub fn insert(&mut self, key: &str, deadline: Timestamp, value: V) {
         if let Some(existing) = self.touch(key, deadline) {

@@ -8,6 +8,7 @@ mod past;
 mod reorder_buffer;
 mod zscore;
 
+use shared::history::{History, RecordFeatures};
 use shared::line::Value;
 use shared::pipeline::{Pipeline, Records, ZScoreSpec};
 use shared::reason::Reason;
@@ -68,6 +69,22 @@ impl RecordScoring {
             buffer: ReorderBuffer::new(kept_columns(pipeline, records), recovery),
             zscores: ZScores::new(pipeline, recovery),
         }
+    }
+
+    /// The same with a past that is remembered.
+    pub fn remembering(mut self, past: History) -> Self {
+        self.past.history = past;
+        self
+    }
+
+    /// What is remembered of the past of keys.
+    pub fn past(&self) -> &History {
+        &self.past.history
+    }
+
+    /// What features look at of that.
+    pub fn features(&self) -> &RecordFeatures {
+        &self.records.features
     }
 
     /// The latest time in what is remembered of records.

@@ -152,7 +152,7 @@ async fn replay(
     }
     let open = match window {
         Some(window) => {
-            let (open, _) = window.open_empty(&pipeline, status.clone())?;
+            let (open, _) = window.open_empty(&pipeline, &stream)?;
             console::print(format_args!("The same in the browser: {open}\n"))?;
             Some(open)
         }

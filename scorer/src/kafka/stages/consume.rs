@@ -149,6 +149,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         if self.follow_commits()? == Err(StageGone) {
             return Ok(Err(StageGone));
         }
+        let Self { options, tasks, .. } = &*self;
+        options.pasts.answer(|keys| tasks.core.past_of(keys));
         let event = if self.is_held_back() {
             self.wait_for_room()?
         } else {

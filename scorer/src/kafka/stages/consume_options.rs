@@ -9,6 +9,7 @@ use crate::kafka::repartition::progress::RepartitionProgress;
 use crate::kafka::schemas::SchemaWaits;
 use crate::kafka::stop::StopHandle;
 use crate::messages::Costs;
+use crate::pasts::PastAnswers;
 use crate::status::StatusCell;
 
 /// How the first stage works.
@@ -23,6 +24,8 @@ pub(crate) struct ConsumeOptions {
     pub schemas: SchemaWaits,
     /// How far the repartitioner is, where there is one.
     pub repartitioner: Option<RepartitionProgress>,
+    /// Who asks what is remembered of keys.
+    pub pasts: PastAnswers,
     pub stop: StopHandle,
     pub status: StatusCell,
     pub faults: FaultInjection,

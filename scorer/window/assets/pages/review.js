@@ -1,6 +1,6 @@
 // What an analyst says of an anomaly, and what is not to be seen again.
 
-import { ask, requestName, send } from "../api.js";
+import { ask, latest, requestName, send } from "../api.js";
 import { fill, h, said, say } from "../dom.js";
 import { count, date, plural } from "../format.js";
 import { choice, linkTo, severity, WORDS } from "../parts.js";
@@ -8,8 +8,8 @@ import { choice, linkTo, severity, WORDS } from "../parts.js";
 const DAY_MS = 86400000;
 const REASONS = ["fraud", "wrong data", "usual for this customer", "a test", "known change"];
 
-/** Who looks, as they have said once in this browser. */
-export const myName = () => localStorage.getItem("name") ?? "";
+/** Who looks, as they have said once in this browser; else the name that they have logged in by. */
+export const myName = () => localStorage.getItem("name") ?? latest.status?.login ?? "";
 const rememberName = (name) => (name ? localStorage.setItem("name", name) : localStorage.removeItem("name"));
 
 /** A label in one sentence. */

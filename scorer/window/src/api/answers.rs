@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::list_query::ListQuery;
 use super::problem::Problem;
 use crate::history::Sample;
+use crate::http::access::Who;
 use crate::journal::Keeping;
 use crate::store::labels::{Exception, Kept};
 use crate::store::{Entity, Group, Query, Row};
@@ -101,8 +102,9 @@ pub(crate) fn tick(view: &View, sample: &Sample) -> String {
     current(view, Some(sample)).to_string()
 }
 
-pub(super) fn status(view: &View) -> Answer {
+pub(super) fn status(view: &View, who: Option<&Who>) -> Answer {
     let mut status = current(view, None);
+    status["login"] = json!(who.map(|Who(name)| name.as_ref()));
     status["about"] = json!(view.about);
     Answer::of(&status)
 }

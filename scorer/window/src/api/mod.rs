@@ -2,23 +2,26 @@
 
 mod answers;
 mod list_query;
+mod openapi;
 mod problem;
+pub(crate) mod score;
 mod stream;
 mod words;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 use serde::Deserialize;
 
 use crate::assets::{asset, page};
+use crate::http::access::Who;
 use crate::metrics;
 use crate::store;
 use crate::view::View;
@@ -34,36 +37,41 @@ const PAGES: [&str; 8] = ["/", "/anomalies", "/anomaly", "/alerts", "/entities",
 
 type Shared = State<Arc<View>>;
 
-/// Everything that can be asked.
+/// Everything that can be asked, but for what has desks of its own.
 pub(crate) fn router(view: Arc<View>) -> Router {
     let pages = PAGES.iter().fold(Router::new(), |router, path| router.route(path, get(page)));
-    pages
-        .route("/assets/{*name}", get(|Path(name): Path<String>| async move { asset(&name).await }))
-        .route("/live", get(|| async { "live\n" }))
-        .route("/ready", get(get_ready))
-        .route("/metrics", get(get_metrics))
-        .route("/api/v1/status", get(|State(view): Shared| async move { status(&view) }))
-        .route("/api/v1/series", get(get_series))
-        .route("/api/v1/anomalies", get(get_anomalies))
-        .route("/api/v1/anomaly", get(get_anomaly))
-        .route("/api/v1/entities", get(get_entities))
-        .route("/api/v1/errors", get(get_errors))
-        .route("/api/v1/models", get(|State(view): Shared| async move { models(&view) }))
-        .route("/api/v1/label", post(|State(view): Shared, body: Bytes| async move { words::label(&view, body).await }))
-        .route("/api/v1/precision", get(|State(view): Shared| async move { words::precision(&view) }))
-        .route(
-            "/api/v1/exceptions",
-            get(|State(view): Shared| async move { words::exceptions(&view) })
-                .post(|State(view): Shared, body: Bytes| async move { words::except(&view, body).await }),
-        )
-        .route("/api/v1/exceptions/preview", get(get_preview))
-        .route(
-            "/api/v1/exceptions/withdraw",
-            post(|State(view): Shared, body: Bytes| async move { words::withdraw(&view, body).await }),
-        )
-        .route("/api/v1/stream", get(|State(view): Shared| async move { stream::listen(&view) }))
-        .fallback(nothing)
-        .with_state(view)
+    let files = pages.route("/assets/{*name}", get(|Path(name): Path<String>| async move { asset(&name).await }));
+    let router = routes().into_iter().fold(files, |router, (path, methods)| router.route(path, methods));
+    router.fallback(nothing).with_state(view)
+}
+
+/// A path of the API, with what answers there.
+pub(crate) type Route<S> = (&'static str, MethodRouter<S>);
+
+/// What programs ask for, and pages; the description of the API has each.
+fn routes() -> Vec<Route<Arc<View>>> {
+    vec![
+        ("/live", get(|| async { "live\n" })),
+        ("/ready", get(get_ready)),
+        ("/metrics", get(get_metrics)),
+        (
+            "/api/v1/openapi.json",
+            get(|State(view): Shared| async move { Answer::of(&openapi::document(&view.about.version)) }),
+        ),
+        ("/api/v1/status", get(|State(view): Shared, who: Whoever| async move { status(&view, who.as_deref()) })),
+        ("/api/v1/series", get(get_series)),
+        ("/api/v1/anomalies", get(get_anomalies)),
+        ("/api/v1/anomaly", get(get_anomaly)),
+        ("/api/v1/entities", get(get_entities)),
+        ("/api/v1/errors", get(get_errors)),
+        ("/api/v1/models", get(|State(view): Shared| async move { models(&view) })),
+        ("/api/v1/label", post(post_label)),
+        ("/api/v1/precision", get(|State(view): Shared| async move { words::precision(&view) })),
+        ("/api/v1/exceptions", get(|State(view): Shared| async move { words::exceptions(&view) }).post(post_exception)),
+        ("/api/v1/exceptions/preview", get(get_preview)),
+        ("/api/v1/exceptions/withdraw", post(post_withdrawal)),
+        ("/api/v1/stream", get(|State(view): Shared| async move { stream::listen(&view) })),
+    ]
 }
 
 async fn nothing(uri: Uri) -> Problem {
@@ -81,6 +89,21 @@ async fn get_metrics(State(view): Shared) -> Result<Response, Problem> {
     let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written".to_owned());
     let text = metrics::text(&view).map_err(failed)?;
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+/// Who asks, where they have logged in by name.
+type Whoever = Option<Extension<Who>>;
+
+async fn post_label(State(view): Shared, who: Whoever, body: Bytes) -> Result<Response, Problem> {
+    words::label(&view, who.map(|Extension(who)| who), body).await
+}
+
+async fn post_exception(State(view): Shared, who: Whoever, body: Bytes) -> Result<Response, Problem> {
+    words::except(&view, who.map(|Extension(who)| who), body).await
+}
+
+async fn post_withdrawal(State(view): Shared, who: Whoever, body: Bytes) -> Result<Response, Problem> {
+    words::withdraw(&view, who.map(|Extension(who)| who), body).await
 }
 
 /// What a query says, or what is wrong with it.
@@ -133,4 +156,25 @@ struct SeriesQuery {
 
 async fn get_series(State(view): Shared, query: Asked<SeriesQuery>) -> Result<Answer, Problem> {
     Ok(series(&view, matches!(query?.0.span, Span::Day)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::alerts;
+
+    /// What is not described is not found by those who make clients of the description.
+    #[test]
+    fn the_description_has_every_path_and_no_other() {
+        let own = routes().into_iter().map(|(path, _)| path);
+        let alerts = alerts::routes().into_iter().map(|(path, _)| path);
+        let known: BTreeSet<&str> =
+            own.chain(alerts).chain(score::routes().into_iter().map(|(path, _)| path)).collect();
+        let document = openapi::document("1.2.3");
+        let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(known, described);
+        assert_eq!(document["info"]["version"], "1.2.3");
+    }
 }

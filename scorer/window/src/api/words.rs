@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::answers::Answer;
 use super::problem::Problem;
+use crate::http::access::Who;
 use crate::journal::{Keeping, Outcome};
 use crate::store::Anomalies;
 use crate::store::labels::{
@@ -64,6 +65,7 @@ pub(super) struct NewException {
     request: String,
     /// Why. Nobody knows later otherwise.
     note: String,
+    #[serde(default)]
     by: String,
 }
 
@@ -74,6 +76,7 @@ pub(super) struct Withdrawal {
     id: String,
     version: u64,
     request: String,
+    #[serde(default)]
     by: String,
 }
 
@@ -92,6 +95,15 @@ fn bad(why: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, why)
 }
 
+/// Whoever gives no name has the one that they have logged in by.
+fn name(by: &mut String, who: Option<Who>) {
+    if let Some(Who(name)) = who
+        && by.trim().is_empty()
+    {
+        name.as_ref().clone_into(by);
+    }
+}
+
 /// Refuses texts that are too long or missing.
 fn check(name: &str, text: &str, range: std::ops::RangeInclusive<usize>) -> Result<(), Problem> {
     let (least, most) = (*range.start(), *range.end());
@@ -104,8 +116,9 @@ fn check(name: &str, text: &str, range: std::ops::RangeInclusive<usize>) -> Resu
 }
 
 /// Says of an anomaly what it is.
-pub(super) async fn label(view: &View, body: Bytes) -> Result<Response, Problem> {
-    let new: NewLabel = read(&body)?;
+pub(super) async fn label(view: &View, who: Option<Who>, body: Bytes) -> Result<Response, Problem> {
+    let mut new: NewLabel = read(&body)?;
+    name(&mut new.by, who);
     check("request", &new.request, 8..=LONGEST_NAME)?;
     check("reason", &new.reason, 0..=LONGEST_REASON)?;
     check("note", &new.note, 0..=LONGEST_NOTE)?;
@@ -138,8 +151,9 @@ pub(super) async fn label(view: &View, body: Bytes) -> Result<Response, Problem>
 }
 
 /// Writes that something is not to be seen again.
-pub(super) async fn except(view: &View, body: Bytes) -> Result<Response, Problem> {
-    let new: NewException = read(&body)?;
+pub(super) async fn except(view: &View, who: Option<Who>, body: Bytes) -> Result<Response, Problem> {
+    let mut new: NewException = read(&body)?;
+    name(&mut new.by, who);
     check("request", &new.request, 8..=LONGEST_NAME)?;
     check("note", &new.note, 1..=LONGEST_NOTE)?;
     check("by", &new.by, 1..=LONGEST_NAME)?;
@@ -176,8 +190,9 @@ pub(super) async fn except(view: &View, body: Bytes) -> Result<Response, Problem
 }
 
 /// Takes an exception back: what it hid is there again.
-pub(super) async fn withdraw(view: &View, body: Bytes) -> Result<Response, Problem> {
-    let Withdrawal { id, version, request, by } = read(&body)?;
+pub(super) async fn withdraw(view: &View, who: Option<Who>, body: Bytes) -> Result<Response, Problem> {
+    let Withdrawal { id, version, request, mut by } = read(&body)?;
+    name(&mut by, who);
     check("request", &request, 8..=LONGEST_NAME)?;
     check("by", &by, 1..=LONGEST_NAME)?;
     let known = view.state().store.labels.exception(&id).map(|kept| kept.entry.clone());

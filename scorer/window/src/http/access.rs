@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::address::Address;
+use super::logins::{Logins, LoginsError, Name, Verdict};
 
 /// The shortest token.
 const SHORTEST: usize = 16;
@@ -28,8 +30,25 @@ pub struct Token([u8; 32]);
 pub struct Access {
     /// The address.
     pub address: Address,
-    /// What they have to know; without it everybody on this machine may look.
+    /// What they have to know. Without it and without logins, everybody on this machine may look.
     pub token: Option<Token>,
+    /// Who may log in.
+    pub logins: Option<Arc<Logins>>,
+}
+
+/// Who looks, where they have logged in by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Who(pub Name);
+
+/// Whether a request may be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It may.
+    Granted(Option<Who>),
+    /// It does not know what it has to.
+    Refused,
+    /// Nobody can say: too many passwords are being verified.
+    Busy,
 }
 
 /// Why the window is not opened.
@@ -38,9 +57,12 @@ pub enum AccessError {
     /// Others could look.
     #[error(
         "--listen {0} is reached from other machines, and anomalies hold the data of customers: use 127.0.0.1, or name a file \
-         with a secret that whoever looks has to know (--auth-token-file FILE)"
+         with a secret that whoever looks has to know (--auth-token-file FILE) or with logins (--auth-basic-file FILE)"
     )]
     Open(Address),
+    /// The logins cannot be used.
+    #[error(transparent)]
+    Logins(#[from] LoginsError),
     /// The file of the token cannot be read.
     #[error("cannot read the token in {}: {source}", path.display())]
     Read {
@@ -67,18 +89,59 @@ impl Access {
     /// # Errors
     /// [`AccessError`] where others could look without a token, or the file holds none.
     pub fn new(address: Address, token_file: Option<&Path>) -> Result<Self, AccessError> {
-        let token = token_file.map(Token::read).transpose()?;
-        if token.is_none() && !address.is_local() {
-            return Err(AccessError::Open(address));
-        }
-        Ok(Self { address, token })
+        Self::with_logins(address, token_file, None)
     }
 
-    /// Whether a request knows what it has to.
-    pub(super) fn is_granted(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(secret_of);
-        given.is_some_and(|given| Token::of(&given) == *token)
+    /// As [`Access::new`], and whoever logs in with a name and a password of a file may look too.
+    ///
+    /// # Errors
+    /// As [`Access::new`], and where the file of logins cannot be used.
+    pub fn with_logins(
+        address: Address,
+        token_file: Option<&Path>,
+        logins_file: Option<&Path>,
+    ) -> Result<Self, AccessError> {
+        let token = token_file.map(Token::read).transpose()?;
+        let logins = logins_file.map(Logins::read).transpose()?.map(Arc::new);
+        if token.is_none() && logins.is_none() && !address.is_local() {
+            return Err(AccessError::Open(address));
+        }
+        Ok(Self { address, token, logins })
+    }
+
+    /// The most bytes that it takes to say who may look, about.
+    pub fn bytes(&self) -> usize {
+        self.logins.as_ref().map_or(0, |_| Logins::bytes())
+    }
+
+    /// Whether a request knows what it has to. Where there are logins, a login has a name and the password of that name; the token
+    /// is for programs then.
+    pub(super) async fn admit(&self, headers: &HeaderMap) -> Admission {
+        if self.token.is_none() && self.logins.is_none() {
+            return Admission::Granted(None);
+        }
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(Given::read);
+        match (given, &self.logins) {
+            (Some(Given::Login(login)), Some(logins)) => match logins.verify(login).await {
+                Verdict::Right(name) => Admission::Granted(Some(Who(name))),
+                Verdict::Wrong => Admission::Refused,
+                Verdict::Busy => Admission::Busy,
+            },
+            (Some(given), _) if given.secret().is_some_and(|secret| self.is_token(secret)) => Admission::Granted(None),
+            _ => Admission::Refused,
+        }
+    }
+
+    /// What somebody is told who is refused.
+    pub(super) fn who_may_look(&self) -> &'static str {
+        match self.logins {
+            Some(_) => "log in with your name and your password; programs send the token as a bearer token",
+            None => "the token is the password; the name may be any",
+        }
+    }
+
+    fn is_token(&self, secret: &[u8]) -> bool {
+        self.token.as_ref().is_some_and(|token| Token::of(secret) == *token)
     }
 }
 
@@ -98,19 +161,34 @@ impl Token {
     }
 }
 
-/// The secret of an `Authorization` header: a bearer token, or the password of a login with any name, which is what a browser
-/// asks people for.
-fn secret_of(header: &str) -> Option<Vec<u8>> {
-    let (scheme, rest) = header.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().as_bytes().to_vec());
+/// What an `Authorization` header has.
+enum Given {
+    /// A bearer token.
+    Bearer(Vec<u8>),
+    /// A name and a password, with a colon between them, which is what a browser asks people for.
+    Login(Vec<u8>),
+}
+
+impl Given {
+    fn read(header: &str) -> Option<Self> {
+        let (scheme, rest) = header.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::Bearer(rest.trim().as_bytes().to_vec()));
+        }
+        let is_login = scheme.eq_ignore_ascii_case("basic");
+        is_login.then(|| STANDARD.decode(rest.trim()).ok()).flatten().map(Self::Login)
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
+
+    /// The token, or the password of a login with any name.
+    fn secret(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bearer(token) => Some(token),
+            Self::Login(login) => {
+                let colon = login.iter().position(|byte| *byte == b':')?;
+                Some(&login[colon + 1..])
+            }
+        }
     }
-    let login = STANDARD.decode(rest.trim()).ok()?;
-    let colon = login.iter().position(|byte| *byte == b':')?;
-    Some(login[colon + 1..].to_vec())
 }
 
 #[cfg(test)]
@@ -128,7 +206,11 @@ mod tests {
     fn granted(access: &Access, header: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, header.parse().unwrap());
-        access.is_granted(&headers)
+        admitted(access, &headers) == Admission::Granted(None)
+    }
+
+    fn admitted(access: &Access, headers: &HeaderMap) -> Admission {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(access.admit(headers))
     }
 
     #[test]
@@ -136,9 +218,9 @@ mod tests {
         let open = Access::new("0.0.0.0:1".parse().unwrap(), None).unwrap_err().to_string();
         assert!(open.contains("--listen 0.0.0.0:1") && open.contains("--auth-token-file"), "{open}");
         let local = Access::new("127.0.0.1:1".parse().unwrap(), None).unwrap();
-        assert!(local.is_granted(&HeaderMap::new()));
+        assert_eq!(admitted(&local, &HeaderMap::new()), Admission::Granted(None));
         let with_token = Access::new("0.0.0.0:1".parse().unwrap(), Some(file(SECRET).path())).unwrap();
-        assert!(!with_token.is_granted(&HeaderMap::new()));
+        assert_eq!(admitted(&with_token, &HeaderMap::new()), Admission::Refused);
     }
 
     #[test]

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, HOST, ORIGIN, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::access::Access;
+use super::access::{Access, Admission};
 use super::address::is_local_host;
 use crate::api::Problem;
+use crate::questions::{KINDS, LONGEST_QUESTION, Written};
 use crate::rate::Rate;
 use crate::view::now;
 
@@ -23,15 +24,19 @@ use crate::view::now;
 const LONGEST_TARGET: usize = 8192;
 
 /// Bytes of the body of a write.
-const LONGEST_BODY: u64 = 16 << 10;
+const LONGEST_WRITE: usize = 16 << 10;
 
-/// Requests that are answered in a second, and writes.
+/// Requests that are answered in a second, those that are to be scored, and writes.
 const REQUESTS_A_SECOND: u64 = 2_000;
+const QUESTIONS_A_SECOND: u64 = 200;
 const WRITES_A_SECOND: u64 = 20;
 
 /// The header that every write has. A page of another site cannot send it: a browser asks here first whether it may, and hears
 /// no.
 const WRITE_HEADER: &str = "x-atalaya-write";
+
+/// Where records are scored: they are posted and change nothing.
+const SCORE: &str = "/api/v1/score";
 
 /// How long a wrong secret waits for its answer.
 const REFUSAL_DELAY: Duration = Duration::from_millis(250);
@@ -53,6 +58,7 @@ pub(crate) struct Guard {
     refusals: AtomicU64,
     last_logged: AtomicI64,
     requests: Rate,
+    questions: Rate,
     writes: Rate,
 }
 
@@ -63,6 +69,7 @@ impl Guard {
             refusals: AtomicU64::new(0),
             last_logged: AtomicI64::new(0),
             requests: Rate::default(),
+            questions: Rate::default(),
             writes: Rate::default(),
         }
     }
@@ -77,12 +84,14 @@ impl Guard {
         if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
             return Some((StatusCode::URI_TOO_LONG, "the address is too long"));
         }
-        let is_write = request.method() == Method::POST;
-        if is_write && let Some(problem) = self.problem_of_write(request) {
-            return Some(problem);
-        }
-        if !is_write && has_body(headers) {
-            return Some((StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here"));
+        let problem = match request.method() {
+            &Method::POST if request.uri().path() == SCORE => self.problem_of_question(headers),
+            &Method::POST => self.problem_of_write(headers),
+            _ if has_body(headers) => Some((StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here")),
+            _ => None,
+        };
+        if problem.is_some() {
+            return problem;
         }
         if !self.requests.admits(now(), REQUESTS_A_SECOND) {
             return Some((StatusCode::TOO_MANY_REQUESTS, "there are too many requests: try again in a second"));
@@ -96,33 +105,37 @@ impl Guard {
     }
 
     /// What is wrong with a write: it comes from a page of this window or from a program, it is JSON, and it is short.
-    fn problem_of_write(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
-        let headers = request.headers();
-        let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        let is_of_this_site = match text(HeaderName::from_static("sec-fetch-site")) {
-            Some(site) => site == "same-origin",
-            // A browser that says nothing of sites says where its page is from.
-            None => text(ORIGIN).is_none_or(|origin| {
-                let of_page = origin.split_once("://").map(|(_, host)| host);
-                of_page.is_some() && of_page == text(HOST)
-            }),
-        };
-        if !is_of_this_site || !headers.contains_key(WRITE_HEADER) {
+    fn problem_of_write(&self, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        if !is_of_this_site(headers) || !headers.contains_key(WRITE_HEADER) {
             let why = "only the pages of this window and programs that send the header X-Atalaya-Write may write here";
             return Some((StatusCode::FORBIDDEN, why));
         }
-        let kind = text(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
+        if Written::of(headers) != Some(Written::Json) {
             return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, "a write is JSON: send Content-Type: application/json"));
         }
-        let Some(length) = text(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok()) else {
-            return Some((StatusCode::LENGTH_REQUIRED, "a write says its length: send Content-Length"));
-        };
-        if length > LONGEST_BODY || headers.contains_key(TRANSFER_ENCODING) {
-            return Some((StatusCode::PAYLOAD_TOO_LARGE, "a write has at most 16 KiB"));
+        if let Some(problem) = problem_of_length(headers, LONGEST_WRITE, "a write has at most 16 KiB") {
+            return Some(problem);
         }
         if !self.writes.admits(now(), WRITES_A_SECOND) {
             return Some((StatusCode::TOO_MANY_REQUESTS, "there are too many writes: try again in a second"));
+        }
+        None
+    }
+
+    /// What is wrong with records that are to be scored. A page of another site could not read the answer, and cannot send any of
+    /// these types either; so programs need no header of their own.
+    fn problem_of_question(&self, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        if !is_of_this_site(headers) {
+            return Some((StatusCode::FORBIDDEN, "only the pages of this window and programs may have records scored"));
+        }
+        if Written::of(headers).is_none() {
+            return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, KINDS));
+        }
+        if let Some(problem) = problem_of_length(headers, LONGEST_QUESTION, "records have at most 256 KiB") {
+            return Some(problem);
+        }
+        if !self.questions.admits(now(), QUESTIONS_A_SECOND) {
+            return Some((StatusCode::TOO_MANY_REQUESTS, "too many records are to be scored: try again in a second"));
         }
         None
     }
@@ -138,8 +151,33 @@ impl Guard {
         }
         self.last_logged.store(now, Ordering::Relaxed);
         let peer = peer.map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string());
-        tracing::warn!(peer, path, refused, "a request to the window without the right token was refused");
+        tracing::warn!(peer, path, refused, "a request to the window without the right token or login was refused");
     }
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
+}
+
+/// Whether a request is from a page of this window, or from a program.
+fn is_of_this_site(headers: &HeaderMap) -> bool {
+    match text_of(headers, &HeaderName::from_static("sec-fetch-site")) {
+        Some(site) => site == "same-origin",
+        // A browser that says nothing of sites says where its page is from.
+        None => text_of(headers, &ORIGIN).is_none_or(|origin| {
+            let of_page = origin.split_once("://").map(|(_, host)| host);
+            of_page.is_some() && of_page == text_of(headers, &HOST)
+        }),
+    }
+}
+
+/// What is wrong with the length of a body.
+fn problem_of_length(headers: &HeaderMap, most: usize, too_long: &'static str) -> Option<(StatusCode, &'static str)> {
+    let Some(length) = text_of(headers, &CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok()) else {
+        return Some((StatusCode::LENGTH_REQUIRED, "what is posted says its length: send Content-Length"));
+    };
+    let is_too_long = length > most || headers.contains_key(TRANSFER_ENCODING);
+    is_too_long.then_some((StatusCode::PAYLOAD_TOO_LARGE, too_long))
 }
 
 /// Whether the names that a request has for this machine are names of this machine itself.
@@ -159,18 +197,35 @@ fn has_body(headers: &HeaderMap) -> bool {
 pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let answer = match guard.problem(&request) {
         Some((status, why)) => Problem::new(status, why.to_owned()).into_response(),
-        None if PUBLIC.contains(&request.uri().path()) || guard.access.is_granted(request.headers()) => {
-            next.run(request).await
-        }
-        None => {
-            let had_secret = request.headers().contains_key(AUTHORIZATION);
-            guard.log_refusal(request.extensions().get().copied(), request.uri().path(), had_secret);
-            tokio::time::sleep(REFUSAL_DELAY).await;
-            let ask = [(WWW_AUTHENTICATE, "Basic realm=\"Atalaya\", charset=\"UTF-8\"")];
-            (StatusCode::UNAUTHORIZED, ask, "the token is the password; the name may be any").into_response()
-        }
+        None if PUBLIC.contains(&request.uri().path()) => next.run(request).await,
+        None => guard.admitted(request, next).await,
     };
     with_headers(answer)
+}
+
+impl Guard {
+    /// Lets a request through that knows what it has to.
+    async fn admitted(&self, mut request: Request, next: Next) -> Response {
+        match self.access.admit(request.headers()).await {
+            Admission::Granted(who) => {
+                if let Some(who) = who {
+                    request.extensions_mut().insert(who);
+                }
+                next.run(request).await
+            }
+            Admission::Busy => {
+                let why = "too many passwords are being verified: try again in a moment".to_owned();
+                ([(RETRY_AFTER, "1")], Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()
+            }
+            Admission::Refused => {
+                let had_secret = request.headers().contains_key(AUTHORIZATION);
+                self.log_refusal(request.extensions().get().copied(), request.uri().path(), had_secret);
+                tokio::time::sleep(REFUSAL_DELAY).await;
+                let ask = [(WWW_AUTHENTICATE, "Basic realm=\"Atalaya\", charset=\"UTF-8\"")];
+                (StatusCode::UNAUTHORIZED, ask, self.access.who_may_look()).into_response()
+            }
+        }
+    }
 }
 
 /// Scripts, styles and data come from here alone; nothing that a record says can become one of them.

@@ -5,3 +5,4 @@ pub(crate) mod address;
 pub(crate) mod connections;
 pub(crate) mod guard;
 mod impatient;
+pub(crate) mod logins;

@@ -36,8 +36,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The most bytes that the window takes, about: what it keeps, the labels among it, what waits to be taken in, and its
-    /// connections.
+    /// The most bytes that the window takes, about: what it keeps, the labels among it, what waits to be taken in or to
+    /// be scored, and its connections.
     pub const fn bytes(&self) -> usize {
         self.entity_bytes + self.error_bytes + (64 << 20)
     }

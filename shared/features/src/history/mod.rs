@@ -101,6 +101,11 @@ impl RecordFeatures {
         needed
     }
 
+    /// What the record `line` has of each key whose past is looked at: `(n_relations)`.
+    pub fn keys<'a>(&self, line: &[Value<'a>]) -> Vec<Option<&'a str>> {
+        self.relations.iter().map(|relation| key_of(relation, line)).collect()
+    }
+
     /// The latitudes and longitudes that features read, which a record may lack.
     pub fn places(&self) -> Vec<usize> {
         self.relations.iter().filter_map(|relation| relation.place).flat_map(|(a, b)| [a, b]).collect()
@@ -183,6 +188,34 @@ impl History {
     /// Whether a record at `time` is older than anything that is remembered.
     pub fn is_too_old(&self, features: &RecordFeatures, time: Timestamp) -> bool {
         self.clock != Timestamp::MIN && time < self.clock.saturating_sub(features.memory())
+    }
+
+    /// Whether any of these keys has a past: `(n_relations)`, as [`RecordFeatures::keys`] gives them.
+    pub fn knows_any(&self, keys: &[Option<impl AsRef<str>>]) -> bool {
+        self.of(keys).next().is_some()
+    }
+
+    /// A copy of what is remembered of these keys alone, `(n_relations)`: a record with them has the same features by the
+    /// copy, which may be changed as everything here stays as it is.
+    pub fn of_keys(&self, features: &RecordFeatures, keys: &[Option<impl AsRef<str>>]) -> Self {
+        let mut copy = Self { clock: self.clock, ..Self::new(features, false) };
+        for (relation, key, deadline, past) in self.of(keys) {
+            copy.bytes += entry_bytes(key, past);
+            copy.pasts[relation].insert(key, deadline, past.clone());
+        }
+        copy
+    }
+
+    /// The pasts of these keys: relation, key, deadline and past.
+    fn of<'a>(
+        &'a self,
+        keys: &'a [Option<impl AsRef<str>>],
+    ) -> impl Iterator<Item = (usize, &'a str, Timestamp, &'a Past)> {
+        self.pasts.iter().zip(keys).enumerate().filter_map(|(relation, (pasts, key))| {
+            let key = key.as_ref()?.as_ref();
+            let (deadline, past) = pasts.get_with_deadline(key)?;
+            Some((relation, key, deadline, past))
+        })
     }
 
     /// The features of the record `line` at `time`, `(n_features)`, added to `values`; then the record is remembered.

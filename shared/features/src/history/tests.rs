@@ -191,6 +191,22 @@ proptest! {
         }
     }
 
+    /// A look at one record: neither the other keys nor a change of the copy make a difference.
+    #[test]
+    fn a_copy_of_a_records_keys_gives_its_features(rows in rows()) {
+        let features = &features_of(ALL).unwrap();
+        let (mut history, texts) = (History::new(features, false), Texts::new());
+        for row in &rows {
+            let line = texts.line(row);
+            let keys = features.keys(&line);
+            let (mut copy, before) = (history.of_keys(features, &keys), history.clone());
+            prop_assert_eq!(history.knows_any(&keys), !copy.is_empty());
+            let looked_up = featurized(features, &mut copy, std::slice::from_ref(row));
+            prop_assert_eq!(&history, &before);
+            prop_assert_eq!(looked_up, featurized(features, &mut history, std::slice::from_ref(row)));
+        }
+    }
+
     #[test]
     fn what_is_written_down_part_by_part_goes_on_as_if_nothing_happened(
         rows in rows(), cuts in proptest::collection::vec(0usize..120, 0..6),

@@ -1,5 +1,7 @@
 //! What becomes of each record.
 
+use shared::line::LineParser;
+use shared::pipeline::{Records, Scored};
 use shared::reason::Reason;
 
 use super::*;
@@ -14,6 +16,28 @@ proptest! {
         prop_assert_eq!(driver.closed().len() as u64, counters.scored_lines);
         prop_assert_eq!(driver.reasons().len() as u64, counters.erroneous());
         prop_assert_eq!(counters.erroneous() + counters.scored_lines, counters.records);
+    }
+
+    /// A look at a record says what the stream would say of it, and leaves no trace.
+    #[test]
+    fn a_look_at_a_record_says_what_the_stream_says(rows in rows(), memory in prop_oneof![Just("30d"), Just("1h")]) {
+        let pipeline = small("", &format!("memory = \"{memory}\""));
+        let Scored::Records(Records { features, .. }) = &pipeline.scored else { panic!() };
+        let mut parser = LineParser::new(pipeline.schema.clone());
+        let mut driver = Driver::new(&pipeline);
+        for row in &rows {
+            let owned = |key: Option<&str>| key.map(str::to_owned);
+            let keys: Vec<Option<String>> = parser
+                .parse(row.payload.as_bytes(), |line| features.keys(line).into_iter().map(owned).collect())
+                .map_err(|reasons| TestCaseError::fail(format!("{reasons:?}")))?;
+            let past = driver.core.past_of(&keys).unwrap();
+            let (mut look, mut seen) = (Core::remembering(pipeline.clone(), past), Vec::new());
+            look.apply(Input::Record(Record::new(0, driver.offset, row.kafkas, row.payload.as_bytes())), &mut seen);
+            look.apply(Input::End, &mut seen);
+            let before = driver.out.len();
+            driver.send(row);
+            prop_assert_eq!(&seen[..], &driver.out[before..]);
+        }
     }
 
     #[test]
@@ -102,4 +126,23 @@ fn a_record_has_to_be_keyed_by_the_column_whose_past_is_looked_at() {
     assert_eq!(count(features, 3), 2);
     assert_eq!(count(features, 1), 0);
     assert_eq!(count(r#"amount = "amount""#, 3), 0, "nothing of the past is looked at");
+}
+
+/// Whose past another instance may have is not taken for somebody new.
+#[test]
+fn a_past_is_known_to_its_partition_alone() {
+    let features = r#"count = "count() by user over 1m""#;
+    let pipeline = Arc::new(read(features, "", ""));
+    let origin = Origin { partitions: 2, ..origin_of(&pipeline) };
+    let mut core = Core::sharing(pipeline.clone(), Recovery::Changelog, origin);
+    let (ann, bob) = ([Some("user 1".to_owned())], [Some("user 2".to_owned())]);
+    assert_eq!(core.past_of(&ann), None);
+    core.apply(Input::Assigned { partition: 1, start: Start::Fresh }, &mut Vec::new());
+    let payload = row("a", (1, 1), 10.0, START).payload;
+    let record = Record { key: Some(b"user 1"), ..Record::new(1, 0, START, payload.as_bytes()) };
+    core.apply(Input::Record(record), &mut Vec::new());
+    assert_eq!(core.past_of(&ann).map(|past| past.len()), Some(1));
+    assert_eq!(core.past_of(&bob), None, "partition 0 may know");
+    core.apply(Input::Assigned { partition: 0, start: Start::Fresh }, &mut Vec::new());
+    assert_eq!(core.past_of(&bob).map(|past| past.len()), Some(0));
 }

@@ -29,6 +29,7 @@ use crate::kafka::state::restore::Restoration;
 use crate::kafka::state::snapshots::Snapshots;
 use crate::kafka::stop::StopHandle;
 use crate::messages::Costs;
+use crate::pasts::pasts;
 use crate::status::StatusCell;
 
 /// When the first line is stamped.
@@ -316,6 +317,7 @@ impl Live {
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             repartitioner: None,
             schemas: SchemaWaits::new(SchemaSource::new(pipeline).unwrap()),
+            pasts: pasts().1,
             stop: StopHandle::default(),
             status: StatusCell::default(),
             faults: FaultInjection::default(),

@@ -29,6 +29,7 @@ use crate::kafka::state::snapshots::Snapshots;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::wire::headers::RecordHeaders;
 use crate::messages::Costs;
+use crate::pasts::pasts;
 use crate::status::StatusCell;
 
 mod restores;
@@ -297,6 +298,7 @@ impl Bench {
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             schemas: SchemaWaits::new(schemas),
             repartitioner: None,
+            pasts: pasts().1,
             stop: StopHandle::default(),
             status: StatusCell::default(),
             faults: FaultInjection::default(),
