@@ -72,9 +72,10 @@ fn invoices(count: usize) -> Vec<Vec<Vec<u8>>> {
     let mut invoices: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
     while let Some(mut line) = lines.next_line().unwrap() {
         let key = line.text(0).unwrap().into_owned();
+        let n_invoices = invoices.len();
         match invoices.iter_mut().find(|(known, _)| *known == key) {
             Some((_, lines)) => lines.push(line.record.to_vec()),
-            None if invoices.len() == count => break,
+            None if n_invoices == count => break,
             None => invoices.push((key, vec![line.record.to_vec()])),
         }
     }
