@@ -2,15 +2,48 @@
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use records::text::sentence;
 
 use super::*;
 
 /// Values that somebody may write where others belong.
 const VALUES: [&str; 36] = [
-    "", "0", "1", "-1", "0.0", "-0.0", "nan", "inf", "-inf", "1e308", "1e-320", "9223372036854775807", "-9223372036854775808",
-    "18446744073709551615", "true", "\"\"", "\" \"", "\"\\u0000\"", "\"\\u202e\"", "\"🦀\"", "\"a b\"", "\"a:int?\"", "\"sum()\"",
-    "\"sum(((((a))))) * -\"", "\"100000d\"", "\"0s\"", "\"%\"", "\"[0]\"", "[]", "[[]]", "[0]", "[\"\"]", "[\"a\", \"a\"]", "{}",
-    "{ a = {} }", "1979-05-27",
+    "",
+    "0",
+    "1",
+    "-1",
+    "0.0",
+    "-0.0",
+    "nan",
+    "inf",
+    "-inf",
+    "1e308",
+    "1e-320",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "true",
+    "\"\"",
+    "\" \"",
+    "\"\\u0000\"",
+    "\"\\u202e\"",
+    "\"🦀\"",
+    "\"a b\"",
+    "\"a:int?\"",
+    "\"sum()\"",
+    "\"sum(((((a))))) * -\"",
+    "\"100000d\"",
+    "\"0s\"",
+    "\"%\"",
+    "\"[0]\"",
+    "[]",
+    "[[]]",
+    "[0]",
+    "[\"\"]",
+    "[\"a\", \"a\"]",
+    "{}",
+    "{ a = {} }",
+    "1979-05-27",
 ];
 
 /// What is done to one line.
@@ -81,9 +114,9 @@ proptest! {
                 prop_assert!(!pipeline.output_topics().is_empty());
             }
             Err(error) => {
-                let said = error.to_string();
-                prop_assert!(said.contains("test.toml"), "{said:?} says where");
-                prop_assert!(!said.contains(['\0', '\u{202e}']), "{said:?} can be shown");
+                let said = sentence(&error);
+                prop_assert!(said.contains("test.toml"), "{said} says where");
+                prop_assert!(!said.contains(['\0', '\u{202e}']), "{said} can be shown");
             }
         }
     }

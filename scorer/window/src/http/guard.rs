@@ -84,9 +84,9 @@ impl Guard {
         if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
             return Some((StatusCode::URI_TOO_LONG, "the address is too long"));
         }
-        let problem = match request.method() {
-            &Method::POST if request.uri().path() == SCORE => self.problem_of_question(headers),
-            &Method::POST => self.problem_of_write(headers),
+        let problem = match *request.method() {
+            Method::POST if request.uri().path() == SCORE => self.problem_of_question(headers),
+            Method::POST => self.problem_of_write(headers),
             _ if has_body(headers) => Some((StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here")),
             _ => None,
         };
