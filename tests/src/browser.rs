@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::wait_for;
 
 /// How long something may take on a page that takes a moment.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The key under which WebDriver names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
