@@ -287,7 +287,8 @@ pub struct RunArgs {
     /// topic has several partitions and its lines are not keyed by invoice number.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = RepartitionArg::Auto)]
     pub repartition: RepartitionArg,
-    /// Commit interval under load, in milliseconds; without load, results are committed at once.
+    /// Commit interval under load, in milliseconds; after a pause, results are committed at once. With `at-least-once`, only
+    /// offsets are committed so, and results never wait.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub commit_interval_ms: u64,
     /// Fixed name of this instance. After a restart the instance gets its partitions back at once, and an earlier

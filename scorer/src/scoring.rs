@@ -1,5 +1,6 @@
 //! Closed entities in, verdicts out: one batch of features, every detector of the pipeline.
 
+use std::borrow::Borrow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -109,7 +110,7 @@ impl Detectors {
     ///
     /// # Errors
     /// [`DeviceError::Lost`] when a device that was asked for by name fails.
-    pub fn verdicts(&self, entities: &[ClosedEntity], all: bool) -> Result<Vec<Verdicts>, DeviceError> {
+    pub fn verdicts<E: Borrow<ClosedEntity>>(&self, entities: &[E], all: bool) -> Result<Vec<Verdicts>, DeviceError> {
         let mut verdicts: Vec<Verdicts> = entities.iter().map(|_| Vec::new()).collect();
         let batches = self.scores(entities)?;
         let mut is_wanted = vec![all; entities.len()];
@@ -156,7 +157,7 @@ impl Detectors {
     }
 
     /// The scores of each detector.
-    fn scores(&self, entities: &[ClosedEntity]) -> Result<Vec<ScoredBatch>, DeviceError> {
+    fn scores<E: Borrow<ClosedEntity>>(&self, entities: &[E]) -> Result<Vec<ScoredBatch>, DeviceError> {
         if self.is_empty() {
             return Ok(Vec::new());
         }
@@ -178,9 +179,9 @@ impl Detectors {
     }
 
     /// The features of entities: `(n_entities, n_features)`.
-    fn matrix(&self, entities: &[ClosedEntity]) -> FeatureMatrix {
+    fn matrix<E: Borrow<ClosedEntity>>(&self, entities: &[E]) -> FeatureMatrix {
         let mut matrix = FeatureMatrix::new(self.pipeline.n_features());
-        entities.iter().for_each(|entity| matrix.push(&entity.features));
+        entities.iter().for_each(|entity| matrix.push(&entity.borrow().features));
         matrix
     }
 
@@ -194,11 +195,11 @@ impl Detectors {
     }
 
     /// The verdicts on the entities of a batch that are anomalous, and on those that are wanted anyway, each with its place.
-    fn explained(
+    fn explained<E: Borrow<ClosedEntity>>(
         &self,
         detector: &Detector,
         batch: &ScoredBatch,
-        entities: &[ClosedEntity],
+        entities: &[E],
         is_wanted: &[bool],
     ) -> Vec<(usize, Verdict)> {
         let is_wanted = |(index, score): &(usize, _)| is_wanted[*index] || detector.is_anomalous(*score);
@@ -206,7 +207,7 @@ impl Detectors {
         // Explained on the CPU: they are few.
         let explained = detector.explain(batch, &wanted);
         let verdict = |(&index, score)| {
-            let entity: &ClosedEntity = &entities[index];
+            let entity: &ClosedEntity = entities[index].borrow();
             (index, Verdict::new(&self.pipeline, detector, &entity.summary, &entity.features, &score))
         };
         wanted.iter().zip(explained).map(verdict).collect()

@@ -80,6 +80,11 @@ impl Program {
         }
         Ok(Self { root, scorer })
     }
+
+    /// Starts it and lets it run.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        start_in(&self.root, &self.scorer, arguments)
+    }
 }
 
 /// Records a second through a consumer that waits for fetches as the scorer does and drops what comes: from the first that
@@ -111,9 +116,7 @@ pub fn consume(brokers: &str, topic: &str) -> f64 {
 /// Lets scorers, with these options each beside the usual ones, read the topic to its end at the same time.
 pub fn read_to_the_end(program: &Program, kafka: &Kafka, group: &str, options: &[Vec<&str>]) -> Vec<Ended> {
     let usual = ["run", "--brokers", &kafka.brokers, "--group", group, "--device", "cpu", "--clock", "event"];
-    let start = |options: &Vec<&str>| {
-        start_in(&program.root, &program.scorer, &[&usual[..], &["--until-end", "--json-logs"], options].concat())
-    };
+    let start = |options: &Vec<&str>| program.start(&[&usual[..], &["--until-end", "--json-logs"], options].concat());
     let running: Vec<_> = options.iter().map(start).collect();
     // Each is looked at while it runs.
     let waiting = running.into_iter().map(|running| std::thread::spawn(|| running.wait_and_account()));

@@ -23,6 +23,13 @@ pub enum Output {
     Report(Report),
 }
 
+impl Output {
+    /// The entity that is to be scored, if it is one.
+    pub fn closed(&self) -> Option<&ClosedEntity> {
+        if let Self::Closed(entity) = self { Some(entity) } else { None }
+    }
+}
+
 /// A complete, valid entity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClosedEntity {

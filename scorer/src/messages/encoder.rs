@@ -99,11 +99,9 @@ impl Encoder {
     /// # Errors
     /// As [`Detectors::verdicts`].
     pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Encoded, DeviceError> {
-        let closed = |output: &Output| if let Output::Closed(entity) = output { Some(entity.clone()) } else { None };
-        let entities: Vec<ClosedEntity> = outputs.iter().filter_map(closed).collect();
+        let entities: Vec<&ClosedEntity> = outputs.iter().filter_map(Output::closed).collect();
         let n_entities = entities.len();
         let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
-        drop(entities);
         let Encoded { mut messages, mut truth, mut agreement } = Encoded::default();
         for output in outputs {
             match output {

@@ -46,6 +46,34 @@ pub(crate) struct ProduceRecord<'a> {
 /// The tag of a record that has to be accepted.
 pub(crate) const NO_TAG: usize = usize::MAX;
 
+/// Which record a tag means where several groups of records are under way: how many of each are not acknowledged is known
+/// then. Plain indices are of group 0, of which that is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordId {
+    pub group: usize,
+    /// Less than 2³² on machines of 64 bits.
+    pub index: usize,
+}
+
+impl RecordId {
+    const INDEX_BITS: u32 = usize::BITS / 2;
+
+    /// The record with this tag.
+    pub(crate) fn of(tag: usize) -> Self {
+        Self { group: tag >> Self::INDEX_BITS, index: tag & ((1 << Self::INDEX_BITS) - 1) }
+    }
+
+    /// What a record is sent with.
+    pub(crate) fn tag(self) -> usize {
+        (self.group << Self::INDEX_BITS) | self.index
+    }
+
+    /// The group, if it is counted.
+    fn counted(tag: usize) -> Option<usize> {
+        (tag != NO_TAG).then(|| Self::of(tag).group).filter(|group| *group > 0)
+    }
+}
+
 impl<'a> ProduceRecord<'a> {
     /// A record with nothing in it, to a partition that the client chooses.
     pub(crate) fn to(topic: &'a str) -> Self {
@@ -133,6 +161,9 @@ impl Producer {
         (record.key, record.payload, record.partition) = (message.key, message.payload.as_deref(), message.partition);
         record.timestamp = message.timestamp;
         record.headers = headers(&message);
+        let group = RecordId::counted(message.tag);
+        // It may be acknowledged before the client returns.
+        group.inspect(|group| self.client.context().lock().count(*group));
         loop {
             match self.client.send(record) {
                 Ok(()) => return Ok(()),
@@ -141,9 +172,22 @@ impl Producer {
                     self.client.poll(Duration::ZERO);
                     std::thread::sleep(Duration::from_micros(500));
                 }
-                Err((error, _)) => return Err(error),
+                Err((error, _)) => {
+                    group.inspect(|group| self.client.context().lock().settle(*group));
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// How many records of a group are with the client, and neither acknowledged nor refused.
+    pub(crate) fn unacknowledged(&self, group: usize) -> usize {
+        self.client.context().lock().unacknowledged.get(&group).copied().unwrap_or(0)
+    }
+
+    /// Whether there are any of any group.
+    pub(crate) fn has_unacknowledged(&self) -> bool {
+        !self.client.context().lock().unacknowledged.is_empty()
     }
 
     /// Lets acknowledgements in without waiting for them.
@@ -201,7 +245,10 @@ impl Producer {
 
     /// The offsets after the last acknowledged messages to the followed topics, by topic and partition.
     pub(crate) fn take_produced(&self) -> ProducedOffsets {
-        std::mem::take(&mut self.client.context().lock().produced)
+        let context = self.client.context();
+        let produced = std::mem::take(&mut context.lock().produced);
+        let named = |((topic, partition), end)| ((context.followed[topic].clone(), partition), end);
+        produced.into_iter().map(named).collect()
     }
 }
 
@@ -282,7 +329,25 @@ pub(crate) struct DeliveryContext {
 #[derive(Debug, Default)]
 struct DeliveryReports {
     failures: Failures,
-    produced: ProducedOffsets,
+    /// By the topic's place among those that are followed: its name is not copied for each record.
+    produced: BTreeMap<(usize, i32), i64>,
+    /// How many records of each group are to be answered.
+    unacknowledged: BTreeMap<usize, usize>,
+}
+
+impl DeliveryReports {
+    fn count(&mut self, group: usize) {
+        *self.unacknowledged.entry(group).or_default() += 1;
+    }
+
+    fn settle(&mut self, group: usize) {
+        if let Some(count) = self.unacknowledged.get_mut(&group) {
+            *count -= 1;
+            if *count == 0 {
+                self.unacknowledged.remove(&group);
+            }
+        }
+    }
 }
 
 impl DeliveryContext {
@@ -305,18 +370,53 @@ impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
+        if let Some(group) = RecordId::counted(tag) {
+            self.lock().settle(group);
+        }
         match result {
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 self.lock().failures.add(tag, message.topic(), code);
             }
             Ok(message) => {
-                if let Some(topic) = self.followed.iter().find(|topic| *topic == message.topic()) {
+                if let Some(topic) = self.followed.iter().position(|topic| *topic == message.topic()) {
                     let mut reports = self.lock();
-                    let end = reports.produced.entry((topic.clone(), message.partition())).or_default();
+                    let end = reports.produced.entry((topic, message.partition())).or_default();
                     *end = (*end).max(message.offset() + 1);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_tells_the_group_and_the_record() {
+        for id in [(0, 7), (1, 0), (3, 12_345)].map(|(group, index)| RecordId { group, index }) {
+            assert_eq!(
+                (RecordId::of(id.tag()), RecordId::counted(id.tag())),
+                (id, Some(id.group).filter(|group| *group > 0))
+            );
+        }
+        assert_eq!(
+            (RecordId { group: 0, index: 7 }.tag(), RecordId::counted(NO_TAG)),
+            (7, None),
+            "plain tags are indices"
+        );
+    }
+
+    #[test]
+    fn a_group_is_settled_with_its_last_record() {
+        let mut reports = DeliveryReports::default();
+        [1, 2, 1].into_iter().for_each(|group| reports.count(group));
+        reports.settle(1);
+        assert_eq!(reports.unacknowledged, BTreeMap::from([(1, 1), (2, 1)]));
+        reports.settle(1);
+        reports.settle(1);
+        reports.settle(2);
+        assert!(reports.unacknowledged.is_empty());
     }
 }

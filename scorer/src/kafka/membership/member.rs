@@ -420,6 +420,14 @@ impl<'a> PartitionSource for GroupSource<'a> {
         CommitFence::now(&self.member.consumer)
     }
 
+    fn seems_caught_up(&self) -> bool {
+        let is_read = |partition| {
+            let (next, ends) = (self.assignment.next_offset(partition), self.last_seen_ends(partition));
+            next.zip(ends).is_some_and(|(next, (_, end))| next >= end)
+        };
+        self.assignment.reads_any() && self.assignment.behind().all(is_read)
+    }
+
     fn lag(&self) -> Option<i64> {
         if self.assignment.holds_any() || !self.assignment.reads_any() {
             return None;

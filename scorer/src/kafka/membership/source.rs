@@ -105,6 +105,10 @@ pub(crate) trait PartitionSource {
     /// What a batch that is closed now is to be committed with. `None` without membership.
     fn fence(&self) -> Option<CommitFence>;
 
+    /// Whether nothing is left to read of what is read, by what brokers said with the last records. It is no proof, for more may
+    /// have come since; it is known sooner than [`Event::CaughtUp`].
+    fn seems_caught_up(&self) -> bool;
+
     /// How many records there are that were not read yet; `None` where that is not known, as of partitions that are held.
     fn lag(&self) -> Option<i64>;
 }

@@ -113,6 +113,7 @@ impl Repartitioner {
             parser: LineParser::new(with.pipeline.schema.clone()),
             schemas: SchemaWaits::new(with.schemas.clone()),
             open: OpenBatch::new(with.batch),
+            is_quiet: false,
             lost: Vec::new(),
             source: member.source(WallClock::start()),
             member: &member,
@@ -135,6 +136,8 @@ struct RepartitionLoop<'a> {
     parser: LineParser,
     schemas: SchemaWaits,
     open: OpenBatch<LineCopy>,
+    /// Whether nothing more was at hand when it was looked last.
+    is_quiet: bool,
     /// What was deleted before it could be copied, and is not committed yet.
     lost: Vec<LostRange>,
     progress: RepartitionProgress,
@@ -157,7 +160,7 @@ impl RepartitionLoop<'_> {
     fn run(mut self) -> Result<(), KafkaError> {
         while !self.with.stop.is_requested() {
             self.step()?;
-            if self.open.is_full() || self.open.is_old(self.interval()) {
+            if self.open.is_full() || self.is_due() {
                 self.commit()?;
             }
             if self.open.items().is_empty() {
@@ -174,11 +177,19 @@ impl RepartitionLoop<'_> {
             self.source.read_from(&ready)?;
         }
         let event = match self.source.poll(Duration::ZERO)? {
-            Event::Nothing => self.source.poll(self.wait())?,
+            Event::Nothing => {
+                self.is_quiet = self.source.seems_caught_up();
+                // What there is goes on before anything is waited for.
+                if self.is_due() {
+                    return Ok(());
+                }
+                self.source.poll(self.wait())?
+            }
             event => event,
         };
         match event {
             Event::Record(record) => {
+                self.is_quiet = false;
                 let schema = schema_of(&record, &self.with.pipeline.schema);
                 if !self.source.is_lost() && self.schemas.must_wait(&record, schema)? {
                     return self.source.hold(&[record.partition()]);
@@ -199,13 +210,17 @@ impl RepartitionLoop<'_> {
 
     fn wait(&self) -> Duration {
         // Below a millisecond the client would not wait at all, and a core would be spent on asking.
-        let left = self.open.time_left(self.interval());
+        let left = self.due().map(|due| due.saturating_duration_since(Instant::now()));
         left.unwrap_or(LONGEST_WAIT).clamp(Duration::from_millis(1), LONGEST_WAIT)
     }
 
-    /// How long lines may wait for more: not at all while no more come.
-    fn interval(&self) -> Duration {
-        if self.source.assignment().is_caught_up() { Duration::ZERO } else { self.with.commit_interval }
+    /// When lines go on: after a pause at once, when nothing more is at hand.
+    fn due(&self) -> Option<Instant> {
+        self.open.due(self.with.commit_interval, self.is_quiet.then_some(Duration::ZERO))
+    }
+
+    fn is_due(&self) -> bool {
+        self.due().is_some_and(|due| due <= Instant::now())
     }
 
     /// Sends the copies and commits the offsets of their originals; after a failure, reads again from the last commit. Of a

@@ -6,7 +6,7 @@ use crate::agreement::Agreement;
 use crate::core::{Output, PartitionChanges, Resume};
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::membership::commit_fence::CommitFence;
-use crate::messages::Message;
+use crate::kafka::stages::publication::EncodedMessage;
 use crate::truth::Truth;
 
 /// Which batch it is.
@@ -17,22 +17,27 @@ pub(crate) struct BatchId {
     pub epoch: u64,
 }
 
-/// Outputs of a stretch of the input, and what is committed with them.
+/// A part of the outputs of a stretch of the input: what there is goes on before the batch is whole. With the last part comes
+/// what is committed with all of them.
+///
+/// A part of a later epoch says that what came of the earlier one is not committed.
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub(crate) struct BatchPart {
     pub id: BatchId,
     pub outputs: Vec<Output>,
-    pub point: CommitPoint,
+    /// `None` where more of the batch follows.
+    pub point: Option<CommitPoint>,
 }
 
-/// Messages of a batch, and what is committed with them.
+/// Messages of a part of a batch.
 #[derive(Debug)]
-pub(crate) struct ScoredBatch {
+pub(crate) struct ScoredPart {
     pub id: BatchId,
-    pub messages: Vec<Message>,
+    pub messages: Vec<EncodedMessage>,
     pub truth: Truth,
     pub agreement: Agreement,
-    pub point: CommitPoint,
+    /// As [`BatchPart::point`].
+    pub point: Option<CommitPoint>,
 }
 
 /// How far the input has come with a batch.

@@ -1,4 +1,5 @@
 //! One transaction a micro-batch: outputs, changes of state and the input's offsets are committed together or not at all.
+//! Outputs may be sent as soon as there are any; what is left of them, the state and the offsets follow with the commit.
 //!
 //! Errors are of these kinds, after the client has retried what can be retried. **Abortable**: the transaction is aborted
 //! and the producer can be used again. **Fatal**: the producer cannot be used any more. A new producer ends what the old one
@@ -61,6 +62,8 @@ pub(crate) struct Transactions {
     watchdog: Watchdog,
     faults: FaultInjection,
     producer: Option<Producer>,
+    /// Whether a transaction was begun that is not over.
+    is_open: bool,
     /// Whether each record is sent alone, to learn which one is refused.
     is_isolating: bool,
 }
@@ -80,8 +83,8 @@ impl Transactions {
         watchdog: Watchdog,
         faults: FaultInjection,
     ) -> Self {
-        let (settings, producer, is_isolating) = (settings.clone(), None, false);
-        Self { settings, id, followed, batch_bytes, watchdog, faults, producer, is_isolating }
+        let (settings, producer, is_open, is_isolating) = (settings.clone(), None, false, false);
+        Self { settings, id, followed, batch_bytes, watchdog, faults, producer, is_open, is_isolating }
     }
 
     /// How a producer is set.
@@ -121,7 +124,29 @@ impl Transactions {
         producer.client.init_transactions(CALL_TIMEOUT)
     }
 
-    /// Commits a batch; on a failure the transaction is over and, where it had to be, so is the producer.
+    /// Sends records in the transaction that the next [`commit`](Self::commit) ends, and begins it where none is open. On a
+    /// failure the transaction is over and, where it had to be, so is the producer.
+    pub(crate) fn send<'a>(
+        &mut self,
+        records: &mut dyn Iterator<Item = ProduceRecord<'a>>,
+        stop: &StopHandle,
+    ) -> Result<(), TransactionError> {
+        self.start(stop).map_err(TransactionError::Undeliverable)?;
+        let sent = self.begin().and_then(|()| self.queue_all(records));
+        sent.map_err(|error| self.end(error))?;
+        self.producer.iter().for_each(Producer::poll);
+        Ok(())
+    }
+
+    /// Ends what was sent and is not going to be committed, without a trace.
+    pub(crate) fn abandon(&mut self) {
+        if self.is_open {
+            self.end(TransactionError::Abortable("it is not committed".to_owned()));
+        }
+    }
+
+    /// Commits a batch: these records, with those that were sent before. On a failure the transaction is over and, where it
+    /// had to be, so is the producer.
     pub(crate) fn commit<'a>(
         &mut self,
         transaction: &Transaction<'_>,
@@ -130,8 +155,9 @@ impl Transactions {
         stop: &StopHandle,
     ) -> Result<ProducedOffsets, TransactionError> {
         self.start(stop).map_err(TransactionError::Undeliverable)?;
-        match self.attempt(transaction, records, consumer) {
+        match self.begin().and_then(|()| self.attempt(transaction, records, consumer)) {
             Ok(produced) => {
+                self.is_open = false;
                 if std::mem::take(&mut self.is_isolating) {
                     self.discard();
                 }
@@ -141,6 +167,28 @@ impl Transactions {
         }
     }
 
+    fn begin(&mut self) -> Result<(), TransactionError> {
+        if self.is_open {
+            return Ok(());
+        }
+        let Some(producer) = &self.producer else { return Err(TransactionError::Abortable("stopping".to_owned())) };
+        let _ = (producer.take_failures(), producer.take_produced());
+        self.call(Step::Begin, "begin_transaction", || producer.client.begin_transaction())?;
+        self.is_open = true;
+        Ok(())
+    }
+
+    fn queue_all<'a>(&self, records: &mut dyn Iterator<Item = ProduceRecord<'a>>) -> Result<(), TransactionError> {
+        let Some(producer) = &self.producer else { return Err(TransactionError::Abortable("stopping".to_owned())) };
+        self.faults.at(Step::Send).before()?;
+        for record in records {
+            if !self.faults.queue_outside(&self.settings, &record) {
+                queue(producer, record)?;
+            }
+        }
+        Ok(())
+    }
+
     fn attempt<'a>(
         &self,
         transaction: &Transaction<'_>,
@@ -148,18 +196,11 @@ impl Transactions {
         consumer: &GroupConsumer,
     ) -> Result<ProducedOffsets, TransactionError> {
         let Some(producer) = &self.producer else { return Err(TransactionError::Abortable("stopping".to_owned())) };
-        let _ = (producer.take_failures(), producer.take_produced());
-        self.call(Step::Begin, "begin_transaction", || producer.client.begin_transaction())?;
         // Asked once the records have been read, and answered while the results are sent.
         let is_same_topic = transaction.input.ask(consumer.client());
         let offsets = self.offsets(transaction)?;
         let are_committed = self.faults.commit_outside(consumer, &offsets);
-        self.faults.at(Step::Send).before()?;
-        for record in records {
-            if !self.faults.queue_outside(&self.settings, &record) {
-                queue(producer, record)?;
-            }
-        }
+        self.queue_all(records)?;
         if offsets.count() > 0 && !are_committed {
             transaction.fence.commit(consumer, |metadata| {
                 let stranger = self.faults.without_fence();
@@ -188,6 +229,7 @@ impl Transactions {
     /// Ends a transaction that failed, without a trace unless its commit is under way; why it failed, now that the broker
     /// has been heard about each record.
     fn end(&mut self, error: TransactionError) -> TransactionError {
+        self.is_open = false;
         let Some(producer) = &self.producer else { return error };
         let is_lost = matches!(error, TransactionError::FatalProducer(_) | TransactionError::Unknown(..));
         // Requests under way are answered soon, where there is anybody to answer. What the others say would be lost.
@@ -333,6 +375,7 @@ impl Transactions {
     fn discard(&mut self) {
         let _watched = self.watchdog.watch("dropping a producer", CALL_TIMEOUT + WATCHDOG_SLACK);
         self.producer = None;
+        self.is_open = false;
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use rdkafka::{Message as _, Timestamp};
 
-use super::batch::{Batch, CommitPoint, CommitResult};
 use super::consume_options::ConsumeOptions;
 use super::faults::Step;
 use super::idle_clock::IdleClock;
@@ -17,7 +16,6 @@ use crate::core::{Input, Output, Record, WallMillis};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::membership::lost::LostRange;
 use crate::kafka::membership::source::{Event, PartitionSource};
-use crate::kafka::options::{Delivery, EndWhen};
 use crate::kafka::repartition::progress::RepartitionProgress;
 use crate::kafka::state::restore::{Restore, StartPosition};
 use crate::kafka::state::snapshots::LastSnapshots;
@@ -26,8 +24,14 @@ use crate::kafka::wire::headers::{label_of, schema_of, source_of};
 /// The longest wait for a record: how soon a request to stop is seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// How soon results are committed while there is nothing else to do.
-const QUIET_INTERVAL: Duration = Duration::from_millis(5);
+/// How soon results are committed after a pause, once there is nothing more to read: what came together is committed together.
+const QUIET_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How long outputs wait for more while records come without a pause.
+const PART_INTERVAL: Duration = Duration::from_millis(2);
+
+/// After how many records to look at the time: at every record, it would cost too much.
+const RECORDS_A_LOOK: usize = 32;
 
 /// How long batches under way may take when they are waited for. Meanwhile nothing polls: less than `max.poll.interval.ms`.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(240);
@@ -144,7 +148,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(Ok(()))
     }
 
-    /// Takes one event, and hands the batch on that it makes due.
+    /// Takes one event, and hands on what is due. It takes what is there at once, and waits only when there is nothing.
     fn step(&mut self) -> Result<Result<(), StageGone>, KafkaError> {
         if self.follow_commits()? == Err(StageGone) {
             return Ok(Err(StageGone));
@@ -157,34 +161,38 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             self.read_on()?;
             self.follow_restores()?;
             self.follow_schemas()?;
-            self.next_event()?
+            match self.source.poll(Duration::ZERO)? {
+                Event::Nothing => {
+                    self.clock.on_empty_queue();
+                    self.find_out()?;
+                    // What there is goes on before anything is waited for.
+                    if self.hand_on(true) == Err(StageGone) {
+                        return Ok(Err(StageGone));
+                    }
+                    self.source.poll(self.wait())?
+                }
+                event => event,
+            }
         };
         self.on_event(event)?;
-        Ok(if self.is_batch_due() { self.send_batch() } else { Ok(()) })
+        Ok(self.hand_on(false))
     }
 
     // --- events ---------------------------------------------------------------------------------------------------
 
-    /// Takes what is there at once, and waits only when there is nothing.
-    fn next_event(&mut self) -> Result<Event<S::Record>, KafkaError> {
-        let event = self.source.poll(Duration::ZERO)?;
-        if !matches!(event, Event::Nothing) {
-            return Ok(event);
-        }
-        self.clock.on_empty_queue();
-        self.find_out()?;
-        self.source.poll(self.wait())
-    }
-
     /// Until the open batch, the next deadline or a request to stop wants attention.
     fn wait(&self) -> Duration {
-        let batch = self.open.time_left(self.interval());
+        let batch = self.open.due(self.options.commit_interval, self.quiet());
+        let batch = batch.map(|due| due.saturating_duration_since(Instant::now()));
         let now = self.clock.now();
         let until = |at: WallMillis| Duration::from_millis(at.saturating_sub(now).max(0) as u64);
         let deadline = self.tasks.core.next_deadline().map(|at| until(at).max(EVIDENCE_WAIT));
         let is_to_come = self.tasks.restoring.is_under_way() || !self.options.schemas.is_empty();
         let restore = is_to_come.then_some(RESTORE_WAIT);
-        let wait = [Some(LONGEST_WAIT), batch, deadline, restore].into_iter().flatten().min().unwrap_or(LONGEST_WAIT);
+        let has_more = self.options.sends_ahead() && !self.open.items().is_empty();
+        let room = (self.in_flight.is_waiting() || has_more).then_some(RESULT_WAIT);
+        let wait =
+            [Some(LONGEST_WAIT), batch, deadline, restore, room].into_iter().flatten().min().unwrap_or(LONGEST_WAIT);
         // Below a millisecond the client would not wait at all, and a core would be spent on asking.
         wait.max(Duration::from_millis(1))
     }
@@ -197,10 +205,9 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         }
     }
 
-    /// How long results may wait for more.
-    fn interval(&self) -> Duration {
-        let interval = self.options.commit_interval;
-        if self.source.assignment().is_caught_up() { interval.min(QUIET_INTERVAL) } else { interval }
+    /// How long a batch waits for more where, by what is known, there is nothing more to read.
+    fn quiet(&self) -> Option<Duration> {
+        self.source.seems_caught_up().then_some(QUIET_INTERVAL)
     }
 
     fn on_event(&mut self, event: Event<S::Record>) -> Result<(), KafkaError> {
@@ -373,162 +380,6 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(())
     }
 
-    // --- batches --------------------------------------------------------------------------------------------------
-
-    /// Takes the results of batches, and hands the batch on that waits.
-    fn follow_commits(&mut self) -> Result<Result<(), StageGone>, KafkaError> {
-        loop {
-            match self.in_flight.try_result() {
-                Ok(Some(result)) => self.on_commit_result(result)?,
-                Ok(None) => return Ok(self.in_flight.offer_waiting()),
-                Err(gone) => return Ok(Err(gone)),
-            }
-        }
-    }
-
-    fn on_commit_result(&mut self, result: CommitResult) -> Result<(), KafkaError> {
-        match result {
-            CommitResult::Committed { number, produced } => {
-                self.failures = 0;
-                self.in_flight.on_committed(number);
-                self.tasks.on_committed(number, &produced);
-                Ok(())
-            }
-            CommitResult::Failed { epoch, reason } if epoch == self.in_flight.epoch() => {
-                tracing::warn!(reason, "a batch was discarded: rolling back to the last commit");
-                self.failures += 1;
-                // Who waits for the end has to learn that it does not come. A service goes on until its brokers do.
-                if self.failures >= MOST_FAILURES && matches!(self.options.end_when, EndWhen::Reached(_)) {
-                    let cause = format!("{MOST_FAILURES} attempts in a row have failed, the last one of: {reason}");
-                    return Err(KafkaError::Failed { action: "committing a batch", cause });
-                }
-                self.roll_back()
-            }
-            CommitResult::Failed { .. } => Ok(()),
-        }
-    }
-
-    /// Begins a new epoch: earlier batches will not be committed.
-    fn forget_batches(&mut self) {
-        self.in_flight.forget();
-        self.open.clear();
-        self.tasks.snapshots.forget();
-    }
-
-    /// Whether the next stages have to catch up before more is read.
-    fn is_held_back(&self) -> bool {
-        let is_full = self.in_flight.is_waiting() && self.open.is_full();
-        is_full || !self.in_flight.has_room_for(self.open.bytes())
-    }
-
-    /// Waits for what becomes of batches. When that takes long, nothing more is fetched, so that the source can be asked what
-    /// the group says: a member that asks for nothing for `max.poll.interval.ms` is taken for dead.
-    fn wait_for_room(&mut self) -> Result<Event<S::Record>, KafkaError> {
-        if let Ok(Some(result)) = self.in_flight.wait_for_result(RESULT_WAIT) {
-            self.on_commit_result(result)?;
-        }
-        let now = self.clock.now();
-        let held_for = now - *self.held_since.get_or_insert(now);
-        if !self.is_resting {
-            if held_for < REST_AFTER {
-                return Ok(Event::Nothing);
-            }
-            self.source.rest()?;
-            self.is_resting = true;
-        }
-        self.source.poll(Duration::ZERO)
-    }
-
-    /// There is room: goes on to fetch where that had stopped.
-    fn read_on(&mut self) -> Result<(), KafkaError> {
-        self.held_since = None;
-        if std::mem::take(&mut self.is_resting) { self.source.read_on() } else { Ok(()) }
-    }
-
-    fn is_batch_due(&self) -> bool {
-        if self.in_flight.is_waiting() {
-            return false;
-        }
-        // Under load, to ask for the time at every record would cost too much.
-        let may_be_old = self.open.records().is_multiple_of(32) || self.source.assignment().is_caught_up();
-        self.open.is_full() || (may_be_old && self.open.is_old(self.interval()))
-    }
-
-    /// Closes the batch and hands it on.
-    fn send_batch(&mut self) -> Result<(), StageGone> {
-        self.close_batch().map_or(Ok(()), |batch| self.in_flight.offer(batch))
-    }
-
-    /// Closes the batch; `None` where it would commit nothing.
-    fn close_batch(&mut self) -> Option<Batch> {
-        self.tasks.core.report(self.open.items_mut());
-        let bytes = self.open.bytes();
-        self.open.restart();
-        self.report();
-        let point = match self.options.delivery {
-            Delivery::AtLeastOnce => CommitPoint::Resume(self.tasks.core.resume_points()),
-            Delivery::ExactlyOnce => {
-                // Without membership there is nobody to commit for. The changes stay where they are until the group says
-                // so, too, and takes the partitions with them.
-                let fence = self.source.fence()?;
-                let changes = self.tasks.core.take_changes();
-                if changes.is_empty() && self.open.items().is_empty() {
-                    return None;
-                }
-                CommitPoint::Changes { changes, fence }
-            }
-        };
-        let id = self.in_flight.register(self.tasks.core.counters(), bytes);
-        if let CommitPoint::Changes { changes, .. } = &point {
-            let Tasks { core, snapshots, .. } = &mut self.tasks;
-            snapshots.follow(id.number, changes, core);
-        }
-        Some(Batch { id, outputs: self.open.take_items(), point })
-    }
-
-    /// Closes the batch and waits until everything is committed, or has come to nothing and been rolled back.
-    fn settle(&mut self) -> Result<Settled, KafkaError> {
-        let deadline = Instant::now() + SETTLE_TIMEOUT;
-        let epoch = self.in_flight.epoch();
-        let mut closed = if self.in_flight.is_waiting() { None } else { self.close_batch() };
-        while self.in_flight.epoch() == epoch {
-            let offered = match closed.take_if(|_| !self.in_flight.is_waiting()) {
-                Some(batch) => self.in_flight.offer(batch),
-                None => self.in_flight.offer_waiting(),
-            };
-            if offered == Err(StageGone) {
-                return Ok(Settled::StageGone);
-            }
-            if closed.is_none() && self.in_flight.is_empty() {
-                // What came while an older batch waited for room is a batch of its own.
-                closed = self.close_batch().filter(|batch| self.is_worth_a_batch(batch));
-                if closed.is_none() {
-                    return Ok(Settled::Committed);
-                }
-                continue;
-            }
-            match self.in_flight.wait_for_result(RESULT_WAIT) {
-                Ok(Some(result)) => self.on_commit_result(result)?,
-                Ok(None) if Instant::now() >= deadline => {
-                    let cause = format!("nothing heard for {} s", SETTLE_TIMEOUT.as_secs());
-                    return Err(KafkaError::Failed { action: "waiting for batches under way", cause });
-                }
-                Ok(None) => {}
-                Err(StageGone) => return Ok(Settled::StageGone),
-            }
-        }
-        Ok(Settled::RolledBack)
-    }
-
-    /// At least once, a batch may say nothing but where to read on.
-    fn is_worth_a_batch(&mut self, batch: &Batch) -> bool {
-        let is_worth_it = !batch.outputs.is_empty() || matches!(batch.point, CommitPoint::Changes { .. });
-        if !is_worth_it {
-            self.in_flight.drop_batch(batch);
-        }
-        is_worth_it
-    }
-
     /// Updates the status, and says it once when a partition has reached a limit.
     fn report(&mut self) {
         let (mut counters, lag) = (self.tasks.core.counters(), self.source.lag());
@@ -562,6 +413,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     }
 }
 
+mod batches;
 mod ending;
 #[cfg(test)]
 mod pauses;

@@ -12,6 +12,10 @@ use crate::messages::Costs;
 use crate::pasts::PastAnswers;
 use crate::status::StatusCell;
 
+/// The longest time for which a transaction is open on purpose; much less than `transaction.timeout.ms`, after which the
+/// broker ends it.
+const LONGEST_TRANSACTION: Duration = Duration::from_secs(10);
+
 /// How the first stage works.
 pub(crate) struct ConsumeOptions {
     pub delivery: Delivery,
@@ -29,4 +33,14 @@ pub(crate) struct ConsumeOptions {
     pub stop: StopHandle,
     pub status: StatusCell,
     pub faults: FaultInjection,
+}
+
+impl ConsumeOptions {
+    /// Whether outputs leave before their batch is whole.
+    pub(crate) fn sends_ahead(&self) -> bool {
+        match self.delivery {
+            Delivery::AtLeastOnce => true,
+            Delivery::ExactlyOnce => self.commit_interval <= LONGEST_TRANSACTION,
+        }
+    }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::time::Duration;
 
-use super::batch::{Batch, BatchId, CommitResult};
-use crate::core::Counters;
+use super::batch::{BatchId, BatchPart, CommitResult};
+use crate::core::{Counters, Output};
 
 /// The next stage has ended, so nothing takes batches any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +14,15 @@ pub(crate) struct StageGone;
 /// The batches under way, and the counters of the moment when each was closed. Those of the last committed batch are the
 /// counters that a rollback goes back to.
 pub(crate) struct InFlight {
-    next: SyncSender<Batch>,
+    next: SyncSender<BatchPart>,
     results: Receiver<CommitResult>,
-    /// A batch that the next stage had no room for.
-    waiting: Option<Batch>,
+    /// What ends a batch, or an epoch, and the next stage had no room for.
+    waiting: Option<BatchPart>,
+    /// Of the last batch that was closed.
     number: u64,
     epoch: u64,
+    /// Whether the next stage has parts of the batch that is open.
+    has_sent_parts: bool,
     under_way: BTreeMap<u64, UnderWay>,
     /// How many bytes they may take together.
     max_bytes: usize,
@@ -37,28 +40,59 @@ struct UnderWay {
 
 impl InFlight {
     /// Batches go to `next`, and what became of them comes back through `results`. Together they take at most `max_bytes`.
-    pub(crate) fn new(next: SyncSender<Batch>, results: Receiver<CommitResult>, max_bytes: usize) -> Self {
+    pub(crate) fn new(next: SyncSender<BatchPart>, results: Receiver<CommitResult>, max_bytes: usize) -> Self {
         let (under_way, committed) = (BTreeMap::new(), Counters::default());
-        Self { next, results, waiting: None, number: 0, epoch: 0, under_way, max_bytes, committed }
+        let (waiting, number, epoch, has_sent_parts) = (None, 0, 0, false);
+        Self { next, results, waiting, number, epoch, has_sent_parts, under_way, max_bytes, committed }
+    }
+
+    /// The id of the batch that is open.
+    fn open_id(&self) -> BatchId {
+        BatchId { number: self.number + 1, epoch: self.epoch }
+    }
+
+    /// Hands a part of the open batch on, before it is closed; gives it back where there is no room for it now.
+    ///
+    /// # Errors
+    /// [`StageGone`].
+    pub(crate) fn offer_part(&mut self, outputs: Vec<Output>) -> Result<Vec<Output>, StageGone> {
+        if self.waiting.is_some() {
+            return Ok(outputs);
+        }
+        match self.next.try_send(BatchPart { id: self.open_id(), outputs, point: None }) {
+            Ok(()) => {
+                self.has_sent_parts = true;
+                Ok(Vec::new())
+            }
+            Err(TrySendError::Full(part)) => Ok(part.outputs),
+            Err(TrySendError::Disconnected(_)) => Err(StageGone),
+        }
+    }
+
+    /// Whether the next stage has parts of the batch that is open.
+    pub(crate) fn has_sent_parts(&self) -> bool {
+        self.has_sent_parts
     }
 
     /// The id of a batch that is closed now, and takes so many bytes until it is committed.
     pub(crate) fn register(&mut self, counters: Counters, bytes: usize) -> BatchId {
-        self.number += 1;
-        self.under_way.insert(self.number, UnderWay { counters, bytes });
-        BatchId { number: self.number, epoch: self.epoch }
+        let id = self.open_id();
+        self.number = id.number;
+        self.has_sent_parts = false;
+        self.under_way.insert(id.number, UnderWay { counters, bytes });
+        id
     }
 
     /// Forgets a batch that is not worth committing.
-    pub(crate) fn drop_batch(&mut self, batch: &Batch) {
+    pub(crate) fn drop_batch(&mut self, batch: &BatchPart) {
         self.under_way.remove(&batch.id.number);
     }
 
-    /// Hands a batch on, or keeps it until there is room.
+    /// Hands the last part of a batch on, or keeps it until there is room.
     ///
     /// # Errors
     /// [`StageGone`].
-    pub(crate) fn offer(&mut self, batch: Batch) -> Result<(), StageGone> {
+    pub(crate) fn offer(&mut self, batch: BatchPart) -> Result<(), StageGone> {
         match self.next.try_send(batch) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(batch)) => {
@@ -143,11 +177,13 @@ impl InFlight {
         self.committed = counters;
     }
 
-    /// Begins a new epoch: earlier batches will not be committed.
+    /// Begins a new epoch: earlier batches will not be committed. Where parts of an open one are with the next stages, these
+    /// hear of it, so that nothing stays half done.
     pub(crate) fn forget(&mut self) {
         self.epoch += 1;
-        self.waiting = None;
         self.under_way.clear();
+        let is_told = std::mem::take(&mut self.has_sent_parts) || self.waiting.take().is_some();
+        self.waiting = is_told.then(|| BatchPart { id: self.open_id(), outputs: Vec::new(), point: None });
     }
 
     /// How often everything was rolled back.
@@ -166,18 +202,19 @@ mod tests {
     use std::sync::mpsc::{Sender, channel, sync_channel};
 
     use super::*;
+    use crate::core::CancellationCount;
     use crate::kafka::client::producer::ProducedOffsets;
     use crate::kafka::stages::batch::CommitPoint;
 
-    fn in_flight() -> (InFlight, Receiver<Batch>, Sender<CommitResult>) {
+    fn in_flight() -> (InFlight, Receiver<BatchPart>, Sender<CommitResult>) {
         let (next, batches) = sync_channel(1);
         let (results, heard) = channel();
         (InFlight::new(next, heard, 100), batches, results)
     }
 
-    fn close(in_flight: &mut InFlight, records: u64) -> Batch {
+    fn close(in_flight: &mut InFlight, records: u64) -> BatchPart {
         let id = in_flight.register(Counters { records, ..Counters::default() }, 40);
-        Batch { id, outputs: Vec::new(), point: CommitPoint::Resume(Vec::new()) }
+        BatchPart { id, outputs: Vec::new(), point: Some(CommitPoint::Resume(Vec::new())) }
     }
 
     #[test]
@@ -249,6 +286,43 @@ mod tests {
         in_flight.on_committed(batch.id.number);
         assert_eq!(in_flight.committed().records, 0);
         assert_eq!((batch.id.epoch, in_flight.epoch()), (0, 1));
+    }
+
+    fn passed() -> Vec<Output> {
+        vec![Output::Cancellations(CancellationCount { window_start: 0, window_end: 1, cancellations: 2 })]
+    }
+
+    #[test]
+    fn parts_are_of_the_batch_that_is_closed_after_them_and_never_wait() {
+        let (mut in_flight, batches, _results) = in_flight();
+        assert!(in_flight.offer_part(passed()).unwrap().is_empty() && in_flight.has_sent_parts());
+        assert_eq!(in_flight.offer_part(passed()).unwrap().len(), 1, "it comes back where there is no room");
+        assert!(!in_flight.is_waiting());
+        let batch = close(&mut in_flight, 10);
+        assert_eq!(batches.recv().unwrap().id, batch.id);
+        assert!(!in_flight.has_sent_parts(), "that batch is closed");
+        in_flight.offer(batch).unwrap();
+        let next = close(&mut in_flight, 20);
+        in_flight.offer(next).unwrap();
+        assert!(in_flight.is_waiting());
+        assert_eq!(in_flight.offer_part(passed()).unwrap().len(), 1, "nothing overtakes the end of a batch");
+    }
+
+    #[test]
+    fn a_batch_that_is_forgotten_half_way_is_told_of() {
+        let (mut in_flight, batches, _results) = in_flight();
+        in_flight.forget();
+        assert!(!in_flight.is_waiting(), "nobody has anything of it");
+        in_flight.offer_part(passed()).unwrap();
+        in_flight.forget();
+        assert!(in_flight.is_waiting() && !in_flight.has_sent_parts());
+        // Forgotten once more before that was told.
+        in_flight.forget();
+        assert_eq!(batches.recv().unwrap().id.epoch, 1);
+        in_flight.offer_waiting().unwrap();
+        let told = batches.recv().unwrap();
+        assert_eq!((told.id, told.outputs.len(), told.point.is_none()), (BatchId { number: 1, epoch: 3 }, 0, true));
+        assert_eq!(close(&mut in_flight, 10).id, told.id, "it begins the next batch");
     }
 
     #[test]

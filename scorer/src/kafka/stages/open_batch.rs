@@ -17,6 +17,10 @@ pub(crate) struct OpenBatch<T> {
     items: Vec<T>,
     /// When its oldest record or item came.
     since: Option<Instant>,
+    /// When the oldest item came that was not taken.
+    items_since: Option<Instant>,
+    /// When the last batch was closed.
+    restarted: Option<Instant>,
     records: usize,
     bytes: usize,
     /// How many of the items are in these bytes.
@@ -27,7 +31,8 @@ pub(crate) struct OpenBatch<T> {
 impl<T> OpenBatch<T> {
     /// An empty batch.
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { items: Vec::new(), since: None, records: 0, bytes: 0, counted: 0, limits }
+        let (since, items_since, restarted) = (None, None, None);
+        Self { items: Vec::new(), since, items_since, restarted, records: 0, bytes: 0, counted: 0, limits }
     }
 
     /// Counts a record, from which so many bytes follow beside items.
@@ -59,8 +64,11 @@ impl<T> OpenBatch<T> {
 
     /// Starts the batch's time, where there is something in it.
     pub(crate) fn start_time(&mut self) {
-        if self.records > 0 || !self.items.is_empty() {
-            self.since.get_or_insert_with(Instant::now);
+        let has_items = !self.items.is_empty();
+        if (self.since.is_none() && (self.records > 0 || has_items)) || (self.items_since.is_none() && has_items) {
+            let now = Instant::now();
+            self.since.get_or_insert(now);
+            self.items_since = self.items_since.or(has_items.then_some(now));
         }
     }
 
@@ -74,26 +82,46 @@ impl<T> OpenBatch<T> {
         self.records >= self.limits.records || self.bytes >= self.limits.bytes
     }
 
-    /// Whether it has waited for `interval`.
-    pub(crate) fn is_old(&self, interval: Duration) -> bool {
-        self.since.is_some_and(|since| since.elapsed() >= interval)
+    /// When it is due; `None` while it is empty. Its oldest record waits for `interval` at most. Where nothing more is at hand it
+    /// waits for `quiet`; but then there is never more than one batch in an `interval`.
+    pub(crate) fn due(&self, interval: Duration, quiet: Option<Duration>) -> Option<Instant> {
+        let since = self.since?;
+        let at_latest = since + interval;
+        let Some(quiet) = quiet else { return Some(at_latest) };
+        let next = self.restarted.map_or(since, |restarted| restarted + interval);
+        Some(at_latest.min(next.max(since + quiet)))
     }
 
-    /// How long it may still wait before it is old; `None` while it is empty.
-    pub(crate) fn time_left(&self, interval: Duration) -> Option<Duration> {
-        self.since.map(|since| (since + interval).saturating_duration_since(Instant::now()))
+    /// Whether an item has waited for `interval`.
+    pub(crate) fn has_old_items(&self, interval: Duration) -> bool {
+        self.items_since.is_some_and(|since| since.elapsed() >= interval)
     }
 
     /// Resets the counts and the time; the items stay until they are taken.
     pub(crate) fn restart(&mut self) {
         self.since = None;
+        self.restarted = Some(Instant::now());
         (self.records, self.bytes) = (0, 0);
     }
 
-    /// Takes the items.
+    /// As if the last batch was closed long ago.
+    #[cfg(test)]
+    pub(crate) fn after_a_pause(&mut self) {
+        self.restarted = None;
+    }
+
+    /// Takes the items. What they take still counts.
     pub(crate) fn take_items(&mut self) -> Vec<T> {
         self.counted = 0;
+        self.items_since = None;
         std::mem::take(&mut self.items)
+    }
+
+    /// Puts items back that were taken in vain.
+    pub(crate) fn put_back(&mut self, items: Vec<T>) {
+        self.counted = items.len();
+        self.items = items;
+        self.start_time();
     }
 
     /// Drops everything.
@@ -140,18 +168,57 @@ mod tests {
         assert!(batch.is_full(), "by what follows from a single record");
     }
 
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn is_due(batch: &OpenBatch<char>, interval: Duration, quiet: Option<Duration>) -> Option<bool> {
+        batch.due(interval, quiet).map(|due| due <= Instant::now())
+    }
+
     #[test]
     fn its_time_runs_while_there_is_something_in_it() {
         let mut batch = OpenBatch::new(LIMITS);
         batch.start_time();
-        assert_eq!((batch.time_left(Duration::ZERO), batch.is_old(Duration::ZERO)), (None, false));
+        assert_eq!(is_due(&batch, Duration::ZERO, None), None);
         batch.items_mut().push('a');
         batch.start_time();
-        let day = Duration::from_secs(86_400);
-        assert!(batch.is_old(Duration::ZERO) && !batch.is_old(day));
-        assert!(batch.time_left(day).is_some_and(|left| left <= day));
+        assert_eq!((is_due(&batch, Duration::ZERO, None), is_due(&batch, DAY, None)), (Some(true), Some(false)));
+        assert!(batch.has_old_items(Duration::ZERO) && !batch.has_old_items(DAY));
         batch.restart();
-        assert!(!batch.is_old(Duration::ZERO), "its time starts again");
+        assert_eq!(is_due(&batch, Duration::ZERO, None), None, "its time starts again");
         assert_eq!(batch.take_items(), ['a'], "the items are still there");
+        assert!(!batch.has_old_items(Duration::ZERO));
+    }
+
+    #[test]
+    fn the_first_batch_after_a_pause_does_not_wait_and_the_next_one_does() {
+        let mut batch = OpenBatch::new(LIMITS);
+        let add = |batch: &mut OpenBatch<char>| {
+            batch.items_mut().push('a');
+            batch.start_time();
+        };
+        add(&mut batch);
+        assert_eq!(
+            (is_due(&batch, DAY, Some(Duration::ZERO)), is_due(&batch, DAY, Some(DAY))),
+            (Some(true), Some(false))
+        );
+        batch.restart();
+        add(&mut batch);
+        assert_eq!(is_due(&batch, DAY, Some(Duration::ZERO)), Some(false), "one in a day");
+        assert_eq!(is_due(&batch, Duration::ZERO, Some(DAY)), Some(true), "and never later than that");
+    }
+
+    #[test]
+    fn what_is_put_back_counts_once() {
+        let mut batch = OpenBatch::new(LIMITS);
+        batch.add_record(1);
+        batch.items_mut().push(30);
+        batch.count_items(|size| *size);
+        let items = batch.take_items();
+        batch.put_back(items);
+        batch.count_items(|size| *size);
+        assert_eq!((batch.bytes(), batch.items()), (31, &[30][..]));
+        assert_eq!(batch.take_items(), [30]);
+        batch.put_back(Vec::new());
+        assert!(!batch.has_old_items(Duration::ZERO), "nothing waits");
     }
 }

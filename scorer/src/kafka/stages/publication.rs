@@ -81,6 +81,11 @@ pub(crate) struct Undelivered {
 }
 
 impl<'a, T: Outgoing> Publication<'a, T> {
+    /// Nothing yet.
+    pub(crate) fn empty(letters: &'a DeadLetters, limits: &'a RecordLimits) -> Self {
+        Self { entries: Vec::new(), letters, limits, last: None }
+    }
+
     /// Everything that its topics take by what is known of them, and dead letters of the rest.
     ///
     /// # Errors
@@ -90,15 +95,35 @@ impl<'a, T: Outgoing> Publication<'a, T> {
         letters: &'a DeadLetters,
         limits: &'a RecordLimits,
     ) -> Result<Self, KafkaError> {
-        let entries = records.into_iter().map(Entry::Whole).collect();
-        let mut publication = Self { entries, letters, limits, last: None };
-        publication.refuse_larger()?;
+        let mut publication = Self::empty(letters, limits);
+        publication.extend(records)?;
         Ok(publication)
+    }
+
+    /// Adds records; tags of those before stay as they are.
+    ///
+    /// # Errors
+    /// As [`Publication::refuse`].
+    pub(crate) fn extend(&mut self, records: impl IntoIterator<Item = T>) -> Result<(), KafkaError> {
+        let before = self.entries.len();
+        self.entries.extend(records.into_iter().map(Entry::Whole));
+        self.refuse_larger(before)
+    }
+
+    /// How many records there are, with those that are skipped.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// The records that are left, each with its tag.
     pub(crate) fn records(&self) -> impl Iterator<Item = ProduceRecord<'_>> {
-        self.entries.iter().enumerate().filter_map(|(tag, entry)| Some(ProduceRecord { tag, ..entry.record()? }))
+        self.records_from(0)
+    }
+
+    /// Those whose tags are not below `first`.
+    pub(crate) fn records_from(&self, first: usize) -> impl Iterator<Item = ProduceRecord<'_>> {
+        let entries = self.entries.iter().enumerate().skip(first);
+        entries.filter_map(|(tag, entry)| Some(ProduceRecord { tag, ..entry.record()? }))
     }
 
     /// The record with this tag.
@@ -112,7 +137,7 @@ impl<'a, T: Outgoing> Publication<'a, T> {
     /// [`KafkaError::NotDelivered`] for a record that the batch is of no use without.
     pub(crate) fn refuse(&mut self, refused: &[RefusedRecord]) -> Result<(), KafkaError> {
         self.refuse_these(refused)?;
-        self.refuse_larger()
+        self.refuse_larger(0)
     }
 
     /// Takes out what topics have refused.
@@ -133,9 +158,9 @@ impl<'a, T: Outgoing> Publication<'a, T> {
         Ok(())
     }
 
-    /// Takes out what is larger than its topic takes.
-    fn refuse_larger(&mut self) -> Result<(), KafkaError> {
-        for tag in 0..self.entries.len() {
+    /// Takes out what is larger than its topic takes, from this tag on.
+    fn refuse_larger(&mut self, first: usize) -> Result<(), KafkaError> {
+        for tag in first..self.entries.len() {
             // What it is replaced by may be too large as well.
             while let Some(refusal) = self.record(tag).and_then(|record| too_large(&record, self.limits)) {
                 self.limits.ask_again();
@@ -291,6 +316,19 @@ mod tests {
         // A batch after it knows from the start.
         let later = Publication::new([message(&long)], &letters, &limits).unwrap();
         assert_eq!(topics(&later), expected(&[(0, erroneous)]));
+    }
+
+    #[test]
+    fn what_comes_later_has_tags_of_its_own() {
+        let (letters, limits) = (letters(1 << 20), RecordLimits::same(1 << 20));
+        let mut publication = Publication::new(["a", "b"].map(message), &letters, &limits).unwrap();
+        publication.refuse(&[refused(0, RDKafkaErrorCode::InvalidRecord)]).unwrap();
+        limits.learn("out", 400);
+        publication.extend([message("c"), message(&"x".repeat(500)), message("d")]).unwrap();
+        let erroneous = "facturas_erroneas";
+        let all = expected(&[(0, erroneous), (1, "out"), (2, "out"), (3, erroneous), (4, "out")]);
+        assert_eq!((topics(&publication), publication.len()), (all, 5));
+        assert_eq!(publication.records_from(2).map(|record| record.tag).collect::<Vec<_>>(), [2, 3, 4]);
     }
 
     #[test]

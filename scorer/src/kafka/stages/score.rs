@@ -2,8 +2,9 @@
 
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use super::batch::{Batch, ScoredBatch};
+use super::batch::{BatchPart, ScoredPart};
 use crate::kafka::client::error::KafkaError;
+use crate::kafka::stages::publication::EncodedMessage;
 use crate::messages::{Encoded, Encoder};
 use crate::scoring::Detectors;
 
@@ -12,14 +13,16 @@ use crate::scoring::Detectors;
 /// # Errors
 /// A device that failed and that nothing may replace. What is not published is not committed either.
 pub(crate) fn score(
-    batches: &Receiver<Batch>,
+    parts: &Receiver<BatchPart>,
     encoder: &Encoder,
     detectors: &Detectors,
-    next: &SyncSender<ScoredBatch>,
+    next: &SyncSender<ScoredPart>,
 ) -> Result<(), KafkaError> {
-    while let Ok(Batch { id, outputs, point }) = batches.recv() {
+    while let Ok(BatchPart { id, outputs, point }) = parts.recv() {
         let Encoded { messages, truth, agreement } = encoder.encode(outputs, detectors)?;
-        if next.send(ScoredBatch { id, messages, truth, agreement, point }).is_err() {
+        // Bytes are made here, beside the commit of what came before.
+        let messages = messages.into_iter().map(EncodedMessage::new).collect();
+        if next.send(ScoredPart { id, messages, truth, agreement, point }).is_err() {
             break;
         }
     }

@@ -442,40 +442,75 @@ impl Panes {
         self.panes.iter().filter(|pane| pane.is_written()).map(|pane| pane.id())
     }
 
-    /// Visits the panes that changed since the last time, each with the numbers that are kept of it: `(width)`.
+    /// The last pane, if it is not written down by itself, with the numbers that are kept of it: `(width)`. It is what nearly
+    /// every record changes, so it is written with what else is said of the key.
+    pub fn newest(&self, layout: &Layout) -> Option<(PaneId, u64, &[f64])> {
+        let pane = self.panes.last().filter(|pane| !pane.is_written())?;
+        Some((pane.id(), pane.count(), &self.numbers[self.numbers.len() - layout.width()..]))
+    }
+
+    /// Visits the panes that are to be written down by themselves, each with the numbers that are kept of it, `(width)`: those
+    /// that changed since the last time, and the one that is not the [newest](Self::newest) any more.
     pub fn take_changed(&mut self, layout: &Layout, mut visit: impl FnMut(PaneId, u64, &[f64])) {
-        let width = layout.width();
-        for (index, pane) in self.panes.iter_mut().enumerate().filter(|(_, pane)| pane.has_changed()) {
-            pane.set_written();
-            visit(pane.id(), pane.count(), &self.numbers[index * width..][..width]);
+        let (width, last) = (layout.width(), self.panes.len().saturating_sub(1));
+        for (index, pane) in self.panes.iter_mut().enumerate() {
+            let is_newest = index == last && !pane.is_written();
+            if !is_newest && (pane.has_changed() || !pane.is_written()) {
+                pane.set_written();
+                visit(pane.id(), pane.count(), &self.numbers[index * width..][..width]);
+            }
         }
     }
 
-    /// Every pane, oldest first, with the numbers that are kept of it: `(width)`.
+    /// Every pane but the [newest](Self::newest), oldest first, with the numbers that are kept of it: `(width)`.
     pub fn iter(&self, layout: &Layout) -> impl Iterator<Item = (PaneId, u64, &[f64])> {
         let width = layout.width();
         let numbers = move |index: usize| &self.numbers[index * width..][..width];
-        self.panes.iter().enumerate().map(move |(index, pane)| (pane.id(), pane.count(), numbers(index)))
+        let count = self.panes.len() - usize::from(self.newest(layout).is_some());
+        self.panes[..count].iter().enumerate().map(move |(index, pane)| (pane.id(), pane.count(), numbers(index)))
     }
 
     /// Takes a pane that was written down, in the place of an earlier version of it; `false` when it is not of `layout`.
     pub fn restore(&mut self, layout: &Layout, id: PaneId, count: u64, stats: Vec<Stats>) -> bool {
+        self.take_in(layout, Pane::new(id, count, true, false), stats)
+    }
+
+    /// Takes the pane that was written down as the newest, or that there is none, in the place of what was before; `false`
+    /// when it is not of `layout`.
+    pub fn restore_newest(&mut self, layout: &Layout, newest: Option<(PaneId, u64, Vec<Stats>)>) -> bool {
+        if let Some(place) = self.panes.iter().rposition(|pane| !pane.is_written()) {
+            self.take_out(layout, place);
+        }
+        newest.is_none_or(|(id, count, stats)| self.take_in(layout, Pane::new(id, count, false, false), stats))
+    }
+
+    fn take_in(&mut self, layout: &Layout, pane: Pane, stats: Vec<Stats>) -> bool {
+        let id = pane.id();
         if usize::from(id.level) >= layout.levels.len() || stats.len() != layout.keeps.len() {
             return false;
         }
-        self.remove(layout, id);
-        self.insert(layout, self.place_after(id), Pane::new(id, count, true, false), stats.into_iter());
+        if let Some(place) = self.place_of(id) {
+            self.take_out(layout, place);
+        }
+        self.insert(layout, self.place_after(id), pane, stats.into_iter());
         true
     }
 
     /// Takes out a pane that was deleted where it was written down.
     pub fn remove(&mut self, layout: &Layout, id: PaneId) {
-        let place = self.place_after(id);
-        if place > 0 && self.panes[place - 1].id() == id {
-            self.panes.remove(place - 1);
-            let width = layout.width();
-            self.numbers.drain((place - 1) * width..place * width);
+        if let Some(place) = self.place_of(id).filter(|place| self.panes[*place].is_written()) {
+            self.take_out(layout, place);
         }
+    }
+
+    fn place_of(&self, id: PaneId) -> Option<usize> {
+        self.place_after(id).checked_sub(1).filter(|place| self.panes[*place].id() == id)
+    }
+
+    fn take_out(&mut self, layout: &Layout, place: usize) {
+        self.panes.remove(place);
+        let width = layout.width();
+        self.numbers.drain(place * width..(place + 1) * width);
     }
 
     /// Whether there is none.

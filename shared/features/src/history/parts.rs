@@ -1,7 +1,8 @@
 //! What is remembered, as parts that can be written down one by one: what changed since the last time, and back again.
 //!
 //! A part's key begins with the relation and a byte that says what it is: `p`, the level and the start of a pane; `l`,
-//! the last record; `c`, the companions. The name of the key it is of follows. A part without a value is no more.
+//! the last record and the newest pane; `c`, the companions. The name of the key it is of follows. A part without a value is
+//! no more. What nearly every record changes of a key is in one part, so a commit writes one for each key.
 
 use records::time::Timestamp;
 use thiserror::Error;
@@ -16,6 +17,15 @@ use crate::codec::{Damaged, Reader, put_signed, put_unsigned};
 const PANE: u8 = b'p';
 const LAST: u8 = b'l';
 const COMPANIONS: u8 = b'c';
+
+/// With these bytes the value of the last record begins where the newest pane is in it too. Before, values began with a whole
+/// number, which is never written so.
+const WITH_PANE: [u8; 2] = [0x80, 0x00];
+
+/// What of the last record there is: a time, a place, and a pane.
+const HAS_TIME: u8 = 1;
+const HAS_PLACE: u8 = 2;
+const HAS_PANE: u8 = 4;
 
 /// A part of what is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +84,7 @@ impl History {
                 past.panes.take_changed(layout, |id, count, numbers| {
                     visit(pane_part((index, layout), id, key, count, numbers));
                 });
-                visit(last_part(index, key, deadline, past.last));
+                visit(last_part((index, layout), key, deadline, past));
                 past.changes.is_written.0 = true;
                 if std::mem::take(&mut past.changes.companions) {
                     visit(companions_part(index, key, &past.companions));
@@ -92,7 +102,7 @@ impl History {
                 for (id, count, numbers) in past.panes.iter(&relation.layout) {
                     visit(pane_part((index, &relation.layout), id, key, count, numbers));
                 }
-                visit(last_part(index, key, deadline, past.last));
+                visit(last_part((index, &relation.layout), key, deadline, past));
                 if past.changes.is_written.1 {
                     visit(companions_part(index, key, &past.companions));
                 }
@@ -124,29 +134,43 @@ fn put_float(out: &mut Vec<u8>, value: f64) {
 }
 
 fn pane_part((relation, layout): (usize, &Layout), id: PaneId, key: &str, count: u64, numbers: &[f64]) -> Part {
-    let mut out = Vec::new();
-    put_unsigned(&mut out, count);
+    let mut out = Vec::with_capacity(size_of::<u64>() + size_of_val(numbers));
+    put_pane(&mut out, layout, count, numbers);
+    Part { key: pane_key(relation, id, key), value: Some(out) }
+}
+
+fn put_pane(out: &mut Vec<u8>, layout: &Layout, count: u64, numbers: &[f64]) {
+    put_unsigned(out, count);
     let mut rest = numbers;
     for keeps in layout.keeps() {
         let (own, after) = rest.split_at(keeps.width());
         rest = after;
         // The sum; of one record everything else follows from its value.
         let written = if count > 1 { own } else { &own[..1] };
-        written.iter().for_each(|value| put_float(&mut out, *value));
+        written.iter().for_each(|value| put_float(out, *value));
     }
-    Part { key: pane_key(relation, id, key), value: Some(out) }
 }
 
-fn last_part(relation: usize, key: &str, deadline: Timestamp, last: Option<Last>) -> Part {
-    let mut out = Vec::new();
+fn last_part((relation, layout): (usize, &Layout), key: &str, deadline: Timestamp, past: &Past) -> Part {
+    let (newest, place) = (past.panes.newest(layout), past.last.and_then(|last| last.place));
+    let has = |is_there, flag| if is_there { flag } else { 0 };
+    let flags = has(past.last.is_some(), HAS_TIME) | has(place.is_some(), HAS_PLACE) | has(newest.is_some(), HAS_PANE);
+    let mut out = Vec::with_capacity(64);
+    out.extend_from_slice(&WITH_PANE);
+    out.push(flags);
     put_signed(&mut out, deadline);
-    if let Some(Last { time, place }) = last {
-        put_signed(&mut out, time);
-        if let Some((GeoPoint { latitude, longitude }, since)) = place {
-            put_signed(&mut out, since);
-            put_float(&mut out, latitude);
-            put_float(&mut out, longitude);
-        }
+    if let Some(last) = past.last {
+        put_signed(&mut out, last.time);
+    }
+    if let Some((GeoPoint { latitude, longitude }, since)) = place {
+        put_signed(&mut out, since);
+        put_float(&mut out, latitude);
+        put_float(&mut out, longitude);
+    }
+    if let Some((id, count, numbers)) = newest {
+        out.push(id.level);
+        put_signed(&mut out, id.start);
+        put_pane(&mut out, layout, count, numbers);
     }
     Part { key: part_key(relation, LAST, key), value: Some(out) }
 }
@@ -196,10 +220,12 @@ impl Restoring {
                 }
             }
             PartOf::Last => {
-                let until = value.signed()?;
-                let last = if value.0.is_empty() { None } else { Some(read_last(&mut value)?) };
+                let LastPart { deadline: until, last, newest } = read_last_part(&mut value, &relation.layout)?;
                 value.end()?;
                 let (deadline, past) = pasts.get_or_insert_with(name, new);
+                if !past.panes.restore_newest(&relation.layout, newest) {
+                    return Err(PartError::Damaged);
+                }
                 (*deadline, past.last, past.changes.is_written.0) = (until, last, true);
             }
             PartOf::Companions => {
@@ -226,7 +252,10 @@ impl Restoring {
         let (_, past) = pasts.get_or_insert_with(name, new);
         match of {
             PartOf::Pane(id) => past.panes.remove(&relation.layout, id),
-            PartOf::Last => (past.last, past.changes.is_written.0) = (None, false),
+            PartOf::Last => {
+                past.panes.restore_newest(&relation.layout, None);
+                (past.last, past.changes.is_written.0) = (None, false);
+            }
             PartOf::Companions => (past.companions, past.changes.is_written.1) = (new().companions, false),
         }
         if past.panes.is_empty() && past.changes.is_written == (false, false) {
@@ -308,15 +337,48 @@ fn read_stats(value: &mut Reader<'_>, keeps: Keeps, count: u64) -> Result<Stats,
     })
 }
 
+/// What a part says of the last record of a key.
+struct LastPart {
+    deadline: Timestamp,
+    last: Option<Last>,
+    newest: Option<(PaneId, u64, Vec<Stats>)>,
+}
+
+fn read_last_part(value: &mut Reader<'_>, layout: &Layout) -> Result<LastPart, Damaged> {
+    let Some(rest) = value.0.strip_prefix(&WITH_PANE) else {
+        // As earlier builds wrote it: the newest pane is a part of its own.
+        let deadline = value.signed()?;
+        let last = if value.0.is_empty() { None } else { Some(read_last(value)?) };
+        return Ok(LastPart { deadline, last, newest: None });
+    };
+    value.0 = rest;
+    let flags = value.byte()?;
+    let deadline = value.signed()?;
+    let has = |flag| flags & flag != 0;
+    if flags & !(HAS_TIME | HAS_PLACE | HAS_PANE) != 0 || (has(HAS_PLACE) && !has(HAS_TIME)) {
+        return Err(Damaged);
+    }
+    let time = if has(HAS_TIME) { Some(value.signed()?) } else { None };
+    let place = if has(HAS_PLACE) { Some(read_place(value)?) } else { None };
+    let newest = match has(HAS_PANE) {
+        true => {
+            let id = PaneId { level: value.byte()?, start: value.signed()? };
+            let count = value.unsigned()?;
+            Some((id, count, read_pane(value, layout, count)?))
+        }
+        false => None,
+    };
+    Ok(LastPart { deadline, last: time.map(|time| Last { time, place }), newest })
+}
+
+fn read_place(value: &mut Reader<'_>) -> Result<(GeoPoint, Timestamp), Damaged> {
+    let since = value.signed()?;
+    Ok((GeoPoint { latitude: value.float()?, longitude: value.float()? }, since))
+}
+
 fn read_last(value: &mut Reader<'_>) -> Result<Last, Damaged> {
     let time = value.signed()?;
-    let place = match value.0.is_empty() {
-        true => None,
-        false => {
-            let since = value.signed()?;
-            Some((GeoPoint { latitude: value.float()?, longitude: value.float()? }, since))
-        }
-    };
+    let place = if value.0.is_empty() { None } else { Some(read_place(value)?) };
     Ok(Last { time, place })
 }
 
@@ -336,4 +398,81 @@ fn read_met(value: &mut Reader<'_>) -> Result<Met, Damaged> {
         met.push((companion, value.signed()?));
     }
     Ok(met)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ALL, Row, features_of, featurized};
+    use super::*;
+
+    const DAY: Timestamp = 86_400_000;
+
+    fn take(history: &mut History, features: &RecordFeatures) -> Vec<Part> {
+        let mut parts = Vec::new();
+        history.take_parts(features, |part| parts.push(part));
+        parts
+    }
+
+    /// That is what a commit writes of it.
+    #[test]
+    fn a_record_is_one_part_of_each_key() {
+        let features = &features_of(ALL).unwrap();
+        let mut history = History::new(features, true);
+        let mut parts_of = |time| {
+            featurized(features, &mut history, &[(0, 0, 1.0, None, time)]);
+            // Companions change once a day.
+            let parts = take(&mut history, features).into_iter();
+            (parts.filter(|part| part.key[1] != COMPANIONS).count(), history.len())
+        };
+        for time in [0, 1, 2, 3] {
+            let (parts, keys) = parts_of(time);
+            assert_eq!((parts, keys), (2, 2), "at {time}");
+        }
+        let (parts, _) = parts_of(DAY);
+        assert!(parts > 2, "the panes before are written for good");
+        assert_eq!(parts_of(DAY + 1).0, 2);
+    }
+
+    /// As earlier builds wrote a part: each pane by itself.
+    fn as_before(features: &RecordFeatures, part: Part) -> Vec<Part> {
+        let PartKey { index, of: PartOf::Last, name, .. } = PartKey::read(features, &part.key).unwrap() else {
+            return vec![part];
+        };
+        let mut reader = Reader(part.value.as_deref().unwrap().strip_prefix(&WITH_PANE).unwrap());
+        let flags = reader.byte().unwrap();
+        let mut value = Vec::new();
+        put_signed(&mut value, reader.signed().unwrap());
+        if flags & HAS_TIME != 0 {
+            put_signed(&mut value, reader.signed().unwrap());
+        }
+        if flags & HAS_PLACE != 0 {
+            put_signed(&mut value, reader.signed().unwrap());
+            (0..2).for_each(|_| put_float(&mut value, reader.float().unwrap()));
+        }
+        let mut parts = vec![Part { key: part_key(index, LAST, name), value: Some(value) }];
+        if flags & HAS_PANE != 0 {
+            let id = PaneId { level: reader.byte().unwrap(), start: reader.signed().unwrap() };
+            parts.push(Part { key: pane_key(index, id, name), value: Some(reader.0.to_vec()) });
+        }
+        parts
+    }
+
+    #[test]
+    fn what_an_earlier_build_wrote_is_read() {
+        let features = &features_of(ALL).unwrap();
+        let mut history = History::new(features, true);
+        let rows: [Row; 3] = [(0, 0, 1.5, Some((40.0, -3.0)), 0), (1, 1, 2.5, None, 10), (0, 2, 4.0, None, DAY)];
+        featurized(features, &mut history, &rows);
+        let mut restoring = Restoring::new(features);
+        for part in take(&mut history, features).into_iter().flat_map(|part| as_before(features, part)) {
+            restoring.add(features, &part.key, part.value.as_deref().unwrap()).unwrap();
+        }
+        let mut restored = restoring.finish(history.clock(), true).unwrap();
+        assert!(restored == history, "{restored:#?} should be {history:#?}");
+        // A pane that has a part of its own keeps it: one place for each.
+        featurized(features, &mut restored, &[(0, 0, 8.0, None, DAY + 1)]);
+        let of_user = take(&mut restored, features).into_iter().filter(|part| part.key[0] == 0);
+        let kinds: Vec<u8> = of_user.map(|part| part.key[1]).collect();
+        assert!(kinds.contains(&PANE) && kinds.contains(&LAST), "{kinds:?}");
+    }
 }

@@ -21,8 +21,9 @@ use crate::kafka::membership::assignment::Assignment;
 use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::membership::evidence::Evidence;
 use crate::kafka::membership::lost::LossPolicy;
-use crate::kafka::options::OnLostRecords;
+use crate::kafka::options::{Delivery, EndWhen, OnLostRecords};
 use crate::kafka::schemas::{SchemaSource, SchemaWaits};
+use crate::kafka::stages::batch::{BatchPart, CommitResult};
 use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::restore::Restoration;
@@ -247,6 +248,10 @@ impl PartitionSource for SimulatedSource {
         None
     }
 
+    fn seems_caught_up(&self) -> bool {
+        self.assignment.is_caught_up()
+    }
+
     fn lag(&self) -> Option<i64> {
         None
     }
@@ -281,7 +286,7 @@ impl Restore for FromTheStart {
 struct Live {
     consume: ConsumeLoop<SimulatedSource, FromTheStart>,
     world: Rc<RefCell<World>>,
-    batches: Receiver<Batch>,
+    batches: Receiver<BatchPart>,
     results: Sender<CommitResult>,
     outputs: Vec<Output>,
 }
@@ -340,8 +345,10 @@ impl Live {
             assert_eq!(self.consume.step().unwrap(), Ok(()));
             while let Ok(batch) = self.batches.try_recv() {
                 self.outputs.extend(batch.outputs);
-                let produced = ProducedOffsets::new();
-                self.results.send(CommitResult::Committed { number: batch.id.number, produced }).unwrap();
+                let (number, produced) = (batch.id.number, ProducedOffsets::new());
+                if batch.point.is_some() {
+                    self.results.send(CommitResult::Committed { number, produced }).unwrap();
+                }
             }
         }
     }

@@ -20,8 +20,9 @@ use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::membership::assignment::Assignment;
 use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::membership::lost::LossPolicy;
-use crate::kafka::options::OnLostRecords;
+use crate::kafka::options::{Delivery, EndWhen, OnLostRecords};
 use crate::kafka::schemas::{SchemaSource, SchemaWaits};
+use crate::kafka::stages::batch::{BatchPart, CommitPoint, CommitResult};
 use crate::kafka::stages::faults::FaultInjection;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::restore::Restoration;
@@ -37,6 +38,9 @@ mod schemas;
 
 /// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// As long as a batch may be open whose parts go ahead: longer than the tests that use it.
+const LONG: Duration = Duration::from_secs(10);
 
 /// What happened, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +79,8 @@ impl Shared {
     }
 
     /// Commits a batch, as the last stage does.
-    fn commit(&self, batch: Batch) -> CommitResult {
-        let CommitPoint::Changes { changes, .. } = batch.point else { panic!("it commits state") };
+    fn commit(&self, batch: BatchPart) -> CommitResult {
+        let Some(CommitPoint::Changes { changes, .. }) = batch.point else { panic!("it commits state") };
         let mut broker = self.lock();
         for PartitionChanges { partition, head, records } in changes {
             broker.changelog.entry(partition).or_default().extend(records);
@@ -205,6 +209,10 @@ impl PartitionSource for MemorySource {
         CommitFence::now(&self.consumer)
     }
 
+    fn seems_caught_up(&self) -> bool {
+        self.assignment.is_caught_up()
+    }
+
     fn lag(&self) -> Option<i64> {
         None
     }
@@ -252,7 +260,7 @@ impl Restore for MemoryRestorer {
 struct Bench {
     consume: ConsumeLoop<MemorySource, MemoryRestorer>,
     broker: Shared,
-    batches: Receiver<Batch>,
+    batches: Receiver<BatchPart>,
     results: Sender<CommitResult>,
     now: Arc<AtomicI64>,
 }
@@ -322,7 +330,7 @@ impl Bench {
     }
 
     /// Steps until a batch is handed on.
-    fn next_batch(&mut self) -> Batch {
+    fn next_batch(&mut self) -> BatchPart {
         for _ in 0..1_000_000 {
             match self.batches.try_recv() {
                 Ok(batch) => return batch,
@@ -331,6 +339,18 @@ impl Bench {
             }
         }
         panic!("there is a batch")
+    }
+
+    /// The next batch, with the outputs of all its parts.
+    fn whole_batch(&mut self) -> BatchPart {
+        let mut outputs = Vec::new();
+        loop {
+            let BatchPart { id, outputs: more, point } = self.next_batch();
+            outputs.extend(more);
+            if point.is_some() {
+                return BatchPart { id, outputs, point };
+            }
+        }
     }
 
     /// Commits every batch from now on, on a thread of its own; gives back the loop.
@@ -367,8 +387,8 @@ fn lines(partition: i32, count: usize) -> Vec<String> {
 }
 
 /// Partitions, and the offset up to which a batch commits each.
-fn commits(batch: &Batch) -> Vec<(i32, i64)> {
-    let CommitPoint::Changes { changes, .. } = &batch.point else { panic!("it commits state") };
+fn commits(batch: &BatchPart) -> Vec<(i32, i64)> {
+    let Some(CommitPoint::Changes { changes, .. }) = &batch.point else { panic!("it commits state") };
     changes.iter().map(|changes| (changes.partition, changes.head.next_offset)).collect()
 }
 
@@ -382,6 +402,50 @@ fn what_was_read_is_handed_on_once_there_is_nothing_more() {
     assert_eq!((erroneous, batch.outputs.len()), (1, 3), "each record has its outcome");
     use Happened::{Assigned, Read};
     assert_eq!(bench.broker.happened(), [Assigned(vec![0, 1]), Read(0, 0), Read(1, 0)]);
+}
+
+#[test]
+fn what_there_is_goes_on_before_its_batch_is_whole() {
+    let mut bench = Bench::new(&[(0, 3)], 100);
+    bench.consume.options.commit_interval = LONG;
+    // The first batch after a pause does not wait for the interval, and the next one does.
+    let first = bench.whole_batch();
+    assert_eq!(commits(&first), [(0, 3)]);
+    let committed = bench.broker.commit(first);
+    bench.results.send(committed).unwrap();
+    for count in 4..6 {
+        bench.broker.lock().lines.insert(0, lines(0, count));
+        let part = bench.next_batch();
+        assert_eq!((part.id.number, part.outputs.len(), part.point.is_none()), (2, 1, true));
+    }
+    bench.consume.options.commit_interval = Duration::ZERO;
+    let last = bench.next_batch();
+    assert_eq!((last.id.number, last.outputs.len(), commits(&last)), (2, 0, vec![(0, 5)]));
+}
+
+#[test]
+fn what_is_lost_half_way_is_told_to_the_next_stage() {
+    let mut bench = Bench::new(&[(0, 2)], 100);
+    bench.consume.options.commit_interval = LONG;
+    let first = bench.whole_batch();
+    let committed = bench.broker.commit(first);
+    bench.results.send(committed).unwrap();
+    bench.broker.lock().lines.insert(0, lines(0, 3));
+    assert!(bench.next_batch().point.is_none());
+    bench.broker.revoke(&[0], true);
+    let told = bench.next_batch();
+    assert_eq!((told.id.epoch, told.outputs.len(), told.point.is_none()), (1, 0, true));
+}
+
+/// A transaction that is open for long would be ended by the broker.
+#[test]
+fn nothing_goes_ahead_where_a_batch_may_take_long() {
+    let mut bench = Bench::new(&[(0, 3)], 100);
+    let first = bench.next_batch();
+    assert_eq!((commits(&first), first.outputs.len()), (vec![(0, 3)], 3), "it is whole");
+    bench.broker.lock().lines.insert(0, lines(0, 5));
+    bench.steps(20);
+    assert!(matches!(bench.batches.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]

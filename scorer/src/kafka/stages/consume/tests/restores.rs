@@ -28,6 +28,7 @@ impl Bench {
 
     /// Steps until a batch is handed on, and commits it.
     fn commit_next(&mut self) -> Vec<(i32, i64)> {
+        self.consume.open.after_a_pause();
         let batch = self.next_batch();
         let commits = commits(&batch);
         self.results.send(self.broker.commit(batch)).unwrap();

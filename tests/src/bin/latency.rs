@@ -1,0 +1,275 @@
+//! How long a payment waits for its verdict on a real Kafka: from the moment when its producer sends it to the moment when a
+//! `read_committed` reader has the verdict, in milliseconds.
+//!
+//! `cargo run -p tests --bin latency` measures both deliveries, at several rates, with lone payments, and with two commit
+//! intervals. All verdicts are published, those of the two trained detectors are timed. `--seconds N` says how long each row is
+//! measured, and `--beside FOLDER` lets the scorer that was built in another checkout of the repository take part: for each row
+//! both run one after the other, on the same broker.
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _};
+use serde_json::Value;
+use tests::measure::{Program, quantile, simulated_payments};
+use tests::{Kafka, build_programs, text};
+
+const TOPIC: &str = "transactions";
+const RESULTS: [&str; 2] = ["transaction_anomalies_kmeans", "transaction_anomalies_bisecting-kmeans"];
+
+const PAYMENTS: u32 = 400_000;
+const USERS: u32 = 5_000;
+
+/// Between two payments that are alone.
+const LONE: Duration = Duration::from_millis(300);
+
+/// How long everything runs before it is measured.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// How long the last verdicts may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One row of the table.
+struct Case {
+    delivery: &'static str,
+    commit_interval_ms: &'static str,
+    /// Payments a second; `None` where each is alone.
+    rate: Option<u32>,
+}
+
+const CASES: [Case; 8] = [
+    Case { delivery: "at-least-once", commit_interval_ms: "100", rate: None },
+    Case { delivery: "at-least-once", commit_interval_ms: "100", rate: Some(2_000) },
+    Case { delivery: "at-least-once", commit_interval_ms: "100", rate: Some(10_000) },
+    Case { delivery: "exactly-once", commit_interval_ms: "100", rate: None },
+    Case { delivery: "exactly-once", commit_interval_ms: "100", rate: Some(2_000) },
+    Case { delivery: "exactly-once", commit_interval_ms: "100", rate: Some(10_000) },
+    Case { delivery: "exactly-once", commit_interval_ms: "20", rate: Some(2_000) },
+    Case { delivery: "exactly-once", commit_interval_ms: "20", rate: Some(10_000) },
+];
+
+fn main() -> ExitCode {
+    let (beside, seconds) = match asked(std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(why) => {
+            eprintln!("error: {why}");
+            eprintln!("usage: latency [--seconds N] [--beside FOLDER]");
+            return ExitCode::from(2);
+        }
+    };
+    build_programs();
+    let folder = tempfile::tempdir().unwrap();
+    let payments = simulated_payments(folder.path(), PAYMENTS, USERS);
+    let payments: Vec<String> = std::fs::read_to_string(payments).unwrap().lines().map(str::to_owned).collect();
+    let kafka = Kafka::start().expect("Apache Kafka");
+    for topic in RESULTS.into_iter().chain([TOPIC]) {
+        kafka.create_topic(topic, 1, &[]);
+    }
+    let programs: Vec<(&str, Program)> =
+        [("this", Program::this())].into_iter().chain(beside.map(|program| ("beside", program))).collect();
+    println!("{:<38}{:>8}{:>9}{:>9}{:>9}{:>9}{:>10}", "milliseconds", "", "p50", "p90", "p99", "p99.9", "verdicts");
+    let mut next = 0;
+    for (number, case) in CASES.iter().enumerate() {
+        for (name, program) in &programs {
+            let state = folder.path().join(format!("{name}-{number}"));
+            let latencies = case.measure(&kafka, program, &state, seconds, &payments, &mut next);
+            let of = |share| quantile(&latencies, share);
+            let (p50, p90, p99, p999) = (of(0.5), of(0.9), of(0.99), of(0.999));
+            let count = latencies.len();
+            println!("{:<38}{name:>8}{p50:>9.1}{p90:>9.1}{p99:>9.1}{p999:>9.1}{count:>10}", case.name());
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn asked(mut arguments: impl Iterator<Item = String>) -> Result<(Option<Program>, u64), String> {
+    let (mut beside, mut seconds) = (None, 15);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--beside" => beside = Some(Program::of_checkout(Path::new(&value))?),
+            "--seconds" => seconds = value.parse().map_err(|_| format!("{value} is no number of seconds"))?,
+            _ => return Err(format!("{name} is not known")),
+        }
+    }
+    Ok((beside, seconds))
+}
+
+impl Case {
+    fn name(&self) -> String {
+        let rate = self.rate.map_or_else(|| "lone".to_owned(), |rate| format!("{rate}/s"));
+        match self.delivery {
+            "exactly-once" => format!("exactly once, {} ms, {rate}", self.commit_interval_ms),
+            _ => format!("at least once, {rate}"),
+        }
+    }
+
+    /// Milliseconds from each payment to each of its verdicts.
+    fn measure(
+        &self,
+        kafka: &Kafka,
+        program: &Program,
+        state: &Path,
+        seconds: u64,
+        payments: &[String],
+        next: &mut usize,
+    ) -> Vec<f64> {
+        let group = state.file_name().unwrap().to_str().unwrap();
+        let pipeline = program.root.join("resources/pipelines/transactions.toml");
+        let models = program.root.join("models");
+        let what = ["run", "--brokers", &kafka.brokers, "--group", group, "--device", "cpu", "--all-verdicts"];
+        let files = ["--pipeline", text(&pipeline), "--models", text(&models), "--state-dir", text(state)];
+        let how = ["--delivery", self.delivery, "--commit-interval-ms", self.commit_interval_ms];
+        // It begins with what comes from now on.
+        let scorer = program.start(&[&what[..], &files, &how, &["-X", "auto.offset.reset=latest"]].concat());
+        let reader = Reader::start(&kafka.brokers);
+        let mut sender = Sender::new(&kafka.brokers);
+        let mut send = |count: usize| {
+            for _ in 0..count {
+                sender.send(&payments[*next % payments.len()]);
+                *next += 1;
+            }
+        };
+        // The first records may come before the scorer knows where it begins.
+        let start = Instant::now();
+        while !reader.has_any() {
+            assert!(start.elapsed() < PATIENCE, "no verdict comes: {}", scorer.stderr());
+            send(1);
+            thread::sleep(Duration::from_millis(100));
+        }
+        self.feed(&mut send, WARM_UP);
+        let first = sender.first + sender.sent_at.len() as i64;
+        let mut send = |count: usize| {
+            for _ in 0..count {
+                sender.send(&payments[*next % payments.len()]);
+                *next += 1;
+            }
+        };
+        self.feed(&mut send, Duration::from_secs(seconds));
+        sender.producer.flush(PATIENCE).unwrap();
+        let last = sender.first + sender.sent_at.len() as i64 - 1;
+        let arrived = reader.read_through(last);
+        let (run, _) = scorer.terminate();
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let latency = |(at, offset): (Instant, i64)| {
+            let sent = *sender.sent_at.get(usize::try_from(offset - sender.first).ok()?)?;
+            (offset >= first).then(|| at.duration_since(sent).as_secs_f64() * 1e3)
+        };
+        let latencies: Vec<f64> = arrived.into_iter().filter_map(latency).collect();
+        assert_eq!(latencies.len() as i64, RESULTS.len() as i64 * (last - first + 1), "each payment has its verdicts");
+        latencies
+    }
+
+    /// Sends payments for so long, evenly.
+    fn feed(&self, send: &mut impl FnMut(usize), length: Duration) {
+        let start = Instant::now();
+        let mut sent = 0;
+        while start.elapsed() < length {
+            let due = match self.rate {
+                Some(rate) => (start.elapsed().as_secs_f64() * f64::from(rate)) as usize,
+                None => sent + 1,
+            };
+            send(due - sent);
+            sent = due;
+            thread::sleep(if self.rate.is_some() { Duration::from_millis(1) } else { LONE });
+        }
+    }
+}
+
+/// Sends payments, and knows when it sent each.
+struct Sender {
+    producer: BaseProducer,
+    /// The offset of the first payment.
+    first: i64,
+    sent_at: Vec<Instant>,
+}
+
+impl Sender {
+    fn new(brokers: &str) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("enable.idempotence", "true").set("linger.ms", "0");
+        let producer: BaseProducer = config.create().unwrap();
+        let (_, first) = producer.client().fetch_watermarks(TOPIC, 0, PATIENCE).unwrap();
+        Self { producer, first, sent_at: Vec::new() }
+    }
+
+    fn send(&mut self, payment: &str) {
+        self.sent_at.push(Instant::now());
+        let record = BaseRecord::<(), _>::to(TOPIC).payload(payment.as_bytes());
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+        self.producer.poll(Duration::ZERO);
+    }
+}
+
+/// Reads verdicts on a thread of its own.
+struct Reader {
+    /// When each came, and what it is.
+    arrived: Arc<Mutex<Vec<(Instant, Vec<u8>)>>>,
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Reader {
+    /// Reads what comes from now on.
+    fn start(brokers: &str) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("group.id", "reader").set("enable.auto.commit", "false");
+        config.set("isolation.level", "read_committed").set("fetch.queue.backoff.ms", "1");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut from = TopicPartitionList::new();
+        for topic in RESULTS {
+            let (_, end) = consumer.fetch_watermarks(topic, 0, PATIENCE).unwrap();
+            from.add_partition_offset(topic, 0, Offset::Offset(end)).unwrap();
+        }
+        consumer.assign(&from).unwrap();
+        let (arrived, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (out, is_asked) = (arrived.clone(), stop.clone());
+        let thread = thread::spawn(move || {
+            while !is_asked.load(Ordering::Relaxed) {
+                if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+                    let arrival = Instant::now();
+                    let payload = message.unwrap().payload().unwrap_or_default().to_vec();
+                    out.lock().unwrap().push((arrival, payload));
+                }
+            }
+        });
+        Self { arrived, stop, thread }
+    }
+
+    fn has_any(&self) -> bool {
+        !self.arrived.lock().unwrap().is_empty()
+    }
+
+    /// Everything that came, each with the offset of its payment, once all verdicts of the payment at `last` are there.
+    fn read_through(self, last: i64) -> Vec<(Instant, i64)> {
+        let start = Instant::now();
+        let is_last = |(_, payload): &(Instant, Vec<u8>)| offset_of(payload) == last;
+        loop {
+            let there =
+                self.arrived.lock().unwrap().iter().rev().take(1_000).filter(|arrived| is_last(arrived)).count();
+            if there >= RESULTS.len() {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "the last verdicts do not come");
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        let arrived = std::mem::take(&mut *self.arrived.lock().unwrap());
+        arrived.into_iter().map(|(at, payload)| (at, offset_of(&payload))).collect()
+    }
+}
+
+/// The offset of the payment that a verdict is about.
+fn offset_of(verdict: &[u8]) -> i64 {
+    let verdict: Value = serde_json::from_slice(verdict).unwrap();
+    verdict["source"]["offsets"][0][0].as_i64().unwrap()
+}
