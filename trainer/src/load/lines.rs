@@ -25,6 +25,8 @@ enum Builder {
     Text(StringChunkedBuilder),
     /// Its number, as features read it.
     Number(PrimitiveChunkedBuilder<Float64Type>),
+    /// Its whole number with all its digits, which are told apart.
+    Integer(PrimitiveChunkedBuilder<Int64Type>),
     /// Its moment, in milliseconds.
     Datetime(PrimitiveChunkedBuilder<Int64Type>),
     /// Only whether it is there: a text that rules ask for and nothing reads.
@@ -190,6 +192,9 @@ fn builder(pipeline: &Pipeline, index: usize) -> Builder {
             Builder::Text(StringChunkedBuilder::new(name, 0))
         }
         ColumnType::Text => Builder::Presence(BooleanChunkedBuilder::new(name, 0)),
+        ColumnType::Integer if is_told_apart(pipeline, index) => {
+            Builder::Integer(PrimitiveChunkedBuilder::new(name, 0))
+        }
         ColumnType::Integer | ColumnType::Float => Builder::Number(PrimitiveChunkedBuilder::new(name, 0)),
         ColumnType::Datetime => Builder::Datetime(PrimitiveChunkedBuilder::new(name, 0)),
     }
@@ -197,8 +202,17 @@ fn builder(pipeline: &Pipeline, index: usize) -> Builder {
 
 /// Whether the text of this column is read: by features, or as a label.
 fn is_read(pipeline: &Pipeline, column: usize) -> bool {
-    let Scored::Records(records) = &pipeline.scored else { return false };
-    label_column(pipeline) == Some(column) || records.features.columns().contains(&column)
+    match &pipeline.scored {
+        Scored::Sessions(sessions) => sessions.features.iter().flat_map(Feature::columns).any(|read| read == column),
+        Scored::Records(records) => {
+            label_column(pipeline) == Some(column) || records.features.columns().contains(&column)
+        }
+    }
+}
+
+/// Whether a feature counts the distinct values of this column.
+fn is_told_apart(pipeline: &Pipeline, column: usize) -> bool {
+    pipeline.session_features().iter().any(|feature| feature.distinct_column() == Some(column))
 }
 
 /// The column of the label, where a record has a label of its own.
@@ -211,6 +225,9 @@ impl Builder {
         match self {
             Self::Text(builder) => builder.append_option(value.text()),
             Self::Number(builder) => builder.append_option(number(value)),
+            Self::Integer(builder) => {
+                builder.append_option(if let Value::Integer(number) = value { Some(number) } else { None });
+            }
             Self::Datetime(builder) => builder.append_option(value.datetime()),
             Self::Presence(builder) => builder.append_option((!value.is_missing()).then_some(true)),
         }
@@ -220,6 +237,7 @@ impl Builder {
         match self {
             Self::Text(builder) => builder.finish().into_column(),
             Self::Number(builder) => builder.finish().into_column(),
+            Self::Integer(builder) => builder.finish().into_column(),
             Self::Datetime(builder) => builder.finish().into_datetime(TimeUnit::Milliseconds, None).into_column(),
             Self::Presence(builder) => builder.finish().into_column(),
         }

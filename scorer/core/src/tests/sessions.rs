@@ -1,5 +1,6 @@
 //! Entities of several lines.
 
+use shared::features::MAX_KEPT_BYTES;
 use shared::pipeline::Scored;
 
 use super::*;
@@ -197,6 +198,27 @@ fn at_a_limit_the_oldest_closes_early_and_says_so() {
     assert_eq!(driver.reasons(), ["late_line"], "a later line of it is late");
     assert_eq!(driver.core.counters().closed_early, 2);
     driver.apply(Input::End);
+}
+
+#[test]
+fn an_invoice_with_as_many_values_as_are_kept_closes_early_with_exact_features() {
+    let mut driver = Driver { core: Core::new(Arc::new(keeping())), ..Driver::new() };
+    // Eight bytes of each line's price, and a code of seven with its length.
+    let n_lines = MAX_KEPT_BYTES / 16;
+    for line in 0..=n_lines {
+        let country = if line % 4 == 0 { "France" } else { "Spain" };
+        driver.send(0, 0, &format!("1,{line:07},MUG,2,9/1/2010 9:22,{line},12345,{country}"));
+    }
+    let [Output::Closed(entity), ..] = &driver.out[..] else { panic!("{:?}", driver.reasons()) };
+    let n = entity.summary.lines as f64;
+    assert!(entity.summary.closed_early && n as usize <= n_lines, "{n}");
+    // Of each country there are its name and a length.
+    assert_eq!(n as usize, (MAX_KEPT_BYTES - 7 - 6).div_ceil(16));
+    assert_eq!(entity.features[..3], [n - 1.0, n, 2.0], "twice the price in the middle, the codes, the countries");
+    assert!((entity.features[3] - 0.25).abs() < 1e-3);
+    assert_eq!(driver.core.counters().closed_early, 1);
+    driver.apply(Input::End);
+    assert_eq!(driver.reasons(), ["late_line"], "the last line came after it");
 }
 
 proptest! {
