@@ -25,5 +25,5 @@ pub use ::whole_files as files;
 /// From the bytes of a record to the values of a line.
 pub mod line {
     pub use ::records::line::{HeaderFault, LineParser, Order, Part, Piece, admit, convert, make_key};
-    pub use ::records::value::Value;
+    pub use ::records::value::{Value, odd_date};
 }

@@ -144,6 +144,11 @@ impl Core {
         self.counters.misplaced_lines
     }
 
+    /// Lines so far with an odd date, by column.
+    pub fn odd_dates(&self) -> &BTreeMap<String, u64> {
+        &self.counters.odd_dates
+    }
+
     /// What to commit for each partition once every output so far is published, where there is no changelog.
     pub fn resume_points(&self) -> Vec<(i32, Resume)> {
         let windows_through = self.windows.as_ref().map_or(Timestamp::MIN, Windows::published_through);

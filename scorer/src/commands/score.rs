@@ -44,6 +44,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     }
     core.apply(Input::End, &mut outputs);
     results.take(&mut outputs)?;
+    warn_of_odd_dates(&core);
     let Results { status, worst, .. } = results;
     let status = Status { counters: core.counters(), ..status };
     file.finish()?;
@@ -54,6 +55,16 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     }
     console::say(format_args!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64()));
     Ok(())
+}
+
+fn warn_of_odd_dates(core: &Core) {
+    for (column, lines) in core.odd_dates() {
+        tracing::warn!(
+            lines,
+            "`{column}` is before 1970, or more than a year from now: see whether `datetime_formats` in the pipeline file \
+             reads dates as they are meant"
+        );
+    }
 }
 
 struct Results<'a> {

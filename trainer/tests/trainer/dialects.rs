@@ -135,3 +135,20 @@ fn a_forgotten_quote_loses_its_line_only() {
     let read = |text: &str| text.lines().find(|line| line.contains("rows read")).map(str::to_owned).unwrap();
     assert!(read(&run.stdout).contains("321"), "{}", run.stdout);
 }
+
+#[test]
+fn dates_that_are_hardly_meant_are_taken_counted_and_warned_of() {
+    let workplace = Workplace::new();
+    let odd = ["3/1/1910 9:00", "3/1/2999 9:00"]
+        .map(|date| format!("{},s,d,2,{date},1.5,c,France\n", date.replace(['/', ' ', ':'], "")));
+    workplace.write("history.csv", &csv(&(odd.concat() + &invoices(80))));
+    let run = workplace.train("history.csv", &[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let warning = "warning: 2 rows have a date before 1970 or more than a year from now, the first on line 2 of history.csv: \
+        `InvoiceDate` is 1910-03-01T09:00:00Z; see whether `datetime_formats`";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
+    let row = run.stdout.lines().find(|line| line.contains("with odd dates, first on line 2"));
+    assert!(row.is_some_and(|row| row.trim_end_matches(['|', ' ']).ends_with('2')), "{}", run.stdout);
+    workplace.write("usual.csv", &csv(&invoices(80)));
+    assert_eq!(workplace.train("usual.csv", &["--force"]).stderr.matches("warning").count(), 0);
+}

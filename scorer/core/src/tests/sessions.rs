@@ -92,6 +92,20 @@ fn a_line_from_the_future_or_broken_sets_no_clock() {
 }
 
 #[test]
+fn a_date_that_is_hardly_meant_is_counted_and_the_line_is_taken() {
+    let mut driver = Driver::new();
+    let now = 1_283_335_200_000;
+    for (offset, date) in ["9/1/2010", "8/31/2011", "9/4/2011", "12/31/1969", ""].into_iter().enumerate() {
+        let payload = format!("7,22143,MUG,2,{date} 9:22,1.5,12345,France").replace(", 9:22", ",");
+        driver.apply(Input::Record(Record::new(0, offset as i64, now, payload.as_bytes())));
+    }
+    driver.apply(Input::End);
+    let counters = driver.core.counters();
+    assert_eq!(counters.odd_dates, BTreeMap::from([("InvoiceDate".to_owned(), 2)]));
+    assert_eq!((driver.closed(), counters.outcomes()), (vec![("7".into(), 5)], 5));
+}
+
+#[test]
 fn a_date_far_ahead_is_refused_where_the_clock_goes_by_it() {
     let pipeline = Arc::new(Pipeline::load("invoices").unwrap().with_event_clock().unwrap());
     let mut driver = Driver { core: Core::new(pipeline), ..Driver::new() };
