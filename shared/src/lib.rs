@@ -19,7 +19,9 @@ pub use ::clustering::{device, kmeans, matrix, ops, rows};
 pub use ::detectors::{self, scaler, threshold};
 pub use ::evaluation;
 pub use ::features::{aggregates as features, allocation, codec, expiry, history, zscore};
-pub use ::records::{avro, csv as records, dialect, framing, json_lines, magic, reason, schema, schemas, text, time};
+pub use ::records::{
+    avro, csv as records, dialect, framing, json_file, json_lines, magic, reason, schema, schemas, text, time,
+};
 pub use ::whole_files as files;
 
 /// From the bytes of a record to the values of a line.

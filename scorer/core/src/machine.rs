@@ -296,8 +296,10 @@ impl Core {
         }
         let Self { pipeline, parser, partitions, counters, checks, .. } = self;
         let Some(partition) = partitions.get_mut(&record.partition) else { return };
-        // What is in the state already does not count twice, whoever reads it again.
-        if partition.has_read(record.offset) {
+        // What is in the state already does not count twice, whoever reads it again; in a file, several records may begin on
+        // a line.
+        let is_on_same_line = record.file.is_some() && record.item.is_some_and(|item| item > 0);
+        if partition.has_read(record.offset) && !is_on_same_line {
             return;
         }
         counters.records += 1;

@@ -36,7 +36,8 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     while let Some(line) = lines.next_line()? {
         // A file has no timestamps of Kafka's; by the event clock they are not needed. What it says was written before.
         let number = i64::try_from(line.number).unwrap_or(i64::MAX);
-        let record = Record { written_by: Some(now), file: Some(&source), ..Record::new(0, number, 0, &line.record) };
+        let (written_by, file) = (Some(now), Some(source.as_str()));
+        let record = Record { written_by, file, item: line.item, ..Record::new(0, number, 0, &line.record) };
         core.apply(Input::Record(record), &mut outputs);
         if outputs.len() >= BATCH {
             results.take(&mut outputs)?;

@@ -99,7 +99,7 @@ fn what_a_file_is_not_is_said_in_one_sentence() {
     with("semicolons.csv", format!("{header}\n1;s;d;1;3/1/2010 8:00;1;c;UK\n").as_bytes());
     with("twice.csv", format!("Price,{HEADER}\n").as_bytes());
     with("book.csv", b"PK\x03\x04\x14\x00\x06\x00");
-    with("array.json", b"[{\"InvoiceNo\":\"1\"}]");
+    with("array.json", b"[{\"InvoiceNo\":\"1\"},\n{}");
     with("packed.csv", b"\x28\xB5\x2F\xFD\x04\x00");
     for (file, sentence) in [
         (
@@ -114,8 +114,7 @@ fn what_a_file_is_not_is_said_in_one_sentence() {
         ("book.csv", "book.csv is a zip archive, as .xlsx workbooks are: unpack it, or save the sheet as CSV"),
         (
             "array.json",
-            "array.json is one JSON array: write one object per line, as jq -c '.[]' FILE > FILE.jsonl does; or, where \
-             each line is an array of records, set records = \".\" under [input.json] in the pipeline file",
+            "cannot read array.json: the JSON array has no end behind the record on line 2: the file may not be whole",
         ),
         ("packed.csv", "packed.csv is compressed by zstd: unpack it with zstd -d, or use gzip"),
     ] {

@@ -292,7 +292,7 @@ fn what_makes_no_pipeline_is_said_in_one_sentence() {
         ("words.csv", b"hello\nworld\n".to_vec(), "words.csv: its lines are not divided by commas"),
         ("empty.csv", Vec::new(), "empty.csv: there is no record in it"),
         ("header.csv", b"a,b\n".to_vec(), "header.csv: there is no record in it: at least a hundred would be right"),
-        ("text.jsonl", b"hello\n".to_vec(), "text.jsonl: none of its 1 lines is a JSON object"),
+        ("text.jsonl", b"hello\n".to_vec(), "text.jsonl: none of its 1 records is a JSON object"),
         ("book.csv", b"PK\x03\x04\x14\0\x06\0".to_vec(), "book.csv is a zip archive"),
         (
             "keys.csv",
@@ -372,7 +372,15 @@ fn change_events_and_arrays() {
     let array = |from: usize| format!("[{}]\n", (from..from + 10).map(nested_payment).collect::<Vec<_>>().join(","));
     let arrays = told("arrays.jsonl", (0..LINES).step_by(10).map(array).collect::<String>().as_bytes());
     assert!(arrays.text.contains("records = \".\""), "{}", arrays.text);
-    for told in [&events, &arrays] {
+    // A file that is one array: on the topic, each of its values is a message.
+    let objects: Vec<String> = (0..LINES).map(nested_payment).collect();
+    let pretty =
+        told("array.json", format!("[\n  {}\n]", objects.join(",\n  ").replace(",\"", ",\n    \"")).as_bytes());
+    let one_line = told("line.json", format!("[{}]", objects.join(",")).as_bytes());
+    for told in [&pretty, &one_line] {
+        assert!(!told.text.contains("records = ") && told.writing.starts_with("JSON, an object"), "{}", told.text);
+    }
+    for told in [&events, &arrays, &pretty, &one_line] {
         assert!(
             told.roles().starts_with("records transactionId at bookedAt of customer_id known is_fraud: "),
             "{}",

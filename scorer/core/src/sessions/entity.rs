@@ -224,6 +224,10 @@ struct Runs {
 
 impl Runs {
     fn add(&mut self, offset: i64) {
+        // A message may hold several records.
+        if self.last.1 == offset {
+            return;
+        }
         if self.last.1 + 1 == offset {
             self.last.1 = offset;
         } else {
