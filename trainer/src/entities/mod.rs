@@ -310,7 +310,7 @@ mod tests {
         entity.required = ["Who"]
         outputs.erroneous = "bad"
         cancellations = { key_prefix = "C", window = "8m", slide = "1m", topic = "gone" }
-        features = { Mean = "mean(Amount)", Total = "sum(Amount)", Lines = "count()", First = "first(hour(At))", Last = "last(hour(At))", Hours = "sum(hour(At))", Day = "first(day_of_week(At))", Low = "min(Amount)", High = "max(Amount)" }
+        features = { Mean = "mean(Amount)", Total = "sum(Amount)", Lines = "count()", First = "first(hour(At))", Last = "last(hour(At))", Hours = "sum(hour(At))", Day = "first(day_of_week(At))", Low = "min(Amount)", High = "max(Amount)", Middle = "median(Amount)", Amounts = "count_distinct(Amount)", Moments = "count_distinct(At)" }
         detectors = [{ name = "kmeans", algorithm = "kmeans", topic = "out" }]
     "#;
 
@@ -343,8 +343,8 @@ mod tests {
         assert_eq!(entities.keys.iter().collect::<Vec<_>>(), ["b", "a"]);
         let rows: Vec<&[f64]> = entities.features.rows().collect();
         // 30 hours after the beginning of 1970 it was Friday.
-        assert_eq!(rows[0], [2.0, 6.0, 3.0, 6.0, 23.0, 29.0, 4.0, 1.0, 3.0]);
-        assert_eq!(rows[1], [5.0, 5.0, 1.0, 7.0, 7.0, 7.0, 3.0, 5.0, 5.0]);
+        assert_eq!(rows[0], [2.0, 6.0, 3.0, 6.0, 23.0, 29.0, 4.0, 1.0, 3.0, 2.0, 3.0, 2.0]);
+        assert_eq!(rows[1], [5.0, 5.0, 1.0, 7.0, 7.0, 7.0, 3.0, 5.0, 5.0, 5.0, 1.0, 1.0]);
         assert!(entities.left_out.is_empty());
     }
 
@@ -391,6 +391,23 @@ mod tests {
         let left_out: Vec<String> = entities.left_out.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         assert_eq!(left_out, ["cancellation 1", "missing_required:Who 1", "not_finite:First 1", "not_finite:Mean 1"]);
         assert_eq!(entities.total(), 5);
+    }
+
+    #[test]
+    fn an_entity_with_more_values_than_are_kept_is_left_out() {
+        let n = shared::features::MAX_KEPT_BYTES / 8;
+        let mut rows = vec![("large", 7.0, Some(1), true); n];
+        rows.extend([("small", 9.0, Some(1), true), ("small", 1.0, Some(1), true), ("small", 2.0, Some(1), true)]);
+        let pipeline = Pipeline::parse(PIPELINE, "small.toml").unwrap();
+        let mut grouping = Grouping::new(&pipeline);
+        for rows in rows.chunks(n / 2 + 1) {
+            grouping.add(lines(rows)).unwrap();
+            assert!(grouping.memory() > rows.len() as u64 * 8);
+        }
+        let entities = grouping.finish().unwrap();
+        assert_eq!(entities.keys.iter().collect::<Vec<_>>(), ["small"]);
+        assert_eq!(entities.left_out, [(LeftOut::TooManyValues, 1)]);
+        assert_eq!(entities.features.rows().next().unwrap()[9..], [2.0, 3.0, 1.0]);
     }
 
     #[test]
