@@ -60,6 +60,8 @@ pub struct Status {
     pub restoring_partitions: usize,
     /// Partitions whose state could not be restored: nothing of them is read.
     pub failed_partitions: usize,
+    /// Partitions whose next record waits until a Schema Registry tells its schema.
+    pub waiting_partitions: usize,
     /// Anomalies published, by detector.
     pub anomalies: Vec<(String, u64)>,
     /// Messages acknowledged by the broker.

@@ -28,6 +28,7 @@ pub(crate) fn snapshot(status: &Status, pipeline: &Pipeline) -> Snapshot {
         sent_again: status.sent_again,
         rolled_back: status.rolled_back,
         at_limits: counters.at_limits(),
+        odd_dates: counters.odd_dates.iter().map(|(column, count)| (column.clone(), *count)).collect(),
         lag: status.lag.map(|lag| u64::try_from(lag).unwrap_or(0)),
         lag_seconds: status.lag_seconds,
         partitions: Partitions {
@@ -35,6 +36,7 @@ pub(crate) fn snapshot(status: &Status, pipeline: &Pipeline) -> Snapshot {
             owned: status.owned_partitions,
             restoring: status.restoring_partitions,
             failed: status.failed_partitions,
+            waiting: status.waiting_partitions,
         },
         state_bytes: status.state_bytes as u64,
         commits: Histogram { buckets: commits.buckets().collect(), sum: commits.seconds },

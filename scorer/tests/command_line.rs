@@ -162,7 +162,14 @@ fn a_file_has_the_same_verdicts_however_it_and_the_stream_are_written() {
     let format = "format = \"avro\"\nregistry = { url = \"http://nowhere:1\" }";
     std::fs::write(path("avro.toml"), pipeline.replace("format = \"csv\"", format)).unwrap();
     std::fs::write(path("production.avro"), avro(Path::new(&production))).unwrap();
+    let lines = json_lines(Path::new(&production), &["Quantity", "UnitPrice"]);
+    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let array = serde_json::Value::from(lines);
+    std::fs::write(path("pretty.json"), serde_json::to_string_pretty(&array).unwrap()).unwrap();
+    std::fs::write(path("one-line.json"), array.to_string()).unwrap();
     for (input, pipeline) in [
+        (path("pretty.json"), "invoices".to_owned()),
+        (path("one-line.json"), path("json.toml")),
         (path("production.jsonl"), "invoices".to_owned()),
         (path("production.jsonl"), path("json.toml")),
         (production.clone(), path("json.toml")),
@@ -347,6 +354,35 @@ fn each_record_of_a_message_has_its_own_outcome_and_name() {
     assert_eq!(keys, ["p.jsonl:1:0", "p.jsonl:1:2"]);
     let (messages, _) = scored(&payments_pipeline("records = \"list\"", "key = [\"shop\", \"id\"]"), lines);
     assert_eq!(scores(&messages)[0].0, "s/1");
+}
+
+#[test]
+fn records_of_an_array_are_named_by_the_lines_on_which_they_begin() {
+    let object = |id: &str, amount: &str| {
+        format!("{{\"id\":\"{id}\",\"at\":\"2024-03-01T10:00:00Z\",\n   \"shop\":\"s\",\"amount\":{amount}}}")
+    };
+    let array = format!(
+        "[\n  {},\n  {}, {},\n  7]\n",
+        object("1", "1"),
+        object("2", "\"x\""),
+        object("3", "1").replace('\n', "")
+    );
+    let (messages, said) = scored(&payments_pipeline("", "key = \"id\""), &array);
+    let bad: Vec<String> = messages
+        .iter()
+        .filter(|message| message["topic"] == "bad")
+        .map(|message| format!("{} {}", message["source"], message["reasons"]))
+        .collect();
+    assert_eq!(
+        bad,
+        [r#"{"file":"p.jsonl","line":4} ["not_a_number:amount"]"#, r#"{"file":"p.jsonl","line":6} ["not_json"]"#]
+    );
+    assert_eq!(row_of(&said, "read"), Some("4"), "{said}");
+    // Without a key, a record is named by its place.
+    let one_line = format!("[{}]", [object("1", "1"), object("1", "1")].join(",").replace('\n', ""));
+    let (messages, _) = scored(&payments_pipeline("", ""), &one_line);
+    let keys: Vec<String> = scores(&messages).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["p.jsonl:1", "p.jsonl:1:1"]);
 }
 
 /// A reader that has gone, as `head` does, has what it wanted.

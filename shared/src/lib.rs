@@ -19,11 +19,13 @@ pub use ::clustering::{device, kmeans, matrix, ops, rows};
 pub use ::detectors::{self, scaler, threshold};
 pub use ::evaluation;
 pub use ::features::{aggregates as features, allocation, codec, expiry, history, zscore};
-pub use ::records::{avro, csv as records, dialect, framing, json_lines, magic, reason, schema, schemas, text, time};
+pub use ::records::{
+    avro, csv as records, dialect, framing, json_file, json_lines, magic, reason, schema, schemas, text, time,
+};
 pub use ::whole_files as files;
 
 /// From the bytes of a record to the values of a line.
 pub mod line {
     pub use ::records::line::{HeaderFault, LineParser, Order, Part, Piece, admit, convert, make_key};
-    pub use ::records::value::Value;
+    pub use ::records::value::{Value, odd_date};
 }

@@ -1,10 +1,13 @@
 //! Every algorithm, from a pipeline file through the trainer to the scorer, and the better one in another's place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
 use shared::detectors::Algorithm;
+use shared::line::{LineParser, Order, Value as Field};
+use shared::pipeline::Pipeline;
+use shared::records::FileRecords;
 use tests::{repository, scorer, text, trainer};
 
 /// The invoices' pipeline with a detector of every algorithm, each with another way to set its threshold.
@@ -92,6 +95,71 @@ fn every_algorithm_goes_live_by_a_pipeline_file() {
     for (detector, (all, anomalous)) in anomalies {
         assert!(all > 1000 && anomalous >= 5 && anomalous < all / 4, "{detector}: {anomalous} of {all}");
     }
+}
+
+/// Of each invoice of the production sample, by definition: its lines, the medians of the price and of what a line comes to, how
+/// many products there are, and the share of the lines that are one.
+fn by_definition(pipeline: &Pipeline) -> BTreeMap<String, (u64, [f64; 4])> {
+    let bytes = std::fs::read(repository().join("resources/production.csv")).unwrap();
+    let mut records = FileRecords::new(bytes.as_slice(), &pipeline.schema.csv, usize::MAX).unwrap();
+    records.next_record().unwrap().expect("a header");
+    let column = |name: &str| pipeline.column(name).unwrap();
+    let (code, quantity, price) = (column("StockCode"), column("Quantity"), column("UnitPrice"));
+    let mut invoices: BTreeMap<String, Vec<(String, f64, f64)>> = BTreeMap::new();
+    let mut parser = LineParser::new(pipeline.schema.clone());
+    while let Some(record) = records.next_record().unwrap() {
+        // Lines that are erroneous are of no invoice.
+        let _ = parser.parse_file_record(&record, &Order::Same, |line: &[Field<'_>]| {
+            let (code, price) = (line[code].text().unwrap_or_default().to_owned(), line[price].number().unwrap());
+            let line_total = line[quantity].number().unwrap() * price;
+            let key = line[pipeline.entity.key].text().unwrap().to_owned();
+            invoices.entry(key).or_default().push((code, price, line_total));
+        });
+    }
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
+    };
+    let of = |(key, lines): (String, Vec<(String, f64, f64)>)| {
+        let n = lines.len() as f64;
+        let medians =
+            [lines.iter().map(|line| line.1).collect(), lines.iter().map(|line| line.2).collect()].map(median);
+        let products = lines.iter().map(|line| &line.0).filter(|code| !code.is_empty()).collect::<BTreeSet<_>>().len();
+        let post = lines.iter().filter(|line| line.0 == "21050").count() as f64;
+        (key, (lines.len() as u64, [medians[0], medians[1], products as f64, post / n]))
+    };
+    invoices.into_iter().map(of).collect()
+}
+
+#[test]
+fn medians_distinct_values_and_shares_of_a_verdict_are_those_of_the_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, models) = (folder.path().join("kept.toml"), folder.path().join("models"));
+    let shipped = std::fs::read_to_string(repository().join("resources/pipelines/invoices.toml")).unwrap();
+    let (head, rest) = shipped.split_once("[features]").unwrap();
+    let (_, detectors) = rest.split_once("[[detectors]]").unwrap();
+    let features = "MedianPrice = \"median(UnitPrice)\"\nMedianLine = \"median(Quantity * UnitPrice)\"\n\
+                    Products = \"count_distinct(StockCode)\"\nOneProduct = \"share(StockCode = '21050')\"\n";
+    std::fs::write(&file, format!("{head}[features]\n{features}\n[[detectors]]{detectors}")).unwrap();
+    let input = ["--input", "resources/training.csv", "--device", "cpu", "--quiet"];
+    let run = trainer(&[&["--pipeline", text(&file), "--models", text(&models)][..], &input].concat());
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{}", run.stdout);
+    let expected = by_definition(&Pipeline::load(text(&file)).unwrap());
+    let (mut whole, mut with_share) = (0, 0);
+    for verdict in verdicts(&file, &models, folder.path()) {
+        // Lines that came too late are of no invoice either.
+        let Some((lines, values)) = expected.get(verdict["key"].as_str().unwrap()) else { panic!("{verdict}") };
+        if verdict["lines"].as_u64() != Some(*lines) {
+            continue;
+        }
+        for (name, value) in ["MedianPrice", "MedianLine", "Products", "OneProduct"].into_iter().zip(values) {
+            let found = number(&verdict["features"], name);
+            assert!((found - value).abs() <= 1e-9 * value.abs(), "{name} is {value}: {verdict}");
+        }
+        whole += 1;
+        with_share += usize::from(values[3] > 0.0 && values[3] < 1.0);
+    }
+    assert!(whole > 1000 && with_share > 10, "{whole} and {with_share}");
 }
 
 #[test]

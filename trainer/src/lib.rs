@@ -5,6 +5,7 @@
 
 pub mod analysts;
 pub mod args;
+mod clock;
 pub mod compare;
 pub mod console;
 pub mod entities;

@@ -71,6 +71,10 @@ fn counts(settings: &Settings, training: &Training) -> String {
     if loaded.without_record > 0 {
         table.row(["deletions, tombstones and empty arrays".to_owned(), grouped(loaded.without_record)]);
     }
+    if let Some(odd) = &loaded.odd_dates {
+        let first = format!("  with odd dates, first on {} {}", odd.first.unit, grouped(odd.first.number));
+        table.row([first, grouped(odd.rows)]);
+    }
     table.row([format!("entities, by {key}"), grouped(entities.total() as u64)]);
     table.row(["  left out".to_owned(), grouped((entities.total() - entities.keys.len()) as u64)]);
     for (reason, count) in &entities.left_out {

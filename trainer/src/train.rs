@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use anyhow::Context;
 use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest, Devices, Job, cache_folder};
 use shared::model::training_report;
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::shipped;
-use shared::time::Timestamp;
+use shared::text::printable_lines;
 
 use crate::analysts::Analysts;
 use crate::args::FitArgs;
+use crate::clock::now;
 use crate::console;
 use crate::entities::{Entities, EntityAggregator};
 use crate::existing::{Destination, Existing};
@@ -215,6 +216,9 @@ fn read_into(
         Ok(settings.budget.check_reading(shape, aggregator.memory(), share)?)
     })?;
     loaded.check(pipeline, settings.max_bad)?;
+    if let Some(odd) = &loaded.odd_dates {
+        eprintln!("warning: {}", printable_lines(&odd.to_string()));
+    }
     timings.add("load", start.elapsed().as_secs_f64() - seconds);
     let start = Instant::now();
     let entities = aggregator.finish()?;
@@ -285,10 +289,6 @@ pub fn write(settings: &Settings, training: &mut Training) -> anyhow::Result<()>
         output.add_model(&settings.models, model);
     }
     Ok(timings.measure("write", || output.write())?)
-}
-
-fn now() -> Timestamp {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Timestamp)
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub struct Counters {
     /// Lines whose key in Kafka is missing or is not their entity's, where that may part them from their entity: a
     /// remark, not an outcome.
     pub misplaced_lines: u64,
+    /// Lines with a date before 1970, or more than a year after them, by column: a remark, not an outcome.
+    pub odd_dates: BTreeMap<String, u64>,
     /// Lines of entities that are open, and records that wait for those that may come before them.
     pub open_lines: u64,
     /// Entities that are open, and records that wait.
@@ -122,6 +124,14 @@ impl Counters {
         };
         *outcome += 1;
         self.add_reasons(reasons);
+    }
+
+    /// Counts a line with an odd date in this column.
+    pub(crate) fn add_odd_date(&mut self, column: &str) {
+        match self.odd_dates.get_mut(column) {
+            Some(count) => *count += 1,
+            None => _ = self.odd_dates.insert(column.to_owned(), 1),
+        }
     }
 
     pub(crate) fn add_reasons(&mut self, reasons: &[Reason]) {

@@ -144,6 +144,11 @@ impl Core {
         self.counters.misplaced_lines
     }
 
+    /// Lines so far with an odd date, by column.
+    pub fn odd_dates(&self) -> &BTreeMap<String, u64> {
+        &self.counters.odd_dates
+    }
+
     /// What to commit for each partition once every output so far is published, where there is no changelog.
     pub fn resume_points(&self) -> Vec<(i32, Resume)> {
         let windows_through = self.windows.as_ref().map_or(Timestamp::MIN, Windows::published_through);
@@ -291,8 +296,10 @@ impl Core {
         }
         let Self { pipeline, parser, partitions, counters, checks, .. } = self;
         let Some(partition) = partitions.get_mut(&record.partition) else { return };
-        // What is in the state already does not count twice, whoever reads it again.
-        if partition.has_read(record.offset) {
+        // What is in the state already does not count twice, whoever reads it again; in a file, several records may begin on
+        // a line.
+        let is_on_same_line = record.file.is_some() && record.item.is_some_and(|item| item > 0);
+        if partition.has_read(record.offset) && !is_on_same_line {
             return;
         }
         counters.records += 1;

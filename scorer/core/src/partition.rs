@@ -2,7 +2,7 @@
 //! made of its records.
 
 use shared::history::History;
-use shared::line::{LineParser, Part, Piece, Value};
+use shared::line::{LineParser, Part, Piece, Value, odd_date};
 use shared::pipeline::{Clock, Pipeline};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
@@ -347,6 +347,9 @@ impl Partition {
         };
         if let Some(reason) = self.too_far_ahead(timestamp, line, record, step.pipeline) {
             return LineOutcome::Refused(reason);
+        }
+        if let Some((column, _)) = odd_date(line, record.latest()) {
+            step.counters.add_odd_date(&step.pipeline.schema.columns[column].name);
         }
         self.observe(timestamp, step);
         let timestamp = timestamp.or(self.progress.clock.watermark()).unwrap_or(record.timestamp);

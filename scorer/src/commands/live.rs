@@ -107,7 +107,11 @@ fn describe(status: &Status, open: &str, last_records: &std::sync::atomic::Atomi
         0 => String::new(),
         lost => format!(" | lost {lost}"),
     };
-    let unread = [("restoring", status.restoring_partitions), ("failed partitions", status.failed_partitions)];
+    let unread = [
+        ("restoring", status.restoring_partitions),
+        ("failed partitions", status.failed_partitions),
+        ("waiting for a schema", status.waiting_partitions),
+    ];
     let unread: String =
         unread.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!(" | {name} {count}")).collect();
     format!(

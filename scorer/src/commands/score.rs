@@ -36,7 +36,8 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     while let Some(line) = lines.next_line()? {
         // A file has no timestamps of Kafka's; by the event clock they are not needed. What it says was written before.
         let number = i64::try_from(line.number).unwrap_or(i64::MAX);
-        let record = Record { written_by: Some(now), file: Some(&source), ..Record::new(0, number, 0, &line.record) };
+        let (written_by, file) = (Some(now), Some(source.as_str()));
+        let record = Record { written_by, file, item: line.item, ..Record::new(0, number, 0, &line.record) };
         core.apply(Input::Record(record), &mut outputs);
         if outputs.len() >= BATCH {
             results.take(&mut outputs)?;
@@ -44,6 +45,7 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     }
     core.apply(Input::End, &mut outputs);
     results.take(&mut outputs)?;
+    warn_of_odd_dates(&core);
     let Results { status, worst, .. } = results;
     let status = Status { counters: core.counters(), ..status };
     file.finish()?;
@@ -54,6 +56,16 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     }
     console::say(format_args!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64()));
     Ok(())
+}
+
+fn warn_of_odd_dates(core: &Core) {
+    for (column, lines) in core.odd_dates() {
+        tracing::warn!(
+            lines,
+            "`{column}` is before 1970, or more than a year from now: see whether `datetime_formats` in the pipeline file \
+             reads dates as they are meant"
+        );
+    }
 }
 
 struct Results<'a> {

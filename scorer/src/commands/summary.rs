@@ -63,6 +63,11 @@ fn rows<'a>(always: &[(&'a str, u64)], unless_zero: &[(&'a str, u64)]) -> Vec<Ro
     always.iter().chain(shown).map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
+/// Lines with dates that are hardly meant.
+fn odd_dates(status: &Status) -> impl Iterator<Item = Row> {
+    status.counters.odd_dates.iter().map(|(column, count)| (format!("(odd dates in {column})"), *count))
+}
+
 fn anomalies(status: &Status) -> impl Iterator<Item = Row> {
     status.anomalies.iter().map(|(name, count)| (format!("anomalies by {name}"), *count))
 }
@@ -106,7 +111,9 @@ fn of_sessions(status: &Status) -> (Vec<Row>, Vec<Row>) {
         ("messages published", status.published),
     ];
     results.extend(rows(&rest, &undelivered(status)));
-    (rows(&records, &of_restarts), results)
+    let mut records = rows(&records, &of_restarts);
+    records.extend(odd_dates(status));
+    (records, results)
 }
 
 fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
@@ -146,7 +153,9 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
     ];
     results.extend(rows(&[("erroneous records", counters.erroneous())], &limits));
     results.extend(rows(&[("messages published", status.published)], &undelivered(status)));
-    (rows(&records, &others), results)
+    let mut records = rows(&records, &others);
+    records.extend(odd_dates(status));
+    (records, results)
 }
 
 /// What the table of what is known is called in.

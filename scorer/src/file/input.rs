@@ -28,8 +28,6 @@ pub struct InputFile {
     source: Box<dyn Read + Send>,
     position: Position,
     is_built_in: bool,
-    /// Whether it begins as an array of objects.
-    is_array: bool,
 }
 
 /// How far a file has been read.
@@ -88,18 +86,13 @@ impl InputFile {
         check_kind(path, &head)?;
         let is_named = path.extension().is_some_and(|extension| extension == "gz");
         if head.is_empty() || !(is_named || magic::is_gzip(&head)) {
-            return Ok(Self { is_array: magic::is_json_array(&head), ..Self::of(path, position, source) });
+            return Ok(Self::of(path, position, source));
         }
         // The decoder asks for a few bytes at a time.
         let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, source));
         let (head, source) = with_head(path, Box::new(decoder))?;
         check_kind(path, &head)?;
-        Ok(Self { is_array: magic::is_json_array(&head), ..Self::of(path, position, source) })
-    }
-
-    /// Fails where it is an array of objects; where lines are, all is well.
-    pub(super) fn refuse_array(&self) -> Result<(), FileError> {
-        if self.is_array { Err(foreign(&self.path, magic::JSON_ARRAY)) } else { Ok(()) }
+        Ok(Self::of(path, position, source))
     }
 
     /// Bytes in memory as if they were what the file at `path` holds.
@@ -108,7 +101,7 @@ impl InputFile {
     }
 
     fn of(path: &Path, position: Position, source: impl Read + Send + 'static) -> Self {
-        Self { path: path.to_owned(), source: Box::new(source), position, is_built_in: false, is_array: false }
+        Self { path: path.to_owned(), source: Box::new(source), position, is_built_in: false }
     }
 
     /// Its name.

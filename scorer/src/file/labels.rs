@@ -6,7 +6,7 @@ use std::io;
 use serde_json::Value;
 use shared::avro::{AvroFile, AvroFileError};
 use shared::dialect::Dialect;
-use shared::json_lines::JsonLines;
+use shared::json_file::JsonFile;
 use shared::line::{LineParser, Part};
 use shared::pipeline::{Column, InputFormat, Label, Pipeline, Schema, is_confirmed};
 use shared::records::FileRecords;
@@ -24,7 +24,7 @@ const KEY: &str = "key";
 /// Bytes of a record that goes over several lines; beyond them, a quote was forgotten.
 const MOST_QUOTED_BYTES: usize = 1 << 20;
 
-/// Reads the labels in a file: CSV with a header, or JSON lines. One column is named as the pipeline's
+/// Reads the labels in a file: CSV with a header, or JSON. One column is named as the pipeline's
 /// key, another as its label, or `label`; there may be others, so a file of records is one of labels too.
 ///
 /// # Errors
@@ -52,9 +52,6 @@ fn read(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> Result<(), File
     let path = file.path().to_owned();
     let format = InputFormat::of_file(&path).unwrap_or(pipeline.schema.format);
     let columns = Columns::of(pipeline);
-    if format == InputFormat::Json && pipeline.schema.json.records.is_none() {
-        file.refuse_array()?;
-    }
     let read = |source: io::Error| FileError::Read { path: path.clone(), source };
     let found = match format {
         InputFormat::Csv => columns.read_csv(file, take).map_err(read)?,
@@ -87,10 +84,10 @@ fn read_nested(file: InputFile, pipeline: &Pipeline, take: Take<'_>) -> io::Resu
         return Ok(Err("records without a column of labels".to_owned()));
     };
     let mut parser = LineParser::new(pipeline.schema.clone());
-    let mut lines = JsonLines::new(file, usize::MAX);
+    let mut records = JsonFile::new(file, usize::MAX, pipeline.schema.json.is_array())?;
     let mut is_empty = true;
-    while let Some(line) = lines.next_line()? {
-        parser.each_json(line.raw.len(), line.raw, |_, part| {
+    while let Some(record) = records.next_record()? {
+        parser.each_json(record.raw.len(), record.raw, |_, part| {
             if let Part::Line(line) = part
                 && let Some(key) = line[key].text()
             {
@@ -177,10 +174,10 @@ impl<'a> Columns<'a> {
     }
 
     fn read_json(&self, file: InputFile, take: Take<'_>) -> io::Result<Read> {
-        let (mut lines, mut names) = (JsonLines::new(file, usize::MAX), String::new());
+        let (mut records, mut names) = (JsonFile::new(file, usize::MAX, false)?, String::new());
         let (mut has_key, mut has_label) = (false, false);
-        while let Some(line) = lines.next_line()? {
-            let Ok(Value::Object(object)) = serde_json::from_slice(line.raw) else { continue };
+        while let Some(record) = records.next_record()? {
+            let Ok(Value::Object(object)) = serde_json::from_slice(record.raw) else { continue };
             let find = |is: &dyn Fn(&str) -> bool| object.iter().find(|(name, _)| is(name)).map(|(_, value)| value);
             let label = find(&|name| self.is_label(name));
             has_label |= label.is_some();

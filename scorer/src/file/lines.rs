@@ -1,4 +1,4 @@
-//! A file as the records that a producer would send: JSON lines as they are, CSV without its header and in the pipeline's
+//! A file as the records that a producer would send: JSON as it is, a line or a value of an array each, CSV without its header and in the pipeline's
 //! column order.
 
 use std::borrow::Cow;
@@ -10,7 +10,8 @@ use shared::avro::{AvroFile, AvroFileError, AvroRecord, Schema};
 use shared::dialect::{Dialect, likely_delimiter, shown_delimiter};
 use shared::fingerprint::fingerprint;
 use shared::framing::{SchemaId, lead_of};
-use shared::json_lines::{JsonLine, JsonLines};
+use shared::json_file::JsonFile;
+use shared::json_lines::JsonLine;
 use shared::line::{HeaderFault, LineParser, Order, Value};
 use shared::pipeline::{InputFormat, Pipeline};
 use shared::reason::Reason;
@@ -180,6 +181,8 @@ fn records_of(format: InputFormat) -> &'static str {
 pub struct FileLine<'a> {
     /// Its number in the file, from 1.
     pub number: u64,
+    /// Its place among the records of an array that begin on that line, where it is not the first.
+    pub item: Option<u32>,
     /// The record; one of a CSV file is in the pipeline's column order.
     pub record: Cow<'a, [u8]>,
     /// The fields of a line of a CSV file, and where columns stand among them.
@@ -244,7 +247,7 @@ enum Source {
         records: Box<FileRecords<InputFile>>,
         order: Order,
     },
-    Json(JsonLines<InputFile>),
+    Json(Box<JsonFile<InputFile>>),
     /// Records whose schema is known by this name.
     Avro(Box<AvroFile<InputFile>>, Vec<u8>),
 }
@@ -267,10 +270,8 @@ impl FileLines {
         let source = match format {
             InputFormat::Csv => csv(file, &path, pipeline)?,
             InputFormat::Json => {
-                if pipeline.schema.json.records.is_none() {
-                    file.refuse_array()?;
-                }
-                Source::Json(JsonLines::new(file, usize::MAX))
+                let read = |source| FileError::Read { path: path.clone(), source };
+                Source::Json(Box::new(JsonFile::new(file, usize::MAX, pipeline.schema.json.is_array()).map_err(read)?))
             }
             InputFormat::Avro => {
                 let problem = |problem| match problem {
@@ -336,10 +337,11 @@ impl FileLines {
         let (parser, path, dialect) = (&mut self.parser, &self.path, &self.dialect);
         let read = |source| FileError::Read { path: path.clone(), source };
         match &mut self.source {
-            Source::Json(lines) => {
-                let found = lines.next_line().map_err(read)?;
-                Ok(found.map(|JsonLine { line, raw, .. }| FileLine {
+            Source::Json(records) => {
+                let found = records.next_record().map_err(read)?;
+                Ok(found.map(|JsonLine { line, item, raw, .. }| FileLine {
                     number: line,
+                    item,
                     record: Cow::Borrowed(raw),
                     fields: None,
                     parser,
@@ -352,6 +354,7 @@ impl FileLines {
                 })?;
                 Ok(found.map(|AvroRecord { number, raw }| FileLine {
                     number,
+                    item: None,
                     record: Cow::Owned([&lead[..], raw].concat()),
                     fields: None,
                     parser,
@@ -368,7 +371,8 @@ impl FileLines {
                 };
                 // On the topic, records are in the pipeline's encoding.
                 let record = dialect.encoding.encode(record);
-                Ok(Some(FileLine { number: found.line, record, fields: Some((found.fields, order)), parser }))
+                let fields = Some((found.fields, order));
+                Ok(Some(FileLine { number: found.line, item: None, record, fields, parser }))
             }
         }
     }

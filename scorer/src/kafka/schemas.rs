@@ -103,6 +103,11 @@ impl SchemaWaits {
         self.waiting.is_empty()
     }
 
+    /// How many partitions wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Partitions are not ours any more.
     pub(crate) fn forget(&mut self, partitions: &[i32]) {
         self.waiting.retain(|partition, _| !partitions.contains(partition));

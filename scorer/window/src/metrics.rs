@@ -152,6 +152,8 @@ impl Now {
             out.counter("cancellation_windows", "Windows of cancellations published", it.cancellation_windows)?;
         }
         out.counter("limits_reached", "What was closed, judged or forgotten early, at a limit", it.at_limits)?;
+        let help = "Records with a date before 1970, or more than a year after them, by column";
+        out.counters("odd_dates", help, "column", &it.odd_dates)?;
         out.counter("batches_sent_again", "Batches that were sent again", it.sent_again)?;
         out.counter("rollbacks", "How often everything went back to the last commit", it.rolled_back)?;
         out.histogram("commit_duration", "How long commits took", Unit::Seconds, &it.commits)?;
@@ -169,6 +171,8 @@ impl Now {
         let states = [of_state("reading", reading), of_state("restoring", p.restoring), of_state("failed", p.failed)];
         let states: Vec<(&[(&str, &str)], f64)> = states.iter().map(|(labels, count)| (&labels[..], *count)).collect();
         out.gauge_of("partitions", "Partitions of this instance", &states)?;
+        let help = "Partitions whose next record waits until a Schema Registry tells its schema";
+        out.gauge("partitions_waiting", help, p.waiting as f64)?;
         out.maybe_with_unit("state", "Size of the state", Unit::Bytes, Some(it.state_bytes as f64))?;
         out.maybe_with_unit(
             "resident_memory",

@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub rolled_back: u64,
     /// What was closed, judged or forgotten before its time, at a limit.
     pub at_limits: u64,
+    /// Records with a date that is hardly meant, by column.
+    pub odd_dates: Vec<(String, u64)>,
     /// Records that the broker has and that were not read, as far as that is known.
     pub lag: Option<u64>,
     /// How long ago the record that was read last was written, while there are more to read; 0 where there are none.
@@ -64,6 +66,8 @@ pub struct Partitions {
     pub restoring: usize,
     /// Those whose state could not be restored.
     pub failed: usize,
+    /// Those whose next record waits until its schema is known.
+    pub waiting: usize,
 }
 
 /// Durations, counted by upper bounds.
@@ -87,6 +91,7 @@ impl Snapshot {
         self.cancellations = self.cancellations.max(earlier.cancellations);
         raise(&mut self.outcomes, &earlier.outcomes);
         raise(&mut self.reasons, &earlier.reasons);
+        raise(&mut self.odd_dates, &earlier.odd_dates);
         self
     }
 }

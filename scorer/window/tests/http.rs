@@ -302,9 +302,9 @@ fn it_is_ready_once_all_partitions_are_read() {
         (answer.status, answer.body)
     };
     assert_eq!(ready(), (503, "not ready: the consumer group has given no partitions yet\n".to_owned()));
-    set(Partitions { has_joined: true, owned: 3, restoring: 2, failed: 0 });
+    set(Partitions { has_joined: true, owned: 3, restoring: 2, ..Partitions::default() });
     assert_eq!(ready(), (503, "not ready: the state of 2 partitions is being restored\n".to_owned()));
-    set(Partitions { has_joined: true, owned: 3, restoring: 0, failed: 1 });
+    set(Partitions { has_joined: true, owned: 3, failed: 1, ..Partitions::default() });
     assert_eq!(ready().0, 503);
     set(Partitions { has_joined: true, owned: 3, ..Partitions::default() });
     assert_eq!((ready(), bench.get("/live").status), ((200, "ready\n".to_owned()), 200));
@@ -362,6 +362,7 @@ fn rules_dashboard_and_documents_name_metrics_that_there_are() {
         outcomes: vec![("scored", 1)],
         anomalies: names("kmeans"),
         reasons: names("late_line"),
+        odd_dates: vec![("InvoiceDate".to_owned(), 1)],
         cancellations: Some(1),
         lag: Some(1),
         lag_seconds: Some(1.0),

@@ -54,6 +54,7 @@ fn snapshot() -> Snapshot {
         outcomes: vec![("scored", 1)],
         anomalies: names("kmeans"),
         reasons: names("late_line"),
+        odd_dates: names("InvoiceDate"),
         cancellations: Some(1),
         lag: Some(1),
         lag_seconds: Some(1.0),

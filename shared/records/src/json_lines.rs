@@ -2,19 +2,23 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+use crate::json::MOST_RECORDS;
+
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Most bytes of a line ending.
 const LINE_ENDING: usize = 2;
 
 /// Bytes that are read at a time.
-const READ_BYTES: usize = 256 << 10;
+pub(crate) const READ_BYTES: usize = 256 << 10;
 
-/// One line of a file.
+/// One line of a file, or one record of an array in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JsonLine<'a> {
-    /// Its number, from 1.
+    /// Its number, from 1; of a record that goes over several lines, that of the first.
     pub line: u64,
+    /// Its place among the records that begin on the line, where it is not the first.
+    pub item: Option<u32>,
     /// Its bytes in the file, without its line ending; of a line that is too large, at least one too many.
     pub len: usize,
     /// The line as it stands in the file, without its line ending; empty when it is too large.
@@ -31,6 +35,16 @@ pub struct JsonLines<R> {
     /// The number of the line that was read last.
     line: u64,
     max_record_bytes: usize,
+}
+
+impl JsonLine<'_> {
+    /// The place on its line of a record that is the `index`th of this message, where the message holds several.
+    pub fn item_of(&self, index: Option<u32>) -> Option<u32> {
+        match (self.item, index) {
+            (Some(item), Some(index)) => Some(item.saturating_mul(MOST_RECORDS as u32).saturating_add(index)),
+            (item, index) => item.or(index),
+        }
+    }
 }
 
 impl<R: Read> JsonLines<R> {
@@ -52,10 +66,10 @@ impl<R: Read> JsonLines<R> {
             let len = end.saturating_sub(mark);
             if len > self.max_record_bytes {
                 self.skip_rest()?;
-                return Ok(Some(JsonLine { line: self.line, len, raw: &[] }));
+                return Ok(Some(JsonLine { line: self.line, item: None, len, raw: &[] }));
             }
             if !self.raw[mark..end].trim_ascii().is_empty() {
-                return Ok(Some(JsonLine { line: self.line, len, raw: &self.raw[mark..end] }));
+                return Ok(Some(JsonLine { line: self.line, item: None, len, raw: &self.raw[mark..end] }));
             }
         }
         Ok(None)
@@ -105,7 +119,7 @@ mod tests {
     fn lines(source: impl Read, max_record_bytes: usize) -> Vec<(u64, usize, Vec<u8>)> {
         let mut lines = JsonLines::new(source, max_record_bytes);
         let mut seen = Vec::new();
-        while let Some(JsonLine { line, len, raw }) = lines.next_line().unwrap() {
+        while let Some(JsonLine { line, len, raw, .. }) = lines.next_line().unwrap() {
             seen.push((line, len, raw.to_vec()));
         }
         seen

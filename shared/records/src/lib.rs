@@ -1,5 +1,5 @@
 //! From the bytes of a record to the values of a line: what a record may look like ([`schema`]), how it is taken apart
-//! ([`csv`] in a [`dialect`], [`json_lines`], [`avro`], [`protobuf`], with a schema that [`framing`] names), what is valid ([`mod@line`]), and
+//! ([`csv`] in a [`dialect`], [`json_file`], [`avro`], [`protobuf`], with a schema that [`framing`] names), what is valid ([`mod@line`]), and
 //! how what it holds is shown ([`mod@text`]). What records seem to be, where nobody says, is for [`sniff`] to tell.
 //!
 //! Pure: nothing here does I/O of its own, reads a clock or knows what is made of the values.
@@ -10,6 +10,7 @@ pub mod dialect;
 mod field;
 pub mod framing;
 mod json;
+pub mod json_file;
 pub mod json_lines;
 pub mod json_path;
 pub mod line;

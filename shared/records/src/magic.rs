@@ -45,19 +45,12 @@ pub fn foreign(head: &[u8]) -> Option<Foreign> {
     (!is_text).then_some(Foreign { what: found.1, advice: found.2 })
 }
 
-/// What a file is that begins with an array of objects and should hold one object a line.
-pub const JSON_ARRAY: Foreign = Foreign {
-    what: "one JSON array",
-    advice: "write one object per line, as jq -c '.[]' FILE > FILE.jsonl does; or, where each line is an array of records, set \
-             records = \".\" under [input.json] in the pipeline file",
-};
-
-/// Whether a file that begins so is an array of objects, or begins with one.
+/// Whether a file that begins so is an array of objects, or begins with one, or with an empty one.
 pub fn is_json_array(head: &[u8]) -> bool {
     let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
     // An array of numbers is no record either, but a line of it has its own reason.
     let inner = text.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
-    inner.is_some_and(|inner| inner.is_empty() || inner.starts_with(b"{"))
+    inner.is_some_and(|inner| inner.is_empty() || inner.starts_with(b"{") || inner.starts_with(b"]"))
 }
 
 #[cfg(test)]
@@ -81,6 +74,7 @@ mod tests {
         for (head, is_array) in [
             (&b"\xEF\xBB\xBF [\n {\"a\":1}"[..], true),
             (b"[", true),
+            (b"[ ]\n", true),
             (b"{\"a\":[1]}", false),
             (b"[1]", false),
             (b"", false),

@@ -98,6 +98,11 @@ pub enum RecordsAt {
 }
 
 impl MessageShape {
+    /// Whether a message is an array of records.
+    pub fn is_array(&self) -> bool {
+        self.records == Some(RecordsAt::Message)
+    }
+
     /// Whether a message is a record.
     pub fn is_plain(&self) -> bool {
         self.envelope.is_none() && self.records.is_none()

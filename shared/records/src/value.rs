@@ -1,6 +1,6 @@
 //! The values of a line.
 
-use crate::time::Timestamp;
+use crate::time::{Timestamp, is_odd};
 
 /// One value of a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,6 +15,12 @@ pub enum Value<'a> {
     Float(f64),
     /// A moment.
     Datetime(Timestamp),
+}
+
+/// The first [odd](is_odd) date of a line, with its column; `latest` is a moment by when the line had been written.
+pub fn odd_date(line: &[Value<'_>], latest: Option<Timestamp>) -> Option<(usize, Timestamp)> {
+    let mut dates = line.iter().enumerate().filter_map(|(column, value)| Some((column, value.datetime()?)));
+    dates.find(|(_, moment)| is_odd(*moment, latest))
 }
 
 impl<'a> Value<'a> {

@@ -38,7 +38,8 @@ pub(super) fn scaled(time: &Time, span: Millis) -> String {
 pub(super) fn section(findings: &Findings, names: &Names) -> Section {
     let (form, features) = match findings.roles.shape {
         Shape::Sessions { .. } => (
-            "of all lines of a key: mean, min, max, sum, first, last of a column, of hour(column) or of a * b; count()",
+            "of all lines of a key: mean, median, min, max, sum, first, last of a column, of hour(column) or of a * b; count(), \
+             count_distinct(column), share(column = 'kind')",
             of_sessions(findings, names),
         ),
         Shape::Records => {

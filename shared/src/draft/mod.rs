@@ -197,7 +197,7 @@ fn uses(findings: &Findings) -> Vec<Option<String>> {
         }
     };
     let is_session = roles.shape != Shape::Records;
-    set(Some(roles.key), if is_session { "key: names the lines of an entity" } else { "key: names a record" });
+    set(roles.key, if is_session { "key: names the lines of an entity" } else { "key: names a record" });
     set(roles.time.as_ref().map(|time| time.column), "time");
     set(roles.customer, "customer");
     set(roles.merchant, if is_session { "" } else { "merchant" });

@@ -79,8 +79,7 @@ fn declared(findings: &Findings, names: &Names, index: usize) -> String {
     let (roles, column, name) = (&findings.roles, &findings.columns[index], names.get(index));
     let is_time = roles.time.as_ref().is_some_and(|time| time.column == index);
     let is_read = is_read(roles, index);
-    let is_name =
-        roles.key == index || [roles.customer, roles.merchant].contains(&Some(index)) || is_label(roles, index);
+    let is_name = [roles.key, roles.customer, roles.merchant].contains(&Some(index)) || is_label(roles, index);
     let kind = match column.kind {
         _ if is_time => ":datetime",
         _ if is_name => "",
@@ -108,7 +107,7 @@ fn is_read(roles: &Roles, index: usize) -> bool {
     let merchant = roles.merchant.filter(|_| !is_session);
     let time = roles.time.as_ref().map(|time| time.column);
     let places = roles.place.into_iter().flat_map(|(latitude, longitude)| [latitude, longitude]);
-    let all = [Some(roles.key), time, roles.customer, merchant].into_iter().flatten();
+    let all = [roles.key, time, roles.customer, merchant].into_iter().flatten();
     all.chain(numbers).chain(places).chain(roles.others.iter().copied()).any(|read| read == index)
         || is_label(roles, index)
 }
@@ -242,7 +241,10 @@ pub(super) fn label(findings: &Findings, names: &Names) -> Option<Section> {
 pub(super) fn entity(findings: &Findings, request: &Request, names: &Names) -> Vec<Section> {
     let roles = &findings.roles;
     let mut text = "[entity]                      # what is scored\n".to_owned();
-    let _ = writeln!(text, "key = {}", toml_text(names.get(roles.key)));
+    match roles.key {
+        Some(key) => _ = writeln!(text, "key = {}", toml_text(names.get(key))),
+        None => text.push_str("# key = \"...\"                 # without one, a record is named by where it stands\n"),
+    }
     let time = roles.time.as_ref().map(|time| names.get(time.column));
     if let Shape::Sessions { gap } = roles.shape {
         let _ = writeln!(
@@ -258,9 +260,11 @@ pub(super) fn entity(findings: &Findings, request: &Request, names: &Names) -> V
             let _ = writeln!(text, "required = {:<19}# an entity without it is erroneous", toml_list([time]));
         }
     } else {
-        text.push_str(
-            "remember = \"10m\"              # a key that is repeated within this time is erroneous (duplicate_key)\n",
-        );
+        if roles.key.is_some() {
+            text.push_str(
+                "remember = \"10m\"              # a key that is repeated within this time is erroneous (duplicate_key)\n",
+            );
+        }
         let _ = writeln!(text, "clock = {:<22}# or \"record\": Kafka's timestamp", toml_text(time.unwrap_or("record")));
     }
     if let Some(customer) = roles.customer {

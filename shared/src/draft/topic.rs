@@ -83,14 +83,14 @@ mod tests {
             (findings.writing.clone(), findings.roles.shape),
             (Writing::Json(MessageShape::default()), Shape::Records)
         );
-        assert_eq!((findings.roles.key, findings.roles.customer), (0, Some(3)));
+        assert_eq!((findings.roles.key, findings.roles.customer), (Some(0), Some(3)));
         let csv: Vec<String> =
             (0..40).map(|row| format!("t{row};2024-01-01T10:{row:02}:00Z;{row},5;u{}\r\n", row % 4)).collect();
         let findings = of_records(&csv).unwrap();
         let Writing::Csv(dialect) = &findings.writing else { panic!("{:?}", findings.writing) };
         assert_eq!((dialect.delimiter, dialect.header, dialect.texts.numbers.decimal), (b';', false, ','));
         assert_eq!(findings.columns[2].name, "column_3");
-        assert_eq!((findings.roles.key, findings.roles.amount, findings.roles.customer), (0, Some(2), Some(3)));
+        assert_eq!((findings.roles.key, findings.roles.amount, findings.roles.customer), (Some(0), Some(2), Some(3)));
     }
 
     #[test]

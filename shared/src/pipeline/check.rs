@@ -169,14 +169,16 @@ fn read_columns(
 }
 
 /// The columns whose texts are remembered or repeated in messages: those that name an entity, its customer or a key, and
-/// those of which an entity keeps the first value.
+/// those of which an entity keeps the first value, or every one.
 fn naming_columns(entity: &Entity, scored: &Scored, zscores: &[ZScoreSpec]) -> Vec<usize> {
     let mut naming = vec![entity.key];
     naming.extend(entity.customer);
     naming.extend(&entity.required);
     naming.extend(zscores.iter().filter_map(|spec| spec.by));
-    if let Scored::Records(records) = scored {
-        naming.extend(records.features.relations().iter().map(|relation| relation.key));
+    match scored {
+        Scored::Records(records) => naming.extend(records.features.relations().iter().map(|relation| relation.key)),
+        // Values are kept to be told apart.
+        Scored::Sessions(sessions) => naming.extend(sessions.accumulated.iter().filter_map(Feature::distinct_column)),
     }
     naming
 }

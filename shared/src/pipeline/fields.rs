@@ -131,7 +131,9 @@ pub(super) fn check(checker: &Checker<'_>, declared: &[String], columns: &[Colum
     let find = |name: &str| columns.iter().position(|column| column.name == name);
     for text in declared {
         let (name, expression) = match text.split_once('=') {
-            Some((name, expression)) if find(text.trim()).is_none() => (name.trim(), expression.trim()),
+            Some((name, expression)) if find(text.trim()).is_none() && !is_open(name) => {
+                (name.trim(), expression.trim())
+            }
             _ => (text.trim(), text.trim()),
         };
         if name.is_empty() || expression.is_empty() || name.contains(char::is_control) {
@@ -152,6 +154,11 @@ pub(super) fn check(checker: &Checker<'_>, declared: &[String], columns: &[Colum
         fields.fields.push(Field { name: name.to_owned(), of });
     }
     Ok(fields)
+}
+
+/// Whether a parenthesis in the text waits for its end, as in `share(Country`.
+fn is_open(text: &str) -> bool {
+    text.matches('(').count() > text.matches(')').count()
 }
 
 impl Fields {

@@ -189,9 +189,10 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
             replaced("mean(UnitPrice)", "mean(UnitPrize)"),
             "[features] AvgUnitPrice: there is no column `UnitPrize`; did you mean `UnitPrice`?",
         ),
+        (replaced("mean(UnitPrice)", "mode(UnitPrice)"), "[features] AvgUnitPrice: `mode(UnitPrice)` is no feature"),
         (
-            replaced("mean(UnitPrice)", "median(UnitPrice)"),
-            "[features] AvgUnitPrice: `median(UnitPrice)` is no feature",
+            replaced("mean(UnitPrice)", "share(Quantity = '1')"),
+            "[features] AvgUnitPrice: `Quantity` is not of type text",
         ),
         (
             replaced("mean(UnitPrice)", "mean(Country)"),
@@ -419,6 +420,13 @@ fn fields_are_columns_and_expressions() {
     assert_eq!(
         names(r#"["count()", "at = InvoiceDate", "h=max(hour(InvoiceDate))"]"#),
         both("count() at h", "count() max(hour(InvoiceDate))")
+    );
+    assert_eq!(
+        names(r#"["share(Country = 'Spain')", "codes (all) = count_distinct(StockCode)", "m = median(UnitPrice)"]"#),
+        both(
+            "share(Country = 'Spain') codes (all) m",
+            "share(Country='Spain') count_distinct(StockCode) median(UnitPrice)"
+        )
     );
     assert_eq!(names("[]"), both("", ""));
     for (bad, expected) in [

@@ -5,6 +5,7 @@
 //! together on real data. Between chunks of lines, what Polars computed is in the form of those accumulators, and they say
 //! how it is merged and what it comes to.
 
+mod aggregated;
 mod aggregator;
 mod featurizer;
 mod keys;
@@ -12,7 +13,7 @@ mod labels;
 mod recent_keys;
 
 use polars::prelude::*;
-use shared::features::{Accumulators, Aggregate, Feature, Operand, Operator, merge, values_of};
+use shared::features::{Accumulators, Kept, merge, values_of};
 use shared::matrix::FeatureMatrix;
 use shared::pipeline::Pipeline;
 use shared::reason::Reason;
@@ -25,6 +26,7 @@ pub use featurizer::RecordFeaturizer;
 pub use keys::Keys;
 pub use labels::Labels;
 
+use aggregated::Aggregated;
 use keys::KeyTable;
 
 /// Why there is nothing to train on.
@@ -53,6 +55,8 @@ pub enum LeftOut {
     Cancellation,
     /// Its key was that of another record a while ago, for as long as the pipeline remembers keys.
     Duplicate,
+    /// Its features keep more values than are kept of an entity: the scorer closes such a one early.
+    TooManyValues,
     /// It breaks a rule.
     Broken(Reason),
     /// Analysts say that it is an anomaly.
@@ -64,6 +68,7 @@ impl std::fmt::Display for LeftOut {
         match self {
             Self::Cancellation => f.write_str("cancellation"),
             Self::Duplicate => f.write_str("duplicate_key"),
+            Self::TooManyValues => f.write_str("too_many_values"),
             Self::Broken(reason) => reason.fmt(f),
             Self::Confirmed => f.write_str("confirmed_anomaly"),
         }
@@ -136,6 +141,10 @@ pub struct Grouping<'a> {
     /// The state of every feature's accumulator: `(n_entities, state_len)`.
     states: Vec<f64>,
     state_len: usize,
+    /// What features keep beside it: `(n_entities)`, or none where no feature keeps values.
+    kept: Vec<Kept>,
+    /// Bytes that this takes.
+    kept_bytes: usize,
     /// Whether any line had each of the required columns: `(n_entities, n_required)`.
     present: Vec<bool>,
 }
@@ -144,7 +153,8 @@ impl<'a> Grouping<'a> {
     /// No line yet.
     pub fn new(pipeline: &'a Pipeline) -> Self {
         let state_len = Accumulators::state_len(pipeline.session_features());
-        Self { pipeline, table: KeyTable::default(), states: Vec::new(), state_len, present: Vec::new() }
+        let (states, kept, present) = (Vec::new(), Vec::new(), Vec::new());
+        Self { pipeline, table: KeyTable::default(), states, state_len, kept, kept_bytes: 0, present }
     }
 
     /// How many entities there are so far.
@@ -154,7 +164,8 @@ impl<'a> Grouping<'a> {
 
     /// Bytes that are held of them.
     pub fn memory(&self) -> u64 {
-        (self.table.memory() + size_of_val(&self.states[..]) + self.present.len()) as u64
+        let kept = self.kept_bytes + size_of_val(&self.kept[..]);
+        (self.table.memory() + size_of_val(&self.states[..]) + kept + self.present.len()) as u64
     }
 
     /// Bytes of their keys' texts.
@@ -167,12 +178,13 @@ impl<'a> Grouping<'a> {
     /// # Errors
     /// When Polars refuses them.
     pub fn add(&mut self, lines: DataFrame) -> PolarsResult<()> {
-        let chunk = Aggregated::new(self.pipeline, &aggregate(self.pipeline, lines)?)?;
+        let chunk = Aggregated::of(self.pipeline, lines)?;
         let (state_len, n_required) = (self.state_len, self.pipeline.entity.required.len());
         let mut state = vec![0.0; state_len];
         for row in 0..chunk.keys.len() {
             chunk.fill_state(row, &mut state);
             let (entity, is_new) = self.table.index_of(chunk.keys.get(row).unwrap_or_default());
+            self.keep(&chunk, row, entity)?;
             if is_new {
                 self.states.extend_from_slice(&state);
                 self.present.extend(chunk.present.iter().map(|column| column[row]));
@@ -185,12 +197,29 @@ impl<'a> Grouping<'a> {
         Ok(())
     }
 
+    /// Adds what features keep of the lines of a chunk; of an entity that is full, no more.
+    fn keep(&mut self, chunk: &Aggregated, row: usize, entity: usize) -> PolarsResult<()> {
+        if !chunk.keeps_values() {
+            return Ok(());
+        }
+        if entity == self.kept.len() {
+            self.kept.extend(Kept::new(self.pipeline.session_features()));
+        }
+        let Some(kept) = self.kept.get_mut(entity).filter(|kept| !kept.is_full()) else { return Ok(()) };
+        let before = kept.heap_bytes();
+        chunk.keep(row, kept)?;
+        self.kept_bytes = self.kept_bytes + kept.heap_bytes() - before;
+        Ok(())
+    }
+
     /// The entities that can be trained on.
     ///
     /// # Errors
     /// [`EntityError`] when none is left.
     pub fn finish(self) -> Result<Entities, EntityError> {
-        let Self { pipeline, table, mut states, state_len, present } = self;
+        let Self { pipeline, table, mut states, state_len, kept, present, .. } = self;
+        // What features keep of each is let go as soon as they are made.
+        let mut kept_of = kept.into_iter();
         let (mut keys, n_entities) = (table.into_keys(), states.len() / state_len);
         let (n_features, n_required) = (pipeline.session_features().len(), pipeline.entity.required.len());
         let mut left_out = Vec::new();
@@ -199,9 +228,12 @@ impl<'a> Grouping<'a> {
         // In place: features take no more room than the state that they are made of.
         for entity in 0..n_entities {
             let state = &states[entity * state_len..][..state_len];
-            features.iter_mut().zip(values_of(pipeline.session_features(), state)).for_each(|(to, value)| *to = value);
+            let values = kept_of.next();
+            let made = values_of(pipeline.session_features(), state, values.as_ref());
+            features.iter_mut().zip(made).for_each(|(to, value)| *to = value);
             let present = &present[entity * n_required..][..n_required];
-            match problem(pipeline, keys.get(entity), present, &features) {
+            let is_full = values.as_ref().is_some_and(Kept::is_full);
+            match problem(pipeline, keys.get(entity), (present, is_full), &features) {
                 Some(reason) => count(&mut left_out, reason),
                 None => {
                     keys.move_down(entity, kept);
@@ -244,107 +276,14 @@ fn count(counts: &mut Vec<(LeftOut, usize)>, reason: LeftOut) {
     }
 }
 
-const KEY: &str = "key";
-
-/// One row an entity: `key`, `state:N` (float64, one a number of the accumulators' state) and `required:NAME` (how many
-/// lines have the column).
-fn aggregate(pipeline: &Pipeline, lines: DataFrame) -> PolarsResult<DataFrame> {
-    let columns = &pipeline.schema.columns;
-    let name = |index: usize| columns[index].name.as_str();
-    let states = pipeline.session_features().iter().flat_map(|feature| state_of(feature, name));
-    let states = states.enumerate().map(|(index, expression)| expression.alias(state_name(index)));
-    let required = &pipeline.entity.required;
-    let required = required.iter().map(|&index| col(name(index)).count().alias(required_name(name(index))));
-    // Stable: groups in order of appearance and lines in order within them, so that the first line is the first.
-    lines
-        .lazy()
-        .group_by_stable([col(name(pipeline.entity.key)).alias(KEY)])
-        .agg(states.chain(required).collect::<Vec<_>>())
-        .collect()
-}
-
-fn state_name(index: usize) -> String {
-    format!("state:{index}")
-}
-
-fn required_name(column: &str) -> String {
-    format!("required:{column}")
-}
-
-/// The state of a feature's accumulator as aggregations; null where no line has a value.
-fn state_of<'a>(feature: &Feature, name: impl Fn(usize) -> &'a str) -> Vec<Expr> {
-    let values = match feature.operand {
-        Operand::Lines => return vec![len().cast(DataType::Float64)],
-        Operand::Number(index) => col(name(index)),
-        Operand::Hour(index) => col(name(index)).dt().hour().cast(DataType::Float64),
-        // Of Polars, Monday is 1.
-        Operand::DayOfWeek(index) => col(name(index)).dt().weekday().cast(DataType::Float64) - lit(1.0),
-        Operand::Arithmetic(left, operator, right) => arithmetic(col(name(left)), operator, col(name(right))),
-    };
-    match feature.aggregate {
-        // Polars' sum of nothing is 0, as a mean's state is.
-        Aggregate::Mean => vec![values.clone().sum(), values.count().cast(DataType::Float64)],
-        Aggregate::Min => vec![values.min()],
-        Aggregate::Max => vec![values.max()],
-        // A feature of nothing is NaN.
-        Aggregate::Sum => vec![when(values.clone().count().gt(lit(0))).then(values.sum()).otherwise(lit(NULL))],
-        Aggregate::First => vec![values.first_non_null()],
-        Aggregate::Last => vec![values.last_non_null()],
-        Aggregate::Count => vec![values.count().cast(DataType::Float64)],
-    }
-}
-
-/// In float64, as on the stream; null where one is missing or the result is no finite number.
-fn arithmetic(left: Expr, operator: Operator, right: Expr) -> Expr {
-    let (left, right) = (left.cast(DataType::Float64), right.cast(DataType::Float64));
-    let value = match operator {
-        Operator::Plus => left + right,
-        Operator::Minus => left - right,
-        Operator::Times => left * right,
-        Operator::By => left / right,
-    };
-    when(value.clone().is_finite()).then(value).otherwise(lit(NULL))
-}
-
-/// The aggregated frame of a chunk, column by column.
-struct Aggregated {
-    keys: StringChunked,
-    /// One column a number of the accumulators' state.
-    states: Vec<Vec<f64>>,
-    /// One column a required column of the pipeline: whether any of the entity's lines has it.
-    present: Vec<Vec<bool>>,
-}
-
-impl Aggregated {
-    fn new(pipeline: &Pipeline, frame: &DataFrame) -> PolarsResult<Self> {
-        let state = |index: usize| {
-            let column = frame.column(&state_name(index))?.cast(&DataType::Float64)?;
-            Ok(column.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect())
-        };
-        let present = |&index: &usize| {
-            let column = frame.column(&required_name(&pipeline.schema.columns[index].name))?.cast(&DataType::UInt32)?;
-            Ok(column.u32()?.iter().map(|count| count.unwrap_or(0) > 0).collect())
-        };
-        Ok(Self {
-            keys: frame.column(KEY)?.str()?.rechunk().into_owned(),
-            states: (0..Accumulators::state_len(pipeline.session_features()))
-                .map(state)
-                .collect::<PolarsResult<_>>()?,
-            present: pipeline.entity.required.iter().map(present).collect::<PolarsResult<_>>()?,
-        })
-    }
-
-    fn fill_state(&self, row: usize, state: &mut [f64]) {
-        for (value, column) in state.iter_mut().zip(&self.states) {
-            *value = column[row];
-        }
-    }
-}
-
-/// Why an entity is left out: a cancellation before all, then rules in the order of the pipeline file.
-fn problem(pipeline: &Pipeline, key: &str, present: &[bool], features: &[f64]) -> Option<LeftOut> {
+/// Why an entity is left out: a cancellation before all, then one of which not all values were kept, then rules in the order
+/// of the pipeline file.
+fn problem(pipeline: &Pipeline, key: &str, (present, is_full): (&[bool], bool), features: &[f64]) -> Option<LeftOut> {
     if pipeline.is_cancellation(key) {
         return Some(LeftOut::Cancellation);
+    }
+    if is_full {
+        return Some(LeftOut::TooManyValues);
     }
     let mut required = pipeline.entity.required.iter().zip(present);
     let missing = required.find(|(_, present)| !**present);
@@ -371,7 +310,7 @@ mod tests {
         entity.required = ["Who"]
         outputs.erroneous = "bad"
         cancellations = { key_prefix = "C", window = "8m", slide = "1m", topic = "gone" }
-        features = { Mean = "mean(Amount)", Total = "sum(Amount)", Lines = "count()", First = "first(hour(At))", Last = "last(hour(At))", Hours = "sum(hour(At))", Day = "first(day_of_week(At))", Low = "min(Amount)", High = "max(Amount)" }
+        features = { Mean = "mean(Amount)", Total = "sum(Amount)", Lines = "count()", First = "first(hour(At))", Last = "last(hour(At))", Hours = "sum(hour(At))", Day = "first(day_of_week(At))", Low = "min(Amount)", High = "max(Amount)", Middle = "median(Amount)", Amounts = "count_distinct(Amount)", Moments = "count_distinct(At)" }
         detectors = [{ name = "kmeans", algorithm = "kmeans", topic = "out" }]
     "#;
 
@@ -404,8 +343,8 @@ mod tests {
         assert_eq!(entities.keys.iter().collect::<Vec<_>>(), ["b", "a"]);
         let rows: Vec<&[f64]> = entities.features.rows().collect();
         // 30 hours after the beginning of 1970 it was Friday.
-        assert_eq!(rows[0], [2.0, 6.0, 3.0, 6.0, 23.0, 29.0, 4.0, 1.0, 3.0]);
-        assert_eq!(rows[1], [5.0, 5.0, 1.0, 7.0, 7.0, 7.0, 3.0, 5.0, 5.0]);
+        assert_eq!(rows[0], [2.0, 6.0, 3.0, 6.0, 23.0, 29.0, 4.0, 1.0, 3.0, 2.0, 3.0, 2.0]);
+        assert_eq!(rows[1], [5.0, 5.0, 1.0, 7.0, 7.0, 7.0, 3.0, 5.0, 5.0, 5.0, 1.0, 1.0]);
         assert!(entities.left_out.is_empty());
     }
 
@@ -452,6 +391,23 @@ mod tests {
         let left_out: Vec<String> = entities.left_out.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         assert_eq!(left_out, ["cancellation 1", "missing_required:Who 1", "not_finite:First 1", "not_finite:Mean 1"]);
         assert_eq!(entities.total(), 5);
+    }
+
+    #[test]
+    fn an_entity_with_more_values_than_are_kept_is_left_out() {
+        let n = shared::features::MAX_KEPT_BYTES / 8;
+        let mut rows = vec![("large", 7.0, Some(1), true); n];
+        rows.extend([("small", 9.0, Some(1), true), ("small", 1.0, Some(1), true), ("small", 2.0, Some(1), true)]);
+        let pipeline = Pipeline::parse(PIPELINE, "small.toml").unwrap();
+        let mut grouping = Grouping::new(&pipeline);
+        for rows in rows.chunks(n / 2 + 1) {
+            grouping.add(lines(rows)).unwrap();
+            assert!(grouping.memory() > rows.len() as u64 * 8);
+        }
+        let entities = grouping.finish().unwrap();
+        assert_eq!(entities.keys.iter().collect::<Vec<_>>(), ["small"]);
+        assert_eq!(entities.left_out, [(LeftOut::TooManyValues, 1)]);
+        assert_eq!(entities.features.rows().next().unwrap()[9..], [2.0, 3.0, 1.0]);
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub fn findings(path: &Path) -> anyhow::Result<Findings> {
                 let (sample, shape) = json::sample(Cursor::new(head).chain(source)).map_err(failed)?;
                 if sample.rows.is_empty() && sample.n_torn > 0 {
                     bail!(
-                        "{name}: none of its {} lines is a JSON object: one object per line would be right",
+                        "{name}: none of its {} records is a JSON object: one object per line, or an array of objects, would be \
+                         right",
                         sample.n_torn
                     );
                 }

@@ -17,7 +17,7 @@ pub(super) fn read(
     pipeline: &Arc<Pipeline>,
     lines: &mut Lines<'_>,
 ) -> Result<(), LoadError> {
-    let TextFile { source, bar, is_gzip, .. } = file;
+    let TextFile { source, bar, is_gzip } = file;
     let failed = |error| failed(path, is_gzip, error);
     let mut records = AvroFile::new(source).map_err(failed)?;
     let writer = Arc::clone(records.schema());

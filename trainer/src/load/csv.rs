@@ -19,7 +19,7 @@ pub(super) fn read(
     pipeline: &Arc<Pipeline>,
     lines: &mut Lines<'_>,
 ) -> Result<(), LoadError> {
-    let TextFile { source, bar, is_gzip, .. } = file;
+    let TextFile { source, bar, is_gzip } = file;
     let failed = |source| text_file::failed(path, is_gzip, source);
     let schema = &pipeline.schema;
     let mut records = FileRecords::new(source, &schema.csv, schema.max_record_bytes).map_err(failed)?;

@@ -1,9 +1,9 @@
-//! Files of JSON lines: parsed as the records of a stream of JSON are.
+//! Files of JSON, of lines or arrays: parsed as the records of a stream of JSON are.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use shared::json_lines::JsonLines;
+use shared::json_file::JsonFile;
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
 
@@ -17,18 +17,17 @@ pub(super) fn read(
     pipeline: &Arc<Pipeline>,
     lines: &mut Lines<'_>,
 ) -> Result<(), LoadError> {
-    if pipeline.schema.json.records.is_none() {
-        file.refuse_array(path)?;
-    }
-    let TextFile { source, bar, is_gzip, .. } = file;
-    let mut records = JsonLines::new(source, pipeline.schema.max_record_bytes);
+    let TextFile { source, bar, is_gzip } = file;
+    let failed = |source| text_file::failed(path, is_gzip, source);
+    let schema = &pipeline.schema;
+    let mut records = JsonFile::new(source, schema.max_record_bytes, schema.json.is_array()).map_err(failed)?;
     let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
-    while let Some(record) = records.next_line().map_err(|source| text_file::failed(path, is_gzip, source))? {
+    while let Some(record) = records.next_record().map_err(failed)? {
         let mut added = Ok(());
         parser.each_json(record.len, record.raw, |piece, part| {
             if added.is_ok() {
-                let key = lines.key_of_place(path, record.line, piece.index());
+                let key = lines.key_of_place(path, record.line, record.item_of(piece.index()));
                 added = lines.add(part, key.as_deref(), || RowLocation::line(path.to_owned(), record.line));
             }
         });

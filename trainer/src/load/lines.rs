@@ -4,11 +4,13 @@ use std::path::Path;
 
 use polars::prelude::*;
 use shared::features::Feature;
-use shared::line::{Part, Value};
+use shared::line::{Part, Value, odd_date};
 use shared::pipeline::{ColumnType, Pipeline, Scored, key_in_file};
 use shared::reason::Reason;
+use shared::time::Timestamp;
 
-use super::{BadRows, ChunkError, FileRows, LoadError, Loaded, RowLocation};
+use super::{BadRows, ChunkError, FileRows, LoadError, Loaded, OddDates, RowLocation};
+use crate::clock::now;
 
 /// Lines of a chunk.
 ///
@@ -25,6 +27,8 @@ enum Builder {
     Text(StringChunkedBuilder),
     /// Its number, as features read it.
     Number(PrimitiveChunkedBuilder<Float64Type>),
+    /// Its whole number with all its digits, which are told apart.
+    Integer(PrimitiveChunkedBuilder<Int64Type>),
     /// Its moment, in milliseconds.
     Datetime(PrimitiveChunkedBuilder<Int64Type>),
     /// Only whether it is there: a text that rules ask for and nothing reads.
@@ -40,6 +44,11 @@ pub(super) struct Lines<'a> {
     n_lines: u64,
     /// Messages without one.
     without_record: u64,
+    /// The present: dates in a file are of before.
+    now: Timestamp,
+    /// The column and the date of the row under way, where that is odd.
+    odd_in_row: Option<(usize, Timestamp)>,
+    odd_dates: Option<OddDates>,
     /// Of all files that have ended.
     bad_rows: BadRows,
     files: Vec<FileRows>,
@@ -61,6 +70,9 @@ impl<'a> Lines<'a> {
             in_chunk: 0,
             n_lines: 0,
             without_record: 0,
+            now: now(),
+            odd_in_row: None,
+            odd_dates: None,
             bad_rows: BadRows::default(),
             files: Vec::new(),
             in_file: BadRows::default(),
@@ -84,6 +96,7 @@ impl<'a> Lines<'a> {
     pub(super) fn push(&mut self, line: &[Value<'_>], key: Option<&str>) {
         self.in_chunk += 1;
         self.n_lines += 1;
+        self.odd_in_row = odd_date(line, Some(self.now));
         for (index, builder) in &mut self.columns {
             let key = key.filter(|_| *index == self.pipeline.entity.key);
             builder.push(key.map_or(line[*index], Value::Text));
@@ -101,10 +114,18 @@ impl<'a> Lines<'a> {
         outcome: Result<(), Vec<Reason>>,
         location: impl FnOnce() -> RowLocation,
     ) -> Result<(), LoadError> {
-        if let Err(reasons) = outcome {
-            self.in_file.add(reasons, location);
+        match (outcome, self.odd_in_row.take()) {
+            (Err(reasons), _) => self.in_file.add(reasons, location),
+            (Ok(()), Some(odd)) => self.add_odd(odd, location),
+            (Ok(()), None) => {}
         }
         if self.in_chunk == LINES_A_CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    fn add_odd(&mut self, (column, date): (usize, Timestamp), location: impl FnOnce() -> RowLocation) {
+        let column = || self.pipeline.schema.columns[column].name.clone();
+        let odd = self.odd_dates.get_or_insert_with(|| OddDates { rows: 0, column: column(), date, first: location() });
+        odd.rows += 1;
     }
 
     /// Adds what a message holds, of which it may hold more. A chunk that is full goes.
@@ -149,8 +170,8 @@ impl<'a> Lines<'a> {
             self.flush()?;
         }
         let rows_read = self.rows_read();
-        let Self { n_lines, without_record, bad_rows, files, .. } = self;
-        Ok(Loaded { rows_read, n_lines, without_record, bad_rows, files })
+        let Self { n_lines, without_record, odd_dates, bad_rows, files, .. } = self;
+        Ok(Loaded { rows_read, n_lines, without_record, odd_dates, bad_rows, files })
     }
 
     fn flush(&mut self) -> Result<(), LoadError> {
@@ -190,6 +211,9 @@ fn builder(pipeline: &Pipeline, index: usize) -> Builder {
             Builder::Text(StringChunkedBuilder::new(name, 0))
         }
         ColumnType::Text => Builder::Presence(BooleanChunkedBuilder::new(name, 0)),
+        ColumnType::Integer if is_told_apart(pipeline, index) => {
+            Builder::Integer(PrimitiveChunkedBuilder::new(name, 0))
+        }
         ColumnType::Integer | ColumnType::Float => Builder::Number(PrimitiveChunkedBuilder::new(name, 0)),
         ColumnType::Datetime => Builder::Datetime(PrimitiveChunkedBuilder::new(name, 0)),
     }
@@ -197,8 +221,17 @@ fn builder(pipeline: &Pipeline, index: usize) -> Builder {
 
 /// Whether the text of this column is read: by features, or as a label.
 fn is_read(pipeline: &Pipeline, column: usize) -> bool {
-    let Scored::Records(records) = &pipeline.scored else { return false };
-    label_column(pipeline) == Some(column) || records.features.columns().contains(&column)
+    match &pipeline.scored {
+        Scored::Sessions(sessions) => sessions.features.iter().flat_map(Feature::columns).any(|read| read == column),
+        Scored::Records(records) => {
+            label_column(pipeline) == Some(column) || records.features.columns().contains(&column)
+        }
+    }
+}
+
+/// Whether a feature counts the distinct values of this column.
+fn is_told_apart(pipeline: &Pipeline, column: usize) -> bool {
+    pipeline.session_features().iter().any(|feature| feature.distinct_column() == Some(column))
 }
 
 /// The column of the label, where a record has a label of its own.
@@ -211,6 +244,9 @@ impl Builder {
         match self {
             Self::Text(builder) => builder.append_option(value.text()),
             Self::Number(builder) => builder.append_option(number(value)),
+            Self::Integer(builder) => {
+                builder.append_option(if let Value::Integer(number) = value { Some(number) } else { None });
+            }
             Self::Datetime(builder) => builder.append_option(value.datetime()),
             Self::Presence(builder) => builder.append_option((!value.is_missing()).then_some(true)),
         }
@@ -220,6 +256,7 @@ impl Builder {
         match self {
             Self::Text(builder) => builder.finish().into_column(),
             Self::Number(builder) => builder.finish().into_column(),
+            Self::Integer(builder) => builder.finish().into_column(),
             Self::Datetime(builder) => builder.finish().into_datetime(TimeUnit::Milliseconds, None).into_column(),
             Self::Presence(builder) => builder.finish().into_column(),
         }

@@ -12,6 +12,7 @@ mod inputs;
 mod json;
 mod lines;
 mod max_bad;
+mod odd_dates;
 mod parquet;
 mod physical;
 mod row_location;
@@ -31,6 +32,7 @@ pub use history_file::HistoryFile;
 pub use inputs::resolve;
 pub use lines::{LINES_A_CHUNK, TakeChunk};
 pub use max_bad::MaxBad;
+pub use odd_dates::OddDates;
 pub use row_location::RowLocation;
 
 pub(crate) use avro::failed as failed_avro;
@@ -50,6 +52,8 @@ pub struct Loaded {
     pub n_lines: u64,
     /// Change events without a row, such as deletions, and messages that hold no record. They are no rows.
     pub without_record: u64,
+    /// Rows that are valid, with dates that are hardly meant.
+    pub odd_dates: Option<OddDates>,
     /// Rows that are not valid.
     pub bad_rows: BadRows,
     /// The same by file, in order.

@@ -23,8 +23,6 @@ pub(crate) struct TextFile {
     pub bar: ProgressBar,
     /// Whether it is compressed.
     pub is_gzip: bool,
-    /// Whether it begins as an array of objects.
-    pub is_array: bool,
 }
 
 impl TextFile {
@@ -42,13 +40,8 @@ impl TextFile {
 
     fn of(path: &Path, file: impl Read + 'static, bytes: u64, progress: Progress) -> Result<Self, LoadError> {
         let bar = progress.bytes("reading", bytes);
-        let Unpacked { head, source, is_gzip } = unpacked(path, bar.wrap_read(file))?;
-        Ok(Self { source, bar, is_gzip, is_array: magic::is_json_array(&head) })
-    }
-
-    /// Fails where it is an array of objects; where lines are, all is well.
-    pub(crate) fn refuse_array(&self, path: &Path) -> Result<(), LoadError> {
-        if self.is_array { Err(foreign(path, magic::JSON_ARRAY)) } else { Ok(()) }
+        let Unpacked { source, is_gzip } = unpacked(path, bar.wrap_read(file))?;
+        Ok(Self { source, bar, is_gzip })
     }
 }
 
@@ -63,9 +56,8 @@ pub(crate) fn failed(path: &Path, is_gzip: bool, source: io::Error) -> LoadError
     }
 }
 
-/// The bytes of a file, how they begin, and whether they were compressed.
+/// The bytes of a file, and whether they were compressed.
 struct Unpacked {
-    head: Vec<u8>,
     source: Box<dyn Read>,
     is_gzip: bool,
 }
@@ -77,13 +69,13 @@ fn unpacked(path: &Path, file: impl Read + 'static) -> Result<Unpacked, LoadErro
     check_kind(path, &head)?;
     let named_gzip = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("gz"));
     if head.is_empty() || !(named_gzip || magic::is_gzip(&head)) {
-        return Ok(Unpacked { head, source, is_gzip: false });
+        return Ok(Unpacked { source, is_gzip: false });
     }
     // The decoder asks for a few bytes at a time.
     let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, source));
     let (head, source) = with_head(Box::new(decoder)).map_err(|source| failed(path, true, source))?;
     check_kind(path, &head)?;
-    Ok(Unpacked { head, source, is_gzip: true })
+    Ok(Unpacked { source, is_gzip: true })
 }
 
 /// The first bytes of a file, and all of it.

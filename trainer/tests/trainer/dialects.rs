@@ -99,7 +99,7 @@ fn what_a_file_is_not_is_said_in_one_sentence() {
     with("semicolons.csv", format!("{header}\n1;s;d;1;3/1/2010 8:00;1;c;UK\n").as_bytes());
     with("twice.csv", format!("Price,{HEADER}\n").as_bytes());
     with("book.csv", b"PK\x03\x04\x14\x00\x06\x00");
-    with("array.json", b"[{\"InvoiceNo\":\"1\"}]");
+    with("array.json", b"[{\"InvoiceNo\":\"1\"},\n{}");
     with("packed.csv", b"\x28\xB5\x2F\xFD\x04\x00");
     for (file, sentence) in [
         (
@@ -114,8 +114,7 @@ fn what_a_file_is_not_is_said_in_one_sentence() {
         ("book.csv", "book.csv is a zip archive, as .xlsx workbooks are: unpack it, or save the sheet as CSV"),
         (
             "array.json",
-            "array.json is one JSON array: write one object per line, as jq -c '.[]' FILE > FILE.jsonl does; or, where \
-             each line is an array of records, set records = \".\" under [input.json] in the pipeline file",
+            "cannot read array.json: the JSON array has no end behind the record on line 2: the file may not be whole",
         ),
         ("packed.csv", "packed.csv is compressed by zstd: unpack it with zstd -d, or use gzip"),
     ] {
@@ -134,4 +133,21 @@ fn a_forgotten_quote_loses_its_line_only() {
     assert!(run.stdout.contains("unclosed_quote, first on line 162"), "{}", run.stdout);
     let read = |text: &str| text.lines().find(|line| line.contains("rows read")).map(str::to_owned).unwrap();
     assert!(read(&run.stdout).contains("321"), "{}", run.stdout);
+}
+
+#[test]
+fn dates_that_are_hardly_meant_are_taken_counted_and_warned_of() {
+    let workplace = Workplace::new();
+    let odd = ["3/1/1910 9:00", "3/1/2999 9:00"]
+        .map(|date| format!("{},s,d,2,{date},1.5,c,France\n", date.replace(['/', ' ', ':'], "")));
+    workplace.write("history.csv", &csv(&(odd.concat() + &invoices(80))));
+    let run = workplace.train("history.csv", &[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let warning = "warning: 2 rows have a date before 1970 or more than a year from now, the first on line 2 of history.csv: \
+        `InvoiceDate` is 1910-03-01T09:00:00Z; see whether `datetime_formats`";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
+    let row = run.stdout.lines().find(|line| line.contains("with odd dates, first on line 2"));
+    assert!(row.is_some_and(|row| row.trim_end_matches(['|', ' ']).ends_with('2')), "{}", run.stdout);
+    workplace.write("usual.csv", &csv(&invoices(80)));
+    assert_eq!(workplace.train("usual.csv", &["--force"]).stderr.matches("warning").count(), 0);
 }

@@ -34,6 +34,11 @@ fn csv_json_gzip_avro_and_parquet_give_the_same_model() {
     workplace.write("history.jsonl", &json_lines(80));
     workplace.write("history.ndjson.gz", &gzip(&json_lines(80)));
     parquet(&workplace, "history.parquet", frame(80));
+    let lines = String::from_utf8(json_lines(80)).unwrap();
+    let objects: Vec<&str> = lines.lines().filter(|line| !line.is_empty()).collect();
+    workplace
+        .write("history.json", format!("[\n  {}\n]\n", objects.join(",\n\n  ").replace(", ", ",\n    ")).as_bytes());
+    workplace.write("one-line.json.gz", &gzip(format!("[{}]", objects.join(",").replace('\r', "")).as_bytes()));
     workplace.write("history.avro", &avro(80));
     workplace.write("history.avro.gz", &gzip(&avro(80)));
     let inputs = [
@@ -42,6 +47,8 @@ fn csv_json_gzip_avro_and_parquet_give_the_same_model() {
         "history.parquet",
         "history.jsonl",
         "history.ndjson.gz",
+        "history.json",
+        "one-line.json.gz",
         "history.avro",
         "history.avro.gz",
     ];

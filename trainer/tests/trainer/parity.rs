@@ -38,6 +38,20 @@ fn every_aggregate() -> Pipeline {
         PricePerItem = "last(UnitPrice / Quantity)"
         Difference = "first(UnitPrice - Quantity)"
         Lines = "count()"
+        MedianPrice = "median(UnitPrice)"
+        MedianItems = "median(Quantity)"
+        MedianLine = "median(Quantity * UnitPrice)"
+        MedianHour = "median(hour(InvoiceDate))"
+        Products = "count_distinct(StockCode)"
+        Prices = "count_distinct(UnitPrice)"
+        Quantities = "count_distinct(Quantity)"
+        ItemsAgain = "sum(Quantity)"
+        Moments = "count_distinct(InvoiceDate)"
+        Hours = "count_distinct(hour(InvoiceDate))"
+        LinePrices = "count_distinct(Quantity * UnitPrice)"
+        Customers = "count_distinct(CustomerID)"
+        Domestic = "share(Country = 'United Kingdom')"
+        Postage = "share(StockCode = 'POST')"
         "#;
     let text = format!("{before}{features}[[detectors]]{detectors}");
     let text = text.replace(r#"required = ["CustomerID", "InvoiceDate", "Country"]"#, "required = []");
@@ -91,11 +105,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_invoice_has_the_features_that_the_stream_gives_it(
-        lines in proptest::collection::vec((0..6u8, -50..5000i32, 0.0..1e6f64, 0..24u8, any::<bool>()), 1..60)
+        lines in proptest::collection::vec((0..6u8, -50..5000i32, 0.0..1e6f64, 0..24u8, any::<bool>(), 0..5usize), 1..60)
     ) {
-        let text: String = lines.iter().map(|(key, quantity, price, hour, dated)| {
+        let text: String = lines.iter().map(|(key, quantity, price, hour, dated, kind)| {
             let date = if *dated { format!("3/1/2010 {hour}:00") } else { String::new() };
-            format!("{key},s,d,{quantity},{date},{price},c,UK\n")
+            let code = ["POST", "s", "\u{e9}", "S", "22143"][*kind];
+            let country = ["UK", "", "United Kingdom", "united kingdom", "France"][*kind];
+            // Some numbers and texts stand in several lines, some in none.
+            let (quantity, price) = (quantity % 40, (price / 1e4).round());
+            format!("{key},{code},d,{quantity},{date},{price},{},{country}\n", ["", "c"][kind % 2])
         }).collect();
         // Without a date there is no hour, and no number: such invoices are left out by both.
         let workplace = Workplace::new();

@@ -116,7 +116,7 @@ impl OpenSessions {
             open.has_changed = true;
             self.bytes = self.bytes + open.entity.heap_bytes() - before;
             self.lines += 1;
-            if open.entity.lines() >= self.limits.max_lines
+            if (open.entity.lines() >= self.limits.max_lines || open.entity.is_full())
                 && let Some((key, _, open)) = self.open.remove(key)
             {
                 self.close_early(key, open, progress, step);

@@ -14,7 +14,12 @@ fn limited(bytes: usize) -> Arc<Pipeline> {
 }
 
 fn limits() -> impl Strategy<Value = Arc<Pipeline>> {
-    proptest::sample::select(vec![60, 150, 400, 700, 1_500]).prop_map(limited)
+    let bytes = proptest::sample::select(vec![60, 150, 400, 700, 1_500]);
+    (bytes, any::<bool>()).prop_map(|(bytes, keeps)| {
+        let mut pipeline = if keeps { keeping() } else { Pipeline::load("invoices").unwrap() };
+        pipeline.entity.max_state_bytes = bytes;
+        Arc::new(pipeline)
+    })
 }
 
 /// Closes everything, and publishes the windows that are left.

@@ -27,6 +27,20 @@ fn pipeline() -> Arc<Pipeline> {
     Arc::new(Pipeline::load("invoices").unwrap())
 }
 
+/// Invoices with features that keep values.
+pub(crate) fn keeping() -> Pipeline {
+    let text = include_str!("../../../../resources/pipelines/invoices.toml");
+    let features = [
+        "[features]",
+        "Median = \"median(Quantity * UnitPrice)\"",
+        "Products = \"count_distinct(StockCode)\"",
+        "Countries = \"count_distinct(Country)\"",
+        "French = \"share(Country = 'France')\"",
+        "",
+    ];
+    Pipeline::parse(&text.replacen("[features]", &features.join("\n"), 1), "keeping.toml").unwrap()
+}
+
 /// Drives a core with lines stamped in seconds.
 struct Driver {
     core: Core,

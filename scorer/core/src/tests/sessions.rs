@@ -1,5 +1,6 @@
 //! Entities of several lines.
 
+use shared::features::MAX_KEPT_BYTES;
 use shared::pipeline::Scored;
 
 use super::*;
@@ -88,6 +89,20 @@ fn a_line_from_the_future_or_broken_sets_no_clock() {
     driver.apply(Input::CaughtUp { partition: 0, now: 30_100 });
     driver.read_through(0, 45_000 + GRACE);
     assert_eq!(driver.closed(), [("1".into(), 1), ("2".into(), 2)]);
+}
+
+#[test]
+fn a_date_that_is_hardly_meant_is_counted_and_the_line_is_taken() {
+    let mut driver = Driver::new();
+    let now = 1_283_335_200_000;
+    for (offset, date) in ["9/1/2010", "8/31/2011", "9/4/2011", "12/31/1969", ""].into_iter().enumerate() {
+        let payload = format!("7,22143,MUG,2,{date} 9:22,1.5,12345,France").replace(", 9:22", ",");
+        driver.apply(Input::Record(Record::new(0, offset as i64, now, payload.as_bytes())));
+    }
+    driver.apply(Input::End);
+    let counters = driver.core.counters();
+    assert_eq!(counters.odd_dates, BTreeMap::from([("InvoiceDate".to_owned(), 2)]));
+    assert_eq!((driver.closed(), counters.outcomes()), (vec![("7".into(), 5)], 5));
 }
 
 #[test]
@@ -197,6 +212,27 @@ fn at_a_limit_the_oldest_closes_early_and_says_so() {
     assert_eq!(driver.reasons(), ["late_line"], "a later line of it is late");
     assert_eq!(driver.core.counters().closed_early, 2);
     driver.apply(Input::End);
+}
+
+#[test]
+fn an_invoice_with_as_many_values_as_are_kept_closes_early_with_exact_features() {
+    let mut driver = Driver { core: Core::new(Arc::new(keeping())), ..Driver::new() };
+    // Eight bytes of each line's price, and a code of seven with its length.
+    let n_lines = MAX_KEPT_BYTES / 16;
+    for line in 0..=n_lines {
+        let country = if line % 4 == 0 { "France" } else { "Spain" };
+        driver.send(0, 0, &format!("1,{line:07},MUG,2,9/1/2010 9:22,{line},12345,{country}"));
+    }
+    let [Output::Closed(entity), ..] = &driver.out[..] else { panic!("{:?}", driver.reasons()) };
+    let n = entity.summary.lines as f64;
+    assert!(entity.summary.closed_early && n as usize <= n_lines, "{n}");
+    // Of each country there are its name and a length.
+    assert_eq!(n as usize, (MAX_KEPT_BYTES - 7 - 6).div_ceil(16));
+    assert_eq!(entity.features[..3], [n - 1.0, n, 2.0], "twice the price in the middle, the codes, the countries");
+    assert!((entity.features[3] - 0.25).abs() < 1e-3);
+    assert_eq!(driver.core.counters().closed_early, 1);
+    driver.apply(Input::End);
+    assert_eq!(driver.reasons(), ["late_line"], "the last line came after it");
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! How far a repartitioner has come.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 /// How far a repartitioner has come: for the stage that assembles entities from what it copies.
 #[derive(Debug, Clone, Default)]
@@ -13,11 +13,17 @@ struct Shared {
     /// -1 while it is not known.
     lag: AtomicI64,
     lost: AtomicU64,
+    waiting: AtomicUsize,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { has_caught_up: AtomicBool::new(false), lag: AtomicI64::new(-1), lost: AtomicU64::new(0) }
+        Self {
+            has_caught_up: AtomicBool::new(false),
+            lag: AtomicI64::new(-1),
+            lost: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -43,6 +49,15 @@ impl RepartitionProgress {
 
     pub(crate) fn add_lost(&self, count: u64) {
         self.0.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The source's partitions whose next record waits until its schema is known.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_waiting(&self, partitions: usize) {
+        self.0.waiting.store(partitions, Ordering::Relaxed);
     }
 
     pub(crate) fn set_lag(&self, lag: Option<i64>) {

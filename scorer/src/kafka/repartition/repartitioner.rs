@@ -350,6 +350,7 @@ impl RepartitionLoop<'_> {
     /// Publishes how far the repartitioner has come.
     fn report(&self) {
         self.progress.set_lag(self.source.lag());
+        self.progress.set_waiting(self.schemas.len());
         let is_caught_up = self.source.assignment().is_caught_up() && self.schemas.is_empty();
         if !is_caught_up || self.progress.has_caught_up() {
             return;

@@ -400,11 +400,14 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         let owned = assignment.partitions().len();
         let lag_seconds = self.read_times.lag_seconds(assignment.behind(), self.clock.time_of_day());
         let (has_joined, state_bytes) = (self.has_joined, self.tasks.core.state_bytes());
+        let waiting_before = self.options.repartitioner.as_ref().map_or(0, RepartitionProgress::waiting);
+        let waiting = self.options.schemas.len() + waiting_before;
         self.options.status.update(|status| {
             status.counters = counters;
             status.lag = lag;
             status.failed_partitions = failed;
             status.restoring_partitions = restoring;
+            status.waiting_partitions = waiting;
             status.lag_seconds = lag_seconds;
             status.has_joined = has_joined;
             status.owned_partitions = owned;

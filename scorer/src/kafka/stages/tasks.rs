@@ -33,6 +33,8 @@ pub(crate) struct Tasks<R> {
     topic: String,
     /// Whether a misplaced line was mentioned.
     has_warned: bool,
+    /// Whether an odd date was.
+    has_warned_of_dates: bool,
 }
 
 impl<R: Restore> Tasks<R> {
@@ -46,7 +48,8 @@ impl<R: Restore> Tasks<R> {
         topic: &str,
     ) -> Self {
         let (restoring, topic) = (Restoring::default(), topic.to_owned());
-        Self { core, restoring, restorer, reports, snapshots, pipeline, topic, has_warned: false }
+        let (has_warned, has_warned_of_dates) = (false, false);
+        Self { core, restoring, restorer, reports, snapshots, pipeline, topic, has_warned, has_warned_of_dates }
     }
 
     /// Begins to restore partitions that are ours from now on.
@@ -134,6 +137,10 @@ impl<R: Restore> Tasks<R> {
             self.has_warned = true;
             warn_of_misplaced(&self.pipeline, partition, offset);
         }
+        if let Some(column) = self.core.odd_dates().keys().next().filter(|_| !self.has_warned_of_dates) {
+            warn_of_odd_date(column, partition, offset);
+            self.has_warned_of_dates = true;
+        }
         Ok(())
     }
 
@@ -168,6 +175,15 @@ impl<R: Restore> Tasks<R> {
             self.core.finish_windows(out);
         }
     }
+}
+
+fn warn_of_odd_date(column: &str, partition: i32, offset: i64) {
+    tracing::warn!(
+        partition,
+        offset,
+        "`{column}` of a record is before 1970, or more than a year after the record: such dates are counted; see whether \
+         `datetime_formats` in the pipeline file reads dates as they are meant"
+    );
 }
 
 fn warn_of_misplaced(pipeline: &Pipeline, partition: i32, offset: i64) {

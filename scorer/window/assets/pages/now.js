@@ -245,9 +245,15 @@ function sentence(tick, about) {
     return `Reading ${about.topic} as group ${about.group}: ${count(stream.lag)} records behind, the last one ${span(stream.lag_seconds)} old.`;
 }
 
+/** Records with dates that are hardly meant, by column. */
+function oddDates(stream) {
+    const found = Object.entries(stream.odd_dates).map(([column, records]) => `${count(records)} in ${column}`);
+    return found.length ? found.join(", ") : null;
+}
+
 function facts(tick, about) {
     const { stream, window } = tick;
-    const { owned, restoring, failed } = stream.partitions;
+    const { owned, restoring, failed, waiting } = stream.partitions;
     const reading = owned - restoring - failed;
     const progress = h(
         "span",
@@ -255,6 +261,7 @@ function facts(tick, about) {
         `${reading} of ${owned} read`,
         restoring ? `, ${restoring} being restored` : "",
         failed ? `, ${failed} failed` : "",
+        waiting ? `, ${waiting} waiting for a schema of the registry` : "",
         restoring ? h("progress", { max: owned, value: reading, "aria-label": "Partitions restored" }) : null,
     );
     return [
@@ -270,6 +277,7 @@ function facts(tick, about) {
         ],
         ["Undeliverable", stream.undeliverable + stream.skipped ? count(stream.undeliverable + stream.skipped) : null],
         ["Reached limits", stream.at_limits ? `${count(stream.at_limits)} times` : null],
+        ["Odd dates", oddDates(stream)],
         ["Scores computed on", about.device],
         [
             "Kept by this window",

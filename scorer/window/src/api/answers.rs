@@ -61,6 +61,7 @@ fn current(view: &View, sample: Option<&Sample>) -> Value {
             "cancellations": snapshot.cancellations, "cancellation_windows": snapshot.cancellation_windows,
             "published": snapshot.published, "undeliverable": snapshot.undeliverable, "skipped": snapshot.skipped,
             "sent_again": snapshot.sent_again, "rolled_back": snapshot.rolled_back, "at_limits": snapshot.at_limits,
+            "odd_dates": pairs(&snapshot.odd_dates),
             "lag": snapshot.lag, "lag_seconds": snapshot.lag_seconds, "partitions": snapshot.partitions,
             "state_bytes": snapshot.state_bytes, "resident_bytes": snapshot.resident_bytes,
             "commits": snapshot.commits.count(), "commit_p99_seconds": p99,

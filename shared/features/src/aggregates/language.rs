@@ -20,24 +20,29 @@ enum ParsedOperand {
     Values(String),
     Hour(String),
     DayOfWeek(String),
+    /// A column, and the text that one kind of lines has there.
+    Is(String, String),
 }
 
-pub(super) const AGGREGATES: [(&str, Aggregate); 7] = [
+pub(super) const AGGREGATES: [(&str, Aggregate); 10] = [
     ("mean", Aggregate::Mean),
+    ("median", Aggregate::Median),
     ("min", Aggregate::Min),
     ("max", Aggregate::Max),
     ("sum", Aggregate::Sum),
     ("first", Aggregate::First),
     ("last", Aggregate::Last),
     ("count", Aggregate::Count),
+    ("count_distinct", Aggregate::CountDistinct),
+    ("share", Aggregate::Share),
 ];
 
 const OPERATORS: [(char, Operator); 4] =
     [('+', Operator::Plus), ('-', Operator::Minus), ('*', Operator::Times), ('/', Operator::By)];
 
 impl Feature {
-    /// Reads `aggregate(column)`, `aggregate(hour(column))`, `aggregate(day_of_week(column))`, `aggregate(column * column)` or `count()` for lines with
-    /// `columns`. A column is found by `resolve`, given its name.
+    /// Reads `aggregate(column)`, `aggregate(hour(column))`, `aggregate(day_of_week(column))`, `aggregate(column * column)`,
+    /// `share(column = 'kind')` or `count()` for lines with `columns`. A column is found by `resolve`, given its name.
     ///
     /// # Errors
     /// That of `resolve`, or what `problem` makes of what is wrong with the expression.
@@ -58,6 +63,14 @@ impl Feature {
             index if columns[index].kind == ColumnType::Datetime => Ok(index),
             _ => Err(problem(format!("`{column}` is not of type datetime"))),
         };
+        let any = |column: &str| -> Result<Operand, E> {
+            let index = resolve(column)?;
+            Ok(match columns[index].kind {
+                ColumnType::Text => Operand::Text(index),
+                ColumnType::Datetime => Operand::Moment(index),
+                ColumnType::Integer | ColumnType::Float => Operand::Number(index),
+            })
+        };
         let operand = match operand {
             ParsedOperand::Lines => Operand::Lines,
             ParsedOperand::Hour(column) => Operand::Hour(moment(&column)?),
@@ -67,7 +80,12 @@ impl Feature {
                 Some((left, operator, right)) if columns.iter().all(|column| column.name != text) => {
                     Operand::Arithmetic(number(left)?, operator, number(right)?)
                 }
+                _ if aggregate == Aggregate::CountDistinct => any(&text)?,
                 _ => Operand::Number(number(&text)?),
+            },
+            ParsedOperand::Is(column, kind) => match resolve(&column)? {
+                index if columns[index].kind == ColumnType::Text => Operand::Is(index, kind),
+                _ => return Err(problem(format!("`{column}` is not of type text"))),
             },
         };
         Ok(Self { name, aggregate, operand })
@@ -79,7 +97,10 @@ impl Feature {
         let name = |column: usize| columns[column].name.as_str();
         match self.operand {
             Operand::Lines => format!("{function}()"),
-            Operand::Number(column) => format!("{function}({})", name(column)),
+            Operand::Number(column) | Operand::Text(column) | Operand::Moment(column) => {
+                format!("{function}({})", name(column))
+            }
+            Operand::Is(column, ref kind) => format!("{function}({}='{kind}')", name(column)),
             Operand::Hour(column) => format!("{function}(hour({}))", name(column)),
             Operand::DayOfWeek(column) => format!("{function}(day_of_week({}))", name(column)),
             Operand::Arithmetic(left, operator, right) => {
@@ -94,14 +115,19 @@ impl ParsedFeature {
     fn parse(name: &str, expression: &str) -> Result<Self, String> {
         let unreadable = || {
             format!(
-                "`{expression}` is no feature: write mean, min, max, sum, first or last of a column or of two, as in \
-                 mean(UnitPrice) or sum(Quantity * UnitPrice), or count()"
+                "`{expression}` is no feature: write mean, median, min, max, sum, first or last of a column or of two, as \
+                 in mean(UnitPrice) or sum(Quantity * UnitPrice); or count(), count_distinct(StockCode) or \
+                 share(Country = 'Spain')"
             )
         };
         let (function, argument) = call(expression).ok_or_else(unreadable)?;
         let aggregate =
             AGGREGATES.iter().find(|(known, _)| *known == function).map(|(_, found)| *found).ok_or_else(unreadable)?;
-        let operand = ParsedOperand::parse(argument).ok_or_else(unreadable)?;
+        let operand = match aggregate {
+            Aggregate::Share => ParsedOperand::kind(argument),
+            _ => ParsedOperand::parse(argument),
+        };
+        let operand = operand.ok_or_else(unreadable)?;
         if (aggregate == Aggregate::Count) != (operand == ParsedOperand::Lines) {
             return Err(unreadable());
         }
@@ -118,6 +144,14 @@ impl ParsedOperand {
             None if argument.is_empty() => Some(Self::Lines),
             None => Some(Self::Values(argument.to_owned())),
         }
+    }
+
+    /// Reads `column = 'kind'`; a kind is a text that a column can have.
+    fn kind(argument: &str) -> Option<Self> {
+        let (column, kind) = argument.strip_suffix('\'')?.split_once('\'')?;
+        let column = column.trim_end().strip_suffix('=')?.trim_end();
+        let is_text = !kind.is_empty() && kind.trim() == kind;
+        (is_text && !column.is_empty()).then(|| Self::Is(column.to_owned(), kind.to_owned()))
     }
 }
 
@@ -163,8 +197,19 @@ mod tests {
         assert_eq!(read("last(day_of_week(InvoiceDate))"), Ok((Aggregate::Last, Operand::DayOfWeek(1))));
         assert_eq!(read("count()"), Ok((Aggregate::Count, Operand::Lines)));
         let product = Operand::Arithmetic(3, Operator::Times, 0);
-        assert_eq!(read("sum(Quantity * UnitPrice)"), Ok((Aggregate::Sum, product)));
-        assert_eq!(read("sum(Quantity*UnitPrice)"), Ok((Aggregate::Sum, product)));
+        assert_eq!(read("sum(Quantity * UnitPrice)"), Ok((Aggregate::Sum, product.clone())));
+        assert_eq!(read("sum(Quantity*UnitPrice)"), Ok((Aggregate::Sum, product.clone())));
+        assert_eq!(read("median(Quantity*UnitPrice)"), Ok((Aggregate::Median, product.clone())));
+        assert_eq!(read("count_distinct(Quantity*UnitPrice)"), Ok((Aggregate::CountDistinct, product)));
+        assert_eq!(read("median(hour(InvoiceDate))"), Ok((Aggregate::Median, Operand::Hour(1))));
+        for (column, operand) in
+            [("x", Operand::Text(2)), ("InvoiceDate", Operand::Moment(1)), ("UnitPrice", Operand::Number(0))]
+        {
+            assert_eq!(read(&format!("count_distinct({column})")), Ok((Aggregate::CountDistinct, operand)));
+        }
+        let is = |kind: &str| Ok((Aggregate::Share, Operand::Is(2, kind.to_owned())));
+        assert_eq!(read("share(x = 'a')"), is("a"));
+        assert_eq!(read(" share( x='it's (=)' ) "), is("it's (=)"));
         assert_eq!(read("max(Quantity / UnitPrice)"), Ok((Aggregate::Max, Operand::Arithmetic(3, Operator::By, 0))));
         // A name with a sign in it is a name.
         assert_eq!(read("sum(unit-price)"), Ok((Aggregate::Sum, Operand::Number(4))));
@@ -172,7 +217,25 @@ mod tests {
             "",
             "mean",
             "mean()",
-            "median(UnitPrice)",
+            "mode(UnitPrice)",
+            "median()",
+            "median(x)",
+            "median(InvoiceDate)",
+            "count_distinct()",
+            "count_distinct(y)",
+            "count_distinct(minute(InvoiceDate))",
+            "share(x)",
+            "share()",
+            "share(x = a)",
+            "share(x = '')",
+            "share(x = ' a')",
+            "share(x = 'a' )b",
+            "share(= 'a')",
+            "share('a')",
+            "share(x == a')",
+            "share(y = 'a')",
+            "share(Quantity = '1')",
+            "mean(x = 'a')",
             "mean(UnitPrice",
             "count(UnitPrice)",
             "hour(InvoiceDate)",

@@ -1,12 +1,12 @@
 //! Samples of JSON records.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use serde_json::Value;
 
 use super::sample::{Cell, Found, Sample, Sampler};
 use crate::json::{self, Content};
-use crate::json_lines::JsonLines;
+use crate::json_file::JsonFile;
 use crate::json_path::{JsonPath, Step};
 use crate::schema::{Envelope, MessageShape, RecordsAt};
 
@@ -19,17 +19,30 @@ const MOST_STEPS: usize = 4;
 /// Most columns; beyond them, objects are not looked into.
 const MOST_COLUMNS: usize = 500;
 
-/// Reads JSON lines, and tells what a line holds.
+/// Bytes of a file that show whether its lines are arrays.
+const HEAD_BYTES: u64 = 256 << 10;
+
+/// Reads a file of JSON, and tells what a message holds: that is a line, or a value of an array.
 ///
 /// # Errors
 /// What reading gives.
-pub fn sample<R: Read>(source: R) -> io::Result<(Sample, MessageShape)> {
-    let mut lines = JsonLines::new(source, MOST_BYTES);
+pub fn sample<R: Read>(mut source: R) -> io::Result<(Sample, MessageShape)> {
+    let mut head = Vec::new();
+    source.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    let lines_are_arrays = are_arrays(&head);
+    let mut records = JsonFile::new(Cursor::new(head).chain(source), MOST_BYTES, lines_are_arrays)?;
     let mut messages = Messages::default();
-    while let Some(line) = lines.next_line()?.filter(|_| !messages.sampler.is_done()) {
-        messages.push(line.raw);
+    while let Some(record) = records.next_record()?.filter(|_| !messages.sampler.is_done()) {
+        messages.push(record.raw);
     }
     Ok(messages.finish())
+}
+
+/// Whether a file that begins so has an array on each line: there is more than one.
+fn are_arrays(head: &[u8]) -> bool {
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let is_whole = |line: &[u8]| line.ends_with(b"]");
+    lines.next().is_some_and(is_whole) && lines.next().is_some_and(|line| line.starts_with(b"["))
 }
 
 /// Messages of which the first says what all of them hold.
@@ -185,5 +198,9 @@ mod tests {
         let (sample, shape) = shape("[{\"id\":1},{\"id\":2}]\n[]\n[{\"id\":3},7]\n");
         assert_eq!(shape.records, Some(RecordsAt::Message));
         assert_eq!((sample.names.len(), sample.n_records, sample.n_torn), (1, 4, 1));
+        for array in ["[{\"id\":1},{\"id\":2},7]", "[\n  {\n    \"id\": 1\n  },\n  {\"id\": 2}, 7]\n"] {
+            let (sample, shape) = self::sample(array.as_bytes()).unwrap();
+            assert_eq!((shape.records, sample.n_records, sample.n_torn), (None, 3, 1), "{array}");
+        }
     }
 }

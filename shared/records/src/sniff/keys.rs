@@ -102,6 +102,26 @@ impl Finder<'_> {
         Some(key)
     }
 
+    /// Says that no column names a record, and which comes closest.
+    pub(super) fn tell_keyless(&mut self, taken: &[usize]) {
+        let closest = self.best(|index| {
+            let column = &self.columns[index];
+            let fits = !taken.contains(&index) && column.can_name() && self.strength(index, Hint::Amount) == 0;
+            fits.then_some(column.distinct)
+        });
+        let evidence = closest.map_or_else(String::new, |index| {
+            let column = &self.columns[index];
+            let (distinct, present) = (grouped(column.distinct as u64), grouped(column.present as u64));
+            format!(", and `{}` comes closest with {distinct} values in {present} records", self.shown(index))
+        });
+        let columns = self.columns.len();
+        let text = format!(
+            "none of the {columns} columns has another value in each record{evidence}: a record is named by where it stands, \
+             so a copy counts as another record; if there is a number of the payment or the event, name its column as `key`"
+        );
+        self.doubt(About::Entity, text);
+    }
+
     /// Whose record it is, or with whom: a column that repeats, where it is to have a past.
     pub(super) fn who(&mut self, hint: Hint, taken: &[usize], must_repeat: bool) -> Option<usize> {
         let fits = |index: usize| {

@@ -129,7 +129,7 @@ mod tests {
             let sample = csv::sample(text.as_bytes(), &dialect).unwrap();
             let Ok(findings) = study(Writing::Csv(Box::new(dialect)), &sample, doubts) else { return Ok(()) };
             let Roles { key, customer, merchant, amount, .. } = findings.roles;
-            let roles: Vec<usize> = [Some(key), customer, merchant, amount].into_iter().flatten().collect();
+            let roles: Vec<usize> = [key, customer, merchant, amount].into_iter().flatten().collect();
             prop_assert!(roles.iter().all(|role| *role < findings.columns.len()));
             // No column has two of them.
             prop_assert_eq!(roles.iter().collect::<std::collections::HashSet<_>>().len(), roles.len());

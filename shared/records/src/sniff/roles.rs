@@ -13,13 +13,16 @@ use super::{About, Doubt};
 use crate::text::{grouped, printable};
 use crate::time::Millis;
 
+/// Most numbers that are learned from where records have no names and belong to nobody.
+const MOST_NUMBERS: usize = 40;
+
 /// What columns are for, by their index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Roles {
     /// What is scored.
     pub shape: Shape,
-    /// Names a record, or the entity of its lines.
-    pub key: usize,
+    /// Names a record, or the entity of its lines; none where a record is named by where it stands.
+    pub key: Option<usize>,
     /// When it was.
     pub time: Option<Time>,
     /// Whose it is.
@@ -80,14 +83,6 @@ pub enum Unfit {
     /// There is none.
     #[error("there is no record in it: at least a hundred would be right")]
     NoRecord,
-    /// Nothing names a record.
-    #[error(
-        "no column names a record: a key is needed, such as the number of an invoice or of a payment, and none of the {columns} columns has another value in each record; add one, such as the number of the line"
-    )]
-    NoKey {
-        /// How many columns there are.
-        columns: usize,
-    },
     /// Nothing says when a record was.
     #[error(
         "no column says when a record was: a date is needed, or a count of seconds in a column such as `timestamp`, and none of the {columns} columns is one"
@@ -128,16 +123,14 @@ pub(super) fn roles(sample: &Sample, columns: &[Profile], doubts: &mut Vec<Doubt
         time.iter().map(|time| time.column).chain(label.iter().map(|label| label.column)).collect();
     let sessions = finder.session_key(&taken, moments.as_deref());
     let (shape, key) = match sessions {
-        Some((key, gap)) => (Shape::Sessions { gap }, key),
-        None => {
-            let key = finder.record_key(&taken).ok_or(Unfit::NoKey { columns: columns.len() })?;
-            if time.is_none() {
-                return Err(Unfit::NoTime { columns: columns.len() });
-            }
-            (Shape::Records, key)
-        }
+        Some((key, gap)) => (Shape::Sessions { gap }, Some(key)),
+        None if time.is_none() => return Err(Unfit::NoTime { columns: columns.len() }),
+        None => (Shape::Records, finder.record_key(&taken)),
     };
-    taken.push(key);
+    if key.is_none() {
+        finder.tell_keyless(&taken);
+    }
+    taken.extend(key);
     let is_session = shape != Shape::Records;
     let customer = finder.who(Hint::Customer, &taken, !is_session);
     taken.extend(customer);
@@ -155,11 +148,14 @@ pub(super) fn roles(sample: &Sample, columns: &[Profile], doubts: &mut Vec<Doubt
     let place = customer.and_then(|customer| finder.place(&taken, customer));
     let others = if is_session && quantity.or(price).or(amount).is_none() {
         finder.numbers(&taken, 2)
+    } else if key.or(customer).or(merchant).is_none() {
+        // Nobody has a past: what there is to learn from is in the record.
+        finder.numbers(&taken, MOST_NUMBERS)
     } else {
         finder.balances(&taken)
     };
     finder.currencies(amount.or(price));
-    let cancelled = if is_session { finder.cancelled(key) } else { None };
+    let cancelled = key.filter(|_| is_session).and_then(|key| finder.cancelled(key));
     let roles =
         Roles { shape, key, time, customer, merchant, amount, quantity, price, place, others, label, cancelled };
     finder.tell_dates(&roles);

@@ -20,6 +20,15 @@ pub type Millis = i64;
 /// The longest span: a hundred years. Sums of dates and spans stay far within 64 bits.
 pub const LONGEST_SPAN: Millis = 36_500 * 86_400_000;
 
+/// A date that is later than this after its record was written is hardly meant.
+const LONGEST_AHEAD: Millis = 366 * 86_400_000;
+
+/// Whether a date is more likely to have been mistyped, or read in another way than it was written, than to be meant: it is
+/// before 1970, or more than a year after `latest`, by when its record had been written, where that is known.
+pub fn is_odd(moment: Timestamp, latest: Option<Timestamp>) -> bool {
+    moment < 0 || latest.is_some_and(|latest| moment > latest.saturating_add(LONGEST_AHEAD))
+}
+
 /// `1h`, `8m`, `40s` or `250ms` as milliseconds; `None` when the text is not such a span, or is not above zero or longer than
 /// [`LONGEST_SPAN`].
 pub fn parse_span(text: &str) -> Option<Millis> {
@@ -102,6 +111,22 @@ pub fn day_of_week(timestamp: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_before_1970_or_far_ahead_of_its_record_is_odd() {
+        let now = 1_767_225_600_000;
+        for (moment, latest, odd) in [
+            (-1, None, true),
+            (0, None, false),
+            (-61_853_184_000_000, Some(now), true),
+            (now + LONGEST_AHEAD, Some(now), false),
+            (now + LONGEST_AHEAD + 1, Some(now), true),
+            (now + LONGEST_AHEAD + 1, None, false),
+            (i64::MAX, Some(i64::MAX), false),
+        ] {
+            assert_eq!(is_odd(moment, latest), odd, "{moment} {latest:?}");
+        }
+    }
 
     #[test]
     fn spans_round_trip() {

@@ -19,7 +19,7 @@ pub enum TableError {
         file: String,
     },
     /// JSON without an object.
-    #[error("{file} holds no JSON object: one object per line would be right")]
+    #[error("{file} holds no JSON object: one object per line, or an array of objects, would be right")]
     NoObject {
         /// The file.
         file: String,

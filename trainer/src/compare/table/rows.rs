@@ -12,7 +12,7 @@ use shared::avro::AvroFile;
 use shared::dialect::{Dialect, NULLS, Nulls, likely_delimiter};
 use shared::draft::sample::{Cell as JsonCell, Found};
 use shared::draft::{avro, json};
-use shared::json_lines::JsonLines;
+use shared::json_file::JsonFile;
 use shared::pipeline::InputFormat;
 use shared::records::{Fields, FileRecords};
 
@@ -176,7 +176,7 @@ impl Files {
         Ok(left_out)
     }
 
-    /// The objects of a file of JSON lines, or the records of one of Avro. A field that is missing is a missing value.
+    /// The objects of a file of JSON, or the records of one of Avro. A field that is missing is a missing value.
     fn named_rows(
         &self,
         path: &Path,
@@ -210,7 +210,7 @@ impl Files {
         take: TakeRow<'_>,
         left_out: &mut Option<LeftOutRows>,
     ) -> Result<(), TableError> {
-        let TextFile { source, bar, is_gzip, .. } = TextFile::open(path, progress)?;
+        let TextFile { source, bar, is_gzip } = TextFile::open(path, progress)?;
         let failed = |source| load::failed(path, is_gzip, source);
         let mut records = csv_records(source).map_err(failed)?;
         let header = names(records.next_record().map_err(failed)?.map(|record| record.fields));
@@ -287,11 +287,11 @@ fn has_names(path: &Path) -> bool {
 /// Takes the fields of a record, or `None` for one that has none, and where it stands.
 type TakeRecord<'a> = &'a mut dyn FnMut(&RowLocation<&Path>, Option<Vec<(Found, JsonCell)>>) -> Result<(), TableError>;
 
-/// Hands every line of a file of JSON lines to `take`, or every record of a file of Avro.
+/// Hands every record of a file of JSON or of Avro to `take`.
 fn each_record(path: &Path, progress: Progress, take: TakeRecord<'_>) -> Result<(), TableError> {
     let file = TextFile::open(path, progress)?;
     if is_avro(path) {
-        let TextFile { source, bar, is_gzip, .. } = file;
+        let TextFile { source, bar, is_gzip } = file;
         let failed = |error| load::failed_avro(path, is_gzip, error);
         let mut records = AvroFile::new(source).map_err(failed)?;
         let schema = Arc::clone(records.schema());
@@ -301,11 +301,11 @@ fn each_record(path: &Path, progress: Progress, take: TakeRecord<'_>) -> Result<
         bar.finish_and_clear();
         return Ok(());
     }
-    file.refuse_array(path)?;
-    let TextFile { source, bar, is_gzip, .. } = file;
-    let mut lines = JsonLines::new(source, MAX_RECORD_BYTES);
-    while let Some(line) = lines.next_line().map_err(|source| load::failed(path, is_gzip, source))? {
-        take(&RowLocation::line(path, line.line), json::fields(line.raw, usize::MAX))?;
+    let TextFile { source, bar, is_gzip } = file;
+    let failed = |source| load::failed(path, is_gzip, source);
+    let mut records = JsonFile::new(source, MAX_RECORD_BYTES, false).map_err(failed)?;
+    while let Some(record) = records.next_record().map_err(failed)? {
+        take(&RowLocation::line(path, record.line), json::fields(record.raw, usize::MAX))?;
     }
     bar.finish_and_clear();
     Ok(())

@@ -209,10 +209,17 @@ fn json_lines_are_a_table() {
     assert_eq!(dataset.notes[0], "3 features are used: x, in.side, when");
     assert!(dataset.notes[1].starts_with("1 rows are no JSON objects and are left out, first on line 2 of "));
     assert_eq!(dataset.notes[2], "1 column of a type that is no number is left out: tags (a list or an object)");
-    let error = read_with(&options(&[folder.file("c.jsonl", "[{\"x\":1}]")], None)).unwrap_err().to_string();
-    assert!(error.contains("c.jsonl is one JSON array"), "{error}");
+    let array = folder.file("c.json", "[\n  {\n    \"x\": 1,\n    \"y\": 0\n  },\n  {\"x\": 2, \"y\": 1}, 7\n]\n");
+    let dataset = read_with(&options(&[array], Some("y"))).unwrap();
+    assert_eq!((column(&dataset, "x"), dataset.labels), (vec![1.0, 2.0], Some(vec![false, true])));
+    assert!(dataset.notes.iter().any(|note| note.contains("first on line 6 of ")), "{:?}", dataset.notes);
+    let error = read_with(&options(&[folder.file("e.json", "[{\"x\":1},")], None)).unwrap_err().to_string();
+    assert!(error.contains("the JSON array has no end behind the record on line 1"), "{error}");
     let error = read_with(&options(&[folder.file("d.jsonl", "1\n2\n")], None)).unwrap_err().to_string();
-    assert!(error.ends_with("d.jsonl holds no JSON object: one object per line would be right"), "{error}");
+    assert!(
+        error.ends_with("d.jsonl holds no JSON object: one object per line, or an array of objects, would be right"),
+        "{error}"
+    );
 }
 
 #[test]

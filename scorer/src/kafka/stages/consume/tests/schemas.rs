@@ -83,10 +83,13 @@ fn a_record_waits_for_its_schema_and_holds_no_other_partition() {
     bench.steps(20);
     assert_eq!((bench.records(), bench.waits()), (4, true), "those of the other partition");
     assert!(bench.broker.happened().contains(&Happened::Held(vec![0])));
+    assert_eq!(bench.consume.options.status.get().waiting_partitions, 1);
     assert!(!bench.consume.has_read_everything(), "what waits is not read");
     go.send(()).unwrap();
     bench.until(7);
     assert!(!bench.waits());
+    bench.steps(1);
+    assert_eq!(bench.consume.options.status.get().waiting_partitions, 0);
     let counters = bench.consume.tasks.core.counters();
     assert_eq!((counters.malformed_lines, counters.accounted()), (0, counters.outcomes()), "{counters:?}");
 }
