@@ -1,6 +1,7 @@
 //! The command line.
 
 mod labels;
+mod redrive;
 mod watch;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
 pub use labels::{ExportArgs, LabelsCommand};
+pub use redrive::RedriveArgs;
 pub use watch::{ReportArgs, WatchArgs};
 
 /// Finds anomalous invoices and transactions in a Kafka stream, with the models of `trainer`.
@@ -533,29 +535,6 @@ pub struct ResetArgs {
     /// Do not ask for confirmation.
     #[arg(long)]
     pub yes: bool,
-}
-
-/// Options of `redrive`.
-#[derive(Debug, Clone, Args)]
-pub struct RedriveArgs {
-    /// Pipeline that ships with the program, or pipeline file; it names the topics.
-    #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
-    pub pipeline: String,
-    /// Brokers.
-    #[command(flatten)]
-    pub brokers: BrokerArgs,
-    /// Topics.
-    #[command(flatten)]
-    pub create: CreateArgs,
-    /// Consumer group; what was sent is remembered in an internal topic that is named after it.
-    #[arg(long, value_name = "ID", default_value = "atalaya")]
-    pub group: String,
-    /// Send only records with this reason, such as `late_line` or `not_a_number:UnitPrice`.
-    #[arg(long, value_name = "REASON")]
-    pub reason: Option<String>,
-    /// Leave out what was published before this time, such as 2026-11-21T09:30:00Z or milliseconds since 1970.
-    #[arg(long, value_name = "TIME", value_parser = parse_since)]
-    pub since: Option<i64>,
 }
 
 impl BrokerArgs {

@@ -13,6 +13,7 @@ mod logs;
 mod posted;
 mod published;
 mod redrive;
+mod redrives;
 mod replay;
 mod report;
 mod reset;

@@ -11,7 +11,7 @@ use window::Access;
 use super::alerting::{Alerts, all_of};
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
-use super::window::{RunOf, Window, keeping};
+use super::window::{OnKafka, RunOf, Window, keeping};
 use super::words::listed;
 use super::{LIVE_BATCH, Loaded, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
@@ -35,7 +35,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     announce(&args, &loaded, &created);
     loaded.warn_of_sample_models();
     warn_of_a_short_memory(&args, &loaded.pipeline);
-    let alerts = Alerts::start(&loaded.pipeline, &settings, true)?;
+    let mut alerts = Alerts::start(&loaded.pipeline, &settings, true)?;
     let window = window.map(|window| window.with_alerts(alerts.as_ref().map(Alerts::desk)));
     let options = StreamOptions {
         group: args.group.clone(),
@@ -66,14 +66,18 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let on_message = all_of(told.into_iter().flatten().collect());
     let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, on_message).await?;
     let status = stream.status();
-    if let Some(alerts) = &alerts {
+    if let Some(alerts) = &mut alerts {
         alerts.watch(status.clone());
+        if window.is_none() {
+            alerts.listen(&settings, &pipeline)?;
+        }
     }
     // It closes with the run.
     let _open = match window {
         Some(window) => {
-            let how = (keeping(&settings, &pipeline, create).await, args.json_logs);
-            Some(window.open(&settings, &pipeline, &stream, how)?)
+            let keeping = keeping(&settings, &pipeline, create).await;
+            let of = OnKafka { settings: &settings, group: &args.group, create, keeping, is_json: args.json_logs };
+            Some(window.open(&of, &pipeline, &stream)?)
         }
         None => None,
     };

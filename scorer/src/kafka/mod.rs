@@ -42,7 +42,7 @@ pub use labels::{ensure_labels_topic, keep_labels, labels_topic, read_labels_top
 pub use look::newest_records;
 pub use options::{Delivery, EndWhen, OnLostRecords, OnMessage, Progress, StreamOptions};
 pub use recent::{RecentMessage, read_recent};
-pub use redrive::{Redrive, Redriven, redrive};
+pub use redrive::{Redrive, Redriven, Which};
 pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};
 pub use stages::faults::FaultInjection;
 #[cfg(feature = "fault-injection")]

@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use window::{
-    About, Access, AlertAction, AlertDesk, AlertNumbers, ChannelNumbers, Committed, Detector, Ends, Histogram, Intake,
-    Keeping, Kind, Limits, Open, Partitions, Refill, Server, Snapshot, Source,
+    About, Access, AlertAction, AlertDesk, AlertNumbers, AlertWord, ChannelNumbers, Committed, Concerned, Detector,
+    Ends, Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Refill, Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.
@@ -57,9 +57,11 @@ impl AlertDesk for Desk {
         AlertNumbers { firing: vec![("many".to_owned(), 1)], channels: vec![channel], ..AlertNumbers::default() }
     }
 
-    fn act(&self, _: AlertAction) -> Result<(), String> {
-        Ok(())
+    fn act(&self, _: &AlertAction) -> Result<Concerned, String> {
+        Ok(Concerned::default())
     }
+
+    fn heed(&self, _: &AlertWord) {}
 }
 
 impl Bench {
