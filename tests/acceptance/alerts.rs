@@ -18,13 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LINES: usize = 3000;
 
 /// A receiver of webhooks: the id that the headers name, and the alert.
-struct Sink {
+pub(crate) struct Sink {
     alerts: Receiver<(String, Value)>,
 }
 
 impl Sink {
     /// Receives at an address.
-    fn at(address: SocketAddr) -> Self {
+    pub(crate) fn at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let (said, alerts) = channel();
         thread::spawn(move || {
@@ -67,7 +67,7 @@ fn read(stream: &TcpStream) -> Option<(String, Value)> {
 }
 
 /// An address where nobody is.
-fn nobody() -> SocketAddr {
+pub(crate) fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
