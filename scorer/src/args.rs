@@ -6,6 +6,7 @@ mod watch;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::device::{DEVICE_NAMES, DeviceRequest};
@@ -330,6 +331,10 @@ pub struct RunArgs {
     /// Write logs as JSON to standard error, for services; this turns off the status line.
     #[arg(long)]
     pub json_logs: bool,
+    /// How often --json-logs writes a line with the numbers of the run, by the names of the metrics: a span such as 10s or 5m, one
+    /// second or more. By default it is 60s. The last line comes at the end.
+    #[arg(long, value_name = "SPAN", requires = "json_logs", value_parser = parse_interval)]
+    pub status_interval: Option<Duration>,
 }
 
 /// Options of `demo`.
@@ -576,6 +581,13 @@ fn parse_local_address(text: &str) -> Result<Address, String> {
     }
 }
 
+/// A span of a second or more.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let millis = shared::time::parse_span(text).and_then(|millis| u64::try_from(millis).ok());
+    let interval = millis.map(Duration::from_millis).filter(|interval| *interval >= Duration::from_secs(1));
+    interval.ok_or_else(|| "use a span of one second or more, such as 10s or 5m".to_owned())
+}
+
 fn parse_positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "use a whole number above 0".to_owned())
 }
@@ -701,6 +713,9 @@ mod tests {
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],
             &["scorer", "redrive", "--since", "yesterday"],
+            &["scorer", "run", "--status-interval", "10s"],
+            &["scorer", "run", "--json-logs", "--status-interval", "10"],
+            &["scorer", "run", "--json-logs", "--status-interval", "500ms"],
             &["scorer", "watch", "--since", "yesterday"],
             &["scorer", "watch", "--severity", "bad"],
             &["scorer", "report", "--since", "-1h"],

@@ -2,17 +2,21 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use shared::time::format_timestamp;
-use tests::{Cards, Kafka, PipelineFile, Spoilt, real_transactions, repository, scorer, start_scorer, text, trainer};
+use tests::{
+    Cards, Kafka, PipelineFile, Spoilt, real_transactions, repository, scorer, start_scorer, text, trainer, wait_for,
+};
 
 use crate::expected::{score_as, sorted, values};
 
 /// Lines of the history that models are trained on, and of the production file that are sent.
 const HISTORY: usize = 100_000;
 const SENT: usize = 40_000;
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything that can be said of the past of a customer and of a terminal without a place.
 const FEATURES: [&str; 12] = [
@@ -67,7 +71,7 @@ fn the_stream_gives_what_the_file_gives(pipeline: PipelineFile, partitions: u32)
     let topics = scorer(&[&["topics"][..], &brokers, &create].concat());
     assert_eq!(topics.code, Some(0), "{}", topics.stderr);
     let state = folder.path().join("state");
-    let how = ["--all-verdicts", "--json-logs", "--state-dir", text(&state)];
+    let how = ["--all-verdicts", "--json-logs", "--status-interval", "1s", "--state-dir", text(&state)];
     let running = start_scorer(&[&["run"][..], &brokers, &same, &how].concat());
     let replay = scorer(&[&["replay", text(&production), "--pipeline", text(&file)][..], &brokers].concat());
     assert_eq!(replay.code, Some(0), "{}", replay.stderr);
@@ -82,6 +86,12 @@ fn the_stream_gives_what_the_file_gives(pipeline: PipelineFile, partitions: u32)
             "{topic}: keys"
         );
     }
+    let told = wait_for("all records in the numbers of the log", PATIENCE, || {
+        let all = |told: &Value| told["atalaya_records_read_total"].as_u64() >= Some(SENT as u64);
+        running.log("status").into_iter().find(all)
+    });
+    assert_eq!(told["atalaya_partitions"], json!({ "reading": partitions, "restoring": 0, "failed": 0 }), "{told}");
+    assert!(told["atalaya_records_total"]["scored"].as_u64() > Some(0), "{told}");
     let (run, _) = running.terminate();
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(!run.stderr.contains("repartition"), "replayed payments are where their past is: {}", run.stderr);

@@ -22,6 +22,7 @@ mod run;
 mod score;
 mod simulate;
 mod state;
+mod status_log;
 mod summary;
 mod topics;
 mod watch;

@@ -11,6 +11,7 @@ use window::Access;
 use super::alerting::{Alerts, all_of};
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
+use super::status_log::StatusLog;
 use super::window::{OnKafka, RunOf, Window, keeping};
 use super::words::listed;
 use super::{LIVE_BATCH, Loaded, console, load, summary, topics_of, with_clock};
@@ -23,6 +24,9 @@ use crate::kafka::{
     Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnLostRecords, Stream, StreamOptions, TopicSettings,
     Topics, ensure_topics, find_misplaced, has_direct_state,
 };
+
+/// How often the numbers of a run are logged where nobody says how often.
+const STATUS_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
@@ -81,7 +85,8 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         }
         None => None,
     };
-    let ended = accompany(stream, &line).await;
+    let log = args.json_logs.then(|| StatusLog::new(pipeline.clone(), args.status_interval.unwrap_or(STATUS_INTERVAL)));
+    let ended = accompany(stream, &line, log).await;
     // Also what led to an error may be worth an alert.
     if let Some(alerts) = alerts {
         alerts.close().await;

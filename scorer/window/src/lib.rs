@@ -13,7 +13,7 @@
 //! The rooms, each of which knows only those before it: `about`, `snapshot`, `intake`, `journal` and `questions` are what comes in, and `alerts` is
 //! the desk of those who decide them; `store` keeps
 //! messages and labels, and `history` the numbers of the last minutes; `view` holds both; `redrives` are orders to send erroneous records again; `found` is the store for whoever shows it
-//! without pages; `metrics`, `assets` (the pages) and `api` are what goes out; `http`
+//! without pages; `metrics`, `numbers` (the same for logs), `assets` (the pages) and `api` are what goes out; `http`
 //! decides who may ask, and `server` runs it all.
 
 mod about;
@@ -26,6 +26,7 @@ mod http;
 mod intake;
 mod journal;
 mod metrics;
+mod numbers;
 mod questions;
 mod rate;
 mod redrives;

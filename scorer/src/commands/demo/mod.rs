@@ -168,7 +168,7 @@ async fn replay(
         }
         sent
     });
-    let ended = accompany(stream, &line).await;
+    let ended = accompany(stream, &line, None).await;
     if let Some(alerts) = alerts {
         alerts.close().await;
     }

@@ -33,7 +33,7 @@ const MOST_BYTES: usize = 24 << 20;
 const MOST_EXCEPTIONS: usize = 1_000;
 
 /// Words on alerts that are kept. What was said of the others holds as long as it would; only who says more of one takes its place.
-const MOST_ALERTS: usize = 1_000;
+const MOST_ALERTS: usize = 10_000;
 
 /// Bytes of an entry that is read.
 const LONGEST: usize = 64 << 10;
