@@ -217,7 +217,8 @@ impl Drop for Alerting {
 
 /// Takes in what was before.
 fn begin_with(shared: &Shared, channels: &BTreeMap<String, Vec<String>>, earlier: Earlier) {
-    let alerts = shared.engine().replay(earlier, now() - AGAIN);
+    let now = now();
+    let alerts = shared.engine().replay(earlier, (now - AGAIN, now));
     shared.hand_out(channels, alerts);
 }
 

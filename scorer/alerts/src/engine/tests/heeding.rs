@@ -22,7 +22,7 @@ fn snoozed(of: Of, moment: i64, until: i64) -> Word {
 /// What is told of anomalies and words from before, of the time since a moment.
 fn replayed(anomalies: Vec<Anomaly>, words: Vec<Word>, since: i64) -> (Engine, Vec<Alert>) {
     let mut engine = engine(rule(1));
-    let told = engine.replay(Earlier { anomalies, words }, since);
+    let told = engine.replay(Earlier { anomalies, words }, (since, since + 10 * MINUTE));
     (engine, told)
 }
 
@@ -31,6 +31,11 @@ fn what_was_acknowledged_before_the_start_is_not_told_again() {
     let before = vec![at(0, 1, Severity::High), at(MINUTE, 2, Severity::High)];
     let (_, told) = replayed(before.clone(), Vec::new(), -1);
     assert_eq!(told.len(), 1, "nobody knew of it");
+    let (_, told) = replayed(before.clone(), vec![acknowledged(2 * MINUTE)], -1);
+    assert!(told.is_empty(), "whoever acknowledged it was told of it");
+    let until = |moment| snoozed(Of::Rule("rule".to_owned()), 2 * MINUTE, moment);
+    assert!(replayed(before.clone(), vec![until(60 * MINUTE)], -1).1.is_empty());
+    assert_eq!(replayed(before.clone(), vec![until(3 * MINUTE)], -1).1.len(), 1, "it is over by now");
     let (mut engine, told) = replayed(before.clone(), vec![acknowledged(2 * MINUTE)], 2 * MINUTE);
     assert!(told.is_empty() && engine.views(2 * MINUTE)[0].is_acknowledged);
     assert!(engine.tick(&quiet(), 20 * MINUTE).is_empty(), "what was not told yet need not be");
