@@ -335,6 +335,11 @@ pub struct RunArgs {
     /// second or more. By default it is 60s. The last line comes at the end.
     #[arg(long, value_name = "SPAN", requires = "json_logs", value_parser = parse_interval)]
     pub status_interval: Option<Duration>,
+    /// Send traces of the batches to this receiver of OpenTelemetry, such as http://localhost:4318: OTLP over HTTP, as JSON. The
+    /// path /v1/traces is added.
+    #[cfg(feature = "otel")]
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Options of `demo`.

@@ -41,7 +41,7 @@ impl Sink {
         Self { alerts }
     }
 
-    fn next(&self) -> (String, Value) {
+    pub(crate) fn next(&self) -> (String, Value) {
         self.alerts.recv_timeout(PATIENCE).expect("an alert came")
     }
 }

@@ -10,6 +10,7 @@ use tests::{
     Cards, Kafka, PipelineFile, Spoilt, real_transactions, repository, scorer, start_scorer, text, trainer, wait_for,
 };
 
+use crate::alerts::{Sink, nobody};
 use crate::expected::{score_as, sorted, values};
 
 /// Lines of the history that models are trained on, and of the production file that are sent.
@@ -53,6 +54,12 @@ fn production(folder: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Somebody who takes traces, and the address.
+fn receiver_of_traces() -> (Sink, String) {
+    let address = nobody();
+    (Sink::at(address), format!("http://{address}"))
+}
+
 /// Train on a part of the real history, start the scorer as its own process, replay a part of the real production file:
 /// the same verdicts, scores and features, nothing missing and nothing extra.
 fn the_stream_gives_what_the_file_gives(pipeline: PipelineFile, partitions: u32) {
@@ -72,7 +79,9 @@ fn the_stream_gives_what_the_file_gives(pipeline: PipelineFile, partitions: u32)
     assert_eq!(topics.code, Some(0), "{}", topics.stderr);
     let state = folder.path().join("state");
     let how = ["--all-verdicts", "--json-logs", "--status-interval", "1s", "--state-dir", text(&state)];
-    let running = start_scorer(&[&["run"][..], &brokers, &same, &how].concat());
+    let (receiver, endpoint) = receiver_of_traces();
+    let traced = ["--otlp-endpoint", &endpoint];
+    let running = start_scorer(&[&["run"][..], &brokers, &same, &how, &traced].concat());
     let replay = scorer(&[&["replay", text(&production), "--pipeline", text(&file)][..], &brokers].concat());
     assert_eq!(replay.code, Some(0), "{}", replay.stderr);
 
@@ -94,6 +103,10 @@ fn the_stream_gives_what_the_file_gives(pipeline: PipelineFile, partitions: u32)
     assert!(told["atalaya_records_total"]["scored"].as_u64() > Some(0), "{told}");
     let (run, _) = running.terminate();
     assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let (_, traces) = receiver.next();
+    let spans = traces["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    let names: Vec<&str> = spans.iter().take(5).map(|span| span["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["batch", "read", "score", "publish", "commit"], "{traces}");
     assert!(!run.stderr.contains("repartition"), "replayed payments are where their past is: {}", run.stderr);
     for (committed, end) in kafka.committed("atalaya", &pipeline.topic, partitions) {
         assert_eq!(committed, Some(end), "everything is committed");

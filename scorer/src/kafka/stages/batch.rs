@@ -1,6 +1,7 @@
 //! What goes from stage to stage.
 
 use std::fmt;
+use std::time::Instant;
 
 use crate::agreement::Agreement;
 use crate::core::{Output, PartitionChanges, Resume};
@@ -17,12 +18,31 @@ pub(crate) struct BatchId {
     pub epoch: u64,
 }
 
+/// How many records a batch has, and when it was in which stage.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchTimes {
+    pub records: usize,
+    /// When its first record came, and when it was closed.
+    pub read: (Instant, Instant),
+    /// When it began to be scored, and when it was.
+    pub scored: (Instant, Instant),
+}
+
+impl BatchTimes {
+    /// Of a batch that is closed now; one that time alone has filled began then, too.
+    pub(crate) fn closed(records: usize, since: Option<Instant>) -> Self {
+        let now = Instant::now();
+        Self { records, read: (since.unwrap_or(now), now), scored: (now, now) }
+    }
+}
+
 /// Outputs of a stretch of the input, and what is committed with them.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub id: BatchId,
     pub outputs: Vec<Output>,
     pub point: CommitPoint,
+    pub times: BatchTimes,
 }
 
 /// Messages of a batch, and what is committed with them.
@@ -33,6 +53,7 @@ pub(crate) struct ScoredBatch {
     pub truth: Truth,
     pub agreement: Agreement,
     pub point: CommitPoint,
+    pub times: BatchTimes,
 }
 
 /// How far the input has come with a batch.

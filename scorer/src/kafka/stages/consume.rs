@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::{Message as _, Timestamp};
 
-use super::batch::{Batch, CommitPoint, CommitResult};
+use super::batch::{Batch, BatchTimes, CommitPoint, CommitResult};
 use super::consume_options::ConsumeOptions;
 use super::faults::Step;
 use super::idle_clock::IdleClock;
@@ -463,6 +463,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
     fn close_batch(&mut self) -> Option<Batch> {
         self.tasks.core.report(self.open.items_mut());
         let bytes = self.open.bytes();
+        let times = BatchTimes::closed(self.open.records(), self.open.since());
         self.open.restart();
         self.report();
         let point = match self.options.delivery {
@@ -483,7 +484,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             let Tasks { core, snapshots, .. } = &mut self.tasks;
             snapshots.follow(id.number, changes, core);
         }
-        Some(Batch { id, outputs: self.open.take_items(), point })
+        Some(Batch { id, outputs: self.open.take_items(), point, times })
     }
 
     /// Closes the batch and waits until everything is committed, or has come to nothing and been rolled back.

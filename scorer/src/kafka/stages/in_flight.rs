@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::kafka::client::producer::ProducedOffsets;
-    use crate::kafka::stages::batch::CommitPoint;
+    use crate::kafka::stages::batch::{BatchTimes, CommitPoint};
 
     fn in_flight() -> (InFlight, Receiver<Batch>, Sender<CommitResult>) {
         let (next, batches) = sync_channel(1);
@@ -177,7 +177,8 @@ mod tests {
 
     fn close(in_flight: &mut InFlight, records: u64) -> Batch {
         let id = in_flight.register(Counters { records, ..Counters::default() }, 40);
-        Batch { id, outputs: Vec::new(), point: CommitPoint::Resume(Vec::new()) }
+        let times = BatchTimes::closed(0, None);
+        Batch { id, outputs: Vec::new(), point: CommitPoint::Resume(Vec::new()), times }
     }
 
     #[test]

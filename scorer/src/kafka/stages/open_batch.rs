@@ -69,6 +69,11 @@ impl<T> OpenBatch<T> {
         self.records
     }
 
+    /// When its oldest record or item came; `None` while it is empty.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Whether it holds as much as it may.
     pub(crate) fn is_full(&self) -> bool {
         self.records >= self.limits.records || self.bytes >= self.limits.bytes
@@ -150,6 +155,7 @@ mod tests {
         let day = Duration::from_secs(86_400);
         assert!(batch.is_old(Duration::ZERO) && !batch.is_old(day));
         assert!(batch.time_left(day).is_some_and(|left| left <= day));
+        assert!(batch.since().is_some_and(|since| since <= Instant::now()));
         batch.restart();
         assert!(!batch.is_old(Duration::ZERO), "its time starts again");
         assert_eq!(batch.take_items(), ['a'], "the items are still there");

@@ -8,7 +8,7 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::batch::{BatchId, CommitPoint, CommitResult, ScoredBatch};
+use super::batch::{BatchId, BatchTimes, CommitPoint, CommitResult, ScoredBatch};
 use super::commit::{Transaction, Transactions};
 use super::publication::{EncodedMessage, Publication, Undelivered};
 use super::transaction_error::TransactionError;
@@ -18,7 +18,7 @@ use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::producer::{Failures, ProduceRecord, ProducedOffsets, Producer, RefusedRecord, is_refusal};
 use crate::kafka::membership::commit_fence::CommitFence;
-use crate::kafka::options::OnMessage;
+use crate::kafka::options::{BatchTrace, OnBatch, OnMessage};
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::limits::RecordLimits;
@@ -48,6 +48,7 @@ pub(crate) struct Publisher {
     pub status: StatusCell,
     pub stop: StopHandle,
     pub on_message: OnMessage,
+    pub on_batch: Option<OnBatch>,
     pub dead_letters: DeadLetters,
     pub limits: RecordLimits,
     pub results: Sender<CommitResult>,
@@ -72,14 +73,17 @@ impl Publisher {
     ) -> Result<(), KafkaError> {
         transactions.start(&self.stop)?;
         let mut failed_epoch = None;
-        while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
+        while let Ok(ScoredBatch { id, messages, truth, agreement, point, times }) = batches.recv() {
             let CommitPoint::Changes { changes, fence } = point else { continue };
             if failed_epoch == Some(id.epoch) {
                 continue;
             }
-            let start = Instant::now();
+            let (start, n_messages) = (Instant::now(), messages.len());
             let mut publication = self.publication(messages)?;
-            match self.commit(&mut transactions, &mut publication, &changes, &fence)? {
+            let result = self.commit(&mut transactions, &mut publication, &changes, &fence)?;
+            let error = result.as_ref().err().cloned();
+            self.trace(id, times, n_messages, (start, transactions.acknowledged()), error);
+            match result {
                 Ok(produced) => self.committed(id, &publication, (truth, agreement), produced, start),
                 Err(reason) => {
                     failed_epoch = Some(id.epoch);
@@ -157,11 +161,12 @@ impl Publisher {
 
     fn run_at_least_once(&self, batches: &Receiver<ScoredBatch>, producer: &Producer) -> Result<(), KafkaError> {
         let mut last: Option<(u64, TopicPartitionList)> = None;
-        while let Ok(ScoredBatch { id, messages, truth, agreement, point }) = batches.recv() {
+        while let Ok(ScoredBatch { id, messages, truth, agreement, point, times }) = batches.recv() {
             let CommitPoint::Resume(points) = point else { continue };
-            let start = Instant::now();
+            let (start, n_messages) = (Instant::now(), messages.len());
             let mut publication = self.publication(messages)?;
             send(producer, &mut publication)?;
+            let acknowledged = Some(Instant::now());
             let revocations = self.consumer.context().revocations();
             // The records were read before this is asked: they are of the topic whose offsets are committed.
             match self.input.confirm(self.consumer.client(), None) {
@@ -171,6 +176,7 @@ impl Publisher {
                 }
                 Err(error) => return Err(error),
             }
+            self.trace(id, times, n_messages, (start, acknowledged), None);
             self.committed(id, &publication, (truth, agreement), producer.take_produced(), start);
         }
         // The last commit is made synchronously: an asynchronous one may be lost when the client goes.
@@ -194,6 +200,29 @@ impl Publisher {
             }
             Err(error) => Err(KafkaError::of("committing offsets", &error)),
         }
+    }
+
+    /// Tells of a batch that has come to its end now.
+    fn trace(
+        &self,
+        id: BatchId,
+        times: BatchTimes,
+        messages: usize,
+        (start, acknowledged): (Instant, Option<Instant>),
+        error: Option<String>,
+    ) {
+        let Some(on_batch) = &self.on_batch else { return };
+        let (now, BatchTimes { records, read, scored }) = (Instant::now(), times);
+        on_batch(BatchTrace {
+            number: id.number,
+            records,
+            messages,
+            read,
+            scored,
+            published: (start, acknowledged.unwrap_or(now)),
+            committed: acknowledged.map(|acknowledged| (acknowledged, now)),
+            error,
+        });
     }
 
     fn committed(

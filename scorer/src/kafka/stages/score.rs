@@ -1,8 +1,9 @@
 //! The middle stage: outputs in, messages out.
 
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Instant;
 
-use super::batch::{Batch, ScoredBatch};
+use super::batch::{Batch, BatchTimes, ScoredBatch};
 use crate::kafka::client::error::KafkaError;
 use crate::messages::{Encoded, Encoder};
 use crate::scoring::Detectors;
@@ -17,9 +18,11 @@ pub(crate) fn score(
     detectors: &Detectors,
     next: &SyncSender<ScoredBatch>,
 ) -> Result<(), KafkaError> {
-    while let Ok(Batch { id, outputs, point }) = batches.recv() {
+    while let Ok(Batch { id, outputs, point, times }) = batches.recv() {
+        let start = Instant::now();
         let Encoded { messages, truth, agreement } = encoder.encode(outputs, detectors)?;
-        if next.send(ScoredBatch { id, messages, truth, agreement, point }).is_err() {
+        let times = BatchTimes { scored: (start, Instant::now()), ..times };
+        if next.send(ScoredBatch { id, messages, truth, agreement, point, times }).is_err() {
             break;
         }
     }
