@@ -343,8 +343,11 @@ fn sends_again(browser: &Browser, address: &str) {
     browser.wait_for_text(".meant", "The record purchases:");
     browser.wait_for_text(".redrive .preview", "1 record would be sent.");
     shuts_nobody_out(browser, "/errors");
+    browser.resize(1280);
+    browser.run("scrollTo(0, 0)", &[]);
     browser.click(".meant button");
-    let bar = "[...document.querySelectorAll('.bars button')].find((it) => it.innerText.includes('too_few_fields')).click()";
+    let bar =
+        "[...document.querySelectorAll('.bars button')].find((it) => it.innerText.includes('too_few_fields')).click()";
     browser.run(bar, &[]);
     browser.wait_for_text(".meant", "Records with the reason too_few_fields");
     browser.wait_until("!document.querySelector('.redrive button[type=submit]').disabled");

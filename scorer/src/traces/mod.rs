@@ -259,17 +259,32 @@ fn in_words(error: reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Headers as the specification writes them: `NAME=VALUE`, with commas between them.
+/// Headers as the specification writes them: `NAME=VALUE`, with commas between them; `%20` is a space.
 fn read_headers(text: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=')?;
-        let mut value = HeaderValue::from_str(value.trim()).ok()?;
+        let mut value = HeaderValue::from_bytes(&decoded(value.trim())?).ok()?;
         value.set_sensitive(true);
         headers.insert(name.trim().parse::<HeaderName>().ok()?, value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Some(headers)
+}
+
+/// The bytes of a text in which `%` and two digits are a byte; `None` where no two digits follow.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut decoded) = (text.bytes(), Vec::with_capacity(text.len()));
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(decoded)
 }
 
 fn wait(headers: &HeaderMap) -> Option<Duration> {

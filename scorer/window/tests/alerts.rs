@@ -155,7 +155,8 @@ fn what_people_say_is_kept_with_what_was_said_before_and_heard() {
         let late = journal.wait().unwrap();
         assert_eq!(late.seen, Some(1));
         let other = serde_json::json!({
-            "schema": 1, "kind": "alert", "id": "alert/abc", "acknowledged": "1970-01-01T00:00:09Z", "by": "eve",
+            "schema": 1, "kind": "alert", "id": "alert/abc", "pipeline": "invoices", "by": "eve",
+            "acknowledged": "1970-01-01T00:00:09Z",
             "at": "1970-01-01T00:00:09Z"
         });
         journal.tell(Entry { key: late.key.clone(), value: Some(other.to_string().into_bytes()), version: 2 });

@@ -5,9 +5,9 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use rdkafka::message::Message as _;
 
-use super::super::client::error::KafkaError;
-use super::super::client::settings::KafkaSettings;
-use super::super::look::Look;
+use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::settings::KafkaSettings;
+use crate::kafka::look::Look;
 
 /// Bytes of a record that is remembered, with the room that a table leaves: about.
 pub(super) const BYTES: usize = 48;

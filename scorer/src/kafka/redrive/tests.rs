@@ -58,7 +58,7 @@ impl Bench {
             most_known: 3,
             create: None,
         };
-        let (memory, limits) = ("g-invoices-redriven".to_owned(), RecordLimits::same(100));
+        let (memory, limits) = ("g-invoices-redriven".to_owned(), RecordLimits::same(200));
         let ground = Ground { memory, has_memory: true, limits, partitions: 2 };
         Redriving::start(&self.settings, redrive, ground)?.run(&self.settings)
     }
@@ -74,7 +74,7 @@ fn a_dry_run_says_what_a_run_does_and_each_record_is_sent_once() {
     let all = Redriven { sent: 2, sent_before: 1, too_large: 1, not_of_a_record: 1, ..Redriven::default() };
     assert_eq!(bench.redrive(None, None, true).unwrap(), all);
     assert_eq!(bench.redrive(None, None, true).unwrap(), all, "nothing was sent");
-    assert_eq!(records(&bench.settings, "purchases"), []);
+    assert!(records(&bench.settings, "purchases").is_empty());
 
     let one = bench.redrive(None, Some("purchases:1:2"), false).unwrap();
     assert_eq!(one, Redriven { sent: 1, ..Redriven::default() });
