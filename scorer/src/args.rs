@@ -1,10 +1,12 @@
 //! The command line.
 
 mod labels;
+mod redrive;
 mod watch;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::device::{DEVICE_NAMES, DeviceRequest};
@@ -19,6 +21,7 @@ use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
 pub use labels::{ExportArgs, LabelsCommand};
+pub use redrive::RedriveArgs;
 pub use watch::{ReportArgs, WatchArgs};
 
 /// Finds anomalous invoices and transactions in a Kafka stream, with the models of `trainer`.
@@ -329,6 +332,15 @@ pub struct RunArgs {
     /// Write logs as JSON to standard error, for services; this turns off the status line.
     #[arg(long)]
     pub json_logs: bool,
+    /// How often --json-logs writes a line with the numbers of the run, by the names of the metrics: a span such as 10s or 5m, one
+    /// second or more. By default it is 60s. The last line comes at the end.
+    #[arg(long, value_name = "SPAN", requires = "json_logs", value_parser = parse_interval)]
+    pub status_interval: Option<Duration>,
+    /// Send traces of the batches to this receiver of OpenTelemetry, such as http://localhost:4318: OTLP over HTTP, as JSON. The
+    /// path /v1/traces is added.
+    #[cfg(feature = "otel")]
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Options of `demo`.
@@ -536,29 +548,6 @@ pub struct ResetArgs {
     pub yes: bool,
 }
 
-/// Options of `redrive`.
-#[derive(Debug, Clone, Args)]
-pub struct RedriveArgs {
-    /// Pipeline that ships with the program, or pipeline file; it names the topics.
-    #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
-    pub pipeline: String,
-    /// Brokers.
-    #[command(flatten)]
-    pub brokers: BrokerArgs,
-    /// Topics.
-    #[command(flatten)]
-    pub create: CreateArgs,
-    /// Consumer group; what was sent is remembered in an internal topic that is named after it.
-    #[arg(long, value_name = "ID", default_value = "atalaya")]
-    pub group: String,
-    /// Send only records with this reason, such as `late_line` or `not_a_number:UnitPrice`.
-    #[arg(long, value_name = "REASON")]
-    pub reason: Option<String>,
-    /// Leave out what was published before this time, such as 2026-11-21T09:30:00Z or milliseconds since 1970.
-    #[arg(long, value_name = "TIME", value_parser = parse_since)]
-    pub since: Option<i64>,
-}
-
 impl BrokerArgs {
     /// The settings that these flags mean.
     ///
@@ -596,6 +585,13 @@ fn parse_local_address(text: &str) -> Result<Address, String> {
     } else {
         Err("the demo's window is for this machine alone; use an address such as 127.0.0.1:8600".to_owned())
     }
+}
+
+/// A span of a second or more.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let millis = shared::time::parse_span(text).and_then(|millis| u64::try_from(millis).ok());
+    let interval = millis.map(Duration::from_millis).filter(|interval| *interval >= Duration::from_secs(1));
+    interval.ok_or_else(|| "use a span of one second or more, such as 10s or 5m".to_owned())
 }
 
 fn parse_positive(text: &str) -> Result<usize, String> {
@@ -723,6 +719,9 @@ mod tests {
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],
             &["scorer", "redrive", "--since", "yesterday"],
+            &["scorer", "run", "--status-interval", "10s"],
+            &["scorer", "run", "--json-logs", "--status-interval", "10"],
+            &["scorer", "run", "--json-logs", "--status-interval", "500ms"],
             &["scorer", "watch", "--since", "yesterday"],
             &["scorer", "watch", "--severity", "bad"],
             &["scorer", "report", "--since", "-1h"],

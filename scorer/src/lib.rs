@@ -5,7 +5,8 @@
 //! beside what is known, `agreement` how two of them agree; `posted` scores what somebody posts, and `pasts` asks a stream what it
 //! remembers; `kafka` is the only module that talks to a broker, `file`,
 //! `snapshot` and `private` the only ones that touch files, `clock` the only one that knows the time of day. `alerting` says what
-//! a pipeline file and verdicts are to `alerts`, a crate of its own. `memory` divides what a stream may take. `args` and
+//! a pipeline file and verdicts are to `alerts`, a crate of its own. `memory` divides what a stream may take; `traces` sends traces of
+//! its batches, behind the cargo feature `otel`. `args` and
 //! `commands` wire them together for the command line, and `exit_code` tells a supervisor what an error means.
 
 pub mod agreement;
@@ -24,6 +25,8 @@ pub mod private;
 pub mod scoring;
 pub mod snapshot;
 pub mod status;
+#[cfg(feature = "otel")]
+pub mod traces;
 pub mod truth;
 mod window_snapshot;
 

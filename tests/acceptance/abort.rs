@@ -184,6 +184,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         on_lost_records: OnLostRecords::Continue,
         asks_topic_ids: true,
         max_message_bytes: None,
+        on_batch: None,
         faults: FaultInjection { faults: Some(faults), ..FaultInjection::default() },
     }
 }

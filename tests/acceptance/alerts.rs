@@ -18,13 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LINES: usize = 3000;
 
 /// A receiver of webhooks: the id that the headers name, and the alert.
-struct Sink {
+pub(crate) struct Sink {
     alerts: Receiver<(String, Value)>,
 }
 
 impl Sink {
     /// Receives at an address.
-    fn at(address: SocketAddr) -> Self {
+    pub(crate) fn at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let (said, alerts) = channel();
         thread::spawn(move || {
@@ -41,7 +41,7 @@ impl Sink {
         Self { alerts }
     }
 
-    fn next(&self) -> (String, Value) {
+    pub(crate) fn next(&self) -> (String, Value) {
         self.alerts.recv_timeout(PATIENCE).expect("an alert came")
     }
 }
@@ -67,7 +67,7 @@ fn read(stream: &TcpStream) -> Option<(String, Value)> {
 }
 
 /// An address where nobody is.
-fn nobody() -> SocketAddr {
+pub(crate) fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -119,6 +119,18 @@ fn view(address: &str) -> Value {
     let view = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(JsonSchema::of_window().problem_of_part("Alerts", &view), None, "{view}");
     view
+}
+
+/// Does what people do on the page, and expects it to be kept.
+fn say(address: &str, what: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("POST /api/v1/alerts/{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    let more = "X-Atalaya-Write: 1\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n";
+    stream.write_all(format!("{head}{more}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&body["done"], &body["kept"]), (&Value::Bool(true), &Value::Bool(true)), "{what}: {body}");
 }
 
 fn keys(verdicts: &[Received]) -> BTreeSet<String> {
@@ -176,6 +188,25 @@ fn alerts_arrive_through_an_outage_and_the_death_of_the_scorer() {
     wait_for("the channel that is well again", PATIENCE, || {
         (view(&address)["channels"][0]["sent"] == found.len()).then_some(())
     });
+
+    // What people say of alerts outlives the scorer.
+    let firing = view(&address)["firing"].as_array().unwrap().clone();
+    let id = |index: usize| firing[index]["id"].as_str().unwrap().to_owned();
+    say(&address, &format!("acknowledge?id={}&by=Ann", id(0)));
+    say(&address, &format!("snooze?id={}&minutes=60&by=Ann", id(1)));
+    running.kill();
+    let (running, address) = start(&kafka, &pipeline, folder.path());
+    let again = wait_for("the alerts that are so", PATIENCE, || {
+        let firing = view(&address)["firing"].as_array().unwrap().clone();
+        (!firing.is_empty()).then_some(firing)
+    });
+    let of = |id: &str| again.iter().find(|alert| alert["id"] == id).unwrap_or_else(|| panic!("no {id}: {again:?}"));
+    assert_eq!((&of(&id(0))["is_acknowledged"], &of(&id(0))["snoozed_until"]), (&Value::Bool(true), &Value::Null));
+    assert_eq!(of(&id(1))["is_acknowledged"], false);
+    assert!(of(&id(1))["snoozed_until"].is_i64(), "{again:?}");
+    let told: Vec<Value> = (0..found.len() - 2).map(|_| sink.next().1).collect();
+    let groups: BTreeSet<&str> = told.iter().map(|alert| alert["group_id"].as_str().unwrap()).collect();
+    assert!(!groups.contains(id(0).as_str()) && !groups.contains(id(1).as_str()), "{groups:?}");
     let (run, _) = running.terminate();
     assert_eq!(run.code, Some(0), "{}", run.stderr);
 }

@@ -1,11 +1,15 @@
 //! The window in a browser: an analyst at work, with mouse and keyboard, wide and narrow, and nobody shut out.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::browser::{Browser, Driver, ENTER};
 use tests::{Kafka, PipelineFile, Running, repository, scorer, start_scorer, text, wait_for};
+
+use crate::alerts::{Sink, nobody};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -19,7 +23,12 @@ struct Demo {
 
 impl Demo {
     fn start() -> Self {
-        let running = start_scorer(&["demo", "--listen", "127.0.0.1:0", "--rate", "0", "--device", "cpu"]);
+        Self::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Self {
+        let how = ["demo", "--listen", "127.0.0.1:0", "--rate", "0", "--device", "cpu"];
+        let running = start_scorer(&[&how[..], more].concat());
         let address = wait_for("the end of the replay", PATIENCE, || {
             let said = running.stdout();
             let rest = said.split("The window stays open at ").nth(1)?;
@@ -31,6 +40,27 @@ impl Demo {
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.address)
     }
+}
+
+/// The name of an alert that is wider than a narrow screen.
+const LONG_NAME: &str = "invoices-of-one-and-the-same-customer-that-are-anomalous";
+
+/// A pipeline with an alert for each customer, which somebody receives.
+fn write_with_alerts(path: &Path, hook: SocketAddr) {
+    let sections = format!(
+        "[[channels]]
+name = \"hook-of-the-people-who-look-after-customers-at-night\"
+type = \"webhook\"
+url = \"http://{hook}/alerts\"
+
+[[alerts]]
+name = \"{LONG_NAME}\"
+group_by = [\"customer\"]
+channels = [\"hook-of-the-people-who-look-after-customers-at-night\"]
+
+[outputs]"
+    );
+    PipelineFile::invoices().replaced("[outputs]", &sections).write(path);
 }
 
 /// Loads a page and waits until it shows what it has.
@@ -209,7 +239,11 @@ fn everything_is_done_with_the_keyboard_alone() {
 #[test]
 fn nobody_is_shut_out_and_nothing_is_wider_than_the_screen() {
     let Some(driver) = Driver::start() else { return };
-    let demo = Demo::start();
+    let (folder, hook) = (tempfile::tempdir().unwrap(), nobody());
+    let (pipeline, models, _received) =
+        (folder.path().join("alerts.toml"), repository().join("models"), Sink::at(hook));
+    write_with_alerts(&pipeline, hook);
+    let demo = Demo::start_with(&["--pipeline", text(&pipeline), "--models", text(&models)]);
     let browser = driver.open(1280);
     visit(&browser, &demo.url("/anomalies"));
     let one = browser.run("return document.querySelector('.row-link').getAttribute('href')", &[]);
@@ -227,16 +261,28 @@ fn nobody_is_shut_out_and_nothing_is_wider_than_the_screen() {
             browser.click(".except summary");
             browser.wait_for_text(".preview", "In the last 30 days");
         }
-        for (width, scheme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {
-            browser.resize(width);
-            browser.prefer(scheme);
-            let found = violations(&browser);
-            assert!(found.is_empty(), "{path}, {width} wide, {scheme}: {found:#?}");
-            let over = browser.run("return document.documentElement.scrollWidth - innerWidth", &[]);
-            assert!(over.as_i64().unwrap() <= 0, "{path}, {width} wide: {over} pixels are outside");
+        if path == "/alerts" {
+            browser.wait_for_text(".list .letter", LONG_NAME);
+            browser.click(".list .letter .actions button");
+            browser.wait_for_text(".list .letter", "acknowledged");
+            browser.click(".panels .letter .actions button:last-child");
+            browser.wait_for_text(".panels .letter", "quiet until");
         }
+        shuts_nobody_out(&browser, &path);
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// What is on the page has no violation and is no wider than the screen, on wide and narrow ones and in both colours.
+fn shuts_nobody_out(browser: &Browser, path: &str) {
+    for (width, scheme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {
+        browser.resize(width);
+        browser.prefer(scheme);
+        let found = violations(browser);
+        assert!(found.is_empty(), "{path}, {width} wide, {scheme}: {found:#?}");
+        let over = browser.run("return document.documentElement.scrollWidth - innerWidth", &[]);
+        assert!(over.as_i64().unwrap() <= 0, "{path}, {width} wide: {over} pixels are outside");
+    }
 }
 
 /// A scorer with a window, on a real broker.
@@ -254,9 +300,10 @@ fn on_kafka(kafka: &Kafka, pipeline: &std::path::Path, folder: &std::path::Path)
     (running, address)
 }
 
-/// What is said in a browser is in the topic, survives kill -9, and is there in the window of another instance.
+/// What is said in a browser is in the topic, survives kill -9, and is there in the window of another instance. Erroneous records
+/// are sent again from there.
 #[test]
-fn labels_survive_kill_9() {
+fn labels_survive_kill_9_and_errors_are_sent_again() {
     let (Some(driver), Some(kafka)) = (Driver::start(), Kafka::start()) else { return };
     let folder = tempfile::tempdir().unwrap();
     let pipeline = folder.path().join("pipeline.toml");
@@ -278,7 +325,43 @@ fn labels_survive_kill_9() {
     running.kill();
     browser.wait_for_text("#banner", "does not answer");
 
-    let (_again, address) = on_kafka(&kafka, &pipeline, folder.path());
+    let (again, address) = on_kafka(&kafka, &pipeline, folder.path());
     browser.go(&format!("{address}{}", path.as_str().unwrap()));
     browser.wait_for_text(".said-state", "False alarm by Ann");
+    sends_again(&browser, &address);
+    wait_for("who did it, in the log", PATIENCE, || {
+        again.stderr().contains("Ann sent erroneous records again (reason ").then_some(())
+    });
+    let dry = scorer(&["redrive", "--dry-run", "--pipeline", text(&pipeline), "--brokers", &kafka.brokers]);
+    assert!(dry.code == Some(0) && dry.stdout.contains(" sent before"), "{} {}", dry.stdout, dry.stderr);
+}
+
+/// Sends the records with one reason again, from the page and with the keyboard.
+fn sends_again(browser: &Browser, address: &str) {
+    visit(browser, &format!("{address}/errors"));
+    // That a scorer was killed is no fault of this page.
+    browser.complaints();
+    browser.click(".letter button");
+    browser.wait_for_text(".meant", "The record purchases:");
+    browser.wait_for_text(".redrive .preview", "1 record would be sent.");
+    shuts_nobody_out(browser, "/errors");
+    browser.resize(1280);
+    browser.run("scrollTo(0, 0)", &[]);
+    browser.click(".meant button");
+    let bar =
+        "[...document.querySelectorAll('.bars button')].find((it) => it.innerText.includes('too_few_fields')).click()";
+    browser.run(bar, &[]);
+    browser.wait_for_text(".meant", "Records with the reason too_few_fields");
+    browser.wait_until("!document.querySelector('.redrive button[type=submit]').disabled");
+    let seen = browser.texts(".redrive button[type=submit]").remove(0);
+    let n_seen = seen.split(' ').nth(1).unwrap().to_owned();
+    browser.tab_to(".redrive [name=sent_by]");
+    browser.run("document.activeElement.select()", &[]);
+    browser.keys("Ann");
+    browser.tab_to(".redrive button[type=submit]");
+    browser.keys(ENTER);
+    browser.wait_for_text(".redrive .said-message", &format!("{n_seen} sent"));
+    browser.wait_for_text(".redrive .preview", &format!("{n_seen} sent before"));
+    browser.wait_for_text(".redrive + .said-state", "The last time, by Ann, ");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -83,6 +83,11 @@ fn erroneous_records_are_sent_again_once_each() {
 
     // The cause is mended, and what it concerned is sent again: to its partition, with its key, once.
     assert_eq!(group.redrive(&["--reason", "late_line"]), "0 sent to `purchases`");
+    for _ in 0..2 {
+        let seen = group.redrive(&["--dry-run", "--reason", "out_of_range"]);
+        assert_eq!(seen, "2 would be sent to `purchases`", "to look at it changes nothing");
+    }
+    assert_eq!(group.redrive(&["--record", "purchases:0:33"]), "0 sent to `purchases`");
     assert_eq!(group.redrive(&["--reason", "out_of_range"]), "2 sent to `purchases`");
     assert_eq!(group.redrive(&["--reason", "out_of_range:UnitPrice"]), "0 sent to `purchases`\n2 sent before");
     let headers = kafka.headers("purchases");

@@ -2,17 +2,22 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use shared::time::format_timestamp;
-use tests::{Cards, Kafka, PipelineFile, Spoilt, real_transactions, repository, scorer, start_scorer, text, trainer};
+use tests::{
+    Cards, Kafka, PipelineFile, Spoilt, real_transactions, repository, scorer, start_scorer, text, trainer, wait_for,
+};
 
+use crate::alerts::{Sink, nobody};
 use crate::expected::{score_as, sorted, values};
 
 /// Lines of the history that models are trained on, and of the production file that are sent.
 const HISTORY: usize = 100_000;
 const SENT: usize = 40_000;
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything that can be said of the past of a customer and of a terminal without a place.
 const FEATURES: [&str; 12] = [
@@ -49,6 +54,12 @@ fn production(folder: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Somebody who takes traces, and the address.
+fn receiver_of_traces() -> (Sink, String) {
+    let address = nobody();
+    (Sink::at(address), format!("http://{address}"))
+}
+
 /// Train on a part of the real history, start the scorer as its own process, replay a part of the real production file:
 /// the same verdicts, scores and features, nothing missing and nothing extra.
 fn the_stream_gives_what_the_file_gives(pipeline: PipelineFile, partitions: u32) {
@@ -67,8 +78,10 @@ fn the_stream_gives_what_the_file_gives(pipeline: PipelineFile, partitions: u32)
     let topics = scorer(&[&["topics"][..], &brokers, &create].concat());
     assert_eq!(topics.code, Some(0), "{}", topics.stderr);
     let state = folder.path().join("state");
-    let how = ["--all-verdicts", "--json-logs", "--state-dir", text(&state)];
-    let running = start_scorer(&[&["run"][..], &brokers, &same, &how].concat());
+    let how = ["--all-verdicts", "--json-logs", "--status-interval", "1s", "--state-dir", text(&state)];
+    let (receiver, endpoint) = receiver_of_traces();
+    let traced = ["--otlp-endpoint", &endpoint];
+    let running = start_scorer(&[&["run"][..], &brokers, &same, &how, &traced].concat());
     let replay = scorer(&[&["replay", text(&production), "--pipeline", text(&file)][..], &brokers].concat());
     assert_eq!(replay.code, Some(0), "{}", replay.stderr);
 
@@ -82,8 +95,18 @@ fn the_stream_gives_what_the_file_gives(pipeline: PipelineFile, partitions: u32)
             "{topic}: keys"
         );
     }
+    let told = wait_for("all records in the numbers of the log", PATIENCE, || {
+        let all = |told: &Value| told["atalaya_records_read_total"].as_u64() >= Some(SENT as u64);
+        running.log("status").into_iter().find(all)
+    });
+    assert_eq!(told["atalaya_partitions"], json!({ "reading": partitions, "restoring": 0, "failed": 0 }), "{told}");
+    assert!(told["atalaya_records_total"]["scored"].as_u64() > Some(0), "{told}");
     let (run, _) = running.terminate();
     assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let (_, traces) = receiver.next();
+    let spans = traces["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    let names: Vec<&str> = spans.iter().take(5).map(|span| span["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["batch", "read", "score", "publish", "commit"], "{traces}");
     assert!(!run.stderr.contains("repartition"), "replayed payments are where their past is: {}", run.stderr);
     for (committed, end) in kafka.committed("atalaya", &pipeline.topic, partitions) {
         assert_eq!(committed, Some(end), "everything is committed");

@@ -14,10 +14,11 @@ use crate::alert::Alert;
 use crate::anomaly::Anomaly;
 use crate::channel::Channel;
 use crate::delivery::{Backoff, Health, MOST_WAITING, Queue, now};
-use crate::engine::{Engine, GroupView, MOST_GROUPS};
+use crate::engine::{Earlier, Engine, GroupView, MOST_GROUPS};
 use crate::intake::{Inbox, Intake, QUEUED, intake};
 use crate::reading::Reading;
 use crate::rule::{Condition, Rule};
+use crate::word::Word;
 
 /// Gives the numbers of the stream as they are now. It is asked once a second, and has to answer at once.
 pub type Ask = Arc<dyn Fn() -> Reading + Send + Sync>;
@@ -150,8 +151,8 @@ pub enum DeskError {
 }
 
 impl Alerting {
-    /// Begins: with these rules, and these channels with their names and kinds. `earlier` are anomalies that were published
-    /// before: those of the last minutes are decided again, and older ones only say what was so then.
+    /// Begins: with these rules, and these channels with their names and kinds. `earlier` is what was published and said
+    /// before: the last minutes are decided again, and what was before them only says what was so then.
     ///
     /// # Errors
     /// When the system gives no threads.
@@ -161,7 +162,7 @@ impl Alerting {
         channels: Vec<(String, &'static str, Box<dyn Channel>)>,
         backoff: Backoff,
         ask: Ask,
-        earlier: impl FnOnce() -> Vec<Anomaly> + Send + 'static,
+        earlier: impl FnOnce() -> Earlier + Send + 'static,
     ) -> io::Result<(Self, Intake)> {
         let (intake, inbox) = intake(&rules);
         let by_rule = rules.iter().map(|rule| (rule.name.clone(), rule.channels.clone())).collect();
@@ -214,17 +215,11 @@ impl Drop for Alerting {
     }
 }
 
-/// Takes in what was published before, in the order of time.
-fn begin_with(shared: &Shared, channels: &BTreeMap<String, Vec<String>>, mut earlier: Vec<Anomaly>) {
-    earlier.sort_by_key(|anomaly| anomaly.at);
-    let since = now() - AGAIN;
-    for anomaly in earlier {
-        let at = anomaly.at;
-        let alerts = shared.engine().anomaly(&anomaly.shortened(), at);
-        if at >= since {
-            shared.hand_out(channels, alerts);
-        }
-    }
+/// Takes in what was before.
+fn begin_with(shared: &Shared, channels: &BTreeMap<String, Vec<String>>, earlier: Earlier) {
+    let now = now();
+    let alerts = shared.engine().replay(earlier, (now - AGAIN, now));
+    shared.hand_out(channels, alerts);
 }
 
 /// Decides until nobody wants that any more; then what waits, once more.
@@ -289,6 +284,11 @@ impl Desk {
     /// [`DeskError::NoRule`].
     pub fn snooze_rule(&self, name: &str, length: Duration) -> Result<(), DeskError> {
         if self.0.engine().snooze_rule(name, later(length)) { Ok(()) } else { Err(DeskError::NoRule) }
+    }
+
+    /// Hears what people have said, elsewhere or before.
+    pub fn heed(&self, word: &Word) {
+        self.0.engine().heed(word);
     }
 
     /// Somebody knows of an alert: nothing more is said of it until it is resolved, or gets worse.

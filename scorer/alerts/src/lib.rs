@@ -7,7 +7,7 @@
 //! It never holds the stream back. An [`Intake`] takes an anomaly at once, or drops it and counts that. Everything that is
 //! kept is bounded: see [`memory`].
 //!
-//! The rooms, each of which knows only those before it: `anomaly`, `reading` and `rule` are what comes in; `alert` is what goes
+//! The rooms, each of which knows only those before it: `anomaly`, `reading`, `rule` and `word` are what comes in; `alert` is what goes
 //! out; `engine` decides; `template` makes texts; `channel` and `channels` send; `delivery` is the queue and the patience of
 //! one channel; `intake` and `alerting` run it all.
 
@@ -23,6 +23,7 @@ mod reading;
 mod rule;
 mod secret;
 mod template;
+mod word;
 
 pub use alert::{Alert, Group, Status};
 pub use alerting::{Alerting, Ask, ChannelView, Desk, DeskError, RuleView, View, memory};
@@ -35,9 +36,10 @@ pub use channels::http::{ChannelError, Http};
 pub use channels::slack::Slack;
 pub use channels::webhook::{Webhook, signature};
 pub use delivery::{Backoff, Health};
-pub use engine::{Engine, GroupView};
+pub use engine::{Earlier, Engine, GroupView};
 pub use intake::Intake;
 pub use reading::Reading;
 pub use rule::{By, Condition, Rule};
 pub use secret::Secret;
 pub use template::{Template, TemplateError};
+pub use word::{Of, Word};

@@ -108,6 +108,12 @@ impl Rule {
         }
     }
 
+    /// For how long it matters to this rule what was found, in milliseconds.
+    pub fn memory(&self) -> i64 {
+        let window = if let Condition::Anomalies { window, .. } = self.condition { window } else { 0 };
+        self.resolve_after.max(window)
+    }
+
     /// What an anomaly has of what groups have in common. What it has not is empty.
     pub(crate) fn group_of(&self, anomaly: &Anomaly) -> Vec<String> {
         self.group_by.iter().map(|by| by.of(anomaly).to_owned()).collect()

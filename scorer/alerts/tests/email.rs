@@ -7,8 +7,8 @@ mod smtp_sink;
 use std::time::Duration;
 
 use alerts::{
-    Alert, Alerting, Anomaly, Backoff, Channel as _, Condition, Email, EmailSettings, Reading, Rule, Secret, Security,
-    SendError, Severity,
+    Alert, Alerting, Anomaly, Backoff, Channel as _, Condition, Earlier, Email, EmailSettings, Reading, Rule, Secret,
+    Security, SendError, Severity,
 };
 use smtp_sink::{PATIENCE, SmtpSink};
 
@@ -44,7 +44,7 @@ fn after_an_outage_a_mail_arrives_with_the_name_of_its_alert() {
     let backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(100) };
     let channels = vec![("mail".to_owned(), "email", Box::new(email(settings(&sink))) as Box<_>)];
     let ask = std::sync::Arc::new(Reading::default);
-    let (alerting, intake) = Alerting::start("invoices", vec![rule], channels, backoff, ask, Vec::new).unwrap();
+    let (alerting, intake) = Alerting::start("invoices", vec![rule], channels, backoff, ask, Earlier::default).unwrap();
     intake.offer(Severity::High, "kmeans", || Anomaly {
         entity: "invoices/0/7/560539".to_owned(),
         key: "560539".to_owned(),

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use alerts::{
-    Alert, Alerting, Alertmanager, Anomaly, Backoff, By, Channel, Condition, Intake, Reading, Rule, Secret, SendError,
-    Severity, Slack, Webhook, signature,
+    Alert, Alerting, Alertmanager, Anomaly, Backoff, By, Channel, Condition, Earlier, Intake, Reading, Rule, Secret,
+    SendError, Severity, Slack, Webhook, signature,
 };
 use http_sink::{HttpSink, PATIENCE};
 
@@ -60,6 +60,7 @@ fn start_after(
 ) -> (Alerting, Intake) {
     let names: Vec<String> = channels.iter().map(|(name, ..)| name.clone()).collect();
     let rule = rule(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let earlier = move || Earlier { anomalies: earlier(), words: Vec::new() };
     Alerting::start("invoices", vec![rule], channels, FAST, Arc::new(Reading::default), earlier).unwrap()
 }
 

@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shared::pipeline::{Pipeline, Scored};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::status_log::StatusLog;
 use super::words::percent;
 use crate::kafka::Stream;
 use crate::status::{Status, StatusCell};
@@ -15,11 +17,22 @@ use crate::status::{Status, StatusCell};
 /// How long a stream may take to publish and commit once it is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Waits until the stream ends or somebody stops it, and shows what it does meanwhile.
+/// Waits until the stream ends or somebody stops it, and shows or logs what it does meanwhile.
 ///
 /// # Errors
 /// The stream's error, or that it did not end in time.
-pub(super) async fn accompany(stream: Stream, line: &StatusLine) -> Result<()> {
+pub(super) async fn accompany(stream: Stream, line: &StatusLine, log: Option<StatusLog>) -> Result<()> {
+    let (status, mut log) = (stream.status(), log);
+    let ended = wait(stream, line, log.as_mut()).await;
+    // How it was at the end is in the log however short it was.
+    if let Some(log) = &mut log {
+        log.write(&status);
+    }
+    ended
+}
+
+async fn wait(stream: Stream, line: &StatusLine, mut log: Option<&mut StatusLog>) -> Result<()> {
+    let mut logged = log.as_ref().map(|log| ticks(log.every()));
     let (stop, status) = (stream.stop_handle(), stream.status());
     let mut joined = tokio::task::spawn_blocking(move || stream.join());
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -37,6 +50,11 @@ pub(super) async fn accompany(stream: Stream, line: &StatusLine) -> Result<()> {
             _ = terminate.recv() => break,
             _ = hang_up.recv() => break,
             _ = tick.tick() => line.show(&status),
+            () = due(logged.as_mut()) => {
+                if let Some(log) = &mut log {
+                    log.write(&status);
+                }
+            }
         }
     }
     line.clear();
@@ -48,6 +66,23 @@ pub(super) async fn accompany(stream: Stream, line: &StatusLine) -> Result<()> {
         () = tokio::time::sleep(DRAIN_TIMEOUT) => {
             bail!("the stream did not end within {} s; what is not committed will be read again", DRAIN_TIMEOUT.as_secs())
         }
+    }
+}
+
+/// The first one comes after the interval.
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Waits until a line is due, which it never is where nobody wants any.
+async fn due(interval: Option<&mut Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

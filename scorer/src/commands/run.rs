@@ -11,7 +11,8 @@ use window::Access;
 use super::alerting::{Alerts, all_of};
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
-use super::window::{RunOf, Window, keeping};
+use super::status_log::StatusLog;
+use super::window::{OnKafka, RunOf, Window, keeping};
 use super::words::listed;
 use super::{LIVE_BATCH, Loaded, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
@@ -20,9 +21,14 @@ use crate::args::{CreateArgs, DeliveryArg, OnLostArg, RepartitionArg, RunArgs};
 #[cfg(feature = "fault-injection")]
 use crate::kafka::Mutation;
 use crate::kafka::{
-    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnLostRecords, Stream, StreamOptions, TopicSettings,
-    Topics, ensure_topics, find_misplaced, has_direct_state,
+    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnBatch, OnLostRecords, Stream, StreamOptions,
+    TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
 };
+#[cfg(feature = "otel")]
+use crate::traces::Traces;
+
+/// How often the numbers of a run are logged where nobody says how often.
+const STATUS_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
@@ -35,8 +41,9 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     announce(&args, &loaded, &created);
     loaded.warn_of_sample_models();
     warn_of_a_short_memory(&args, &loaded.pipeline);
-    let alerts = Alerts::start(&loaded.pipeline, &settings, true)?;
+    let mut alerts = Alerts::start(&loaded.pipeline, &settings, true)?;
     let window = window.map(|window| window.with_alerts(alerts.as_ref().map(Alerts::desk)));
+    let traces = traces(&args, &loaded.pipeline)?;
     let options = StreamOptions {
         group: args.group.clone(),
         delivery: match args.delivery {
@@ -58,6 +65,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
         asks_topic_ids: true,
         max_message_bytes: None,
+        on_batch: on_batch(traces.as_ref()),
         faults: faults(&args),
     };
     let line = StatusLine::new(!args.json_logs, &loaded.pipeline);
@@ -66,22 +74,28 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let on_message = all_of(told.into_iter().flatten().collect());
     let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, on_message).await?;
     let status = stream.status();
-    if let Some(alerts) = &alerts {
+    if let Some(alerts) = &mut alerts {
         alerts.watch(status.clone());
+        if window.is_none() {
+            alerts.listen(&settings, &pipeline)?;
+        }
     }
     // It closes with the run.
     let _open = match window {
         Some(window) => {
-            let how = (keeping(&settings, &pipeline, create).await, args.json_logs);
-            Some(window.open(&settings, &pipeline, &stream, how)?)
+            let keeping = keeping(&settings, &pipeline, create).await;
+            let of = OnKafka { settings: &settings, group: &args.group, create, keeping, is_json: args.json_logs };
+            Some(window.open(&of, &pipeline, &stream)?)
         }
         None => None,
     };
-    let ended = accompany(stream, &line).await;
-    // Also what led to an error may be worth an alert.
+    let log = args.json_logs.then(|| StatusLog::new(pipeline.clone(), args.status_interval.unwrap_or(STATUS_INTERVAL)));
+    let ended = accompany(stream, &line, log).await;
+    // Also what led to an error may be worth an alert, and a trace.
     if let Some(alerts) = alerts {
         alerts.close().await;
     }
+    close(traces).await;
     ended?;
     if args.json_logs {
         tracing::info!(summary = ?status.get(), "ended");
@@ -98,6 +112,56 @@ fn window_of(args: &RunArgs, loaded: &Loaded) -> Result<Option<Window>> {
     let run = RunOf { group: &args.group, instance_id: args.instance_id.as_deref(), delivery: args.delivery };
     Window::bind(access, &run, loaded).map(Some)
 }
+
+/// What traces batches, where somebody wants that.
+#[cfg(feature = "otel")]
+fn traces(args: &RunArgs, pipeline: &Pipeline) -> Result<Option<Traces>> {
+    let Some(endpoint) = &args.otlp_endpoint else { return Ok(None) };
+    let name = std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.is_empty());
+    let headers = std::env::var("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
+    let resource = [
+        ("service.name", name.as_deref().unwrap_or("atalaya-scorer")),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("service.instance.id", args.instance_id.as_deref().unwrap_or_default()),
+        ("atalaya.pipeline", pipeline.name.as_str()),
+        ("messaging.system", "kafka"),
+        ("messaging.destination.name", pipeline.topic.as_str()),
+        ("messaging.consumer.group.name", args.group.as_str()),
+    ];
+    let resource = resource.map(|(name, value)| (name, value.to_owned())).to_vec();
+    Ok(Some(Traces::start(endpoint, &headers, resource)?))
+}
+
+#[cfg(feature = "otel")]
+fn on_batch(traces: Option<&Traces>) -> Option<OnBatch> {
+    traces.map(Traces::on_batch)
+}
+
+#[cfg(feature = "otel")]
+async fn close(traces: Option<Traces>) {
+    if let Some(traces) = traces {
+        // Its last request may take a moment.
+        let _ = tokio::task::spawn_blocking(move || traces.close()).await;
+    }
+}
+
+/// Nothing traces batches.
+#[cfg(not(feature = "otel"))]
+fn traces(_: &RunArgs, _: &Pipeline) -> Result<Option<Untraced>> {
+    Ok(None)
+}
+
+#[cfg(not(feature = "otel"))]
+fn on_batch(_: Option<&Untraced>) -> Option<OnBatch> {
+    None
+}
+
+#[cfg(not(feature = "otel"))]
+async fn close(_: Option<Untraced>) {}
+
+/// In place of what would trace batches.
+#[cfg(not(feature = "otel"))]
+enum Untraced {}
 
 /// What is to go wrong.
 #[cfg(feature = "fault-injection")]

@@ -15,12 +15,13 @@ use window::{
 
 use super::alerting::AlertsAtWindow;
 use super::posted::answer;
+use super::redrives::{MOST_REDRIVEN, redrive};
 use super::{Loaded, console};
 use crate::args::DeliveryArg;
 use crate::clock::now_since_epoch;
 use crate::kafka::{
-    KafkaSettings, OnMessage, RecentMessage, Stream, TopicSettings, ensure_labels_topic, keep_labels, labels_topic,
-    read_recent,
+    KafkaSettings, OnMessage, RecentMessage, Redrive, Stream, TopicSettings, ensure_labels_topic, keep_labels,
+    labels_topic, read_recent,
 };
 use crate::messages::{Content, Message};
 use crate::posted::PostedRecords;
@@ -68,9 +69,9 @@ impl Window {
         }
     }
 
-    /// The most bytes that it takes, about.
+    /// The most bytes that it takes, about: what it keeps, and records that are sent again.
     pub(super) fn memory(&self) -> u64 {
-        (self.limits.bytes() + self.of_access) as u64
+        (self.limits.bytes() + self.of_access + Redrive::memory(MOST_REDRIVEN)) as u64
     }
 
     /// Leaves at the window what was committed, where it has room for it.
@@ -87,16 +88,13 @@ impl Window {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn open(
-        self,
-        settings: &KafkaSettings,
-        pipeline: &Arc<Pipeline>,
-        stream: &Stream,
-        (keeping, is_json): (Keeping, bool),
-    ) -> Result<Open> {
-        let (open, refill, journal) = self.open_with(pipeline, stream, keeping.clone())?;
-        if let Keeping::Topic(topic) = keeping {
-            let settings = settings.clone();
+    pub(super) fn open(mut self, of: &OnKafka<'_>, pipeline: &Arc<Pipeline>, stream: &Stream) -> Result<Open> {
+        let (server, redrives) = self.server.with_redrives();
+        self.server = server;
+        redrive(redrives, of, pipeline)?;
+        let (open, refill, journal) = self.open_with(pipeline, stream, of.keeping.clone())?;
+        if let Keeping::Topic(topic) = of.keeping.clone() {
+            let settings = of.settings.clone();
             let keep = move || {
                 if let Err(error) = keep_labels(&settings, &topic, journal) {
                     tracing::warn!(%error, topic, "the window does not keep what analysts say");
@@ -104,12 +102,12 @@ impl Window {
             };
             thread::Builder::new().name("labels".to_owned()).spawn(keep)?;
         }
-        if is_json {
+        if of.is_json {
             tracing::info!(address = %open, "window");
         } else {
             console::say(format_args!("window: {open}"));
         }
-        let (settings, pipeline) = (settings.clone(), pipeline.clone());
+        let (settings, pipeline) = (of.settings.clone(), pipeline.clone());
         thread::Builder::new().name("refill".to_owned()).spawn(move || read_back(&settings, &pipeline, &refill))?;
         Ok(open)
     }
@@ -144,6 +142,17 @@ pub(super) async fn keeping(settings: &KafkaSettings, pipeline: &Pipeline, creat
             Keeping::Nowhere(error.to_string())
         }
     }
+}
+
+/// Where a window finds what it shows, and what is said in it goes.
+pub(super) struct OnKafka<'a> {
+    pub(super) settings: &'a KafkaSettings,
+    pub(super) group: &'a str,
+    /// How topics are created, or `None` when they must be there.
+    pub(super) create: Option<TopicSettings>,
+    pub(super) keeping: Keeping,
+    /// Whether people read what it says, or programs do.
+    pub(super) is_json: bool,
 }
 
 /// Whose run it is.

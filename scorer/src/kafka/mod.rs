@@ -40,9 +40,9 @@ pub use client::settings::KafkaSettings;
 pub use follow::{Follower, TopicMessage};
 pub use labels::{ensure_labels_topic, keep_labels, labels_topic, read_labels_topic};
 pub use look::newest_records;
-pub use options::{Delivery, EndWhen, OnLostRecords, OnMessage, Progress, StreamOptions};
+pub use options::{BatchTrace, Delivery, EndWhen, OnBatch, OnLostRecords, OnMessage, Progress, StreamOptions};
 pub use recent::{RecentMessage, read_recent};
-pub use redrive::{Redrive, Redriven, redrive};
+pub use redrive::{Redrive, Redriven, Which};
 pub use repartition::misplaced::{Misplaced, find_misplaced, has_direct_state};
 pub use stages::faults::FaultInjection;
 #[cfg(feature = "fault-injection")]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::stages::faults::FaultInjection;
 use super::topics::names::Topics;
@@ -81,6 +81,8 @@ pub struct StreamOptions {
     pub asks_topic_ids: bool,
     /// The largest record that topics take; without it the broker is asked about each.
     pub max_message_bytes: Option<usize>,
+    /// Told of each batch that came to its end, where somebody traces them. It is called between two commits, and may not wait.
+    pub on_batch: Option<OnBatch>,
     /// Failures and broken guarantees: none, except in tests.
     pub faults: FaultInjection,
 }
@@ -95,6 +97,30 @@ impl fmt::Debug for StreamOptions {
             .finish_non_exhaustive()
     }
 }
+
+/// A batch that came to its end: what it held, and when it was in which stage.
+#[derive(Debug, Clone)]
+pub struct BatchTrace {
+    /// Its number in this run.
+    pub number: u64,
+    /// Records that were read for it.
+    pub records: usize,
+    /// Messages that follow from them.
+    pub messages: usize,
+    /// When its first record came, and when it was closed.
+    pub read: (Instant, Instant),
+    /// When it began to be scored, and when it was.
+    pub scored: (Instant, Instant),
+    /// When the first message of it was sent, and when the broker had acknowledged all of them, or it had come to nothing.
+    pub published: (Instant, Instant),
+    /// When all was acknowledged, and when it was committed or that had failed.
+    pub committed: Option<(Instant, Instant)>,
+    /// Why it came to nothing, where it did: its records are read again.
+    pub error: Option<String>,
+}
+
+/// Called with each batch that came to its end.
+pub type OnBatch = Arc<dyn Fn(BatchTrace) + Send + Sync>;
 
 /// Called with each acknowledged message.
 pub type OnMessage = Arc<dyn Fn(&Message) + Send + Sync>;

@@ -222,6 +222,7 @@ impl Plan {
             status: status.clone(),
             stop: stop.clone(),
             on_message,
+            on_batch: self.options.on_batch.clone(),
             dead_letters: self.encoder.dead_letters().clone(),
             limits: self.limits.clone(),
             results,
@@ -446,6 +447,7 @@ mod tests {
             end_when: EndWhen::Never,
             asks_topic_ids: false,
             max_message_bytes: None,
+            on_batch: None,
             faults: FaultInjection::default(),
         }
     }

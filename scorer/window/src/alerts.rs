@@ -1,17 +1,7 @@
-//! Alerts, as the window shows them. Who decides them is not known here: a desk says what is so, and takes what people do.
+//! Alerts, as the window shows them. Who decides them is not known here: a desk says what is so, takes what people do, and
+//! hears what they did elsewhere or before.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use axum::Router;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
-use serde::Deserialize;
-use serde_json::json;
 
 /// What people do about alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,91 +65,43 @@ pub trait AlertDesk: Send + Sync {
     /// The numbers of what is so now. They are asked for with every scrape.
     fn numbers(&self) -> AlertNumbers;
 
-    /// Does what people want.
+    /// Does what people want, and says what that concerns.
     ///
     /// # Errors
     /// Why it cannot be done, in one sentence.
-    fn act(&self, action: AlertAction) -> Result<(), String>;
+    fn act(&self, action: &AlertAction) -> Result<Concerned, String>;
+
+    /// Hears what people have said, here or at another window, and whenever that was. It may hear the same again.
+    fn heed(&self, word: &AlertWord);
 }
 
-/// The longest that people may want to hear nothing: a week.
-const LONGEST_MINUTES: u64 = 7 * 24 * 60;
-
-pub(crate) type Desk = Option<Arc<dyn AlertDesk>>;
-
-pub(crate) fn router(desk: Desk) -> Router {
-    let router = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
-    router.with_state(desk)
+/// What an action concerns, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Concerned {
+    /// The rule.
+    pub rule: String,
+    /// What the anomalies of the alert have in common; `None` where the whole rule is meant.
+    pub group: Option<String>,
 }
 
-/// The description of the API has each of them.
-pub(crate) fn routes() -> [(&'static str, MethodRouter<Desk>); 3] {
-    [
-        ("/api/v1/alerts", get(view)),
-        ("/api/v1/alerts/acknowledge", post(acknowledge)),
-        ("/api/v1/alerts/snooze", post(snooze)),
-    ]
+/// What people have said of an alert or of a rule. What they said last of each counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertWord {
+    /// Of what.
+    pub of: AlertOf,
+    /// When they said that they know of it.
+    pub acknowledged: Option<i64>,
+    /// Until when they want to hear nothing; a moment that has passed ends that.
+    pub snoozed_until: Option<i64>,
+    /// When they said the last of it.
+    pub at: i64,
 }
 
-fn answer(status: StatusCode, body: String) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-fn problem(status: StatusCode, error: &str) -> Response {
-    answer(status, json!({ "error": error }).to_string())
-}
-
-async fn view(State(desk): State<Desk>) -> Response {
-    match desk {
-        Some(desk) => answer(StatusCode::OK, desk.view()),
-        None => answer(StatusCode::OK, json!({ "rules": [], "firing": [], "channels": [] }).to_string()),
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Known {
-    id: String,
-}
-
-async fn acknowledge(State(desk): State<Desk>, query: Result<Query<Known>, QueryRejection>) -> Response {
-    match query {
-        Ok(Query(Known { id })) => act(desk, AlertAction::Acknowledge { id }),
-        Err(rejection) => problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Snoozed {
-    id: Option<String>,
-    rule: Option<String>,
-    minutes: u64,
-}
-
-async fn snooze(State(desk): State<Desk>, query: Result<Query<Snoozed>, QueryRejection>) -> Response {
-    let Snoozed { id, rule, minutes } = match query {
-        Ok(Query(snoozed)) => snoozed,
-        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
-    if minutes > LONGEST_MINUTES {
-        return problem(StatusCode::BAD_REQUEST, "minutes may be at most 10080, which is a week");
-    }
-    let length = Duration::from_secs(60 * minutes);
-    match (id, rule) {
-        (Some(id), None) => act(desk, AlertAction::Snooze { id, length }),
-        (None, Some(rule)) => act(desk, AlertAction::SnoozeRule { rule, length }),
-        _ => problem(StatusCode::BAD_REQUEST, "name an alert by id, or a rule by rule"),
-    }
-}
-
-fn act(desk: Desk, action: AlertAction) -> Response {
-    let Some(desk) = desk else {
-        return problem(StatusCode::NOT_FOUND, "the pipeline file has no alerts");
-    };
-    tracing::info!(?action, "alerts");
-    match desk.act(action) {
-        Ok(()) => answer(StatusCode::OK, json!({ "done": true }).to_string()),
-        Err(error) => problem(StatusCode::NOT_FOUND, &error),
-    }
+/// An alert or a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlertOf {
+    /// The alerts of a rule about one group, by the name that all of them have.
+    Group(String),
+    /// A rule, by its name.
+    Rule(String),
 }

@@ -17,7 +17,7 @@ macro_rules! assets {
     };
 }
 
-const ASSETS: [Asset; 26] = assets![
+const ASSETS: [Asset; 27] = assets![
     "base.css": STYLE,
     "parts.css": STYLE,
     "pages.css": STYLE,
@@ -41,6 +41,7 @@ const ASSETS: [Asset; 26] = assets![
     "pages/exceptions.js": SCRIPT,
     "pages/errors.js": SCRIPT,
     "pages/models.js": SCRIPT,
+    "pages/redrive.js": SCRIPT,
     "vendor/uPlot.iife.min.js": SCRIPT,
     "vendor/uPlot.min.css": STYLE,
     "vendor/uPlot.LICENSE.txt": TEXT,

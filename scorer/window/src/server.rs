@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::about::About;
-use crate::alerts::{self, AlertDesk};
+use crate::alerts::{AlertDesk, AlertWord};
 use crate::api;
 use crate::http::access::Access;
 use crate::http::address::Address;
@@ -22,6 +22,7 @@ use crate::http::guard::{Guard, guard};
 use crate::intake::{Inbox, Intake, Refill, intake};
 use crate::journal::{Desk, Journal, Keeping, News, journal};
 use crate::questions::{Asking, Questions, questions};
+use crate::redrives::{Orders, Redrives, redrives};
 use crate::store::Limits;
 use crate::view::{Ask, View, now};
 
@@ -69,6 +70,7 @@ pub struct Server {
     news: mpsc::Receiver<News>,
     alerts: Option<Arc<dyn AlertDesk>>,
     asking: Option<Asking>,
+    orders: Option<Orders>,
 }
 
 /// Where a window is told of things.
@@ -102,7 +104,7 @@ impl Server {
         let (intake, refill, inbox) = intake();
         let (journal, desk, news) = journal();
         Ok((
-            Self { listener, address, access, inbox, desk, news, alerts: None, asking: None },
+            Self { listener, address, access, inbox, desk, news, alerts: None, asking: None, orders: None },
             Ends { intake, refill, journal },
         ))
     }
@@ -118,20 +120,26 @@ impl Server {
         (Self { asking: Some(asking), ..self }, questions)
     }
 
+    /// Takes orders to send erroneous records again, for whoever can do that.
+    pub fn with_redrives(self) -> (Self, Redrives) {
+        let (orders, redrives) = redrives();
+        (Self { orders: Some(orders), ..self }, redrives)
+    }
+
     /// Opens the window.
     ///
     /// # Errors
     /// [`ServerError::Start`].
     pub fn open(self, source: Source) -> Result<Open, ServerError> {
-        let Self { listener, address, access, inbox, desk, news, alerts, asking } = self;
+        let Self { listener, address, access, inbox, desk, news, alerts, asking, orders } = self;
         let Source { about, ask, limits, keeping } = source;
-        let view = View::new(about, ask, inbox.inflow(), limits, (desk, keeping)).with_alerts(alerts.clone());
+        let view = View::new(about, ask, inbox.inflow(), limits, (desk, keeping)).with_alerts(alerts);
         let view = Arc::new(view);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ServerError::Start)?;
         let (stop, stopped) = oneshot::channel();
         let work = move || {
             yield_to_others();
-            run(&runtime, listener, access, (inbox, news), (view, alerts, asking), stopped);
+            run(&runtime, listener, access, (inbox, news), (view, asking, orders), stopped);
         };
         thread::Builder::new().name("window".to_owned()).spawn(work).map_err(ServerError::Start)?;
         Ok(Open { address, _stop: stop })
@@ -162,7 +170,7 @@ fn run(
     listener: TcpListener,
     access: Access,
     (inbox, news): (Inbox, mpsc::Receiver<News>),
-    (view, alerts, asking): (Arc<View>, Option<Arc<dyn AlertDesk>>, Option<Asking>),
+    (view, asking, orders): (Arc<View>, Option<Asking>, Option<Orders>),
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.block_on(async move {
@@ -170,7 +178,7 @@ fn run(
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the window cannot be opened"),
         };
-        let router = api::router(view.clone()).merge(alerts::router(alerts));
+        let router = api::router(view.clone()).merge(api::redrive::router(orders));
         let router = router.merge(api::score::router(view.clone(), asking));
         let router = router.layer(from_fn_with_state(Arc::new(Guard::new(access)), guard));
         tokio::spawn(take_in(inbox, view.clone()));
@@ -194,7 +202,13 @@ async fn take_in(mut inbox: Inbox, view: Arc<View>) {
 async fn hear(mut news: mpsc::Receiver<News>, view: Arc<View>) {
     while let Some(news) = news.recv().await {
         match news {
-            News::Entry(entry) => view.state().store.labels.take(entry),
+            News::Entry(entry) => {
+                let word = AlertWord::of(&entry);
+                view.state().store.labels.take(entry);
+                if let (Some(desk), Some(word)) = (&view.alerts, word) {
+                    desk.heed(&word);
+                }
+            }
             News::CaughtUp => view.state().store.labels.is_caught_up = true,
             News::Keeping(keeping) => view.state().store.labels.keeping = keeping,
             // Who asked may have gone.

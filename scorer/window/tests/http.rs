@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use window::{
-    About, Access, AlertAction, AlertDesk, AlertNumbers, ChannelNumbers, Committed, Detector, Ends, Histogram, Intake,
-    Keeping, Kind, Limits, Open, Partitions, Refill, Server, Snapshot, Source,
+    About, Access, AlertAction, AlertDesk, AlertNumbers, AlertWord, ChannelNumbers, Committed, Concerned, Detector,
+    Ends, Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Refill, Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.
@@ -57,9 +57,11 @@ impl AlertDesk for Desk {
         AlertNumbers { firing: vec![("many".to_owned(), 1)], channels: vec![channel], ..AlertNumbers::default() }
     }
 
-    fn act(&self, _: AlertAction) -> Result<(), String> {
-        Ok(())
+    fn act(&self, _: &AlertAction) -> Result<Concerned, String> {
+        Ok(Concerned::default())
     }
+
+    fn heed(&self, _: &AlertWord) {}
 }
 
 impl Bench {
@@ -351,6 +353,62 @@ fn metrics_are_the_numbers_of_the_stream() {
     // A failed transaction takes counters back; a scrape does not see that.
     bench.snapshot.lock().unwrap().records = 900;
     assert!(bench.get("/metrics").body.contains("atalaya_records_read_total 1000\n"));
+}
+
+/// Whoever reads logs and whoever reads metrics mean the same by a name.
+#[test]
+fn numbers_for_logs_are_those_of_the_metrics() {
+    let bench = Bench::open();
+    let snapshot = Snapshot {
+        records: 1000,
+        outcomes: vec![("scored", 990), ("malformed", 10)],
+        scored: 300,
+        anomalies: vec![("kmeans".to_owned(), 7), ("other".to_owned(), 0)],
+        reasons: vec![("late_line".to_owned(), 8)],
+        erroneous: 9,
+        open: 11,
+        cancellations: Some(12),
+        cancellation_windows: 13,
+        published: 14,
+        undeliverable: 15,
+        skipped: 16,
+        sent_again: 17,
+        rolled_back: 18,
+        at_limits: 19,
+        lag: Some(20),
+        lag_seconds: Some(2.5),
+        partitions: Partitions { has_joined: true, owned: 9, restoring: 2, failed: 1 },
+        state_bytes: 21,
+        commits: Histogram { buckets: vec![(0.1, 3), (f64::INFINITY, 1)], sum: 9.5 },
+        seconds_since_commit: Some(0.5),
+        resident_bytes: Some(22),
+        agreement: None,
+    };
+    *bench.snapshot.lock().unwrap() = snapshot.clone();
+    let text = bench.get("/metrics").body;
+    let metric = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        found.unwrap_or_else(|| panic!("{name} is no metric")).parse::<f64>().unwrap()
+    };
+    let numbers = snapshot.numbers();
+    for (name, value) in &numbers {
+        match value.as_object() {
+            Some(of) => {
+                assert!(!of.is_empty(), "{name}");
+                for (label, count) in of {
+                    let prefix = format!("{name}{{");
+                    let line =
+                        text.lines().find(|line| line.starts_with(&prefix) && line.contains(&format!("\"{label}\"")));
+                    let count = count.as_f64().unwrap();
+                    assert_eq!(line.unwrap().rsplit_once(' ').unwrap().1.parse(), Ok(count), "{name} {label}");
+                }
+            }
+            None => assert_eq!(Some(metric(name)), value.as_f64(), "{name}"),
+        }
+    }
+    assert!(numbers.len() > 20, "{numbers:?}");
+    let unknown = Snapshot::default().numbers();
+    assert!(unknown["atalaya_lag_records"].is_null() && !unknown.contains_key("atalaya_cancellations_total"));
 }
 
 /// Rules and dashboards that name what there is not stay silent for ever.

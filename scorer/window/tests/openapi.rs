@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use json_schema::JsonSchema;
 use serde_json::{Value, json};
 use window::{
-    About, Access, Agreement, AlertAction, AlertDesk, AlertNumbers, Detector, Ends, Feature, Histogram, Intake,
-    Keeping, Kind, Limits, Open, Partitions, Reply, Server, Snapshot, Source,
+    About, Access, Agreement, AlertAction, AlertDesk, AlertNumbers, AlertWord, Concerned, Detector, Ends, Feature,
+    Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Redriven, Reply, Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.
@@ -39,12 +39,14 @@ impl AlertDesk for Desk {
         AlertNumbers::default()
     }
 
-    fn act(&self, action: AlertAction) -> Result<(), String> {
+    fn act(&self, action: &AlertAction) -> Result<Concerned, String> {
         match action {
-            AlertAction::Acknowledge { .. } => Ok(()),
+            AlertAction::Acknowledge { .. } => Ok(Concerned::default()),
             _ => Err("there is no such alert".to_owned()),
         }
     }
+
+    fn heed(&self, _: &AlertWord) {}
 }
 
 /// A stream that has something of everything.
@@ -96,6 +98,14 @@ impl Bench {
             while let Some(question) = questions.wait() {
                 let reasons = vec!["not_json".to_owned()];
                 question.answer(Reply::Refused { reasons, why: "the record is erroneous: not_json".to_owned() });
+            }
+        });
+        let (server, redrives) = server.with_redrives();
+        std::thread::spawn(move || {
+            while let Some(order) = redrives.wait() {
+                let failed = order.which.reason.as_deref() == Some("down");
+                let sent = Redriven { sent: 3, sent_before: 1, ..Redriven::default() };
+                order.answer(if failed { Err("no broker answers".to_owned()) } else { Ok(sent) });
             }
         });
         journal.keep_in_memory().unwrap();
@@ -190,6 +200,16 @@ fn answers_are_as_they_are_described() {
         bench.get(&format!("/api/v1/{path}"), 200);
     }
     bench.get(&format!("/api/v1/exceptions/preview?id={id}"), 200);
+    bench.get("/api/v1/errors/redrive", 200);
+    bench.get("/api/v1/errors/redrive/preview?reason=late_line&since=1000&record=t:0:1", 200);
+    bench.get("/api/v1/errors/redrive/preview?since=soon", 400);
+    bench.get("/api/v1/errors/redrive/preview?reason=down", 503);
+    let redrive = json!({ "reason": "late_line", "since": 1, "until": 2, "record": null, "by": "ann" });
+    bench.post("/api/v1/errors/redrive", &redrive, 200);
+    bench.post("/api/v1/errors/redrive", &json!({}), 400);
+    bench.post("/api/v1/errors/redrive", &json!({ "reason": "down", "by": "ann" }), 503);
+    let shown = bench.get("/api/v1/errors/redrive", 200);
+    assert!(shown["last"]["error"].is_string() && shown["running"].is_null(), "{shown}");
     bench.get("/api/v1/anomaly?id=none", 404);
     bench.get("/api/v1/anomalies?skip=-1", 400);
     bench.get("/api/v1/series", 200);

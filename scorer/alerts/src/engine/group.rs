@@ -40,6 +40,8 @@ pub(super) struct Firing {
     pub unsent: u64,
     /// The worst severity.
     pub worst: Option<Severity>,
+    /// Since when it has been that bad.
+    worst_since: i64,
     /// The newest anomalies, the newest last.
     pub examples: VecDeque<Anomaly>,
     /// The value of a rule about the stream.
@@ -80,10 +82,10 @@ impl GroupState {
             self.hits.pop_front();
         }
         match &mut self.firing {
-            Some(firing) => firing.add(anomaly, u64::from(!is_known)),
+            Some(firing) => firing.add(anomaly, u64::from(!is_known), now),
             None if self.hits.len() >= count => {
                 let mut firing = Firing::new(now, anomaly.entity.clone());
-                firing.add(anomaly, self.hits.len() as u64);
+                firing.add(anomaly, self.hits.len() as u64, now);
                 self.firing = Some(firing);
             }
             None => {}
@@ -149,6 +151,14 @@ impl GroupState {
         }
     }
 
+    /// Somebody said at a moment that they know. That was about what was so at that moment: not about what began later, or got
+    /// worse later.
+    pub(super) fn acknowledge_as_of(&mut self, at: i64) {
+        if self.firing.as_ref().is_some_and(|firing| firing.since <= at && firing.worst_since <= at) {
+            self.acknowledge();
+        }
+    }
+
     /// Whether anything about it may still matter.
     pub(super) fn is_worth_keeping(&self, rule: &Rule, now: i64) -> bool {
         let window = if let Condition::Anomalies { window, .. } = rule.condition { window } else { 0 };
@@ -168,6 +178,7 @@ impl Firing {
             total: 0,
             unsent: 0,
             worst: None,
+            worst_since: since,
             examples: VecDeque::new(),
             value: None,
             is_told: false,
@@ -176,13 +187,15 @@ impl Firing {
         }
     }
 
-    fn add(&mut self, anomaly: &Anomaly, entities: u64) {
+    fn add(&mut self, anomaly: &Anomaly, entities: u64, now: i64) {
         if self.worst.is_some_and(|worst| anomaly.severity > worst) && self.acknowledged {
             // Whoever said that they know did not know this.
             self.acknowledged = false;
             self.unsent += u64::from(entities == 0);
         }
-        self.worst = self.worst.max(Some(anomaly.severity));
+        if self.worst < Some(anomaly.severity) {
+            (self.worst, self.worst_since) = (Some(anomaly.severity), now);
+        }
         self.total += entities;
         if !self.acknowledged {
             self.unsent += entities;

@@ -1,6 +1,7 @@
 //! Decides what is worth an alert. It does no I/O, and the time is an argument.
 
 mod group;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -12,11 +13,16 @@ use crate::alert::{Alert, Group, Status, digest};
 use crate::anomaly::{Anomaly, Severity};
 use crate::reading::{Past, Reading};
 use crate::rule::{Condition, Rule};
+use crate::word::{Of, Word};
 use group::GroupState;
 pub(crate) use group::{EXAMPLES, REMEMBERED};
+pub use replay::Earlier;
 
 /// Groups that are kept, of all rules together: beyond that the one that was quiet the longest goes.
 pub(crate) const MOST_GROUPS: usize = 5_000;
+
+/// Groups of which nothing is said for a while, whether they are kept or not: beyond that the one of which it ends first goes.
+const MOST_QUIET: usize = 5_000;
 
 /// Decides by rules.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ pub struct Engine {
     watches: Vec<Watch>,
     /// Rules that say nothing until then.
     snoozed: Vec<Option<i64>>,
+    /// Groups of which nothing is said until then, by their names: they may come again, or be found only later.
+    quiet: BTreeMap<String, i64>,
     forgotten: u64,
     most_groups: usize,
 }
@@ -80,6 +88,7 @@ impl Engine {
             groups: (0..n_rules).map(|_| BTreeMap::new()).collect(),
             watches: (0..n_rules).map(|_| Watch::default()).collect(),
             snoozed: vec![None; n_rules],
+            quiet: BTreeMap::new(),
             rules,
             forgotten: 0,
             most_groups: MOST_GROUPS,
@@ -109,9 +118,17 @@ impl Engine {
         let Condition::Anomalies { count, window, .. } = rule.condition else { return None };
         let values = rule.group_of(anomaly);
         self.make_room(index, &values);
-        let group = self.groups[index].entry(values.clone()).or_default();
-        group.hit(anomaly, now, count, window);
+        self.group(index, &values).hit(anomaly, now, count, window);
         self.told(index, &values, now)
+    }
+
+    /// A group of a rule. One that is new may have been snoozed before.
+    fn group(&mut self, index: usize, values: &[String]) -> &mut GroupState {
+        let is_known = self.quiet.is_empty() || self.groups[index].contains_key(values);
+        let snoozed_until = if is_known { None } else { self.quiet.get(&self.group_id(index, values)).copied() };
+        let group = self.groups[index].entry(values.to_vec()).or_default();
+        group.snoozed_until = group.snoozed_until.max(snoozed_until);
+        group
     }
 
     /// Looks at the numbers of the stream, and at what the time alone changes: what was held back is due, repeated or resolved.
@@ -122,17 +139,28 @@ impl Engine {
             }
             self.watch(index, reading, now);
         }
+        self.pass(now)
+    }
+
+    /// Says what the time alone changes up to a moment.
+    fn pass(&mut self, now: i64) -> Vec<Alert> {
+        self.quiet.retain(|_, until| now < *until);
         let mut alerts = Vec::new();
         for index in 0..self.rules.len() {
             let all: Vec<Vec<String>> = self.groups[index].keys().cloned().collect();
             for values in all {
-                alerts.extend(self.told(index, &values, now));
-                alerts.extend(self.resolved(index, &values, now));
+                alerts.extend(self.passed(index, &values, now));
             }
             let rule = &self.rules[index];
             self.groups[index].retain(|_, group| group.is_worth_keeping(rule, now));
         }
         alerts
+    }
+
+    /// What the time alone changes about a group.
+    fn passed(&mut self, index: usize, values: &[String], now: i64) -> impl Iterator<Item = Alert> + use<> {
+        let told = self.told(index, values, now);
+        told.into_iter().chain(self.resolved(index, values, now))
     }
 
     /// Looks at the numbers of the stream for one rule.
@@ -163,7 +191,7 @@ impl Engine {
             }
         };
         if let Some(value) = holds {
-            self.groups[index].entry(Vec::new()).or_default().hold(value, now);
+            self.group(index, &[]).hold(value, now);
         }
     }
 
@@ -286,28 +314,64 @@ impl Engine {
 
     /// Says nothing of a group until a moment; one that has passed ends that. `false` where there is no such group.
     pub fn snooze(&mut self, id: &str, until: i64) -> bool {
-        self.with_group(id, |group| group.snoozed_until = Some(until))
+        let is_firing = self.with_group(id, |group| group.firing.is_some()).unwrap_or(false);
+        let is_there = is_firing || self.quiet.contains_key(id);
+        if is_there {
+            self.be_quiet(id, until);
+        }
+        is_there
+    }
+
+    /// Says nothing of a group until a moment, whether there is such a group by now or not.
+    fn be_quiet(&mut self, id: &str, until: i64) {
+        self.with_group(id, |group| group.snoozed_until = Some(until));
+        self.quiet.insert(id.to_owned(), until);
+        while self.quiet.len() > MOST_QUIET {
+            let first = self.quiet.iter().min_by_key(|(_, until)| **until).map(|(id, _)| id.clone());
+            let Some(first) = first else { break };
+            self.quiet.remove(&first);
+        }
+    }
+
+    /// Hears what people have said, elsewhere or before, however late and however often. It holds from when it was said.
+    pub fn heed(&mut self, word: &Word) {
+        match &word.of {
+            Of::Rule(name) => {
+                if let Some(until) = word.snoozed_until {
+                    self.snooze_rule(name, until);
+                }
+            }
+            Of::Group(id) => {
+                if let Some(until) = word.snoozed_until {
+                    self.be_quiet(id, until);
+                }
+                if let Some(at) = word.acknowledged {
+                    self.with_group(id, |group| group.acknowledge_as_of(at));
+                }
+            }
+        }
     }
 
     /// Somebody knows of a group: nothing more is said of it until it is resolved, or gets worse. `false` where there is no
     /// such group.
     pub fn acknowledge(&mut self, id: &str) -> bool {
-        self.with_group(id, GroupState::acknowledge)
+        let known = self.with_group(id, |group| {
+            group.acknowledge();
+            group.firing.is_some()
+        });
+        known.unwrap_or(false)
     }
 
-    fn with_group(&mut self, id: &str, change: impl FnOnce(&mut GroupState)) -> bool {
+    /// Does something with a group; `None` where there is none of this name.
+    fn with_group<T>(&mut self, id: &str, change: impl FnOnce(&mut GroupState) -> T) -> Option<T> {
         for index in 0..self.rules.len() {
             let of_id = |values: &&Vec<String>| self.group_id(index, values) == id;
             let found = self.groups[index].keys().find(of_id).cloned();
             if let Some(group) = found.and_then(|values| self.groups[index].get_mut(&values)) {
-                if group.firing.is_none() {
-                    return false;
-                }
-                change(group);
-                return true;
+                return Some(change(group));
             }
         }
-        false
+        None
     }
 
     #[cfg(test)]

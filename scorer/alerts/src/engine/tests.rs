@@ -1,5 +1,7 @@
 //! Laws of the rules, and what they mean in single cases.
 
+mod heeding;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

@@ -168,7 +168,7 @@ async fn replay(
         }
         sent
     });
-    let ended = accompany(stream, &line).await;
+    let ended = accompany(stream, &line, None).await;
     if let Some(alerts) = alerts {
         alerts.close().await;
     }
@@ -235,6 +235,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>, other_memory: u64) -> Str
         // The mock does not answer questions about settings.
         asks_topic_ids: false,
         max_message_bytes: Some(1 << 20),
+        on_batch: None,
         faults: FaultInjection::default(),
     }
 }

@@ -7,6 +7,7 @@
 //! committed offsets then tell which. **Refused**: topics do not take some of the records. **Undeliverable**: the batch
 //! would fail again, and the process ends.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,8 @@ pub(crate) struct Transactions {
     is_open: bool,
     /// Whether each record is sent alone, to learn which one is refused.
     is_isolating: bool,
+    /// When the broker had acknowledged all records of the last transaction.
+    acknowledged: Cell<Option<Instant>>,
 }
 
 impl fmt::Debug for Transactions {
@@ -84,7 +87,8 @@ impl Transactions {
         faults: FaultInjection,
     ) -> Self {
         let (settings, producer, is_open, is_isolating) = (settings.clone(), None, false, false);
-        Self { settings, id, followed, batch_bytes, watchdog, faults, producer, is_open, is_isolating }
+        let acknowledged = Cell::new(None);
+        Self { settings, id, followed, batch_bytes, watchdog, faults, producer, is_open, is_isolating, acknowledged }
     }
 
     /// How a producer is set.
@@ -167,12 +171,18 @@ impl Transactions {
         }
     }
 
+    /// When the broker had acknowledged all records of the last transaction, where it did.
+    pub(crate) fn acknowledged(&self) -> Option<Instant> {
+        self.acknowledged.get()
+    }
+
     fn begin(&mut self) -> Result<(), TransactionError> {
         if self.is_open {
             return Ok(());
         }
         let Some(producer) = &self.producer else { return Err(TransactionError::Abortable("stopping".to_owned())) };
         let _ = (producer.take_failures(), producer.take_produced());
+        self.acknowledged.set(None);
         self.call(Step::Begin, "begin_transaction", || producer.client.begin_transaction())?;
         self.is_open = true;
         Ok(())
@@ -214,6 +224,7 @@ impl Transactions {
         if producer.has_failures() {
             return Err(TransactionError::Abortable("a message was not accepted".to_owned()));
         }
+        self.acknowledged.set(Some(Instant::now()));
         transaction.input.confirm(consumer.client(), is_same_topic).map_err(|error| match error {
             KafkaError::Failed { .. } => TransactionError::Abortable(error.to_string()),
             error => TransactionError::Undeliverable(error),

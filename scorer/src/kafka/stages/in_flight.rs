@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::time::Duration;
 
-use super::batch::{BatchId, BatchPart, CommitResult};
+use super::batch::{BatchId, BatchPart, BatchTimes, CommitResult};
 use crate::core::{Counters, Output};
 
 /// The next stage has ended, so nothing takes batches any more.
@@ -55,11 +55,11 @@ impl InFlight {
     ///
     /// # Errors
     /// [`StageGone`].
-    pub(crate) fn offer_part(&mut self, outputs: Vec<Output>) -> Result<Vec<Output>, StageGone> {
+    pub(crate) fn offer_part(&mut self, outputs: Vec<Output>, times: BatchTimes) -> Result<Vec<Output>, StageGone> {
         if self.waiting.is_some() {
             return Ok(outputs);
         }
-        match self.next.try_send(BatchPart { id: self.open_id(), outputs, point: None }) {
+        match self.next.try_send(BatchPart { id: self.open_id(), outputs, point: None, times }) {
             Ok(()) => {
                 self.has_sent_parts = true;
                 Ok(Vec::new())
@@ -183,7 +183,8 @@ impl InFlight {
         self.epoch += 1;
         self.under_way.clear();
         let is_told = std::mem::take(&mut self.has_sent_parts) || self.waiting.take().is_some();
-        self.waiting = is_told.then(|| BatchPart { id: self.open_id(), outputs: Vec::new(), point: None });
+        let times = BatchTimes::now(0, None);
+        self.waiting = is_told.then(|| BatchPart { id: self.open_id(), outputs: Vec::new(), point: None, times });
     }
 
     /// How often everything was rolled back.
@@ -214,7 +215,8 @@ mod tests {
 
     fn close(in_flight: &mut InFlight, records: u64) -> BatchPart {
         let id = in_flight.register(Counters { records, ..Counters::default() }, 40);
-        BatchPart { id, outputs: Vec::new(), point: Some(CommitPoint::Resume(Vec::new())) }
+        let times = BatchTimes::now(0, None);
+        BatchPart { id, outputs: Vec::new(), point: Some(CommitPoint::Resume(Vec::new())), times }
     }
 
     #[test]
@@ -292,11 +294,15 @@ mod tests {
         vec![Output::Cancellations(CancellationCount { window_start: 0, window_end: 1, cancellations: 2 })]
     }
 
+    fn offer(in_flight: &mut InFlight) -> Result<Vec<Output>, StageGone> {
+        in_flight.offer_part(passed(), BatchTimes::now(1, None))
+    }
+
     #[test]
     fn parts_are_of_the_batch_that_is_closed_after_them_and_never_wait() {
         let (mut in_flight, batches, _results) = in_flight();
-        assert!(in_flight.offer_part(passed()).unwrap().is_empty() && in_flight.has_sent_parts());
-        assert_eq!(in_flight.offer_part(passed()).unwrap().len(), 1, "it comes back where there is no room");
+        assert!(offer(&mut in_flight).unwrap().is_empty() && in_flight.has_sent_parts());
+        assert_eq!(offer(&mut in_flight).unwrap().len(), 1, "it comes back where there is no room");
         assert!(!in_flight.is_waiting());
         let batch = close(&mut in_flight, 10);
         assert_eq!(batches.recv().unwrap().id, batch.id);
@@ -305,7 +311,7 @@ mod tests {
         let next = close(&mut in_flight, 20);
         in_flight.offer(next).unwrap();
         assert!(in_flight.is_waiting());
-        assert_eq!(in_flight.offer_part(passed()).unwrap().len(), 1, "nothing overtakes the end of a batch");
+        assert_eq!(offer(&mut in_flight).unwrap().len(), 1, "nothing overtakes the end of a batch");
     }
 
     #[test]
@@ -313,7 +319,7 @@ mod tests {
         let (mut in_flight, batches, _results) = in_flight();
         in_flight.forget();
         assert!(!in_flight.is_waiting(), "nobody has anything of it");
-        in_flight.offer_part(passed()).unwrap();
+        offer(&mut in_flight).unwrap();
         in_flight.forget();
         assert!(in_flight.is_waiting() && !in_flight.has_sent_parts());
         // Forgotten once more before that was told.

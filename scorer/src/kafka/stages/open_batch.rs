@@ -82,6 +82,11 @@ impl<T> OpenBatch<T> {
         self.records >= self.limits.records || self.bytes >= self.limits.bytes
     }
 
+    /// When its oldest record or item came; `None` while it is empty.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// When it is due; `None` while it is empty. Its oldest record waits for `interval` at most. Where nothing more is at hand it
     /// waits for `quiet`; but then there is never more than one batch in an `interval`.
     pub(crate) fn due(&self, interval: Duration, quiet: Option<Duration>) -> Option<Instant> {
@@ -183,6 +188,7 @@ mod tests {
         batch.start_time();
         assert_eq!((is_due(&batch, Duration::ZERO, None), is_due(&batch, DAY, None)), (Some(true), Some(false)));
         assert!(batch.has_old_items(Duration::ZERO) && !batch.has_old_items(DAY));
+        assert!(batch.since().is_some_and(|since| since <= Instant::now()));
         batch.restart();
         assert_eq!(is_due(&batch, Duration::ZERO, None), None, "its time starts again");
         assert_eq!(batch.take_items(), ['a'], "the items are still there");

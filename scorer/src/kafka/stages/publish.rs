@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use super::batch::{BatchId, CommitResult, ScoredPart};
+use super::batch::{BatchId, BatchTimes, CommitPoint, CommitResult, ScoredPart};
 use super::commit::Transactions;
 use super::publication::{EncodedMessage, Publication, Undelivered};
 use crate::agreement::Agreement;
 use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::producer::{ProducedOffsets, Producer};
-use crate::kafka::options::OnMessage;
+use crate::kafka::options::{BatchTrace, OnBatch, OnMessage};
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::limits::RecordLimits;
@@ -40,6 +40,7 @@ pub(crate) struct Publisher {
     pub status: StatusCell,
     pub stop: StopHandle,
     pub on_message: OnMessage,
+    pub on_batch: Option<OnBatch>,
     pub dead_letters: DeadLetters,
     pub limits: RecordLimits,
     pub results: Sender<CommitResult>,
@@ -60,12 +61,31 @@ impl Publisher {
     /// An empty batch.
     fn open(&self, id: BatchId) -> PublishedBatch<'_> {
         let publication = Publication::empty(&self.dead_letters, &self.limits);
-        PublishedBatch { id, publication, truth: Truth::default(), agreement: Agreement::default() }
+        let (truth, agreement) = (Truth::default(), Agreement::default());
+        PublishedBatch { id, publication, truth, agreement, times: None, began: Instant::now() }
+    }
+
+    /// Tells of a batch that has come to its end now, where somebody traces them.
+    fn trace(&self, batch: &PublishedBatch<'_>, acknowledged: Option<Instant>, error: Option<String>) {
+        let (Some(on_batch), Some(BatchTimes { records, read, scored })) = (&self.on_batch, batch.times) else {
+            return;
+        };
+        let now = Instant::now();
+        on_batch(BatchTrace {
+            number: batch.id.number,
+            records,
+            messages: batch.publication.len(),
+            read,
+            scored,
+            published: (batch.began, acknowledged.unwrap_or(now)),
+            committed: acknowledged.map(|acknowledged| (acknowledged, now)),
+            error,
+        });
     }
 
     /// Tells the first stage, and whoever listens, of a batch that is committed; that took since `start`.
     fn committed(&self, batch: PublishedBatch<'_>, produced: ProducedOffsets, start: Instant) {
-        let PublishedBatch { id, publication, truth, agreement } = batch;
+        let PublishedBatch { id, publication, truth, agreement, .. } = batch;
         publication.warn();
         publication.messages().for_each(|message| (self.on_message)(message));
         let Undelivered { dead_letters, skipped } = publication.undelivered();
@@ -87,13 +107,20 @@ struct PublishedBatch<'a> {
     publication: Publication<'a, EncodedMessage>,
     truth: Truth,
     agreement: Agreement,
+    /// Of the parts that came.
+    times: Option<BatchTimes>,
+    /// When the first of them came.
+    began: Instant,
 }
 
 impl PublishedBatch<'_> {
-    /// Adds a part.
-    fn add(&mut self, messages: Vec<EncodedMessage>, truth: Truth, agreement: Agreement) -> Result<(), KafkaError> {
+    /// Adds a part; gives back what is committed with it, where it is the last.
+    fn add(&mut self, part: ScoredPart) -> Result<Option<CommitPoint>, KafkaError> {
+        let ScoredPart { messages, truth, agreement, point, times, .. } = part;
         self.truth.merge(truth);
         self.agreement.merge(agreement);
-        self.publication.extend(messages)
+        self.times = Some(self.times.map_or(times, |before| before.then(times)));
+        self.publication.extend(messages)?;
+        Ok(point)
     }
 }

@@ -1,8 +1,9 @@
 //! The middle stage: outputs in, messages out.
 
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Instant;
 
-use super::batch::{BatchPart, ScoredPart};
+use super::batch::{BatchPart, BatchTimes, ScoredPart};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::stages::publication::EncodedMessage;
 use crate::messages::{Encoded, Encoder};
@@ -18,11 +19,13 @@ pub(crate) fn score(
     detectors: &Detectors,
     next: &SyncSender<ScoredPart>,
 ) -> Result<(), KafkaError> {
-    while let Ok(BatchPart { id, outputs, point }) = parts.recv() {
+    while let Ok(BatchPart { id, outputs, point, times }) = parts.recv() {
+        let start = Instant::now();
         let Encoded { messages, truth, agreement } = encoder.encode(outputs, detectors)?;
         // Bytes are made here, beside the commit of what came before.
         let messages = messages.into_iter().map(EncodedMessage::new).collect();
-        if next.send(ScoredPart { id, messages, truth, agreement, point }).is_err() {
+        let times = BatchTimes { scored: (start, Instant::now()), ..times };
+        if next.send(ScoredPart { id, messages, truth, agreement, point, times }).is_err() {
             break;
         }
     }

@@ -4,6 +4,7 @@ import { ask, send } from "../api.js";
 import { fill, h, said } from "../dom.js";
 import { count, date, number, plural } from "../format.js";
 import { empty, severity, when } from "../parts.js";
+import { myName } from "./review.js";
 
 export const title = "Alerts";
 
@@ -14,7 +15,8 @@ const SNOOZES = [
 ];
 
 /** Changes something. */
-const change = (path, parameters) => send(`alerts/${path}?${new URLSearchParams(parameters)}`, {});
+const change = (path, parameters) =>
+    send(`alerts/${path}?${new URLSearchParams({ ...parameters, by: myName() })}`, {});
 
 export function open(root) {
     const stopped = new AbortController();
@@ -24,7 +26,7 @@ export function open(root) {
     const rules = h("div");
     const card = (name, of) => h("section", { class: "card" }, h("header", null, h("h2", null, name)), of);
     // Where the pipeline file has neither, there is nothing to see in them.
-    const panels = h("div", { class: "stack" });
+    const panels = h("div", { class: "stack panels" });
     fill(
         root,
         h("div", { class: "title" }, h("h1", null, "Alerts"), said_),
@@ -50,8 +52,8 @@ export function open(root) {
     };
     const act = async (path, parameters) => {
         try {
-            await change(path, parameters);
-            fill(said_);
+            const done = await change(path, parameters);
+            fill(said_, done.kept ? null : `Done until this scorer ends: ${done.not_kept_because}.`);
         } catch (error) {
             fill(said_, `That could not be done: ${error.message}.`);
         }
@@ -90,7 +92,7 @@ export function open(root) {
             ),
             h(
                 "div",
-                { class: "toolbar" },
+                { class: "actions" },
                 it.is_acknowledged
                     ? null
                     : h("button", { type: "button", onclick: () => act("acknowledge", { id: it.id }) }, "Acknowledge"),
@@ -124,7 +126,7 @@ export function open(root) {
             "li",
             { class: "letter" },
             h("header", null, h("b", null, it.name), h("span", { class: "muted" }, `to ${it.channels.join(", ")}`)),
-            h("div", { class: "toolbar" }, snoozes({ rule: it.name }, it.snoozed_until)),
+            h("div", { class: "actions" }, snoozes({ rule: it.name }, it.snoozed_until)),
         );
     const list = (items, of) => (items.length ? h("ol", { class: "letters" }, items.map(of)) : h("p", { class: "state" }, "None."));
     const show = (view) => {

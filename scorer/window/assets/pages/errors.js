@@ -1,9 +1,10 @@
-// Errors: records that broke a rule, by reason, and what they hold.
+// Errors: records that broke a rule, by reason, and what they hold; they can be sent again from here.
 
 import { ask } from "../api.js";
 import { fill, h, said, say } from "../dom.js";
 import { count } from "../format.js";
 import { bars, empty, when } from "../parts.js";
+import { placeOf, redrive } from "./redrive.js";
 
 export const title = "Errors";
 
@@ -21,6 +22,7 @@ export function open(root, parameters, { status }) {
     const summary = h("p", { class: "summary", "aria-live": "polite" });
     const reasons = h("div");
     const list = h("div", { class: "list" }, h("p", { class: "state" }, "Loading…"));
+    const again = redrive(about, stopped.signal);
     const search = h("input", {
         type: "search",
         placeholder: "Search in the records  ( / )",
@@ -45,7 +47,12 @@ export function open(root, parameters, { status }) {
         h(
             "div",
             { class: "columns errors" },
-            h("section", { class: "card" }, h("header", null, h("h2", null, "Reasons")), reasons),
+            h(
+                "div",
+                { class: "stack" },
+                h("section", { class: "card" }, h("header", null, h("h2", null, "Reasons")), reasons),
+                again.element,
+            ),
             h("div", null, h("div", { class: "toolbar" }, search), list),
         ),
     );
@@ -59,6 +66,7 @@ export function open(root, parameters, { status }) {
             return;
         }
         version = found.version;
+        again.show(reason, text);
         const isFiltered = reason || text;
         say(
             summary,
@@ -100,7 +108,7 @@ export function open(root, parameters, { status }) {
                   : empty(
                         "No erroneous records",
                         `A record of ${about.topic} that breaks a rule is listed here with every reason, and published whole to ${about.erroneous_topic}.`,
-                        "Once a cause is mended, `scorer redrive` sends such records to the input again.",
+                        "Once a cause is mended, such records can be sent to the input again: from here, or by `scorer redrive`.",
                     ),
         );
     };
@@ -130,13 +138,29 @@ export function open(root, parameters, { status }) {
                   )
                 : null,
             it.source ? h("p", { class: "muted" }, where(it.source)) : null,
+            again.isPossible && placeOf(it.source ?? {})
+                ? h(
+                      "p",
+                      null,
+                      h(
+                          "button",
+                          {
+                              type: "button",
+                              "aria-label": `Send the record ${placeOf(it.source)} again`,
+                              onclick: () => again.one(placeOf(it.source)),
+                          },
+                          "Send again…",
+                      ),
+                  )
+                : null,
         );
 
-    load();
+    again.isKnown.then(load);
     return {
         tick(tick) {
             isOpen = scrollY > 60;
             if (tick.window.errors_version !== version && version != null && !isOpen) load();
+            again.tick();
         },
         key(key) {
             if (key !== "/") return false;

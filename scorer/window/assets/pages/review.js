@@ -10,7 +10,7 @@ const REASONS = ["fraud", "wrong data", "usual for this customer", "a test", "kn
 
 /** Who looks, as they have said once in this browser; else the name that they have logged in by. */
 export const myName = () => localStorage.getItem("name") ?? latest.status?.login ?? "";
-const rememberName = (name) => (name ? localStorage.setItem("name", name) : localStorage.removeItem("name"));
+export const rememberName = (name) => (name ? localStorage.setItem("name", name) : localStorage.removeItem("name"));
 
 /** A label in one sentence. */
 export function told(label) {
@@ -34,7 +34,8 @@ export function quickly(anomaly, word) {
     });
 }
 
-function field(name, input, hint) {
+/** A field with its name. */
+export function field(name, input, hint) {
     return h("label", { class: "field" }, h("span", null, name), input, hint ? h("small", null, hint) : null);
 }
 

@@ -33,6 +33,11 @@ impl Answer {
         // Plain data with text keys; an empty answer is no JSON, and whoever reads it says so.
         Self(serde_json::to_string(value).unwrap_or_default())
     }
+
+    /// What is JSON already.
+    pub(super) fn written(json: String) -> Self {
+        Self(json)
+    }
 }
 
 impl IntoResponse for Answer {

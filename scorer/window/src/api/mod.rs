@@ -1,9 +1,11 @@
 //! The JSON API, which the pages use too, and the checks and metrics for programs that supervise.
 
+mod alerts;
 mod answers;
 mod list_query;
 mod openapi;
 mod problem;
+pub(crate) mod redrive;
 pub(crate) mod score;
 mod stream;
 mod words;
@@ -70,6 +72,9 @@ fn routes() -> Vec<Route<Arc<View>>> {
         ("/api/v1/exceptions", get(|State(view): Shared| async move { words::exceptions(&view) }).post(post_exception)),
         ("/api/v1/exceptions/preview", get(get_preview)),
         ("/api/v1/exceptions/withdraw", post(post_withdrawal)),
+        ("/api/v1/alerts", get(alerts::view)),
+        ("/api/v1/alerts/acknowledge", post(alerts::acknowledge)),
+        ("/api/v1/alerts/snooze", post(alerts::snooze)),
         ("/api/v1/stream", get(|State(view): Shared| async move { stream::listen(&view) })),
     ]
 }
@@ -163,15 +168,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::alerts;
 
     /// What is not described is not found by those who make clients of the description.
     #[test]
     fn the_description_has_every_path_and_no_other() {
         let own = routes().into_iter().map(|(path, _)| path);
-        let alerts = alerts::routes().into_iter().map(|(path, _)| path);
+        let redrive = redrive::routes().into_iter().map(|(path, _)| path);
         let known: BTreeSet<&str> =
-            own.chain(alerts).chain(score::routes().into_iter().map(|(path, _)| path)).collect();
+            own.chain(redrive).chain(score::routes().into_iter().map(|(path, _)| path)).collect();
         let document = openapi::document("1.2.3");
         let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(known, described);

@@ -17,6 +17,11 @@ impl Problem {
     pub(crate) fn new(status: StatusCode, error: String) -> Self {
         Self { status, error }
     }
+
+    /// What is wrong, in one sentence.
+    pub(crate) fn into_sentence(self) -> String {
+        self.error
+    }
 }
 
 impl From<QueryRejection> for Problem {

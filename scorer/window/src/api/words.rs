@@ -22,7 +22,7 @@ use crate::view::{View, now};
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Bytes of a name, of a reason, and of a note.
-const LONGEST_NAME: usize = 100;
+pub(super) const LONGEST_NAME: usize = 100;
 const LONGEST_REASON: usize = 200;
 const LONGEST_NOTE: usize = 4_000;
 
@@ -87,7 +87,7 @@ pub(super) struct PreviewQuery {
     id: String,
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| bad(format!("the body cannot be read: {error}")))
 }
 
@@ -96,7 +96,7 @@ fn bad(why: String) -> Problem {
 }
 
 /// Whoever gives no name has the one that they have logged in by.
-fn name(by: &mut String, who: Option<Who>) {
+pub(super) fn name(by: &mut String, who: Option<Who>) {
     if let Some(Who(name)) = who
         && by.trim().is_empty()
     {
@@ -105,7 +105,7 @@ fn name(by: &mut String, who: Option<Who>) {
 }
 
 /// Refuses texts that are too long or missing.
-fn check(name: &str, text: &str, range: std::ops::RangeInclusive<usize>) -> Result<(), Problem> {
+pub(super) fn check(name: &str, text: &str, range: std::ops::RangeInclusive<usize>) -> Result<(), Problem> {
     let (least, most) = (*range.start(), *range.end());
     let length = text.trim().len();
     match (length < least, length > most) {
@@ -212,7 +212,7 @@ pub(super) async fn withdraw(view: &View, who: Option<Who>, body: Bytes) -> Resu
 }
 
 /// Hands an entry over, and waits until it is kept or not.
-async fn keep(
+pub(super) async fn keep(
     view: &View,
     key: &str,
     entry: &impl Serialize,

@@ -8,7 +8,7 @@ use super::{
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::membership::source::{Event, PartitionSource};
 use crate::kafka::options::{Delivery, EndWhen};
-use crate::kafka::stages::batch::{BatchPart, CommitPoint, CommitResult};
+use crate::kafka::stages::batch::{BatchPart, BatchTimes, CommitPoint, CommitResult};
 use crate::kafka::stages::in_flight::StageGone;
 use crate::kafka::stages::tasks::Tasks;
 use crate::kafka::state::restore::Restore;
@@ -96,8 +96,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         }
         let is_part_due = may_be_time && (is_drained || self.open.has_old_items(PART_INTERVAL));
         if is_part_due && !self.open.items().is_empty() && self.options.sends_ahead() {
-            let outputs = self.open.take_items();
-            let left = self.in_flight.offer_part(outputs)?;
+            let (outputs, times) = (self.open.take_items(), self.times());
+            let left = self.in_flight.offer_part(outputs, times)?;
             self.open.put_back(left);
         }
         Ok(())
@@ -108,10 +108,14 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         self.open.due(self.options.commit_interval, quiet).is_some_and(|due| due <= Instant::now())
     }
 
+    fn times(&self) -> BatchTimes {
+        BatchTimes::now(self.open.records(), self.open.since())
+    }
+
     /// Closes the batch; `None` where it would commit nothing.
     fn close_batch(&mut self) -> Option<BatchPart> {
         self.tasks.core.report(self.open.items_mut());
-        let bytes = self.open.bytes();
+        let (bytes, times) = (self.open.bytes(), self.times());
         self.open.restart();
         self.report();
         let point = match self.options.delivery {
@@ -132,7 +136,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             let Tasks { core, snapshots, .. } = &mut self.tasks;
             snapshots.follow(id.number, changes, core);
         }
-        Some(BatchPart { id, outputs: self.open.take_items(), point: Some(point) })
+        Some(BatchPart { id, outputs: self.open.take_items(), point: Some(point), times })
     }
 
     /// Closes the batch and waits until everything is committed, or has come to nothing and been rolled back.

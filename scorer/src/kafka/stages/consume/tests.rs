@@ -345,10 +345,10 @@ impl Bench {
     fn whole_batch(&mut self) -> BatchPart {
         let mut outputs = Vec::new();
         loop {
-            let BatchPart { id, outputs: more, point } = self.next_batch();
+            let BatchPart { id, outputs: more, point, times } = self.next_batch();
             outputs.extend(more);
             if point.is_some() {
-                return BatchPart { id, outputs, point };
+                return BatchPart { id, outputs, point, times };
             }
         }
     }

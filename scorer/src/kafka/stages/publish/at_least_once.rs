@@ -88,9 +88,7 @@ impl AtLeastOnce<'_> {
 
     /// Hands the records of a part to the client.
     fn send(&mut self, part: ScoredPart) -> Result<(), KafkaError> {
-        let ScoredPart { id, messages, truth, agreement, point } = part;
-        let start = Instant::now();
-        let publisher = self.publisher;
+        let (id, start, publisher) = (part.id, Instant::now(), self.publisher);
         if let Some(sent) = self.sent.back_mut()
             && matches!(sent.end, End::Open)
             && sent.batch.id != id
@@ -103,7 +101,7 @@ impl AtLeastOnce<'_> {
         }
         let Some(sent) = self.sent.back_mut() else { return Ok(()) };
         let before = sent.batch.publication.len();
-        sent.batch.add(messages, truth, agreement)?;
+        let point = sent.batch.add(part)?;
         let mut refused = Vec::new();
         for record in sent.batch.publication.records_from(before) {
             let tag = RecordId { group: sent.group, index: record.tag }.tag();
@@ -138,7 +136,7 @@ impl AtLeastOnce<'_> {
             |sent: &mut SentBatch<'_>| !matches!(sent.end, End::Open) && self.producer.unacknowledged(sent.group) == 0;
         while let Some(SentBatch { batch, end, .. }) = self.sent.pop_front_if(is_over) {
             let End::Commit { points, topic, start } = end else { continue };
-            let publisher = self.publisher;
+            let (publisher, acknowledged) = (self.publisher, Instant::now());
             let revocations = publisher.consumer.context().revocations();
             match publisher.input.confirm(publisher.consumer.client(), topic) {
                 Ok(()) => {
@@ -150,6 +148,7 @@ impl AtLeastOnce<'_> {
                 }
                 Err(error) => return Err(error),
             }
+            publisher.trace(&batch, Some(acknowledged), None);
             publisher.committed(batch, self.producer.take_produced(), start);
         }
         Ok(())

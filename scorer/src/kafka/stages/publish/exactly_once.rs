@@ -34,7 +34,8 @@ impl Publisher {
         transactions.start(&self.stop)?;
         let mut open: Option<OpenBatch<'_>> = None;
         let mut failed_epoch = None;
-        while let Ok(ScoredPart { id, messages, truth, agreement, point }) = parts.recv() {
+        while let Ok(part) = parts.recv() {
+            let id = part.id;
             if open.take_if(|open| open.batch.id.epoch != id.epoch).is_some() {
                 transactions.abandon();
             }
@@ -43,13 +44,14 @@ impl Publisher {
             }
             let start = Instant::now();
             let current = open.get_or_insert_with(|| OpenBatch { batch: self.open(id), sent: 0, failures: 0 });
-            current.batch.add(messages, truth, agreement)?;
-            let Some(point) = point else {
+            let Some(point) = current.batch.add(part)? else {
                 self.send_ahead(&mut transactions, current)?;
                 continue;
             };
             let (Some(mut whole), CommitPoint::Changes { changes, fence }) = (open.take(), point) else { continue };
-            match self.commit(&mut transactions, &mut whole, &changes, &fence)? {
+            let result = self.commit(&mut transactions, &mut whole, &changes, &fence)?;
+            self.trace(&whole.batch, transactions.acknowledged(), result.as_ref().err().cloned());
+            match result {
                 Ok(produced) => self.committed(whole.batch, produced, start),
                 Err(reason) => {
                     failed_epoch = Some(id.epoch);

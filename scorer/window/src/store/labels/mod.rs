@@ -1,5 +1,6 @@
-//! What analysts say: of anomalies, and of what they do not want to see again.
+//! What analysts say: of anomalies, of what they do not want to see again, and of alerts.
 
+mod alert;
 mod exception;
 mod label;
 pub(crate) mod moment;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use alert::AlertEntry;
 pub(crate) use exception::{Exception, ExceptionKind, Preview, Withdrawn, reasons_of};
 pub(crate) use label::Label;
 pub use label::{State, Word};
@@ -29,6 +31,9 @@ const MOST_BYTES: usize = 24 << 20;
 
 /// Exceptions that are kept.
 const MOST_EXCEPTIONS: usize = 1_000;
+
+/// Words on alerts that are kept. What was said of the others holds as long as it would; only who says more of one takes its place.
+const MOST_ALERTS: usize = 10_000;
 
 /// Bytes of an entry that is read.
 const LONGEST: usize = 64 << 10;
@@ -52,6 +57,7 @@ pub(crate) struct Labels {
     by_id: HashMap<String, Kept<Label>>,
     by_version: BTreeMap<u64, String>,
     exceptions: HashMap<String, Kept<Exception>>,
+    alerts: HashMap<String, Kept<AlertEntry>>,
     bytes: usize,
     pub keeping: Keeping,
     /// Whether everything that was kept before has been read.
@@ -67,6 +73,7 @@ pub(crate) struct Labels {
 enum Kind {
     Label,
     Exception,
+    Alert,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +87,7 @@ impl Labels {
             by_id: HashMap::new(),
             by_version: BTreeMap::new(),
             exceptions: HashMap::new(),
+            alerts: HashMap::new(),
             bytes: 0,
             keeping: Keeping::Nowhere("nobody keeps them".to_owned()),
             is_caught_up: false,
@@ -93,6 +101,7 @@ impl Labels {
         self.version += 1;
         self.remove(&key);
         self.exceptions.remove(&key);
+        self.alerts.remove(&key);
         let Some(value) = value else { return };
         if !self.read(key, &value, version) {
             self.unreadable += 1;
@@ -122,6 +131,17 @@ impl Labels {
                         self.exceptions.iter().min_by_key(|(_, of)| of.entry.until).map(|(key, _)| key.clone());
                     let Some(oldest) = oldest else { break };
                     self.exceptions.remove(&oldest);
+                }
+            }
+            Kind::Alert => {
+                let Some(of) = serde_json::from_slice::<AlertEntry>(value).ok().filter(|of| of.id == key) else {
+                    return false;
+                };
+                self.alerts.insert(key, Kept { version, entry: of });
+                while self.alerts.len() > MOST_ALERTS {
+                    let oldest = self.alerts.iter().min_by_key(|(_, of)| of.version).map(|(key, _)| key.clone());
+                    let Some(oldest) = oldest else { break };
+                    self.alerts.remove(&oldest);
                 }
             }
         }
@@ -160,6 +180,11 @@ impl Labels {
 
     pub(crate) fn exception(&self, id: &str) -> Option<&Kept<Exception>> {
         self.exceptions.get(id)
+    }
+
+    /// What was said of an alert or of a rule, by its key.
+    pub(crate) fn alert(&self, key: &str) -> Option<&Kept<AlertEntry>> {
+        self.alerts.get(key)
     }
 
     /// All exceptions, the newest first.
