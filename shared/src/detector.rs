@@ -81,8 +81,18 @@ impl Detector {
 
     /// Scores a batch of features `(n_samples, n_features)`, which are finite.
     pub fn score(&self, features: &FeatureMatrix) -> ScoredBatch {
+        self.score_by(features, |rows| self.scorer.score(rows))
+    }
+
+    /// Scores a batch of the history, each row as if it had not been there: `places` are those that the rows had in the fit,
+    /// none for a row that had no part in it: `(n_samples)`.
+    pub fn score_training(&self, features: &FeatureMatrix, places: &[Option<usize>]) -> ScoredBatch {
+        self.score_by(features, |rows| self.scorer.score_training(rows, places))
+    }
+
+    fn score_by(&self, features: &FeatureMatrix, scores_of: impl Fn(&Matrix) -> Scores) -> ScoredBatch {
         let rows = self.model.scaler.transform(features); // (n_samples, n_features)
-        let mut scores = if rows.n_samples() == 0 { Scores::default() } else { self.scorer.score(&rows) };
+        let mut scores = if rows.n_samples() == 0 { Scores::default() } else { scores_of(&rows) };
         scores.values.iter_mut().for_each(|score| *score = finite(*score));
         ScoredBatch { rows, scores }
     }

@@ -82,6 +82,22 @@ fn a_row_has_the_same_score_alone_and_among_others() {
     }
 }
 
+/// Rows that a detector did not learn from are new to it, whoever asks; where rows are compared with those of the fit, those of
+/// the fit leave themselves out, also within an ensemble.
+#[test]
+fn only_rows_of_the_fit_leave_themselves_out() {
+    let (x, device) = (rows(800, 1), cpu());
+    let places: Vec<Option<usize>> = (0..800).map(Some).collect();
+    for algorithm in all() {
+        let scorer = fit(&algorithm, &x, &device).on_device(&device.device);
+        let new = scorer.score(&x);
+        assert_eq!(scorer.score_training(&x, &[None; 800]), new, "{}", algorithm.name());
+        let of_fit = scorer.score_training(&x, &places);
+        let compares = ["knn", "lesinn", "lof", "ensemble"].contains(&algorithm.name());
+        assert_eq!(of_fit != new, compares, "{}", algorithm.name());
+    }
+}
+
 fn model(algorithm: &Algorithm, learned: AnyLearned) -> Model {
     let features = FeatureMatrix::from_values(N_FEATURES, vec![0.0; N_FEATURES]);
     let policy = ThresholdPolicy::Quantile(0.99);

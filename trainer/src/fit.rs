@@ -102,7 +102,7 @@ pub struct Trained {
 /// What a detector says of a training entity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingScore {
-    /// How unusual it is, as on the stream.
+    /// How unusual it is among all the others: on the stream, an entity that was in the history may be compared with itself.
     pub score: f32,
     /// The predicted cluster, where the detector has any.
     pub cluster: Option<i32>,
@@ -160,7 +160,7 @@ impl<'a> TrainingSet<'a> {
         let Fitted { spec, scaler, learned, held_out } = fitted;
         let unscored = self.model(&spec, scaler, learned, &held_out);
         unscored.check().map_err(|problem| self.unusable(&spec, problem))?;
-        let scores = self.scores(&spec, &Detector::new(unscored.clone(), &self.device.device));
+        let scores = self.scores(&spec, &Detector::new(unscored.clone(), &self.device.device), &held_out);
         let is_counted = |index: &usize| {
             (held_out.is_empty() || held_out[*index]) && (scores[*index].is_usual || !spec.threshold.is_of_usual())
         };
@@ -186,12 +186,15 @@ impl<'a> TrainingSet<'a> {
         FitError::Unusable { detector: spec.name.clone(), problem, feature, value }
     }
 
-    fn scores(&self, spec: &DetectorSpec, detector: &Detector) -> Vec<TrainingScore> {
+    fn scores(&self, spec: &DetectorSpec, detector: &Detector, held_out: &[bool]) -> Vec<TrainingScore> {
         let n_features = self.features.n_features();
         let (clusters, min_share) = (detector.model().learned.clusters(), spec.algorithm.min_share().unwrap_or(0.0));
         let mut scores = Vec::with_capacity(self.features.n_samples());
+        let mut places = places_in_fit(held_out);
         for rows in self.features.values().chunks(ROWS_A_BATCH * n_features) {
-            let batch = detector.score(&FeatureMatrix::from_values(n_features, rows.to_vec()));
+            let rows = FeatureMatrix::from_values(n_features, rows.to_vec());
+            let places: Vec<Option<usize>> = places.by_ref().take(rows.n_samples()).collect();
+            let batch = detector.score_training(&rows, &places);
             let is_small =
                 clusters.and_then(|clusters| clusters.in_small_clusters(min_share, &batch.rows, &self.device.device));
             scores.extend(batch.iter().enumerate().map(|(row, (score, cluster))| {
@@ -251,6 +254,15 @@ impl<'a> TrainingSet<'a> {
             },
         }
     }
+}
+
+/// The place in the fit of each entity of the history, one after the other: none for one that was held out.
+pub fn places_in_fit(held_out: &[bool]) -> impl Iterator<Item = Option<usize>> {
+    let mut fitted = 0..;
+    (0..).map_while(move |index| {
+        let is_held_out = !held_out.is_empty() && *held_out.get(index)?;
+        Some(if is_held_out { None } else { fitted.next() })
+    })
 }
 
 /// The model with threshold and p-values from these scores.

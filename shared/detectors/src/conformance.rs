@@ -39,6 +39,12 @@ pub(super) fn scores(model: &impl Learned, x: &Matrix) -> Vec<f32> {
     model.on_device(&Device::flex()).score(x).values
 }
 
+/// Scores of the rows that were fitted on, each without itself.
+pub(super) fn training_scores(model: &impl Learned, x: &Matrix) -> Vec<f32> {
+    let places: Vec<Option<usize>> = (0..x.n_samples()).map(Some).collect();
+    model.on_device(&Device::flex()).score_training(x, &places).values
+}
+
 pub(super) fn agree(here: &[f32], there: &[f32], tolerance: f32) {
     assert_eq!(here.len(), there.len());
     for (index, (here, there)) in here.iter().zip(there).enumerate() {

@@ -123,10 +123,16 @@ impl Fit for Ensemble {
     }
 }
 
+/// Scores of all the rows that were fitted on.
 fn score_all(scorer: &dyn Score, x: &Matrix) -> Vec<f32> {
     let n_features = x.n_features();
-    let batches = x.values().chunks(ROWS_A_BATCH * n_features);
-    batches.flat_map(|rows| scorer.score(&Matrix::from_values(n_features, rows.to_vec())).values).collect()
+    let mut scores = Vec::with_capacity(x.n_samples());
+    for rows in x.values().chunks(ROWS_A_BATCH * n_features) {
+        let batch = Matrix::from_values(n_features, rows.to_vec());
+        let places: Vec<Option<usize>> = (scores.len()..).map(Some).take(batch.n_samples()).collect();
+        scores.extend(scorer.score_training(&batch, &places).values);
+    }
+    scores
 }
 
 impl LearnedEnsemble {
@@ -169,15 +175,26 @@ struct Members {
     members: Vec<(Box<dyn Score>, TailDepth)>,
 }
 
-impl Score for Members {
-    fn score(&self, x: &Matrix) -> Scores {
-        let mut depths = vec![0.0; x.n_samples()];
+impl Members {
+    /// The mean depth of some rows `(n_samples)`, by how each member scores them.
+    fn mean_depths(&self, n_samples: usize, scores_of: impl Fn(&dyn Score) -> Scores) -> Scores {
+        let mut depths = vec![0.0; n_samples];
         for (scorer, tail) in &self.members {
-            let scores = scorer.score(x).values;
+            let scores = scores_of(&**scorer).values;
             depths.iter_mut().zip(scores).for_each(|(depth, score)| *depth += tail.of(score));
         }
         let n_members = self.members.len() as f64;
         Scores::new(depths.into_iter().map(|depth| (depth / n_members) as f32).collect())
+    }
+}
+
+impl Score for Members {
+    fn score(&self, x: &Matrix) -> Scores {
+        self.mean_depths(x.n_samples(), |scorer| scorer.score(x))
+    }
+
+    fn score_training(&self, x: &Matrix, places: &[Option<usize>]) -> Scores {
+        self.mean_depths(x.n_samples(), |scorer| scorer.score_training(x, places))
     }
 
     /// The members' own explanations, as shares, weighted by how much each member adds to the score; of members without

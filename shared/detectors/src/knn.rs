@@ -9,7 +9,7 @@ use clustering::matrix::Matrix;
 use evaluation::statistics;
 use serde::{Deserialize, Serialize};
 
-use super::neighborhood::{self, Neighborhood, check_reference};
+use super::neighborhood::{self, Neighborhood, Neighbors, Reference, check_reference};
 use super::{Array, ArrayMut, Context, Explanation, Fit, FitError, Learned, Score, Scores};
 
 /// Parameters.
@@ -49,9 +49,9 @@ impl Fit for Knn {
     }
 
     fn fit(&self, x: &Matrix, context: &Context<'_>) -> Result<KnnModel, FitError> {
-        let reference = neighborhood::reference(x, self.k, self.max_rows, context)?;
+        let Reference { rows, places } = neighborhood::reference(x, self.k, self.max_rows, context)?;
         (context.on_step)();
-        Ok(KnnModel { k: self.k, method: self.method, reference })
+        Ok(KnnModel { k: self.k, method: self.method, reference: rows, places })
     }
 }
 
@@ -63,21 +63,25 @@ pub struct KnnModel {
     method: KnnMethod,
     /// `(n_reference, n_features)`
     reference: Array<f32>,
+    /// The places that these rows had in the fit: `(n_reference)`; none where all rows are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    places: Option<Array<i32>>,
 }
 
 impl Learned for KnnModel {
     fn check(&self, n_features: usize) -> Result<(), String> {
-        check_reference(&self.reference, self.k, n_features)
+        check_reference(&self.reference, self.places.as_ref(), self.k, n_features)
     }
 
     fn arrays(&mut self) -> Vec<(&'static str, ArrayMut<'_>)> {
-        vec![("reference", ArrayMut::F32(&mut self.reference))]
+        let places = self.places.as_mut().map(|places| ("places", ArrayMut::I32(places)));
+        std::iter::once(("reference", ArrayMut::F32(&mut self.reference))).chain(places).collect()
     }
 
     fn on_device(&self, device: &Device) -> Box<dyn Score> {
         Box::new(KnnScore {
             method: self.method,
-            neighborhood: Neighborhood::new(&self.reference, self.k, device),
+            neighborhood: Neighborhood::new(&self.reference, self.places.as_ref(), self.k, device),
             reference: self.reference.clone(),
         })
     }
@@ -92,6 +96,11 @@ struct KnnScore {
 }
 
 impl KnnScore {
+    fn scores(&self, found: &Neighbors) -> Scores {
+        let mean = |distances: &[f32]| statistics::mean(distances.iter().map(|&distance| f64::from(distance))) as f32;
+        Scores::new(found.rows().map(|neighbors| mean(self.counted(neighbors).0)).collect())
+    }
+
     /// Those of a row's neighbours whose distances make the score.
     fn counted<'a>(&self, (distances, indices): (&'a [f32], &'a [i32])) -> (&'a [f32], &'a [i32]) {
         let first = match self.method {
@@ -127,9 +136,11 @@ impl KnnScore {
 
 impl Score for KnnScore {
     fn score(&self, x: &Matrix) -> Scores {
-        let found = self.neighborhood.of(x);
-        let mean = |distances: &[f32]| statistics::mean(distances.iter().map(|&distance| f64::from(distance))) as f32;
-        Scores::new(found.rows().map(|neighbors| mean(self.counted(neighbors).0)).collect())
+        self.scores(&self.neighborhood.of(x))
+    }
+
+    fn score_training(&self, x: &Matrix, places: &[Option<usize>]) -> Scores {
+        self.scores(&self.neighborhood.of_training(x, places))
     }
 
     fn explain(&self, x: &Matrix, scores: &Scores) -> Option<Vec<Explanation>> {

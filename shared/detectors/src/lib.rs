@@ -112,6 +112,13 @@ pub trait Score: Debug + Send + Sync {
     /// Scores rows `(n_samples, n_features)`: a row's score depends on that row alone, not on its batch.
     fn score(&self, x: &Matrix) -> Scores;
 
+    /// Scores rows `(n_samples, n_features)` as [`score`](Self::score) does, but no row is compared with itself: `places` are
+    /// those that the rows had in the fit, none for a row that had no part in it: `(n_samples)`.
+    fn score_training(&self, x: &Matrix, places: &[Option<usize>]) -> Scores {
+        let _ = places;
+        self.score(x)
+    }
+
     /// Where the scores of these rows come from, when the algorithm's own arithmetic tells exactly; otherwise none, and
     /// [`leave_one_feature_out`] has an approximate answer.
     fn explain(&self, x: &Matrix, scores: &Scores) -> Option<Vec<Explanation>> {

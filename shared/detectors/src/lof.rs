@@ -21,7 +21,7 @@ use clustering::matrix::Matrix;
 use evaluation::statistics::{mean, median};
 use serde::{Deserialize, Serialize};
 
-use super::neighborhood::{self, Neighborhood, check_reference};
+use super::neighborhood::{self, Neighborhood, Neighbors, Reference, check_reference};
 use super::{Array, ArrayMut, Context, Fit, FitError, Learned, Score, Scores};
 
 /// Added to the mean reachability distance, so that no density is infinite. The same as scikit-learn's.
@@ -54,9 +54,10 @@ impl Fit for Lof {
     }
 
     fn fit(&self, x: &Matrix, context: &Context<'_>) -> Result<LofModel, FitError> {
-        let reference = neighborhood::reference(x, self.k, self.max_rows, context)?;
+        let Reference { rows: reference, places } = neighborhood::reference(x, self.k, self.max_rows, context)?;
         let rows = Matrix::from_values(x.n_features(), reference.values().to_vec());
-        let found = Neighborhood::new(&reference, self.k, context.device).of(&rows);
+        let themselves: Vec<Option<usize>> = (0..rows.n_samples()).map(Some).collect();
+        let found = Neighborhood::new(&reference, None, self.k, context.device).of_training(&rows, &themselves);
         if !found.are_rows_of(reference.shape()[0]) {
             return Err(FitError::Numeric("the distances between the rows leave float32: use other scaling".into()));
         }
@@ -70,6 +71,7 @@ impl Fit for Lof {
         Ok(LofModel {
             k: self.k,
             reference,
+            places,
             k_distances: Array::new([n_reference], k_distances),
             densities: Array::new([n_reference], densities),
             smallest_mean,
@@ -95,6 +97,9 @@ pub struct LofModel {
     k: usize,
     /// `(n_reference, n_features)`
     reference: Array<f32>,
+    /// The places that these rows had in the fit: `(n_reference)`; none where all rows are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    places: Option<Array<i32>>,
     /// Distance of each to its `k`-th nearest other one: `(n_reference)`.
     k_distances: Array<f32>,
     /// Local reachability density of each: `(n_reference)`.
@@ -106,7 +111,7 @@ pub struct LofModel {
 
 impl Learned for LofModel {
     fn check(&self, n_features: usize) -> Result<(), String> {
-        check_reference(&self.reference, self.k, n_features)?;
+        check_reference(&self.reference, self.places.as_ref(), self.k, n_features)?;
         let n_reference = self.reference.shape()[0];
         if !self.k_distances.has_shape(&[n_reference]) || !self.densities.has_shape(&[n_reference]) {
             return Err(format!("it has not one distance and one density for each of {n_reference} reference rows"));
@@ -124,16 +129,18 @@ impl Learned for LofModel {
     }
 
     fn arrays(&mut self) -> Vec<(&'static str, ArrayMut<'_>)> {
-        vec![
+        let mut arrays = vec![
             ("reference", ArrayMut::F32(&mut self.reference)),
             ("k_distances", ArrayMut::F32(&mut self.k_distances)),
             ("densities", ArrayMut::F32(&mut self.densities)),
-        ]
+        ];
+        arrays.extend(self.places.as_mut().map(|places| ("places", ArrayMut::I32(places))));
+        arrays
     }
 
     fn on_device(&self, device: &Device) -> Box<dyn Score> {
         Box::new(LofScore {
-            neighborhood: Neighborhood::new(&self.reference, self.k, device),
+            neighborhood: Neighborhood::new(&self.reference, self.places.as_ref(), self.k, device),
             k_distances: self.k_distances.values().to_vec(),
             densities: self.densities.values().to_vec(),
             smallest_mean: self.smallest_mean,
@@ -152,15 +159,24 @@ struct LofScore {
     smallest_mean: f32,
 }
 
-impl Score for LofScore {
-    fn score(&self, x: &Matrix) -> Scores {
-        let found = self.neighborhood.of(x);
+impl LofScore {
+    fn scores(&self, found: &Neighbors) -> Scores {
         let score = |neighbors: (&[f32], &[i32])| {
             let of_neighbors = mean(neighbors.1.iter().map(|&index| f64::from(self.densities[index as usize])));
             let own = density(mean_reachability(neighbors, &self.k_distances), self.smallest_mean);
             (of_neighbors / own) as f32
         };
         Scores::new(found.rows().map(score).collect())
+    }
+}
+
+impl Score for LofScore {
+    fn score(&self, x: &Matrix) -> Scores {
+        self.scores(&self.neighborhood.of(x))
+    }
+
+    fn score_training(&self, x: &Matrix, places: &[Option<usize>]) -> Scores {
+        self.scores(&self.neighborhood.of_training(x, places))
     }
 }
 

@@ -436,13 +436,16 @@ fn finish<'v, T>(
     if reasons.is_empty() { Ok(use_line(values)) } else { Err(reasons) }
 }
 
-/// Turns the amount of a line into the schema's base currency, where it has one.
+/// Turns the amount of a line into the schema's base currency, where it has one, and keeps it as it came where that is wanted.
 ///
 /// # Errors
 /// The currency is unknown, or the amount too large for the base.
 pub fn convert(schema: &Schema, line: &mut [Value<'_>]) -> Result<(), Reason> {
     let Some(currency) = &schema.currency else { return Ok(()) };
-    let Currency { column, amount, .. } = *currency;
+    let Currency { column, amount, original, .. } = *currency;
+    if let Some(original) = original {
+        line[original] = line[amount];
+    }
     let Value::Text(name) = line[column] else { return Ok(()) };
     let rate = currency.rate(name).ok_or_else(|| Reason::UnknownCurrency(schema.columns[column].name.clone()))?;
     if let Value::Float(number) = &mut line[amount] {

@@ -65,7 +65,8 @@ impl Schema {
 
     /// How many fields a CSV record has.
     pub fn n_fields(&self) -> usize {
-        self.columns.len() - usize::from(self.key.is_some())
+        let keeps_original = self.currency.as_ref().is_some_and(|currency| currency.original.is_some());
+        self.columns.len() - usize::from(self.key.is_some()) - usize::from(keeps_original)
     }
 }
 
@@ -267,6 +268,8 @@ pub struct Currency {
     pub column: usize,
     /// Index of the float column with the amount.
     pub amount: usize,
+    /// Index of the derived column that keeps the amount as it came, where a pipeline wants it.
+    pub original: Option<usize>,
     /// The currency that every amount is turned into.
     pub base: String,
     /// What one unit of each other currency is in the base.

@@ -39,12 +39,16 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let (format, is_framed) = checker.format(file.input.format.as_deref())?;
     let json = json::check(&checker, &file.input, format, &mut columns)?;
     let registry = registry::check(&checker, file.input.registry.as_ref(), is_framed)?;
-    let currency = file.currency.as_ref().map(|section| currency::check(&checker, section, &columns)).transpose()?;
+    let currency =
+        file.currency.as_ref().map(|section| currency::check(&checker, section, &mut columns)).transpose()?;
     let label =
         file.label.as_ref().map(|section| label::check(&checker, section, &file.features, &mut columns)).transpose()?;
     if let Some(currency) = &currency {
         label::check_not_read(&checker, "[currency] column", currency.column, label.as_ref(), &columns)?;
         label::check_not_read(&checker, "[currency] amount", currency.amount, label.as_ref(), &columns)?;
+        if let Some(original) = currency.original {
+            label::check_not_read(&checker, "[currency] original", original, label.as_ref(), &columns)?;
+        }
     }
     let (key, derived_key) = key::check(&checker, &file.entity, &mut columns)?;
     let key_parts = derived_key.as_ref().map_or_else(|| vec![key], |derived| derived.parts.clone());
@@ -63,7 +67,11 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
     let zscores = checker.zscores(&file.detectors, &scored, &columns, label.as_ref())?;
     let windowed = zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by));
     let needed = needed_columns(&scored).into_iter().chain(key_parts.iter().copied()).chain(windowed);
-    needed.for_each(|index| columns[index].needed = true);
+    let needed: Vec<usize> = needed.collect();
+    if let Some(currency) = &currency {
+        currency::check_not_compared(&checker, currency, &needed, &columns)?;
+    }
+    needed.into_iter().for_each(|index| columns[index].needed = true);
     let mut read = read_columns(&entity, &scored, currency.as_ref(), label.as_ref(), &zscores);
     read.extend(fields.columns());
     read.extend(&key_parts);

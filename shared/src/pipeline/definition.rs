@@ -15,7 +15,10 @@ const MOST_RATE_CHANGE: f64 = 1.25;
 /// The first 8 hexadecimal digits of the SHA-256 of everything that decides which records are valid, which of them make an
 /// entity, and what its features are. Clock, limits, topics, detectors and labels have no part in it.
 pub(super) fn of(schema: &Schema, entity: &Entity, scored: &Scored) -> String {
-    let mut facts: Vec<String> = schema.columns.iter().map(column).collect();
+    // Features never read the amounts as they came.
+    let original = schema.currency.as_ref().and_then(|currency| currency.original);
+    let columns = schema.columns.iter().enumerate().filter(|(index, _)| Some(*index) != original);
+    let mut facts: Vec<String> = columns.map(|(_, it)| column(it)).collect();
     facts.extend(schema.columns.iter().filter_map(json));
     facts.extend((!schema.json.is_plain()).then(|| format!("messages {:?}", schema.json)));
     facts.extend(currency(schema));

@@ -87,6 +87,7 @@ pub(super) struct RangeEntry {
 pub(super) struct CurrencySection {
     pub column: String,
     pub amount: String,
+    pub original: Option<String>,
     pub base: String,
     #[serde(default)]
     pub rates: BTreeMap<String, f64>,

@@ -86,7 +86,7 @@ fn realised(
 ) -> Result<Vec<Realised>, String> {
     let (fitted, _) = runner.fit(contender, &scaled.fit, runner.seed)?;
     let rows = scaled.scored();
-    let scores = score(&*fitted.detector, rows, &mut Clock::new(rows.n_samples(), runner.max_seconds))?.values;
+    let scores = score(&*fitted.detector, rows, &mut Clock::new(rows.0.n_samples(), runner.max_seconds))?.values;
     let (calibration, held_out) = scores.split_at(n_calibration);
     let of_rate = |asked| {
         let threshold = Threshold::fit(ThresholdPolicy::FalseAlarmRate(asked), calibration).ok();

@@ -14,6 +14,7 @@ use super::contenders::{Contender, ReadyDetector};
 use super::injected::Synthetic;
 use super::measures::{Entry, Labelled, Measured, mean, thinned};
 use super::split::gather;
+use crate::fit::places_in_fit;
 use crate::numbers::grouped;
 use crate::progress::Progress;
 
@@ -83,7 +84,31 @@ pub(super) struct Scaled {
     /// What was held out of the fit, and of the scaler, to set a threshold on.
     held_out: Option<Matrix>,
     test: Option<Matrix>,
+    /// Which rows of `test` were held out of the fit, where it is the history and the others were not.
+    is_out: Option<Vec<bool>>,
     synthetic: Option<Matrix>,
+}
+
+/// Which of the rows that are scored were in the fit.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum InFit<'a> {
+    /// None of them.
+    None,
+    /// All, in this order.
+    All,
+    /// All, in this order, but these: `(n_samples)`.
+    AllBut(&'a [bool]),
+}
+
+impl<'a> InFit<'a> {
+    /// The place in the fit of each row, one after the other.
+    fn places(self) -> Box<dyn Iterator<Item = Option<usize>> + 'a> {
+        match self {
+            Self::None => Box::new(std::iter::repeat(None)),
+            Self::All => Box::new(places_in_fit(&[])),
+            Self::AllBut(is_out) => Box::new(places_in_fit(is_out)),
+        }
+    }
 }
 
 /// How rows are scaled, and which share of those that are fitted on is held out, when any is.
@@ -107,6 +132,7 @@ impl Scaled {
             fit: scaler.transform(fit),
             held_out: out.map(|out| scaler.transform(&out)),
             test: test.map(|test| scaler.transform(test)),
+            is_out: is_out.filter(|_| data.test.is_none()),
             synthetic: data.synthetic.as_ref().map(|synthetic| scaler.transform(&synthetic.rows)),
         }
     }
@@ -122,8 +148,17 @@ impl Scaled {
     }
 
     /// What is scored.
-    pub(super) fn scored(&self) -> &Matrix {
-        self.test.as_ref().unwrap_or(&self.fit)
+    pub(super) fn scored(&self) -> (&Matrix, InFit<'_>) {
+        match (&self.test, &self.is_out) {
+            (Some(test), Some(is_out)) => (test, InFit::AllBut(is_out)),
+            (Some(test), None) => (test, InFit::None),
+            (None, _) => (&self.fit, InFit::All),
+        }
+    }
+
+    /// What thresholds are set on.
+    fn calibration(&self) -> (&Matrix, InFit<'_>) {
+        self.held_out.as_ref().map_or((&self.fit, InFit::All), |held_out| (held_out, InFit::None))
     }
 }
 
@@ -164,17 +199,18 @@ impl Runner<'_> {
     fn measure(&self, contender: &Contender, scaled: &Scaled, data: &Data) -> Result<Measured, String> {
         self.check_time(contender, &scaled.fit)?;
         let (fitted, fit_seconds) = self.fit(contender, &scaled.fit, self.seed)?;
-        let calibration = scaled.held_out.as_ref().unwrap_or(&scaled.fit);
-        let parts = [Some(calibration), scaled.test.as_ref(), scaled.synthetic.as_ref()];
+        let calibration = scaled.calibration();
+        let parts = [Some(calibration.0), scaled.test.as_ref(), scaled.synthetic.as_ref()];
         let n_scored = parts.iter().flatten().map(|rows| rows.n_samples()).sum();
         let mut clock = Clock::new(n_scored, self.max_seconds);
         let calibration = score(&*fitted.detector, calibration, &mut clock)?;
         let threshold = threshold(&contender.spec, &fitted, &calibration)?;
         let Scores { values: scores, clusters } = match &scaled.test {
-            Some(test) => score(&*fitted.detector, test, &mut clock)?,
+            Some(_) => score(&*fitted.detector, scaled.scored(), &mut clock)?,
             None => calibration,
         };
-        let made = scaled.synthetic.as_ref().map(|made| score(&*fitted.detector, made, &mut clock)).transpose()?;
+        let made = scaled.synthetic.as_ref().map(|made| score(&*fitted.detector, (made, InFit::None), &mut clock));
+        let made = made.transpose()?;
         let stability = if self.stability { self.stability(contender, scaled, &scores)? } else { None };
         let mut measured = Measured {
             scores,
@@ -252,7 +288,7 @@ impl Runner<'_> {
         let mut correlations = Vec::new();
         for more in 1..=MORE_SEEDS {
             let (other, _) = self.fit(contender, &scaled.fit, self.seed.wrapping_add(more))?;
-            let mut clock = Clock::new(rows.n_samples(), self.max_seconds);
+            let mut clock = Clock::new(rows.0.n_samples(), self.max_seconds);
             let others = score(&*other.detector, rows, &mut clock)?.values;
             correlations.extend(spearman(&scores, &thinned(&others)));
         }
@@ -322,8 +358,13 @@ fn threshold(spec: &DetectorSpec, fitted: &ReadyDetector, scores: &Scores) -> Re
     .map_err(|error| error.to_string())
 }
 
-/// The scores of rows, and their clusters where there are any: `(n_samples)`.
-pub(super) fn score(detector: &dyn Score, rows: &Matrix, clock: &mut Clock) -> Result<Scores, String> {
+/// The scores of rows, each as if it had not been in the fit, and their clusters where there are any: `(n_samples)`.
+pub(super) fn score(
+    detector: &dyn Score,
+    (rows, in_fit): (&Matrix, InFit<'_>),
+    clock: &mut Clock,
+) -> Result<Scores, String> {
+    let mut places = in_fit.places();
     let n_features = rows.n_features();
     let most_rows = (NUMBERS_A_BATCH / n_features).max(1);
     let mut n_rows = FIRST_BATCH.min(most_rows);
@@ -332,8 +373,9 @@ pub(super) fn score(detector: &dyn Score, rows: &Matrix, clock: &mut Clock) -> R
         let end = rows.n_samples().min(scores.len() + n_rows);
         let batch =
             Matrix::from_values(n_features, rows.values()[scores.len() * n_features..end * n_features].to_vec());
+        let places: Vec<Option<usize>> = places.by_ref().take(batch.n_samples()).collect();
         let start = Instant::now();
-        let of_batch = detector.score(&batch);
+        let of_batch = detector.score_training(&batch, &places);
         let seconds = start.elapsed().as_secs_f64();
         clock.count(batch.n_samples(), seconds)?;
         if seconds < SHORT {

@@ -3,7 +3,10 @@
 use super::Hbos;
 
 /// Fewest and most bins, where their number is not given.
-const N_BINS: std::ops::RangeInclusive<f64> = 5.0..=1000.0;
+const N_BINS: std::ops::RangeInclusive<f64> = 5.0..=100.0;
+
+/// Bins are not narrower than this, in standard deviations of the feature, where their number is not given.
+const NARROWEST: f64 = 0.3;
 
 /// The interquartile range of a normal distribution, in standard deviations.
 const NORMAL_IQR: f64 = 1.349;
@@ -29,7 +32,7 @@ impl Histogram {
             return Self::of_constant(spread.min, params.alpha);
         }
         let (start, range) = (spread.min, spread.max - spread.min);
-        let n_bins = params.n_bins.unwrap_or_else(|| freedman_diaconis(&mut values, range, spread.deviation));
+        let n_bins = params.n_bins.unwrap_or_else(|| suitable_bins(&mut values, range, spread.deviation));
         let width = range / n_bins as f64;
         let mut histogram = Self { start, width, surprise: Vec::new(), unseen: 0.0 };
         let mut counts = vec![0u64; n_bins];
@@ -101,14 +104,14 @@ impl Spread {
     }
 }
 
-/// How many bins of `2 IQR / n^(1/3)` there are in `range`. Where the middle half of the rows has one value, the IQR is that
-/// of a normal distribution with this deviation.
-fn freedman_diaconis(values: &mut [f32], range: f64, deviation: f64) -> usize {
+/// How many bins of `2 IQR / n^(1/3)`, or of [`NARROWEST`] where that is wider, there are in `range`. Where the middle half of
+/// the rows has one value, the IQR is that of a normal distribution with this deviation.
+fn suitable_bins(values: &mut [f32], range: f64, deviation: f64) -> usize {
     let n = values.len();
     let mut quantile = |rank: usize| f64::from(*values.select_nth_unstable_by(rank, f32::total_cmp).1);
     let iqr = quantile(3 * (n - 1) / 4) - quantile((n - 1) / 4);
     let iqr = if iqr > 0.0 { iqr } else { NORMAL_IQR * deviation };
-    let width = 2.0 * iqr / (n as f64).cbrt();
+    let width = (2.0 * iqr / (n as f64).cbrt()).max(NARROWEST * deviation);
     // A NaN, or an infinity, comes to a bound as well.
     (range / width).ceil().max(*N_BINS.start()).min(*N_BINS.end()) as usize
 }

@@ -7,8 +7,14 @@
 //! bin. That is the score of PyOD, on standardized features, but for a constant.
 //!
 //! How many bins is learned from each feature, unless it is given: their width is `2 IQR / n^(1/3)` (Freedman and Diaconis,
-//! "On the histogram as a density estimator", 1981), which suits a heavy tail as well as a normal distribution; there are
-//! between 5 and 1,000 of them.
+//! "On the histogram as a density estimator", 1981), which suits a heavy tail as well as a normal distribution, but at least 0.3
+//! standard deviations; there are between 5 and 100 of them.
+//!
+//! 0.3 standard deviations is what Scott's rule (`3.49 deviations / n^(1/3)`, "On optimal and data-based histograms", 1979) takes
+//! for 1,600 rows. Of more rows, narrower bins would estimate the density better, but find fewer anomalies: anomalies that are
+//! alike lie in one bin, and the narrower it is, the denser they look beside what lies scattered in the tails. With up to 1,000
+//! bins, a group of 2% of the rows looked as usual as much of the history. On the 21 tables that detectors are compared on, the
+//! bounds change the mean by less than 0.001.
 
 mod histogram;
 mod score;

@@ -127,20 +127,37 @@ fn what_lies_outside_has_the_smallest_density_there_can_be() {
 }
 
 #[test]
-fn more_rows_and_heavier_tails_have_more_bins() {
+fn more_rows_and_heavier_tails_have_more_bins_within_bounds() {
     let n_bins = |column: Vec<f32>| learned(&Hbos::default(), &Matrix::from_values(1, column)).n_bins[0];
     assert_eq!(n_bins(vec![1.0, 2.0, 3.0]), 5);
-    let (few, many) = (n_bins(normal_column(1000, 1)), n_bins(normal_column(100_000, 1)));
-    assert!((15..40).contains(&few) && (80..200).contains(&many), "{few} {many}");
+    let (few, some, many) =
+        (n_bins(normal_column(100, 1)), n_bins(normal_column(2_000, 1)), n_bins(normal_column(100_000, 1)));
+    assert!((6..14).contains(&few) && few < some, "{few} {some}");
+    assert!((16..26).contains(&some) && (16..26).contains(&many), "{some} {many}: no narrower for more rows");
     let mut heavy = normal_column(1000, 1);
     heavy.push(20.0);
-    assert!((100..200).contains(&n_bins(heavy.clone())));
+    assert!((60..100).contains(&n_bins(heavy.clone())));
     heavy.push(1e30);
-    assert_eq!(n_bins(heavy), 1000);
+    assert_eq!(n_bins(heavy), 100);
     // More than half of the rows have one value.
     let mut values = vec![0.0; 900];
     values.extend(normal_column(100, 1));
     assert!((20..200).contains(&n_bins(values)));
+}
+
+/// In narrow bins, rows that are alike are denser than much of what is usual.
+#[test]
+fn anomalies_that_are_alike_do_not_look_usual_among_many_rows() {
+    let mut column = normal_column(100_000, 1);
+    column.extend([3.5; 2_000]);
+    let x = Matrix::from_values(1, column);
+    let found = scores(&learned(&Hbos::default(), &x), &x);
+    let alike = found[100_000];
+    let above = found[..100_000].iter().filter(|score| **score >= alike).count();
+    assert!(above < 8_000, "{above} of 100,000 are as surprising");
+    let narrow = scores(&learned(&bins(1_000), &x), &x);
+    let above = narrow[..100_000].iter().filter(|score| **score >= narrow[100_000]).count();
+    assert!(above > 90_000, "{above}: in 1,000 bins, they are the most usual of all");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::super::neighborhood::tests::{
     assert_close, assert_same_scores_alone_and_loaded, fit, others, rows, twenty_rows,
 };
 use super::*;
-use crate::conformance::{gpu, scores};
+use crate::conformance::{gpu, scores, training_scores};
 
 fn knn(k: usize, method: KnnMethod) -> Knn {
     Knn { k, method, ..Knn::default() }
@@ -22,8 +22,8 @@ fn training_scores_are_those_of_pyod() {
         2.4793794, 1.4205437, 1.4777424, 0.35355338, 0.8505083, 0.8594796, 1.1699011, 0.9739036, 0.9549982, 0.8929436,
         1.0842613, 1.160793, 1.8207979, 1.133374, 0.9961675, 0.7395926, 0.75026655, 0.35355338, 0.35355338, 21.07279,
     ];
-    assert_close(&scores(&fit(&knn(3, KnnMethod::Largest), &x, 1).unwrap(), &x), &largest);
-    assert_close(&scores(&fit(&knn(3, KnnMethod::Mean), &x, 1).unwrap(), &x), &mean);
+    assert_close(&training_scores(&fit(&knn(3, KnnMethod::Largest), &x, 1).unwrap(), &x), &largest);
+    assert_close(&training_scores(&fit(&knn(3, KnnMethod::Mean), &x, 1).unwrap(), &x), &mean);
 }
 
 #[test]
@@ -31,6 +31,34 @@ fn new_rows_have_all_training_rows_as_neighbors() {
     let model = fit(&knn(3, KnnMethod::Largest), &twenty_rows(), 1).unwrap();
     let x = Matrix::from_values(2, vec![1.0, 1.0, 50.0, 0.0, 3.3, 2.2]);
     assert_close(&scores(&model, &x), &[std::f32::consts::SQRT_2, 43.80158, 1.0920165]);
+}
+
+/// With one neighbour, what is known to the bit is as usual as can be.
+#[test]
+fn a_new_row_that_equals_a_training_row_is_as_near_as_can_be() {
+    let x = twenty_rows();
+    let model = fit(&knn(1, KnnMethod::Largest), &x, 1).unwrap();
+    assert_eq!(scores(&model, &x), [0.0; 20]);
+    // Row 19 is alone, and row 3 is there three times.
+    let of_training = training_scores(&model, &x);
+    assert!(of_training[19] > 10.0, "{of_training:?}");
+    assert_eq!([3, 17, 18].map(|row: usize| of_training[row]), [0.0; 3]);
+}
+
+#[test]
+fn a_sample_keeps_the_places_of_its_rows() {
+    let x = Matrix::from_values(1, (0..100).map(|row| (row * row) as f32).collect());
+    let model = fit(&Knn { k: 1, max_rows: 20, ..Knn::default() }, &x, 1).unwrap();
+    assert_eq!(model.check(1), Ok(()));
+    assert_same_scores_alone_and_loaded(&model, &x);
+    let kept: Vec<usize> = model.places.as_ref().unwrap().values().iter().map(|place| *place as usize).collect();
+    let (new, of_training) = (scores(&model, &x), training_scores(&model, &x));
+    for row in 0..100 {
+        assert_eq!(new[row] == 0.0, kept.contains(&row), "{row}");
+        assert!(of_training[row] > 0.0, "{row}");
+    }
+    let names: Vec<&str> = model.clone().arrays().iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["reference", "places"]);
 }
 
 #[test]
@@ -85,7 +113,7 @@ proptest! {
     fn training_scores_are_those_of_the_definition(x in rows(), k in 1usize..7) {
         let mean = fit(&knn(k, KnnMethod::Mean), &x, 1).unwrap();
         let largest = fit(&knn(k, KnnMethod::Largest), &x, 1).unwrap();
-        let found = scores(&mean, &x).into_iter().zip(scores(&largest, &x));
+        let found = training_scores(&mean, &x).into_iter().zip(training_scores(&largest, &x));
         for ((mean, largest), others) in found.zip(others(&x, k)) {
             let expected = others.iter().map(|(distance, _)| distance).sum::<f64>() / k as f64;
             prop_assert!((f64::from(mean) - expected).abs() <= 1e-6 * expected);

@@ -2,7 +2,8 @@
 //! "LeSiNN: Detecting Anomalies by Identifying Least Similar Nearest Neighbours", ICDM workshops 2015).
 //!
 //! 1. Each sample is a few rows of the history, drawn without replacement.
-//! 2. Within a sample, a row is as unusual as its `k`-th nearest row there is far away.
+//! 2. Within a sample, a row is as unusual as its `k`-th nearest row there is far away. While a row of the history is scored for
+//!    the training, it is not a neighbour of its own.
 //! 3. A row's score is the mean of these distances over all samples.
 //!
 //! A small sample holds hardly any anomaly, so that anomalies that are alike do not hide each other, as they do among all
@@ -17,7 +18,7 @@ use rand::seq::index;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Array, ArrayMut, Context, Fit, FitError, Learned, Score};
+use super::{Array, ArrayMut, Context, Fit, FitError, Learned, Score, neighborhood};
 use crate::random::Stream;
 
 /// Most samples.
@@ -87,15 +88,19 @@ impl Fit for Lesinn {
         }
         let rows = self.rows_of(n_samples);
         let mut values = vec![0.0; self.n_samples * rows * n_features]; // (n_samples, sample, n_features)
-        values.par_chunks_mut(rows * n_features).enumerate().for_each(|(number, sample)| {
+        let mut places = vec![0; self.n_samples * rows]; // (n_samples, sample)
+        let samples = values.par_chunks_mut(rows * n_features).zip(places.par_chunks_mut(rows));
+        samples.enumerate().for_each(|(number, (sample, places))| {
             let mut rng = Stream::Sample.nth(context.seed, number);
             let drawn = index::sample(&mut rng, n_samples, rows);
-            for (row, index) in sample.chunks_exact_mut(n_features).zip(drawn) {
+            for ((row, place), index) in sample.chunks_exact_mut(n_features).zip(places).zip(drawn) {
                 row.copy_from_slice(x.row(index));
+                *place = neighborhood::place(index);
             }
             (context.on_step)();
         });
-        Ok(Samples { k: self.k, rows: Array::new([self.n_samples, rows, n_features], values) })
+        let rows_of_samples = Array::new([self.n_samples, rows, n_features], values);
+        Ok(Samples { k: self.k, rows: rows_of_samples, places: Some(Array::new([self.n_samples, rows], places)) })
     }
 
     fn n_steps(&self) -> u64 {
@@ -110,6 +115,9 @@ pub struct Samples {
     k: usize,
     /// `(n_samples, sample, n_features)`
     rows: Array<f32>,
+    /// The places that these rows had in the fit: `(n_samples, sample)`; models of earlier builds do not know them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    places: Option<Array<i32>>,
 }
 
 impl Learned for Samples {
@@ -126,11 +134,15 @@ impl Learned for Samples {
         if !self.rows.is_finite() {
             return Err("its samples are not finite".into());
         }
+        if self.places.as_ref().is_some_and(|places| !places.has_shape(&[n_samples, sample])) {
+            return Err(format!("it has not one place in the fit for each of {sample} rows of {n_samples} samples"));
+        }
         Ok(())
     }
 
     fn arrays(&mut self) -> Vec<(&'static str, ArrayMut<'_>)> {
-        vec![("rows", ArrayMut::F32(&mut self.rows))]
+        let places = self.places.as_mut().map(|places| ("places", ArrayMut::I32(places)));
+        std::iter::once(("rows", ArrayMut::F32(&mut self.rows))).chain(places).collect()
     }
 
     /// Samples are so small that every device scores on the CPU.

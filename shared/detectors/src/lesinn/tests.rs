@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::conformance::{conformance_tests, contributions_add_up_to_the_score, fitted, scores, slanted};
+use crate::conformance::{
+    conformance_tests, contributions_add_up_to_the_score, fitted, scores, slanted, training_scores,
+};
 
 fn models(x: &Matrix) -> Vec<Samples> {
     let small = Lesinn { k: 1, n_samples: 7, sample: 8 };
@@ -22,10 +24,10 @@ fn anomalies_that_are_alike_do_not_hide_each_other() {
     let usual = slanted(4_000, 5, usize::MAX, 5);
     let values = [usual.values(), &alike.repeat(40)].concat();
     let x = Matrix::from_values(5, values);
-    let found = scores(&fitted(&Lesinn::default(), &x), &x);
+    let found = training_scores(&fitted(&Lesinn::default(), &x), &x);
     let largest = found[1..4_000].iter().copied().fold(0.0, f32::max);
     assert!(found[4_000..].iter().all(|score| *score > 2.0 * largest), "{largest}");
-    let neighbors = scores(&fitted(&crate::knn::Knn::default(), &x), &x);
+    let neighbors = training_scores(&fitted(&crate::knn::Knn::default(), &x), &x);
     assert!(neighbors[4_000..].iter().all(|score| *score == 0.0), "which `knn` does not see");
 }
 
@@ -59,13 +61,15 @@ fn damaged_models_are_refused() {
     assert!(Samples { k: 0, ..model.clone() }.check(2).is_err());
     assert!(Samples { k: 150, ..model.clone() }.check(2).is_err());
     assert!(Samples { rows: Array::default(), ..model.clone() }.check(2).is_err());
+    assert!(Samples { places: Some(Array::default()), ..model.clone() }.check(2).is_err());
+    assert_eq!(Samples { places: None, ..model.clone() }.check(2), Ok(()), "as in models of earlier builds");
     let mut values = model.rows.values().to_vec();
     values[3] = f32::NAN;
     assert!(Samples { rows: Array::new(model.rows.shape(), values), ..model }.check(2).is_err());
 }
 
 proptest! {
-    /// With one sample, half of the rows, the score is what a search by hand finds among them.
+    /// With samples of half of the rows, the score is what a search by hand finds in each; a row of the fit leaves itself out.
     #[test]
     fn scores_are_those_of_the_definition(
         values in proptest::collection::vec(-100.0f32..100.0, 24..80),
@@ -77,19 +81,26 @@ proptest! {
         let model = fitted(&Lesinn { k, n_samples, sample: 64 }, &x);
         let sample = model.rows.shape()[1];
         prop_assert_eq!(sample, (x.n_samples() / 2).max(k + 1));
-        for (row, score) in x.rows().zip(scores(&model, &x)) {
-            let of_sample = |rows: &[f32]| {
-                let distance = |other: &[f32]| {
-                    row.iter().zip(other).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt()
-                };
-                let mut distances: Vec<f64> = rows.chunks_exact(2).map(distance).collect();
-                distances.sort_by(f64::total_cmp);
-                // One that is equal counts as the row itself.
-                distances[k - usize::from(distances[0] > 0.0)]
+        let (new, of_training) = (scores(&model, &x), training_scores(&model, &x));
+        let places = model.places.as_ref().unwrap().values();
+        for (index, row) in x.rows().enumerate() {
+            let distance = |other: &[f32]| {
+                row.iter().zip(other).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt()
             };
-            let sums: f64 = model.rows.values().chunks_exact(sample * 2).map(of_sample).sum();
-            let expected = sums / n_samples as f64;
-            prop_assert!((f64::from(score) - expected).abs() <= 1e-5 * (1.0 + expected), "{} {}", score, expected);
+            let mean = |left_out: Option<usize>| {
+                let of_sample = |(rows, places): (&[f32], &[i32])| {
+                    let others = rows.chunks_exact(2).zip(places);
+                    let others = others.filter(|(_, place)| Some(**place as usize) != left_out);
+                    let mut distances: Vec<f64> = others.map(|(other, _)| distance(other)).collect();
+                    distances.sort_by(f64::total_cmp);
+                    distances[k - 1]
+                };
+                let samples = model.rows.values().chunks_exact(sample * 2).zip(places.chunks_exact(sample));
+                samples.map(of_sample).sum::<f64>() / n_samples as f64
+            };
+            for (found, expected) in [(new[index], mean(None)), (of_training[index], mean(Some(index)))] {
+                prop_assert!((f64::from(found) - expected).abs() <= 1e-5 * (1.0 + expected), "{} {}", found, expected);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use super::super::neighborhood::tests::{
     assert_close, assert_same_scores_alone_and_loaded, fit, others, rows, twenty_rows,
 };
 use super::*;
-use crate::conformance::{gpu, scores};
+use crate::conformance::{gpu, scores, training_scores};
 
 fn lof(k: usize) -> Lof {
     Lof { k, ..Lof::default() }
@@ -18,7 +18,7 @@ fn training_scores_are_those_of_scikit_learn() {
         1.4818317, 1.3125259, 1.1178303, 0.968_088, 1.0442268, 1.0380837, 1.0061315, 1.0551811, 0.8607951, 1.0538831,
         1.1574031, 0.94187397, 1.1998959, 0.9678592, 1.0545721, 1.1465796, 0.9881371, 0.968_088, 0.968_088, 19.867617,
     ];
-    assert_close(&scores(&fit(&lof(3), &x, 1).unwrap(), &x), &expected);
+    assert_close(&training_scores(&fit(&lof(3), &x, 1).unwrap(), &x), &expected);
 }
 
 /// The same with `novelty=True` and `-score_samples(x)`.
@@ -29,6 +29,18 @@ fn scores_of_new_rows_are_those_of_scikit_learn() {
     assert_close(&scores(&model, &x), &[1.0536145, 22.959923, 0.98469515]);
 }
 
+/// A row with many copies in the history is as dense as they are, and no less so for being new.
+#[test]
+fn a_new_row_that_equals_training_rows_counts_all_of_them() {
+    let x = Matrix::from_values(1, vec![0.0, 0.0, 0.0, 4.0, 5.0, 7.0, 11.0]);
+    let model = fit(&lof(3), &x, 1).unwrap();
+    // As a new row, 0 has its three copies as neighbours; as a row of the history, the two others and 4.
+    let (new, of_training) = (scores(&model, &x), training_scores(&model, &x));
+    assert_close(&[new[0], of_training[0]], &[1.0, 0.97435897]);
+    // 11 has itself as a neighbour, or 4.
+    assert_close(&[new[6], of_training[6]], &[1.1233974, 1.2259615]);
+}
+
 /// scikit-learn, which warns of duplicates, has 1e10 for the last row: here equal rows are ten times as dense as it is.
 #[test]
 fn duplicates_have_a_score_of_1_and_what_is_beside_them_a_larger_one() {
@@ -36,7 +48,7 @@ fn duplicates_have_a_score_of_1_and_what_is_beside_them_a_larger_one() {
     let x = Matrix::from_values(2, rows);
     let model = fit(&lof(3), &x, 1).unwrap();
     assert_eq!(model.check(2), Ok(()));
-    assert_close(&scores(&model, &x), &[vec![1.0; 13], vec![10.0]].concat());
+    assert_close(&training_scores(&model, &x), &[vec![1.0; 13], vec![10.0]].concat());
     let without_bound = LofModel { smallest_mean: f32::NAN, ..model };
     assert!(without_bound.check(2).is_err());
 }
@@ -122,7 +134,7 @@ proptest! {
     ) {
         // Squares of whole numbers are exact, so that ties are equal on both sides.
         let x = Matrix::from_values(3, values);
-        for (found, expected) in scores(&fit(&lof(k), &x, 1).unwrap(), &x).iter().zip(by_definition(&x, k)) {
+        for (found, expected) in training_scores(&fit(&lof(k), &x, 1).unwrap(), &x).iter().zip(by_definition(&x, k)) {
             prop_assert!((f64::from(*found) - expected).abs() <= 1e-5 * expected, "{} {}", found, expected);
         }
     }
@@ -141,13 +153,13 @@ proptest! {
         let mut values: Vec<f32> = steps.iter().scan(0.0, |sum, step| { *sum += step; Some(*sum) }).collect();
         values.extend(std::iter::repeat_n(values[at], equal));
         let x = Matrix::from_values(1, values);
-        let highest = scores(&fit(&lof(k), &x, 1).unwrap(), &x).into_iter().fold(0.0, f32::max);
+        let highest = training_scores(&fit(&lof(k), &x, 1).unwrap(), &x).into_iter().fold(0.0, f32::max);
         prop_assert!(highest < 60.0, "{}", highest);
     }
 
     #[test]
     fn equal_rows_have_equal_scores(x in rows(), k in 1usize..7) {
-        let found = scores(&fit(&lof(k), &x, 1).unwrap(), &x);
+        let found = training_scores(&fit(&lof(k), &x, 1).unwrap(), &x);
         for a in 0..x.n_samples() {
             for b in 0..a {
                 prop_assert!(x.row(a) != x.row(b) || found[a] == found[b]);

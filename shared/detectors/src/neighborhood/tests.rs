@@ -64,7 +64,7 @@ pub(in super::super) fn others(x: &Matrix, k: usize) -> Vec<Vec<(f64, usize)>> {
     (0..x.n_samples()).map(of).collect()
 }
 
-fn sample(x: &Matrix, max_rows: usize, seed: u64) -> Array<f32> {
+fn sample(x: &Matrix, max_rows: usize, seed: u64) -> Reference {
     let device = Device::flex();
     let context = Context { device: &device, seed, max_state_bytes: None, on_step: &|| {} };
     reference(x, 2, max_rows, &context).unwrap()
@@ -74,11 +74,56 @@ fn sample(x: &Matrix, max_rows: usize, seed: u64) -> Array<f32> {
 fn a_sample_is_of_different_rows_in_their_order_and_the_seeds() {
     let x = Matrix::from_values(1, (0..1000).map(|i| i as f32).collect());
     let kept = sample(&x, 77, 1);
-    assert!(kept.has_shape(&[77, 1]));
-    assert!(kept.values().windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(kept.rows.has_shape(&[77, 1]));
+    assert!(kept.rows.values().windows(2).all(|pair| pair[0] < pair[1]));
+    let places: Vec<f32> = kept.places.as_ref().unwrap().values().iter().map(|place| *place as f32).collect();
+    assert_eq!(kept.rows.values(), places, "a row's place is its value");
     assert_eq!(kept, sample(&x, 77, 1));
     assert_ne!(kept, sample(&x, 77, 2));
-    assert_eq!(sample(&x, 1000, 1).values(), x.values());
+    let all = sample(&x, 1000, 1);
+    assert_eq!((all.rows.values(), all.places), (x.values(), None));
+}
+
+fn distances(found: &Neighbors) -> Vec<&[f32]> {
+    found.rows().map(|(distances, _)| distances).collect()
+}
+
+#[test]
+fn a_new_row_has_the_training_row_that_equals_it_as_a_neighbor() {
+    let rows = Array::new([4, 1], vec![0.0, 1.0, 3.0, 7.0]);
+    let neighborhood = Neighborhood::new(&rows, None, 2, &Device::flex());
+    let x = Matrix::from_values(1, vec![1.0, 7.0]);
+    assert_eq!(distances(&neighborhood.of(&x)), [[0.0, 1.0], [0.0, 4.0]]);
+    assert_eq!(distances(&neighborhood.of_training(&x, &[Some(1), Some(3)])), [[1.0, 2.0], [4.0, 6.0]]);
+    assert_eq!(distances(&neighborhood.of_training(&x, &[None, Some(4)])), [[0.0, 1.0], [0.0, 4.0]]);
+}
+
+/// Of equal rows, each leaves out itself alone; one that was not kept has those that were.
+#[test]
+fn only_the_row_itself_is_left_out() {
+    let rows = Array::new([4, 1], vec![5.0, 5.0, 5.0, 9.0]);
+    let places = Array::new([4], vec![2, 4, 7, 8]);
+    let neighborhood = Neighborhood::new(&rows, Some(&places), 2, &Device::flex());
+    let x = Matrix::from_values(1, vec![5.0; 5]);
+    // The last of these was in the fit, but is not among the rows that were kept.
+    let found = neighborhood.of_training(&x, &[Some(2), Some(4), Some(7), None, Some(5)]);
+    assert_eq!(distances(&found), [[0.0, 0.0]; 5]);
+    let indices: Vec<&[i32]> = found.rows().map(|(_, indices)| indices).collect();
+    assert_eq!(indices, [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]);
+    // With two equal rows, the nearest other row of one that was kept is not at a distance of 0 twice.
+    let rows = Array::new([4, 1], vec![5.0, 5.0, 6.0, 9.0]);
+    let neighborhood = Neighborhood::new(&rows, Some(&places), 2, &Device::flex());
+    let found = neighborhood.of_training(&Matrix::from_values(1, vec![5.0; 2]), &[Some(4), Some(5)]);
+    assert_eq!(distances(&found), [[0.0, 1.0], [0.0, 0.0]]);
+}
+
+#[test]
+fn places_that_are_not_those_of_the_rows_are_refused() {
+    let rows = Array::new([4, 1], vec![5.0, 5.0, 6.0, 9.0]);
+    let check = |places: &Array<i32>| check_reference(&rows, Some(places), 2, 1);
+    assert_eq!(check(&Array::new([4], vec![0, 3, 5, 9])), Ok(()));
+    assert!(check(&Array::new([3], vec![0, 3, 5])).unwrap_err().contains("one place"));
+    assert!(check(&Array::default()).unwrap_err().contains("one place"));
 }
 
 #[test]
@@ -104,7 +149,8 @@ proptest! {
     #[test]
     fn neighbors_of_training_rows_are_the_nearest_others(x in rows(), k in 1usize..7) {
         let reference = Array::new([x.n_samples(), x.n_features()], x.values().to_vec());
-        let found = Neighborhood::new(&reference, k, &Device::flex()).of(&x);
+        let places: Vec<Option<usize>> = (0..x.n_samples()).map(Some).collect();
+        let found = Neighborhood::new(&reference, None, k, &Device::flex()).of_training(&x, &places);
         for ((distances, _), others) in found.rows().zip(others(&x, k)) {
             for (distance, (expected, _)) in distances.iter().zip(others) {
                 prop_assert!((f64::from(*distance) - expected).abs() <= 1e-6 * expected);

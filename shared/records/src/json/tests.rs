@@ -21,7 +21,7 @@ fn records(columns: &str) -> Schema {
 /// The same with amounts in the currency that the user stands for.
 fn with_currency() -> Schema {
     let rates = [("USD", 0.5), ("XXX", 1e300)].map(|(name, rate)| (name.to_owned(), rate)).into();
-    let currency = Currency { column: 1, amount: 2, base: "EUR".to_owned(), rates };
+    let currency = Currency { column: 1, amount: 2, original: None, base: "EUR".to_owned(), rates };
     Schema { currency: Some(currency), ..records(COLUMNS) }
 }
 

@@ -11,18 +11,18 @@ use super::scan::{Packed, Tile, smallest};
 use super::tiles::Tiles;
 use super::{Rows, multiversion};
 
-/// Most neighbours of a row that are kept in registers, itself among them.
+/// Most neighbours of a row that are kept in registers.
 pub(crate) const MOST_NEAREST: usize = 8;
 
 /// Points that go through a set together, which is then in the first-level cache, and they in the second-level one.
 const POINTS: usize = 512;
 
 /// For each row of `x`, the sum over `sets` of the distance to its `k`-th nearest row there, squared distances being at most
-/// [`f32::MAX`]. A row at a distance of exactly 0 is taken for the row itself, and left out; of several, one.
+/// [`f32::MAX`].
 ///
-/// `x` is finite, and each set has more than `k` rows; `k` is from 1 to [`MOST_NEAREST`] - 1.
+/// `x` is finite, and each set has `k` rows or more; `k` is from 1 to [`MOST_NEAREST`].
 pub(crate) fn sums_of_distances(x: Rows<'_>, sets: &[Packed], k: usize) -> Vec<f64> {
-    assert!((1..MOST_NEAREST).contains(&k) && sets.iter().all(|set| set.n_clusters() > k));
+    assert!((1..=MOST_NEAREST).contains(&k) && sets.iter().all(|set| set.n_clusters() >= k));
     let mut sums = vec![0.0; x.len()];
     let chunks = x.values.par_chunks(POINTS * x.n_features).zip(sums.par_chunks_mut(POINTS));
     chunks.for_each(|(values, sums)| add_chunk(Rows { values, ..x }, sets, k, sums));
@@ -36,18 +36,19 @@ unsafe fn add_body<V: Lanes>(x: Rows<'_>, sets: &[Packed], k: usize, sums: &mut 
     // SAFETY: this is a version for the processor's instructions, and so are those that it calls.
     unsafe {
         match k {
-            1 => add_of::<V, 2>(x, sets, sums),
-            2 => add_of::<V, 3>(x, sets, sums),
-            3 => add_of::<V, 4>(x, sets, sums),
-            4 => add_of::<V, 5>(x, sets, sums),
-            5 => add_of::<V, 6>(x, sets, sums),
-            6 => add_of::<V, 7>(x, sets, sums),
+            1 => add_of::<V, 1>(x, sets, sums),
+            2 => add_of::<V, 2>(x, sets, sums),
+            3 => add_of::<V, 3>(x, sets, sums),
+            4 => add_of::<V, 4>(x, sets, sums),
+            5 => add_of::<V, 5>(x, sets, sums),
+            6 => add_of::<V, 6>(x, sets, sums),
+            7 => add_of::<V, 7>(x, sets, sums),
             _ => add_of::<V, MOST_NEAREST>(x, sets, sums),
         }
     }
 }
 
-/// Of `N` rows the last one or, where none of them is the row itself, the one before.
+/// Adds the distance to the last of the `N` nearest rows of each set.
 #[inline(always)]
 unsafe fn add_of<V: Lanes, const N: usize>(x: Rows<'_>, sets: &[Packed], sums: &mut [f64]) {
     let (mut tiles, mut loaded) = (Tiles::new(x, None, x.len()), Vec::<Tile>::with_capacity(POINTS / LANES));
@@ -59,8 +60,7 @@ unsafe fn add_of<V: Lanes, const N: usize>(x: Rows<'_>, sets: &[Packed], sums: &
             for (tile, sums) in loaded.iter().zip(sums.chunks_mut(LANES)) {
                 let nearest = smallest::<V, N>(tile, set);
                 for (lane, sum) in sums.iter_mut().enumerate() {
-                    let squared = if nearest[0][lane] == 0.0 { nearest[N - 1][lane] } else { nearest[N - 2][lane] };
-                    *sum += f64::from(squared.min(f32::MAX).sqrt());
+                    *sum += f64::from(nearest[N - 1][lane].min(f32::MAX).sqrt());
                 }
             }
         }
@@ -79,7 +79,7 @@ mod tests {
         let in_set = |row: &[f32], set: &Rows<'_>| {
             let mut squared: Vec<f32> = (0..set.len()).map(|index| squared_distance(row, set.row(index))).collect();
             squared.sort_by(f32::total_cmp);
-            f64::from(squared[k - usize::from(squared[0] > 0.0)].min(f32::MAX).sqrt())
+            f64::from(squared[k - 1].min(f32::MAX).sqrt())
         };
         (0..x.len())
             .map(|row| sets.iter().map(|set| in_set(x.row(row), set)).fold(0.0, |sum, part| sum + part))
@@ -104,13 +104,13 @@ mod tests {
             values in proptest::collection::vec(prop_oneof![(0i8..4).prop_map(f32::from), -9.0f32..9.0], 60..3_000),
             d in 1usize..11,
             n_sets in 1usize..4,
-            k in 1usize..MOST_NEAREST,
+            k in 1..=MOST_NEAREST,
             points in 1usize..600,
         ) {
             let rows: Vec<&[f32]> = values.chunks_exact(d).collect();
-            prop_assume!(rows.len() > k);
+            prop_assume!(rows.len() >= k);
             let set = |number: usize| -> Vec<f32> {
-                let count = k + 1 + (number * 37) % (rows.len() - k);
+                let count = k + (number * 37) % (rows.len() - k + 1);
                 (0..count).flat_map(|row| rows[(row * 7 + number) % rows.len()]).copied().collect()
             };
             let sets: Vec<Vec<f32>> = (0..n_sets).map(set).collect();
