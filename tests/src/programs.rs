@@ -118,6 +118,11 @@ impl Running {
         self.child.id()
     }
 
+    /// The seconds that it has computed so far, of all processors together.
+    pub fn cpu_seconds(&self) -> f64 {
+        cpu_seconds(self.id())
+    }
+
     /// Sends it a signal, named without SIG.
     pub fn signal(&self, name: &str) {
         signal(name, self.id());
