@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::{BatchId, CommitPoint, CommitResult, ScoredBatch};
@@ -30,6 +30,9 @@ use crate::truth::Truth;
 
 /// How often a batch is sent before everything goes back to the last commit.
 const ATTEMPTS: u32 = 3;
+
+/// How long a heartbeat takes that the client sends at once.
+const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// How results are committed.
 pub(crate) enum Commits {
@@ -186,7 +189,15 @@ impl Publisher {
     /// Commits where the next start goes on. An instance that is out of its group by now has nothing to say about that:
     /// others go on from its last commit, and what it published since may come twice, as at least once allows.
     fn commit_last(&self, offsets: &TopicPartitionList) -> Result<(), KafkaError> {
-        match self.consumer.commit(offsets, CommitMode::Sync) {
+        let mut attempts = 1;
+        let mut committed = self.consumer.commit(offsets, CommitMode::Sync);
+        // The broker may be an epoch ahead of what the client knows: its next heartbeat, which is on its way, says so.
+        while is_of_an_old_epoch(&committed) && attempts < ATTEMPTS {
+            std::thread::sleep(HEARTBEAT);
+            attempts += 1;
+            committed = self.consumer.commit(offsets, CommitMode::Sync);
+        }
+        match committed {
             Ok(()) => Ok(()),
             Err(error) if error.rdkafka_error_code().is_some_and(is_of_a_lost_session) => {
                 tracing::warn!(%error, "the last offsets were not committed: other instances own the partitions");
@@ -239,6 +250,11 @@ impl Publisher {
     }
 }
 
+fn is_of_an_old_epoch(committed: &KafkaResult<()>) -> bool {
+    let error = committed.as_ref().err();
+    error.and_then(ClientError::rdkafka_error_code) == Some(RDKafkaErrorCode::StaleMemberEpoch)
+}
+
 /// Whether the broker says that the one who asks is no member of the group any more, or not as it was.
 fn is_of_a_lost_session(code: RDKafkaErrorCode) -> bool {
     matches!(
@@ -247,6 +263,8 @@ fn is_of_a_lost_session(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::UnknownMemberId
             | RDKafkaErrorCode::RebalanceInProgress
             | RDKafkaErrorCode::FencedInstanceId
+            | RDKafkaErrorCode::FencedMemberEpoch
+            | RDKafkaErrorCode::StaleMemberEpoch
             | RDKafkaErrorCode::AssignmentLost
     )
 }
