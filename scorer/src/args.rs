@@ -217,6 +217,15 @@ pub enum DeliveryArg {
     AtLeastOnce,
 }
 
+/// Who hands out the partitions of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GroupProtocolArg {
+    /// One of its instances; every broker can do with that.
+    Classic,
+    /// The broker (KIP-848), from Apache Kafka 4.0 on.
+    Consumer,
+}
+
 /// Whether lines are repartitioned by their key before invoices are assembled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RepartitionArg {
@@ -294,8 +303,13 @@ pub struct RunArgs {
     /// offsets are committed so, and results never wait.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub commit_interval_ms: u64,
+    /// Who hands out the group's partitions: with `classic` one of its instances, with `consumer` the broker (KIP-848, Apache
+    /// Kafka 4.0 or later). It has to be the same for all instances of a group.
+    #[arg(long, value_name = "PROTOCOL", value_enum, default_value_t = GroupProtocolArg::Classic)]
+    pub group_protocol: GroupProtocolArg,
     /// Fixed name of this instance. After a restart the instance gets its partitions back at once, and an earlier
-    /// instance with the same name ends. By default, an instance has no fixed name.
+    /// instance with the same name ends; with --group-protocol consumer, it waits until the earlier one has ended instead. By
+    /// default, an instance has no fixed name.
     #[arg(long, value_name = "NAME", value_parser = parse_instance)]
     pub instance_id: Option<String>,
     /// Folder for local snapshots of the state; they make restarts fast and may be deleted at any time.
@@ -716,6 +730,7 @@ mod tests {
             &["scorer", "--device", "tpu"][..],
             &["scorer", "--max-memory", "lots"],
             &["scorer", "--instance-id", "a/b"],
+            &["scorer", "--group-protocol", "eager"],
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],
             &["scorer", "redrive", "--since", "yesterday"],

@@ -1,11 +1,25 @@
 //! Instances that are killed under load; `kill-test` is the same with more rounds.
 
-use tests::kill::{MUTATIONS, Plan, run};
+use tests::kill::{GroupProtocol, MUTATIONS, Plan, run};
 use tests::{Clock, Subject};
 
+/// Ten rounds of three instances that share partitions among themselves.
+const PLAN: Plan = Plan {
+    subject: Subject::Invoices,
+    clock: Clock::Event,
+    group_protocol: GroupProtocol::Classic,
+    rounds: 10,
+    instances: 3,
+    seed: 1,
+    mutation: None,
+};
+
 fn nothing_is_lost_or_duplicated(subject: Subject, clock: Clock, instances: usize) {
-    let plan = Plan { subject, clock, rounds: 10, instances, seed: 1, mutation: None };
-    let Some(outcome) = run(&plan) else { return };
+    assert_exact(&Plan { subject, clock, instances, ..PLAN });
+}
+
+fn assert_exact(plan: &Plan) {
+    let Some(outcome) = run(plan) else { return };
     assert!(outcome.is_exact(), "{outcome:?}; the test's output names some of them");
     assert!(outcome.from_snapshots > 0, "partitions came back from snapshots too");
 }
@@ -13,6 +27,13 @@ fn nothing_is_lost_or_duplicated(subject: Subject, clock: Clock, instances: usiz
 #[test]
 fn killed_instances_lose_and_duplicate_nothing() {
     nothing_is_lost_or_duplicated(Subject::Invoices, Clock::Event, 3);
+}
+
+/// The broker hands out the partitions, so an instance that was killed waits for its name until the broker has given the
+/// killed one up.
+#[test]
+fn killed_instances_lose_and_duplicate_nothing_where_the_broker_hands_out_partitions() {
+    assert_exact(&Plan { group_protocol: GroupProtocol::Consumer, rounds: 4, ..PLAN });
 }
 
 #[test]
@@ -41,14 +62,7 @@ fn killed_instances_judge_every_card_payment_once() {
 /// The test of the test: a guarantee is broken, and ten rounds are enough to find it out.
 fn is_found_out(mutation: &'static str, instances: usize) {
     assert!(MUTATIONS.contains(&mutation));
-    let plan = Plan {
-        subject: Subject::Invoices,
-        clock: Clock::Event,
-        rounds: 10,
-        instances,
-        seed: 1,
-        mutation: Some(mutation),
-    };
+    let plan = Plan { instances, mutation: Some(mutation), ..PLAN };
     let Some(outcome) = run(&plan) else { return };
     assert!(!outcome.is_exact(), "{mutation}: {outcome:?}");
 }

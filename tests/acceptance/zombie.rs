@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Feed, Kafka, Running, Trial, wait_for};
+use tests::{Feed, Kafka, Running, Trial, scorer, text, wait_for};
 
 const PARTITIONS: u32 = 3;
 const LINES_A_SECOND: usize = 2_000;
@@ -55,5 +55,32 @@ fn of_two_instances_with_one_id_the_first_ends() {
     assert_eq!(run.code, Some(78), "{last_words}");
     assert!(last_words.starts_with("error: ") && last_words.contains("twin"), "{last_words}");
     trial.group.wait_until_all_move();
+    trial.assert_exact(feed.stop(), vec![second]);
+}
+
+/// Where the broker hands out partitions, the first one goes on. The second one says that it waits, and for what.
+#[test]
+fn of_two_instances_with_one_id_the_second_waits_where_the_broker_hands_out_partitions() {
+    let Some(trial) = Trial::start(Kafka::start(), PARTITIONS) else { return };
+    let feed = Feed::start(trial.sender(), LINES_A_SECOND);
+    let options = ["--instance-id", "twin", "--group-protocol", "consumer"];
+    let first = trial.instance("first", &options);
+    trial.group.wait_until_all_move();
+    let mut second = trial.instance("second", &options);
+    let waiting = second.wait_for_log("waiting: another member of the group has this name");
+    assert_eq!((&waiting["group"], &waiting["name"]), (&trial.group_name().into(), &"twin".into()));
+
+    let file = trial.pipeline_file();
+    let of = ["--brokers", &trial.kafka.brokers, "--pipeline", text(&file), "--group", trial.group_name()];
+    let reset = scorer(&[&["reset"][..], &of, &["--to", "earliest", "--yes"]].concat());
+    assert_eq!(reset.code, Some(75), "{}", reset.stderr);
+    assert!(reset.stderr.contains("is in use (1 running)"), "{}", reset.stderr);
+
+    trial.group.wait_until_all_move();
+    assert_eq!(restored(&second), 0, "it has nothing as long as the first one lives");
+    let (run, _) = first.terminate();
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    trial.group.wait_until_all_move();
+    assert_eq!(second.log("waiting: another member of the group has this name").len(), 1, "it says so once");
     trial.assert_exact(feed.stop(), vec![second]);
 }

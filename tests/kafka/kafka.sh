@@ -147,6 +147,11 @@ share.coordinator.state.topic.replication.factor=$replicas
 share.coordinator.state.topic.min.isr=$in_sync
 share.coordinator.state.topic.num.partitions=3
 group.initial.rebalance.delay.ms=0
+# Members whose partitions the broker hands out (KIP-848) are given up after 4 s, not 45, and learn of changes in half a second.
+group.consumer.session.timeout.ms=4000
+group.consumer.min.session.timeout.ms=4000
+group.consumer.heartbeat.interval.ms=500
+group.consumer.min.heartbeat.interval.ms=500
 # A broker that was killed may come back when its old session is over: after 4 s, not 9.
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500

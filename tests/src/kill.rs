@@ -17,7 +17,8 @@ const FEWEST: usize = 2_000;
 /// How long a group that was hit may take until it commits again.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long the group waits for a member that does not answer: it is out of the group then.
+/// How long a group of the classic protocol waits for a member that does not answer: it is out of the group then. Of others
+/// the broker says so, see kafka.sh.
 const SESSION: &str = "session.timeout.ms=6000";
 
 /// The calls before and after which a kill is aimed.
@@ -46,6 +47,34 @@ pub const MUTATIONS: [&str; 6] = [
     "snapshot-trusted",
 ];
 
+/// Who hands out the partitions of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// One of its instances.
+    Classic,
+    /// The broker.
+    Consumer,
+}
+
+impl GroupProtocol {
+    /// The one that `--group-protocol` calls so.
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            "classic" => Some(Self::Classic),
+            "consumer" => Some(Self::Consumer),
+            _ => None,
+        }
+    }
+
+    /// How an instance is started.
+    const fn options(self) -> [&'static str; 2] {
+        match self {
+            Self::Classic => ["-X", SESSION],
+            Self::Consumer => ["--group-protocol", "consumer"],
+        }
+    }
+}
+
 /// How to test.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -53,6 +82,8 @@ pub struct Plan {
     pub subject: Subject,
     /// By which clock.
     pub clock: Clock,
+    /// Who hands out partitions.
+    pub group_protocol: GroupProtocol,
     /// How often something happens to the group.
     pub rounds: usize,
     /// How many instances there are.
@@ -336,7 +367,8 @@ impl KillTest<'_> {
     fn start(&mut self, name: String, end: Option<&str>) -> Instance {
         let moment = MOMENTS[self.random.below(MOMENTS.len() as u64) as usize];
         let aimed = format!("signal:kill:{moment}");
-        let mut options = vec!["--instance-id", &name, "-X", SESSION, "--end-at", end.unwrap_or(&aimed)];
+        let mut options = vec!["--instance-id", &name, "--end-at", end.unwrap_or(&aimed)];
+        options.extend(self.plan.group_protocol.options());
         options.extend(self.plan.mutation.map(|mutation| ["--mutation", mutation]).into_iter().flatten());
         let running = self.trial.broken_instance(&name, &options);
         Instance { name, running }

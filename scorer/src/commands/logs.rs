@@ -4,11 +4,12 @@ use tracing_subscriber::EnvFilter;
 
 /// Logs to standard error: JSON for services, short lines for people. `RUST_LOG` chooses what.
 pub(super) fn init_logs(json: bool) {
-    // Other crates' warnings, such as of a device that was tried in vain, are not for the user.
+    // Other crates' warnings, such as of a device that was tried in vain, are not for the user. Nor is it an error that a
+    // client which can do nothing any more cannot leave its group: why it cannot is said elsewhere.
     let default = if json {
-        "error,scorer=info,registry=info,window=info"
+        "error,rdkafka::consumer::base_consumer=off,scorer=info,registry=info,window=info"
     } else {
-        "error,scorer=warn,registry=warn,window=warn"
+        "error,rdkafka::consumer::base_consumer=off,scorer=warn,registry=warn,window=warn"
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -17,12 +17,12 @@ use super::words::listed;
 use super::{LIVE_BATCH, Loaded, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]
 use crate::args::MutationArg;
-use crate::args::{CreateArgs, DeliveryArg, OnLostArg, RepartitionArg, RunArgs};
+use crate::args::{CreateArgs, DeliveryArg, GroupProtocolArg, OnLostArg, RepartitionArg, RunArgs};
 #[cfg(feature = "fault-injection")]
 use crate::kafka::Mutation;
 use crate::kafka::{
-    Delivery, EndWhen, FaultInjection, KafkaError, KafkaSettings, OnBatch, OnLostRecords, Stream, StreamOptions,
-    TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
+    Delivery, EndWhen, FaultInjection, GroupProtocol, KafkaError, KafkaSettings, OnBatch, OnLostRecords, Stream,
+    StreamOptions, TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
 };
 #[cfg(feature = "otel")]
 use crate::traces::Traces;
@@ -34,7 +34,10 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| with_clock(pipeline, args.clock))?;
     let window = window_of(&args, &loaded)?;
-    let settings = args.brokers.settings()?;
+    let settings = args.brokers.settings()?.with_group_protocol(match args.group_protocol {
+        GroupProtocolArg::Classic => GroupProtocol::Classic,
+        GroupProtocolArg::Consumer => GroupProtocol::Consumer,
+    })?;
     let topics = choose_topics(&args, &settings, &loaded.pipeline).await?;
     let create = topic_settings(&args.create);
     let created = ensure_topics(&settings, &loaded.pipeline, &args.group, &topics, create).await?;

@@ -35,6 +35,7 @@ mod wire;
 
 pub use alert_topic::AlertTopic;
 pub use client::error::{ErrorKind, KafkaError};
+pub use client::group_protocol::GroupProtocol;
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
 pub use follow::{Follower, TopicMessage};

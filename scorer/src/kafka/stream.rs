@@ -188,7 +188,9 @@ impl Plan {
             }
             false => None,
         };
-        let member = Member::join(settings, input, instance_id.as_deref(), &watchdog)?;
+        let (of_member, name, watched) = (settings.clone(), instance_id.clone(), watchdog.clone());
+        let join = move || Member::join(&of_member, input, name.as_deref(), &watched);
+        let member = blocking("joining the group", join).await?;
         let commits = commits(settings, &options, &identity, limits.smallest(), &watchdog)?;
         Ok(Self {
             settings: settings.clone(),

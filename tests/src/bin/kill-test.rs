@@ -2,19 +2,20 @@
 //! call of a transaction; counts what is lost and what is duplicated.
 //!
 //! `cargo run -p tests --bin kill-test -- --rounds 100 --instances 3`; `--pipeline transactions` or `fraud-handbook`
-//! instead of `invoices`; `--clock record` instead of `event`; `--seed N` repeats the moments of a run; `--mutation NAME` breaks a guarantee, which has to be
-//! found out. Exit codes: 0 every guarantee was kept, 1 one was not, 2 a mistake on the command line.
+//! instead of `invoices`; `--clock record` instead of `event`; `--group-protocol consumer` instead of `classic`; `--seed N`
+//! repeats the moments of a run; `--mutation NAME` breaks a guarantee, which has to be found out. Exit codes: 0 every guarantee was kept, 1 one was not, 2 a mistake on the command line.
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tests::kill::{MUTATIONS, Outcome, Plan, run};
+use tests::kill::{GroupProtocol, MUTATIONS, Outcome, Plan, run};
 use tests::{Clock, Subject, build_broken_scorer, build_programs};
 
 fn main() -> ExitCode {
     let Some(plan) = plan(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: kill-test [--pipeline NAME] [--clock event|record] [--rounds N] [--instances N] [--seed N] [--mutation {}]",
+            "usage: kill-test [--pipeline NAME] [--clock event|record] [--group-protocol classic|consumer] [--rounds N] \
+             [--instances N] [--seed N] [--mutation {}]",
             MUTATIONS.join("|")
         );
         return ExitCode::from(2);
@@ -33,13 +34,21 @@ fn main() -> ExitCode {
 
 fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let mut plan =
-        Plan { subject: Subject::Invoices, clock: Clock::Event, rounds: 100, instances: 3, seed, mutation: None };
+    let mut plan = Plan {
+        subject: Subject::Invoices,
+        clock: Clock::Event,
+        group_protocol: GroupProtocol::Classic,
+        rounds: 100,
+        instances: 3,
+        seed,
+        mutation: None,
+    };
     while let Some(name) = arguments.next() {
         let value = arguments.next()?;
         match name.as_str() {
             "--pipeline" => plan.subject = Subject::of(&value)?,
             "--clock" => plan.clock = Clock::of(&value)?,
+            "--group-protocol" => plan.group_protocol = GroupProtocol::of(&value)?,
             "--rounds" => plan.rounds = value.parse().ok().filter(|rounds| *rounds > 0)?,
             "--instances" => plan.instances = value.parse().ok().filter(|count| *count > 0)?,
             "--seed" => plan.seed = value.parse().ok()?,

@@ -16,7 +16,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Statistics};
 
-use super::settings::log_client;
+use super::error::KafkaError;
+use super::group_protocol::GroupProtocol;
+use super::settings::{KafkaSettings, log_client};
 
 /// A consumer that is in a group.
 pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
@@ -56,9 +58,9 @@ struct Shared {
 }
 
 impl GroupContext {
-    /// Of a static member with this name, or of a dynamic one.
-    pub(crate) fn new(instance_id: Option<&str>) -> Self {
-        Self { has_predecessor: AtomicBool::new(instance_id.is_some()), ..Self::default() }
+    /// Of a static member whose predecessor of this name may have left a rebalance half done, or of any other.
+    pub(crate) fn new(predecessor: Option<&str>) -> Self {
+        Self { has_predecessor: AtomicBool::new(predecessor.is_some()), ..Self::default() }
     }
 
     /// Whether a predecessor of the same name may have left a rebalance half done. True at most once.
@@ -111,6 +113,39 @@ impl GroupContext {
     /// From now on nothing polls: the callback itself answers the group.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Subscribes a new member of a group to a topic.
+///
+/// # Errors
+/// When librdkafka refuses a setting or the subscription.
+pub(crate) fn subscribed(
+    settings: &KafkaSettings,
+    (topic, group): (&str, &str),
+    instance_id: Option<&str>,
+) -> Result<GroupConsumer, KafkaError> {
+    // Where the broker hands out partitions, no rebalance is left half done.
+    let predecessor = instance_id.filter(|_| settings.group_protocol == GroupProtocol::Classic);
+    let context = GroupContext::new(predecessor);
+    let config = settings.consumer(group, instance_id);
+    let consumer: GroupConsumer = config.create_with_context(context).map_err(KafkaError::settings)?;
+    consumer.subscribe(&[topic]).map_err(KafkaError::failed("subscribing"))?;
+    Ok(consumer)
+}
+
+/// Whether the group has taken the member in: whether it has a generation there, or an epoch.
+pub(crate) fn is_member(consumer: &GroupConsumer) -> bool {
+    // SAFETY: the client is alive; the metadata are a copy of its own, and are given back.
+    unsafe {
+        let metadata = native::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
+        if metadata.is_null() {
+            return false;
+        }
+        let generation = native::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        native::rd_kafka_consumer_group_metadata_destroy(metadata);
+        // One that asks to be taken in says that it has 0.
+        generation > 0
     }
 }
 

@@ -236,6 +236,30 @@ pub enum KafkaError {
         /// The name of the instance.
         name: String,
     },
+    /// Our name is another instance's where the first one keeps it.
+    #[error(
+        "the name `{name}` is that of another member of group `{group}`, so this instance ends: with --group-protocol consumer \
+         a name is free once its member has left, or the broker's `group.consumer.session.timeout.ms` has passed without it; \
+         an instance that starts waits for that"
+    )]
+    NameTaken {
+        /// The consumer group.
+        group: String,
+        /// The name of the instance.
+        name: String,
+    },
+    /// Brokers that do not hand out partitions.
+    #[error(
+        "the brokers do not hand out the partitions of group `{group}`, which --group-protocol consumer asks for ({cause}): that \
+         needs Apache Kafka 4.0 or later, with `consumer` in `group.coordinator.rebalance.protocols`; --group-protocol classic \
+         works with every broker"
+    )]
+    NoGroupProtocol {
+        /// The consumer group.
+        group: String,
+        /// The broker's words.
+        cause: String,
+    },
     /// A group that cannot be reset while it works.
     #[error(
         "group `{group}` is in use ({members} running): stop its scorers first; a dead one leaves the group after its session timeout"
@@ -369,6 +393,7 @@ impl KafkaError {
             | Self::OpenTransaction { .. }
             | Self::NotOwned { .. }
             | Self::GroupInUse { .. }
+            | Self::NameTaken { .. }
             | Self::Device(_)
             | Self::Registry(RegistryError::Silent { .. })
             | Self::Failed { .. } => ErrorKind::Unavailable,
@@ -384,6 +409,7 @@ impl KafkaError {
             | Self::OtherPipeline { .. }
             | Self::PartitionsChanged { .. }
             | Self::Fenced { .. }
+            | Self::NoGroupProtocol { .. }
             | Self::UnfitTopic { .. }
             | Self::TooLittleMemory(_)
             | Self::StateFolder { .. } => ErrorKind::Configuration,

@@ -3,6 +3,8 @@
 pub(crate) mod blocking;
 pub(crate) mod consumer;
 pub(crate) mod error;
+pub(crate) mod group_members;
+pub(crate) mod group_protocol;
 pub(crate) mod log_ends;
 pub(crate) mod offsets;
 pub(crate) mod producer;

@@ -8,6 +8,7 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::{ClientContext, Statistics};
 
 use super::error::{CONNECT_TIMEOUT, KafkaError};
+use super::group_protocol::GroupProtocol;
 use crate::memory::ClientQueues;
 
 /// The largest message that is produced: as large as a broker may be set to take.
@@ -25,8 +26,8 @@ const PROTECTED: &[(&str, &str)] = &[
     ("statistics.interval.ms", "what was read of each partition is known from statistics"),
     ("isolation.level", "a record of an aborted transaction must not be scored"),
     ("partition.assignment.strategy", "state moves with its partition, which needs `cooperative-sticky`"),
-    ("group.protocol", "state moves with its partition, which needs the `classic` protocol"),
-    ("group.remote.assignor", "state moves with its partition, which needs the `classic` protocol"),
+    ("group.protocol", "choose it with --group-protocol"),
+    ("group.remote.assignor", "state moves with its partition, which needs `uniform`"),
     ("transactional.id", "it is made of the group and --instance-id, so that an old instance is fenced"),
     ("enable.idempotence", "a result must not be published twice"),
     ("enable.gapless.guarantee", "a result must not be lost"),
@@ -53,12 +54,15 @@ pub struct KafkaSettings {
     pub properties: Vec<(String, String)>,
     /// How much the queues of clients take.
     pub queues: ClientQueues,
+    /// Who hands out the partitions of groups.
+    pub group_protocol: GroupProtocol,
 }
 
 impl KafkaSettings {
     /// These brokers, reached as a client does that is told nothing else.
     pub fn at(brokers: impl Into<String>) -> Self {
-        Self { brokers: brokers.into(), properties: Vec::new(), queues: ClientQueues::default() }
+        let (queues, group_protocol) = (ClientQueues::default(), GroupProtocol::default());
+        Self { brokers: brokers.into(), properties: Vec::new(), queues, group_protocol }
     }
 
     /// These brokers, reached with the settings in `file`, a line `key=value` each, and with those of flags, which win.
@@ -82,6 +86,15 @@ impl KafkaSettings {
             }
         }
         Ok(Self { properties, ..Self::at(brokers) })
+    }
+
+    /// The same, where the partitions of groups are handed out like this.
+    ///
+    /// # Errors
+    /// [`KafkaError::ProtectedSetting`] for a setting of the user that says nothing then.
+    pub fn with_group_protocol(self, group_protocol: GroupProtocol) -> Result<Self, KafkaError> {
+        group_protocol.refuse_foreign(&self.properties)?;
+        Ok(Self { group_protocol, ..self })
     }
 
     pub(crate) fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
@@ -176,17 +189,15 @@ impl KafkaSettings {
         // A quarter for the bytes of records, and one for what the client keeps of each; the rest for what one answer brings
         // when the queue is nearly full, which is several times as much once it is unpacked.
         let (quarter, answer) = (self.queues.fetched / 4, (self.queues.fetched / 32).to_string());
-        let mut config = self.client(&[
+        let kbytes = (quarter / 1024).to_string();
+        let records = (quarter / BYTES_A_RECORD).min(10_000_000).to_string();
+        let of_member = [
             ("group.id", group),
-            ("partition.assignment.strategy", "cooperative-sticky"),
-            // The group replaces an instance that hangs or dies after this time.
-            ("session.timeout.ms", "10000"),
-            ("heartbeat.interval.ms", "1500"),
             // Whoever does not poll for so long is out of the group. Nothing that takes long is done between two polls; the
             // longest is to wait for batches under way (see `SETTLE_TIMEOUT`).
             ("max.poll.interval.ms", "300000"),
-            ("queued.max.messages.kbytes", &(quarter / 1024).to_string()),
-            ("queued.min.messages", &(quarter / BYTES_A_RECORD).min(10_000_000).to_string()),
+            ("queued.max.messages.kbytes", &kbytes),
+            ("queued.min.messages", &records),
             // One record or batch may be larger: a broker sends the first one whole.
             ("fetch.message.max.bytes", &answer),
             ("fetch.max.bytes", &answer),
@@ -197,7 +208,8 @@ impl KafkaSettings {
             // After its queue was full for a moment the client would pause for a second.
             ("fetch.queue.backoff.ms", "2"),
             ("fetch.wait.max.ms", "100"),
-        ]);
+        ];
+        let mut config = self.client(&[self.group_protocol.settings(), &of_member].concat());
         // The client would fetch no less than the largest message that it may send, and this one sends none.
         config.set("message.max.bytes", &answer);
         // They tell how far a partition was read past its last record, without which no time passes while it is idle.
@@ -338,6 +350,35 @@ mod tests {
             let text = known.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(!text.contains("No such configuration property"), "{name}: {text}");
         }
+    }
+
+    /// librdkafka refuses settings of the one protocol beside the other: that a consumer can be made says that there are none.
+    #[test]
+    fn a_member_is_set_as_its_protocol_asks() {
+        let member = |protocol: GroupProtocol| {
+            let settings = KafkaSettings::at("localhost:1").with_group_protocol(protocol).unwrap();
+            let config = settings.consumer("g", Some("i0"));
+            assert!(BaseConsumer::from_config_and_context(&config, QuietContext).is_ok(), "{protocol:?}");
+            config
+        };
+        let (classic, consumer) = (member(GroupProtocol::Classic), member(GroupProtocol::Consumer));
+        assert_eq!(classic.get("partition.assignment.strategy"), Some("cooperative-sticky"));
+        assert_eq!((classic.get("session.timeout.ms"), classic.get("group.protocol")), (Some("10000"), None));
+        assert_eq!(consumer.get("group.remote.assignor"), Some("uniform"));
+        assert_eq!((consumer.get("session.timeout.ms"), consumer.get("group.protocol")), (None, Some("consumer")));
+        for config in [classic, consumer] {
+            assert_eq!((config.get("group.id"), config.get("group.instance.id")), (Some("g"), Some("i0")));
+            assert_eq!(config.get("max.poll.interval.ms"), Some("300000"));
+        }
+    }
+
+    #[test]
+    fn a_session_is_the_members_own_only_with_the_classic_protocol() {
+        let session = || with("session.timeout.ms", "6000").unwrap();
+        let classic = session().with_group_protocol(GroupProtocol::Classic).unwrap().consumer("g", None);
+        assert_eq!(classic.get("session.timeout.ms"), Some("6000"));
+        let error = session().with_group_protocol(GroupProtocol::Consumer).unwrap_err().to_string();
+        assert!(error.contains("`group.consumer.session.timeout.ms`"), "{error}");
     }
 
     /// A key that librdkafka does not know, a value that it does not take, and one that this build does not support.

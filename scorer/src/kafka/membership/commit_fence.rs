@@ -9,6 +9,11 @@ use crate::kafka::client::consumer::GroupConsumer;
 /// The broker takes offsets only with the group's current member and generation (KIP-447). The latest ones would be
 /// right even for a batch with partitions that have been revoked since, so a batch of before a revocation is committed
 /// with the metadata of before it, which the broker refuses.
+///
+/// Where the broker hands out partitions (KIP-848), the member's epoch stands for the generation. It goes up once the member
+/// has let go of partitions, and before anybody else gets them. Since KIP-1251 an older epoch is taken as well, but only for
+/// partitions that have been the member's since then. An epoch may go up at any heartbeat: what a batch is refused for by
+/// that alone, it is sent again.
 pub(crate) struct CommitFence<M = ConsumerGroupMetadata> {
     metadata: M,
     /// How often partitions had been revoked.

@@ -12,14 +12,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::assignment::Assignment;
 use super::commit_fence::CommitFence;
 use super::evidence::Evidence;
+use super::join::{fatal_error, join};
 use super::lost::LostRange;
 use super::rejoin::rejoin_if_orphans;
 use super::source::{Event, PartitionSource};
 use crate::clock::WallClock;
 use crate::core::WallMillis;
-use crate::kafka::client::consumer::{
-    GroupChange, GroupConsumer, GroupContext, last_seen_ends, queued_events, unassign,
-};
+use crate::kafka::client::consumer::{GroupChange, GroupConsumer, last_seen_ends, queued_events, unassign};
 use crate::kafka::client::error::{KafkaError, is_denial};
 use crate::kafka::client::log_ends::LogEnds;
 use crate::kafka::client::offsets::{ends_of, partitions_of, positions_of, seek};
@@ -40,21 +39,17 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Joins the topic's group.
+    /// Joins the topic's group. Blocks where the broker hands out partitions, as long as another member has the name.
     ///
     /// # Errors
-    /// When librdkafka refuses a setting or the subscription.
+    /// When librdkafka refuses a setting or the subscription, or the broker the member.
     pub(crate) fn join(
         settings: &KafkaSettings,
         topic: InputTopic,
         instance_id: Option<&str>,
         watchdog: &Watchdog,
     ) -> Result<Self, KafkaError> {
-        let consumer: GroupConsumer = settings
-            .consumer(&topic.group, instance_id)
-            .create_with_context(GroupContext::new(instance_id))
-            .map_err(KafkaError::settings)?;
-        consumer.subscribe(&[&topic.name]).map_err(KafkaError::failed("subscribing"))?;
+        let consumer = join(settings, &topic, instance_id)?;
         Ok(Self {
             consumer: Arc::new(consumer),
             topic,
@@ -99,14 +94,7 @@ impl Member {
 
     /// Why the client can do nothing any more, if so: most often, another instance has taken its name.
     fn fatal_error(&self) -> Option<KafkaError> {
-        let (code, cause) = self.consumer.client().fatal_error()?;
-        Some(match code {
-            RDKafkaErrorCode::FencedInstanceId => KafkaError::Fenced {
-                group: self.topic.group.clone(),
-                name: self.instance_id.clone().unwrap_or_default(),
-            },
-            _ => KafkaError::Failed { action: "reading records", cause },
-        })
+        fatal_error(&self.consumer, &self.topic.group, self.instance_id.as_deref(), "reading records")
     }
 }
 

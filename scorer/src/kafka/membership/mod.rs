@@ -4,6 +4,7 @@ pub(crate) mod assignment;
 pub(crate) mod commit_fence;
 pub(crate) mod evidence;
 pub(crate) mod identity;
+pub(crate) mod join;
 pub(crate) mod lost;
 pub(crate) mod member;
 pub(crate) mod rejoin;

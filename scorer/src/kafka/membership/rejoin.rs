@@ -7,6 +7,9 @@
 //! broker, `GroupMetadataManager.updateStaticMemberThenRebalanceOrCompleteJoin`). The partition would stay without an
 //! owner until something else happens to the group. So a static member checks, before it begins to read, whether every
 //! partition has an owner, and otherwise begins a rebalance.
+//!
+//! Where the broker hands out partitions (KIP-848), there is nothing to check: it gives a partition to its new owner once the
+//! old one has let go of it, has left, or is not heard of any more.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

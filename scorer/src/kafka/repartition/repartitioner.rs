@@ -86,14 +86,15 @@ impl Repartitioner {
     /// Blocks.
     ///
     /// # Errors
-    /// When no producer can be started, or librdkafka refuses a setting.
+    /// When the group cannot be joined, no producer can be started, or librdkafka refuses a setting.
     pub(crate) fn new(with: RepartitionSettings) -> Result<Self, KafkaError> {
         let RepartitionSettings { settings, source, instance_id, transactional_id, watchdog, stop, .. } = &with;
+        // A member that waits for its name must not fence the producer of the one that has it.
+        let member = Member::join(settings, source.clone(), instance_id.as_deref(), watchdog)?;
         let (batch_bytes, faults) = (with.limits.smallest(), FaultInjection::default());
         let mut transactions =
             Transactions::new(settings, transactional_id.clone(), Vec::new(), batch_bytes, watchdog.clone(), faults);
         transactions.start(stop)?;
-        let member = Member::join(settings, source.clone(), instance_id.as_deref(), watchdog)?;
         Ok(Self { with, member, transactions, progress: RepartitionProgress::default() })
     }
 

@@ -16,6 +16,8 @@ use crate::core::{LiveKeys, Origin};
 use crate::kafka::client::blocking::blocking;
 use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
 use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::group_members::members_of;
+use crate::kafka::client::group_protocol::GroupProtocol;
 use crate::kafka::client::offsets::{ends_once, offsets_at, positions_of};
 use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
@@ -174,9 +176,8 @@ impl Access {
     }
 
     fn refuse_members(&self, group: &str) -> Result<(), KafkaError> {
-        let groups =
-            self.consumer.fetch_group_list(Some(group), TIMEOUT).map_err(KafkaError::failed("looking at the group"))?;
-        let members: usize = groups.groups().iter().map(|group| group.members().len()).sum();
+        let members = members_of(self.consumer.client(), group, TIMEOUT);
+        let members = members.map_err(KafkaError::failed("looking at the group"))?;
         if members > 0 {
             return Err(KafkaError::GroupInUse { group: group.to_owned(), members });
         }
@@ -308,8 +309,11 @@ pub(super) fn no_group() -> KafkaError {
     KafkaError::Failed { action: DOING, cause: "the client knows no group".to_owned() }
 }
 
+/// A client that knows a group and never joins it. As one of the classic protocol it has no name there, whoever hands out
+/// the partitions; with the other it would have one that the broker does not know.
 fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<GroupConsumer, KafkaError> {
     let context = GroupContext::default();
     context.close();
+    let settings = KafkaSettings { group_protocol: GroupProtocol::Classic, ..settings.clone() };
     settings.consumer(group, None).create_with_context(context).map_err(KafkaError::settings)
 }

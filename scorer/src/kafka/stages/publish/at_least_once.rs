@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{PublishedBatch, Publisher};
@@ -20,6 +20,10 @@ use crate::kafka::wire::offset_metadata::encode_resume;
 
 /// How long to wait at a time for more to send, while acknowledgements are to come.
 const ACKNOWLEDGEMENT_WAIT: Duration = Duration::from_millis(1);
+
+/// How often the last offsets are committed, and how long a heartbeat takes that the client sends at once.
+const ATTEMPTS: u32 = 3;
+const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// A batch whose records the client has.
 struct SentBatch<'a> {
@@ -171,7 +175,15 @@ impl Publisher {
     /// Commits where the next start goes on. An instance that is out of its group by now has nothing to say about that:
     /// others go on from its last commit, and what it published since may come twice, as at least once allows.
     fn commit_last(&self, offsets: &TopicPartitionList) -> Result<(), KafkaError> {
-        match self.consumer.commit(offsets, CommitMode::Sync) {
+        let mut attempts = 1;
+        let mut committed = self.consumer.commit(offsets, CommitMode::Sync);
+        // The broker may be an epoch ahead of what the client knows: its next heartbeat, which is on its way, says so.
+        while is_of_an_old_epoch(&committed) && attempts < ATTEMPTS {
+            std::thread::sleep(HEARTBEAT);
+            attempts += 1;
+            committed = self.consumer.commit(offsets, CommitMode::Sync);
+        }
+        match committed {
             Ok(()) => Ok(()),
             Err(error) if error.rdkafka_error_code().is_some_and(is_of_a_lost_session) => {
                 tracing::warn!(%error, "the last offsets were not committed: other instances own the partitions");
@@ -202,6 +214,11 @@ impl Publisher {
     }
 }
 
+fn is_of_an_old_epoch(committed: &KafkaResult<()>) -> bool {
+    let error = committed.as_ref().err();
+    error.and_then(ClientError::rdkafka_error_code) == Some(RDKafkaErrorCode::StaleMemberEpoch)
+}
+
 /// Whether the broker says that the one who asks is no member of the group any more, or not as it was.
 fn is_of_a_lost_session(code: RDKafkaErrorCode) -> bool {
     matches!(
@@ -210,6 +227,8 @@ fn is_of_a_lost_session(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::UnknownMemberId
             | RDKafkaErrorCode::RebalanceInProgress
             | RDKafkaErrorCode::FencedInstanceId
+            | RDKafkaErrorCode::FencedMemberEpoch
+            | RDKafkaErrorCode::StaleMemberEpoch
             | RDKafkaErrorCode::AssignmentLost
     )
 }
