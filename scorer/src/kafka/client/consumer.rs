@@ -17,6 +17,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Statistics};
 
 use super::settings::log_client;
+use super::token;
 
 /// A consumer that is in a group.
 pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
@@ -159,6 +160,8 @@ pub(crate) fn last_seen_ends(consumer: &GroupConsumer, topic: &str, partition: i
 }
 
 impl ClientContext for GroupContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_client(level, facility, message);
     }
@@ -172,6 +175,10 @@ impl ClientContext for GroupContext {
         let ends = partitions().filter(|partition| partition.eof_offset >= 0);
         let ends_seen = ends.map(|partition| (partition.partition, partition.eof_offset)).collect();
         self.with(|shared| shared.ends_seen = ends_seen);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Answer {
+        token::of_config(config)
     }
 }
 

@@ -3,10 +3,17 @@
 pub(crate) mod blocking;
 pub(crate) mod consumer;
 pub(crate) mod error;
+mod error_kind;
+mod java;
 pub(crate) mod log_ends;
+mod obstacle;
 pub(crate) mod offsets;
 pub(crate) mod producer;
+mod properties;
+mod reach;
 pub(crate) mod read_to_end;
 pub(crate) mod settings;
+mod tls_probe;
+pub(crate) mod token;
 pub(crate) mod topic_id;
 pub(crate) mod watchdog;

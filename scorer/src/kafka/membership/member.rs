@@ -23,7 +23,7 @@ use crate::kafka::client::consumer::{
 use crate::kafka::client::error::{KafkaError, is_denial};
 use crate::kafka::client::log_ends::LogEnds;
 use crate::kafka::client::offsets::{ends_of, partitions_of, positions_of, seek};
-use crate::kafka::client::settings::KafkaSettings;
+use crate::kafka::client::settings::{KafkaSettings, create_consumer};
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::topics::input::{InputTopic, TopicWatch};
 
@@ -50,10 +50,8 @@ impl Member {
         instance_id: Option<&str>,
         watchdog: &Watchdog,
     ) -> Result<Self, KafkaError> {
-        let consumer: GroupConsumer = settings
-            .consumer(&topic.group, instance_id)
-            .create_with_context(GroupContext::new(instance_id))
-            .map_err(KafkaError::settings)?;
+        let config = settings.consumer(&topic.group, instance_id);
+        let consumer: GroupConsumer = create_consumer(&config, GroupContext::new(instance_id))?;
         consumer.subscribe(&[&topic.name]).map_err(KafkaError::failed("subscribing"))?;
         Ok(Self {
             consumer: Arc::new(consumer),

@@ -19,7 +19,7 @@ use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::{ends_once, offsets_at, positions_of};
 use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
-use crate::kafka::client::settings::KafkaSettings;
+use crate::kafka::client::settings::{KafkaSettings, create_consumer};
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::topics::admin::extend_topic;
 use crate::kafka::topics::input::InputTopic;
@@ -311,5 +311,5 @@ pub(super) fn no_group() -> KafkaError {
 fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<GroupConsumer, KafkaError> {
     let context = GroupContext::default();
     context.close();
-    settings.consumer(group, None).create_with_context(context).map_err(KafkaError::settings)
+    create_consumer(&settings.consumer(group, None), context)
 }
