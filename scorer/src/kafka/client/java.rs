@@ -262,7 +262,7 @@ mod tests {
 
     fn translated(given: &[(&str, &str)]) -> Result<Vec<(String, String)>, String> {
         let given = given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        translate(given, &Lookup { variable: &|name| (name == "PW").then(|| "a\"b;c".to_owned()) })
+        translate(given, &Lookup { variable: &|name: &str| (name == "PW").then(|| "a\"b;c".to_owned()) })
     }
 
     fn settings(expected: &[(&str, &str)]) -> Vec<(String, String)> {

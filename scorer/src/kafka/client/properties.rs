@@ -143,7 +143,7 @@ mod tests {
         let (secret, more) = (folder.path().join("secret"), folder.path().join("more"));
         std::fs::write(&secret, "geheim\nsecond line\n").unwrap();
         std::fs::write(&more, "user=u\npassword=p\\:q\n").unwrap();
-        let lookup = Lookup { variable: &|name| (name == "PASSWORD").then(|| "of the environment".to_owned()) };
+        let lookup = Lookup { variable: &|name: &str| (name == "PASSWORD").then(|| "of the environment".to_owned()) };
         let (secret, more) = (secret.display(), more.display());
         let resolved = |value: &str| lookup.resolve(value);
         assert_eq!(resolved("plain $x ${other:a} ${open").unwrap(), "plain $x ${other:a} ${open");

@@ -106,7 +106,7 @@ impl KafkaSettings {
         for (number, flag) in (1..).zip(flags) {
             given.push(of_flag(number, flag)?);
         }
-        let lookup = Lookup { variable: &|name| std::env::var(name).ok() };
+        let lookup = Lookup { variable: &|name: &str| std::env::var(name).ok() };
         let properties = java::translate(given, &lookup).map_err(KafkaError::Settings)?;
         for (key, _) in &properties {
             if let Some((name, why)) = PROTECTED.iter().find(|(name, _)| name == key) {

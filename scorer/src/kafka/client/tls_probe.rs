@@ -116,7 +116,7 @@ impl Authorities {
         store.add_parsable_certificates(match self {
             Self::Usual => rustls_native_certs::load_native_certs().certs,
             Self::Of(path) => of_path(path),
-            Self::Pem(text) => CertificateDer::pem_slice_iter(text.as_bytes()).flatten().collect(),
+            Self::Pem(text) => CertificateDer::pem_slice_iter(text.as_bytes()).map_while(Result::ok).collect(),
         });
         store
     }
@@ -125,7 +125,7 @@ impl Authorities {
 /// The certificates in a file, or in those of a folder.
 fn of_path(path: &str) -> Vec<CertificateDer<'static>> {
     let of_file = |path: &std::path::Path| -> Vec<CertificateDer<'static>> {
-        CertificateDer::pem_file_iter(path).map(|found| found.flatten().collect()).unwrap_or_default()
+        CertificateDer::pem_file_iter(path).map(|found| found.map_while(Result::ok).collect()).unwrap_or_default()
     };
     match std::fs::read_dir(path) {
         Ok(entries) => entries.flatten().flat_map(|entry| of_file(&entry.path())).collect(),

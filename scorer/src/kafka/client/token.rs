@@ -58,9 +58,10 @@ pub(crate) fn give_first(config: &ClientConfig, client: *mut RDKafka) -> Result<
     if config.get("sasl.mechanisms") != Some("OAUTHBEARER") {
         return Ok(());
     }
-    let unusable = |problem: String| KafkaError::Settings(problem);
-    let token = of_config(config.get("sasl.oauthbearer.config")).map_err(|error| unusable(error.to_string()))?;
-    let text = |text: String| CString::new(text).map_err(|_| unusable("the token holds a zero byte".to_owned()));
+    let token =
+        of_config(config.get("sasl.oauthbearer.config")).map_err(|error| KafkaError::Settings(error.to_string()))?;
+    let text =
+        |text: String| CString::new(text).map_err(|_| KafkaError::Settings("the token holds a zero byte".to_owned()));
     let (value, principal) = (text(token.token)?, text(token.principal_name)?);
     let mut problem = [0u8; 256];
     // SAFETY: the client is alive; the texts and the buffer outlive the call, which keeps none of them.
@@ -80,7 +81,7 @@ pub(crate) fn give_first(config: &ClientConfig, client: *mut RDKafka) -> Result<
         return Ok(());
     }
     let problem = problem.split(|byte| *byte == 0).next().unwrap_or_default();
-    Err(unusable(format!("the token cannot be used: {}", String::from_utf8_lossy(problem))))
+    Err(KafkaError::Settings(format!("the token cannot be used: {}", String::from_utf8_lossy(problem))))
 }
 
 #[cfg(test)]
