@@ -4,6 +4,7 @@ mod labels;
 mod redrive;
 mod watch;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -165,22 +166,22 @@ pub struct PipelineArgs {
 /// How to reach Kafka.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
-    /// Kafka brokers as HOST:PORT, separated by commas.
-    #[arg(long, value_name = "LIST", env = "ATALAYA_BROKERS", default_value = "localhost:9092")]
-    pub brokers: String,
+    /// Kafka brokers as HOST:PORT, separated by commas; without it, those that --kafka-config names, or localhost:9092.
+    #[arg(long, value_name = "LIST", env = "ATALAYA_BROKERS")]
+    pub brokers: Option<String>,
     /// Settings of librdkafka.
     #[command(flatten)]
     pub properties: PropertyArgs,
 }
 
 /// Settings of librdkafka.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct PropertyArgs {
-    /// Setting of librdkafka, such as security.protocol=SASL_SSL; may be repeated. Other users of the machine can read
-    /// command lines: passwords belong into --kafka-config.
+    /// Setting of Kafka's clients, such as security.protocol=SASL_SSL, named as in Java or librdkafka; may be repeated. Secrets
+    /// belong into --kafka-config, or as ${env:NAME} or ${file:PATH} here: others can read command lines.
     #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE")]
     pub properties: Vec<String>,
-    /// File of such settings, a line KEY=VALUE each; -X wins.
+    /// File of such settings, in the form of Java's clients; -X wins.
     #[arg(long, value_name = "FILE", env = "ATALAYA_KAFKA_CONFIG")]
     pub kafka_config: Option<PathBuf>,
 }
@@ -573,12 +574,22 @@ impl BrokerArgs {
 }
 
 impl PropertyArgs {
-    /// These brokers, reached with these settings.
+    /// These brokers, or else those that the file names, or else one on this machine, reached with these settings.
     ///
     /// # Errors
     /// As [`KafkaSettings::new`].
-    pub fn settings(&self, brokers: String) -> Result<KafkaSettings, KafkaError> {
+    pub fn settings(&self, brokers: Option<String>) -> Result<KafkaSettings, KafkaError> {
         KafkaSettings::new(brokers, self.kafka_config.as_deref(), &self.properties)
+    }
+}
+
+/// Without what the settings are: some are secrets.
+impl fmt::Debug for PropertyArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PropertyArgs")
+            .field("properties", &self.properties.len())
+            .field("kafka_config", &self.kafka_config)
+            .finish()
     }
 }
 

@@ -22,6 +22,7 @@ mod redrive;
 mod registry;
 mod repartition;
 mod restore;
+mod security;
 mod sizes;
 mod stream;
 mod transactions;

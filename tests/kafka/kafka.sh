@@ -19,8 +19,9 @@ stop_timeout=20  # seconds, then SIGKILL
 
 usage() {
   cat <<'TEXT'
-kafka.sh start [--dir DIR] [--port PORT] [--brokers 1|3] [--proxied PORT] [--property KEY=VALUE]...
-               starts a cluster and returns; prints bootstrap=ADDRESS[,..], dir=DIR and, with --proxied, behind=ADDRESS
+kafka.sh start [--dir DIR] [--port PORT] [--brokers 1|3] [--proxied PORT] [--secured DIR] [--property KEY=VALUE]...
+               starts a cluster and returns; prints bootstrap=ADDRESS[,..], dir=DIR, with --proxied behind=ADDRESS, and with
+               --secured tls=ADDRESS, expired=ADDRESS and login=ADDRESS
 kafka.sh stop  --dir DIR
                stops it
 kafka.sh run   [the options of start]
@@ -33,6 +34,10 @@ kafka.sh fetch
   --port PORT  of the first broker; two others take the next two (default: free ports)
   --proxied PORT  gives the one broker a second listener, at the ADDRESS that `behind` names. Clients that come there
                are told that the broker is at PORT, where a proxy of the caller's passes them on to ADDRESS
+  --secured DIR  gives the one broker three more listeners, which it calls localhost: `tls` and `login` have the certificate in
+               DIR/broker.p12, `expired` that in DIR/expired.p12, both with the password changeit. At `login`, the user
+               `scorer` logs in with the password in DIR/password (SCRAM-SHA-512), and has the rights that ACLs give;
+               whoever does not log in may do everything
 
 Exit codes: 1 the cluster could not be started or stopped, 2 a mistake on the command line, 3 Java, Maven or the jars
 are missing
@@ -58,7 +63,7 @@ fetch() (
   mvn --batch-mode --quiet --no-transfer-progress --file "$here/pom.xml" \
     dependency:copy-dependencies -DoutputDirectory="$jars" >&2 || lacking "maven could not fetch the jars"
   kafka_java=("${kafka_java[@]/SharedArchiveFile/ArchiveClassesAtExit}")
-  dir='' port='' brokers='' proxied='' properties=()
+  dir='' port='' brokers='' proxied='' secured='' properties=()
   start_cluster >/dev/null
   stop_brokers "$dir" # the archive is written by an orderly end
   rm -rf "$dir"
@@ -112,6 +117,7 @@ create_cluster() { # dir brokers port properties...
     server_properties "$dir/node-$node" "$node" "$brokers" \
       "${ports[node - 1]}" "${controller_ports[node - 1]}" "$(join_by_comma "${bootstrap[@]}")" "$behind" \
       >"$dir/node-$node/server.properties"
+    if [[ -n $secured ]]; then secure "$dir/node-$node/server.properties"; fi
     printf '%s\n' "$@" >>"$dir/node-$node/server.properties" # a later line wins
   done
   format_storage "$dir" "$(random_id)" "$(join_by_comma "${quorum[@]}")"
@@ -158,12 +164,39 @@ broker.heartbeat.interval.ms=500
 TEXT
 }
 
+# Adds the listeners of --secured.
+secure() { # server.properties
+  local ports
+  mapfile -t ports < <(free_ports 3)
+  local bound=TLS://127.0.0.1:${ports[0]},EXPIRED://127.0.0.1:${ports[1]},LOGIN://127.0.0.1:${ports[2]}
+  sed -i -e "s|^listeners=|&$bound,|" -e "s|^advertised.listeners=|&${bound//127.0.0.1/localhost},|" \
+    -e 's|^listener.security.protocol.map=|&TLS:SSL,EXPIRED:SSL,LOGIN:SASL_SSL,|' "$1"
+  local name
+  for name in tls:broker expired:expired login:broker; do
+    cat <<TEXT
+listener.name.${name%:*}.ssl.keystore.type=PKCS12
+listener.name.${name%:*}.ssl.keystore.location=$secured/${name#*:}.p12
+listener.name.${name%:*}.ssl.keystore.password=changeit
+TEXT
+  done >>"$1"
+  cat >>"$1" <<'TEXT'
+listener.name.login.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.login.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+inter.broker.listener.name=PLAINTEXT
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+TEXT
+}
+
 # Every node gets the same cluster id and the same first quorum.
 format_storage() { # dir cluster_id quorum
-  local node_dir node pids=() failed=
+  local node_dir node pids=() failed='' users=()
+  if [[ -n $secured ]]; then
+    users=(--add-scram "SCRAM-SHA-512=[name=scorer,password=$(cat "$secured/password")]")
+  fi
   for node_dir in "$1"/node-*; do
     node=${node_dir##*-}
-    "${kafka_java[@]}" kafka.tools.StorageTool format --cluster-id "$2" --initial-controllers "$3" \
+    "${kafka_java[@]}" kafka.tools.StorageTool format --cluster-id "$2" --initial-controllers "$3" "${users[@]}" \
       --config "$node_dir/server.properties" >"$1/logs/format-$node.log" 2>&1 &
     pids+=($!)
   done
@@ -252,9 +285,10 @@ start_cluster() {
   fi
   dir=$(realpath --canonicalize-missing "$dir")
   local formatted=$dir/node-1/data/meta.properties
-  if [[ -f $formatted && (-n $brokers$port$proxied || ${#properties[@]} -gt 0) ]]; then
-    die "$dir holds a cluster already: start it without --brokers, --port, --proxied and --property"
+  if [[ -f $formatted && (-n $brokers$port$proxied$secured || ${#properties[@]} -gt 0) ]]; then
+    die "$dir holds a cluster already: start it without --brokers, --port, --proxied, --secured and --property"
   fi
+  if [[ -n $secured && ${brokers:-1} != 1 ]]; then die "--secured is for a cluster of one broker"; fi
   if [[ -n $proxied && ${brokers:-1} != 1 ]]; then die "--proxied is for a cluster of one broker"; fi
   trap stop EXIT # a start that fails or is interrupted leaves no broker behind
   if [[ ! -f $formatted ]]; then create_cluster "$dir" "${brokers:-1}" "$port" "${properties[@]}"; fi
@@ -263,6 +297,11 @@ start_cluster() {
   echo "bootstrap=$(addresses PLAINTEXT)"
   echo "dir=$dir"
   if [[ -n $proxied ]]; then echo "behind=$(addresses PROXIED)"; fi
+  if [[ -n $secured ]]; then
+    echo "tls=$(addresses TLS)"
+    echo "expired=$(addresses EXPIRED)"
+    echo "login=$(addresses LOGIN)"
+  fi
 }
 
 # Where the brokers listen under that name.
@@ -302,13 +341,14 @@ TEXT
 
 command=${1:-}
 shift || true
-dir='' port='' brokers='' proxied='' properties=()
+dir='' port='' brokers='' proxied='' secured='' properties=()
 while (($# > 0)); do
   [[ $# -gt 1 ]] || die "$1 needs a value"
   case $1 in
     --dir) dir=$2 ;;
     --port) [[ $2 =~ ^[0-9]+$ ]] || die "--port takes a number, not $2"; port=$2 ;;
     --proxied) [[ $2 =~ ^[0-9]+$ ]] || die "--proxied takes a port, not $2"; proxied=$2 ;;
+    --secured) secured=$(realpath "$2") ;;
     --brokers) [[ $2 =~ ^[13]$ ]] || die "--brokers takes 1 or 3, not $2"; brokers=$2 ;;
     --property) [[ $2 == *=* ]] || die "--property takes KEY=VALUE, not $2"; properties+=("$2") ;;
     *) die "unknown option $1" ;;

@@ -69,6 +69,11 @@ impl Kafka {
         Some(Self::run_script(options)?.0)
     }
 
+    /// Starts a broker as `kafka.sh start --secured FOLDER` does; also what it says of its listeners.
+    pub(crate) fn start_secured(folder: &str) -> Option<(Self, String)> {
+        Self::run_script(&["--secured", folder])
+    }
+
     fn run_script(options: &[&str]) -> Option<(Self, String)> {
         let output = script().arg("start").args(options).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -283,7 +288,7 @@ fn script() -> Command {
     Command::new(repository().join("tests/kafka/kafka.sh"))
 }
 
-fn value_of(text: &str, name: &str) -> String {
+pub(crate) fn value_of(text: &str, name: &str) -> String {
     text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
 }
 

@@ -25,6 +25,7 @@ mod programs;
 mod proxy;
 mod records;
 mod registry;
+mod secured;
 mod subject;
 mod topics;
 mod trial;
@@ -50,6 +51,7 @@ pub use programs::{
 pub use proxy::Proxy;
 pub use records::{Record, Records, Spoilt};
 pub use registry::Registry;
+pub use secured::Secured;
 pub use subject::Subject;
 pub use trial::Trial;
 

@@ -80,7 +80,7 @@ mod tests {
             let args = InitArgs {
                 topic: topic.to_owned(),
                 brokers: BrokerArgs {
-                    brokers: cluster.bootstrap_servers(),
+                    brokers: Some(cluster.bootstrap_servers()),
                     properties: PropertyArgs { properties: Vec::new(), kafka_config: None },
                 },
                 records: 1000,

@@ -41,7 +41,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let topics = choose_topics(&args, &settings, &loaded.pipeline).await?;
     let create = topic_settings(&args.create);
     let created = ensure_topics(&settings, &loaded.pipeline, &args.group, &topics, create).await?;
-    announce(&args, &loaded, &created);
+    announce(&args, &settings.brokers, &loaded, &created);
     loaded.warn_of_sample_models();
     warn_of_a_short_memory(&args, &loaded.pipeline);
     let mut alerts = Alerts::start(&loaded.pipeline, &settings, true)?;
@@ -312,9 +312,9 @@ pub(super) fn topic_settings(args: &CreateArgs) -> Option<TopicSettings> {
     (!args.no_create_topics).then_some(settings)
 }
 
-fn announce(args: &RunArgs, loaded: &super::Loaded, created: &[String]) {
+fn announce(args: &RunArgs, brokers: &str, loaded: &super::Loaded, created: &[String]) {
     let names: Vec<&str> = loaded.detectors.names().collect();
-    let (topic, brokers, group) = (&loaded.pipeline.topic, &args.brokers.brokers, &args.group);
+    let (topic, group) = (&loaded.pipeline.topic, &args.group);
     let device = loaded.device.to_string();
     if args.json_logs {
         return tracing::info!(device, topic, brokers, group, detectors = ?names, delivery = ?args.delivery, ?created, "started");

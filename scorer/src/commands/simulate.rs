@@ -87,8 +87,7 @@ fn local_broker() -> KafkaSettings {
 fn kafka_settings(args: &SimulateTransactionsArgs, destination: &Destination) -> Result<Option<KafkaSettings>> {
     let Destination::Kafka { brokers, .. } = destination else { return Ok(None) };
     let of_environment = || std::env::var("ATALAYA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
-    let brokers = brokers.clone().or_else(of_environment).unwrap_or_else(|| local_broker().brokers);
-    Ok(Some(args.properties.settings(brokers)?))
+    Ok(Some(args.properties.settings(brokers.clone().or_else(of_environment))?))
 }
 
 fn limits(args: &SimulateTransactionsArgs, config: &CheckedConfig) -> Limits {

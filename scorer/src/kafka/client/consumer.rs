@@ -18,7 +18,8 @@ use rdkafka::{ClientContext, Statistics};
 
 use super::error::KafkaError;
 use super::group_protocol::GroupProtocol;
-use super::settings::{KafkaSettings, log_client};
+use super::settings::{KafkaSettings, create_consumer, log_client};
+use super::token;
 
 /// A consumer that is in a group.
 pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
@@ -129,7 +130,7 @@ pub(crate) fn subscribed(
     let predecessor = instance_id.filter(|_| settings.group_protocol == GroupProtocol::Classic);
     let context = GroupContext::new(predecessor);
     let config = settings.consumer(group, instance_id);
-    let consumer: GroupConsumer = config.create_with_context(context).map_err(KafkaError::settings)?;
+    let consumer: GroupConsumer = create_consumer(&config, context)?;
     consumer.subscribe(&[topic]).map_err(KafkaError::failed("subscribing"))?;
     Ok(consumer)
 }
@@ -194,6 +195,8 @@ pub(crate) fn last_seen_ends(consumer: &GroupConsumer, topic: &str, partition: i
 }
 
 impl ClientContext for GroupContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_client(level, facility, message);
     }
@@ -207,6 +210,10 @@ impl ClientContext for GroupContext {
         let ends = partitions().filter(|partition| partition.eof_offset >= 0);
         let ends_seen = ends.map(|partition| (partition.partition, partition.eof_offset)).collect();
         self.with(|shared| shared.ends_seen = ends_seen);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Answer {
+        token::of_config(config)
     }
 }
 

@@ -8,6 +8,9 @@ use registry::RegistryError;
 use shared::device::DeviceError;
 use thiserror::Error;
 
+pub use super::error_kind::ErrorKind;
+pub(crate) use super::error_kind::is_denial;
+use super::error_kind::missing_right;
 use crate::memory::TooLittleMemory;
 
 /// How long to wait for a first answer of a broker.
@@ -21,6 +24,47 @@ pub enum KafkaError {
     Unreachable {
         /// The brokers that were asked.
         brokers: String,
+    },
+    /// Nothing listens there.
+    #[error(
+        "nothing listens at {brokers}: start a Kafka broker with `docker compose up -d` or `tests/kafka/kafka.sh run`, or name yours with --brokers HOST:PORT"
+    )]
+    NotListening {
+        /// The brokers that were asked.
+        brokers: String,
+    },
+    /// A host that nobody knows.
+    #[error("no host is called `{host}`: name a Kafka broker that there is with --brokers HOST:PORT")]
+    UnknownHost {
+        /// The host.
+        host: String,
+    },
+    /// A broker and a client that do not come to terms about TLS.
+    #[error("{address}: {problem}")]
+    Tls {
+        /// The broker.
+        address: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// A login that a broker does not take.
+    #[error(
+        "the broker at {address} does not let this program log in: {words}. Check security.protocol, sasl.mechanism, user and \
+         password in --kafka-config"
+    )]
+    Login {
+        /// The broker.
+        address: String,
+        /// The broker's words.
+        words: String,
+    },
+    /// A right that is missing.
+    #[error("Kafka does not let this user go on: {action}: {missing}")]
+    Forbidden {
+        /// What was being done.
+        action: String,
+        /// Which right is missing, and how it is given.
+        missing: &'static str,
     },
     /// A setting that librdkafka does not take.
     #[error("Kafka setting: {0}")]
@@ -367,9 +411,15 @@ impl KafkaError {
     pub(crate) fn of(action: &'static str, error: &ClientError) -> Self {
         let cause = error.to_string();
         match error.rdkafka_error_code() {
+            Some(code) if let Some(denied) = Self::denied(code, || action.to_owned()) => denied,
             Some(code) if is_denial(code) => Self::Refused { action, cause },
             _ => Self::Failed { action, cause },
         }
+    }
+
+    /// That a right is missing, where a broker refuses for that.
+    pub(crate) fn denied(code: RDKafkaErrorCode, action: impl FnOnce() -> String) -> Option<Self> {
+        missing_right(code).map(|missing| Self::Forbidden { action: action(), missing })
     }
 
     /// Whether it is of one partition and says nothing of the others.
@@ -388,7 +438,12 @@ impl KafkaError {
     /// What a supervisor can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::UnknownHost { .. } => ErrorKind::UnknownHost,
+            Self::Tls { .. } => ErrorKind::Tls,
+            Self::Login { .. } => ErrorKind::Login,
+            Self::Forbidden { .. } => ErrorKind::Permission,
             Self::Unreachable { .. }
+            | Self::NotListening { .. }
             | Self::NoAnswer { .. }
             | Self::OpenTransaction { .. }
             | Self::NotOwned { .. }
@@ -424,50 +479,6 @@ impl KafkaError {
     }
 }
 
-/// What kind of error it is: what a supervisor can do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// What the user gave or set up. It has to be changed before another start.
-    Configuration,
-    /// Something that is not there for now. Another start may succeed.
-    Unavailable,
-    /// Data that cannot be worked with. Another start meets them again.
-    Data,
-    /// A fault of this program.
-    Bug,
-}
-
-impl ErrorKind {
-    /// The exit code of the process, of `sysexits(3)`: `EX_CONFIG`, `EX_TEMPFAIL`, `EX_DATAERR`, `EX_SOFTWARE`.
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            Self::Configuration => 78,
-            Self::Unavailable => 75,
-            Self::Data => 65,
-            Self::Bug => 70,
-        }
-    }
-}
-
-/// Whether the broker would say the same of the same request again.
-pub(crate) fn is_denial(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
-            | RDKafkaErrorCode::InvalidTransactionTimeout
-            | RDKafkaErrorCode::InvalidSessionTimeout
-            | RDKafkaErrorCode::InvalidGroupId
-            | RDKafkaErrorCode::UnsupportedVersion
-            | RDKafkaErrorCode::UnsupportedFeature
-            | RDKafkaErrorCode::PolicyViolation
-            | RDKafkaErrorCode::InvalidArgument
-            | RDKafkaErrorCode::InvalidConfig
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -475,7 +486,11 @@ mod tests {
     #[test]
     fn what_a_broker_refuses_is_told_apart_from_what_it_cannot_do_now() {
         let kind = |code| KafkaError::of("asking", &ClientError::Global(code)).kind();
-        assert_eq!(kind(RDKafkaErrorCode::TopicAuthorizationFailed), ErrorKind::Configuration);
+        assert_eq!(kind(RDKafkaErrorCode::TopicAuthorizationFailed), ErrorKind::Permission);
+        assert_eq!(kind(RDKafkaErrorCode::TransactionalIdAuthorizationFailed), ErrorKind::Permission);
+        let said =
+            KafkaError::of("asking", &ClientError::Global(RDKafkaErrorCode::GroupAuthorizationFailed)).to_string();
+        assert!(said.contains("go on: asking: it may not use the consumer group"), "{said}");
         assert_eq!(kind(RDKafkaErrorCode::InvalidTransactionTimeout), ErrorKind::Configuration);
         assert_eq!(kind(RDKafkaErrorCode::OperationTimedOut), ErrorKind::Unavailable);
         assert_eq!(kind(RDKafkaErrorCode::NotLeaderForPartition), ErrorKind::Unavailable);

@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 
 use super::error::KafkaError;
 use super::settings::{KafkaSettings, log_client};
+use super::token;
 use crate::core::StateRecord;
 use crate::kafka::wire::headers::{Original, source_header};
 
@@ -108,9 +109,10 @@ impl Producer {
 
     /// A producer that follows the ends of `followed` topics.
     pub(crate) fn create(config: &ClientConfig, followed: Vec<String>) -> Result<Self, KafkaError> {
-        let client = config
-            .create_with_context(DeliveryContext { followed, ..DeliveryContext::default() })
-            .map_err(KafkaError::settings)?;
+        let context = DeliveryContext { followed, ..DeliveryContext::default() };
+        let client: BaseProducer<DeliveryContext> =
+            config.create_with_context(context).map_err(KafkaError::settings)?;
+        token::give_first(config, client.client().native_ptr())?;
         Ok(Self { client })
     }
 
@@ -357,12 +359,18 @@ impl DeliveryContext {
 }
 
 impl ClientContext for DeliveryContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_client(level, facility, message);
     }
 
     fn error(&self, error: ClientError, reason: &str) {
         tracing::debug!(%error, reason, "kafka producer");
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Answer {
+        token::of_config(config)
     }
 }
 

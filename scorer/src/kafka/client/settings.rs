@@ -1,5 +1,6 @@
 //! How to reach a broker.
 
+use std::fmt;
 use std::path::Path;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -7,16 +8,21 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::producer::ProducerContext;
 use rdkafka::{ClientContext, Statistics};
 
-use super::error::{CONNECT_TIMEOUT, KafkaError};
+use super::error::KafkaError;
 use super::group_protocol::GroupProtocol;
+use super::properties::{self, Lookup};
+use super::{java, token};
 use crate::memory::ClientQueues;
 
 /// The largest message that is produced: as large as a broker may be set to take.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
+/// The brokers to begin with.
+const BROKERS: &str = "bootstrap.servers";
+
 /// Settings that a guarantee of the program rests on, and why nobody else sets them.
 const PROTECTED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "name the brokers with --brokers"),
+    (BROKERS, "name the brokers with --brokers"),
     ("metadata.broker.list", "name the brokers with --brokers"),
     ("group.id", "name the group with --group"),
     ("enable.auto.commit", "offsets are committed together with the results of their records"),
@@ -45,8 +51,22 @@ const PROTECTED: &[(&str, &str)] = &[
 /// What librdkafka keeps of a record in a queue beside its bytes, about: an operation (`rd_kafka_op_t`) with a message.
 const BYTES_A_RECORD: usize = 640;
 
+/// Settings that nobody else may see: they do not belong on a command line.
+const SECRET: &[&str] = &[
+    "sasl.password",
+    "sasl.jaas.config",
+    "sasl.oauthbearer.client.secret",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.key",
+    "ssl.keystore.password",
+];
+
+/// Where a broker is looked for when nobody names one.
+const DEFAULT_BROKERS: &str = "localhost:9092";
+
 /// Brokers and further settings of librdkafka.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KafkaSettings {
     /// `host:port`, several with commas.
     pub brokers: String,
@@ -58,6 +78,19 @@ pub struct KafkaSettings {
     pub group_protocol: GroupProtocol,
 }
 
+/// Without the values of the settings: some are secrets.
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&str> = self.properties.iter().map(|(key, _)| key.as_str()).collect();
+        let Self { brokers, queues, .. } = self;
+        f.debug_struct("KafkaSettings")
+            .field("brokers", brokers)
+            .field("properties", &keys)
+            .field("queues", queues)
+            .finish()
+    }
+}
+
 impl KafkaSettings {
     /// These brokers, reached as a client does that is told nothing else.
     pub fn at(brokers: impl Into<String>) -> Self {
@@ -65,26 +98,26 @@ impl KafkaSettings {
         Self { brokers: brokers.into(), properties: Vec::new(), queues, group_protocol }
     }
 
-    /// These brokers, reached with the settings in `file`, a line `key=value` each, and with those of flags, which win.
+    /// These brokers, or else those that `file` names, or else one on this machine; reached with the settings in `file`, in the
+    /// form of Java's clients, and with those of flags, which win.
     ///
     /// # Errors
     /// [`KafkaError::ProtectedSetting`] for a setting that a guarantee rests on; [`KafkaError::Settings`] when the file
-    /// cannot be read or something is not `key=value`, without repeating it: it may be a secret.
-    pub fn new(brokers: String, file: Option<&Path>, flags: &[String]) -> Result<Self, KafkaError> {
-        let mut properties = match file {
-            Some(file) => properties_of(file)?,
-            None => Vec::new(),
-        };
+    /// cannot be read, or a setting has no meaning here or stands where others see it. No value is repeated: it may be a secret.
+    pub fn new(brokers: Option<String>, file: Option<&Path>, flags: &[String]) -> Result<Self, KafkaError> {
+        let mut given = file.map_or_else(|| Ok(Vec::new()), properties_of)?;
+        let of_file = given.extract_if(.., |(key, _)| key == BROKERS).last().map(|(_, brokers)| brokers);
         for (number, flag) in (1..).zip(flags) {
-            properties.push(key_and_value(flag).ok_or_else(|| {
-                KafkaError::Settings(format!("-X number {number} is not KEY=VALUE, such as security.protocol=SASL_SSL"))
-            })?);
+            given.push(of_flag(number, flag)?);
         }
+        let lookup = Lookup { variable: &|name: &str| std::env::var(name).ok() };
+        let properties = java::translate(given, &lookup).map_err(KafkaError::Settings)?;
         for (key, _) in &properties {
             if let Some((name, why)) = PROTECTED.iter().find(|(name, _)| name == key) {
                 return Err(KafkaError::ProtectedSetting { name, why });
             }
         }
+        let brokers = brokers.or(of_file).unwrap_or_else(|| DEFAULT_BROKERS.to_owned());
         Ok(Self { properties, ..Self::at(brokers) })
     }
 
@@ -99,15 +132,28 @@ impl KafkaSettings {
 
     pub(crate) fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers).set("client.id", "atalaya");
+        config.set(BROKERS, &self.brokers).set("client.id", "atalaya");
+        if self.speaks_tls() {
+            // What came with this program knows no authorities: those of the system are looked for.
+            config.set("ssl.ca.location", "probe");
+        }
         defaults.iter().for_each(|(key, value)| {
             config.set(*key, *value);
         });
         self.properties.iter().for_each(|(key, value)| {
             config.set(key, value);
         });
+        // The one would stand beside the other.
+        if self.property("ssl.ca.pem").is_some() {
+            config.remove("ssl.ca.location");
+        }
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
+    }
+
+    /// Whether brokers are reached by TLS.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.property("security.protocol").is_some_and(|protocol| protocol.to_lowercase().ends_with("ssl"))
     }
 
     pub(crate) fn producer(&self) -> ClientConfig {
@@ -168,7 +214,7 @@ impl KafkaSettings {
         config.set("message.max.bytes", "1048576");
         // What the user says here is where a group begins; these are read from where they are asked to.
         config.set("auto.offset.reset", "earliest");
-        config.create_with_context(QuietContext).map_err(KafkaError::settings)
+        create_consumer(&config, QuietContext)
     }
 
     /// A client that is asked for the ends of partitions and reads nothing.
@@ -176,7 +222,7 @@ impl KafkaSettings {
         let mut config = self.client(&[("group.id", "ends"), ("enable.auto.commit", "false")]);
         // Records of open transactions are there, though they cannot be read yet.
         config.set("isolation.level", "read_uncommitted");
-        config.create_with_context(QuietContext).map_err(KafkaError::settings)
+        create_consumer(&config, QuietContext)
     }
 
     /// Whether a group without offsets begins at the end of the topic.
@@ -223,19 +269,6 @@ impl KafkaSettings {
         config
     }
 
-    /// Waits for a broker to answer, and returns the names of its topics and how many partitions each has.
-    ///
-    /// # Errors
-    /// [`KafkaError::Unreachable`] after ten seconds.
-    pub fn connect(&self) -> Result<Vec<(String, usize)>, KafkaError> {
-        let consumer: BaseConsumer<QuietContext> =
-            self.client(&[]).create_with_context(QuietContext).map_err(KafkaError::settings)?;
-        let metadata = consumer
-            .fetch_metadata(None, CONNECT_TIMEOUT)
-            .map_err(|_| KafkaError::Unreachable { brokers: self.brokers.clone() })?;
-        Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
-    }
-
     /// How many partitions a topic has.
     ///
     /// # Errors
@@ -252,22 +285,39 @@ impl KafkaSettings {
     }
 }
 
-/// The settings in a file of lines `key=value`, as other programs of librdkafka read it. Empty lines and those that begin
-/// with `#` say nothing.
+/// A consumer; where it logs in with tokens, it has the first one.
+pub(crate) fn create_consumer<C: ConsumerContext>(
+    config: &ClientConfig,
+    context: C,
+) -> Result<BaseConsumer<C>, KafkaError> {
+    let consumer: BaseConsumer<C> = config.create_with_context(context).map_err(KafkaError::settings)?;
+    token::give_first(config, consumer.client().native_ptr())?;
+    Ok(consumer)
+}
+
+/// The settings in a file.
 fn properties_of(file: &Path) -> Result<Vec<(String, String)>, KafkaError> {
     let cannot = |why: String| KafkaError::Settings(format!("{}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| cannot(error.to_string()))?;
-    let lines = (1..).zip(text.lines().map(str::trim));
-    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|(number, line)| key_and_value(line).ok_or_else(|| cannot(format!("line {number} is not key=value"))))
-        .collect()
+    properties::parse(&text).map_err(cannot)
 }
 
-fn key_and_value(text: &str) -> Option<(String, String)> {
-    let (key, value) = text.split_once('=')?;
+/// The setting of the flag with this number.
+fn of_flag(number: usize, flag: &str) -> Result<(String, String), KafkaError> {
+    let problem =
+        || KafkaError::Settings(format!("-X number {number} is not KEY=VALUE, such as security.protocol=SASL_SSL"));
+    let (key, value) = flag.split_once('=').ok_or_else(problem)?;
     let (key, value) = (key.trim(), value.trim());
-    (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+    if key.is_empty() {
+        return Err(problem());
+    }
+    if SECRET.contains(&key) && !value.contains("${") {
+        return Err(KafkaError::Settings(format!(
+            "-X {key}: others on this machine can read command lines: write it into a file for --kafka-config, or -X \
+             '{key}=${{env:NAME}}' or -X '{key}=${{file:PATH}}'"
+        )));
+    }
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Sends librdkafka's own messages to the log and not to the terminal.
@@ -275,6 +325,8 @@ fn key_and_value(text: &str) -> Option<(String, String)> {
 pub(crate) struct QuietContext;
 
 impl ClientContext for QuietContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_client(level, facility, message);
     }
@@ -284,6 +336,10 @@ impl ClientContext for QuietContext {
     }
 
     fn stats(&self, _: Statistics) {}
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Answer {
+        token::of_config(config)
+    }
 }
 
 impl ConsumerContext for QuietContext {}
@@ -305,12 +361,16 @@ pub(crate) fn log_client(level: RDKafkaLogLevel, facility: &str, message: &str) 
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::config::FromClientConfigAndContext as _;
-
     use super::*;
 
     fn with(key: &str, value: &str) -> Result<KafkaSettings, KafkaError> {
-        KafkaSettings::new("localhost:1".to_owned(), None, &[format!("{key}={value}")])
+        KafkaSettings::new(None, None, &[format!("{key}={value}")])
+    }
+
+    fn of_text(text: &str, brokers: Option<&str>) -> Result<KafkaSettings, KafkaError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        KafkaSettings::new(brokers.map(str::to_owned), Some(file.path()), &[])
     }
 
     #[test]
@@ -319,7 +379,7 @@ mod tests {
         std::fs::write(file.path(), "# of the bank\n\n security.protocol = ssl\nssl.key.password=a=b\n").unwrap();
         let settings = |flags: &[&str]| {
             let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-            KafkaSettings::new("localhost:1".to_owned(), Some(file.path()), &flags)
+            KafkaSettings::new(None, Some(file.path()), &flags)
         };
         let both = settings(&["security.protocol=plaintext"]).unwrap();
         assert_eq!(both.property("security.protocol").as_deref(), Some("plaintext"));
@@ -381,15 +441,60 @@ mod tests {
         assert!(error.contains("`group.consumer.session.timeout.ms`"), "{error}");
     }
 
+    #[test]
+    fn brokers_are_those_of_the_flag_or_of_the_file_or_near() {
+        let file = "bootstrap.servers=a:1,b:2\nsecurity.protocol=SSL\n";
+        assert_eq!(of_text(file, None).unwrap().brokers, "a:1,b:2");
+        assert_eq!(of_text(file, Some("c:3")).unwrap().brokers, "c:3");
+        assert_eq!(of_text("", None).unwrap().brokers, "localhost:9092");
+        let refused = with("bootstrap.servers", "a:1").unwrap_err().to_string();
+        assert!(refused.contains("name the brokers with --brokers"), "{refused}");
+    }
+
+    /// What is linked in has no authorities of its own.
+    #[test]
+    fn the_authorities_of_the_system_are_trusted_where_no_others_are_named() {
+        let location = |text: &str| of_text(text, None).unwrap().client(&[]).get("ssl.ca.location").map(str::to_owned);
+        assert_eq!(location(""), None);
+        assert_eq!(location("security.protocol=SASL_SSL").as_deref(), Some("probe"));
+        assert_eq!(location("security.protocol=ssl\nssl.ca.location=/ca.pem").as_deref(), Some("/ca.pem"));
+        assert_eq!(location("security.protocol=ssl\nssl.truststore.certificates=A"), None);
+    }
+
+    /// TLS and every way to log in are part of the program, whatever it was built on.
+    #[test]
+    fn this_build_has_tls_and_logins() {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let text =
+                format!("security.protocol=SASL_SSL\nsasl.mechanism={mechanism}\nsasl.username=u\nsasl.password=p\n");
+            create_consumer(&of_text(&text, None).unwrap().client(&[]), QuietContext).unwrap();
+        }
+        let text = "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n";
+        let without =
+            create_consumer(&of_text(text, None).unwrap().client(&[]), QuietContext).err().unwrap().to_string();
+        assert!(without.contains("OAUTHBEARER needs a token"), "{without}");
+    }
+
+    #[test]
+    fn secrets_do_not_stand_on_command_lines_nor_in_what_is_printed_for_programmers() {
+        for key in SECRET {
+            let error = with(key, "GEHEIM1").unwrap_err().to_string();
+            assert!(error.contains("others on this machine") && !error.contains("GEHEIM1"), "{error}");
+        }
+        let settings = of_text("sasl.password=GEHEIM1\nsasl.username=GEHEIM1\n", None).unwrap();
+        assert_eq!(settings.property("sasl.password").as_deref(), Some("GEHEIM1"));
+        let printed = format!("{settings:?}");
+        assert!(printed.contains("sasl.password") && !printed.contains("GEHEIM1"), "{printed}");
+    }
+
     /// A key that librdkafka does not know, a value that it does not take, and one that this build does not support.
     #[test]
     fn no_value_of_a_setting_is_ever_printed() {
         let keys =
             ["sasl.pass-word", "ssl.key.password", "ssl.key.pem", "sasl.jaas.config", "security.protocol", "acks2"];
         for key in keys {
-            let config = with(key, "GEHEIM1").unwrap().client(&[]);
-            let made = BaseConsumer::from_config_and_context(&config, QuietContext);
-            let error = made.map_err(KafkaError::settings).err();
+            let settings = of_text(&format!("{key}=GEHEIM1"), None);
+            let error = settings.and_then(|settings| create_consumer(&settings.client(&[]), QuietContext)).err();
             let text = error.map(|error| format!("{error} {error:?}")).unwrap_or_default();
             assert!(!text.contains("GEHEIM1"), "{text}");
             assert!(text.is_empty() || text.contains(key), "{text}");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::Offset;
 use shared::line::LineParser;
 use shared::pipeline::Pipeline;
@@ -21,7 +21,7 @@ use crate::clock::WallClock;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::{committed_offsets, ends_of, first_offset};
 use crate::kafka::client::producer::ProduceRecord;
-use crate::kafka::client::settings::{KafkaSettings, QuietContext};
+use crate::kafka::client::settings::{KafkaSettings, QuietContext, create_consumer};
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::membership::lost::{LossPolicy, LostRange};
 use crate::kafka::membership::member::{GroupSource, Member};
@@ -368,10 +368,7 @@ impl RepartitionLoop<'_> {
     /// everywhere. `false` when a stop was requested meanwhile.
     fn are_copies_readable(&self) -> Result<bool, KafkaError> {
         let RepartitionSettings { settings, topics, watchdog, stop, .. } = self.with;
-        let uncommitted: BaseConsumer<QuietContext> = settings
-            .client(&[("isolation.level", "read_uncommitted")])
-            .create_with_context(QuietContext)
-            .map_err(KafkaError::settings)?;
+        let uncommitted = create_consumer(&settings.client(&[("isolation.level", "read_uncommitted")]), QuietContext)?;
         for partition in 0..settings.partitions_of(&topics.input)? {
             let end = ends_of(&uncommitted, &topics.input, partition, ENDS, watchdog)?.1;
             let start = Instant::now();

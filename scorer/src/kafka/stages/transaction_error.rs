@@ -33,7 +33,9 @@ impl TransactionError {
             | RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition => {
-                Self::Undeliverable(KafkaError::NotDelivered { topic, cause: code.to_string() })
+                let denied = KafkaError::denied(code, || format!("writing to topic `{topic}`"));
+                let cause = code.to_string();
+                Self::Undeliverable(denied.unwrap_or(KafkaError::NotDelivered { topic, cause }))
             }
             _ => Self::Abortable(format!("a message to `{topic}`: {code}")),
         }
@@ -89,6 +91,10 @@ mod tests {
         assert!(matches!(undelivered(RDKafkaErrorCode::InvalidTimestamp), TransactionError::Refused(_)));
         assert!(matches!(
             undelivered(RDKafkaErrorCode::TopicAuthorizationFailed),
+            TransactionError::Undeliverable(KafkaError::Forbidden { action, .. }) if action == "writing to topic `out`"
+        ));
+        assert!(matches!(
+            undelivered(RDKafkaErrorCode::UnknownTopicOrPartition),
             TransactionError::Undeliverable(KafkaError::NotDelivered { .. })
         ));
         assert!(matches!(undelivered(RDKafkaErrorCode::NotLeaderForPartition), TransactionError::Abortable(_)));

@@ -15,7 +15,7 @@ use crate::core::{Origin, Restored, StateError, StateReader};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::{STABLE_TIMEOUT, ends_once};
 use crate::kafka::client::read_to_end::{Ended, Next, Part, Read, ReadToEnd, Silence};
-use crate::kafka::client::settings::{KafkaSettings, QuietContext};
+use crate::kafka::client::settings::{KafkaSettings, QuietContext, create_consumer};
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::names::Topics;
@@ -245,11 +245,8 @@ impl Changelogs {
     /// Whether something in a changelog waits for the end of its transaction.
     fn has_open_transaction(&self, partition: i32) -> Result<bool, KafkaError> {
         let topic = &self.topics.state;
-        let all: BaseConsumer<QuietContext> = self
-            .settings
-            .client(&[("isolation.level", "read_uncommitted")])
-            .create_with_context(QuietContext)
-            .map_err(KafkaError::settings)?;
+        let config = self.settings.client(&[("isolation.level", "read_uncommitted")]);
+        let all = create_consumer(&config, QuietContext)?;
         let end = ends_once(&all, topic, partition, ENDS)?.1;
         Ok(self.ends_of(partition)?.1 < end)
     }

@@ -21,7 +21,7 @@ use crate::kafka::client::group_protocol::GroupProtocol;
 use crate::kafka::client::offsets::{ends_once, offsets_at, positions_of};
 use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
-use crate::kafka::client::settings::KafkaSettings;
+use crate::kafka::client::settings::{KafkaSettings, create_consumer};
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::topics::admin::extend_topic;
 use crate::kafka::topics::input::InputTopic;
@@ -315,5 +315,5 @@ fn consumer_of(settings: &KafkaSettings, group: &str) -> Result<GroupConsumer, K
     let context = GroupContext::default();
     context.close();
     let settings = KafkaSettings { group_protocol: GroupProtocol::Classic, ..settings.clone() };
-    settings.consumer(group, None).create_with_context(context).map_err(KafkaError::settings)
+    create_consumer(&settings.consumer(group, None), context)
 }

@@ -14,6 +14,7 @@ use super::names::Topics;
 use crate::kafka::client::blocking::blocking;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::settings::{KafkaSettings, MAX_MESSAGE_BYTES, QuietContext};
+use crate::kafka::client::token;
 
 const LOOKING: &str = "looking for topics";
 
@@ -107,7 +108,7 @@ pub(crate) async fn create_on_broker(settings: &KafkaSettings, topics: &[NewTopi
         match result {
             // Another instance may have been faster.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(KafkaError::CreateTopic { topic, cause: code.to_string() }),
+            Err((topic, code)) => return Err(not_created(topic, code)),
         }
     }
     Ok(())
@@ -137,7 +138,7 @@ pub(crate) async fn extend_topic(settings: &KafkaSettings, topic: &str, partitio
         .await
         .map_err(KafkaError::failed("adding partitions to a topic"))?;
     match results.into_iter().next() {
-        Some(Err((topic, code))) => Err(KafkaError::CreateTopic { topic, cause: code.to_string() }),
+        Some(Err((topic, code))) => Err(not_created(topic, code)),
         _ => Ok(()),
     }
 }
@@ -180,6 +181,15 @@ pub(crate) async fn topic_setting(
     Ok(entry.and_then(|config| config.get(name)?.value.clone()))
 }
 
+/// Why a topic was not created or extended.
+fn not_created(topic: String, code: RDKafkaErrorCode) -> KafkaError {
+    let denied = KafkaError::denied(code, || format!("creating topic `{topic}`"));
+    denied.unwrap_or_else(|| KafkaError::CreateTopic { topic, cause: code.to_string() })
+}
+
 fn admin(settings: &KafkaSettings) -> Result<AdminClient<QuietContext>, KafkaError> {
-    settings.client(&[]).create_with_context(QuietContext).map_err(KafkaError::settings)
+    let config = settings.client(&[]);
+    let admin: AdminClient<QuietContext> = config.create_with_context(QuietContext).map_err(KafkaError::settings)?;
+    token::give_first(&config, admin.inner().native_ptr())?;
+    Ok(admin)
 }

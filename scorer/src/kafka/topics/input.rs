@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::partitions_of;
-use crate::kafka::client::settings::{KafkaSettings, QuietContext};
+use crate::kafka::client::settings::{KafkaSettings, QuietContext, create_consumer};
 use crate::kafka::client::topic_id::{TopicAnswer, TopicQuestion};
 use crate::kafka::wire::offset_metadata::OffsetOwner;
 
@@ -50,8 +50,7 @@ impl InputTopic {
         group: &str,
         pipeline: &str,
     ) -> Result<Self, KafkaError> {
-        let consumer: BaseConsumer<QuietContext> =
-            settings.client(&[]).create_with_context(QuietContext).map_err(KafkaError::settings)?;
+        let consumer = create_consumer(&settings.client(&[]), QuietContext)?;
         let start = Instant::now();
         loop {
             let question = TopicQuestion::ask(consumer.client(), name);
@@ -124,8 +123,7 @@ impl InputTopic {
     ) -> Result<(), KafkaError> {
         // A transaction that is open is not waited for: it would not change whose the offsets are.
         let config = settings.client(&[("group.id", &self.group), ("isolation.level", "read_uncommitted")]);
-        let consumer: BaseConsumer<QuietContext> =
-            config.create_with_context(QuietContext).map_err(KafkaError::settings)?;
+        let consumer = create_consumer(&config, QuietContext)?;
         let all: Vec<i32> = (0..partitions).collect();
         match consumer.committed_offsets(partitions_of(&self.name, &all), ANSWER_TIMEOUT) {
             Ok(committed) => {
