@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use shared::detector::{Detector, ScoredBatch};
+use shared::detector::{Detector, ExplainedScore, ScoredBatch};
 use shared::device::{ChosenDevice, Device, DeviceError, guarded};
 use shared::matrix::FeatureMatrix;
 use shared::model::{Model, ModelError, of_another_training};
@@ -206,7 +206,7 @@ impl Detectors {
         let wanted: Vec<usize> = batch.iter().enumerate().filter(is_wanted).map(|(index, _)| index).collect();
         // Explained on the CPU: they are few.
         let explained = detector.explain(batch, &wanted);
-        let verdict = |(&index, score)| {
+        let verdict = |(&index, score): (&usize, ExplainedScore)| {
             let entity: &ClosedEntity = entities[index].borrow();
             (index, Verdict::new(&self.pipeline, detector, &entity.summary, &entity.features, &score))
         };

@@ -165,6 +165,22 @@ impl Kafka {
         }
     }
 
+    /// Where what can be read of topics ends, partition by partition: while that stays as it is, there is nothing new in them.
+    pub fn readable_ends(&self, topics: &[&str]) -> Vec<i64> {
+        let consumer: BaseConsumer = self.client().set("isolation.level", "read_committed").create().unwrap();
+        let end = |topic: &str, partition: i32| {
+            let what = format!("the end of partition {partition} of `{topic}`");
+            wait_for(&what, TIMEOUT, || Some(consumer.fetch_watermarks(topic, partition, TIMEOUT).ok()?.1))
+        };
+        let ends_of = |topic: &&str| {
+            let metadata = wait_for("metadata", TIMEOUT, || consumer.fetch_metadata(Some(topic), TIMEOUT).ok());
+            let partitions: Vec<i32> =
+                metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+            partitions.into_iter().map(|partition| end(topic, partition)).collect::<Vec<i64>>()
+        };
+        topics.iter().flat_map(ends_of).collect()
+    }
+
     /// The headers of everything in partition 0 of a topic, as texts by their names.
     pub fn headers(&self, topic: &str) -> Vec<BTreeMap<String, String>> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

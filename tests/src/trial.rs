@@ -181,8 +181,14 @@ impl Trial {
     /// Waits until nothing is missing, or nothing comes any more, or something is there that should not be: what is still
     /// to come cannot mend that.
     fn wait_until_published(&self, expected: &[Vec<Received>], last_date: Option<&str>, patience: Duration) {
-        let (mut missing, mut since) = (usize::MAX, Instant::now());
+        let topics = self.pipeline.output_topics();
+        let (mut missing, mut since, mut ends) = (usize::MAX, Instant::now(), Vec::new());
         while since.elapsed() < patience {
+            let before = std::mem::replace(&mut ends, self.kafka.readable_ends(&topics));
+            if before == ends {
+                std::thread::sleep(Duration::from_millis(200));
+                continue;
+            }
             let differences = self.differences(expected, last_date);
             let now = differences.iter().map(|difference| difference.lost.len()).sum();
             if now == 0 || differences.iter().any(|difference| !difference.duplicated.is_empty()) {
@@ -191,7 +197,6 @@ impl Trial {
             if now < missing {
                 (missing, since) = (now, Instant::now());
             }
-            std::thread::sleep(Duration::from_millis(200));
         }
     }
 

@@ -371,7 +371,7 @@ impl FileLines {
                 };
                 // On the topic, records are in the pipeline's encoding.
                 let record = dialect.encoding.encode(record);
-                let fields = Some((found.fields, order));
+                let fields = Some((found.fields, &*order));
                 Ok(Some(FileLine { number: found.line, item: None, record, fields, parser }))
             }
         }

@@ -22,6 +22,7 @@ impl Snapshot {
             "messages_undeliverable_total": self.undeliverable,
             "messages_skipped_total": self.skipped,
             "limits_reached_total": self.at_limits,
+            "odd_dates_total": by_label(&self.odd_dates),
             "batches_sent_again_total": self.sent_again,
             "rollbacks_total": self.rolled_back,
             "commit_duration_seconds_count": self.commits.count(),
@@ -30,6 +31,7 @@ impl Snapshot {
             "lag_records": self.lag,
             "lag_seconds": self.lag_seconds,
             "partitions": { "reading": reading, "restoring": partitions.restoring, "failed": partitions.failed },
+            "partitions_waiting": partitions.waiting,
             "state_bytes": self.state_bytes,
             "resident_memory_bytes": self.resident_bytes,
         });

@@ -418,7 +418,7 @@ mod tests {
         let member = |protocol: GroupProtocol| {
             let settings = KafkaSettings::at("localhost:1").with_group_protocol(protocol).unwrap();
             let config = settings.consumer("g", Some("i0"));
-            assert!(BaseConsumer::from_config_and_context(&config, QuietContext).is_ok(), "{protocol:?}");
+            assert!(create_consumer(&config, QuietContext).is_ok(), "{protocol:?}");
             config
         };
         let (classic, consumer) = (member(GroupProtocol::Classic), member(GroupProtocol::Consumer));

@@ -102,10 +102,10 @@ mod tests {
         assert!(found.token.ends_with(".c2ln"));
         for bad in [token(r#"{"sub":"GEHEIM1"}"#), token("GEHEIM1"), "GEHEIM1".to_owned(), String::new()] {
             fs::write(file.path(), bad).unwrap();
-            let error = of_config(Some(&config)).unwrap_err().to_string();
+            let error = of_config(Some(&config)).err().unwrap().to_string();
             assert!(error.ends_with("holds no JSON Web Token with `exp`") && !error.contains("GEHEIM1"), "{error}");
         }
-        let missing = of_config(None).unwrap_err().to_string();
+        let missing = of_config(None).err().unwrap().to_string();
         assert!(missing.contains("sasl.oauthbearer.token.endpoint.url=file:"), "{missing}");
     }
 }
