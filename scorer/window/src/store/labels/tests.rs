@@ -51,6 +51,27 @@ fn keys(store: &Store, state: Option<State>) -> Vec<String> {
 }
 
 #[test]
+fn what_is_said_of_alerts_is_kept_beside_and_changes_no_anomaly() {
+    let mut store = store();
+    let word =
+        |id: &str, by: &str| json!({ "schema": 1, "kind": "alert", "id": id, "by": by, "at": "2026-11-21T09:30:00Z" });
+    store.labels.take(entry(1, "alert/abc", word("alert/abc", "ann")));
+    store.labels.take(entry(2, "alert/abc", word("alert/abc", "bob")));
+    let kept = store.labels.alert("alert/abc").unwrap();
+    assert_eq!((kept.version, kept.entry.by.as_str()), (2, "bob"));
+    assert_eq!((store.labels.len(), store.labels.exceptions().len(), keys(&store, Some(State::Open)).len()), (0, 0, 4));
+    store.labels.take(entry(3, "alert/other", word("alert/abc", "eve")));
+    assert_eq!(store.labels.unreadable, 1, "it names another one");
+    store.labels.take(entry(4, "alert/abc", Value::Null));
+    assert!(store.labels.alert("alert/abc").is_none());
+    for number in 0..MOST_ALERTS as u64 + 5 {
+        let id = format!("alert/{number}");
+        store.labels.take(entry(number + 5, &id, word(&id, "ann")));
+    }
+    assert!(store.labels.alert("alert/4").is_none() && store.labels.alert("alert/5").is_some(), "the oldest go");
+}
+
+#[test]
 fn a_word_closes_an_anomaly_and_an_owner_or_a_doubt_takes_it_into_review() {
     let mut store = store();
     assert_eq!(keys(&store, Some(State::Open)).len(), 4);
