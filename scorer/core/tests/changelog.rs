@@ -6,7 +6,8 @@
 //! and not from those that this build has just made.
 //!
 //! The files of `changelog/earlier/` are of a build that wrote more: keys whose time was over before they were committed, and
-//! of each pane what no feature asks for. Their state is read, and leads to the same outputs; what is written is not compared.
+//! of each pane what no feature asks for, and the newest pane of a key by itself. Their state is read, and leads to the same
+//! outputs; what is written is not compared.
 //!
 //! A transcript is renewed only when the state's format changes on purpose, which makes every running group begin anew:
 //! `ATALAYA_RENEW_CHANGELOGS=1 cargo test -p scorer-core --test changelog` keeps its `>` lines and writes all others.
@@ -56,6 +57,7 @@ fn invoices_go_on_from_the_state_that_an_earlier_build_wrote() {
 #[test]
 fn transactions_go_on_from_the_state_that_an_earlier_build_wrote() {
     check("earlier/transactions", without_fields(transactions()), Compared::Outputs);
+    check("earlier/transactions-panes-apart", without_fields(transactions()), Compared::Outputs);
     check("transactions", without_fields(transactions()), Compared::Everything);
     check("transactions-with-fields", transactions(), Compared::Everything);
 }

@@ -230,8 +230,12 @@ impl Remote {
         let later = |why: String| PostError::Later(why, None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| later(format!("the system gives no timers: {error}")))?;
-        let asked = self.client.post(self.url.clone()).headers(self.headers.clone()).body(body);
-        let answer = runtime.block_on(asked.send()).map_err(|error| later(in_words(error)))?;
+        // Timers are set when it is sent, which has to be within the runtime.
+        let answer = runtime.block_on(async {
+            let asked = self.client.post(self.url.clone()).headers(self.headers.clone()).body(body);
+            asked.send().await
+        });
+        let answer = answer.map_err(|error| later(in_words(error)))?;
         let status = answer.status();
         let said = format!("the receiver answered {}", status.as_u16());
         match status {

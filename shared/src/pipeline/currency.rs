@@ -34,12 +34,17 @@ pub(super) fn check(
             return checker.error(&place, format!("{rate} must be a number above 0: what one {name} is in the base"));
         }
     }
-    let original = section.original.as_deref().map(|name| original(checker, name, columns)).transpose()?;
+    let original = section.original.as_deref().map(|name| original(checker, name, amount, columns)).transpose()?;
     Ok(Currency { column, amount, original, base: section.base.clone(), rates: section.rates.clone() })
 }
 
 /// The index of a new column for amounts as they came.
-fn original(checker: &Checker<'_>, name: &str, columns: &mut Vec<Column>) -> Result<usize, PipelineError> {
+fn original(
+    checker: &Checker<'_>,
+    name: &str,
+    amount: usize,
+    columns: &mut Vec<Column>,
+) -> Result<usize, PipelineError> {
     let place = "[currency] original";
     if name.is_empty() || name.trim() != name {
         return checker.error(place, format!("`{name}` is no name, such as \"original_amount\""));
@@ -48,7 +53,8 @@ fn original(checker: &Checker<'_>, name: &str, columns: &mut Vec<Column>) -> Res
         return checker
             .error(place, format!("`{name}` is a column of the input: give the amount as it came another name"));
     }
-    columns.push(Column { is_derived: true, optional: true, ..Column::new(name, ColumnType::Float) });
+    let range = columns[amount].range;
+    columns.push(Column { is_derived: true, optional: true, range, ..Column::new(name, ColumnType::Float) });
     Ok(columns.len() - 1)
 }
 

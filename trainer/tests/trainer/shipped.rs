@@ -85,6 +85,7 @@ fn what_the_template_says_in_comments_is_valid() {
                 "column = \"currency",
                 "amount = \"amount\"",
                 "base",
+                "original",
                 "rates",
                 "envelope",
                 "records",

@@ -160,6 +160,7 @@ fn counts_add_up_while_everything_goes_back_to_the_last_commit() {
         for partition in [0, 1] {
             bench.broker.lock().lines.get_mut(&partition).unwrap().extend(lines(partition + 2, 2));
         }
+        bench.consume.open.after_a_pause();
         let epoch = bench.next_batch().id.epoch;
         bench.broker.lock().slow.insert(0);
         bench.results.send(CommitResult::Failed { epoch, reason: "a test".to_owned() }).unwrap();

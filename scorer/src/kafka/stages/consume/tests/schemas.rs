@@ -88,7 +88,7 @@ fn a_record_waits_for_its_schema_and_holds_no_other_partition() {
     go.send(()).unwrap();
     bench.until(7);
     assert!(!bench.waits());
-    bench.steps(1);
+    bench.consume.report();
     assert_eq!(bench.consume.options.status.get().waiting_partitions, 0);
     let counters = bench.consume.tasks.core.counters();
     assert_eq!((counters.malformed_lines, counters.accounted()), (0, counters.outcomes()), "{counters:?}");
