@@ -23,6 +23,8 @@ pub(crate) enum Obstacle {
     NotListening,
     /// Nobody knows the host.
     UnknownHost(String),
+    /// The broker at this address ends connections at the first question: it may want a login.
+    ClosedLater(String),
     /// The broker at this address ends connections before anything is asked: it may want TLS, or not know it.
     Closed(String),
     /// The broker at this address and this client do not come to terms about TLS.
@@ -59,7 +61,10 @@ impl Obstacle {
         let is_closed = has("Disconnected") || has("connection closed by peer") || has("Connection reset");
         let is_before_any_answer = has("in state APIVERSION_QUERY") || has("in state CONNECT") || has("SSL listener?");
         let is_no_frame = has("Invalid frame size") || has("Invalid response size");
-        (is_no_frame || (is_closed && is_before_any_answer)).then_some(Self::Closed(address))
+        if is_no_frame || (is_closed && is_before_any_answer) {
+            return Some(Self::Closed(address));
+        }
+        (is_closed && has("in state UP")).then_some(Self::ClosedLater(address))
     }
 
     /// Whether waiting does not help: somebody has to change a setting first.
@@ -149,6 +154,11 @@ mod tests {
                 Some(Obstacle::UnknownHost("nosuchhost".to_owned())),
             ),
             (
+                "[thrd:ssl://localhost:9093/bootstrap]: ssl://localhost:9093/bootstrap: Disconnected: SSL connection closed \
+                 by peer (after 3ms in state UP)",
+                Some(Obstacle::ClosedLater(address())),
+            ),
+            (
                 "localhost:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)",
                 Some(Obstacle::NotListening),
             ),
@@ -192,7 +202,7 @@ mod tests {
                 Some(Obstacle::Closed(address())),
             ),
             // An idle connection that a broker closes is nothing.
-            ("localhost:9093/1: Disconnected: connection closed by peer (after 600000ms in state UP)", None),
+            ("localhost:9093/1: Disconnected: verbose close of an idle connection", None),
             ("1/1 brokers are down", None),
             ("", None),
         ];

@@ -44,6 +44,11 @@ impl KafkaSettings {
             Some(Obstacle::NotListening) => KafkaError::NotListening { brokers },
             Some(Obstacle::UnknownHost(host)) => KafkaError::UnknownHost { host },
             Some(Obstacle::Login { address, words }) => KafkaError::Login { address, words },
+            Some(Obstacle::ClosedLater(address)) if !self.logs_in() => {
+                let words = "it ends connections at the first question, and no login is set".to_owned();
+                KafkaError::Login { address, words }
+            }
+            Some(Obstacle::ClosedLater(_)) => KafkaError::Unreachable { brokers },
             Some(Obstacle::Tls(address) | Obstacle::Closed(address)) => {
                 let greeting = tls_probe::greet(&address, &self.authorities());
                 match tls_problem(&greeting, self.speaks_tls()) {
@@ -52,6 +57,10 @@ impl KafkaSettings {
                 }
             }
         }
+    }
+
+    fn logs_in(&self) -> bool {
+        self.property("security.protocol").is_some_and(|protocol| protocol.to_ascii_lowercase().starts_with("sasl"))
     }
 
     fn authorities(&self) -> Authorities {
