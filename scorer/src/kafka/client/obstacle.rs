@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,6 +16,9 @@ use super::token;
 
 /// Most bytes of the broker's own words that are repeated.
 const MAX_WORDS: usize = 300;
+
+/// A connection that lives for longer has answered something.
+const NEW: Duration = Duration::from_secs(5);
 
 /// What stands between a client and a broker; what tells most of the cause comes last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +68,8 @@ impl Obstacle {
         if is_no_frame || (is_closed && is_before_any_answer) {
             return Some(Self::Closed(address));
         }
-        (is_closed && has("in state UP")).then_some(Self::ClosedLater(address))
+        let is_new = age(said).is_some_and(|age| age < NEW);
+        (is_closed && is_new && has("in state UP")).then_some(Self::ClosedLater(address))
     }
 
     /// Whether waiting does not help: somebody has to change a setting first.
@@ -79,6 +84,12 @@ fn address_and_words(message: &str) -> (String, &str) {
     let (name, said) = message.split_once(": ").unwrap_or(("", message));
     let name = name.split_once("://").map_or(name, |(_, name)| name);
     (name.split('/').next().unwrap_or_default().to_owned(), said)
+}
+
+/// How long a connection was in the state in which it ended.
+fn age(said: &str) -> Option<Duration> {
+    let (_, after) = said.rsplit_once("(after ")?;
+    after.split_once("ms ")?.0.parse().ok().map(Duration::from_millis)
 }
 
 fn without_port(host: &str) -> &str {
@@ -202,7 +213,7 @@ mod tests {
                 Some(Obstacle::Closed(address())),
             ),
             // An idle connection that a broker closes is nothing.
-            ("localhost:9093/1: Disconnected: verbose close of an idle connection", None),
+            ("localhost:9093/1: Disconnected: connection closed by peer (after 600000ms in state UP)", None),
             ("1/1 brokers are down", None),
             ("", None),
         ];
