@@ -30,27 +30,34 @@ export function open(root, parameters, { status, go }) {
         }
     };
 
+    // What was not found may come while the window is filled; whoever did not answer may answer later.
+    let failed = null;
+    const load = () => {
+        failed = null;
+        const before = (latest.tick ?? status).window.anomalies_version;
+        ask("anomaly", { id }, stopped.signal)
+            .then((anomaly) => {
+                document.title = `${visible(anomaly.key)} · Atalaya`;
+                const kept = (latest.tick ?? status).window.labels_kept;
+                card = review(anomaly, about, kept);
+                fill(root, whole(anomaly, about, card.element));
+            })
+            .catch((error) => {
+                if (error.name === "AbortError") return;
+                failed = { version: error.status ? before : null };
+                const isRefilling = (latest.tick ?? status).window.is_refilling;
+                fill(
+                    root,
+                    empty("This anomaly cannot be shown", reason(error, isRefilling)),
+                    h("p", { class: "state" }, h("a", { href: `/anomalies${last.search}` }, "Back to the list")),
+                );
+            });
+    };
     fill(root, h("p", { class: "state" }, "Loading…"));
-    ask("anomaly", { id }, stopped.signal)
-        .then((anomaly) => {
-            document.title = `${visible(anomaly.key)} · Atalaya`;
-            const kept = (latest.tick ?? status).window.labels_kept;
-            card = review(anomaly, about, kept);
-            fill(root, whole(anomaly, about, card.element));
-        })
-        .catch((error) => {
-            if (error.name === "AbortError") return;
-            const words = error.status
-                ? `${error.message[0].toUpperCase()}${error.message.slice(1)}.`
-                : "The scorer does not answer; the page tries again once it does.";
-            fill(
-                root,
-                empty("This anomaly cannot be shown", words),
-                h("p", { class: "state" }, h("a", { href: `/anomalies${last.search}` }, "Back to the list")),
-            );
-        });
+    load();
     return {
         tick(tick) {
+            if (failed && failed.version !== tick.window.anomalies_version) load();
             if (!card || tick.window.labels_version === shown) return;
             shown = tick.window.labels_version;
             refresh();
@@ -65,6 +72,12 @@ export function open(root, parameters, { status, go }) {
         },
         leave: () => stopped.abort(),
     };
+}
+
+function reason(error, isRefilling) {
+    if (!error.status) return "The scorer does not answer; the page tries again once it does.";
+    if (isRefilling) return "The window is still reading what was published before; the page tries again.";
+    return `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
 }
 
 function whole(anomaly, about, word) {
