@@ -35,8 +35,11 @@ fn of_everybody() -> Access {
     Access::new("127.0.0.1:0".parse().unwrap(), None).unwrap()
 }
 
+/// What is to be sent, who wants it, and whether it is only to be counted.
+type Taken = Receiver<(Which, String, bool)>;
+
 /// A window whose orders are taken here, and are done as they are told to.
-fn ordered() -> (Open, Receiver<(Which, String, bool)>, Sender<Result<Redriven, String>>) {
+fn ordered() -> (Open, Taken, Sender<Result<Redriven, String>>) {
     let (open, redrives) = open(of_everybody(), true);
     let (redrives, (said, taken), (results, done)) = (redrives.unwrap(), channel(), channel());
     std::thread::spawn(move || {

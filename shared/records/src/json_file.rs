@@ -142,7 +142,7 @@ impl<R: Read> JsonArray<R> {
             if bytes.is_empty() && !scan.is_outside {
                 return Err(self.without_end(line));
             }
-            let (n, end) = scan.to_end(bytes);
+            let (n, end) = scan.skip_to_end(bytes);
             let taken = &bytes[..n];
             if let Some(last) = taken.iter().rposition(|byte| !byte.is_ascii_whitespace()) {
                 len = read + last + 1;
@@ -198,7 +198,7 @@ struct Scan {
 
 impl Scan {
     /// How many of `bytes` belong to the value, and the byte that ends it, if it is among them.
-    fn to_end(&mut self, bytes: &[u8]) -> (usize, Option<u8>) {
+    fn skip_to_end(&mut self, bytes: &[u8]) -> (usize, Option<u8>) {
         for (at, &byte) in bytes.iter().enumerate() {
             match byte {
                 b'\n' if self.is_outside => return (at, Some(byte)),

@@ -249,7 +249,8 @@ impl Producer {
     pub(crate) fn take_produced(&self) -> ProducedOffsets {
         let context = self.client.context();
         let produced = std::mem::take(&mut context.lock().produced);
-        let named = |((topic, partition), end): ((usize, i32), i64)| ((context.followed[topic].clone(), partition), end);
+        let named =
+            |((topic, partition), end): ((usize, i32), i64)| ((context.followed[topic].clone(), partition), end);
         produced.into_iter().map(named).collect()
     }
 }

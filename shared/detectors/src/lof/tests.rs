@@ -36,7 +36,7 @@ fn a_new_row_that_equals_training_rows_counts_all_of_them() {
     let model = fit(&lof(3), &x, 1).unwrap();
     // As a new row, 0 has its three copies as neighbours; as a row of the history, the two others and 4.
     let (new, of_training) = (scores(&model, &x), training_scores(&model, &x));
-    assert_close(&[new[0], of_training[0]], &[1.0, 0.97435897]);
+    assert_close(&[new[0], of_training[0]], &[1.0, 0.974_359]);
     // 11 has itself as a neighbour, or 4.
     assert_close(&[new[6], of_training[6]], &[1.1233974, 1.2259615]);
 }
