@@ -33,12 +33,12 @@ type Came = (String, Value);
 fn receiver(answers: &[&'static str]) -> (SocketAddr, Receiver<Came>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, (said, came)) = (listener.local_addr().unwrap(), channel());
-    let mut answers = answers.to_vec().into_iter();
+    let mut answers = VecDeque::from(answers.to_vec());
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let request = read(&stream);
-            let answer = answers.next().unwrap_or("200 OK");
+            let answer = answers.pop_front().unwrap_or("200 OK");
             let head = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(head.as_bytes()).unwrap();
             if said.send(request).is_err() {

@@ -209,10 +209,12 @@ impl Sender {
     }
 }
 
+/// A verdict, and when it came.
+type Arrived = (Instant, Vec<u8>);
+
 /// Reads verdicts on a thread of its own.
 struct Reader {
-    /// When each came, and what it is.
-    arrived: Arc<Mutex<Vec<(Instant, Vec<u8>)>>>,
+    arrived: Arc<Mutex<Vec<Arrived>>>,
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
@@ -251,7 +253,7 @@ impl Reader {
     /// Everything that came, each with the offset of its payment, once all verdicts of the payment at `last` are there.
     fn read_through(self, last: i64) -> Vec<(Instant, i64)> {
         let start = Instant::now();
-        let is_last = |(_, payload): &(Instant, Vec<u8>)| offset_of(payload) == last;
+        let is_last = |(_, payload): &Arrived| offset_of(payload) == last;
         loop {
             let there =
                 self.arrived.lock().unwrap().iter().rev().take(1_000).filter(|arrived| is_last(arrived)).count();
