@@ -118,7 +118,7 @@ impl Outcome {
 /// Lets a flood come over a scorer; its memory is printed second by second. `None` where Kafka is missing and tests may be
 /// skipped.
 pub fn run(flood: Flood, plan: &Plan) -> Option<Outcome> {
-    let kafka = Kafka::start()?;
+    let kafka = Kafka::start_alone()?;
     let folder = tempfile::tempdir().unwrap();
     let topics = scorer(&["topics", "--brokers", &kafka.brokers, "--group", GROUP, "--pipeline", flood.pipeline()]);
     assert_eq!(topics.code, Some(0), "{}", topics.stderr);

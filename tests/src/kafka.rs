@@ -16,6 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 
 use crate::programs::signal;
+use crate::share::Share;
 use crate::{Group, Producer, Proxy, repository, wait_for};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,6 +35,7 @@ pub struct Kafka {
     pub brokers: String,
     /// Where programs under test find it: the brokers, or the proxy before the broker.
     pub reached_at: String,
+    _share: Share,
 }
 
 /// A message as a consumer sees it.
@@ -58,7 +60,8 @@ impl Kafka {
 
     /// Starts a broker that is reached through `proxy` by those who come to it there, and directly by others.
     pub fn start_behind(proxy: &Proxy) -> Option<Self> {
-        let (mut kafka, text) = Self::run_script(&["--proxied", &proxy.port().to_string()])?;
+        let proxied = ["--proxied", &proxy.port().to_string()];
+        let (mut kafka, text) = Self::run_script(&proxied, Share::with_others())?;
         proxy.pass_on_to(&value_of(&text, "behind="));
         kafka.reached_at = format!("127.0.0.1:{}", proxy.port());
         Some(kafka)
@@ -66,15 +69,20 @@ impl Kafka {
 
     /// Starts a cluster with options of kafka.sh.
     pub fn start_with(options: &[&str]) -> Option<Self> {
-        Some(Self::run_script(options)?.0)
+        Some(Self::run_script(options, Share::with_others())?.0)
+    }
+
+    /// As [`start`](Self::start), for a test that leaves nothing of the machine to others.
+    pub(crate) fn start_alone() -> Option<Self> {
+        Some(Self::run_script(&[], Share::all())?.0)
     }
 
     /// Starts a broker as `kafka.sh start --secured FOLDER` does; also what it says of its listeners.
     pub(crate) fn start_secured(folder: &str) -> Option<(Self, String)> {
-        Self::run_script(&["--secured", folder])
+        Self::run_script(&["--secured", folder], Share::with_others())
     }
 
-    fn run_script(options: &[&str]) -> Option<(Self, String)> {
+    fn run_script(options: &[&str], share: Share) -> Option<(Self, String)> {
         let output = script().arg("start").args(options).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         let started = match output.status.code() {
@@ -84,7 +92,8 @@ impl Kafka {
         };
         let text = String::from_utf8(requirements::found(started)?).unwrap();
         let brokers = value_of(&text, "bootstrap=");
-        Some((Self { folder: value_of(&text, "dir=").into(), reached_at: brokers.clone(), brokers }, text))
+        let folder = value_of(&text, "dir=").into();
+        Some((Self { folder, reached_at: brokers.clone(), brokers, _share: share }, text))
     }
 
     /// The folder of its data and logs, which every broker's command line names.

@@ -26,6 +26,7 @@ mod proxy;
 mod records;
 mod registry;
 mod secured;
+mod share;
 mod subject;
 mod topics;
 mod trial;
