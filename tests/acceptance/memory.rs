@@ -8,7 +8,7 @@ const MAX_MEMORY: u64 = 224 << 20;
 /// A short flood; `None` where Kafka is missing and tests may be skipped.
 fn within_the_bound(flood: Flood, seconds: u64) -> Option<Outcome> {
     let outcome = flood::run(flood, &Plan { max_memory: MAX_MEMORY, seconds, records: u64::MAX })?;
-    assert!(outcome.peak <= MAX_MEMORY && outcome.peak_after_restart <= MAX_MEMORY, "{flood}: {outcome}");
+    assert!(outcome.peak <= MAX_MEMORY && outcome.peak_after_restart <= MAX_MEMORY, "{flood}: {outcome:?}");
     Some(outcome)
 }
 

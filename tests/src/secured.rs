@@ -56,7 +56,13 @@ impl Secured {
     pub fn acls(&self, options: &[&str]) {
         let jars = repository().join("tests/kafka/target/jars/*");
         let mut command = Command::new("java");
-        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", text(&jars), "kafka.admin.AclCommand"]);
+        command.args([
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-cp",
+            text(&jars),
+            "org.apache.kafka.tools.AclCommand",
+        ]);
         let output = command.args(["--bootstrap-server", &self.kafka.brokers, "--add"]).args(options).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
