@@ -253,15 +253,14 @@ impl Reader {
     /// Everything that came, each with the offset of its payment, once all verdicts of the payment at `last` are there.
     fn read_through(self, last: i64) -> Vec<(Instant, i64)> {
         let start = Instant::now();
-        let is_last = |(_, payload): &Arrived| offset_of(payload) == last;
-        loop {
-            let there =
-                self.arrived.lock().unwrap().iter().rev().take(1_000).filter(|arrived| is_last(arrived)).count();
-            if there >= RESULTS.len() {
-                break;
-            }
+        let is_last = |(_, payload): &&Arrived| offset_of(payload) == last;
+        let (mut seen, mut there) = (0, 0);
+        while there < RESULTS.len() {
             assert!(start.elapsed() < PATIENCE, "the last verdicts do not come");
             thread::sleep(Duration::from_millis(50));
+            let arrived = self.arrived.lock().unwrap();
+            there += arrived[seen..].iter().filter(is_last).count();
+            seen = arrived.len();
         }
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
