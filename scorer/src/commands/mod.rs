@@ -10,6 +10,7 @@ mod init;
 mod labels;
 mod live;
 mod logs;
+mod on_kafka;
 mod posted;
 mod published;
 mod redrive;

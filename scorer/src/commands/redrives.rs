@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use window::{Order, Redrives, yield_to_others};
 
 use super::console;
-use super::window::OnKafka;
+use super::on_kafka::OnKafka;
 use crate::kafka::{Redrive, Redriven, Which};
 
 /// Records that were sent before and are remembered while others are: where there are more, the command has no such limit.

@@ -11,8 +11,9 @@ use window::Access;
 use super::alerting::{Alerts, all_of};
 use super::live::{StatusLine, accompany};
 use super::logs::init_logs;
+use super::on_kafka::OnKafka;
 use super::status_log::StatusLog;
-use super::window::{OnKafka, RunOf, Window, keeping};
+use super::window::{RunOf, Window, keeping};
 use super::words::listed;
 use super::{LIVE_BATCH, Loaded, console, load, summary, topics_of, with_clock};
 #[cfg(feature = "fault-injection")]

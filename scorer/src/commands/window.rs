@@ -14,6 +14,7 @@ use window::{
 };
 
 use super::alerting::AlertsAtWindow;
+use super::on_kafka::OnKafka;
 use super::posted::answer;
 use super::redrives::{MOST_REDRIVEN, redrive};
 use super::{Loaded, console};
@@ -142,17 +143,6 @@ pub(super) async fn keeping(settings: &KafkaSettings, pipeline: &Pipeline, creat
             Keeping::Nowhere(error.to_string())
         }
     }
-}
-
-/// Where a window finds what it shows, and what is said in it goes.
-pub(super) struct OnKafka<'a> {
-    pub(super) settings: &'a KafkaSettings,
-    pub(super) group: &'a str,
-    /// How topics are created, or `None` when they must be there.
-    pub(super) create: Option<TopicSettings>,
-    pub(super) keeping: Keeping,
-    /// Whether people read what it says, or programs do.
-    pub(super) is_json: bool,
 }
 
 /// Whose run it is.
