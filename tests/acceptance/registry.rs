@@ -322,3 +322,39 @@ fn records_wait_while_the_registry_is_away() {
     assert_eq!(sorted(values(&kafka.read("odd"))), sorted(&expected["odd"]));
     assert_eq!(kafka.read("bad").len(), 0);
 }
+
+/// With the right certificate it is as without TLS; with another one the scorer says so, and ends when it has waited enough.
+#[test]
+fn a_registry_is_asked_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = expected(folder.path());
+    let (Some(registry), Some(kafka)) = (Registry::start(), Kafka::start()) else { return };
+    let ids = avro_ids(&registry);
+    let (url, authority) = registry.tls();
+    let file = folder.path().join("avro.toml");
+    let brokers = ["--pipeline", text(&file), "--brokers", &kafka.brokers];
+    let write = |more: &str| {
+        let url_and_more = format!("url = \"{url}\"\n{more}");
+        let plain = format!("url = \"{}\"", registry.url());
+        std::fs::write(&file, pipeline("avro", &registry.url()).replace(&plain, &url_and_more)).unwrap();
+    };
+    let run = || {
+        let state = folder.path().join("state");
+        let how = ["run", "--all-verdicts", "--until-end", "--device", "cpu", "--state-dir", text(&state)];
+        scorer(&[&how[..], &brokers].concat())
+    };
+    write("give_up_after = \"2s\"");
+    assert_eq!(scorer(&[&["topics", "--partitions", "2"][..], &brokers].concat()).code, Some(0));
+    let producer = Producer::new(&kafka.brokers);
+    for n in 0..PAYMENTS {
+        send(&producer, &payment(n).0, &framed(ids[usize::from(n >= LATER)], &as_avro(n)), None);
+    }
+    producer.flush();
+    let refused = run();
+    assert_eq!(refused.code, Some(75), "{}", refused.stderr);
+    assert!(refused.stderr.contains("certificate"), "{}", refused.stderr);
+    write(&format!("ca_file = \"{}\"", text(&authority)));
+    let open = run();
+    assert_eq!(open.code, Some(0), "{}", open.stderr);
+    assert_eq!(sorted(values(&kafka.read("odd"))), sorted(&expected["odd"]));
+}

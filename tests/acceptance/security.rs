@@ -58,6 +58,11 @@ fn a_locked_door_says_what_is_missing_and_opens_with_it() {
     door(&secured.login, &right, 77, "it may not use the transactional id");
     secured.acls(&[&user[..], &["--operation", "All", "--transactional-id", "*"]].concat());
 
+    let denied = ["--deny-principal", "User:scorer", "--operation", "Write", "--topic", "anomalias_kmeans"];
+    secured.acls(&denied);
+    door(&secured.login, &right, 77, "writing to topic `anomalias_kmeans`");
+    secured.undo_acls(&denied);
+
     let open = run(&secured, &secured.login, &right, &[]);
     assert_eq!(open.code, Some(0), "{}", open.stderr);
     let keys = |received: Vec<Received>| received.into_iter().map(|message| message.key.unwrap()).collect::<Vec<_>>();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 pub mod browser;
+mod certificate;
 mod clock;
 mod compare;
 mod feed;

@@ -2,11 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::certificate::{PASSWORD, certificate};
 use crate::{repository, wait_for};
 
 /// The exit code of registry.sh where Java, Maven or the program is missing.
@@ -24,6 +26,9 @@ pub struct Registry {
     program: Child,
     /// `host:port`.
     pub address: String,
+    /// `host:port` where it speaks TLS.
+    tls: String,
+    folder: tempfile::TempDir,
 }
 
 impl Registry {
@@ -39,10 +44,22 @@ impl Registry {
             _ => panic!("registry.sh: {}", String::from_utf8_lossy(&fetched.stderr)),
         };
         requirements::found(found)?;
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        std::fs::write(path.join("authority.pem"), certificate(path, "registry", &["-validity", "2"])?).unwrap();
+        // Both are bound at once, so they differ.
+        let [plain, tls] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [port, tls] = [plain, tls].map(|listener| listener.local_addr().unwrap().port());
         let mut command = Command::new(script);
         command.args(["run", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
-        let registry = Self { program: command.spawn().unwrap(), address: format!("127.0.0.1:{port}") };
+        command.env("QUARKUS_HTTP_SSL_PORT", tls.to_string());
+        command.env("QUARKUS_HTTP_SSL_CERTIFICATE_KEY_STORE_FILE", path.join("registry.p12"));
+        command.env("QUARKUS_HTTP_SSL_CERTIFICATE_KEY_STORE_PASSWORD", PASSWORD);
+        command.env("QUARKUS_HTTP_INSECURE_REQUESTS", "enabled");
+        let program = command.spawn().unwrap();
+        // Certificates are for a name and not for an address.
+        let (address, tls) = (format!("127.0.0.1:{port}"), format!("localhost:{tls}"));
+        let registry = Self { program, address, tls, folder };
         wait_for("the Schema Registry", PATIENCE, || registry.ask("GET", "/schemas/types", None));
         Some(registry)
     }
@@ -55,6 +72,11 @@ impl Registry {
     /// Its url.
     pub fn url(&self) -> String {
         Self::url_at(&self.address)
+    }
+
+    /// Its url where it speaks TLS, and the file with the certificate of whoever vouches for it.
+    pub fn tls(&self) -> (String, PathBuf) {
+        (format!("https://{}{PATH}", self.tls), self.folder.path().join("authority.pem"))
     }
 
     /// Registers a schema under a subject; its id. `references` are name and subject of the schemas that it uses, each in its first

@@ -1,8 +1,8 @@
 //! A broker with TLS, logins and ACLs, with certificates of its own.
 
-use std::path::Path;
 use std::process::Command;
 
+use crate::certificate::certificate;
 use crate::kafka::value_of;
 use crate::{Kafka, repository, text};
 
@@ -52,8 +52,17 @@ impl Secured {
         text(&path).to_owned()
     }
 
-    /// Gives or, with `--deny-principal`, takes rights, as `kafka-acls.sh` does with these options.
+    /// Gives or, with `--deny-principal`, denies rights, as `kafka-acls.sh` does with these options.
     pub fn acls(&self, options: &[&str]) {
+        self.change_acls(&[&["--add"], options].concat());
+    }
+
+    /// Undoes what [`acls`](Self::acls) did with these options.
+    pub fn undo_acls(&self, options: &[&str]) {
+        self.change_acls(&[&["--remove", "--force"], options].concat());
+    }
+
+    fn change_acls(&self, options: &[&str]) {
         let jars = repository().join("tests/kafka/target/jars/*");
         let mut command = Command::new("java");
         command.args([
@@ -63,25 +72,7 @@ impl Secured {
             text(&jars),
             "org.apache.kafka.tools.AclCommand",
         ]);
-        let output = command.args(["--bootstrap-server", &self.kafka.brokers, "--add"]).args(options).output().unwrap();
+        let output = command.args(["--bootstrap-server", &self.kafka.brokers]).args(options).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-}
-
-/// Makes a key with a certificate for `localhost` that it signs itself, in `NAME.p12`; the certificate in PEM.
-fn certificate(folder: &Path, name: &str, validity: &[&str]) -> Option<String> {
-    let store = folder.join(format!("{name}.p12"));
-    let keytool = |arguments: &[&str]| {
-        let store = ["-keystore", text(&store), "-storetype", "PKCS12", "-storepass", "changeit", "-alias", name];
-        let output = Command::new("keytool").args(arguments).args(store).output();
-        let made = output.map_err(|error| format!("keytool is missing: {error}")).map(|output| {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-            String::from_utf8(output.stdout).unwrap()
-        });
-        requirements::found(made)
-    };
-    let key = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-ext", "san=dns:localhost"];
-    let subject = format!("CN={name}");
-    keytool(&[&key[..], &["-dname", &subject], validity].concat())?;
-    keytool(&["-exportcert", "-rfc"])
 }

@@ -363,6 +363,9 @@ impl ClientContext for DeliveryContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if let Some(topic) = topic_without_right(facility, message) {
+            self.lock().failures.add(NO_TAG, topic, RDKafkaErrorCode::TopicAuthorizationFailed);
+        }
         log_client(level, facility, message);
     }
 
@@ -373,6 +376,14 @@ impl ClientContext for DeliveryContext {
     fn generate_oauth_token(&self, config: Option<&str>) -> token::Answer {
         token::of_config(config)
     }
+}
+
+/// The topic that a transaction may not write to. The client drops the records of such a transaction, and the calls that
+/// follow say "Erroneous state": only its log names the cause.
+fn topic_without_right<'a>(facility: &str, message: &'a str) -> Option<&'a str> {
+    let is_denial = facility == "ADDPARTS" && message.contains("Topic authorization failed");
+    let (_, named) = message.split_once("Failed to add partition \"").filter(|_| is_denial)?;
+    named.split_once('"').map(|(topic, _)| topic)
 }
 
 impl ProducerContext for DeliveryContext {
@@ -415,6 +426,19 @@ mod tests {
             (7, None),
             "plain tags are indices"
         );
+    }
+
+    #[test]
+    fn the_topic_that_may_not_be_written_to_is_in_the_log() {
+        let failed = |why: &str| {
+            format!(
+                "[thrd:localhost:9092/1]: localhost:9092/1: Failed to add partition \"out\" [0] to transaction: Broker: {why}"
+            )
+        };
+        let topic = |facility: &str, why: &str| topic_without_right(facility, &failed(why)).map(str::to_owned);
+        assert_eq!(topic("ADDPARTS", "Topic authorization failed").as_deref(), Some("out"));
+        assert_eq!(topic("ADDPARTS", "Unknown topic or partition"), None);
+        assert_eq!(topic("TXNERR", "Topic authorization failed"), None);
     }
 
     #[test]

@@ -12,7 +12,6 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::{Producer as _, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -206,8 +205,9 @@ impl Transactions {
         consumer: &GroupConsumer,
     ) -> Result<ProducedOffsets, TransactionError> {
         let Some(producer) = &self.producer else { return Err(TransactionError::Abortable("stopping".to_owned())) };
-        // Asked once the records have been read, and answered while the results are sent.
-        let is_same_topic = transaction.input.ask(consumer.client());
+        // Asked once the records have been read, and answered while the results are sent. The consumer's own connection
+        // would answer only after the fetch that waits on it for more records.
+        let is_same_topic = transaction.input.ask(producer.client.client());
         let offsets = self.offsets(transaction)?;
         let are_committed = self.faults.commit_outside(consumer, &offsets);
         self.queue_all(records)?;
@@ -225,7 +225,7 @@ impl Transactions {
             return Err(TransactionError::Abortable("a message was not accepted".to_owned()));
         }
         self.acknowledged.set(Some(Instant::now()));
-        transaction.input.confirm(consumer.client(), is_same_topic).map_err(|error| match error {
+        transaction.input.confirm(producer.client.client(), is_same_topic).map_err(|error| match error {
             KafkaError::Failed { .. } => TransactionError::Abortable(error.to_string()),
             error => TransactionError::Undeliverable(error),
         })?;
