@@ -137,11 +137,11 @@ pub struct FitArgs {
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub models: PathBuf,
 
-    /// Device that computes: auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N
+    /// Device that computes: auto, cpu, gpu, gpu:N, software, vulkan or vulkan:N
     ///
     /// `auto` takes the CPU, or a real GPU if the fit is predicted to finish sooner there. The line `device:` names the
     /// device and the reason. If a GPU that `auto` took fails, the CPU takes over. `software` runs the GPU's code on a
-    /// software adapter, for tests. `vulkan` and `cuda` must be compiled in with `--features`.
+    /// software adapter, for tests. `vulkan` must be compiled in with `--features vulkan`.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceRequest::from_str)]
     pub device: DeviceRequest,
 

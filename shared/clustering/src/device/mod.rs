@@ -4,118 +4,21 @@
 mod calibration;
 mod guard;
 mod predict;
+mod request;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 pub use burn::tensor::Device;
 use burn::tensor::{DeviceKind, Tensor};
-use thiserror::Error;
 
 pub use calibration::cache_folder;
 pub use guard::guarded;
 pub use predict::{Calibration, Cost, Job, Speed};
+pub use request::{DEVICE_NAMES, DeviceError, DeviceRequest};
 
 use crate::ops::is_cpu;
 use guard::caught;
-
-/// What `--device` may say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DeviceRequest {
-    /// A real GPU where there is one and the work is done sooner there, else the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// A real GPU through wgpu, by number.
-    Gpu(usize),
-    /// A software adapter of wgpu: the GPU's code path on the CPU, for tests.
-    Software,
-    /// A real GPU through Vulkan and SPIR-V, by number.
-    Vulkan(usize),
-    /// An NVIDIA GPU through CUDA, by number.
-    Cuda(usize),
-}
-
-/// Names that [`DeviceRequest`] understands, for help texts and errors.
-pub const DEVICE_NAMES: &str = "auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N";
-
-/// Why a device cannot be used.
-#[derive(Debug, Clone, Error, PartialEq)]
-pub enum DeviceError {
-    /// No such name.
-    #[error("unknown device `{0}`: use {DEVICE_NAMES}")]
-    Unknown(String),
-    /// The program was built without it.
-    #[error("device `{name}` is not in this program: build it with `cargo build --features {feature}`")]
-    NotBuilt {
-        /// The device.
-        name: String,
-        /// The cargo feature.
-        feature: &'static str,
-    },
-    /// It is not there or does not work.
-    #[error("device `{name}` cannot be used: {cause}; use `--device cpu` or `--device auto`")]
-    Unusable {
-        /// The device.
-        name: String,
-        /// What happened.
-        cause: String,
-    },
-    /// It failed in the middle of its work.
-    #[error("device `{name}` failed: {cause}; use `--device cpu`, or `--device auto`, which goes on with the CPU")]
-    Lost {
-        /// The device.
-        name: String,
-        /// What happened.
-        cause: String,
-    },
-}
-
-impl DeviceError {
-    /// What happened, without what to do about it.
-    pub fn what_happened(&self) -> String {
-        match self {
-            Self::Lost { name, cause } => format!("device `{name}` failed: {cause}"),
-            other => other.to_string(),
-        }
-    }
-}
-
-impl FromStr for DeviceRequest {
-    type Err = DeviceError;
-
-    fn from_str(text: &str) -> Result<Self, DeviceError> {
-        let unknown = || DeviceError::Unknown(text.to_owned());
-        let (name, number) = match text.split_once(':') {
-            Some((name, number)) => (name, Some(number.parse::<usize>().map_err(|_| unknown())?)),
-            None => (text, None),
-        };
-        match (name, number) {
-            ("auto", None) => Ok(Self::Auto),
-            ("cpu", None) => Ok(Self::Cpu),
-            ("software", None) => Ok(Self::Software),
-            ("gpu", number) => Ok(Self::Gpu(number.unwrap_or(0))),
-            ("vulkan", number) => Ok(Self::Vulkan(number.unwrap_or(0))),
-            ("cuda", number) => Ok(Self::Cuda(number.unwrap_or(0))),
-            _ => Err(unknown()),
-        }
-    }
-}
-
-impl fmt::Display for DeviceRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Software => f.write_str("software"),
-            Self::Gpu(number) => write!(f, "gpu:{number}"),
-            Self::Vulkan(number) => write!(f, "vulkan:{number}"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
-        }
-    }
-}
 
 /// A device that was tried, and why it is the one.
 #[derive(Debug, Clone)]
@@ -177,6 +80,14 @@ pub fn choose(request: DeviceRequest) -> Result<ChosenDevice, DeviceError> {
     }
 }
 
+/// As [`choose`], by a name that [`DeviceRequest`] understands.
+///
+/// # Errors
+/// As [`choose`], and when there is no such name.
+pub fn choose_by_name(name: &str) -> Result<ChosenDevice, DeviceError> {
+    choose(name.parse()?)
+}
+
 /// What there is to choose from for a job.
 #[derive(Debug, Clone)]
 pub enum Devices {
@@ -234,7 +145,7 @@ impl Devices {
 fn cause_of(failure: &DeviceError) -> &str {
     match failure {
         DeviceError::Lost { cause, .. } | DeviceError::Unusable { cause, .. } => cause,
-        DeviceError::Unknown(_) | DeviceError::NotBuilt { .. } => "it cannot be used",
+        DeviceError::Unknown(_) | DeviceError::ThroughVulkan(_) | DeviceError::NotBuilt { .. } => "it cannot be used",
     }
 }
 
@@ -244,9 +155,6 @@ fn first_gpu() -> Option<ChosenDevice> {
         return None;
     }
     let mut candidates = Vec::new();
-    if cfg!(feature = "cuda") {
-        candidates.push(DeviceRequest::Cuda(0));
-    }
     if cfg!(feature = "vulkan") {
         candidates.push(DeviceRequest::Vulkan(0));
     }
@@ -277,7 +185,6 @@ fn try_gpu(request: DeviceRequest) -> Result<(Device, String), DeviceError> {
         DeviceRequest::Gpu(number) => kinds(number).map(Device::wgpu).into(),
         DeviceRequest::Software => vec![Device::wgpu(DeviceKind::Cpu)],
         DeviceRequest::Vulkan(number) => vulkan(kinds(number))?,
-        DeviceRequest::Cuda(number) => vec![cuda(number)?],
         DeviceRequest::Auto | DeviceRequest::Cpu => Vec::new(),
     };
     let mut cause = "there is none".to_owned();
@@ -300,16 +207,6 @@ fn vulkan(_: [DeviceKind; 3]) -> Result<Vec<Device>, DeviceError> {
     Err(DeviceError::NotBuilt { name: "vulkan".into(), feature: "vulkan" })
 }
 
-#[cfg(feature = "cuda")]
-fn cuda(number: usize) -> Result<Device, DeviceError> {
-    Ok(Device::cuda(number))
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda(_: usize) -> Result<Device, DeviceError> {
-    Err(DeviceError::NotBuilt { name: "cuda".into(), feature: "cuda" })
-}
-
 /// Devices are lazy, and a missing one shows itself by a panic inside the driver's layer: so compute something.
 fn probe(device: &Device) -> Result<String, String> {
     let (sum, name) = caught(|| {
@@ -324,25 +221,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_round_trip() {
-        for text in ["auto", "cpu", "software", "gpu:0", "gpu:3", "vulkan:1", "cuda:0"] {
-            assert_eq!(text.parse::<DeviceRequest>().unwrap().to_string(), text);
-        }
-        for bad in ["", "tpu", "gpu:", "gpu:x", "cpu:1", "auto:0"] {
-            assert_eq!(bad.parse::<DeviceRequest>(), Err(DeviceError::Unknown(bad.into())));
-        }
-    }
-
-    #[test]
     fn the_cpu_is_always_there() {
         let chosen = choose(DeviceRequest::Cpu).unwrap();
         assert!(chosen.to_string().starts_with("cpu (flex): asked for; "), "{chosen}");
     }
 
-    #[cfg(not(feature = "cuda"))]
+    #[cfg(not(feature = "vulkan"))]
     #[test]
     fn what_was_not_built_says_how_to_build_it() {
-        let error = choose(DeviceRequest::Cuda(0)).unwrap_err().to_string();
-        assert_eq!(error, "device `cuda` is not in this program: build it with `cargo build --features cuda`");
+        let error = choose_by_name("vulkan:1").unwrap_err().to_string();
+        assert_eq!(error, "device `vulkan` is not in this program: build it with `cargo build --features vulkan`");
     }
 }
