@@ -157,8 +157,8 @@ pub struct PipelineArgs {
     /// that are built into the program take their place; they were trained on sample data.
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
-    /// Device that computes the scores: auto (the one that is predicted to be faster), cpu, gpu, gpu:N, software, vulkan
-    /// or vulkan:N.
+    /// Device that computes the scores: auto (a discrete GPU if it has kernels for them and there is enough to do, else the CPU),
+    /// cpu, gpu, gpu:N, software, vulkan or vulkan:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
     pub device: DeviceRequest,
 }
