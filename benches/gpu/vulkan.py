@@ -28,6 +28,8 @@ NVIDIA = "libGLX_nvidia.so.0"
 # Where the loader looks without being told, and where some containers have the file instead.
 USUAL = [Path("/etc/vulkan/icd.d"), Path("/usr/local/share/vulkan/icd.d"), Path("/usr/share/vulkan/icd.d")]
 ELSEWHERE = Path("/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json")
+# NVIDIA's driver goes through EGL where there is no X server.
+EGL_ELSEWHERE = Path("/usr/local/nvidia/share/glvnd/egl_vendor.d/10_nvidia.json")
 
 
 @dataclass
@@ -94,6 +96,8 @@ def add_driver_file(found: Vulkan, work: Path) -> None:
         return
     found.driver_files.append(str(file))
     found.environment["VK_DRIVER_FILES"] = ":".join(found.driver_files)
+    if EGL_ELSEWHERE.exists():
+        found.environment["__EGL_VENDOR_LIBRARY_FILENAMES"] = str(EGL_ELSEWHERE)
     found.notes.append(f"driver file, which the loader would not find: {file}")
 
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use shared::device::{DEVICE_NAMES, DeviceRequest};
+use shared::device::{DEVICE_NAMES, DeviceError, DeviceRequest};
 use shared::memory::Size;
 use window::Address;
 
@@ -594,7 +594,10 @@ impl fmt::Debug for PropertyArgs {
 }
 
 fn parse_device(text: &str) -> Result<DeviceRequest, String> {
-    DeviceRequest::from_str(text).map_err(|_| format!("use {DEVICE_NAMES}"))
+    DeviceRequest::from_str(text).map_err(|error| match error {
+        DeviceError::Unknown(_) => format!("use {DEVICE_NAMES}"),
+        other => other.to_string(),
+    })
 }
 
 #[cfg(feature = "fault-injection")]
