@@ -141,7 +141,7 @@ mod tests {
         let cost = |fixed_seconds, work_per_second| Cost { fixed_seconds, work_per_second };
         Calibration {
             cpu: Speed { start_seconds: 0.0, pass: cost(5e-6, 1e10), batch: cost(1e-5, 1e10) },
-            gpu: Speed { start_seconds: 0.05, pass: cost(1e-4, 1e12), batch: cost(5e-4, 5e10) },
+            gpu: Speed { start_seconds: 0.01, pass: cost(1e-4, 1e12), batch: cost(5e-4, 5e10) },
         }
     }
 
