@@ -15,8 +15,9 @@ import numpy
 import sklearn
 
 from contenders import Atalaya, Contender, Faiss, Run, ScikitLearn
-from points import Points, Start, folder, generate, start
+from points import Points, Start, generate, start
 from program import KMEANS_BENCH, Program, build
+from scratch import folder
 
 T = TypeVar("T")
 

@@ -1,15 +1,9 @@
 """Rows to cluster, in memory and in a file that another process reads."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from environment import ROOT
 
 SEED = 42
 COMPONENTS = 20
@@ -33,16 +27,6 @@ class Start:
 
     centroids: np.ndarray
     file: Path
-
-
-@contextmanager
-def folder(size: int) -> Iterator[Path]:
-    """A folder for files of `size` bytes: in memory if there is room, otherwise under `target`."""
-    memory = Path("/dev/shm")
-    room = shutil.disk_usage(memory).free if memory.is_dir() else 0
-    place = memory if room > size * 1.1 else ROOT / "target"
-    with tempfile.TemporaryDirectory(prefix="atalaya-", dir=place) as name:
-        yield Path(name)
 
 
 def generate(kind: str, n_samples: int, n_features: int, where: Path) -> Points:

@@ -19,8 +19,13 @@ TRAINER = ["-p", "trainer", "--bin", "trainer"]
 
 def build(target: list[str], features: str | None = None) -> Path:
     """Builds a program, reusing what `cargo test` and `cargo run` have built; returns its path."""
+    return Path(artifacts(["build", *target], features)[-1]["executable"])
+
+
+def artifacts(command: list[str], features: str | None = None) -> list[dict[str, Any]]:
+    """What cargo says of each executable that a command builds."""
     cargo = shutil.which("cargo") or str(Path.home() / ".cargo/bin/cargo")
-    command = [cargo, "build", *target, "--message-format=json-render-diagnostics"]
+    command = [cargo, *command, "--message-format=json-render-diagnostics"]
     if features:
         command += ["--features", ",".join(f"trainer/{feature}" for feature in features.split(","))]
     try:
@@ -30,7 +35,7 @@ def build(target: list[str], features: str | None = None) -> Path:
     if result.returncode != 0:
         sys.exit(f"error: `{' '.join(command)}` failed")
     messages = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    return Path(next(m["executable"] for m in reversed(messages) if m.get("executable")))
+    return [message for message in messages if message.get("executable")]
 
 
 def outside_of_cargo() -> dict[str, str]:

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use shared::device::{DEVICE_NAMES, DeviceRequest};
+use shared::device::{DEVICE_NAMES, DeviceError, DeviceRequest};
 use shared::memory::Size;
 use window::Address;
 
@@ -157,8 +157,8 @@ pub struct PipelineArgs {
     /// that are built into the program take their place; they were trained on sample data.
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
-    /// Device that computes the scores: auto (the one that is predicted to be faster), cpu, gpu, gpu:N, software, vulkan,
-    /// vulkan:N, cuda or cuda:N.
+    /// Device that computes the scores: auto (a discrete GPU if it has kernels for them and there is enough to do, else the CPU),
+    /// cpu, gpu, gpu:N, software, vulkan or vulkan:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
     pub device: DeviceRequest,
 }
@@ -594,7 +594,10 @@ impl fmt::Debug for PropertyArgs {
 }
 
 fn parse_device(text: &str) -> Result<DeviceRequest, String> {
-    DeviceRequest::from_str(text).map_err(|_| format!("use {DEVICE_NAMES}"))
+    DeviceRequest::from_str(text).map_err(|error| match error {
+        DeviceError::Unknown(_) => format!("use {DEVICE_NAMES}"),
+        other => other.to_string(),
+    })
 }
 
 #[cfg(feature = "fault-injection")]

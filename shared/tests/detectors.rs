@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shared::detector::Detector;
 use shared::detectors::{Algorithm, AnyLearned, Context, Explanation, Scores, leave_one_feature_out};
-use shared::device::{ChosenDevice, DeviceRequest, choose};
+use shared::device::{ChosenDevice, DeviceRequest, choose, choose_by_name};
 use shared::matrix::{FeatureMatrix, Matrix};
 use shared::model::{FORMAT_VERSION, Model, TrainingSummary};
 use shared::pipeline::ThresholdPolicy;
@@ -183,7 +183,7 @@ fn the_same_rows_and_seed_give_the_same_model() {
 
 #[test]
 fn a_gpu_finds_what_the_cpu_finds() {
-    let Some(gpu) = requirements::gpu(choose(DeviceRequest::Software)) else { return };
+    let Some(gpu) = requirements::gpu(choose_by_name) else { return };
     let (x, new, device) = (rows(1200, 1), rows(300, 2), cpu());
     for algorithm in all() {
         let learned = fit(&algorithm, &x, &device);
@@ -193,6 +193,38 @@ fn a_gpu_finds_what_the_cpu_finds() {
         assert!(difference < 1e-4, "{}: {difference:e}", algorithm.name());
         assert_eq!(on_cpu.clusters, on_gpu.clusters, "{}", algorithm.name());
     }
+}
+
+/// Rows of two clouds as far from each other as this: the squares of their values are far larger than the distances within.
+const FAR: f32 = 74.0;
+
+/// Products of float32 keep their digits on every device. Tensor cores would round each factor to eleven bits, and what is left of
+/// the distances between such rows is noise.
+#[test]
+fn a_gpu_scores_clouds_that_are_far_apart_as_the_cpu_does() {
+    let Some(gpu) = requirements::gpu(choose_by_name) else { return };
+    let (x, new, device) = (far_clouds(600, 1), far_clouds(200, 2), cpu());
+    // An ensemble goes by the ranks of its members' scores, and a rank is a whole step.
+    for algorithm in all().filter(|algorithm| algorithm.name() != "ensemble") {
+        let learned = fit(&algorithm, &x, &device);
+        let (on_cpu, on_gpu) = (score(&learned, &new, &device), score(&learned, &new, &gpu));
+        let (name, difference) = (algorithm.name(), largest_difference(&on_cpu, &on_gpu));
+        println!("{name}: on clouds that are far apart, CPU and GPU differ by {difference:e}");
+        let rounding = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * a.abs().max(1.0);
+        let is_rounding = on_cpu.values.iter().zip(&on_gpu.values).all(rounding);
+        assert!(difference < 1e-4 || is_rounding, "{name}: {difference:e}");
+        assert_eq!(on_cpu.clusters, on_gpu.clusters, "{name}");
+    }
+}
+
+/// As [`rows`], every second one in a cloud far from the other's; the constant feature stays as it is.
+fn far_clouds(n_samples: usize, seed: u64) -> Matrix {
+    let mut values = rows(n_samples, seed).into_values();
+    for (index, row) in values.chunks_exact_mut(N_FEATURES).enumerate() {
+        let shift = if index.is_multiple_of(2) { FAR } else { -FAR };
+        row[..N_FEATURES - 1].iter_mut().for_each(|value| *value += shift);
+    }
+    Matrix::from_values(N_FEATURES, values)
 }
 
 /// Odd rows have to look odd, or something is upside down.

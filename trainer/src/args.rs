@@ -9,6 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use shared::device::DeviceRequest;
 
 use crate::compare::args::{self as compare, CompareArgs};
+use crate::devices;
 use crate::init::{self, InitArgs};
 use crate::load::MaxBad;
 use crate::memory::Size;
@@ -52,6 +53,9 @@ EXAMPLES
 
   Show what the models learned:
       trainer inspect models/invoices
+
+  List the devices of this machine, and why a GPU is not seen:
+      trainer devices
 
 FILES
   MODELS/PIPELINE/DETECTOR/model.json   a model for the scorer; large arrays are in a weights file beside it
@@ -102,6 +106,17 @@ pub enum Command {
             and facts about the training.\n\nIf a model file is damaged, the command names it and ends with status 1."
     )]
     Inspect(InspectArgs),
+    /// List the devices of this machine, with what was measured on each
+    #[command(long_about = devices::LONG_ABOUT)]
+    Devices(DevicesArgs),
+}
+
+/// Flags of `trainer devices`.
+#[derive(Debug, ClapArgs)]
+pub struct DevicesArgs {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `trainer inspect`.
@@ -137,11 +152,12 @@ pub struct FitArgs {
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub models: PathBuf,
 
-    /// Device that computes: auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N
+    /// Device that computes: auto, cpu, gpu, gpu:N, software, vulkan or vulkan:N
     ///
-    /// `auto` takes the CPU, or a real GPU if the fit is predicted to finish sooner there. The line `device:` names the
-    /// device and the reason. If a GPU that `auto` took fails, the CPU takes over. `software` runs the GPU's code on a
-    /// software adapter, for tests. `vulkan` and `cuda` must be compiled in with `--features`.
+    /// `auto` takes a GPU if it is discrete, has kernels for the work, and rows x features x clusters x rounds are above a
+    /// break-even that is measured once; else the CPU. The line `device:` names the device and the reason, also why a GPU is
+    /// not seen. If a GPU that `auto` took fails, the CPU takes over. `software` runs the GPU's code on a software adapter,
+    /// for tests. `vulkan` must be compiled in with `--features vulkan`. `trainer devices` lists what there is.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceRequest::from_str)]
     pub device: DeviceRequest,
 
@@ -262,8 +278,10 @@ fn not_negative(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use clap::CommandFactory;
+    use shared::device::AUTO_RULE;
+
+    use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
         Args::try_parse_from(std::iter::once("trainer").chain(arguments.iter().copied()))
@@ -272,6 +290,17 @@ mod tests {
     #[test]
     fn the_declaration_is_sound() {
         Args::command().debug_assert();
+    }
+
+    /// Help and README say the rule by which a GPU is taken in the same words as the program.
+    #[test]
+    fn the_rule_for_gpus_is_the_same_everywhere() {
+        let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let help = Args::command().find_subcommand("fit").unwrap().clone().render_long_help().to_string();
+        let readme = include_str!("../../README.md");
+        for text in [help.as_str(), readme] {
+            assert!(in_one_line(text).contains(AUTO_RULE), "{AUTO_RULE}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 
 use shared::detector::Detector;
 use shared::detectors::{self, Algorithm, AnyLearned, Context};
-use shared::device::ChosenDevice;
+use shared::device::{ChosenDevice, Job};
 use shared::evaluation::statistics::middle;
 use shared::matrix::FeatureMatrix;
 use shared::model::{FORMAT_VERSION, Model, TrainingSummary, fingerprint_of_numbers};
@@ -301,29 +301,38 @@ fn usual_ranges(features: &FeatureMatrix) -> Vec<[f64; 2]> {
     (0..features.n_features()).map(range).collect()
 }
 
-/// About how many passes over the rows a fit takes, and how many clusters are in all of them.
-pub fn passes(spec: &DetectorSpec) -> (f64, f64) {
+/// About what there is to compute for all of these detectors together, as far as GPUs have kernels for them.
+pub fn job<'a>(specs: impl Iterator<Item = &'a DetectorSpec>, n_samples: usize, n_features: usize) -> Job {
+    let with_kernels = specs.filter_map(|spec| passes(&spec.algorithm));
+    let (passes, clusters) = with_kernels.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    if passes == 0.0 {
+        return Job::WithoutKernel;
+    }
+    Job::fit(n_samples, n_features, clusters / passes, passes)
+}
+
+/// About how many passes over the rows a fit takes, and how many clusters are in all of them; nothing where a GPU has no kernels.
+fn passes(algorithm: &Algorithm) -> Option<(f64, f64)> {
     /// Rounds until a run has converged, as is usual.
     const ROUNDS: f64 = 15.0;
-    match &spec.algorithm {
+    match algorithm {
         Algorithm::KMeans(parameters) => {
             let n_init = parameters.n_init as f64;
-            match parameters.k {
+            Some(match parameters.k {
                 KSelection::Fixed(k) => (ROUNDS * n_init, ROUNDS * n_init * k as f64),
                 KSelection::Elbow { max, .. } => {
                     let max_k = max as f64;
                     (ROUNDS * n_init * max_k, ROUNDS * n_init * max_k * (max_k + 1.0) / 2.0)
                 }
-            }
+            })
         }
         // Each level of the tree splits all rows in two.
         Algorithm::BisectingKMeans(parameters) => {
             let n_init = parameters.n_init as f64;
             let levels = (parameters.k.largest() as f64).log2().ceil().max(1.0);
-            (ROUNDS * n_init * levels, ROUNDS * n_init * levels * 2.0)
+            Some((ROUNDS * n_init * levels, ROUNDS * n_init * levels * 2.0))
         }
-        // What the others take has not been measured on devices: they count as one pass and do not decide.
-        _ => (1.0, 1.0),
+        _ => None,
     }
 }
 
@@ -379,6 +388,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_what_gpus_have_kernels_for_counts_as_work_for_them() {
+        let pipeline = Pipeline::load("invoices").expect("a pipeline that ships");
+        let specs: Vec<DetectorSpec> =
+            algorithms().map(|algorithm| DetectorSpec { algorithm, ..pipeline.detectors[0].clone() }).collect();
+        let work = |specs: &[DetectorSpec]| job(specs.iter(), 1000, 2).work();
+        for spec in &specs {
+            let has_work = work(std::slice::from_ref(spec)).is_some_and(|work| work > 0.0);
+            assert_eq!(has_work, spec.algorithm.has_gpu_kernels(), "{}", spec.algorithm.name());
+        }
+        let (with, without): (Vec<_>, Vec<_>) =
+            specs.iter().cloned().partition(|spec| spec.algorithm.has_gpu_kernels());
+        assert!(work(&with).is_some() && work(&specs) == work(&with));
+        assert_eq!(work(&without), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod args;
 mod clock;
 pub mod compare;
 pub mod console;
+pub mod devices;
 pub mod entities;
 pub mod existing;
 pub mod fit;
@@ -39,6 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(Command::Inspect(inspect)) => console::print(&inspect::inspect(&inspect.path)?)?,
         Some(Command::Init(init)) => init::init_and_report(init)?,
         Some(Command::Compare(compare)) => compare::compare_and_report(compare)?,
+        Some(Command::Devices(args)) => console::print(&devices::devices(args.json)?)?,
         Some(Command::Fit(fit)) => train_and_report(fit)?,
         None => train_and_report(&args.fit)?,
     }

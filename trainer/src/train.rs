@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
-use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest, Devices, Job, cache_folder};
+use shared::device::{self, ChosenDevice, DeviceError, DeviceRequest, Devices, cache_folder};
 use shared::model::training_report;
 use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::shipped;
@@ -18,7 +18,7 @@ use crate::clock::now;
 use crate::console;
 use crate::entities::{Entities, EntityAggregator};
 use crate::existing::{Destination, Existing};
-use crate::fit::{Trained, TrainingSet, passes};
+use crate::fit::{Trained, TrainingSet, job};
 use crate::load::{self, ChunkError, HistoryFile, LoadError, Loaded, MaxBad};
 use crate::memory::{Budget, Shape};
 use crate::output::Output;
@@ -137,7 +137,8 @@ pub fn train(settings: &Settings) -> anyhow::Result<Training> {
     }
     let plan = settings.budget.plan(shape(&settings.pipeline, entities.keys.len(), entities.keys.text_bytes()))?;
     let devices = timings.measure("device", || join(devices))?;
-    let device = devices.for_job(&job(&settings.pipeline, &entities));
+    let (pipeline, n_samples) = (&settings.pipeline, entities.keys.len());
+    let device = devices.for_job(&job(pipeline.detectors.iter(), n_samples, pipeline.n_features()));
     if !settings.quiet {
         console::print(&format!("device: {device}\n"))?;
     }
@@ -176,14 +177,6 @@ fn on_a_device<T>(
             Ok((work(&cpu)?, cpu))
         }
     }
-}
-
-/// About what there is to compute, for all detectors together.
-fn job(pipeline: &Pipeline, entities: &Entities) -> Job {
-    let of = |spec: &DetectorSpec| passes(spec);
-    let passes: f64 = pipeline.detectors.iter().map(|spec| of(spec).0).sum();
-    let clusters: f64 = pipeline.detectors.iter().map(|spec| of(spec).1).sum();
-    Job::fit(entities.keys.len(), pipeline.n_features(), clusters / passes.max(1.0), passes)
 }
 
 /// The history, put together into entities as it is read; read once more where its records turn out to be in no order.

@@ -105,8 +105,12 @@ const LIVE_BATCH: usize = 2048;
 /// Loads what is needed to score batches of about `batch` entities.
 fn load(args: &PipelineArgs, batch: usize, change: impl FnOnce(Pipeline) -> Result<Pipeline>) -> Result<Loaded> {
     let pipeline = Arc::new(change(Pipeline::load(&args.pipeline)?)?);
-    let n_clusters = pipeline.detectors.iter().map(|spec| spec.algorithm.most_clusters().unwrap_or(1)).sum();
-    let job = Job::batch(batch, pipeline.n_features(), n_clusters);
+    let with_kernels = pipeline.detectors.iter().filter(|spec| spec.algorithm.has_gpu_kernels());
+    let n_clusters: usize = with_kernels.map(|spec| spec.algorithm.most_clusters().unwrap_or(1)).sum();
+    let job = match n_clusters {
+        0 => Job::WithoutKernel,
+        _ => Job::batch(batch, pipeline.n_features(), n_clusters),
+    };
     let device = Devices::find(args.device, cache_folder())?.for_job(&job);
     let models = ModelSource::find(args.models.as_deref(), &pipeline);
     let detectors = Detectors::load(&models, &pipeline, &device)?;

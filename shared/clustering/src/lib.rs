@@ -6,7 +6,7 @@
 //!
 //! This crate does no network I/O and draws no randomness that was not passed in as a seed. It reads a clock in one place
 //! only: [`device`] measures how fast a GPU is, which decides where something is computed. It touches files in two places
-//! only: [`rows`], and [`device`], which remembers what it measured.
+//! only: [`rows`], and [`device`], which remembers what it measured and looks for what a GPU lacks.
 
 pub mod device;
 pub mod kmeans;

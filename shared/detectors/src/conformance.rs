@@ -1,17 +1,22 @@
 //! What every detector has to pass, and the rows for it.
 
 use burn::tensor::Device;
-use clustering::device::{DeviceRequest, choose};
+use clustering::device::choose_by_name;
 use clustering::matrix::Matrix;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Context, Fit, FitError, Learned, Scores};
 
-/// A GPU, or the software adapter; nothing where both are missing and tests may be skipped.
+/// The GPU that tests run on, or the software adapter; nothing where both are missing and tests may be skipped.
 pub(super) fn gpu() -> Option<Device> {
-    let chosen = choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software));
-    requirements::gpu(chosen).map(|chosen| chosen.device)
+    requirements::gpu(choose_by_name).map(|chosen| chosen.device)
+}
+
+/// Where every detector has to pass: on the CPU, and on the GPU that was named for tests.
+fn devices() -> Vec<Device> {
+    let named = requirements::named_gpu(choose_by_name).map(|chosen| chosen.device);
+    std::iter::once(Device::flex()).chain(named).collect()
 }
 
 pub(super) fn context(device: &Device) -> Context<'_> {
@@ -54,10 +59,12 @@ pub(super) fn agree(here: &[f32], there: &[f32], tolerance: f32) {
 
 pub(super) fn a_rows_score_does_not_depend_on_its_batch<L: Learned>(models: fn(&Matrix) -> Vec<L>) {
     let x = slanted(300, 5, 20, 1);
+    let devices = devices();
     for model in models(&x) {
-        let detector = model.on_device(&Device::flex());
-        let single = x.rows().map(|row| detector.score(&Matrix::from_values(5, row.to_vec())).values[0]);
-        assert_eq!(detector.score(&x).values, single.collect::<Vec<f32>>());
+        for detector in devices.iter().map(|device| model.on_device(device)) {
+            let single = x.rows().map(|row| detector.score(&Matrix::from_values(5, row.to_vec())).values[0]);
+            assert_eq!(detector.score(&x).values, single.collect::<Vec<f32>>());
+        }
     }
 }
 
@@ -91,13 +98,17 @@ pub(super) fn rows_that_are_all_equal_are_refused<F: Fit>() {
 }
 
 pub(super) fn huge_rows_have_finite_scores<L: Learned>(models: fn(&Matrix) -> Vec<L>) {
+    let devices = devices();
     for model in models(&slanted(300, 5, 20, 1)) {
-        for value in [f32::MAX, f32::MIN, 1e30] {
-            let row = Matrix::from_values(5, vec![value, -value, 0.0, value, -value]);
-            assert!(scores(&model, &row)[0].is_finite());
-            let scored = Scores::new(scores(&model, &row));
-            let explained = model.on_device(&Device::flex()).explain(&row, &scored).unwrap_or_default();
-            assert!(explained.iter().all(|e| e.contributions.iter().chain(&e.expected).all(|value| value.is_finite())));
+        for detector in devices.iter().map(|device| model.on_device(device)) {
+            for value in [f32::MAX, f32::MIN, 1e30] {
+                let row = Matrix::from_values(5, vec![value, -value, 0.0, value, -value]);
+                let scored = detector.score(&row);
+                assert!(scored.values[0].is_finite());
+                let explained = detector.explain(&row, &scored).unwrap_or_default();
+                let mut values = explained.iter().flat_map(|e| e.contributions.iter().chain(&e.expected));
+                assert!(values.all(|value| value.is_finite()));
+            }
         }
     }
 }

@@ -171,6 +171,12 @@ impl Algorithm {
         matches!(self, Self::KMeans(_) | Self::BisectingKMeans(_))
     }
 
+    /// Whether its fit and its scores have kernels for GPUs. The others compute there in general operations on tensors, if at all, and
+    /// were measured to be slower so than on the CPU.
+    pub fn has_gpu_kernels(&self) -> bool {
+        matches!(self, Self::KMeans(_) | Self::BisectingKMeans(_))
+    }
+
     /// Of all rows, the share that a cluster needs to be usual, where it looks for clusters and one was set.
     pub fn min_share(&self) -> Option<f64> {
         match self {

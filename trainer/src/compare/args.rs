@@ -139,7 +139,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
 
-    /// Device that computes: auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N
+    /// Device that computes: auto, cpu, gpu, gpu:N, software, vulkan or vulkan:N
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceRequest::from_str)]
     pub device: DeviceRequest,
 

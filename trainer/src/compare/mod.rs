@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
-use shared::device::{ChosenDevice, Devices, Job, cache_folder};
+use shared::device::{ChosenDevice, Devices, cache_folder};
 use shared::evaluation::Bootstrap;
 use shared::matrix::FeatureMatrix;
 use shared::pipeline::{DetectorSpec, Pipeline, Scaling, ThresholdPolicy};
@@ -39,6 +39,7 @@ use crate::analysts::Analysts;
 use crate::console;
 use crate::entities::Keys;
 use crate::existing::Existing;
+use crate::fit::job;
 use crate::load;
 use crate::memory::Budget;
 use crate::output::Output;
@@ -251,11 +252,9 @@ impl CompareSettings {
     }
 
     fn device(&self, dataset: &Dataset) -> anyhow::Result<ChosenDevice> {
-        /// About what clustering takes, which most detectors are in the range of.
-        const CLUSTERS: f64 = 10.0;
-        const PASSES: f64 = 500.0;
         let devices = Devices::find(self.args.device, cache_folder())?;
-        Ok(devices.for_job(&Job::fit(dataset.rows.n_samples(), dataset.features.len(), CLUSTERS, PASSES)))
+        let specs = self.contenders.iter().map(|contender| &contender.spec);
+        Ok(devices.for_job(&job(specs, dataset.rows.n_samples(), dataset.features.len())))
     }
 
     /// What is left of the memory beside rows and scores.

@@ -110,6 +110,25 @@ fn inspect_names_what_is_wrong() {
 }
 
 #[test]
+fn devices_are_listed_for_people_and_for_programs() {
+    let workplace = Workplace::new();
+    let table = workplace.run(&["devices"]);
+    assert_eq!(table.code, Some(0), "{table:?}");
+    assert!(table.stdout.contains("cpu (flex)") && table.stdout.contains("`auto` takes a GPU if"), "{}", table.stdout);
+    assert!(table.stdout.lines().all(|line| line.chars().count() <= 100), "{}", table.stdout);
+    let json = workplace.run(&["devices", "--json"]);
+    let survey: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    let devices = survey["devices"].as_array().expect("a list");
+    assert_eq!(devices[0]["class"], "cpu");
+    for device in devices {
+        let rate = |name: &str| device["measured"][name].as_f64().is_some_and(|rate| rate > 0.0);
+        assert!(rate("points_per_second") && rate("copied_bytes_per_second"), "{device}");
+    }
+    let sees_gpu = devices.iter().any(|device| device["device"].as_str().is_some_and(|name| name.starts_with("gpu:")));
+    assert!(sees_gpu == survey["why_no_gpu"].is_null(), "a GPU, or why there is none: {survey}");
+}
+
+#[test]
 fn flags_override_the_pipeline_file() {
     let workplace = Workplace::with_history(&invoices(60));
     let run = workplace.train("history.csv", &["--k", "3", "--top", "5", "--scaling", "none"]);

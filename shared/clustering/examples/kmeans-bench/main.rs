@@ -18,6 +18,7 @@ mod serve;
 
 use std::process::ExitCode;
 
+use clustering::device::Survey;
 use options::{Command, Options};
 
 /// What makes a command end early.
@@ -26,7 +27,8 @@ type Failure = Box<dyn std::error::Error>;
 const USAGE: &str = "\
 usage: kmeans-bench accuracy [--rows N] [--features N] [--clusters N] [--iterations N] [--seed N] [--device D]
        kmeans-bench memory   [--rows N] [--features N] [--clusters N] [--iterations N] [--seed N] [--device D]
-       kmeans-bench serve    [--device D]      answers the requests that come on standard input, one a line";
+       kmeans-bench serve    [--device D]      answers the requests that come on standard input, one a line
+       kmeans-bench devices                    tells the devices of this machine and what was measured on them, as JSON";
 
 fn main() -> ExitCode {
     let Some(options) = Options::parse(std::env::args().skip(1)) else {
@@ -50,5 +52,12 @@ fn run(options: &Options) -> Result<bool, Failure> {
         Command::Accuracy => accuracy::run(options, &chosen.device),
         Command::Memory => memory::run(options, &chosen.device),
         Command::Serve => serve::run(&chosen),
+        Command::Devices => devices(),
     }
+}
+
+/// As `trainer devices --json`.
+fn devices() -> Result<bool, Failure> {
+    println!("{}", serde_json::to_string_pretty(&Survey::take())?);
+    Ok(true)
 }

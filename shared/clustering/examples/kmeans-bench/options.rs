@@ -11,6 +11,8 @@ pub enum Command {
     Memory,
     /// Answer requests.
     Serve,
+    /// Tell the devices of the machine.
+    Devices,
 }
 
 /// What was typed.
@@ -56,6 +58,7 @@ impl Options {
             "accuracy" => (Command::Accuracy, 50_000_000, 4, 8),
             "memory" => (Command::Memory, 10_000_000, 8, 20),
             "serve" => (Command::Serve, 1, 1, 1),
+            "devices" => (Command::Devices, 1, 1, 1),
             _ => return None,
         };
         let device = DeviceRequest::Cpu;

@@ -2,6 +2,7 @@
 //!
 //! | request | answer |
 //! | --- | --- |
+//! | `make FILE N_SAMPLES N_FEATURES` | `seconds`; the file has rows of clusters that overlap, always the same |
 //! | `load FILE N_FEATURES` | `n_samples`, `device`, `threads` |
 //! | `fit FILE N_CLUSTERS MAX_ITER` | `seconds` of a whole call, from the array in memory; `n_iter`, `inertia` |
 //! | `refit FILE N_CLUSTERS MAX_ITER` | the same without the first step: the points are checked already |
@@ -10,6 +11,7 @@
 //! Requests are lines with tabs between the words, answers JSON objects. A file holds float32, row by row, as they lie
 //! in memory: the points, then each request's centroids.
 
+use std::fs::File;
 use std::io::Write;
 use std::time::Instant;
 
@@ -18,9 +20,17 @@ use clustering::device::ChosenDevice;
 use clustering::kmeans::{KMeansFit, KMeansParams, Points, fit_from};
 use clustering::matrix::Matrix;
 use clustering::ops;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::data::overlapping;
+
+/// Seed of the rows that are made.
+const SEED: u64 = 42;
+
+/// Values that are written at a time.
+const VALUES_A_BLOCK: usize = 1 << 24;
 
 /// Answers until standard input ends.
 pub fn run(device: &ChosenDevice) -> Result<bool, Failure> {
@@ -48,6 +58,7 @@ struct Session<'a> {
 impl Session<'_> {
     fn answer(&mut self, request: &[&str]) -> Result<Value, Failure> {
         match *request {
+            ["make", file, n_samples, n_features] => make(file, n_samples.parse()?, n_features.parse()?),
             ["load", file, n_features] => self.load(file, n_features.parse()?),
             ["fit", file, n_clusters, max_iter] => self.fit(&self.centroids(file, n_clusters)?, max_iter.parse()?),
             ["refit", file, n_clusters, max_iter] => {
@@ -123,6 +134,23 @@ fn params(max_iter: usize) -> KMeansParams {
 fn fitted(clock: Instant, fit: &KMeansFit) -> Value {
     let seconds = clock.elapsed().as_secs_f64();
     json!({ "seconds": seconds, "n_iter": fit.n_iter, "inertia": fit.inertia })
+}
+
+/// Rows for programs that have no generator that is as fast.
+fn make(file: &str, n_samples: usize, n_features: usize) -> Result<Value, Failure> {
+    if n_samples == 0 || n_features == 0 {
+        return Err("rows to make are at least one, of at least one feature".into());
+    }
+    let clock = Instant::now();
+    let rows = overlapping(n_samples, n_features, SEED);
+    let mut file = File::create(file)?;
+    for values in rows.values().chunks(VALUES_A_BLOCK) {
+        let mut bytes = vec![0_u8; size_of_val(values)];
+        let (parts, _) = bytes.as_chunks_mut::<{ size_of::<f32>() }>();
+        parts.par_iter_mut().zip(values).for_each(|(part, value)| *part = value.to_ne_bytes());
+        file.write_all(&bytes)?;
+    }
+    Ok(json!({ "seconds": clock.elapsed().as_secs_f64() }))
 }
 
 fn read(path: &str, n_features: usize) -> Result<Matrix, Failure> {

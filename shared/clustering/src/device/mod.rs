@@ -2,118 +2,58 @@
 //! it is used.
 
 mod calibration;
+mod diagnosis;
 mod guard;
 mod predict;
+mod request;
+mod rule;
+mod seen;
+mod survey;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 pub use burn::tensor::Device;
 use burn::tensor::{DeviceKind, Tensor};
-use thiserror::Error;
+use serde::Serialize;
 
 pub use calibration::cache_folder;
 pub use guard::guarded;
 pub use predict::{Calibration, Cost, Job, Speed};
+pub use request::{DEVICE_NAMES, DeviceError, DeviceRequest};
+pub use rule::AUTO_RULE;
+pub use survey::{DeviceReport, Measured, Survey};
 
 use crate::ops::is_cpu;
 use guard::caught;
+use rule::Decision;
+use seen::seen;
 
-/// What `--device` may say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DeviceRequest {
-    /// A real GPU where there is one and the work is done sooner there, else the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
+/// What a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceClass {
+    /// The CPU, by kernels of its own.
     Cpu,
-    /// A real GPU through wgpu, by number.
-    Gpu(usize),
-    /// A software adapter of wgpu: the GPU's code path on the CPU, for tests.
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the memory of the CPU.
+    Integrated,
+    /// A part of a GPU, in a virtual machine.
+    Virtual,
+    /// A software adapter: the CPU, by the code for GPUs.
     Software,
-    /// A real GPU through Vulkan and SPIR-V, by number.
-    Vulkan(usize),
-    /// An NVIDIA GPU through CUDA, by number.
-    Cuda(usize),
 }
 
-/// Names that [`DeviceRequest`] understands, for help texts and errors.
-pub const DEVICE_NAMES: &str = "auto, cpu, gpu, gpu:N, software, vulkan, vulkan:N, cuda or cuda:N";
-
-/// Why a device cannot be used.
-#[derive(Debug, Clone, Error, PartialEq)]
-pub enum DeviceError {
-    /// No such name.
-    #[error("unknown device `{0}`: use {DEVICE_NAMES}")]
-    Unknown(String),
-    /// The program was built without it.
-    #[error("device `{name}` is not in this program: build it with `cargo build --features {feature}`")]
-    NotBuilt {
-        /// The device.
-        name: String,
-        /// The cargo feature.
-        feature: &'static str,
-    },
-    /// It is not there or does not work.
-    #[error("device `{name}` cannot be used: {cause}; use `--device cpu` or `--device auto`")]
-    Unusable {
-        /// The device.
-        name: String,
-        /// What happened.
-        cause: String,
-    },
-    /// It failed in the middle of its work.
-    #[error("device `{name}` failed: {cause}; use `--device cpu`, or `--device auto`, which goes on with the CPU")]
-    Lost {
-        /// The device.
-        name: String,
-        /// What happened.
-        cause: String,
-    },
-}
-
-impl DeviceError {
-    /// What happened, without what to do about it.
-    pub fn what_happened(&self) -> String {
-        match self {
-            Self::Lost { name, cause } => format!("device `{name}` failed: {cause}"),
-            other => other.to_string(),
-        }
-    }
-}
-
-impl FromStr for DeviceRequest {
-    type Err = DeviceError;
-
-    fn from_str(text: &str) -> Result<Self, DeviceError> {
-        let unknown = || DeviceError::Unknown(text.to_owned());
-        let (name, number) = match text.split_once(':') {
-            Some((name, number)) => (name, Some(number.parse::<usize>().map_err(|_| unknown())?)),
-            None => (text, None),
-        };
-        match (name, number) {
-            ("auto", None) => Ok(Self::Auto),
-            ("cpu", None) => Ok(Self::Cpu),
-            ("software", None) => Ok(Self::Software),
-            ("gpu", number) => Ok(Self::Gpu(number.unwrap_or(0))),
-            ("vulkan", number) => Ok(Self::Vulkan(number.unwrap_or(0))),
-            ("cuda", number) => Ok(Self::Cuda(number.unwrap_or(0))),
-            _ => Err(unknown()),
-        }
-    }
-}
-
-impl fmt::Display for DeviceRequest {
+impl fmt::Display for DeviceClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Software => f.write_str("software"),
-            Self::Gpu(number) => write!(f, "gpu:{number}"),
-            Self::Vulkan(number) => write!(f, "vulkan:{number}"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
-        }
+        f.pad(match self {
+            Self::Cpu => "cpu",
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Virtual => "virtual",
+            Self::Software => "software",
+        })
     }
 }
 
@@ -124,6 +64,8 @@ pub struct ChosenDevice {
     pub device: Device,
     /// What it is: `cpu (flex)` or a GPU's name.
     pub name: String,
+    /// Of what kind it is.
+    pub class: DeviceClass,
     /// Why it was taken.
     pub reason: String,
     /// Whether it was chosen, so that another may take its place, or asked for by name.
@@ -139,7 +81,8 @@ impl ChosenDevice {
     /// A GPU that is not there: for tests of what happens when one fails.
     pub fn absent() -> Self {
         let device = Device::wgpu(DeviceKind::DiscreteGpu(usize::from(u8::MAX)));
-        Self { device, name: "absent".to_owned(), reason: "a test".to_owned(), is_automatic: true }
+        let class = DeviceClass::Discrete;
+        Self { device, name: "absent".to_owned(), class, reason: "a test".to_owned(), is_automatic: true }
     }
 
     /// Whether it is the CPU.
@@ -162,19 +105,24 @@ impl fmt::Display for ChosenDevice {
     }
 }
 
-/// Chooses and tries a device for work of which nothing is known: `auto` takes the first GPU that works.
+/// Chooses and tries a device for work of which nothing is known: `auto` takes the first discrete GPU if it works.
 ///
 /// # Errors
 /// [`DeviceError`] when a device that was named cannot be used. `auto` always finds one: the CPU.
 pub fn choose(request: DeviceRequest) -> Result<ChosenDevice, DeviceError> {
     match request {
-        DeviceRequest::Auto => Ok(first_gpu().unwrap_or_else(|| cpu("no GPU was found"))),
+        DeviceRequest::Auto => Ok(first_gpu().unwrap_or_else(|why_none| cpu(&why_none))),
         DeviceRequest::Cpu => Ok(cpu("asked for")),
-        named => {
-            let (device, name) = try_gpu(named)?;
-            Ok(ChosenDevice { device, name, reason: "asked for".into(), is_automatic: false })
-        }
+        named => try_gpu(named),
     }
+}
+
+/// As [`choose`], by a name that [`DeviceRequest`] understands.
+///
+/// # Errors
+/// As [`choose`], and when there is no such name.
+pub fn choose_by_name(name: &str) -> Result<ChosenDevice, DeviceError> {
+    choose(name.parse()?)
 }
 
 /// What there is to choose from for a job.
@@ -200,8 +148,10 @@ impl Devices {
     /// [`DeviceError`] when a device that was named cannot be used.
     pub fn find(request: DeviceRequest, cache: Option<PathBuf>) -> Result<Self, DeviceError> {
         match request {
-            DeviceRequest::Auto => Ok(first_gpu()
-                .map_or_else(|| Self::One(cpu("no GPU was found")), |gpu| Self::measured(gpu, cache.as_deref()))),
+            DeviceRequest::Auto => Ok(match first_gpu() {
+                Ok(gpu) => Self::measured(gpu, cache.as_deref()),
+                Err(why_none) => Self::One(cpu(&why_none)),
+            }),
             named => choose(named).map(Self::One),
         }
     }
@@ -214,18 +164,13 @@ impl Devices {
         }
     }
 
-    /// The device that does `job` sooner, and why.
+    /// The device for `job` by [`AUTO_RULE`], and why.
     pub fn for_job(&self, job: &Job) -> ChosenDevice {
         match self {
             Self::One(device) => device.clone(),
             Self::Measured { gpu, calibration } => {
-                let (on_gpu, on_cpu) = (calibration.gpu.seconds(job), calibration.cpu.seconds(job));
-                let (of_gpu, of_cpu) = (predict::duration(on_gpu), predict::duration(on_cpu));
-                if on_gpu < on_cpu {
-                    let reason = format!("{} in {of_gpu}, on the CPU {of_cpu} (predicted)", job.name());
-                    return ChosenDevice { reason, ..gpu.clone() };
-                }
-                cpu(&format!("{} in {of_cpu}, on {} {of_gpu} (predicted)", job.name(), gpu.name))
+                let Decision { takes_gpu, reason } = rule::decide(job, &gpu.name, calibration);
+                if takes_gpu { ChosenDevice { reason, ..gpu.clone() } } else { cpu(&reason) }
             }
         }
     }
@@ -234,25 +179,35 @@ impl Devices {
 fn cause_of(failure: &DeviceError) -> &str {
     match failure {
         DeviceError::Lost { cause, .. } | DeviceError::Unusable { cause, .. } => cause,
-        DeviceError::Unknown(_) | DeviceError::NotBuilt { .. } => "it cannot be used",
+        DeviceError::Unknown(_) | DeviceError::ThroughVulkan(_) | DeviceError::NotBuilt { .. } => "it cannot be used",
     }
 }
 
-/// The first real GPU that works.
-fn first_gpu() -> Option<ChosenDevice> {
+/// The first discrete GPU, or why there is none that can be used.
+fn first_gpu() -> Result<ChosenDevice, String> {
     if !has_gpu_driver() {
-        return None;
+        return Err("no GPU was found".to_owned());
+    }
+    match seen().number(0) {
+        Some((_, DeviceClass::Discrete)) => {}
+        Some((_, class)) => return Err(format!("the GPU is {class}, and `auto` takes a discrete one only")),
+        None => return Err(format!("no GPU can be used: {}", diagnosis::why_no_gpu())),
     }
     let mut candidates = Vec::new();
-    if cfg!(feature = "cuda") {
-        candidates.push(DeviceRequest::Cuda(0));
-    }
     if cfg!(feature = "vulkan") {
         candidates.push(DeviceRequest::Vulkan(0));
     }
     candidates.push(DeviceRequest::Gpu(0));
-    let (device, name) = candidates.into_iter().find_map(|candidate| try_gpu(candidate).ok())?;
-    Some(ChosenDevice { device, name, reason: "the first GPU that works".into(), is_automatic: true })
+    let mut why_none = String::new();
+    for candidate in candidates {
+        match try_gpu(candidate) {
+            Ok(gpu) => {
+                return Ok(ChosenDevice { reason: "the first discrete GPU".to_owned(), is_automatic: true, ..gpu });
+            }
+            Err(failure) => why_none = format!("the GPU cannot be used: {}", cause_of(&failure)),
+        }
+    }
+    Err(why_none)
 }
 
 /// Whether the system has a driver of a GPU at all. Looking for adapters takes a while and lets the graphics libraries
@@ -265,49 +220,55 @@ fn has_gpu_driver() -> bool {
 fn cpu(reason: &str) -> ChosenDevice {
     // The name goes into models, which do not depend on how many threads there were; the reason does not.
     let reason = format!("{reason}; {} threads", rayon::current_num_threads());
-    ChosenDevice { device: Device::flex(), name: "cpu (flex)".to_owned(), reason, is_automatic: false }
+    let (device, name) = (Device::flex(), "cpu (flex)".to_owned());
+    ChosenDevice { device, name, class: DeviceClass::Cpu, reason, is_automatic: false }
 }
 
-/// The device behind a request for a GPU and its name, after a small computation on it came out right.
-fn try_gpu(request: DeviceRequest) -> Result<(Device, String), DeviceError> {
+/// The device that was asked for by name, after a small computation on it came out right.
+fn try_gpu(request: DeviceRequest) -> Result<ChosenDevice, DeviceError> {
     let unusable = |cause: String| DeviceError::Unusable { name: request.to_string(), cause };
-    let kinds =
-        |number| [DeviceKind::DiscreteGpu(number), DeviceKind::IntegratedGpu(number), DeviceKind::VirtualGpu(number)];
-    let candidates: Vec<Device> = match request {
-        DeviceRequest::Gpu(number) => kinds(number).map(Device::wgpu).into(),
-        DeviceRequest::Software => vec![Device::wgpu(DeviceKind::Cpu)],
-        DeviceRequest::Vulkan(number) => vulkan(kinds(number))?,
-        DeviceRequest::Cuda(number) => vec![cuda(number)?],
-        DeviceRequest::Auto | DeviceRequest::Cpu => Vec::new(),
-    };
-    let mut cause = "there is none".to_owned();
-    for device in candidates {
-        match probe(&device) {
-            Ok(name) => return Ok((device, name)),
-            Err(problem) => cause = problem,
+    let numbered = |number: usize| seen().number(number).ok_or_else(|| unusable(why_not(number)));
+    let (device, class) = match request {
+        DeviceRequest::Software => (Device::wgpu(DeviceKind::Cpu), DeviceClass::Software),
+        DeviceRequest::Gpu(number) => {
+            let (kind, class) = numbered(number)?;
+            (Device::wgpu(kind), class)
         }
+        DeviceRequest::Vulkan(number) => {
+            ensure_vulkan()?;
+            let (kind, class) = numbered(number)?;
+            (vulkan(kind), class)
+        }
+        DeviceRequest::Auto | DeviceRequest::Cpu => return Ok(cpu("asked for")),
+    };
+    let name = probe(&device).map_err(unusable)?;
+    Ok(ChosenDevice { device, name, class, reason: "asked for".to_owned(), is_automatic: false })
+}
+
+/// Why there is no GPU of this number.
+fn why_not(number: usize) -> String {
+    match seen().n_gpus() {
+        0 => format!("there is none: {}", diagnosis::why_no_gpu()),
+        1 => format!("there is one GPU, number 0, and none of number {number}"),
+        n_gpus => format!("the GPUs have the numbers 0 to {}, and none is {number}", n_gpus - 1),
     }
-    Err(unusable(cause))
+}
+
+fn ensure_vulkan() -> Result<(), DeviceError> {
+    if cfg!(feature = "vulkan") {
+        return Ok(());
+    }
+    Err(DeviceError::NotBuilt { name: "vulkan".to_owned(), feature: "vulkan" })
 }
 
 #[cfg(feature = "vulkan")]
-fn vulkan(kinds: [DeviceKind; 3]) -> Result<Vec<Device>, DeviceError> {
-    Ok(kinds.map(Device::vulkan).into())
+fn vulkan(kind: DeviceKind) -> Device {
+    Device::vulkan(kind)
 }
 
 #[cfg(not(feature = "vulkan"))]
-fn vulkan(_: [DeviceKind; 3]) -> Result<Vec<Device>, DeviceError> {
-    Err(DeviceError::NotBuilt { name: "vulkan".into(), feature: "vulkan" })
-}
-
-#[cfg(feature = "cuda")]
-fn cuda(number: usize) -> Result<Device, DeviceError> {
-    Ok(Device::cuda(number))
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda(_: usize) -> Result<Device, DeviceError> {
-    Err(DeviceError::NotBuilt { name: "cuda".into(), feature: "cuda" })
+fn vulkan(kind: DeviceKind) -> Device {
+    Device::wgpu(kind)
 }
 
 /// Devices are lazy, and a missing one shows itself by a panic inside the driver's layer: so compute something.
@@ -324,25 +285,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_round_trip() {
-        for text in ["auto", "cpu", "software", "gpu:0", "gpu:3", "vulkan:1", "cuda:0"] {
-            assert_eq!(text.parse::<DeviceRequest>().unwrap().to_string(), text);
-        }
-        for bad in ["", "tpu", "gpu:", "gpu:x", "cpu:1", "auto:0"] {
-            assert_eq!(bad.parse::<DeviceRequest>(), Err(DeviceError::Unknown(bad.into())));
-        }
-    }
-
-    #[test]
     fn the_cpu_is_always_there() {
         let chosen = choose(DeviceRequest::Cpu).unwrap();
         assert!(chosen.to_string().starts_with("cpu (flex): asked for; "), "{chosen}");
     }
 
-    #[cfg(not(feature = "cuda"))]
+    #[cfg(not(feature = "vulkan"))]
     #[test]
     fn what_was_not_built_says_how_to_build_it() {
-        let error = choose(DeviceRequest::Cuda(0)).unwrap_err().to_string();
-        assert_eq!(error, "device `cuda` is not in this program: build it with `cargo build --features cuda`");
+        let error = choose_by_name("vulkan:1").unwrap_err().to_string();
+        assert_eq!(error, "device `vulkan` is not in this program: build it with `cargo build --features vulkan`");
     }
 }

@@ -18,6 +18,8 @@ pub struct Cost {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Speed {
+    /// Seconds that come before the first pass of a fit: kernels are compiled.
+    pub start_seconds: f64,
     /// A pass over rows that lie on the device, as in a fit.
     pub pass: Cost,
     /// A batch that is brought to the device, and its labels and distances brought back, as in the scorer.
@@ -51,6 +53,8 @@ pub enum Job {
         /// Its work.
         work: f64,
     },
+    /// Something that no GPU has kernels for.
+    WithoutKernel,
 }
 
 impl Job {
@@ -64,21 +68,44 @@ impl Job {
         Self::Batch { n_samples, work: n_samples as f64 * n_features as f64 * n_clusters as f64 }
     }
 
-    /// What it is called.
-    pub(super) fn name(&self) -> String {
-        match self {
-            Self::Fit { .. } => "this fit".to_owned(),
-            Self::Batch { n_samples, .. } => format!("a batch of {n_samples}"),
+    /// Its work, all passes together; none where a GPU has no kernels for it.
+    pub fn work(&self) -> Option<f64> {
+        match *self {
+            Self::Fit { work, .. } | Self::Batch { work, .. } => Some(work),
+            Self::WithoutKernel => None,
         }
     }
 }
 
+impl Calibration {
+    /// The work of a job like this from which on the GPU is sooner done; none where it never is, or has no kernels.
+    pub fn break_even(&self, job: &Job) -> Option<f64> {
+        let ((cpu_fixed, cpu_unit), (gpu_fixed, gpu_unit)) = (self.cpu.costs(job)?, self.gpu.costs(job)?);
+        let gain = cpu_unit - gpu_unit;
+        (gain > 0.0).then(|| ((gpu_fixed - cpu_fixed) / gain).max(0.0))
+    }
+}
+
 impl Speed {
-    /// Seconds that the job would take.
+    /// Seconds that the job would take; no end of them where there are no kernels for it.
     pub fn seconds(&self, job: &Job) -> f64 {
+        let (Some((fixed, unit)), Some(work)) = (self.costs(job), job.work()) else { return f64::INFINITY };
+        fixed + unit * work
+    }
+
+    /// Seconds of a job that do not depend on its work, and seconds for each unit of work.
+    ///
+    /// A fit is a batch, by which the rows come to the device, and then its passes.
+    fn costs(&self, job: &Job) -> Option<(f64, f64)> {
+        let (pass, batch) = (&self.pass, &self.batch);
         match *job {
-            Job::Fit { n_passes, work } => n_passes * self.pass.fixed_seconds + work / self.pass.work_per_second,
-            Job::Batch { work, .. } => self.batch.fixed_seconds + work / self.batch.work_per_second,
+            Job::Fit { n_passes, .. } => {
+                let fixed = self.start_seconds + batch.fixed_seconds + n_passes * pass.fixed_seconds;
+                let unit = 1.0 / (n_passes.max(1.0) * batch.work_per_second) + 1.0 / pass.work_per_second;
+                Some((fixed, unit))
+            }
+            Job::Batch { .. } => Some((batch.fixed_seconds, 1.0 / batch.work_per_second)),
+            Job::WithoutKernel => None,
         }
     }
 
@@ -88,7 +115,8 @@ impl Speed {
             let rate = cost.work_per_second;
             cost.fixed_seconds.is_finite() && cost.fixed_seconds >= 0.0 && rate.is_finite() && rate > 0.0
         };
-        sound(&self.pass) && sound(&self.batch)
+        let is_start_sound = self.start_seconds.is_finite() && self.start_seconds >= 0.0;
+        is_start_sound && sound(&self.pass) && sound(&self.batch)
     }
 }
 
@@ -103,16 +131,6 @@ impl Cost {
     }
 }
 
-/// Seconds as people read them.
-pub(super) fn duration(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds >= 100.0 => format!("{seconds:.0} s"),
-        seconds if seconds >= 0.1 => format!("{seconds:.1} s"),
-        seconds if seconds >= 1e-3 => format!("{:.1} ms", seconds * 1e3),
-        seconds => format!("{:.3} ms", seconds * 1e3),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,8 +140,8 @@ mod tests {
     fn calibration() -> Calibration {
         let cost = |fixed_seconds, work_per_second| Cost { fixed_seconds, work_per_second };
         Calibration {
-            cpu: Speed { pass: cost(5e-6, 1e10), batch: cost(1e-5, 1e10) },
-            gpu: Speed { pass: cost(1e-4, 1e12), batch: cost(5e-4, 5e10) },
+            cpu: Speed { start_seconds: 0.0, pass: cost(5e-6, 1e10), batch: cost(1e-5, 1e10) },
+            gpu: Speed { start_seconds: 0.01, pass: cost(1e-4, 1e12), batch: cost(5e-4, 5e10) },
         }
     }
 
@@ -138,16 +156,16 @@ mod tests {
     }
 
     #[test]
+    fn what_no_gpu_has_kernels_for_never_is_faster_there() {
+        assert_eq!(calibration().break_even(&Job::WithoutKernel), None);
+        assert!(!is_gpu_faster(&Job::WithoutKernel));
+    }
+
+    #[test]
     fn a_fit_and_a_batch_of_the_same_rows_may_go_to_different_devices() {
         assert!(is_gpu_faster(&Job::fit(60_000, 8, 10.0, 100.0)));
         assert!(!is_gpu_faster(&Job::batch(60_000, 8, 10)));
         assert!(is_gpu_faster(&Job::batch(10_000_000, 8, 10)));
-    }
-
-    #[test]
-    fn durations_are_short() {
-        let shown = [123.4, 1.25, 0.25, 0.0123, 0.000_012].map(duration);
-        assert_eq!(shown, ["123 s", "1.2 s", "0.2 s", "12.3 ms", "0.012 ms"]);
     }
 
     #[test]

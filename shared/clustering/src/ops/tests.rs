@@ -100,3 +100,21 @@ fn the_gpu_path_gives_what_the_reference_gives() {
     assert_eq!(ints(&gpu_descent.nodes), ints(&cpu_descent.nodes));
     assert_eq!(floats(&gpu_descent.squared_distances), floats(&cpu_descent.squared_distances));
 }
+
+/// Tensor cores would round the values to eleven bits before they multiply them.
+#[test]
+fn values_far_from_zero_keep_their_digits_on_a_gpu() {
+    let Some(gpu) = super::cube::tests::gpu() else { return };
+    let d = 4;
+    let value = |i: usize| {
+        let far = if (i / d).is_multiple_of(2) { 74.0 } else { -74.0 };
+        far + ((i * 7919) % 1013) as f32 / 500.0
+    };
+    let x = Matrix::from_values(d, (0..96 * d).map(value).collect());
+    let centers = x.first_rows(8);
+    let (on_gpu, gpu_centers) = (x.to_tensor(&gpu), centers.to_tensor(&gpu));
+    let cpu = Device::flex();
+    let expected = assign_and_accumulate(&x.to_tensor(&cpu), &centers.to_tensor(&cpu));
+    same_assignment(&assign_and_accumulate(&on_gpu, &gpu_centers), &expected);
+    same_assignment(&reference::assign_and_accumulate(&on_gpu, &gpu_centers), &expected);
+}

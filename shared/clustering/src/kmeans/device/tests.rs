@@ -248,6 +248,22 @@ fn points_that_do_not_fit_are_sent_in_every_pass() {
     assert!(points.held().unwrap().is_none());
 }
 
+/// The squares of the values are far larger than the distances within a cloud: products with fewer digits would lose these.
+#[test]
+fn clouds_that_are_far_apart_are_clustered_as_by_plain_operations() {
+    let Some(device) = gpu() else { return };
+    let d = 4;
+    let value = |(i, value): (usize, &f32)| value / 20.0 + if (i / d).is_multiple_of(2) { 74.0 } else { -74.0 };
+    let x = Matrix::from_values(d, cloud(4000, d, 6).values().iter().enumerate().map(value).collect());
+    let starts: Vec<Start<'_>> = (2..8).map(|k| start(&first(&x, 5, k), 1e-4)).collect();
+    let gpu_runs = runs(&points(&x, &device), starts.clone(), 30);
+    for (run, plain) in gpu_runs.iter().zip(plain_runs(&x, starts, 30)) {
+        close(run, &plain);
+        let (inertia, expected): (f64, f64) = (run.clusters.inertia.iter().sum(), plain.clusters.inertia.iter().sum());
+        assert!((inertia - expected).abs() <= 1e-6 * expected, "{inertia} {expected}");
+    }
+}
+
 #[test]
 fn a_sweep_and_a_tree_are_those_of_the_cpu() {
     let Some(device) = gpu() else { return };

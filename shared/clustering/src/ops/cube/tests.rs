@@ -2,14 +2,13 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::can_run;
-use crate::device::{DeviceRequest, choose};
+use crate::device::choose_by_name;
 use crate::matrix::Matrix;
 use crate::ops::{Assignment, TreeLinks, assign_and_accumulate, descend, nearest, reference};
 
-/// A GPU, or the software adapter; nothing where both are missing and tests may be skipped.
+/// The GPU that tests run on, or the software adapter; nothing where both are missing and tests may be skipped.
 pub(crate) fn gpu() -> Option<Device> {
-    let chosen = choose(DeviceRequest::Gpu(0)).or_else(|_| choose(DeviceRequest::Software));
-    requirements::gpu(chosen).map(|chosen| chosen.device)
+    requirements::gpu(choose_by_name).map(|chosen| chosen.device)
 }
 
 fn ints(tensor: &Tensor<1, Int>) -> Vec<i32> {
