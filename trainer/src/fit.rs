@@ -6,7 +6,7 @@ use std::io;
 use shared::detector::Detector;
 use shared::detectors::{self, Algorithm, AnyLearned, Context};
 use shared::device::{ChosenDevice, Job};
-use shared::evaluation::statistics::middle;
+use shared::evaluation::statistics::place;
 use shared::matrix::FeatureMatrix;
 use shared::model::{FORMAT_VERSION, Model, TrainingSummary, fingerprint_of_numbers};
 use shared::pipeline::{DetectorSpec, KSelection, Pipeline, Scaling};
@@ -20,6 +20,9 @@ use crate::realised_rate::RealisedRate;
 
 /// Entities that are scored at a time.
 const ROWS_A_BATCH: usize = 1 << 16;
+
+/// Entities that are scaled at a time, by all threads.
+const ROWS_TO_SCALE: usize = 1 << 15;
 
 /// Why a detector cannot be trained.
 #[derive(Debug, Error)]
@@ -120,7 +123,7 @@ impl<'a> TrainingSet<'a> {
         plan: Plan,
     ) -> Self {
         let fingerprint = fingerprint_of_numbers(features.values());
-        let (typical, usual) = (medians(features), usual_ranges(features));
+        let (typical, usual) = features.map_columns(typical_and_usual).into_iter().unzip();
         Self { pipeline, features, device, seed, plan, fingerprint, typical, usual }
     }
 
@@ -218,10 +221,14 @@ impl<'a> TrainingSet<'a> {
             Scaler::fit(scaling, &FeatureMatrix::from_values(n_features, values))
         };
         let mut rows = RowStoreBuilder::new(n_features, self.plan.row_bytes);
-        let mut scaled = vec![0.0; n_features];
-        for (_, row) in self.features.rows().enumerate().filter(|(index, _)| is_learned_from(*index)) {
-            scaled.iter_mut().zip(scaler.transform_row(row)).for_each(|(to, value)| *to = value);
-            rows.push(&scaled)?;
+        let batches = self.features.values().chunks(ROWS_TO_SCALE * n_features);
+        for (batch, values) in batches.enumerate() {
+            let learned_from = values
+                .chunks_exact(n_features)
+                .enumerate()
+                .filter_map(|(index, row)| is_learned_from(batch * ROWS_TO_SCALE + index).then_some(row));
+            let learned_from = FeatureMatrix::from_values(n_features, learned_from.flatten().copied().collect());
+            rows.extend(scaler.transform(&learned_from).values())?;
         }
         Ok((scaler, rows.finish()?))
     }
@@ -280,25 +287,16 @@ fn with_threshold(model: Model, spec: &DetectorSpec, scores: &[TrainingScore]) -
     Ok(Model { threshold, calibration, calibration_by_cluster, ..model })
 }
 
-/// The median of each feature, the lower one of two: a value that there was.
-fn medians(features: &FeatureMatrix) -> Vec<f64> {
-    let median = |index: usize| {
-        let mut column: Vec<f64> = features.column(index).collect();
-        middle(&mut column).map_or(0.0, |(lower, _)| lower)
-    };
-    (0..features.n_features()).map(median).collect()
-}
-
-/// The 5th and the 95th percentile of each feature, as values that there were: nine of ten entities lie between them.
-fn usual_ranges(features: &FeatureMatrix) -> Vec<[f64; 2]> {
-    let range = |index: usize| {
-        let mut column: Vec<f64> = features.column(index).collect();
-        column.sort_unstable_by(f64::total_cmp);
-        let last = column.len().saturating_sub(1) as f64;
-        let at = |place: f64| column.get(place as usize).copied().unwrap_or_default();
-        [at((last * 0.05).floor()), at((last * 0.95).ceil())]
-    };
-    (0..features.n_features()).map(range).collect()
+/// The median of a feature, the lower one of two, and its 5th and its 95th percentile: values that there were. Nine of ten
+/// entities lie between the percentiles.
+fn typical_and_usual(mut column: Vec<f64>) -> (f64, [f64; 2]) {
+    let Some(last) = column.len().checked_sub(1) else { return (0.0, [0.0; 2]) };
+    let (low, middle) = ((last as f64 * 0.05).floor() as usize, last / 2);
+    let high = (last as f64 * 0.95).ceil() as usize;
+    let mut places = vec![low, middle, high];
+    places.dedup();
+    place(&mut column, &places, f64::total_cmp);
+    (column[middle], [column[low], column[high]])
 }
 
 /// About what there is to compute for all of these detectors together, as far as GPUs have kernels for them.

@@ -2,6 +2,10 @@
 
 use burn::tensor::{Device, Element, Tensor, TensorData};
 use ndarray::ArrayView2;
+use rayon::prelude::*;
+
+/// Bytes of columns that are copied at a time, if they are more than two.
+const COLUMN_BYTES: usize = 64 << 20;
 
 /// Features of entities in their own units, `(n_samples, n_features)`, float64, row-major.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -52,6 +56,19 @@ impl FeatureMatrix {
     /// The values of one column.
     pub fn column(&self, index: usize) -> impl Iterator<Item = f64> + '_ {
         self.values.iter().skip(index).step_by(self.n_features).copied()
+    }
+
+    /// What `learn` makes of a copy of each column's values, in the order of the columns. It is called on several threads, but
+    /// for columns that are large together on two at most: each has a copy in memory.
+    pub fn map_columns<T: Send>(&self, learn: impl Fn(Vec<f64>) -> T + Sync) -> Vec<T> {
+        let column_bytes = self.n_samples() * size_of::<f64>();
+        let at_a_time = (COLUMN_BYTES / column_bytes.max(1)).max(2);
+        let mut learned = Vec::with_capacity(self.n_features);
+        for first in (0..self.n_features).step_by(at_a_time) {
+            let group = first..(first + at_a_time).min(self.n_features);
+            learned.par_extend(group.into_par_iter().map(|index| learn(self.column(index).collect())));
+        }
+        learned
     }
 
     /// All values, row by row.
@@ -161,6 +178,17 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
+
+    #[test]
+    fn every_column_is_learned_from_once_and_in_order() {
+        for (n_samples, n_features) in [(0, 3), (1, 1), (3, 40), (3_000_000, 3)] {
+            let values: Vec<f64> = (0..n_samples * n_features).map(|i| (i % 1013) as f64).collect();
+            let matrix = FeatureMatrix::from_values(n_features, values);
+            let expected: Vec<(usize, f64)> =
+                (0..n_features).map(|index| (n_samples, matrix.column(index).sum())).collect();
+            assert_eq!(matrix.map_columns(|column| (column.len(), column.iter().sum::<f64>())), expected);
+        }
+    }
 
     #[test]
     fn rows_of_a_view_are_rows_however_they_lie_in_memory() {

@@ -1,5 +1,6 @@
 //! Scores of different detectors on one scale.
 
+use evaluation::statistics::place;
 use serde::{Deserialize, Serialize};
 
 use super::threshold::Calibration;
@@ -23,8 +24,14 @@ impl TailDepth {
     /// By scores that are known, which are finite; at least one.
     pub fn fit(scores: &[f32]) -> Self {
         let mut falling = scores.to_vec();
-        falling.sort_by(|a, b| b.total_cmp(a));
-        let tail = &falling[..(falling.len() / 20).max(1).min(falling.len())];
+        let n_tail = (falling.len() / 20).max(1).min(falling.len());
+        // In order are the tail, and what else is asked for: the score in the middle and the smallest one.
+        let mut places = vec![n_tail.saturating_sub(1), falling.len() / 2, falling.len().saturating_sub(1)];
+        places.retain(|&place| place < falling.len());
+        places.dedup();
+        place(&mut falling, &places, |a: &f32, b: &f32| b.total_cmp(a));
+        falling[..n_tail].sort_unstable_by(|a, b| b.total_cmp(a));
+        let tail = &falling[..n_tail];
         let least = tail.last().copied().map_or(0.0, f64::from);
         let sum: f64 = tail.iter().map(|&score| f64::from(score) - least).sum();
         let excess = (sum / tail.len().max(1) as f64).max(smallest_unit(&falling));
@@ -63,7 +70,8 @@ impl TailDepth {
     }
 }
 
-/// The smallest unit of the excess over the largest of these falling scores.
+/// The smallest unit of the excess over the largest of these scores, of which the first, the one in the middle and the last are those
+/// of falling ones.
 fn smallest_unit(falling: &[f32]) -> f64 {
     /// The share of the distance from the median to the largest score: about what the mean excess is of equally spaced scores.
     const SHARE: f64 = 1.0 / 32.0;
@@ -85,6 +93,18 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        /// The unit is that of sorted scores, to the bit.
+        #[test]
+        fn selection_gives_what_sorting_gives(scores in proptest::collection::vec((-9i32..9).prop_map(|x| x as f32 / 7.0), 1..400)) {
+            let mut falling = scores.clone();
+            falling.sort_by(|a, b| b.total_cmp(a));
+            let tail = &falling[..(falling.len() / 20).max(1)];
+            let least = f64::from(tail[tail.len() - 1]);
+            let sum: f64 = tail.iter().map(|&score| f64::from(score) - least).sum();
+            let excess = (sum / tail.len() as f64).max(smallest_unit(&falling)) as f32;
+            prop_assert_eq!(TailDepth::fit(&scores).excess.to_bits(), excess.clamp(f32::MIN_POSITIVE, f32::MAX).to_bits());
+        }
+
         /// Also of few scores, and where many are equal.
         #[test]
         fn what_is_just_above_the_largest_score_is_hardly_deeper(

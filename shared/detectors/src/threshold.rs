@@ -16,7 +16,9 @@
 //! are as many as were left out ([`Trimmed`] has both to the letter). So it finds more than `false_alarm_rate` on a history with
 //! anomalies, and its worst case is stated.
 
+mod calibration;
 mod groups;
+mod policy;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -24,142 +26,8 @@ use thiserror::Error;
 
 use super::random::Stream;
 
-/// From which score on an entity is anomalous.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ThresholdPolicy {
-    /// The score that this share of the training entities does not exceed.
-    Quantile(f64),
-    /// The n-th largest training score.
-    Top(usize),
-    /// The score that a normal entity exceeds with at most this probability, by entities that were held out.
-    FalseAlarmRate(f64),
-    /// The same, without the largest of their scores.
-    TrimmedRate(Trimmed),
-}
-
-/// A false-alarm rate by held-out entities some of which may be anomalies.
-///
-/// Of `n` scores, the `m = floor(trim n)` largest are left out, and the threshold is the `k`-th largest of the others, with
-/// `k = floor(rate (n - m + 1))`. Let `a <= m` of the entities be anomalies, and the others exchangeable with a normal one to
-/// come. At most `m + k` normal entities, that one among them, are above the threshold, so it is with probability at most
-/// `(m + k) / (n - a + 1)`; and at most `k - (m - a)` are not left out where the anomalies have the largest scores, which for
-/// `a = m` is `k / (n - m + 1) <= rate`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Trimmed {
-    /// The probability that is asked for.
-    pub false_alarm_rate: f64,
-    /// The share of the largest scores that is left out.
-    pub trim: f64,
-}
-
-impl Trimmed {
-    /// How many of so many scores are left out.
-    fn n_out(self, n_samples: usize) -> usize {
-        (self.trim * n_samples as f64 * (1.0 + 1e-12)).floor() as usize
-    }
-}
-
-impl ThresholdPolicy {
-    /// Checks what can be checked without data.
-    ///
-    /// # Errors
-    /// The problem, and a suggestion.
-    pub fn check(self) -> Result<(), String> {
-        match self {
-            Self::Quantile(q) if !(q > 0.0 && q < 1.0) => Err("quantile must be between 0 and 1, such as 0.99".into()),
-            Self::FalseAlarmRate(rate) if !(rate > 0.0 && rate < 1.0) => {
-                Err("false_alarm_rate must be between 0 and 1, such as 0.001".into())
-            }
-            Self::TrimmedRate(Trimmed { false_alarm_rate: rate, .. }) if !(rate > 0.0 && rate < 1.0) => {
-                Err("trimmed_rate: false_alarm_rate must be between 0 and 1, such as 0.001".into())
-            }
-            Self::TrimmedRate(Trimmed { trim, .. }) if !(trim > 0.0 && trim <= 0.5) => {
-                Err("trimmed_rate: trim must be above 0 and at most 0.5, such as 0.01".into())
-            }
-            Self::Top(0) => Err("top must be above 0".into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether only the scores of usual entities count, where the detector knows which are: then anomalies in the history, which
-    /// have a cluster of their own, do not raise the threshold. A promise of [`FalseAlarmRate`](Self::FalseAlarmRate) is one to
-    /// the entities in usual clusters: they are a category of their own, with its own exchangeable scores.
-    pub fn is_of_usual(self) -> bool {
-        !matches!(self, Self::Top(_))
-    }
-
-    /// Whether the scores have to be of entities that were held out of the training.
-    pub fn needs_calibration(self) -> bool {
-        self.rate().is_some()
-    }
-
-    /// The false-alarm rate that was asked for, where it is one.
-    pub fn rate(self) -> Option<f64> {
-        match self {
-            Self::FalseAlarmRate(rate) | Self::TrimmedRate(Trimmed { false_alarm_rate: rate, .. }) => Some(rate),
-            Self::Quantile(_) | Self::Top(_) => None,
-        }
-    }
-
-    /// How many of so many scores are left out, the largest ones.
-    fn n_out(self, n_samples: usize) -> usize {
-        if let Self::TrimmedRate(trimmed) = self { trimmed.n_out(n_samples) } else { 0 }
-    }
-
-    /// How many scores it takes at least.
-    fn needed(self) -> usize {
-        match self {
-            Self::Top(top) => top,
-            Self::Quantile(q) => (1.0 / (1.0 - q) - 1e-9).ceil() as usize,
-            Self::FalseAlarmRate(rate) => (1.0 / rate - 1e-9).ceil() as usize - 1,
-            // So many that enough are left when the largest are out.
-            Self::TrimmedRate(trimmed) => {
-                let left = Self::FalseAlarmRate(trimmed.false_alarm_rate).needed();
-                (left..).find(|&n| n - trimmed.n_out(n) >= left).unwrap_or(usize::MAX)
-            }
-        }
-    }
-
-    /// The rank of the threshold among `n_samples` scores, the largest being the first; 0 where there are too few.
-    fn rank(self, n_samples: usize) -> usize {
-        match self {
-            Self::Top(top) if top > n_samples => 0,
-            Self::Top(top) => top,
-            // The smallest score that at least this share does not exceed.
-            Self::Quantile(_) if n_samples == 0 => 0,
-            Self::Quantile(q) => n_samples + 1 - ((q * n_samples as f64).ceil() as usize).clamp(1, n_samples),
-            Self::FalseAlarmRate(rate) => rank_for(rate, n_samples),
-            Self::TrimmedRate(Trimmed { false_alarm_rate: rate, .. }) => {
-                let n_out = self.n_out(n_samples);
-                match rank_for(rate, n_samples - n_out) {
-                    0 => 0,
-                    rank => n_out + rank,
-                }
-            }
-        }
-    }
-}
-
-/// With k = floor(rate (n + 1)): the next score is above the k-th largest with probability k / (n + 1).
-fn rank_for(rate: f64, n_samples: usize) -> usize {
-    ((rate * (n_samples + 1) as f64 * (1.0 + 1e-12)).floor() as usize).min(n_samples)
-}
-
-impl std::fmt::Display for ThresholdPolicy {
-    /// As the pipeline file has it.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Quantile(quantile) => write!(f, "quantile = {quantile}"),
-            Self::Top(top) => write!(f, "top = {top}"),
-            Self::FalseAlarmRate(rate) => write!(f, "false_alarm_rate = {rate}"),
-            Self::TrimmedRate(Trimmed { false_alarm_rate, trim }) => {
-                write!(f, "trimmed_rate = {{ false_alarm_rate = {false_alarm_rate}, trim = {trim} }}")
-            }
-        }
-    }
-}
+pub use calibration::Calibration;
+pub use policy::{ThresholdPolicy, Trimmed};
 
 /// Fewer scores than the policy needs.
 #[derive(Debug, Error, PartialEq)]
@@ -311,64 +179,6 @@ fn nth_largest(policy: ThresholdPolicy, scores: &[f32]) -> Result<f32, TooFewSco
     let mut sorted = scores.to_vec();
     let (_, value, _) = sorted.select_nth_unstable_by(rank - 1, |a, b| b.total_cmp(a));
     Ok(*value)
-}
-
-/// Scores in short: enough of their upper tail to turn a score into a p-value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Calibration {
-    /// How many scores there were.
-    pub n_samples: usize,
-    /// How many scores are at least as large as the score beside it, falling.
-    pub at_least: Vec<usize>,
-    /// Scores, rising.
-    pub scores: Vec<f32>,
-}
-
-impl Calibration {
-    /// Keeps ranks 1, 2, 3 ... near the top and ever wider steps below, about 8% apart.
-    pub fn fit(scores: &[f32]) -> Self {
-        Self::fit_with(scores, &[])
-    }
-
-    /// As [`fit`](Self::fit), with the rank of the threshold that `policy` finds among these scores: whatever exceeds that
-    /// has a p-value of at most the rate that was asked for.
-    pub fn fit_for(policy: ThresholdPolicy, scores: &[f32]) -> Self {
-        let (n_out, rank) = (policy.n_out(scores.len()), policy.rank(scores.len()));
-        if n_out == 0 {
-            return Self::fit_with(scores, &[rank]);
-        }
-        let mut kept = scores.to_vec();
-        kept.sort_unstable_by(|a, b| b.total_cmp(a));
-        Self::fit_with(&kept[n_out..], &[rank.saturating_sub(n_out)])
-    }
-
-    fn fit_with(scores: &[f32], exact: &[usize]) -> Self {
-        let mut falling = scores.to_vec();
-        falling.sort_by(|a, b| b.total_cmp(a));
-        let n = falling.len();
-        let mut ranks: Vec<usize> = std::iter::successors((n > 0).then_some(1), |&rank| Some(rank + 1 + rank / 12))
-            .take_while(|&rank| rank < n)
-            .collect();
-        ranks.extend((n > 0).then_some(n));
-        ranks.extend(exact.iter().filter(|&&rank| (1..=n).contains(&rank)));
-        ranks.sort_unstable_by(|a, b| b.cmp(a));
-        ranks.dedup();
-        let scores = ranks.iter().map(|&rank| falling[rank - 1]).collect();
-        Self { n_samples: n, at_least: ranks, scores }
-    }
-
-    /// The share of scores that are at least `score`, `score` itself counted in: `(1 + #) / (1 + n)`.
-    ///
-    /// Between the kept ranks the larger count is taken, so the p-value is never too small.
-    pub fn p_value(&self, score: f32) -> f64 {
-        // The last kept score below `score` has this many at or above it, itself included: an upper bound.
-        let count = match self.scores.partition_point(|&kept| kept < score) {
-            0 => self.n_samples,
-            below => self.at_least[below - 1] - 1,
-        };
-        (1.0 + count as f64) / (1.0 + self.n_samples as f64)
-    }
 }
 
 #[cfg(test)]
@@ -534,16 +344,6 @@ mod tests {
             let threshold = Threshold::fit(ThresholdPolicy::Quantile(q), &scores).unwrap();
             let above = scores.iter().filter(|&&score| threshold.is_exceeded(score, None)).count();
             prop_assert!(above as f64 <= (1.0 - q) * scores.len() as f64 + 1e-9);
-        }
-
-        #[test]
-        fn p_values_are_never_too_small_and_close(scores in proptest::collection::vec(0f32..1e3, 1..400), score in -10f32..1.1e3) {
-            let calibration = Calibration::fit(&scores);
-            let count = scores.iter().filter(|&&other| other >= score).count();
-            let exact = (1 + count) as f64 / (1 + scores.len()) as f64;
-            let p = calibration.p_value(score);
-            prop_assert!(p >= exact - 1e-12, "{p} {exact}");
-            prop_assert!(p <= exact * 1.1 + 1.0 / (1 + scores.len()) as f64, "{p} {exact}");
         }
     }
 }

@@ -61,6 +61,56 @@ pub fn median(values: &mut [f64]) -> f64 {
     }
 }
 
+/// From so many values on, the parts before and after a place are looked at side by side.
+const SIDE_BY_SIDE: usize = 1 << 15;
+
+/// Brings values into an order in which those at `places`, which rise, are the ones that sorting by `order` would put there, with
+/// none that belongs after them before them: by selection, which costs less than sorting as long as the places are few.
+///
+/// # Panics
+/// When the places do not rise, or one is not below the number of values.
+pub fn place<T: Send>(
+    values: &mut [T],
+    places: &[usize],
+    order: impl Fn(&T, &T) -> std::cmp::Ordering + Copy + Send + Sync,
+) {
+    assert!(places.is_sorted_by(|a, b| a < b), "places rise");
+    place_from(0, values, places, order);
+}
+
+/// The same of values of which the first is the one at `first`.
+fn place_from<T: Send>(
+    first: usize,
+    values: &mut [T],
+    places: &[usize],
+    order: impl Fn(&T, &T) -> std::cmp::Ordering + Copy + Send + Sync,
+) {
+    let (lower, upper) = places.split_at(places.len() / 2);
+    let Some((&middle, upper)) = upper.split_first() else { return };
+    let is_large = values.len() >= SIDE_BY_SIDE;
+    let (before, _, after) = values.select_nth_unstable_by(middle - first, order);
+    if is_large {
+        rayon::join(|| place_from(first, before, lower, order), || place_from(middle + 1, after, upper, order));
+    } else {
+        place_from(first, before, lower, order);
+        place_from(middle + 1, after, upper, order);
+    }
+}
+
+/// The quantiles of values in any order, as [`quantile`] has them of sorted ones, to the bit. The values come into another order.
+pub fn quantiles<const N: usize>(values: &mut [f64], shares: [f64; N]) -> [f64; N] {
+    let Some(last) = values.len().checked_sub(1) else { return [0.0; N] };
+    let mut places = Vec::with_capacity(2 * N);
+    for share in shares {
+        let (below, above, _) = around(last, share);
+        places.extend([below, above]);
+    }
+    places.sort_unstable();
+    places.dedup();
+    place(values, &places, f64::total_cmp);
+    shares.map(|share| quantile(values, share))
+}
+
 /// Puts in the place of each value how far it is from `center`: the median of these is the median absolute deviation.
 pub fn distances_from(center: f64, values: &mut [f64]) {
     values.iter_mut().for_each(|value| *value = (*value - center).abs());
@@ -69,12 +119,17 @@ pub fn distances_from(center: f64, values: &mut [f64]) {
 /// The linearly interpolated quantile of sorted values, as NumPy's default has it; of no values 0.
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let position = q.clamp(0.0, 1.0) * last as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(last);
-    let (lower, upper, part) = (sorted[below], sorted[above], position - below as f64);
+    let (below, above, part) = around(last, q);
+    let (lower, upper) = (sorted[below], sorted[above]);
     let step = upper - lower;
     if step.is_finite() { lower + step * part } else { lower * (1.0 - part) + upper * part }
+}
+
+/// The places of the two sorted values, up to `last`, that a quantile lies between, and how far it is from the first to the second.
+fn around(last: usize, q: f64) -> (usize, usize, f64) {
+    let position = q.clamp(0.0, 1.0) * last as f64;
+    let below = position.floor() as usize;
+    (below, (below + 1).min(last), position - below as f64)
 }
 
 /// The value below which a standard normal variable is with probability `p`, which is above 0 and below 1; by bisection of
@@ -175,6 +230,31 @@ mod tests {
             prop_assert_eq!(middle(&mut values), Some(expected));
             let median = median(&mut values);
             prop_assert!(expected.0 <= median && median <= expected.1);
+        }
+
+        /// With equal values, and zeros of both signs.
+        #[test]
+        fn selection_gives_what_sorting_gives(
+            values in proptest::collection::vec(prop_oneof![(-3i32..3).prop_map(f64::from), Just(-0.0), -1e6f64..1e6], 1..400),
+            shares in proptest::array::uniform3(0.0f64..=1.0),
+            repeat in prop_oneof![9 => Just(1usize), 1 => Just(200)],
+            step in 1usize..90,
+        ) {
+            let bits = |values: &[f64]| values.iter().map(|x| x.to_bits()).collect::<Vec<u64>>();
+            let mut values = values.repeat(repeat);
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            let places: Vec<usize> = (0..values.len()).step_by(step).collect();
+            let mut placed = values.clone();
+            place(&mut placed, &places, f64::total_cmp);
+            let at = |values: &[f64]| places.iter().map(|&place| values[place].to_bits()).collect::<Vec<u64>>();
+            prop_assert_eq!(at(&placed), at(&sorted));
+            for pair in places.windows(2) {
+                let mut between = placed[pair[0]..pair[1]].to_vec();
+                between.sort_by(f64::total_cmp);
+                prop_assert_eq!(bits(&between), bits(&sorted[pair[0]..pair[1]]));
+            }
+            prop_assert_eq!(bits(&quantiles(&mut values, shares)), bits(&shares.map(|q| quantile(&sorted, q))));
         }
 
         #[test]

@@ -4,6 +4,8 @@
 //! (`csv-core`), so a record has the same fields wherever it came from. The automaton takes every text for CSV; `fault`
 //! knows the rules of quotes.
 
+mod sections;
+
 use std::io::{self, Read};
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
@@ -12,6 +14,8 @@ use memchr::{memchr, memchr2};
 
 use crate::dialect::Dialect;
 use crate::reason::Reason;
+
+pub use sections::{SectionRecords, Windows, line_starts};
 
 /// The fields of one record: unquoted bytes, one after the other.
 #[derive(Debug, Default, Clone)]
@@ -210,6 +214,8 @@ pub struct FileRecords<R> {
     start: usize,
     next: usize,
     has_ended: bool,
+    /// Whether more was asked for after the end.
+    is_short: bool,
     line: u64,
     max_record_bytes: usize,
     /// A record with line breaks that is larger has a quote that nobody closed.
@@ -245,20 +251,14 @@ impl<R: Read> FileRecords<R> {
     }
 
     fn with_limits(source: R, dialect: &Dialect, max_record_bytes: usize, max_quoted_bytes: usize) -> io::Result<Self> {
-        let encoding = (!dialect.encoding.is_utf8()).then(|| dialect.encoding.table());
-        // Bytes that are no UTF-8 are left as they are: columns that nobody reads may hold them.
-        let source = DecodeReaderBytesBuilder::new()
-            .encoding(encoding)
-            .bom_override(true)
-            .utf8_passthru(true)
-            .build_with_buffer(source, vec![0; DECODED_BYTES])
-            .map_err(io::Error::other)?;
+        let source = decoder(source, dialect)?;
         let mut records = Self {
             source,
             buffer: Vec::new(),
             start: 0,
             next: 0,
             has_ended: false,
+            is_short: false,
             line: 1,
             max_record_bytes,
             max_quoted_bytes,
@@ -279,18 +279,22 @@ impl<R: Read> FileRecords<R> {
     // A lending iterator: the record lives in buffers that the next call reuses.
     pub fn next_record(&mut self) -> io::Result<Option<FileRecord<'_>>> {
         self.skip_to_record()?;
-        // The automaton passes over a byte order mark, but only over one that it is given whole.
-        self.read_at_least(BYTE_ORDER_MARK.len())?;
         let line = self.line;
-        Ok(self.take_record()?.map(|Taken { len, fault }| {
-            let raw = &self.buffer[self.start..self.next];
-            let raw = &raw[..len.min(raw.len())];
-            FileRecord { line, len, raw, fields: &self.splitter.fields, fault }
-        }))
+        let taken = self.take_record()?;
+        Ok(taken.map(|taken| self.record(line, taken)))
+    }
+
+    /// The record that was taken last, which began on `line`.
+    fn record(&self, line: u64, Taken { len, fault }: Taken) -> FileRecord<'_> {
+        let raw = &self.buffer[self.start..self.next];
+        let raw = &raw[..len.min(raw.len())];
+        FileRecord { line, len, raw, fields: &self.splitter.fields, fault }
     }
 
     /// Reads on until a record is whole, and leaves its bytes between `start` and `next`.
     fn take_record(&mut self) -> io::Result<Option<Taken>> {
+        // The automaton passes over a byte order mark, but only over one that it is given whole.
+        self.read_at_least(BYTE_ORDER_MARK.len())?;
         self.splitter.begin();
         let first_line = self.line;
         let (mut len, mut line_ending, mut searched) = (0, 0, 0);
@@ -385,6 +389,7 @@ impl<R: Read> FileRecords<R> {
     /// Reads more bytes and lets go of those that are done with; whether there were any.
     fn read_more(&mut self) -> io::Result<bool> {
         if self.has_ended {
+            self.is_short = true;
             return Ok(false);
         }
         self.buffer.drain(..self.start);
@@ -394,6 +399,18 @@ impl<R: Read> FileRecords<R> {
         self.has_ended = read == 0;
         Ok(!self.has_ended)
     }
+}
+
+/// The bytes of a source in UTF-8, whatever its encoding.
+fn decoder<R: Read>(source: R, dialect: &Dialect) -> io::Result<DecodeReaderBytes<R, Vec<u8>>> {
+    let encoding = (!dialect.encoding.is_utf8()).then(|| dialect.encoding.table());
+    // Bytes that are no UTF-8 are left as they are: columns that nobody reads may hold them.
+    DecodeReaderBytesBuilder::new()
+        .encoding(encoding)
+        .bom_override(true)
+        .utf8_passthru(true)
+        .build_with_buffer(source, vec![0; DECODED_BYTES])
+        .map_err(io::Error::other)
 }
 
 /// Where the first line ends.

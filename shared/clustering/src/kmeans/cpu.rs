@@ -11,8 +11,8 @@ use super::totals::{Farthest, Totals, squared_shift};
 use super::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::{
-    self, CHUNK, Evaluation, LloydChunk, Packed, Rows, SumDelta, evaluate_labels, shift_table, squared_distance,
-    sum_labels,
+    self, CHUNK, Evaluation, LloydChunk, Packed, Rows, Scratch, Screen, SumDelta, evaluate_labels, shift_table,
+    squared_distance, sum_labels,
 };
 
 /// Bytes to remember of a point between rounds.
@@ -90,7 +90,7 @@ fn shares_runs(points: &Points) -> bool {
 /// A run in progress.
 struct ActiveRun<'a> {
     centroids: Matrix,
-    packed: Packed,
+    screen: Screen,
     /// How the centroids moved in the last round.
     max_shifts: Vec<f32>,
     /// Of the points by their present labels.
@@ -130,7 +130,7 @@ enum Found {
 impl<'a> ActiveRun<'a> {
     fn new(start: Start<'a>, limits: Limits) -> Self {
         Self {
-            packed: Packed::new((&start.centroids).into()),
+            screen: Screen::for_gaps((&start.centroids).into()),
             max_shifts: Vec::new(),
             totals: Totals::zeros(&start.centroids),
             fresh: Totals::zeros(&start.centroids),
@@ -150,15 +150,15 @@ impl<'a> ActiveRun<'a> {
     }
 
     /// One round over a chunk, in the first of which there is no state yet.
-    fn pass(&self, x: Rows<'_>, chunk: usize, state: &mut Option<LloydChunk>, expired: &mut Vec<u16>) -> Found {
+    fn pass(&self, x: Rows<'_>, chunk: usize, state: &mut Option<LloydChunk>, scratch: &mut Scratch) -> Found {
         let members = self.members(chunk);
         let (state, delta) = match state {
             Some(state) => {
-                let delta = state.step(x, members, &self.packed, &self.max_shifts, expired);
+                let delta = state.step(x, members, &self.screen, &self.max_shifts, scratch);
                 (&*state, delta)
             }
             None => {
-                let (first, delta) = LloydChunk::start(x, members, &self.packed);
+                let (first, delta) = LloydChunk::start(x, members, &self.screen);
                 (&*state.insert(first), Some(delta))
             }
         };
@@ -190,7 +190,7 @@ impl<'a> ActiveRun<'a> {
         let has_stopped = squared_shift(&self.centroids, &next) <= self.tolerance || self.n_iter >= max_iter;
         self.phase = if has_stopped { Phase::Stopped } else { Phase::Moving };
         self.max_shifts = shift_table((&self.centroids).into(), (&next).into());
-        self.packed = Packed::new((&next).into());
+        self.screen = Screen::for_gaps((&next).into());
         self.centroids = next;
     }
 
@@ -266,17 +266,17 @@ impl<'a> SharedPasses<'a> {
             for first in (0..block.n_chunks()).step_by(CHUNKS_A_MERGE) {
                 let first_chunk = first_row / CHUNK + first;
                 let n_chunks = CHUNKS_A_MERGE.min(block.n_chunks() - first);
-                let of_chunk = |expired: &mut Vec<u16>, (index, states): (usize, &mut Vec<Option<LloydChunk>>)| {
+                let of_chunk = |scratch: &mut Scratch, (index, states): (usize, &mut Vec<Option<LloydChunk>>)| {
                     let x = block.chunk(first + index);
-                    let pass = |&run: &usize| runs[run].pass(x, first_chunk + index, &mut states[run], expired);
+                    let pass = |&run: &usize| runs[run].pass(x, first_chunk + index, &mut states[run], scratch);
                     active.iter().map(pass).collect::<Vec<Found>>()
                 };
                 let states = &mut states[first_chunk..first_chunk + n_chunks];
                 let found: Vec<Vec<Found>> = if parallel {
-                    states.par_iter_mut().enumerate().map_init(Vec::new, of_chunk).collect()
+                    states.par_iter_mut().enumerate().map_init(Scratch::default, of_chunk).collect()
                 } else {
-                    let mut expired = Vec::new();
-                    states.iter_mut().enumerate().map(|chunk| of_chunk(&mut expired, chunk)).collect()
+                    let mut scratch = Scratch::default();
+                    states.iter_mut().enumerate().map(|chunk| of_chunk(&mut scratch, chunk)).collect()
                 };
                 // In the order of the chunks, so that sums are the same whoever was first.
                 for (index, found) in found.iter().enumerate() {

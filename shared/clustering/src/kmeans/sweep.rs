@@ -3,7 +3,7 @@
 use super::fit::{KMeansFit, fits, keep};
 use super::run::Start;
 use super::seeding::seedings;
-use super::{KMeansError, KMeansParams, MOST_CLUSTERS, Points};
+use super::{KMeansError, KMeansParams, Points};
 use crate::matrix::Matrix;
 use crate::ops::cpu::squared_distance;
 
@@ -46,18 +46,15 @@ pub fn fit_sweep(
             improve(points, &mut best[index], starts, params)?;
         }
         for index in 1..best.len() {
-            let starts = far_additions(points, &best[index - 1], ADDITIONS)?;
+            let starts = far_additions(points, &best[index - 1])?;
             improve(points, &mut best[index], starts, params)?;
         }
     }
     Ok(best)
 }
 
-/// The best run for `k` alone, without the other k of a sweep.
-///
-/// Of restarts from as many seedings, the best is tried again from what it becomes when it may have one cluster more for a
-/// while: with a far point added, and then with two clusters merged, as long as that pays, but at most twice. `on_run` is
-/// called after every restart's run, from any thread.
+/// The best of `n_init` runs for `k` alone, from as many seedings of k-means++: what k-means is elsewhere, too, at the cost of
+/// these runs. They share their passes over the points. `on_run` is called after each, from any thread.
 ///
 /// # Errors
 /// [`KMeansError`] when points in a file cannot be read, or the device fails.
@@ -67,26 +64,10 @@ pub fn fit_k(
     params: &KMeansParams,
     on_run: &(dyn Fn() + Sync),
 ) -> Result<KMeansFit, KMeansError> {
+    let params = &KMeansParams { n_init: seeds_for(k, params), ..*params };
     let seedings = seedings(points, None, k, params)?;
-    let starts = (0..seeds_for(k, params)).map(|restart| whole(points, seedings[restart].clone(), params)).collect();
-    let mut best = best_of(fits(points, starts, params, on_run)?);
-    // With as many clusters as points, or as labels, there is no room for one more.
-    let most_clusters = points.n_samples().min(MOST_CLUSTERS);
-    for _ in 0..ROUNDS {
-        let additions =
-            if (2..most_clusters).contains(&k) { far_additions(points, &best, ADDITIONS)? } else { Vec::new() };
-        if additions.is_empty() {
-            break;
-        }
-        let starts = additions.into_iter().map(|centroids| whole(points, centroids, params)).collect();
-        let one_more = best_of(fits(points, starts, params, &|| {})?);
-        let before = best.inertia;
-        improve(points, &mut best, cheapest_merges(&one_more), params)?;
-        if best.inertia >= before {
-            break;
-        }
-    }
-    Ok(best)
+    let starts = seedings.into_iter().map(|centroids| whole(points, centroids, params)).collect();
+    Ok(best_of(fits(points, starts, params, on_run)?))
 }
 
 /// The best of some runs, at least one.
@@ -148,12 +129,12 @@ fn merged(fit: &KMeansFit, a: usize, b: usize) -> Matrix {
 }
 
 /// The centroids with one point added: the farthest of each cluster, for the clusters with the most inertia.
-pub(super) fn far_additions(points: &Points, fit: &KMeansFit, most: usize) -> Result<Vec<Matrix>, KMeansError> {
+fn far_additions(points: &Points, fit: &KMeansFit) -> Result<Vec<Matrix>, KMeansError> {
     let mut clusters: Vec<usize> =
         (0..fit.counts.len()).filter(|&cluster| fit.cluster_inertia[cluster] > 0.0).collect();
     // A stable sort: of equals, the cluster with the lower index comes first.
     clusters.sort_by(|&a, &b| fit.cluster_inertia[b].total_cmp(&fit.cluster_inertia[a]));
-    clusters.truncate(most);
+    clusters.truncate(ADDITIONS);
     let farthest: Vec<usize> = clusters.into_iter().map(|cluster| fit.farthest[cluster]).collect();
     let with = |row: &[f32]| {
         let mut values = fit.centroids.values().to_vec();

@@ -94,21 +94,22 @@ proptest! {
         }
     }
 
-    /// One k alone pays for its own restarts, and comes no further from the optimum than these.
+    /// One k alone makes its restarts and no other run: what comes out is the best of them, to the bit.
     #[test]
-    fn one_k_makes_its_own_runs_and_is_no_worse_than_its_restarts((d, values) in arbitrary_points(), k in 1usize..7) {
+    fn one_k_is_the_best_of_its_restarts((d, values) in arbitrary_points(), k in 1usize..7) {
         let Ok(data) = points(d, values, k) else { return Ok(()) };
         let runs = std::sync::atomic::AtomicUsize::new(0);
         let count = || { runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed); };
         let fit = fit_k(&data, k, &PARAMS, &count).unwrap();
-        prop_assert_eq!(runs.into_inner(), if k == 1 { 1 } else { PARAMS.n_init });
-        prop_assert_eq!((fit.counts.len(), fit.counts.iter().sum::<u64>()), (k, data.n_samples() as u64));
-        for seeds in seeding::seedings(&data, None, k, &PARAMS).unwrap() {
-            let (restart, _) = fit_from(&data, seeds, &PARAMS).unwrap();
+        let n_runs = if k == 1 { 1 } else { PARAMS.n_init };
+        prop_assert_eq!(runs.into_inner(), n_runs);
+        let seedings = seeding::seedings(&data, None, k, &PARAMS).unwrap();
+        let alone = |seeds: Matrix| fit_from(&data, seeds, &PARAMS).unwrap().0;
+        let restarts: Vec<KMeansFit> = seedings.into_iter().take(n_runs).map(alone).collect();
+        prop_assert!(restarts.contains(&fit));
+        for restart in restarts {
             prop_assert!(fit.inertia <= restart.inertia * (1.0 + 1e-6), "{} {}", fit.inertia, restart.inertia);
         }
-        let swept = &sweep(&data, k)[k - 1];
-        prop_assert!(fit.inertia <= swept.inertia * 1.25 + 1e-9, "{} {}", fit.inertia, swept.inertia);
     }
 
     #[test]

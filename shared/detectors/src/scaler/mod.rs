@@ -6,7 +6,8 @@
 mod quantiles;
 
 use clustering::matrix::{FeatureMatrix, Matrix};
-use evaluation::statistics::{deviation, mean, mean_from_first, quantile};
+use evaluation::statistics::{deviation, mean, mean_from_first, quantile, quantiles};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use quantiles::Quantiles;
@@ -43,6 +44,9 @@ impl Scaling {
         }
     }
 }
+
+/// Rows that a thread scales at a time.
+const ROWS_A_TASK: usize = 4096;
 
 /// Scaled values are held within these bounds, so that no sum of 64 squares leaves float32.
 const LIMIT: f64 = 1e18;
@@ -94,24 +98,15 @@ pub struct Symlog {
 impl Scaler {
     /// Learns centre and scale from the rows of `features`.
     pub fn fit(method: Scaling, features: &FeatureMatrix) -> Self {
-        let columns = (0..features.n_features()).map(|index| features.column(index).collect::<Vec<f64>>());
-        let (center, scale): (Vec<f64>, Vec<f64>) = columns.clone().map(|column| fit_column(method, column)).unzip();
+        let learned = features.map_columns(|column| LearnedColumn::fit(method, column));
+        let center = learned.iter().map(|column| column.center).collect();
+        let scale = learned.iter().map(|column| column.scale).collect();
         let symlog = (method == Scaling::Symlog).then(|| {
-            let centers_and_scales = columns.zip(center.iter().zip(&scale)).map(|(column, (center, scale))| {
-                let (mean, deviation) = mean_and_deviation(&column);
-                if usable(deviation, mean, 0.0) == 0.0 {
-                    return (0.0, 1.0);
-                }
-                let values = column.into_iter().map(|x| symlog(scaled(x, *center, *scale))).collect();
-                fit_column(Scaling::Standard, values)
-            });
-            let (center, scale) = centers_and_scales.unzip();
+            let (center, scale) = learned.iter().map(|column| column.symlog).unzip();
             Symlog { center, scale }
         });
-        let quantiles = (method == Scaling::Quantile).then(|| {
-            let columns = (0..features.n_features()).map(|index| features.column(index).collect::<Vec<f64>>());
-            columns.map(|column| Quantiles::fit(&sorted(column))).collect()
-        });
+        let quantiles =
+            (method == Scaling::Quantile).then(|| learned.into_iter().filter_map(|column| column.quantiles).collect());
         Self { method, center, scale, symlog, quantiles }
     }
 
@@ -149,7 +144,25 @@ impl Scaler {
     /// When the number of features is not the one the scaler was fitted on.
     pub fn transform(&self, features: &FeatureMatrix) -> Matrix {
         assert_eq!(features.n_features(), self.center.len(), "the features that the scaler was fitted on");
-        Matrix::from_values(features.n_features(), features.rows().flat_map(|row| self.transform_row(row)).collect())
+        let n_features = features.n_features();
+        let mut scaled = vec![0.0; features.values().len()];
+        let (from, to) = (features.values(), scaled.as_mut_slice());
+        if features.n_samples() <= ROWS_A_TASK {
+            // No other thread is woken for a few rows of a stream.
+            self.transform_rows(from, to);
+        } else {
+            let size = ROWS_A_TASK * n_features;
+            from.par_chunks(size).zip(to.par_chunks_mut(size)).for_each(|(from, to)| self.transform_rows(from, to));
+        }
+        Matrix::from_values(n_features, scaled)
+    }
+
+    /// Scales rows that stand one after the other: both `(any, n_features)`.
+    fn transform_rows(&self, from: &[f64], to: &mut [f32]) {
+        let n_features = self.center.len();
+        for (from, to) in from.chunks_exact(n_features).zip(to.chunks_exact_mut(n_features)) {
+            to.iter_mut().zip(self.transform_row(from)).for_each(|(to, scaled)| *to = scaled);
+        }
     }
 
     /// Scales a row: `(n_features)`.
@@ -207,24 +220,48 @@ fn inverse_symlog(y: f64) -> f64 {
 /// Values that differ by this many roundings are one value: a mean of equal prices is not always that price.
 const ROUNDINGS: f64 = 64.0;
 
-fn sorted(mut column: Vec<f64>) -> Vec<f64> {
-    column.sort_by(f64::total_cmp);
-    column
+/// What is learned of one feature.
+struct LearnedColumn {
+    center: f64,
+    scale: f64,
+    /// Centre and scale after the symmetric logarithm, of [`Scaling::Symlog`].
+    symlog: (f64, f64),
+    /// Of [`Scaling::Quantile`].
+    quantiles: Option<Quantiles>,
 }
 
-fn fit_column(method: Scaling, column: Vec<f64>) -> (f64, f64) {
-    let (mean, deviation) = mean_and_deviation(&column);
-    match method {
-        Scaling::None => (mean, 1.0),
-        Scaling::Standard | Scaling::Symlog => (mean, usable(deviation, mean, 1.0)),
-        Scaling::Robust | Scaling::Quantile => {
-            let column = sorted(column);
-            let (median, range) = (quantile(&column, 0.5), quantile(&column, 0.75) - quantile(&column, 0.25));
-            // Half of the values may be equal although the others differ: then the deviation is all there is.
-            (median, usable(range, median, usable(deviation, mean, 1.0)))
+impl LearnedColumn {
+    fn fit(method: Scaling, mut column: Vec<f64>) -> Self {
+        let (mean, deviation) = mean_and_deviation(&column);
+        let learned = Self { center: mean, scale: usable(deviation, mean, 1.0), symlog: (0.0, 1.0), quantiles: None };
+        // Half of the values may be equal although the others differ: then the deviation is all there is.
+        let robust = |[low, median, high]: [f64; 3]| (median, usable(high - low, median, learned.scale));
+        match method {
+            Scaling::None => Self { scale: 1.0, ..learned },
+            Scaling::Standard => learned,
+            Scaling::Symlog => {
+                if usable(deviation, mean, 0.0) == 0.0 {
+                    return learned;
+                }
+                column.iter_mut().for_each(|x| *x = symlog(scaled(*x, learned.center, learned.scale)));
+                let (mean, deviation) = mean_and_deviation(&column);
+                Self { symlog: (mean, usable(deviation, mean, 1.0)), ..learned }
+            }
+            Scaling::Robust => {
+                let (center, scale) = robust(quantiles(&mut column, QUARTILES));
+                Self { center, scale, ..learned }
+            }
+            Scaling::Quantile => {
+                column.sort_unstable_by(f64::total_cmp);
+                let (center, scale) = robust(QUARTILES.map(|share| quantile(&column, share)));
+                Self { center, scale, quantiles: Some(Quantiles::fit(&column)), ..learned }
+            }
         }
     }
 }
+
+/// What [`Scaling::Robust`] is made of.
+const QUARTILES: [f64; 3] = [0.25, 0.5, 0.75];
 
 /// The mean of equal values, or of nearly equal ones, is off by the roundings of their sum, and they would deviate from it by
 /// as much. There both are taken from the first value on.
@@ -305,6 +342,39 @@ mod tests {
             let values: Vec<f64> = (0..n).map(|index| if index % 4 == 0 { far(index) } else { nearly(index) }).collect();
             let scale = Scaler::fit(Scaling::Robust, &column(&values)).scale[0];
             prop_assert!(scale > value * 0.01, "{scale}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Selection gives what sorting gives, several columns what each gives alone, and many rows what each gives alone: to
+        /// the bit.
+        #[test]
+        fn order_threads_and_batches_change_nothing(
+            rows in proptest::collection::vec([-9f64..9.0, -1e6f64..1e6, 0f64..2.0], 1..400), repeat in 1usize..30,
+        ) {
+            // A third column of few values.
+            let rows = rows.into_iter().map(|[a, b, c]| [a, b, c.round()]).collect::<Vec<_>>().repeat(repeat);
+            let data = FeatureMatrix::from_values(3, rows.iter().flatten().copied().collect());
+            for method in Scaling::ALL {
+                let scaler = Scaler::fit(method, &data);
+                for feature in 0..3 {
+                    let alone = Scaler::fit(method, &column(&data.column(feature).collect::<Vec<f64>>()));
+                    prop_assert_eq!((scaler.center[feature], scaler.scale[feature]), (alone.center[0], alone.scale[0]));
+                    if method == Scaling::Robust {
+                        let mut sorted: Vec<f64> = data.column(feature).collect();
+                        sorted.sort_by(f64::total_cmp);
+                        let range = quantile(&sorted, 0.75) - quantile(&sorted, 0.25);
+                        let is_usable = usable(range, quantile(&sorted, 0.5), 0.0) > 0.0;
+                        prop_assert_eq!(scaler.center[feature].to_bits(), quantile(&sorted, 0.5).to_bits());
+                        prop_assert!(!is_usable || scaler.scale[feature].to_bits() == range.to_bits());
+                    }
+                }
+                let scaled = scaler.transform(&data);
+                let alone: Vec<f32> = data.rows().flat_map(|row| scaler.transform_row(row)).collect();
+                prop_assert_eq!(scaled.values(), &alone[..]);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::lanes::Lanes;
 use super::scan::{self, Packed};
+use super::screen::{Scan, Screen};
 use super::tiles::Tiles;
 use super::{CHUNK, Rows, multiversion};
 
@@ -66,7 +67,7 @@ impl Evaluation {
 /// Assigns all points and sums each cluster's.
 pub(crate) fn assign(x: Rows<'_>, centroids: Rows<'_>) -> AssignOutput {
     let (n_clusters, stride) = (centroids.len(), stride(x.n_features));
-    let packed = Packed::new(centroids);
+    let screen = Screen::for_distances(centroids, x.len());
     let mut labels = vec![0i32; x.len()];
     let mut squared_distances = vec![0f32; x.len()];
     let (mut sums, mut counts, mut inertia) = (vec![0.0; n_clusters * stride], vec![0.0; n_clusters], 0.0);
@@ -78,7 +79,7 @@ pub(crate) fn assign(x: Rows<'_>, centroids: Rows<'_>) -> AssignOutput {
                 let mut part = (vec![0.0; sums.len()], vec![0.0; n_clusters], 0.0);
                 let (part_sums, part_counts, part_inertia) = (&mut part.0, &mut part.1, &mut part.2);
                 let chunk = x.chunk(wave * WAVE + index);
-                assign_chunk(chunk, &packed, labels, distances, part_sums, part_counts, part_inertia);
+                assign_chunk(chunk, &screen, labels, distances, part_sums, part_counts, part_inertia);
                 part
             })
             .collect();
@@ -93,10 +94,10 @@ pub(crate) fn assign(x: Rows<'_>, centroids: Rows<'_>) -> AssignOutput {
 
 /// Each point's nearest centroid and the squared distance to it.
 pub(crate) fn nearest(x: Rows<'_>, centroids: Rows<'_>) -> (Vec<i32>, Vec<f32>) {
-    let packed = Packed::new(centroids);
+    let screen = Screen::for_distances(centroids, x.len());
     let (mut labels, mut distances) = (vec![0i32; x.len()], vec![0f32; x.len()]);
     let chunks = labels.par_chunks_mut(CHUNK).zip(distances.par_chunks_mut(CHUNK)).enumerate();
-    chunks.for_each(|(index, (labels, distances))| nearest_chunk(x.chunk(index), &packed, labels, distances));
+    chunks.for_each(|(index, (labels, distances))| nearest_chunk(x.chunk(index), &screen, labels, distances));
     (labels, distances)
 }
 
@@ -105,11 +106,6 @@ pub(crate) fn labels(x: Rows<'_>, members: &[u16], centroids: &Packed) -> Vec<u1
     let mut labels = vec![0; members.len()];
     label_chunk(x, members, centroids, &mut labels);
     labels
-}
-
-/// A bound, four times too large, on the relative error of a distance whose square was summed over the features.
-pub(super) fn rounding(n_features: usize) -> f32 {
-    (n_features + 8) as f32 * f32::EPSILON
 }
 
 /// Values that a cluster's sum takes: whole registers of eight float64.
@@ -126,14 +122,14 @@ fn add(total: &mut [f64], part: &[f64]) {
     total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
 }
 
-multiversion!(fn assign_chunk(x: Rows<'_>, centroids: &Packed, labels: &mut [i32], distances: &mut [f32], sums: &mut [f64], counts: &mut [f64], inertia: &mut f64) = assign_body);
-multiversion!(fn nearest_chunk(x: Rows<'_>, centroids: &Packed, labels: &mut [i32], distances: &mut [f32]) = nearest_body);
+multiversion!(fn assign_chunk(x: Rows<'_>, screen: &Screen, labels: &mut [i32], distances: &mut [f32], sums: &mut [f64], counts: &mut [f64], inertia: &mut f64) = assign_body);
+multiversion!(fn nearest_chunk(x: Rows<'_>, screen: &Screen, labels: &mut [i32], distances: &mut [f32]) = nearest_body);
 multiversion!(fn label_chunk(x: Rows<'_>, members: &[u16], centroids: &Packed, labels: &mut [u16]) = label_body);
 
 #[inline(always)]
 unsafe fn assign_body<V: Lanes>(
     x: Rows<'_>,
-    centroids: &Packed,
+    screen: &Screen,
     labels: &mut [i32],
     distances: &mut [f32],
     sums: &mut [f64],
@@ -141,11 +137,10 @@ unsafe fn assign_body<V: Lanes>(
     inertia: &mut f64,
 ) {
     let (d, stride) = (x.n_features, stride(x.n_features));
-    let mut tiles = Tiles::new(x, None, labels.len());
+    let mut scan = Scan::<false>::new(x, None, labels.len(), screen);
     // SAFETY: there is a label for each row, and labels are below the number of clusters, for which there are sums.
     unsafe {
-        while let Some(tile) = tiles.next::<V>() {
-            let nearest = scan::nearest::<V, false>(tiles.tile(), centroids, 0.0);
+        while let Some((tile, nearest)) = scan.next::<V>() {
             for lane in 0..tile.len {
                 let (position, label) = (tile.start + lane, nearest.labels[lane] as usize);
                 *labels.get_unchecked_mut(position) = label as i32;
@@ -159,11 +154,10 @@ unsafe fn assign_body<V: Lanes>(
 }
 
 #[inline(always)]
-unsafe fn nearest_body<V: Lanes>(x: Rows<'_>, centroids: &Packed, labels: &mut [i32], distances: &mut [f32]) {
-    let mut tiles = Tiles::new(x, None, labels.len());
+unsafe fn nearest_body<V: Lanes>(x: Rows<'_>, screen: &Screen, labels: &mut [i32], distances: &mut [f32]) {
+    let mut scan = Scan::<false>::new(x, None, labels.len(), screen);
     unsafe {
-        while let Some(tile) = tiles.next::<V>() {
-            let nearest = scan::nearest::<V, false>(tiles.tile(), centroids, 0.0);
+        while let Some((tile, nearest)) = scan.next::<V>() {
             let range = tile.start..tile.start + tile.len;
             labels[range.clone()].copy_from_slice(&nearest.labels[..tile.len]);
             distances[range].copy_from_slice(&nearest.best[..tile.len]);

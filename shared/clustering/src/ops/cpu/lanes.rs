@@ -21,6 +21,8 @@ pub(super) trait Lanes: Copy {
     type Floats: Copy;
     /// 16 int32.
     type Ints: Copy;
+    /// Whether the registers suffice for the sums of two tiles side by side.
+    const HAS_ROOM_FOR_TWO: bool;
 
     unsafe fn splat(value: f32) -> Self::Floats;
     unsafe fn splat_int(value: i32) -> Self::Ints;
@@ -29,6 +31,14 @@ pub(super) trait Lanes: Copy {
     unsafe fn ints(values: Self::Ints) -> [i32; LANES];
     /// `sum + (a - b)²`
     unsafe fn add_squared_difference(sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `sum + a b`
+    unsafe fn add_product(sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// The smaller one, of any two numbers.
+    unsafe fn smaller(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// The larger one, of any two numbers.
+    unsafe fn larger(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// A bit for each lane, from the lowest, in which `a > b`; where one is NaN, it is not.
+    unsafe fn more_than(a: Self::Floats, b: Self::Floats) -> u16;
     /// The smaller one, of values that are not negative.
     unsafe fn min(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// The larger one, of values that are not negative.
@@ -70,6 +80,8 @@ pub(super) struct Portable<const FUSED: bool>;
 impl<const FUSED: bool> Lanes for Portable<FUSED> {
     type Floats = [f32; LANES];
     type Ints = [i32; LANES];
+    // 16 lanes take two registers of AVX2 and four of NEON.
+    const HAS_ROOM_FOR_TWO: bool = false;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> [f32; LANES] {
@@ -104,6 +116,34 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
                 if FUSED { difference.mul_add(difference, sum[lane]) } else { sum[lane] + difference * difference };
         }
         sum
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(mut sum: [f32; LANES], a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        for lane in 0..LANES {
+            sum[lane] = if FUSED { a[lane].mul_add(b[lane], sum[lane]) } else { sum[lane] + a[lane] * b[lane] };
+        }
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn smaller(a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        unsafe { Self::min(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn larger(a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        unsafe { Self::max(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn more_than(a: [f32; LANES], b: [f32; LANES]) -> u16 {
+        // As in `at_most`.
+        let mut bits = [0u32; LANES];
+        for lane in 0..LANES {
+            bits[lane] = if a[lane] > b[lane] { 1 << lane } else { 0 };
+        }
+        bits.iter().fold(0, |mask, bit| mask | bit) as u16
     }
 
     #[inline(always)]
@@ -210,6 +250,7 @@ mod avx512 {
     impl Lanes for Avx512 {
         type Floats = __m512;
         type Ints = __m512i;
+        const HAS_ROOM_FOR_TWO: bool = true;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> __m512 {
@@ -246,6 +287,26 @@ mod avx512 {
                 let difference = _mm512_sub_ps(a, b);
                 _mm512_fmadd_ps(difference, difference, sum)
             }
+        }
+
+        #[inline(always)]
+        unsafe fn add_product(sum: __m512, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn smaller(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn larger(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn more_than(a: __m512, b: __m512) -> u16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
         }
 
         #[inline(always)]

@@ -8,14 +8,36 @@
 //! Labels are those of a full scan, rounding included: slack begins with a margin for the rounding of the distances,
 //! and every movement is taken a little too long. Sums are kept up to date by the points that change sides.
 
-use super::assign::{Evaluation, rounding, stride};
+use super::assign::{Evaluation, stride};
 use super::lanes::{LANES, Lanes};
-use super::scan::{self, Packed};
+use super::scan::{self, rounding};
+use super::screen::{Scan, Screen};
 use super::tiles::Tiles;
 use super::{Rows, multiversion};
 
 /// Distances below this are lost in the smallest float32; a slack must be larger.
 const TINY: f32 = 1e-20;
+
+/// A chunk of which more than 2 in 3 points have to be scanned is scanned whole: in order they come faster, and those that had
+/// slack left get more.
+const WHOLE: (usize, usize) = (2, 3);
+
+/// A point that changed sides.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    row: u32,
+    old: u16,
+    new: u16,
+}
+
+/// Memory for rounds to work in.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Positions of points without slack, and their rows.
+    expired: Vec<u16>,
+    rows: Vec<u16>,
+    changes: Vec<Change>,
+}
 
 /// What is remembered of a chunk's points: six bytes each.
 #[derive(Debug, Default)]
@@ -62,40 +84,45 @@ impl LloydChunk {
 
     /// The first round: every point is scanned, and all of them are the change. `members` names rows of `x`; without,
     /// it is all of them.
-    pub(crate) fn start(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed) -> (Self, SumDelta) {
+    pub(crate) fn start(x: Rows<'_>, members: Option<&[u16]>, screen: &Screen) -> (Self, SumDelta) {
         let n_points = members.map_or(x.len(), <[u16]>::len);
         let mut chunk = Self { labels: vec![0; n_points], slack: vec![0.0; n_points] };
-        let mut delta = SumDelta::none(centroids.n_clusters(), x.n_features);
-        start_chunk(x, members, centroids, &mut chunk, &mut delta);
+        let mut delta = SumDelta::none(screen.n_clusters(), x.n_features);
+        start_chunk(x, members, screen, &mut chunk, &mut delta);
         (chunk, delta)
     }
 
-    /// A further round, after the centroids moved, by [`shift_table`]; none when no point changed sides. `expired` is memory
-    /// to work in.
+    /// A further round, after the centroids moved, by [`shift_table`]; none when no point changed sides.
     pub(crate) fn step(
         &mut self,
         x: Rows<'_>,
         members: Option<&[u16]>,
-        centroids: &Packed,
+        screen: &Screen,
         max_shifts: &[f32],
-        expired: &mut Vec<u16>,
+        scratch: &mut Scratch,
     ) -> Option<SumDelta> {
+        let Scratch { expired, rows, changes } = scratch;
         expired.clear();
+        changes.clear();
         shrink_bounds(&self.labels, &mut self.slack, max_shifts, expired);
         if expired.is_empty() {
             return None;
         }
-        let mut delta = None;
-        if expired.len() * 4 > self.labels.len() * 3 {
-            // Nearly all of them: in order they come faster.
-            rescan(x, None, members, centroids, self, &mut delta);
+        if expired.len() * WHOLE.1 > self.labels.len() * WHOLE.0 {
+            rescan(x, None, members, screen, self, changes);
         } else if let Some(members) = members {
-            let rows: Vec<u16> = expired.iter().map(|&position| members[usize::from(position)]).collect();
-            rescan(x, Some(expired), Some(&rows), centroids, self, &mut delta);
+            rows.clear();
+            rows.extend(expired.iter().map(|&position| members[usize::from(position)]));
+            rescan(x, Some(expired), Some(rows), screen, self, changes);
         } else {
-            rescan(x, Some(expired), Some(expired), centroids, self, &mut delta);
+            rescan(x, Some(expired), Some(expired), screen, self, changes);
         }
-        delta
+        if changes.is_empty() {
+            return None;
+        }
+        let mut delta = SumDelta::none(screen.n_clusters(), x.n_features);
+        move_points(x, changes, &mut delta);
+        Some(delta)
     }
 }
 
@@ -136,9 +163,10 @@ pub(crate) fn shift_table(from: Rows<'_>, to: Rows<'_>) -> Vec<f32> {
     table
 }
 
-multiversion!(fn start_chunk(x: Rows<'_>, members: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, delta: &mut SumDelta) = start_body);
+multiversion!(fn start_chunk(x: Rows<'_>, members: Option<&[u16]>, screen: &Screen, chunk: &mut LloydChunk, delta: &mut SumDelta) = start_body);
 multiversion!(fn shrink_bounds(labels: &[u16], slack: &mut [f32], max_shifts: &[f32], expired: &mut Vec<u16>) = shrink_body);
-multiversion!(fn rescan(x: Rows<'_>, positions: Option<&[u16]>, rows: Option<&[u16]>, centroids: &Packed, chunk: &mut LloydChunk, delta: &mut Option<SumDelta>) = rescan_body);
+multiversion!(fn rescan(x: Rows<'_>, positions: Option<&[u16]>, rows: Option<&[u16]>, screen: &Screen, chunk: &mut LloydChunk, changes: &mut Vec<Change>) = rescan_body);
+multiversion!(fn move_points(x: Rows<'_>, changes: &[Change], delta: &mut SumDelta) = move_body);
 multiversion!(fn sum_chunk(x: Rows<'_>, members: Option<&[u16]>, labels: &[u16], delta: &mut SumDelta) = sum_body);
 multiversion!(fn inspect(x: Rows<'_>, members: Option<&[u16]>, centroids: Rows<'_>, labels: &[u16], evaluation: &mut Evaluation) = inspect_body);
 
@@ -146,17 +174,16 @@ multiversion!(fn inspect(x: Rows<'_>, members: Option<&[u16]>, centroids: Rows<'
 unsafe fn start_body<V: Lanes>(
     x: Rows<'_>,
     members: Option<&[u16]>,
-    centroids: &Packed,
+    screen: &Screen,
     chunk: &mut LloydChunk,
     delta: &mut SumDelta,
 ) {
     let (d, stride) = (x.n_features, stride(x.n_features));
-    let mut tiles = Tiles::new(x, members, chunk.labels.len());
-    // SAFETY: there is a label and a slack for each point, and labels are below the number of clusters, for which `moved`
+    let mut scan = Scan::<true>::new(x, members, chunk.labels.len(), screen);
+    // SAFETY: there is a label and a slack for each point, and labels are below the number of clusters, for which `delta`
     // has room.
     unsafe {
-        while let Some(tile) = tiles.next::<V>() {
-            let nearest = scan::nearest::<V, true>(tiles.tile(), centroids, 2.0 * rounding(d));
+        while let Some((tile, nearest)) = scan.next::<V>() {
             let labels = chunk.labels[tile.start..tile.start + tile.len].iter_mut().zip(&nearest.labels);
             labels.for_each(|(label, nearest)| *label = *nearest as u16);
             let slacks = chunk.slack[tile.start..tile.start + tile.len].iter_mut().zip(&nearest.gap);
@@ -181,18 +208,20 @@ unsafe fn rescan_body<V: Lanes>(
     x: Rows<'_>,
     positions: Option<&[u16]>,
     rows: Option<&[u16]>,
-    centroids: &Packed,
+    screen: &Screen,
     chunk: &mut LloydChunk,
-    delta: &mut Option<SumDelta>,
+    changes: &mut Vec<Change>,
 ) {
-    let (d, stride) = (x.n_features, stride(x.n_features));
-    let mut tiles = Tiles::new(x, rows, positions.map_or(chunk.labels.len(), <[u16]>::len));
     let LloydChunk { labels, slack: slacks } = chunk;
-    // SAFETY: positions are those of the chunk's state, and labels are below the number of clusters, for which `moved` has
-    // room.
+    let n_points = positions.map_or(labels.len(), <[u16]>::len);
+    let mut scan = Scan::<true>::new(x, rows, n_points, screen);
+    changes.clear();
+    changes.reserve(n_points);
+    let (found, mut n_changes) = (changes.as_mut_ptr(), 0);
+    // SAFETY: positions are those of the chunk's state. There is room for a change of every point, and as many as are counted
+    // were written.
     unsafe {
-        while let Some(tile) = tiles.next::<V>() {
-            let nearest = scan::nearest::<V, true>(tiles.tile(), centroids, 2.0 * rounding(d));
+        while let Some((tile, nearest)) = scan.next::<V>() {
             for lane in 0..tile.len {
                 let position = match positions {
                     Some(positions) => usize::from(*positions.get_unchecked(tile.start + lane)),
@@ -200,20 +229,30 @@ unsafe fn rescan_body<V: Lanes>(
                 };
                 *slacks.get_unchecked_mut(position) = slack_of(nearest.gap[lane]);
                 let label = labels.get_unchecked_mut(position);
-                let (old, new) = (usize::from(*label), nearest.labels[lane] as usize);
-                if old != new {
-                    *label = new as u16;
-                    if delta.is_none() {
-                        *delta = Some(SumDelta::none(centroids.n_clusters(), d));
-                    }
-                    let delta = delta.as_mut().unwrap_unchecked();
-                    let point = x.values.as_ptr().add(tile.rows[lane] * d);
-                    *delta.counts.get_unchecked_mut(old) -= 1;
-                    *delta.counts.get_unchecked_mut(new) += 1;
-                    V::add_row(delta.sums.as_mut_ptr().add(old * stride), point, d, -1.0);
-                    V::add_row(delta.sums.as_mut_ptr().add(new * stride), point, d, 1.0);
-                }
+                let (old, new) = (*label, nearest.labels[lane] as u16);
+                *label = new;
+                // Written in any case, and counted if it is one: which points change sides follows no pattern.
+                found.add(n_changes).write(Change { row: tile.rows[lane] as u32, old, new });
+                n_changes += usize::from(old != new);
             }
+        }
+        changes.set_len(n_changes);
+    }
+}
+
+#[inline(always)]
+unsafe fn move_body<V: Lanes>(x: Rows<'_>, changes: &[Change], delta: &mut SumDelta) {
+    let (d, stride) = (x.n_features, stride(x.n_features));
+    for &Change { row, old, new } in changes {
+        let (old, new) = (usize::from(old), usize::from(new));
+        delta.counts[old] -= 1;
+        delta.counts[new] += 1;
+        let point = x.row(row as usize).as_ptr();
+        let sums = delta.sums.as_mut_ptr();
+        // SAFETY: the row has `d` values, and `delta` has room for the sums of every cluster that it counts.
+        unsafe {
+            V::add_row(sums.add(old * stride), point, d, -1.0);
+            V::add_row(sums.add(new * stride), point, d, 1.0);
         }
     }
 }

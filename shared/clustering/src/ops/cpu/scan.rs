@@ -2,13 +2,14 @@
 //!
 //! A tile of 16 rows is transposed, so that one feature of all 16 lies in one register; four centroids are compared
 //! with it at a time, which keeps four chains of additions going. Distances are sums of squared differences from the
-//! first feature to the last: the expansion `|x|² - 2xc + |c|²` loses the small distances of large values.
+//! first feature to the last: the expansion `|x|² - 2xc + |c|²` loses the small distances of large values. Where it
+//! settles which centroid is nearest nevertheless, [`screen`](super::screen) uses it.
 
 use super::Rows;
 use super::lanes::{Column, LANES, Lanes};
 
 /// Centroids compared at a time.
-const GROUP: usize = 4;
+pub(super) const GROUP: usize = 4;
 
 /// Centroids as the scan reads them: groups of four, feature by feature, the last filled up with infinities, which are
 /// nearest to nothing.
@@ -23,6 +24,11 @@ impl Packed {
     /// How many centroids.
     pub(crate) fn n_clusters(&self) -> usize {
         self.n_clusters
+    }
+
+    /// How many features each has.
+    pub(super) fn n_features(&self) -> usize {
+        self.n_features
     }
 
     pub(crate) fn new(centroids: Rows<'_>) -> Self {
@@ -40,7 +46,7 @@ impl Packed {
 /// Up to 16 points, transposed: `n_features` columns.
 #[derive(Clone)]
 pub(super) struct Tile {
-    columns: Vec<Column>,
+    pub columns: Vec<Column>,
 }
 
 impl Tile {
@@ -75,6 +81,7 @@ impl Tile {
 }
 
 /// The nearest centroid of 16 points.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Nearest {
     /// Its index, the lowest on a tie.
     pub labels: [i32; LANES],
@@ -83,6 +90,11 @@ pub(super) struct Nearest {
     /// How much nearer it is than any other, when that was asked for: the difference of the distances, each taken
     /// unfavourably by a relative `margin`; infinite when there is no other.
     pub gap: [f32; LANES],
+}
+
+impl Nearest {
+    /// Of no points.
+    pub(super) const NONE: Self = Self { labels: [0; LANES], best: [0.0; LANES], gap: [0.0; LANES] };
 }
 
 /// Finds the nearest centroid of each point of a tile, and how much nearer it is than the next one when `GAP`.
@@ -181,6 +193,11 @@ pub(super) unsafe fn distances<V: Lanes>(tile: &Tile, centroids: &Packed, output
             *output = unsafe { V::floats(distances) };
         }
     }
+}
+
+/// A bound, four times too large, on the relative error of a distance whose square was summed over the features.
+pub(super) fn rounding(n_features: usize) -> f32 {
+    (n_features + 8) as f32 * f32::EPSILON
 }
 
 /// Squared Euclidean distance, summed from the first feature to the last, to the same bits as the kernels' own.

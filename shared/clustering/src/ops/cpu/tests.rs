@@ -149,15 +149,16 @@ proptest! {
     fn what_slack_leaves_out_is_what_a_full_scan_would_not_change((d, x, c) in points_and_centroids()) {
         let x = rows(&x, d);
         let mut centroids = Matrix::from_values(d, c);
-        let packed = |matrix: &Matrix| Packed::new(rows(matrix.values(), d));
-        let (mut chunk, delta) = LloydChunk::start(x, None, &packed(&centroids));
+        let screen = |matrix: &Matrix| Screen::for_gaps(rows(matrix.values(), d));
+        let (mut chunk, delta) = LloydChunk::start(x, None, &screen(&centroids));
         let (mut sums, mut counts) = (vec![0.0; centroids.values().len()], vec![0i64; centroids.n_samples()]);
         delta.apply(&mut sums, &mut counts);
+        let mut scratch = Scratch::default();
         for step in 0..6 {
             let next = Matrix::from_values(d, walk(centroids.values(), step));
             let max_shifts = shift_table(rows(centroids.values(), d), rows(next.values(), d));
             centroids = next;
-            if let Some(delta) = chunk.step(x, None, &packed(&centroids), &max_shifts, &mut Vec::new()) {
+            if let Some(delta) = chunk.step(x, None, &screen(&centroids), &max_shifts, &mut scratch) {
                 delta.apply(&mut sums, &mut counts);
             }
             let full = assign(x, rows(centroids.values(), d));
@@ -175,12 +176,12 @@ proptest! {
         let (x, c) = (rows(&x, d), rows(&c, d));
         let members: Vec<u16> = (0..x.len()).step_by(every).map(|row| row as u16).collect();
         let gathered: Vec<f32> = members.iter().flat_map(|&row| x.row(usize::from(row)).iter().copied()).collect();
-        let packed = Packed::new(c);
-        let (part, part_moved) = LloydChunk::start(x, Some(&members), &packed);
-        let (alone, alone_moved) = LloydChunk::start(rows(&gathered, d), None, &packed);
+        let screen = Screen::for_gaps(c);
+        let (part, part_moved) = LloydChunk::start(x, Some(&members), &screen);
+        let (alone, alone_moved) = LloydChunk::start(rows(&gathered, d), None, &screen);
         prop_assert_eq!(part.labels(), alone.labels());
         prop_assert_eq!(part_moved, alone_moved);
-        prop_assert_eq!(labels(x, &members, &packed), part.labels());
+        prop_assert_eq!(labels(x, &members, &Packed::new(c)), part.labels());
         let (part, alone) = (
             evaluate_labels(x, Some(&members), c, part.labels()),
             evaluate_labels(rows(&gathered, d), None, c, alone.labels()),

@@ -28,6 +28,8 @@ pub(super) struct Tiles<'a> {
     n_points: usize,
     next: usize,
     tile: Tile,
+    /// The tile after that, where they are taken two at a time.
+    after: Tile,
 }
 
 impl<'a> Tiles<'a> {
@@ -42,13 +44,43 @@ impl<'a> Tiles<'a> {
             }
             None => assert!(n_points == n_rows),
         }
-        Self { x, rows, n_points, next: 0, tile: Tile::new(x.n_features) }
+        Self { x, rows, n_points, next: 0, tile: Tile::new(x.n_features), after: Tile::new(0) }
+    }
+
+    /// The same, for [`next_two`](Self::next_two).
+    #[inline(always)]
+    pub(super) fn by_two(x: Rows<'a>, rows: Option<&'a [u16]>, n_points: usize) -> Self {
+        Self { after: Tile::new(x.n_features), ..Self::new(x, rows, n_points) }
     }
 
     /// The points that were loaded last.
     #[inline(always)]
     pub(super) fn tile(&self) -> &Tile {
         &self.tile
+    }
+
+    /// The points that were loaded last by [`next_two`](Self::next_two), of which the second tile may be without any.
+    #[inline(always)]
+    pub(super) fn two(&self) -> [&Tile; 2] {
+        [&self.tile, &self.after]
+    }
+
+    /// Loads the next two tiles, or the last one alone.
+    ///
+    /// # Safety
+    /// As for [`Lanes`]; the tiles were made by [`by_two`](Self::by_two).
+    #[inline(always)]
+    pub(super) unsafe fn next_two<V: Lanes>(&mut self) -> Option<(TileRows, Option<TileRows>)> {
+        unsafe {
+            let first = self.next::<V>()?;
+            if self.next >= self.n_points {
+                return Some((first, None));
+            }
+            std::mem::swap(&mut self.tile, &mut self.after);
+            let second = self.next::<V>();
+            std::mem::swap(&mut self.tile, &mut self.after);
+            Some((first, second))
+        }
     }
 
     /// Loads the next tile.
