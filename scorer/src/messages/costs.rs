@@ -105,7 +105,7 @@ fn of_verdict(n_features: usize, fields: &Map<String, Value>) -> usize {
 }
 
 fn of_summary(summary: &EntitySummary) -> usize {
-    let customer = summary.customer.as_ref().map_or(0, String::len);
+    let customer = summary.customer.as_ref().map_or(0, |customer| customer.len());
     let field = |field: &FieldValue| match field {
         FieldValue::Text(text) => size_of::<FieldValue>() + allocated(text.len()),
         FieldValue::Missing | FieldValue::Number(_) => size_of::<FieldValue>(),

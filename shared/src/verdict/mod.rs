@@ -9,6 +9,7 @@ mod source;
 mod told;
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use features::zscore::WindowSummary;
 use records::time::{Timestamp, format_span, format_timestamp};
@@ -27,15 +28,15 @@ use figures::{figure, significant, times};
 use reason::reason;
 use told::Told;
 
-/// What is known of an entity beside its features.
+/// What is known of an entity beside its features. Its texts are shared by all who say something of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EntitySummary {
     /// Its key.
-    pub key: String,
+    pub key: Arc<str>,
     /// How many lines it has.
     pub lines: u64,
     /// Its customer, when the pipeline names one and a line had it.
-    pub customer: Option<String>,
+    pub customer: Option<Arc<str>>,
     /// The clock's time of its first line.
     pub first_timestamp: Timestamp,
     /// The clock's time of its last line.
@@ -43,7 +44,7 @@ pub struct EntitySummary {
     /// Whether it was closed before its time, at a limit of the pipeline: lines of it may have come later.
     pub closed_early: bool,
     /// What verdicts repeat of it, in the order of the pipeline's fields.
-    pub fields: Vec<FieldValue>,
+    pub fields: Arc<[FieldValue]>,
 }
 
 /// The version of the form in which verdicts are written, where nobody wants an earlier one.
@@ -171,7 +172,7 @@ impl Verdict {
             schema: SCHEMA,
             id: None,
             pipeline: model.pipeline.clone(),
-            key: entity.key.clone(),
+            key: entity.key.as_ref().to_owned(),
             detector: model.detector.clone(),
             model_version: detector.version().to_owned(),
             definition: Some(pipeline.definition.clone()),
@@ -191,7 +192,7 @@ impl Verdict {
             explanation,
             fields: fields_of(pipeline, entity),
             lines: entity.lines,
-            customer_id: entity.customer.clone(),
+            customer_id: entity.customer.as_deref().map(str::to_owned),
             event_time: Some(format_timestamp(entity.last_timestamp)),
             first_timestamp: format_timestamp(entity.first_timestamp),
             last_timestamp: format_timestamp(entity.last_timestamp),
@@ -223,7 +224,7 @@ impl Verdict {
             schema: SCHEMA,
             id: None,
             pipeline: pipeline.name.clone(),
-            key: entity.key.clone(),
+            key: entity.key.as_ref().to_owned(),
             detector: spec.name.clone(),
             model_version: spec.version.clone(),
             definition: Some(pipeline.definition.clone()),
@@ -247,7 +248,7 @@ impl Verdict {
             explanation: Vec::new(),
             fields: fields_of(pipeline, entity),
             lines: entity.lines,
-            customer_id: entity.customer.clone(),
+            customer_id: entity.customer.as_deref().map(str::to_owned),
             event_time: Some(format_timestamp(entity.last_timestamp)),
             first_timestamp: format_timestamp(entity.first_timestamp),
             last_timestamp: format_timestamp(entity.last_timestamp),
@@ -378,13 +379,13 @@ mod tests {
         (model.typical, model.usual) = (vec![2.9, 1.2, 6.0, 12.0, 91.0], usual.to_vec());
         assert_eq!(model.check(), Ok(()));
         let entity = EntitySummary {
-            key: "560/539".to_owned(),
+            key: "560/539".into(),
             lines: 2,
-            customer: Some("12415".to_owned()),
+            customer: Some("12415".into()),
             first_timestamp: 0,
             last_timestamp: 60_000,
             closed_early: false,
-            fields: vec![FieldValue::Text("France".into()), FieldValue::Number(0.1 + 0.2)],
+            fields: [FieldValue::Text("France".into()), FieldValue::Number(0.1 + 0.2)].into(),
         };
         let score = ExplainedScore {
             score: 1e6,

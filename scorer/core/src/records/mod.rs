@@ -215,9 +215,9 @@ impl RecordScoring {
         step.counters.out_of_order += u64::from(is_out_of_order);
         self.make_room(progress, step);
         let summary = EntitySummary {
-            key: key.to_owned(),
+            key: key.into(),
             lines: 1,
-            customer: step.pipeline.entity.customer.and_then(|customer| to_text(line[customer])),
+            customer: step.pipeline.entity.customer.and_then(|customer| to_text(line[customer])).map(Into::into),
             first_timestamp: time,
             last_timestamp: time,
             closed_early: false,

@@ -79,7 +79,7 @@ impl OpenEntity {
         };
         let customer = pipeline.entity.customer.and_then(first_of);
         let summary = EntitySummary {
-            key: key.to_owned(),
+            key: key.into(),
             lines: self.lines,
             customer: customer.map(Into::into),
             first_timestamp: self.first_timestamp,
