@@ -188,7 +188,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     /// After a record, takes those that are at hand too. Anything else ends that.
     fn run_on(&mut self) -> Result<Result<(), StageGone>, KafkaError> {
-        // Since the last event, a record was taken and nothing else.
+        // The time of day is known as long as nothing but records came.
         for _ in 1..RECORDS_AT_ONCE {
             if self.present.is_none() || self.is_held_back() {
                 break;
