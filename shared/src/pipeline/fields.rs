@@ -36,7 +36,8 @@ pub struct Fields {
 
 #[derive(Debug, Clone)]
 struct Field {
-    name: String,
+    /// Shared by verdicts.
+    name: Arc<str>,
     of: Of,
 }
 
@@ -57,7 +58,12 @@ impl Fields {
 
     /// Their names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(|field| field.name.as_str())
+        self.fields.iter().map(|field| &*field.name)
+    }
+
+    /// The same, for verdicts to share.
+    pub fn shared_names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        self.fields.iter().map(|field| Arc::clone(&field.name))
     }
 
     /// The aggregates of those that are numbers.
@@ -147,7 +153,7 @@ pub(super) fn check(checker: &Checker<'_>, declared: &[String], columns: &[Colum
             Some(column) => fields.number(Feature::first_of(name, column)),
             None => fields.number(read(checker, place, name, expression, columns)?),
         };
-        fields.fields.push(Field { name: name.to_owned(), of });
+        fields.fields.push(Field { name: name.into(), of });
     }
     Ok(fields)
 }

@@ -2,6 +2,7 @@
 
 mod explanation;
 mod figures;
+mod named;
 mod of_entity;
 mod reason;
 mod severity;
@@ -9,17 +10,18 @@ mod source;
 mod told;
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use features::zscore::WindowSummary;
 use records::time::{Timestamp, format_span, format_timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::detector::{Detector, ExplainedScore};
 use crate::pipeline::{FieldValue, Pipeline, VerdictSchema, ZScoreSpec};
 
 pub use explanation::ExplainedFeature;
+pub use named::Named;
 pub use of_entity::EntityVerdict;
 pub use severity::Severity;
 pub use source::VerdictSource;
@@ -92,25 +94,25 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<i32>,
     /// The features, by name, in order.
-    pub features: Map<String, Value>,
+    pub features: Named,
     /// Each feature's share of the score, the largest first; one below 0 speaks for the entity.
-    pub contributions: Map<String, Value>,
+    pub contributions: Named,
     /// Whether the shares are only an approximation: by how much the score falls when a feature is typical. Absent where
     /// they are exact.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
     /// For each feature of a share, in the same order, the value that would have been normal.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub expected: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub expected: Named,
     /// Whether the feature is `above` or `below` that; absent where it is neither.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub direction: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub direction: Named,
     /// The same in words and in the units that people read, the largest share first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explanation: Vec<ExplainedFeature>,
     /// What the pipeline file wants to be repeated of the entity; null where no line had it.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub fields: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub fields: Named,
     /// How many lines the entity has.
     pub lines: u64,
     /// Its customer.
@@ -131,6 +133,10 @@ pub struct Verdict {
     pub source: Option<VerdictSource>,
 }
 
+/// The names of what a detector compares that compares the records of a window.
+static OF_WINDOW: LazyLock<[Arc<str>; 6]> =
+    LazyLock::new(|| ["value", "median", "mad", "mean", "std", "count"].map(Arc::from));
+
 fn first_schema() -> u32 {
     1
 }
@@ -150,7 +156,7 @@ impl Verdict {
         score: &ExplainedScore,
     ) -> Self {
         let model = detector.model();
-        let names = &model.features;
+        let names = detector.names();
         let order = by_share(&score.shares);
         let in_order = |value: &dyn Fn(usize) -> Option<Value>| {
             order.iter().filter_map(|&index| Some((names[index].clone(), value(index)?))).collect()
@@ -211,12 +217,15 @@ impl Verdict {
         value: f64,
         (score, window): (f64, &WindowSummary),
     ) -> Self {
-        let names = if window.is_robust { ["median", "mad"] } else { ["mean", "std"] };
-        let mut features = Map::new();
-        features.insert("value".to_owned(), value.into());
-        features.insert(names[0].to_owned(), window.center.into());
-        features.insert(names[1].to_owned(), window.spread.into());
-        features.insert("count".to_owned(), window.count.into());
+        let [own, median, mad, mean, std, count] = &*OF_WINDOW;
+        let (center, spread) = if window.is_robust { (median, mad) } else { (mean, std) };
+        let features: [(&Arc<str>, Value); 4] = [
+            (own, value.into()),
+            (center, window.center.into()),
+            (spread, window.spread.into()),
+            (count, window.count.into()),
+        ];
+        let of_value = |of_value: Value| std::iter::once((own.clone(), of_value)).collect::<Named>();
         // JSON has no infinity.
         let score = score.min(f64::from(f32::MAX)) as f32;
         let (anomalous, ratio) = (score > spec.threshold, ratio(score, spec.threshold));
@@ -236,14 +245,14 @@ impl Verdict {
             ratio: ratio.map(|ratio| significant(ratio, 4)),
             p_value: None,
             cluster: None,
-            features,
-            contributions: std::iter::once(("value".to_owned(), 1.0.into())).collect(),
+            features: features.into_iter().map(|(name, number)| (name.clone(), number)).collect(),
+            contributions: of_value(1.0.into()),
             approximate: false,
-            expected: std::iter::once(("value".to_owned(), window.center.into())).collect(),
+            expected: of_value(window.center.into()),
             direction: match value.partial_cmp(&window.center) {
-                Some(Ordering::Greater) => std::iter::once(("value".to_owned(), "above".into())).collect(),
-                Some(Ordering::Less) => std::iter::once(("value".to_owned(), "below".into())).collect(),
-                _ => Map::new(),
+                Some(Ordering::Greater) => of_value("above".into()),
+                Some(Ordering::Less) => of_value("below".into()),
+                _ => Named::default(),
             },
             explanation: Vec::new(),
             fields: fields_of(pipeline, entity),
@@ -278,7 +287,7 @@ impl Verdict {
                 reason: None,
                 ratio: None,
                 explanation: Vec::new(),
-                fields: Map::new(),
+                fields: Named::default(),
                 event_time: None,
                 source: None,
                 ..self
@@ -288,7 +297,7 @@ impl Verdict {
 
     /// The feature that gave the entity away, and its share.
     pub fn main_contribution(&self) -> Option<(&str, f64)> {
-        self.contributions.iter().next().and_then(|(name, share)| Some((name.as_str(), share.as_f64()?)))
+        self.contributions.iter().next().and_then(|(name, share)| Some((name, share.as_f64()?)))
     }
 }
 
@@ -297,13 +306,13 @@ fn ratio(score: f32, threshold: f32) -> Option<f64> {
     (threshold > 0.0).then(|| f64::from(score) / f64::from(threshold))
 }
 
-fn fields_of(pipeline: &Pipeline, entity: &EntitySummary) -> Map<String, Value> {
+fn fields_of(pipeline: &Pipeline, entity: &EntitySummary) -> Named {
     let json = |value: &FieldValue| match value {
         FieldValue::Missing => Value::Null,
         FieldValue::Text(text) => (**text).into(),
         FieldValue::Number(number) => json_number(*number),
     };
-    pipeline.fields.names().map(str::to_owned).zip(entity.fields.iter().map(json)).collect()
+    pipeline.fields.shared_names().zip(entity.fields.iter().map(json)).collect()
 }
 
 /// A number without the noise of its last digits, and without a point where it is whole.
@@ -407,7 +416,8 @@ mod tests {
         assert_eq!(said(&USUAL, 13_099.0), "4,000 items, 44 times the usual 91 (usual 12 to 400)");
         assert_eq!(said(&USUAL, 150.0), "4,000 items, 27 times the usual 150 (usual 12 to 400)");
         let found = verdict(&USUAL, 13_099.0);
-        assert_eq!((&found.expected["NumberItems"], &found.direction["NumberItems"]), (&91.0.into(), &"above".into()));
+        let of_items = |of: &Named| of.get("NumberItems").cloned();
+        assert_eq!((of_items(&found.expected), of_items(&found.direction)), (Some(91.0.into()), Some("above".into())));
         let explained = &found.explanation[0];
         assert_eq!(
             (explained.value, explained.usual, explained.low, explained.high),

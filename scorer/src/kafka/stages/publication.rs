@@ -33,8 +33,13 @@ pub(crate) struct EncodedMessage {
 
 impl EncodedMessage {
     pub(crate) fn new(message: Message) -> Self {
+        Self::by(&mut Vec::new(), message)
+    }
+
+    /// By way of a buffer that many messages use one after the other.
+    pub(crate) fn by(buffer: &mut Vec<u8>, message: Message) -> Self {
         let scored_at = message.has_time_of_scoring().then(|| format_timestamp(now_since_epoch()));
-        Self { payload: message.payload(), message, scored_at }
+        Self { payload: message.payload_by(buffer), message, scored_at }
     }
 }
 
