@@ -42,7 +42,7 @@ pub(crate) struct ProduceRecord<'a> {
     /// A header of another name.
     pub header: Option<(&'a str, &'a str)>,
     /// More of them.
-    pub more_headers: Vec<(&'static str, String)>,
+    pub more_headers: Cow<'a, [(&'static str, String)]>,
     /// What a refusal calls it by.
     pub tag: usize,
 }
@@ -92,7 +92,7 @@ impl<'a> ProduceRecord<'a> {
             timestamp: None,
             source: None,
             header: None,
-            more_headers: Vec::new(),
+            more_headers: Cow::Borrowed(&[]),
             tag: NO_TAG,
         }
     }
