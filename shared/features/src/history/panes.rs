@@ -360,6 +360,11 @@ impl Panes {
             }
             let Some(id) = id else { continue };
             self.due = self.due.min(layout.due(id));
+            // Most stay as they are and where they are.
+            if id == pane.id() && kept == index && (kept == 0 || self.panes[kept - 1].id() != id) {
+                kept += 1;
+                continue;
+            }
             if kept > 0 && self.panes[kept - 1].id() == id {
                 let into = &mut self.panes[kept - 1];
                 let (earlier, later) = self.numbers.split_at_mut(index * width);

@@ -9,6 +9,7 @@ use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 
 use super::chunks;
+use super::rank::{Rank, in_order};
 
 /// Of a record that was not written down yet.
 const NO_CHUNK: u32 = u32::MAX;
@@ -116,7 +117,7 @@ impl Pane {
 
     /// No record comes any more: those that are here are put in order.
     pub(super) fn seal(&mut self) {
-        self.records.sort_unstable_by(Waiting::in_order);
+        in_order(&mut self.records);
         self.is_sealed = true;
     }
 
@@ -144,8 +145,10 @@ impl Pane {
         }
         // Sealing may have put new ones between old ones, once.
         let from = if self.is_sealed { 0 } else { self.persisted };
-        let mut new: Vec<&mut Waiting> = self.records[from..].iter_mut().filter(|it| it.chunk == NO_CHUNK).collect();
-        new.sort_unstable_by(|a, b| a.in_order(b));
+        let new = self.records[from..].iter_mut().filter(|it| it.chunk == NO_CHUNK);
+        let mut new: Vec<(Rank, &mut Waiting)> = new.map(|waiting| (Rank::of(waiting), waiting)).collect();
+        new.sort_unstable_by(|(a, of_a), (b, of_b)| a.compare(b, || of_a.in_order(of_b)));
+        let mut new: Vec<&mut Waiting> = new.into_iter().map(|(_, waiting)| waiting).collect();
         for chunk in chunks::fitting(&mut new, |waiting| waiting.bytes()) {
             chunk.iter_mut().for_each(|waiting| waiting.chunk = self.chunks);
             put(self.chunks, &chunk.iter().map(|waiting| &**waiting).collect::<Vec<_>>());
