@@ -1,5 +1,7 @@
 //! A trained detector on a device: batches of features in, scores out, and where they come from.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use clustering::matrix::{FeatureMatrix, Matrix};
 use detectors::{Explanation, Score, Scores, leave_one_feature_out};
@@ -11,6 +13,8 @@ use crate::model::Model;
 pub struct Detector {
     model: Model,
     version: String,
+    /// The names of the features, in order, for verdicts to share.
+    names: Vec<Arc<str>>,
     scorer: Box<dyn Score>,
     /// The features' typical values, scaled: `(n_features)`.
     typical: Vec<f32>,
@@ -66,7 +70,8 @@ impl Detector {
     /// Puts a model on a device.
     pub fn new(model: Model, device: &Device) -> Self {
         let typical = model.scaler.transform_row(&model.typical).collect();
-        Self { version: model.version(), scorer: model.learned.on_device(device), model, typical }
+        let names = model.features.iter().map(|name| name.as_str().into()).collect();
+        Self { version: model.version(), names, scorer: model.learned.on_device(device), model, typical }
     }
 
     /// The model.
@@ -77,6 +82,11 @@ impl Detector {
     /// The model's version.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The names of its features, in order: those of its model.
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
     }
 
     /// Scores a batch of features `(n_samples, n_features)`, which are finite.

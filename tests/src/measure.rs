@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use scorer::kafka::KafkaSettings;
 use serde_json::Value;
 
 use crate::programs::{self, program, start_in};
@@ -46,14 +46,21 @@ pub struct Ended {
     pub records: f64,
     /// From the first of them to the last commit.
     pub seconds: f64,
+    /// From the first of them to the last; earlier builds do not say it.
+    pub read_seconds: Option<f64>,
     /// What it took from its start to its end.
     pub spent: Spent,
 }
 
 impl Ended {
-    /// Records a second.
+    /// Records a second, up to the last commit.
     pub fn rate(&self) -> f64 {
         self.records / self.seconds
+    }
+
+    /// Records a second, up to the last record.
+    pub fn read_rate(&self) -> Option<f64> {
+        Some(self.records / self.read_seconds?)
     }
 }
 
@@ -87,30 +94,49 @@ impl Program {
     }
 }
 
-/// Records a second through a consumer that waits for fetches as the scorer does and drops what comes: from the first that
-/// arrives to the last.
-pub fn consume(brokers: &str, topic: &str) -> f64 {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers).set("group.id", "bare").set("enable.partition.eof", "true");
-    config.set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
-    config.set("fetch.queue.backoff.ms", "2").set("fetch.wait.max.ms", "100").set("check.crcs", "true");
-    let consumer: BaseConsumer = config.create().unwrap();
+/// What a consumer did that drops what comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Consumed {
+    /// Records read.
+    pub records: f64,
+    /// From the first of them to the last.
+    pub seconds: f64,
+    /// What all processors computed for it meanwhile.
+    pub cpu_seconds: f64,
+}
+
+impl Consumed {
+    /// Records a second.
+    pub fn rate(&self) -> f64 {
+        self.records / self.seconds
+    }
+}
+
+/// Lets a consumer with the scorer's own settings read a topic with so many partitions to its end, and drop what comes.
+pub fn consume(brokers: &str, topic: &str, partitions: u32, group: &str) -> Consumed {
+    let consumer: BaseConsumer = KafkaSettings::at(brokers).consumer(group, None).create().unwrap();
     consumer.subscribe(&[topic]).unwrap();
-    let (mut records, mut first, mut last) = (0u64, None, Instant::now());
-    loop {
+    let (mut records, mut ends, mut first, mut last) = (0u64, 0, None, Instant::now());
+    while ends < partitions {
         match consumer.poll(Duration::from_secs(1)) {
             None => {}
             Some(Ok(_)) => {
                 last = Instant::now();
-                first.get_or_insert(last);
+                first.get_or_insert_with(|| (last, own_cpu_seconds()));
                 records += 1;
             }
             // It comes with an empty fetch, up to half a second after the last record.
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
+            Some(Err(KafkaError::PartitionEOF(_))) => ends += 1,
             Some(Err(error)) => panic!("{error}"),
         }
     }
-    records as f64 / last.duration_since(first.unwrap()).as_secs_f64()
+    let (first, before) = first.expect("the topic has records");
+    let seconds = last.duration_since(first).as_secs_f64();
+    Consumed { records: records as f64, seconds, cpu_seconds: own_cpu_seconds() - before }
+}
+
+fn own_cpu_seconds() -> f64 {
+    programs::cpu_seconds(std::process::id())
 }
 
 /// Lets scorers, with these options each beside the usual ones, read the topic to its end at the same time.
@@ -121,14 +147,26 @@ pub fn read_to_the_end(program: &Program, kafka: &Kafka, group: &str, options: &
     // Each is looked at while it runs.
     let waiting = running.into_iter().map(|running| std::thread::spawn(|| running.wait_and_account()));
     let waiting: Vec<_> = waiting.collect();
-    waiting.into_iter().map(|waiting| ended(&waiting.join().unwrap())).collect()
+    let ended = waiting.into_iter().map(|waiting| ended(&waiting.join().unwrap()));
+    ended.map(|ended| ended.unwrap_or_else(|why| panic!("{why}"))).collect()
 }
 
-fn ended((run, spent): &(Run, Spent)) -> Ended {
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+/// As [`read_to_the_end`], of one scorer; where it refuses, what it says.
+pub fn try_to_read(program: &Program, kafka: &Kafka, group: &str, options: &[&str]) -> Result<Ended, String> {
+    let usual = ["run", "--brokers", &kafka.brokers, "--group", group, "--device", "cpu", "--clock", "event"];
+    let running = program.start(&[&usual[..], &["--until-end", "--json-logs"], options].concat());
+    ended(&running.wait_and_account())
+}
+
+fn ended((run, spent): &(Run, Spent)) -> Result<Ended, String> {
+    if run.code != Some(0) {
+        return Err(run.stderr.clone());
+    }
     let logged = logged(&run.stderr, "ended");
-    let number = |name: &str| logged.first().and_then(|fields: &Value| fields[name].as_f64()).unwrap();
-    Ended { records: number("records"), seconds: number("seconds"), spent: *spent }
+    let number = |name: &str| logged.first().and_then(|fields: &Value| fields[name].as_f64());
+    let needed = |name: &str| number(name).ok_or_else(|| format!("it does not say its {name}: {}", run.stderr));
+    let (records, seconds) = (needed("records")?, needed("seconds")?);
+    Ok(Ended { records, seconds, read_seconds: number("read_seconds"), spent: *spent })
 }
 
 /// What `/proc` says of a process's memory: `VmRSS` is what it has, `VmHWM` the most that it has had; in KiB.

@@ -232,7 +232,7 @@ fn stat(process: u32) -> Vec<String> {
 }
 
 /// The time that a process computed, its own and the system's for it, as `proc_pid_stat(5)` has them.
-fn cpu_seconds(process: u32) -> f64 {
+pub(crate) fn cpu_seconds(process: u32) -> f64 {
     let fields = stat(process);
     let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
     ticks as f64 / TICKS_A_SECOND

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
-use hashbrown::hash_table::HashTable;
+use hashbrown::hash_table::{Entry, HashTable};
 use shared::time::Timestamp;
 
 /// A chunk is closed when it has so many keys, or so many bytes of them.
@@ -86,10 +86,10 @@ impl KeyQueue {
         self.text_bytes += key.len();
         let Self { hasher, table, chunks, first, .. } = self;
         let text = |low: u32| text_of(chunks, number_of(low, *first));
-        match table.find_mut(hash, |&low| text(low) == key) {
-            Some(low) => *low = number as u32,
-            None => {
-                table.insert_unique(hash, number as u32, |&low| hasher.hash_one(text(low)));
+        match table.entry(hash, |&low| text(low) == key, |&low| hasher.hash_one(text(low))) {
+            Entry::Occupied(mut of_before) => *of_before.get_mut() = number as u32,
+            Entry::Vacant(vacant) => {
+                vacant.insert(number as u32);
             }
         }
     }

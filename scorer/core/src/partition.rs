@@ -382,14 +382,15 @@ impl Partition {
         {
             return Some(reason);
         }
-        let (of, latest) = match pipeline.entity.clock {
+        let (column, latest) = match pipeline.entity.clock {
             Clock::Record => (None, record.written_by),
             // Of records that are scored one by one, that time has just been looked at.
             Clock::Column(_) if matches!(self.aggregation, Aggregation::Records(_)) => return None,
-            Clock::Column(column) => (Some(pipeline.schema.columns[column].name.clone()), record.latest()),
+            Clock::Column(column) => (Some(column), record.latest()),
         };
         let latest = latest?.saturating_add(pipeline.clock_ahead());
-        timestamp.filter(|timestamp| *timestamp > latest).map(|_| Reason::FromTheFuture(of))
+        let name = |column: usize| pipeline.schema.columns[column].name.clone();
+        timestamp.filter(|timestamp| *timestamp > latest).map(|_| Reason::FromTheFuture(column.map(name)))
     }
 
     /// A record came, with a timestamp unless it has none: what was due before it is done first.

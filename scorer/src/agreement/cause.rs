@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use shared::text::printable;
-use shared::verdict::Verdict;
+use shared::verdict::{Named, Verdict};
 
 /// The feature with the largest share of a score.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +25,7 @@ impl Cause {
     /// What a verdict names first; nothing where it names no feature.
     pub fn of(verdict: &Verdict) -> Option<Self> {
         let (feature, share) = verdict.main_contribution()?;
-        let number = |of: &Map<String, Value>| of.get(feature).and_then(Value::as_f64);
+        let number = |of: &Named| of.get(feature).and_then(Value::as_f64);
         let (value, usual) = (number(&verdict.features), number(&verdict.expected));
         let reason = verdict.reason.clone();
         Some(Self { feature: feature.to_owned(), value, usual, share, reason })

@@ -79,7 +79,7 @@ pub fn anomaly(of: &Verdict, at: i64) -> Anomaly {
         severity: severity(of),
         reason: of.reason.clone().unwrap_or_else(|| format!("score {}, threshold {}", of.score, of.threshold)),
         customer: of.customer_id.clone(),
-        fields: of.fields.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+        fields: of.fields.iter().map(|(name, value)| (name.to_owned(), text(value))).collect(),
         at,
     }
 }

@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use shared::codec::{put_bytes, put_optional, put_unsigned};
-use shared::verdict::{EntityVerdict, Severity, Verdict};
+use shared::verdict::{EntityVerdict, Named, Severity, Verdict};
 use tables::ParquetWriter;
 use tables::csv::write_record;
 
@@ -88,7 +88,7 @@ impl MessageRows {
         );
         let out = &mut self.row;
         for name in self.columns.features_of(detector) {
-            let number = |of: &Map<String, Value>| of.get(name).and_then(Value::as_f64);
+            let number = |of: &Named| of.get(name).and_then(Value::as_f64);
             [&verdict.features, &verdict.contributions, &verdict.expected].into_iter().for_each(|of| {
                 put_float(out, number(of));
             });

@@ -46,8 +46,8 @@ impl Columns {
             Some(known) => known,
             None => {
                 let features =
-                    verdict.features.keys().map(|name| place(&mut self.features, name, name.clone())).collect();
-                let fields = verdict.fields.keys().map(|name| self.field(name)).collect();
+                    verdict.features.names().map(|name| place(&mut self.features, name, name.to_owned())).collect();
+                let fields = verdict.fields.names().map(|name| self.field(name)).collect();
                 self.detectors.push(OfDetector { name: verdict.detector.clone(), features, fields });
                 self.detectors.len() - 1
             }

@@ -37,7 +37,8 @@ impl Channel for AlertTopic {
                 ("pipeline", alert.pipeline.clone()),
                 ("alert", alert.rule.clone()),
                 ("status", alert.status.name().to_owned()),
-            ],
+            ]
+            .into(),
             ..ProduceRecord::to(&self.topic)
         };
         self.producer.queue(record).map_err(|error| SendError::later(error.to_string()))?;

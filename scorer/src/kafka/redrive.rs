@@ -249,8 +249,13 @@ impl Redriving {
             return Ok(());
         };
         let payload = Some(Cow::Borrowed(payload));
-        let record =
-            ProduceRecord { partition, key, payload, more_headers: headers, ..ProduceRecord::to(&pipeline.topic) };
+        let record = ProduceRecord {
+            partition,
+            key,
+            payload,
+            more_headers: headers.into(),
+            ..ProduceRecord::to(&pipeline.topic)
+        };
         sending.send(record, place, self.redrive.by.as_deref(), bytes)
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::{Map, Value};
 use shared::allocation::allocated;
 use shared::pipeline::{FieldValue, Pipeline, ZScoreSpec};
 use shared::verdict::EntitySummary;
@@ -90,8 +89,8 @@ impl Costs {
             return;
         }
         let verdict = |message: &Message| match &message.content {
-            Content::Verdict(verdict) => of_verdict(verdict.features.len(), &verdict.fields),
-            Content::Entity(verdict) => of_verdict(verdict.features.len(), &verdict.fields),
+            Content::Verdict(verdict) => of_verdict(verdict.features.len(), verdict.fields.len()),
+            Content::Entity(verdict) => of_verdict(verdict.features.len(), verdict.fields.len()),
             Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_) => 0,
         };
         let found = messages.iter().map(verdict).sum::<usize>() / n_entities;
@@ -100,12 +99,12 @@ impl Costs {
     }
 }
 
-fn of_verdict(n_features: usize, fields: &Map<String, Value>) -> usize {
-    VERDICT_BYTES + n_features * FEATURE_BYTES + fields.len() * FIELD_BYTES
+fn of_verdict(n_features: usize, n_fields: usize) -> usize {
+    VERDICT_BYTES + n_features * FEATURE_BYTES + n_fields * FIELD_BYTES
 }
 
 fn of_summary(summary: &EntitySummary) -> usize {
-    let customer = summary.customer.as_ref().map_or(0, String::len);
+    let customer = summary.customer.as_ref().map_or(0, |customer| customer.len());
     let field = |field: &FieldValue| match field {
         FieldValue::Text(text) => size_of::<FieldValue>() + allocated(text.len()),
         FieldValue::Missing | FieldValue::Number(_) => size_of::<FieldValue>(),

@@ -89,7 +89,7 @@ impl DeadLetters {
         let mut value = json!({
             "pipeline": &*self.pipeline,
             "kind": "entity",
-            "key": summary.key,
+            "key": &*summary.key,
             "reasons": reasons,
             "lines": summary.lines,
             "known": known,
@@ -103,7 +103,7 @@ impl DeadLetters {
         }
         let room = self.room(Some(&summary.key), &value, Some(&source));
         add_offsets(&mut value["source"], &source, room);
-        self.message(Some(summary.key), value, Some(source))
+        self.message(Some(summary.key.as_ref().to_owned()), value, Some(source))
     }
 
     /// Records of `topic` that were deleted before they were read: those from the first offset to the last.
@@ -358,13 +358,13 @@ mod tests {
         letters(max_bytes).entity(ErroneousEntity {
             reasons: vec![Reason::MissingRequired("Country".into())],
             summary: EntitySummary {
-                key: key.to_owned(),
+                key: key.into(),
                 lines: 3,
                 customer: None,
                 first_timestamp: 0,
                 last_timestamp: 1,
                 closed_early: false,
-                fields: Vec::new(),
+                fields: Arc::default(),
             },
             known: Vec::new(),
             features: Map::new(),

@@ -129,6 +129,7 @@ impl Encoder {
                     }
                     let source = found
                         .offset
+                        .filter(|_| !verdicts.is_empty())
                         .map(|offset| self.source_of(&self.entity_source, found.partition, vec![(offset, offset)]));
                     self.publish(verdicts, source, &mut messages);
                 }
@@ -153,6 +154,10 @@ impl Encoder {
     /// Turns the verdicts on an entity into messages: those of each detector that are wanted, and all of them together where
     /// one of them is.
     fn publish(&self, verdicts: Verdicts, source: Option<Source>, messages: &mut Vec<Message>) {
+        // As of nearly all entities.
+        if verdicts.is_empty() {
+            return;
+        }
         let named = source.as_ref().map(Source::of_verdict);
         let verdicts: Verdicts = match named {
             Some(source) => {

@@ -77,13 +77,23 @@ impl Source {
 impl Content {
     /// The bytes: JSON on one line; a report in its own form.
     pub fn payload(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
+    /// Adds the bytes to `out`.
+    fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Report(report) => return report.encode(),
-            Self::Verdict(verdict) => serde_json::to_vec(verdict),
-            Self::Entity(verdict) => serde_json::to_vec(verdict),
-            Self::Erroneous(value) | Self::Cancellations(value) => serde_json::to_vec(value),
+            Self::Report(report) => {
+                out.extend_from_slice(&report.encode());
+                return;
+            }
+            Self::Verdict(verdict) => serde_json::to_writer(out, verdict),
+            Self::Entity(verdict) => serde_json::to_writer(out, verdict),
+            Self::Erroneous(value) | Self::Cancellations(value) => serde_json::to_writer(out, value),
         }
-        .expect("messages are plain data with text keys")
+        .expect("messages are plain data with text keys");
     }
 }
 
@@ -94,6 +104,14 @@ impl Message {
     /// The bytes of the message: JSON on one line; a report in its own form.
     pub fn payload(&self) -> Vec<u8> {
         self.content.payload()
+    }
+
+    /// As [`Message::payload`], by way of a buffer that many messages use one after the other: what is returned is as large as it
+    /// has to be.
+    pub fn payload_by(&self, buffer: &mut Vec<u8>) -> Vec<u8> {
+        buffer.clear();
+        self.content.write(buffer);
+        buffer.as_slice().to_vec()
     }
 
     /// The headers of a dead letter: what Kafka Connect and Kafka Streams (KIP-1034) write, so that tools made for theirs

@@ -26,6 +26,10 @@ pub struct ExpiryMap<V> {
     newest: u32,
 }
 
+/// Where an entry is, until one is taken out or put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(u32);
+
 #[derive(Debug, Clone)]
 struct Entry<V> {
     key: Box<str>,
@@ -64,7 +68,23 @@ impl<V> ExpiryMap<V> {
 
     /// The value at `key`, after moving its deadline to `deadline`, which is not before any other's.
     pub fn touch(&mut self, key: &str, deadline: Timestamp) -> Option<&mut V> {
-        let slot = self.find(key)?;
+        self.touch_at(self.place_of(key)?, deadline)
+    }
+
+    /// Where the entry at `key` is: what is asked of it more than once need not be looked up more than once.
+    pub fn place_of(&self, key: &str) -> Option<Place> {
+        self.find(key).map(Place)
+    }
+
+    /// The value at a place.
+    pub fn at(&self, Place(slot): Place) -> Option<&V> {
+        self.entries.get(slot as usize)?.value.as_ref()
+    }
+
+    /// As [`ExpiryMap::touch`], of the entry at a place.
+    pub fn touch_at(&mut self, place: Place, deadline: Timestamp) -> Option<&mut V> {
+        self.at(place)?;
+        let Place(slot) = place;
         self.unlink(slot);
         self.entries[slot as usize].deadline = deadline;
         self.link_newest(slot);
@@ -84,10 +104,19 @@ impl<V> ExpiryMap<V> {
 
     /// Sets the value at `key`, with a deadline that is not before any other's.
     pub fn insert(&mut self, key: &str, deadline: Timestamp, value: V) {
-        if let Some(existing) = self.touch(key, deadline) {
-            *existing = value;
-            return;
+        let hash = self.hasher.hash_one(key);
+        match self.find_hashed(hash, key).and_then(|slot| self.touch_at(Place(slot), deadline)) {
+            Some(existing) => *existing = value,
+            None => self.insert_hashed(hash, key, deadline, value),
         }
+    }
+
+    /// Sets the value at `key`, which is not there, with a deadline that is not before any other's.
+    pub fn insert_new(&mut self, key: &str, deadline: Timestamp, value: V) {
+        self.insert_hashed(self.hasher.hash_one(key), key, deadline, value);
+    }
+
+    fn insert_hashed(&mut self, hash: u64, key: &str, deadline: Timestamp, value: V) {
         let entry = Entry { key: key.into(), deadline, older: NONE, newer: NONE, value: Some(value) };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -100,7 +129,6 @@ impl<V> ExpiryMap<V> {
             }
         };
         let Self { hasher, slots, entries, .. } = self;
-        let hash = hasher.hash_one(key);
         slots.insert_unique(hash, slot, |&slot| hasher.hash_one(&*entries[slot as usize].key));
         self.link_newest(slot);
     }
@@ -194,7 +222,11 @@ impl<V> ExpiryMap<V> {
     }
 
     fn find(&self, key: &str) -> Option<u32> {
-        self.slots.find(self.hasher.hash_one(key), |&slot| *self.entries[slot as usize].key == *key).copied()
+        self.find_hashed(self.hasher.hash_one(key), key)
+    }
+
+    fn find_hashed(&self, hash: u64, key: &str) -> Option<u32> {
+        self.slots.find(hash, |&slot| *self.entries[slot as usize].key == *key).copied()
     }
 
     fn take(&mut self, slot: u32) -> Option<(Box<str>, Timestamp, V)> {
@@ -304,7 +336,14 @@ mod tests {
                     let removed = map.remove(&key).map(|(_, deadline, _)| deadline);
                     prop_assert_eq!(removed, model.remove(&key).map(|at| at.0));
                 } else {
-                    map.insert(&key, deadline, key.clone());
+                    match map.place_of(&key) {
+                        Some(place) if action == 2 => {
+                            prop_assert_eq!(map.at(place), Some(&key));
+                            prop_assert_eq!(map.touch_at(place, deadline).cloned(), Some(key.clone()));
+                        }
+                        None if action == 2 => map.insert_new(&key, deadline, key.clone()),
+                        _ => map.insert(&key, deadline, key.clone()),
+                    }
                     model.insert(key, (deadline, order));
                 }
                 prop_assert_eq!(map.len(), model.len());

@@ -1,6 +1,8 @@
 //! `[outputs] fields`: what verdicts repeat of an entity, so that a reader can act on them.
 
-use features::aggregates::{Accumulators, Feature};
+use std::sync::Arc;
+
+use features::aggregates::Feature;
 use records::time::format_timestamp;
 use records::value::Value;
 
@@ -34,7 +36,8 @@ pub struct Fields {
 
 #[derive(Debug, Clone)]
 struct Field {
-    name: String,
+    /// Shared by verdicts.
+    name: Arc<str>,
     of: Of,
 }
 
@@ -55,7 +58,12 @@ impl Fields {
 
     /// Their names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(|field| field.name.as_str())
+        self.fields.iter().map(|field| &*field.name)
+    }
+
+    /// The same, for verdicts to share.
+    pub fn shared_names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        self.fields.iter().map(|field| Arc::clone(&field.name))
     }
 
     /// The aggregates of those that are numbers.
@@ -74,7 +82,7 @@ impl Fields {
     }
 
     /// Their values, by the first text of a column and by the values of the aggregates, `(n_numbers)`; NaN where there is none.
-    pub fn values<'a>(&self, text: impl Fn(usize) -> Option<&'a str>, numbers: &[f64]) -> Vec<FieldValue> {
+    pub fn values<'a>(&self, text: impl Fn(usize) -> Option<&'a str>, numbers: &[f64]) -> Arc<[FieldValue]> {
         let value = |field: &Field| match field.of {
             Of::Text(column) => text(column).map_or(FieldValue::Missing, |text| FieldValue::Text(cut(text).into())),
             Of::Number(place) => match numbers.get(place) {
@@ -86,20 +94,14 @@ impl Fields {
     }
 
     /// Their values for an entity of one record.
-    pub fn of_record(&self, line: &[Value<'_>]) -> Vec<FieldValue> {
-        if self.is_empty() {
-            return Vec::new();
-        }
-        let mut numbers = Accumulators::new(&self.numbers);
-        numbers.add(&self.numbers, line);
-        let numbers = numbers.values(&self.numbers);
+    pub fn of_record(&self, line: &[Value<'_>]) -> Arc<[FieldValue]> {
         let value = |field: &Field| match field.of {
             Of::Text(column) => match line[column] {
                 Value::Text(text) => FieldValue::Text(cut(text).into()),
                 Value::Datetime(moment) => FieldValue::Text(format_timestamp(moment).into()),
                 Value::Missing | Value::Integer(_) | Value::Float(_) => FieldValue::Missing,
             },
-            Of::Number(place) => match numbers[place] {
+            Of::Number(place) => match self.numbers[place].of_line(line) {
                 number if number.is_finite() => FieldValue::Number(number),
                 _ => FieldValue::Missing,
             },
@@ -151,7 +153,7 @@ pub(super) fn check(checker: &Checker<'_>, declared: &[String], columns: &[Colum
             Some(column) => fields.number(Feature::first_of(name, column)),
             None => fields.number(read(checker, place, name, expression, columns)?),
         };
-        fields.fields.push(Field { name: name.to_owned(), of });
+        fields.fields.push(Field { name: name.into(), of });
     }
     Ok(fields)
 }

@@ -2,6 +2,7 @@
 
 mod explanation;
 mod figures;
+mod named;
 mod of_entity;
 mod reason;
 mod severity;
@@ -9,16 +10,18 @@ mod source;
 mod told;
 
 use std::cmp::Ordering;
+use std::sync::{Arc, LazyLock};
 
 use features::zscore::WindowSummary;
 use records::time::{Timestamp, format_span, format_timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::detector::{Detector, ExplainedScore};
 use crate::pipeline::{FieldValue, Pipeline, VerdictSchema, ZScoreSpec};
 
 pub use explanation::ExplainedFeature;
+pub use named::Named;
 pub use of_entity::EntityVerdict;
 pub use severity::Severity;
 pub use source::VerdictSource;
@@ -27,15 +30,15 @@ use figures::{figure, significant, times};
 use reason::reason;
 use told::Told;
 
-/// What is known of an entity beside its features.
+/// What is known of an entity beside its features. Its texts are shared by all who say something of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EntitySummary {
     /// Its key.
-    pub key: String,
+    pub key: Arc<str>,
     /// How many lines it has.
     pub lines: u64,
     /// Its customer, when the pipeline names one and a line had it.
-    pub customer: Option<String>,
+    pub customer: Option<Arc<str>>,
     /// The clock's time of its first line.
     pub first_timestamp: Timestamp,
     /// The clock's time of its last line.
@@ -43,7 +46,7 @@ pub struct EntitySummary {
     /// Whether it was closed before its time, at a limit of the pipeline: lines of it may have come later.
     pub closed_early: bool,
     /// What verdicts repeat of it, in the order of the pipeline's fields.
-    pub fields: Vec<FieldValue>,
+    pub fields: Arc<[FieldValue]>,
 }
 
 /// The version of the form in which verdicts are written, where nobody wants an earlier one.
@@ -91,25 +94,25 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<i32>,
     /// The features, by name, in order.
-    pub features: Map<String, Value>,
+    pub features: Named,
     /// Each feature's share of the score, the largest first; one below 0 speaks for the entity.
-    pub contributions: Map<String, Value>,
+    pub contributions: Named,
     /// Whether the shares are only an approximation: by how much the score falls when a feature is typical. Absent where
     /// they are exact.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
     /// For each feature of a share, in the same order, the value that would have been normal.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub expected: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub expected: Named,
     /// Whether the feature is `above` or `below` that; absent where it is neither.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub direction: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub direction: Named,
     /// The same in words and in the units that people read, the largest share first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explanation: Vec<ExplainedFeature>,
     /// What the pipeline file wants to be repeated of the entity; null where no line had it.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub fields: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub fields: Named,
     /// How many lines the entity has.
     pub lines: u64,
     /// Its customer.
@@ -130,6 +133,10 @@ pub struct Verdict {
     pub source: Option<VerdictSource>,
 }
 
+/// The names of what a detector compares that compares the records of a window.
+static OF_WINDOW: LazyLock<[Arc<str>; 6]> =
+    LazyLock::new(|| ["value", "median", "mad", "mean", "std", "count"].map(Arc::from));
+
 fn first_schema() -> u32 {
     1
 }
@@ -149,7 +156,7 @@ impl Verdict {
         score: &ExplainedScore,
     ) -> Self {
         let model = detector.model();
-        let names = &model.features;
+        let names = detector.names();
         let order = by_share(&score.shares);
         let in_order = |value: &dyn Fn(usize) -> Option<Value>| {
             order.iter().filter_map(|&index| Some((names[index].clone(), value(index)?))).collect()
@@ -171,7 +178,7 @@ impl Verdict {
             schema: SCHEMA,
             id: None,
             pipeline: model.pipeline.clone(),
-            key: entity.key.clone(),
+            key: entity.key.as_ref().to_owned(),
             detector: model.detector.clone(),
             model_version: detector.version().to_owned(),
             definition: Some(pipeline.definition.clone()),
@@ -191,7 +198,7 @@ impl Verdict {
             explanation,
             fields: fields_of(pipeline, entity),
             lines: entity.lines,
-            customer_id: entity.customer.clone(),
+            customer_id: entity.customer.as_deref().map(str::to_owned),
             event_time: Some(format_timestamp(entity.last_timestamp)),
             first_timestamp: format_timestamp(entity.first_timestamp),
             last_timestamp: format_timestamp(entity.last_timestamp),
@@ -210,12 +217,15 @@ impl Verdict {
         value: f64,
         (score, window): (f64, &WindowSummary),
     ) -> Self {
-        let names = if window.is_robust { ["median", "mad"] } else { ["mean", "std"] };
-        let mut features = Map::new();
-        features.insert("value".to_owned(), value.into());
-        features.insert(names[0].to_owned(), window.center.into());
-        features.insert(names[1].to_owned(), window.spread.into());
-        features.insert("count".to_owned(), window.count.into());
+        let [own, median, mad, mean, std, count] = &*OF_WINDOW;
+        let (center, spread) = if window.is_robust { (median, mad) } else { (mean, std) };
+        let features: [(&Arc<str>, Value); 4] = [
+            (own, value.into()),
+            (center, window.center.into()),
+            (spread, window.spread.into()),
+            (count, window.count.into()),
+        ];
+        let of_value = |of_value: Value| std::iter::once((own.clone(), of_value)).collect::<Named>();
         // JSON has no infinity.
         let score = score.min(f64::from(f32::MAX)) as f32;
         let (anomalous, ratio) = (score > spec.threshold, ratio(score, spec.threshold));
@@ -223,7 +233,7 @@ impl Verdict {
             schema: SCHEMA,
             id: None,
             pipeline: pipeline.name.clone(),
-            key: entity.key.clone(),
+            key: entity.key.as_ref().to_owned(),
             detector: spec.name.clone(),
             model_version: spec.version.clone(),
             definition: Some(pipeline.definition.clone()),
@@ -235,19 +245,19 @@ impl Verdict {
             ratio: ratio.map(|ratio| significant(ratio, 4)),
             p_value: None,
             cluster: None,
-            features,
-            contributions: std::iter::once(("value".to_owned(), 1.0.into())).collect(),
+            features: features.into_iter().map(|(name, number)| (name.clone(), number)).collect(),
+            contributions: of_value(1.0.into()),
             approximate: false,
-            expected: std::iter::once(("value".to_owned(), window.center.into())).collect(),
+            expected: of_value(window.center.into()),
             direction: match value.partial_cmp(&window.center) {
-                Some(Ordering::Greater) => std::iter::once(("value".to_owned(), "above".into())).collect(),
-                Some(Ordering::Less) => std::iter::once(("value".to_owned(), "below".into())).collect(),
-                _ => Map::new(),
+                Some(Ordering::Greater) => of_value("above".into()),
+                Some(Ordering::Less) => of_value("below".into()),
+                _ => Named::default(),
             },
             explanation: Vec::new(),
             fields: fields_of(pipeline, entity),
             lines: entity.lines,
-            customer_id: entity.customer.clone(),
+            customer_id: entity.customer.as_deref().map(str::to_owned),
             event_time: Some(format_timestamp(entity.last_timestamp)),
             first_timestamp: format_timestamp(entity.first_timestamp),
             last_timestamp: format_timestamp(entity.last_timestamp),
@@ -277,7 +287,7 @@ impl Verdict {
                 reason: None,
                 ratio: None,
                 explanation: Vec::new(),
-                fields: Map::new(),
+                fields: Named::default(),
                 event_time: None,
                 source: None,
                 ..self
@@ -287,7 +297,7 @@ impl Verdict {
 
     /// The feature that gave the entity away, and its share.
     pub fn main_contribution(&self) -> Option<(&str, f64)> {
-        self.contributions.iter().next().and_then(|(name, share)| Some((name.as_str(), share.as_f64()?)))
+        self.contributions.iter().next().and_then(|(name, share)| Some((name, share.as_f64()?)))
     }
 }
 
@@ -296,13 +306,13 @@ fn ratio(score: f32, threshold: f32) -> Option<f64> {
     (threshold > 0.0).then(|| f64::from(score) / f64::from(threshold))
 }
 
-fn fields_of(pipeline: &Pipeline, entity: &EntitySummary) -> Map<String, Value> {
+fn fields_of(pipeline: &Pipeline, entity: &EntitySummary) -> Named {
     let json = |value: &FieldValue| match value {
         FieldValue::Missing => Value::Null,
         FieldValue::Text(text) => (**text).into(),
         FieldValue::Number(number) => json_number(*number),
     };
-    pipeline.fields.names().map(str::to_owned).zip(entity.fields.iter().map(json)).collect()
+    pipeline.fields.shared_names().zip(entity.fields.iter().map(json)).collect()
 }
 
 /// A number without the noise of its last digits, and without a point where it is whole.
@@ -378,13 +388,13 @@ mod tests {
         (model.typical, model.usual) = (vec![2.9, 1.2, 6.0, 12.0, 91.0], usual.to_vec());
         assert_eq!(model.check(), Ok(()));
         let entity = EntitySummary {
-            key: "560/539".to_owned(),
+            key: "560/539".into(),
             lines: 2,
-            customer: Some("12415".to_owned()),
+            customer: Some("12415".into()),
             first_timestamp: 0,
             last_timestamp: 60_000,
             closed_early: false,
-            fields: vec![FieldValue::Text("France".into()), FieldValue::Number(0.1 + 0.2)],
+            fields: [FieldValue::Text("France".into()), FieldValue::Number(0.1 + 0.2)].into(),
         };
         let score = ExplainedScore {
             score: 1e6,
@@ -406,7 +416,8 @@ mod tests {
         assert_eq!(said(&USUAL, 13_099.0), "4,000 items, 44 times the usual 91 (usual 12 to 400)");
         assert_eq!(said(&USUAL, 150.0), "4,000 items, 27 times the usual 150 (usual 12 to 400)");
         let found = verdict(&USUAL, 13_099.0);
-        assert_eq!((&found.expected["NumberItems"], &found.direction["NumberItems"]), (&91.0.into(), &"above".into()));
+        let of_items = |of: &Named| of.get("NumberItems").cloned();
+        assert_eq!((of_items(&found.expected), of_items(&found.direction)), (Some(91.0.into()), Some("above".into())));
         let explained = &found.explanation[0];
         assert_eq!(
             (explained.value, explained.usual, explained.low, explained.high),

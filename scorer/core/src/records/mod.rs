@@ -8,6 +8,8 @@ mod past;
 mod reorder_buffer;
 mod zscore;
 
+use std::sync::Arc;
+
 use shared::history::{History, RecordFeatures};
 use shared::line::Value;
 use shared::pipeline::{Pipeline, Records, ZScoreSpec};
@@ -155,7 +157,7 @@ impl RecordScoring {
         let label = step.pipeline.label.as_ref();
         let truth = label.and_then(|label| label.scenario(record.label.or_else(|| line[label.column?].text())));
         if self.lateness == 0 {
-            self.judge(key, line, (time, record.offset), truth, progress, step);
+            self.judge(key.into(), line, (time, record.offset), truth, progress, step);
         } else if !self.buffer.push((time, key), record.offset, line, truth) {
             return LineOutcome::Refused(Reason::DuplicateKey);
         }
@@ -173,7 +175,7 @@ impl RecordScoring {
         let before = clock.saturating_sub(self.lateness);
         while let Some((time, key, buffered)) = self.buffer.pop_before(before) {
             let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
-            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
+            self.judge(key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
             progress.has_changed = true;
         }
         progress.has_changed |= self.zscores.judge_due(clock, progress.number, step.out);
@@ -187,7 +189,7 @@ impl RecordScoring {
             let Some((time, key, buffered)) = self.buffer.pop_first() else { return };
             let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
             step.counters.closed_early += 1;
-            self.judge(&key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
+            self.judge(key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
         }
     }
 
@@ -200,7 +202,7 @@ impl RecordScoring {
 
     fn judge(
         &mut self,
-        key: &str,
+        key: Arc<str>,
         line: &[Value<'_>],
         (time, offset): (Timestamp, i64),
         truth: Option<&str>,
@@ -215,9 +217,9 @@ impl RecordScoring {
         step.counters.out_of_order += u64::from(is_out_of_order);
         self.make_room(progress, step);
         let summary = EntitySummary {
-            key: key.to_owned(),
+            key,
             lines: 1,
-            customer: step.pipeline.entity.customer.and_then(|customer| to_text(line[customer])),
+            customer: step.pipeline.entity.customer.and_then(|customer| to_text(line[customer])).map(Into::into),
             first_timestamp: time,
             last_timestamp: time,
             closed_early: false,

@@ -4,6 +4,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use shared::allocation::allocated;
 use shared::codec::{Damaged, Reader, put_bytes, put_signed};
@@ -15,7 +16,7 @@ use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, 
 use crate::resume::Recovery;
 
 /// The time and the key of a record: its place in the order, which does not depend on when it came.
-type Place = (Timestamp, Box<str>);
+type Place = (Timestamp, Arc<str>);
 
 /// A record that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +93,12 @@ impl ReorderBuffer {
     }
 
     /// Takes out the first record if its time is before `time`.
-    pub fn pop_before(&mut self, time: Timestamp) -> Option<(Timestamp, Box<str>, BufferedRecord)> {
+    pub fn pop_before(&mut self, time: Timestamp) -> Option<(Timestamp, Arc<str>, BufferedRecord)> {
         if self.first()? < time { self.pop_first() } else { None }
     }
 
     /// Takes out the first record.
-    pub fn pop_first(&mut self) -> Option<(Timestamp, Box<str>, BufferedRecord)> {
+    pub fn pop_first(&mut self) -> Option<(Timestamp, Arc<str>, BufferedRecord)> {
         let ((time, key), record) = self.records.pop_first()?;
         self.bytes -= record.bytes(&key);
         if let Some(offsets) = &mut self.offsets {
@@ -167,10 +168,11 @@ impl BufferedRecord {
         StateRecord { key: state_key(*time, key), value: Some(value) }
     }
 
-    /// What it takes: its values, its key twice, for a commit has to know of it, and its place in the tree.
+    /// What it takes: its values, its key, its place in the tree, and that once more, for a commit has to know of it.
     fn bytes(&self, key: &str) -> usize {
+        const COUNTS: usize = 2 * size_of::<usize>();
         let texts = allocated(self.values.len()) + allocated(self.truth.as_ref().map_or(0, |truth| truth.len()));
-        2 * (size_of::<Place>() + allocated(key.len())) + size_of::<Self>() + texts
+        2 * size_of::<Place>() + allocated(COUNTS + key.len()) + size_of::<Self>() + texts
     }
 }
 

@@ -79,7 +79,7 @@ impl OpenEntity {
         };
         let customer = pipeline.entity.customer.and_then(first_of);
         let summary = EntitySummary {
-            key: key.to_owned(),
+            key: key.into(),
             lines: self.lines,
             customer: customer.map(Into::into),
             first_timestamp: self.first_timestamp,
@@ -154,7 +154,7 @@ struct Known {
 
 impl Known {
     fn add(&mut self, pipeline: &Pipeline, line: &[Value<'_>]) {
-        if self.complete {
+        if self.complete || !self.has_news(pipeline, line) {
             return;
         }
         let mut values = Vec::with_capacity(48);
@@ -177,6 +177,13 @@ impl Known {
             self.values = values.into();
         }
         self.complete = complete;
+    }
+
+    /// Whether a line has the first value of a column. Before the first line nothing is written, not even that there are none.
+    fn has_news(&self, pipeline: &Pipeline, line: &[Value<'_>]) -> bool {
+        let mut reader = Reader(&self.values);
+        let is_new = |column: usize| matches!(read_known(&mut reader), Ok(None)) && !line[column].is_missing();
+        self.values.is_empty() || known_columns(pipeline).any(is_new)
     }
 
     fn texts<'a>(&'a self, pipeline: &Pipeline) -> Vec<Option<&'a str>> {

@@ -229,7 +229,7 @@ fn a_state_that_is_set_back_goes_on_from_there() {
             core.apply(Input::Record(Record::new(0, offset, at * 1000, line(invoice).as_bytes())), &mut out);
         }
         let closed = |output: &Output| match output {
-            Output::Closed(entity) => Some((entity.summary.key.clone(), entity.summary.lines)),
+            Output::Closed(entity) => Some((entity.summary.key.to_string(), entity.summary.lines)),
             _ => None,
         };
         let closed: Vec<(String, u64)> = out.iter().filter_map(closed).collect();

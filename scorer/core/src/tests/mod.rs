@@ -77,7 +77,7 @@ impl Driver {
 
     fn closed(&self) -> Vec<(String, u64)> {
         let closed = |output: &Output| match output {
-            Output::Closed(entity) => Some((entity.summary.key.clone(), entity.summary.lines)),
+            Output::Closed(entity) => Some((entity.summary.key.to_string(), entity.summary.lines)),
             _ => None,
         };
         self.out.iter().filter_map(closed).collect()

@@ -205,7 +205,7 @@ fn at_a_limit_the_oldest_closes_early_and_says_so() {
             Output::Closed(entity) => Some(entity.summary.clone()),
             _ => None,
         })
-        .map(|summary| (summary.key, summary.lines, summary.closed_early))
+        .map(|summary| (summary.key.to_string(), summary.lines, summary.closed_early))
         .collect();
     assert_eq!(early, [("1".into(), 1, true), ("2".into(), 3, true)]);
     driver.line(0, "1");
@@ -256,7 +256,7 @@ proptest! {
         for output in &driver.out {
             if let Output::Closed(entity) = output {
                 let summary = &entity.summary;
-                if let Some(before) = last_closed.insert(summary.key.clone(), summary.last_timestamp) {
+                if let Some(before) = last_closed.insert(summary.key.to_string(), summary.last_timestamp) {
                     prop_assert!(summary.first_timestamp - before >= 640_000, "remembered for ten minutes after 40 s");
                 }
             }

@@ -17,5 +17,6 @@ pub(crate) mod read_to_end;
 pub(crate) mod settings;
 mod tls_probe;
 pub(crate) mod token;
+mod topic_handle;
 pub(crate) mod topic_id;
 pub(crate) mod watchdog;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -14,6 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use super::error::KafkaError;
 use super::settings::{KafkaSettings, log_client};
 use super::token;
+use super::topic_handle::TopicHandle;
 use crate::core::StateRecord;
 use crate::kafka::wire::headers::{Original, source_header};
 
@@ -22,6 +23,8 @@ pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A producer that reports the first record that was not accepted.
 pub struct Producer {
+    /// The topics that it follows. They are before the client, so that they go before it does.
+    topics: Vec<TopicHandle>,
     pub(crate) client: BaseProducer<DeliveryContext>,
 }
 
@@ -39,10 +42,13 @@ pub(crate) struct ProduceRecord<'a> {
     /// A header of another name.
     pub header: Option<(&'a str, &'a str)>,
     /// More of them.
-    pub more_headers: Vec<(&'static str, String)>,
+    pub more_headers: Cow<'a, [(&'static str, String)]>,
     /// What a refusal calls it by.
     pub tag: usize,
 }
+
+/// The partition of a record that the client chooses one for (`RD_KAFKA_PARTITION_UA`).
+const UNASSIGNED: i32 = -1;
 
 /// The tag of a record that has to be accepted.
 pub(crate) const NO_TAG: usize = usize::MAX;
@@ -86,9 +92,14 @@ impl<'a> ProduceRecord<'a> {
             timestamp: None,
             source: None,
             header: None,
-            more_headers: Vec::new(),
+            more_headers: Cow::Borrowed(&[]),
             tag: NO_TAG,
         }
+    }
+
+    /// Whether it has any header.
+    fn has_headers(&self) -> bool {
+        self.source.is_some() || self.header.is_some() || !self.more_headers.is_empty()
     }
 
     /// A record of a changelog.
@@ -109,11 +120,21 @@ impl Producer {
 
     /// A producer that follows the ends of `followed` topics.
     pub(crate) fn create(config: &ClientConfig, followed: Vec<String>) -> Result<Self, KafkaError> {
-        let context = DeliveryContext { followed, ..DeliveryContext::default() };
         let client: BaseProducer<DeliveryContext> =
-            config.create_with_context(context).map_err(KafkaError::settings)?;
+            config.create_with_context(DeliveryContext::default()).map_err(KafkaError::settings)?;
         token::give_first(config, client.client().native_ptr())?;
-        Ok(Self { client })
+        // From here on, the topics are dropped before the client.
+        let mut producer = Self { topics: Vec::with_capacity(followed.len()), client };
+        for name in followed {
+            // SAFETY: the client is alive as long as its topics are.
+            let topic = unsafe { TopicHandle::new(producer.client.client().native_ptr(), &name) };
+            let cannot = || KafkaError::Settings(format!("there can be no topic `{name}`"));
+            producer.topics.push(topic.ok_or_else(cannot)?);
+        }
+        let followed = producer.topics.iter().map(TopicHandle::address).collect();
+        // Nothing was sent yet, so nobody has asked for it before.
+        let _ = producer.client.context().followed.set(followed);
+        Ok(producer)
     }
 
     /// Queues a record; waits while the queue is full.
@@ -159,6 +180,32 @@ impl Producer {
     }
 
     pub(crate) fn queue(&self, message: ProduceRecord<'_>) -> Result<(), ClientError> {
+        match self.topics.iter().find(|topic| topic.name() == message.topic).filter(|_| !message.has_headers()) {
+            Some(topic) => self.queue_for(topic, &message),
+            None => self.queue_by_name(message),
+        }
+    }
+
+    /// Queues a record without headers for a topic that is followed, such as that of the state.
+    fn queue_for(&self, topic: &TopicHandle, message: &ProduceRecord<'_>) -> Result<(), ClientError> {
+        let (partition, timestamp) = (message.partition.unwrap_or(UNASSIGNED), message.timestamp.unwrap_or(0));
+        let group = RecordId::counted(message.tag);
+        group.inspect(|group| self.client.context().lock().count(*group));
+        loop {
+            let (client, content) = (self.client.client().native_ptr(), (message.key, message.payload.as_deref()));
+            // SAFETY: the topic is of this client.
+            match unsafe { topic.send(client, (partition, timestamp, message.tag), content) } {
+                Err(ClientError::MessageProduction(RDKafkaErrorCode::QueueFull)) => self.make_room(),
+                Err(error) => {
+                    group.inspect(|group| self.client.context().lock().settle(*group));
+                    return Err(error);
+                }
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    fn queue_by_name(&self, message: ProduceRecord<'_>) -> Result<(), ClientError> {
         let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(message.topic, message.tag);
         (record.key, record.payload, record.partition) = (message.key, message.payload.as_deref(), message.partition);
         record.timestamp = message.timestamp;
@@ -171,8 +218,7 @@ impl Producer {
                 Ok(()) => return Ok(()),
                 Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.client.poll(Duration::ZERO);
-                    std::thread::sleep(Duration::from_micros(500));
+                    self.make_room();
                 }
                 Err((error, _)) => {
                     group.inspect(|group| self.client.context().lock().settle(*group));
@@ -180,6 +226,12 @@ impl Producer {
                 }
             }
         }
+    }
+
+    /// Lets acknowledgements in, and gives the broker a moment.
+    fn make_room(&self) {
+        self.client.poll(Duration::ZERO);
+        std::thread::sleep(Duration::from_micros(500));
     }
 
     /// How many records of a group are with the client, and neither acknowledged nor refused.
@@ -249,9 +301,10 @@ impl Producer {
     pub(crate) fn take_produced(&self) -> ProducedOffsets {
         let context = self.client.context();
         let produced = std::mem::take(&mut context.lock().produced);
-        let named =
-            |((topic, partition), end): ((usize, i32), i64)| ((context.followed[topic].clone(), partition), end);
-        produced.into_iter().map(named).collect()
+        let named = |((topic, partition), end): ((usize, i32), i64)| {
+            Some(((self.topics.get(topic)?.name().to_owned(), partition), end))
+        };
+        produced.into_iter().filter_map(named).collect()
     }
 }
 
@@ -325,7 +378,8 @@ pub(crate) type ProducedOffsets = BTreeMap<(String, i32), i64>;
 /// Keeps what the broker said of records.
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryContext {
-    followed: Vec<String>,
+    /// The addresses of the topics that are followed: names are not compared for each record.
+    followed: OnceLock<Vec<usize>>,
     reports: Mutex<DeliveryReports>,
 }
 
@@ -399,7 +453,8 @@ impl ProducerContext for DeliveryContext {
                 self.lock().failures.add(tag, message.topic(), code);
             }
             Ok(message) => {
-                if let Some(topic) = self.followed.iter().position(|topic| *topic == message.topic()) {
+                let (followed, topic) = (self.followed.get(), message.topic_ptr().addr());
+                if let Some(topic) = followed.and_then(|followed| followed.iter().position(|known| *known == topic)) {
                     let mut reports = self.lock();
                     let end = reports.produced.entry((topic, message.partition())).or_default();
                     *end = (*end).max(message.offset() + 1);

@@ -231,7 +231,8 @@ impl KafkaSettings {
         value.is_some_and(|value| ["latest", "largest", "end"].contains(&value.as_str()))
     }
 
-    pub(crate) fn consumer(&self, group: &str, instance_id: Option<&str>) -> ClientConfig {
+    /// A member of a group, which has this name where it is a static one.
+    pub fn consumer(&self, group: &str, instance_id: Option<&str>) -> ClientConfig {
         // A quarter for the bytes of records, and one for what the client keeps of each; the rest for what one answer brings
         // when the queue is nearly full, which is several times as much once it is unpacked.
         let (quarter, answer) = (self.queues.fetched / 4, (self.queues.fetched / 32).to_string());

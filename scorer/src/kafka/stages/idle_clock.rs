@@ -22,6 +22,8 @@ pub(crate) struct IdleClock {
     /// Records since the time was looked at.
     unlooked: u32,
     first_record: Option<Instant>,
+    /// When it was last seen that nothing was left to read.
+    read_until: Option<Instant>,
 }
 
 impl IdleClock {
@@ -29,7 +31,8 @@ impl IdleClock {
     pub(crate) fn new(now: impl Fn() -> WallMillis + 'static, time_of_day: impl Fn() -> Timestamp + 'static) -> Self {
         let last_tick = now();
         let (now, time_of_day) = (Box::new(now), Box::new(time_of_day));
-        Self { now, time_of_day, empty_since: None, last_tick, unlooked: 0, first_record: None }
+        let (empty_since, first_record, read_until) = (None, None, None);
+        Self { now, time_of_day, empty_since, last_tick, unlooked: 0, first_record, read_until }
     }
 
     /// The time now.
@@ -44,8 +47,10 @@ impl IdleClock {
 
     /// Notes that the client's queue is empty.
     pub(crate) fn on_empty_queue(&mut self) {
-        let now = self.now();
-        self.empty_since.get_or_insert(now);
+        if self.empty_since.is_none() {
+            self.empty_since = Some(self.now());
+            self.read_until = Some(Instant::now());
+        }
     }
 
     /// Notes a record.
@@ -62,7 +67,10 @@ impl IdleClock {
 
     /// Since when a partition whose end was just seen has had nothing to read: the broker reports the end late, but there
     /// has been nothing since the last record was read.
-    pub(crate) fn idle_since(&self) -> WallMillis {
+    pub(crate) fn idle_since(&mut self) -> WallMillis {
+        if self.empty_since.is_none() {
+            self.read_until = Some(Instant::now());
+        }
         self.empty_since.unwrap_or_else(|| self.now())
     }
 
@@ -84,6 +92,14 @@ impl IdleClock {
     /// Seconds since the first record.
     pub(crate) fn seconds_at_work(&self) -> f64 {
         self.first_record.map_or(0.0, |first| first.elapsed().as_secs_f64())
+    }
+
+    /// Seconds from the first record until it was last seen that nothing was left to read; where that was never so, until now.
+    pub(crate) fn seconds_of_reading(&self) -> f64 {
+        match (self.first_record, self.read_until) {
+            (Some(first), Some(until)) if until > first => (until - first).as_secs_f64(),
+            _ => self.seconds_at_work(),
+        }
     }
 }
 
@@ -110,6 +126,22 @@ mod tests {
         assert_eq!(clock.idle_since(), 1_000);
         clock.on_record();
         assert_eq!(clock.idle_since(), 1_100, "a record ends it");
+    }
+
+    #[test]
+    fn reading_lasts_until_the_queue_is_empty() {
+        let (mut clock, _) = clock();
+        clock.on_empty_queue();
+        assert_eq!(clock.seconds_of_reading(), 0.0, "nothing was read");
+        clock.on_record();
+        assert!(clock.seconds_of_reading() <= clock.seconds_at_work(), "it was not empty since");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        clock.on_empty_queue();
+        let reading = clock.seconds_of_reading();
+        assert!(reading >= 0.002, "{reading}");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        clock.on_empty_queue();
+        assert_eq!((clock.seconds_of_reading(), clock.seconds_at_work() > reading), (reading, true));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Room is made for as many items as came before, and for no more than so many.
+const MOST_ROOM: usize = 1024;
+
 /// What one batch may hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -119,7 +122,9 @@ impl<T> OpenBatch<T> {
     pub(crate) fn take_items(&mut self) -> Vec<T> {
         self.counted = 0;
         self.items_since = None;
-        std::mem::take(&mut self.items)
+        // What comes next is about as much: it need not grow into its room step by step.
+        let room = Vec::with_capacity(self.items.len().min(MOST_ROOM));
+        std::mem::replace(&mut self.items, room)
     }
 
     /// Puts items back that were taken in vain.

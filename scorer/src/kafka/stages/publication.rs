@@ -27,24 +27,30 @@ pub(crate) trait Outgoing {
 pub(crate) struct EncodedMessage {
     pub message: Message,
     payload: Vec<u8>,
-    /// The present, of a verdict.
-    scored_at: Option<String>,
+    /// Those of the message, and the present, of a verdict.
+    headers: Vec<(&'static str, String)>,
 }
 
 impl EncodedMessage {
     pub(crate) fn new(message: Message) -> Self {
-        let scored_at = message.has_time_of_scoring().then(|| format_timestamp(now_since_epoch()));
-        Self { payload: message.payload(), message, scored_at }
+        Self::by(&mut Vec::new(), message)
+    }
+
+    /// By way of a buffer that many messages use one after the other.
+    pub(crate) fn by(buffer: &mut Vec<u8>, message: Message) -> Self {
+        let mut headers = message.headers();
+        let scored_at = || ("scored_at", format_timestamp(now_since_epoch()));
+        headers.extend(message.has_time_of_scoring().then(scored_at));
+        Self { payload: message.payload_by(buffer), message, headers }
     }
 }
 
 impl Outgoing for EncodedMessage {
     fn record(&self) -> ProduceRecord<'_> {
-        let scored_at = self.scored_at.iter().map(|scored_at| ("scored_at", scored_at.clone()));
         ProduceRecord {
             key: self.message.key.as_deref().map(str::as_bytes),
             payload: Some(Cow::Borrowed(&self.payload)),
-            more_headers: self.message.headers().into_iter().chain(scored_at).collect(),
+            more_headers: Cow::Borrowed(&self.headers),
             ..ProduceRecord::to(&self.message.topic)
         }
     }

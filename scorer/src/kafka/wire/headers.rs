@@ -3,7 +3,7 @@
 //! Kafka's headers are bytes, their names too. The client library takes every name for UTF-8 and panics where it is not
 //! (`BorrowedHeaders::try_get`), so that one record of any producer would end the scorer. [`RecordHeaders`] compares bytes.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::ptr;
 
 use rdkafka::bindings::{rd_kafka_header_get, rd_kafka_message_headers};
@@ -14,6 +14,9 @@ use shared::pipeline::{Pipeline, Schema};
 
 /// The header that names the original's partition and offset.
 const SOURCE: &str = "source";
+
+/// Bytes of a header's name, with the zero behind it, that need no allocation.
+const USUAL_NAME: usize = 64;
 
 /// What a copy was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +35,17 @@ pub(crate) trait RecordHeaders: Message {
 
 impl RecordHeaders for BorrowedMessage<'_> {
     fn header(&self, name: &str) -> Option<&[u8]> {
-        // A name with a zero byte is no name that librdkafka can hold.
-        let name = CString::new(name).ok()?;
+        // A name with a zero byte is no name that librdkafka can hold. This is asked of every record: a usual name takes no
+        // allocation.
+        let (mut room, own) = ([0; USUAL_NAME], name.len() >= USUAL_NAME);
+        let own = own.then(|| CString::new(name)).transpose().ok()?;
+        let name = match &own {
+            Some(own) => own.as_c_str(),
+            None => {
+                room[..name.len()].copy_from_slice(name.as_bytes());
+                CStr::from_bytes_with_nul(&room[..=name.len()]).ok()?
+            }
+        };
         let mut headers = ptr::null_mut();
         let (mut value, mut size) = (ptr::null(), 0);
         // SAFETY: the message is alive as long as `self`. librdkafka fills the out parameters only when it returns no

@@ -93,6 +93,23 @@ impl Feature {
         Self { name: name.to_owned(), aggregate: Aggregate::First, operand: Operand::Number(column) }
     }
 
+    /// The feature of an entity that is this one line; NaN where the line does not have its column.
+    pub fn of_line(&self, line: &[Value<'_>]) -> f64 {
+        if self.aggregate.keeps_values() {
+            let features = std::slice::from_ref(self);
+            let mut all = Accumulators::new(features);
+            all.add(features, line);
+            return all.values(features)[0];
+        }
+        let (empty, mut room) = (self.aggregate.empty(), [0.0; 2]);
+        let state = &mut room[..empty.len()];
+        state.copy_from_slice(empty);
+        if let Some(value) = self.operand.value(line) {
+            self.aggregate.add(state, value);
+        }
+        self.aggregate.finish(state)
+    }
+
     /// The indices of the number columns that the feature reads.
     pub fn number_columns(&self) -> impl Iterator<Item = usize> + use<> {
         let (first, second) = match self.operand {

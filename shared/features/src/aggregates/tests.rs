@@ -35,6 +35,33 @@ fn accumulators_hold_the_features_of_an_invoice() {
 }
 
 #[test]
+fn a_single_line_needs_no_accumulators() {
+    let columns = ["Quantity:int", "UnitPrice:float", "At:datetime"].map(|it| it.parse::<Column>().unwrap());
+    let resolve = |name: &str| columns.iter().position(|column| column.name == name).ok_or_else(|| name.to_owned());
+    let (quantities, prices) =
+        ([Value::Missing, Value::Integer(-3)], [Value::Missing, Value::Float(-0.0), Value::Float(2.5)]);
+    let mut found = 0;
+    for of in ["UnitPrice", "Quantity * UnitPrice", "hour(At)"] {
+        for name in ["mean", "median", "min", "max", "sum", "first", "last", "count_distinct"] {
+            let expression = format!("{name}({of})");
+            let Ok(feature) = Feature::read("f", &expression, &columns, resolve, |problem| problem) else { continue };
+            let features = std::slice::from_ref(&feature);
+            for quantity in quantities {
+                for price in prices {
+                    let line = [quantity, price, Value::Datetime(3_600_000)];
+                    let mut state = Accumulators::new(features);
+                    state.add(features, &line);
+                    let (one, all) = (feature.of_line(&line), state.values(features)[0]);
+                    assert_eq!(one.to_bits(), all.to_bits(), "{expression} of {line:?}: {one} is {all}");
+                    found += 1;
+                }
+            }
+        }
+    }
+    assert!(found >= 15 * quantities.len() * prices.len(), "{found}");
+}
+
+#[test]
 fn a_feature_without_values_is_not_a_number() {
     let features = &invoice_features();
     assert!(Accumulators::new(features).values(features).iter().all(|value| value.is_nan()));

@@ -11,7 +11,7 @@ mod parts;
 mod past;
 
 use crate::allocation::allocated;
-use crate::expiry::ExpiryMap;
+use crate::expiry::{ExpiryMap, Place};
 
 pub use geo_point::{GeoPoint, distance_km};
 pub use language::{Measure, RecordFeature, Relation, Transform};
@@ -143,7 +143,8 @@ pub struct History {
     /// Whether changes are to be written down.
     is_kept: bool,
     changes: parts::Changes,
-    /// Reused by every record.
+    /// Reused by every record: where the past of each of its keys is, `(n_relations)`, and what else is asked of it.
+    found: Vec<Option<Place>>,
     windows: Vec<Vec<WindowStats>>,
     numbers: Vec<f64>,
     companions: Vec<Option<u64>>,
@@ -159,6 +160,7 @@ impl History {
             bytes: 0,
             is_kept,
             changes: parts::Changes::default(),
+            found: vec![None; relations],
             windows: vec![Vec::new(); relations],
             numbers: Vec::new(),
             companions: Vec::new(),
@@ -265,25 +267,21 @@ impl History {
         }
     }
 
-    /// Fills in what the windows of each relation hold for the record.
+    /// Finds the past of each of the record's keys, once, and fills in what its windows hold for the record.
     fn look_up(&mut self, features: &RecordFeatures, line: &[Value<'_>], time: Timestamp) {
         for (index, relation) in features.relations.iter().enumerate() {
-            let windows = &mut self.windows[index];
-            match key_of(relation, line).and_then(|key| self.pasts[index].get(key)) {
+            let (pasts, windows) = (&self.pasts[index], &mut self.windows[index]);
+            let found = key_of(relation, line).and_then(|key| pasts.place_of(key));
+            match found.and_then(|place| pasts.at(place)) {
                 Some(past) => past.windows(&relation.layout, time, windows),
-                None => {
-                    windows.clear();
-                    let empty = WindowStats::empty(relation.numbers.len());
-                    windows.resize(relation.layout.windows().len(), empty);
-                }
+                None => WindowStats::clear(&relation.layout, windows),
             }
+            self.found[index] = found;
         }
     }
 
     fn value(&self, features: &RecordFeatures, quantity: Quantity, line: &[Value<'_>], time: Timestamp) -> f64 {
-        let past = |relation: usize| -> Option<&Past> {
-            self.pasts[relation].get(key_of(&features.relations[relation], line)?)
-        };
+        let past = |relation: usize| self.pasts[relation].at(self.found[relation]?);
         let memory = |relation: usize| features.memory_of(&features.relations[relation]);
         let last = |relation: usize| past(relation)?.last_before(time, memory(relation));
         let trip = |relation: usize| {
@@ -328,7 +326,7 @@ impl History {
                 Seen { time, numbers: &self.numbers, place: place_of(relation, line), companions: &self.companions };
             let deadline = self.clock.saturating_add(features.forgotten_after(relation));
             let memory = features.memory_of(relation);
-            if let Some(past) = self.pasts[index].touch(key, deadline) {
+            if let Some(past) = self.found[index].and_then(|place| self.pasts[index].touch_at(place, deadline)) {
                 let before = past.heap_bytes();
                 past.add(&relation.layout, seen, horizon, memory);
                 self.bytes = self.bytes + past.heap_bytes() - before;
@@ -336,7 +334,7 @@ impl History {
                 let mut past = Past::new(relation.companions.len());
                 past.add(&relation.layout, seen, horizon, memory);
                 self.bytes += entry_bytes(key, &past);
-                self.pasts[index].insert(key, deadline, past);
+                self.pasts[index].insert_new(key, deadline, past);
             }
         }
     }

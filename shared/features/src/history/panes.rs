@@ -61,6 +61,17 @@ impl Keeps {
             Self::All => Stats { sum: numbers[0], squares: numbers[1], min: numbers[2], max: numbers[3] },
         }
     }
+
+    /// Adds what these numbers keep of `from_count` values to what `count` values add up to. Of a sum nothing else is asked for,
+    /// so the divisions that a spread takes are left out.
+    fn add(self, into: &mut Stats, count: u64, from: &[f64], from_count: u64) {
+        match self {
+            Self::Sum if count == 0 => into.sum = from[0],
+            Self::Sum if from_count == 0 => {}
+            Self::Sum => into.sum += from[0],
+            Self::All => into.merge(count, &self.stats(from), from_count),
+        }
+    }
 }
 
 /// Panes of one length.
@@ -111,20 +122,10 @@ impl Layout {
         for keeps in &self.keeps {
             let range = at..at + keeps.width();
             let mut stats = keeps.stats(&into[range.clone()]);
-            stats.merge(count, &keeps.stats(&from[range.clone()]), from_count);
+            keeps.add(&mut stats, count, &from[range.clone()], from_count);
             into[range].iter_mut().zip(keeps.numbers(&stats)).for_each(|(into, number)| *into = number);
             at += keeps.width();
         }
-    }
-
-    /// What is known of each column by the numbers of a pane: `(n_columns)`.
-    fn stats<'a>(&'a self, numbers: &'a [f64]) -> impl Iterator<Item = Stats> + 'a {
-        let mut rest = numbers;
-        self.keeps.iter().map(move |keeps| {
-            let (own, after) = rest.split_at(keeps.width());
-            rest = after;
-            keeps.stats(own)
-        })
     }
 
     /// Spans of the windows, ascending.
@@ -218,6 +219,16 @@ impl WindowStats {
     /// Of no record.
     pub fn empty(n_columns: usize) -> Self {
         Self { count: 0, of: vec![Stats::EMPTY; n_columns] }
+    }
+
+    /// As many windows as `layout` has, of no record, in the room of those that were there before.
+    pub fn clear(layout: &Layout, windows: &mut Vec<Self>) {
+        let n_columns = layout.keeps.len();
+        windows.resize_with(layout.windows.len(), || Self::empty(n_columns));
+        for window in windows {
+            window.count = 0;
+            window.of.fill(Stats::EMPTY);
+        }
     }
 
     /// With the same record once more.
@@ -349,6 +360,11 @@ impl Panes {
             }
             let Some(id) = id else { continue };
             self.due = self.due.min(layout.due(id));
+            // Most stay as they are and where they are.
+            if id == pane.id() && kept == index && (kept == 0 || self.panes[kept - 1].id() != id) {
+                kept += 1;
+                continue;
+            }
             if kept > 0 && self.panes[kept - 1].id() == id {
                 let into = &mut self.panes[kept - 1];
                 let (earlier, later) = self.numbers.split_at_mut(index * width);
@@ -381,7 +397,7 @@ impl Panes {
             for (keeps, value) in layout.keeps.iter().zip(values) {
                 let numbers = &mut self.numbers[at..at + keeps.width()];
                 let mut stats = keeps.stats(numbers);
-                stats.merge(pane.count(), &Stats::of(*value), 1);
+                keeps.add(&mut stats, pane.count(), &[*value, 0.0, *value, *value], 1);
                 numbers.iter_mut().zip(keeps.numbers(&stats)).for_each(|(into, number)| *into = number);
                 at += keeps.width();
             }
@@ -413,22 +429,29 @@ impl Panes {
 
     /// What each window holds for a record at `time`, without it: `(n_windows)`, in the order of the layout.
     pub fn windows(&self, layout: &Layout, time: Timestamp, out: &mut Vec<WindowStats>) {
-        let n_columns = layout.keeps.len();
-        out.resize_with(layout.windows.len(), || WindowStats::empty(n_columns));
-        let (mut sums, width) = (WindowStats::empty(n_columns), layout.width());
+        WindowStats::clear(layout, out);
+        let width = layout.width();
         let mut left = self.panes.partition_point(|pane| pane.start <= time);
-        for (window, out) in out.iter_mut().enumerate() {
+        for window in 0..out.len() {
+            // Each window goes on from the one that is shorter.
+            let (shorter, longer) = out.split_at_mut(window);
+            let sums = &mut longer[0];
+            if let Some(shorter) = shorter.last() {
+                sums.count = shorter.count;
+                sums.of.copy_from_slice(&shorter.of);
+            }
             let boundary = layout.boundary(window, time);
             while left > 0 && self.panes[left - 1].start >= boundary {
                 left -= 1;
                 let count = self.panes[left].count();
-                for (sums_of, stats) in sums.of.iter_mut().zip(layout.stats(&self.numbers[left * width..])) {
-                    sums_of.merge(sums.count, &stats, count);
+                let mut rest = &self.numbers[left * width..(left + 1) * width];
+                for (keeps, sums_of) in layout.keeps.iter().zip(&mut sums.of) {
+                    let (own, after) = rest.split_at(keeps.width());
+                    rest = after;
+                    keeps.add(sums_of, sums.count, own, count);
                 }
                 sums.count += count;
             }
-            out.count = sums.count;
-            out.of.copy_from_slice(&sums.of);
         }
     }
 

@@ -116,14 +116,20 @@ fn number(relation: usize) -> u8 {
     u8::try_from(relation).expect("at most 256 columns are keys")
 }
 
+/// Bytes of a part's key beside the name, at most: relation, kind, a pane's level and start, and one for what a changelog puts
+/// before it.
+const KEY_BYTES: usize = 14;
+
 fn part_key(relation: usize, kind: u8, key: &str) -> Vec<u8> {
-    let mut out = vec![number(relation), kind];
+    let mut out = Vec::with_capacity(KEY_BYTES + key.len());
+    out.extend_from_slice(&[number(relation), kind]);
     out.extend_from_slice(key.as_bytes());
     out
 }
 
 fn pane_key(relation: usize, id: PaneId, key: &str) -> Vec<u8> {
-    let mut out = vec![number(relation), PANE, id.level];
+    let mut out = Vec::with_capacity(KEY_BYTES + key.len());
+    out.extend_from_slice(&[number(relation), PANE, id.level]);
     put_signed(&mut out, id.start);
     out.extend_from_slice(key.as_bytes());
     out
@@ -151,11 +157,14 @@ fn put_pane(out: &mut Vec<u8>, layout: &Layout, count: u64, numbers: &[f64]) {
     }
 }
 
+/// Bytes of a last record and the newest pane, at most, without the pane's numbers.
+const LAST_BYTES: usize = 80;
+
 fn last_part((relation, layout): (usize, &Layout), key: &str, deadline: Timestamp, past: &Past) -> Part {
     let (newest, place) = (past.panes.newest(layout), past.last.and_then(|last| last.place));
     let has = |is_there, flag| if is_there { flag } else { 0 };
     let flags = has(past.last.is_some(), HAS_TIME) | has(place.is_some(), HAS_PLACE) | has(newest.is_some(), HAS_PANE);
-    let mut out = Vec::with_capacity(64);
+    let mut out = Vec::with_capacity(LAST_BYTES + newest.map_or(0, |(_, _, numbers)| size_of_val(numbers)));
     out.extend_from_slice(&WITH_PANE);
     out.push(flags);
     put_signed(&mut out, deadline);
@@ -176,7 +185,8 @@ fn last_part((relation, layout): (usize, &Layout), key: &str, deadline: Timestam
 }
 
 fn companions_part(relation: usize, key: &str, companions: &[Met]) -> Part {
-    let mut out = Vec::new();
+    let n_met: usize = companions.iter().map(Vec::len).sum();
+    let mut out = Vec::with_capacity(2 * companions.len() + n_met * (size_of::<u64>() + 3));
     for met in companions {
         put_unsigned(&mut out, met.len() as u64);
         for (companion, day) in met {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use chrono::format::{Fixed, Item, Parsed, StrftimeItems, parse, parse_and_remainder};
-use chrono::{DateTime, Datelike, NaiveTime};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime};
 use thiserror::Error;
 
 use super::Timestamp;
@@ -108,14 +108,43 @@ impl Format {
 
     fn parse(&self, text: &str, zone: Zone) -> Option<Timestamp> {
         match self {
-            Self::Rfc3339 => {
-                let moment = DateTime::parse_from_rfc3339(text).ok()?;
-                YEARS.contains(&moment.year()).then(|| moment.timestamp_millis())
-            }
+            Self::Rfc3339 => usual_rfc3339(text).or_else(|| any_rfc3339(text)),
             Self::Unix { per_second } => unix(text, *per_second),
             Self::Pattern(pattern) => pattern.parse(text, zone),
         }
     }
+}
+
+fn any_rfc3339(text: &str) -> Option<Timestamp> {
+    let moment = DateTime::parse_from_rfc3339(text).ok()?;
+    YEARS.contains(&moment.year()).then(|| moment.timestamp_millis())
+}
+
+/// The moment that a text names in the form in which programs write most of them, `2010-09-01T09:22:00.125Z`: every record of a
+/// stream may have one of its own. Of any other text nothing is said.
+fn usual_rfc3339(text: &str) -> Option<Timestamp> {
+    let (head, rest) = text.as_bytes().split_at_checked(19)?;
+    if [head[4], head[7], head[10], head[13], head[16]] != *b"--T::" {
+        return None;
+    }
+    let number = |from: usize, to: usize| digits(&head[from..to]);
+    let millis = match rest {
+        b"Z" => 0,
+        [b'.', fraction @ .., b'Z'] if (1..=9).contains(&fraction.len()) => {
+            digits(fraction)?;
+            let known = &fraction[..fraction.len().min(3)];
+            digits(known)? * [100, 10, 1][known.len() - 1]
+        }
+        _ => return None,
+    };
+    let date = NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)?).ok()?, number(5, 7)?, number(8, 10)?)?;
+    let moment = date.and_hms_milli_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?, millis)?;
+    YEARS.contains(&moment.year()).then(|| moment.and_utc().timestamp_millis())
+}
+
+/// The number that these are the digits of, at most nine.
+fn digits(text: &[u8]) -> Option<u32> {
+    text.iter().try_fold(0, |number: u32, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
 }
 
 /// A count since 1970 in milliseconds; a part of a millisecond is left out.
@@ -320,6 +349,30 @@ mod tests {
         }
         for bad in ["%Q", "%m/%d", "", "hello", "%H:%M", "%z", "%Z", "%Y-%m-%d %M", "%Y-%m-%d %S"] {
             assert!(DatetimeFormats::read(&[bad], None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_programs_write_is_read_at_once() {
+        for text in ["2010-09-01T09:22:00Z", "2010-09-01T09:22:00.5Z", "1000-02-28T23:59:59.999999999Z"] {
+            assert!(usual_rfc3339(text).is_some(), "{text}");
+        }
+        assert_eq!(usual_rfc3339("2010-09-01T09:22:00.5Z"), usual_rfc3339("2010-09-01T09:22:00.500Z"));
+        for text in
+            ["", "2010-09-01T09:22:00", "2010-09-01T09:22:00+00:00", "2010-09-01t09:22:00Z", "2010-09-01T09:22:0xZ"]
+        {
+            assert_eq!(usual_rfc3339(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_at_once_is_what_any_reader_says(
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,11})?(Z|Z|z|\\+00:00)"
+        ) {
+            if let Some(moment) = usual_rfc3339(&text) {
+                prop_assert_eq!(any_rfc3339(&text), Some(moment));
+            }
         }
     }
 

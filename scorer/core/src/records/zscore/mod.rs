@@ -10,6 +10,7 @@
 mod chunks;
 mod pane;
 mod parts;
+mod rank;
 
 use std::collections::BTreeMap;
 

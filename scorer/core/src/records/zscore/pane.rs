@@ -1,6 +1,7 @@
 //! The records of a short span of time, each waiting for the windows that hold it.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use shared::allocation::allocated;
 use shared::pipeline::FieldValue;
@@ -8,6 +9,7 @@ use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 
 use super::chunks;
+use super::rank::{Rank, in_order};
 
 /// Of a record that was not written down yet.
 const NO_CHUNK: u32 = u32::MAX;
@@ -18,15 +20,15 @@ pub(crate) struct Waiting {
     /// Whose windows it is in; empty where all records share them.
     pub(super) by: Box<str>,
     pub(super) time: Timestamp,
-    pub(super) key: Box<str>,
+    pub(super) key: Arc<str>,
     pub(super) value: f64,
-    pub(super) customer: Option<Box<str>>,
+    pub(super) customer: Option<Arc<str>>,
     /// The scenario that it is known to be of.
     pub(super) truth: Option<Box<str>>,
     /// Unknown where the state of an earlier program had it.
     pub(super) offset: Option<i64>,
     /// What verdicts repeat of it.
-    pub(super) fields: Box<[FieldValue]>,
+    pub(super) fields: Arc<[FieldValue]>,
     /// The record of the changelog that has it.
     pub(super) chunk: u32,
 }
@@ -37,12 +39,12 @@ impl Waiting {
         Self {
             by: by.into(),
             time: entity.first_timestamp,
-            key: entity.key.as_str().into(),
+            key: entity.key.clone(),
             value,
-            customer: entity.customer.as_deref().map(Into::into),
+            customer: entity.customer.clone(),
             truth: truth.map(Into::into),
             offset: Some(offset),
-            fields: entity.fields.as_slice().into(),
+            fields: entity.fields.clone(),
             chunk: NO_CHUNK,
         }
     }
@@ -57,26 +59,29 @@ impl Waiting {
         })
     }
 
-    /// Bytes that it takes, about: its texts are allocations of their own.
+    /// Bytes that it takes, about: its texts are allocations of their own, of which some begin with two counts of who shares
+    /// them.
     pub(super) fn bytes(&self) -> usize {
-        let others: usize = self.customer.iter().chain(&self.truth).map(|text| allocated(text.len())).sum();
+        const COUNTS: usize = 2 * size_of::<usize>();
+        let truth = self.truth.as_ref().map_or(0, |text| allocated(text.len()));
+        let others = truth + self.customer.as_ref().map_or(0, |text| allocated(COUNTS + text.len()));
         let field = |field: &FieldValue| match field {
             FieldValue::Text(text) => size_of::<FieldValue>() + allocated(text.len()),
             FieldValue::Missing | FieldValue::Number(_) => size_of::<FieldValue>(),
         };
         let fields: usize = self.fields.iter().map(field).sum();
-        size_of::<Self>() + allocated(self.by.len()) + allocated(self.key.len()) + others + fields
+        size_of::<Self>() + allocated(self.by.len()) + allocated(COUNTS + self.key.len()) + others + COUNTS + fields
     }
 
     pub(super) fn summary(&self, closed_early: bool) -> EntitySummary {
         EntitySummary {
-            key: self.key.as_ref().to_owned(),
+            key: self.key.clone(),
             lines: 1,
-            customer: self.customer.as_deref().map(str::to_owned),
+            customer: self.customer.clone(),
             first_timestamp: self.time,
             last_timestamp: self.time,
             closed_early,
-            fields: self.fields.to_vec(),
+            fields: self.fields.clone(),
         }
     }
 }
@@ -112,7 +117,7 @@ impl Pane {
 
     /// No record comes any more: those that are here are put in order.
     pub(super) fn seal(&mut self) {
-        self.records.sort_unstable_by(Waiting::in_order);
+        in_order(&mut self.records);
         self.is_sealed = true;
     }
 
@@ -140,8 +145,10 @@ impl Pane {
         }
         // Sealing may have put new ones between old ones, once.
         let from = if self.is_sealed { 0 } else { self.persisted };
-        let mut new: Vec<&mut Waiting> = self.records[from..].iter_mut().filter(|it| it.chunk == NO_CHUNK).collect();
-        new.sort_unstable_by(|a, b| a.in_order(b));
+        let new = self.records[from..].iter_mut().filter(|it| it.chunk == NO_CHUNK);
+        let mut new: Vec<(Rank, &mut Waiting)> = new.map(|waiting| (Rank::of(waiting), waiting)).collect();
+        new.sort_unstable_by(|(a, of_a), (b, of_b)| a.compare(b, || of_a.in_order(of_b)));
+        let mut new: Vec<&mut Waiting> = new.into_iter().map(|(_, waiting)| waiting).collect();
         for chunk in chunks::fitting(&mut new, |waiting| waiting.bytes()) {
             chunk.iter_mut().for_each(|waiting| waiting.chunk = self.chunks);
             put(self.chunks, &chunk.iter().map(|waiting| &**waiting).collect::<Vec<_>>());

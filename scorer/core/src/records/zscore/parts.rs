@@ -3,6 +3,7 @@
 //! None is ever written again; they are deleted with their pane or their window.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use shared::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
 use shared::pipeline::{FieldValue, Pipeline};
@@ -30,7 +31,7 @@ fn pane_record(detector: u8, start: Timestamp, chunk: u32, records: &[&Waiting])
         put_unsigned(&mut out, time.saturating_sub(start) as u64);
         put_bytes(&mut out, key.as_bytes());
         out.extend_from_slice(&value.to_bits().to_le_bytes());
-        for text in [customer, truth] {
+        for text in [customer.as_deref(), truth.as_deref()] {
             out.push(u8::from(text.is_some()));
             text.iter().for_each(|text| put_bytes(&mut out, text.as_bytes()));
         }
@@ -252,11 +253,11 @@ fn read_records(
         let by = value.text()?.into();
         let since = i64::try_from(value.unsigned()?).ok().filter(|since| *since < slide).ok_or(Damaged)?;
         let (key, number) = (value.text()?.into(), value.float()?);
-        let (customer, truth) = (optional_text(value)?, optional_text(value)?);
+        let (customer, truth) = (optional_text(value)?.map(Into::into), optional_text(value)?.map(Into::into));
         if !number.is_finite() {
             return Err(Damaged);
         }
-        let (offset, fields) = (None, Box::default());
+        let (offset, fields) = (None, Arc::default());
         records.push(Waiting { by, time: start + since, key, value: number, customer, truth, offset, fields, chunk });
     }
     // Records of earlier programs end here.
@@ -269,10 +270,10 @@ fn read_records(
     Ok(())
 }
 
-fn optional_text(value: &mut Reader<'_>) -> Result<Option<Box<str>>, Damaged> {
+fn optional_text<'a>(value: &mut Reader<'a>) -> Result<Option<&'a str>, Damaged> {
     match value.byte()? {
         0 => Ok(None),
-        1 => Ok(Some(value.text()?.into())),
+        1 => Ok(Some(value.text()?)),
         _ => Err(Damaged),
     }
 }

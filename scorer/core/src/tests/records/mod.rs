@@ -119,7 +119,7 @@ impl Driver {
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.closed().iter().map(|entity| entity.summary.key.as_str()).collect()
+        self.closed().iter().map(|entity| &*entity.summary.key).collect()
     }
 
     fn reasons(&self) -> Vec<String> {

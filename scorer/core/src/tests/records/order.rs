@@ -20,7 +20,7 @@ proptest! {
         prop_assert_eq!(found(&shuffled), found(&ordered));
         prop_assert_eq!(shuffled.core.counters().out_of_order, 0);
         let times: Vec<(i64, &str)> =
-            shuffled.closed().iter().map(|it| (it.summary.first_timestamp, it.summary.key.as_str())).collect();
+            shuffled.closed().iter().map(|it| (it.summary.first_timestamp, &*it.summary.key)).collect();
         prop_assert!(times.is_sorted(), "{times:?}");
     }
 }
@@ -103,7 +103,7 @@ fn a_record_that_comes_too_late_is_judged_as_of_its_time_and_counted() {
         driver.send(&row("late", (1, 1), 30.0, START + 1_000));
         driver.apply(Input::End);
         assert_eq!(driver.core.counters().out_of_order, expected);
-        let late = driver.closed().into_iter().find(|entity| entity.summary.key == "late").unwrap();
+        let late = driver.closed().into_iter().find(|entity| &*entity.summary.key == "late").unwrap();
         assert_eq!(late.features[1..3], [1.0, 10.0], "it finds what was before it and nothing else");
     }
 }

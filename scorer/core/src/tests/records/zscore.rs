@@ -45,7 +45,7 @@ fn findings(driver: &Driver) -> Vec<Finding> {
         Output::Windowed(WindowVerdict { detector, summary, score, window, .. }) => {
             let bits = |number: f64| number.to_bits();
             let (center, spread) = (bits(window.center), bits(window.spread));
-            Some((*detector, summary.key.clone(), bits(*score), center, spread, window.count))
+            Some((*detector, summary.key.to_string(), bits(*score), center, spread, window.count))
         }
         _ => None,
     };
@@ -321,7 +321,7 @@ fn what_a_record_is_known_to_be_waits_with_it() {
     second.apply(Input::Assigned { partition: 0, start: Start::Restored(Box::new(restored)) });
     second.apply(Input::End);
     let truth = |output: &Output| match output {
-        Output::Windowed(found) => Some((found.summary.key.clone(), found.truth.as_deref().map(str::to_owned))),
+        Output::Windowed(found) => Some((found.summary.key.to_string(), found.truth.as_deref().map(str::to_owned))),
         _ => None,
     };
     let found: Vec<(String, Option<String>)> = second.out.iter().filter_map(truth).collect();

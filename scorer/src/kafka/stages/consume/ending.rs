@@ -68,7 +68,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         };
         self.report();
         let records = self.tasks.core.counters().records;
-        tracing::info!(records, seconds = self.clock.seconds_at_work(), "ended");
+        let (seconds, read_seconds) = (self.clock.seconds_at_work(), self.clock.seconds_of_reading());
+        tracing::info!(records, seconds, read_seconds, "ended");
         let result = self.tasks.restoring.error().map_or(Ok(()), Err);
         let owned = self.source.assignment().partitions();
         let Tasks { core, snapshots, .. } = self.tasks;
