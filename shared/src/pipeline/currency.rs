@@ -100,7 +100,7 @@ mod tests {
         );
         let mut parser = LineParser::new(pipeline.schema.clone());
         let values = parser.parse(payment.as_bytes(), |line| pipeline.fields.of_record(line)).unwrap();
-        pipeline.fields.names().map(str::to_owned).zip(values).collect()
+        pipeline.fields.names().map(str::to_owned).zip(values.iter().cloned()).collect()
     }
 
     #[test]

@@ -83,6 +83,9 @@ impl Fields {
 
     /// Their values, by the first text of a column and by the values of the aggregates, `(n_numbers)`; NaN where there is none.
     pub fn values<'a>(&self, text: impl Fn(usize) -> Option<&'a str>, numbers: &[f64]) -> Arc<[FieldValue]> {
+        if self.is_empty() {
+            return Arc::default();
+        }
         let value = |field: &Field| match field.of {
             Of::Text(column) => text(column).map_or(FieldValue::Missing, |text| FieldValue::Text(cut(text).into())),
             Of::Number(place) => match numbers.get(place) {
@@ -95,6 +98,9 @@ impl Fields {
 
     /// Their values for an entity of one record.
     pub fn of_record(&self, line: &[Value<'_>]) -> Arc<[FieldValue]> {
+        if self.is_empty() {
+            return Arc::default();
+        }
         let value = |field: &Field| match field.of {
             Of::Text(column) => match line[column] {
                 Value::Text(text) => FieldValue::Text(cut(text).into()),
