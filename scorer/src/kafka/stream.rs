@@ -32,6 +32,7 @@ use super::state::reports::Reports;
 use super::state::restore::StateRestorer;
 use super::state::restore_threads::RestoreThreads;
 use super::state::snapshots::Snapshots;
+use super::state::standby::standbys::{StandbySettings, Standbys};
 use super::stop::StopHandle;
 use super::threads::{spawn, spawn_with_client};
 use super::topics::admin::partitions_of;
@@ -294,7 +295,17 @@ impl Plan {
         let is_kept = options.delivery == Delivery::ExactlyOnce;
         let snapshots =
             Snapshots::new(is_kept.then(|| changelogs.clone())).beside_the_stream(self.memory.are_snapshots_beside);
-        let restorer = RestoreThreads::new(StateRestorer { delivery: options.delivery, changelogs });
+        let standbys = (is_kept && options.standbys > 0).then(|| {
+            let with = StandbySettings {
+                changelogs: changelogs.clone(),
+                member: member.consumer.clone(),
+                standbys: options.standbys,
+                max_bytes: self.memory.state,
+                status: self.status.clone(),
+            };
+            Arc::new(Standbys::start(with))
+        });
+        let restorer = RestoreThreads::new(StateRestorer { delivery: options.delivery, changelogs, standbys });
         let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
         let reports = Reports::new(settings, &options.topics.reports);
         Tasks::new(core, restorer, reports, snapshots, pipeline.clone(), &member.topic.name)
@@ -440,6 +451,7 @@ mod tests {
             topics: Topics::new(&Pipeline::load("invoices").unwrap(), "g"),
             instance_id: None,
             state_dir: None,
+            standbys: 0,
             batch_records: 1,
             max_memory: Some(max_memory),
             other_memory: 100 << 20,

@@ -106,6 +106,9 @@ mod injected {
         TagIgnored,
         /// A snapshot is believed to be of the committed state, whatever its stamp says.
         SnapshotTrusted,
+        /// A standby copy, which is kept no further than to the first end of its changelog, is believed to be of the committed
+        /// state, whatever its head says.
+        StandbyTrusted,
     }
 
     /// A failure of a call.
@@ -301,8 +304,8 @@ mod injected {
 
         /// Whether the committed offset is believed, whatever the state says of itself.
         pub(crate) fn believes_offsets(&self) -> bool {
-            use Mutation::{OffsetsOutsideTransaction, SnapshotTrusted, TagIgnored};
-            matches!(self.mutation, Some(OffsetsOutsideTransaction | SnapshotTrusted | TagIgnored))
+            use Mutation::{OffsetsOutsideTransaction, SnapshotTrusted, StandbyTrusted, TagIgnored};
+            matches!(self.mutation, Some(OffsetsOutsideTransaction | SnapshotTrusted | StandbyTrusted | TagIgnored))
         }
 
         /// Whether the tag beside an offset is not looked at.
@@ -313,6 +316,11 @@ mod injected {
         /// Whether the stamp of a snapshot is not looked at.
         pub(crate) fn is_snapshot_trusted(&self) -> bool {
             self.mutation == Some(Mutation::SnapshotTrusted)
+        }
+
+        /// Whether the head of a standby copy is not looked at.
+        pub(crate) fn is_standby_trusted(&self) -> bool {
+            self.mutation == Some(Mutation::StandbyTrusted)
         }
     }
 
