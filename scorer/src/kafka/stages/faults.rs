@@ -302,10 +302,11 @@ mod injected {
             stranger.group_metadata()
         }
 
-        /// Whether the committed offset is believed, whatever the state says of itself.
-        pub(crate) fn believes_offsets(&self) -> bool {
-            use Mutation::{OffsetsOutsideTransaction, SnapshotTrusted, StandbyTrusted, TagIgnored};
-            matches!(self.mutation, Some(OffsetsOutsideTransaction | SnapshotTrusted | StandbyTrusted | TagIgnored))
+        /// Whether the committed offset is believed, whatever the state says of itself, which may be from a standby copy.
+        pub(crate) fn believes_offsets(&self, is_from_standby: bool) -> bool {
+            use Mutation::{OffsetsOutsideTransaction, SnapshotTrusted, TagIgnored};
+            matches!(self.mutation, Some(OffsetsOutsideTransaction | SnapshotTrusted | TagIgnored))
+                || (self.is_standby_trusted() && is_from_standby)
         }
 
         /// Whether the tag beside an offset is not looked at.

@@ -33,7 +33,7 @@ const ENDS: &str = "asking for the ends of a changelog";
 /// What a restore begins with, as the log names it.
 const CHANGELOG: &str = "changelog";
 const SNAPSHOT: &str = "snapshot";
-const STANDBY: &str = "standby";
+pub(super) const STANDBY: &str = "standby";
 
 /// The changelogs of a group.
 #[derive(Clone)]

@@ -64,6 +64,16 @@ enum Committed {
     Tagged(i64, StateTag),
 }
 
+impl Committed {
+    /// The offset, whatever stands beside it, unless that is of another delivery.
+    fn offset(self) -> Option<i64> {
+        match self {
+            Self::Tagged(offset, _) | Self::Offset(offset) => Some(offset),
+            Self::Nothing | Self::Resume(_) => None,
+        }
+    }
+}
+
 /// Gets what becomes of each partition.
 type Give<'a> = &'a mut dyn FnMut(i32, Result<StartPosition, KafkaError>);
 
@@ -226,24 +236,28 @@ impl StateRestorer {
         found: Found,
         committed: Committed,
     ) -> Result<Option<StartPosition>, KafkaError> {
-        let restored = self.changelogs.finish(partition, found?)?;
+        let read = found?;
+        #[cfg(feature = "fault-injection")]
+        let is_believed = self.changelogs.faults.believes_offsets(read.source == super::changelogs::STANDBY);
+        #[cfg(not(feature = "fault-injection"))]
+        let is_believed = false;
+        let restored = self.changelogs.finish(partition, read)?;
         let Some(state_at) = restored.head().map(|head| head.next_offset) else {
             return match committed {
                 Committed::Tagged(..) => Err(self.changelogs.torn(partition, "there is no state")),
                 _ => Ok(None),
             };
         };
-        let offset = self.offset_of_state(partition, state_at, committed)?;
+        let offset = match committed.offset().filter(|_| is_believed) {
+            Some(offset) => offset,
+            None => self.offset_of_state(partition, state_at, committed)?,
+        };
         self.refuse_shorter_topic(consumer, partition, offset)?;
         Ok(Some(StartPosition { offset, start: Start::Restored(Box::new(restored)) }))
     }
 
     fn offset_of_state(&self, partition: i32, state_at: i64, committed: Committed) -> Result<i64, KafkaError> {
         match committed {
-            #[cfg(feature = "fault-injection")]
-            Committed::Tagged(offset, _) | Committed::Offset(offset) if self.changelogs.faults.believes_offsets() => {
-                Ok(offset)
-            }
             // Groups are forgotten after days without members; the state says where they were.
             Committed::Nothing => Ok(state_at),
             Committed::Tagged(offset, _) if offset == state_at => Ok(offset),
