@@ -99,6 +99,9 @@ impl Restore for RestoreThreads {
 impl Drop for RestoreThreads {
     fn drop(&mut self) {
         self.tickets.values().for_each(Ticket::cancel);
+        if let Some(standbys) = &self.restorer.standbys {
+            standbys.end();
+        }
     }
 }
 

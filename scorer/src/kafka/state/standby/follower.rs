@@ -53,7 +53,7 @@ pub(super) struct Follower {
     pub status: StatusCell,
     /// What is read by the present client.
     pub read: BTreeSet<i32>,
-    /// Partitions of whom a copy would take too much.
+    /// Partitions of which a copy would take too much.
     pub too_large: BTreeSet<i32>,
     /// When the group was asked for the last time; `None` where it is to be asked now.
     pub asked_at: Option<Instant>,
@@ -99,7 +99,8 @@ impl Follower {
 
     /// Reads until something else is to be read, or nothing any more.
     fn follow(&mut self, consumer: &BaseConsumer<QuietContext>) {
-        let mut looked_at = Instant::now();
+        let begun = Instant::now();
+        let mut looked_at = begun;
         loop {
             match consumer.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => self.take(&message),
@@ -109,13 +110,13 @@ impl Follower {
                 Some(Err(error)) => tracing::debug!(%error, "{FOLLOWING}"),
                 None => {}
             }
+            if self.copies.is_over() && begun.elapsed() >= LOOK {
+                return;
+            }
             if looked_at.elapsed() < LOOK {
                 continue;
             }
             looked_at = Instant::now();
-            if self.copies.is_over() {
-                return;
-            }
             self.confirm(consumer);
             self.choose(consumer);
             self.report(consumer);

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use super::copies::Copies;
 use super::copy::StandbyCopy;
 use super::follower::Follower;
 use crate::kafka::client::consumer::GroupConsumer;
+use crate::kafka::client::error::KafkaError;
 use crate::kafka::state::changelogs::Changelogs;
 use crate::kafka::threads::spawn_with_client;
 use crate::status::StatusCell;
@@ -23,10 +25,11 @@ pub(crate) struct StandbySettings {
     pub status: StatusCell,
 }
 
-/// Copies of the state of partitions that other instances own. A thread of its own follows their changelogs; it ends soon after
-/// this is dropped, and nobody waits for it.
+/// Copies of the state of partitions that other instances own. A thread of its own follows their changelogs; whoever drops this
+/// waits for its end.
 pub(crate) struct Standbys {
     copies: Arc<Copies>,
+    thread: Option<JoinHandle<Result<(), KafkaError>>>,
 }
 
 impl Standbys {
@@ -46,13 +49,13 @@ impl Standbys {
             asked_at: None,
             has_told: false,
         };
-        spawn_with_client("standby", move || {
+        let thread = spawn_with_client("standby", move || {
             if let Err(error) = follower.run() {
                 tracing::warn!(%error, "no standby copies are kept: partitions that move here are restored in full");
             }
             Ok(())
         });
-        Self { copies }
+        Self { copies, thread: Some(thread) }
     }
 
     /// Notes that partitions are the instance's own from now on. Their copies are followed until they are taken over.
@@ -69,10 +72,20 @@ impl Standbys {
     pub(crate) fn take_over(&self, partitions: impl Iterator<Item = i32>) -> BTreeMap<i32, StandbyCopy> {
         self.copies.take_out(partitions)
     }
+
+    /// Lets the thread end: nobody wants copies any more.
+    pub(crate) fn end(&self) {
+        self.copies.end();
+    }
 }
 
 impl Drop for Standbys {
     fn drop(&mut self) {
-        self.copies.end();
+        self.end();
+        // Its client is gone before the process ends: while that ends, nothing may use what libraries then put away.
+        if let Some(thread) = self.thread.take() {
+            // What went wrong on it was said there.
+            let _ = thread.join();
+        }
     }
 }
