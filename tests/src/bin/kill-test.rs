@@ -2,8 +2,9 @@
 //! call of a transaction; counts what is lost and what is duplicated.
 //!
 //! `cargo run -p tests --bin kill-test -- --rounds 100 --instances 3`; `--pipeline transactions` or `fraud-handbook`
-//! instead of `invoices`; `--clock record` instead of `event`; `--group-protocol consumer` instead of `classic`; `--standbys N` with copies of the state; `--seed N`
-//! repeats the moments of a run; `--mutation NAME` breaks a guarantee, which has to be found out. Exit codes: 0 every guarantee was kept, 1 one was not, 2 a mistake on the command line.
+//! instead of `invoices`; `--clock record` instead of `event`; `--group-protocol consumer` instead of `classic`; `--standbys N`
+//! with copies of the state; `--seed N` repeats the moments of a run; `--mutation NAME` breaks a guarantee, which has to be
+//! found out. Exit codes: 0 every guarantee was kept, 1 one was not, 2 a mistake on the command line.
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};

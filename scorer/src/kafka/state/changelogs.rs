@@ -435,8 +435,8 @@ impl UnderWay<'_> {
         (self.give)(partition, Ok(ReadState { state, wanted, source, before, begun: self.begun }));
     }
 
-    /// Whether the changelog goes on where a snapshot or a standby copy says: it may have been made anew, or so much of it may be gone that the
-    /// client began elsewhere.
+    /// Whether the changelog goes on where a snapshot or a standby copy says: it may have been made anew, or so much of it may
+    /// be gone that the client began elsewhere.
     fn is_of_this_changelog(&self, partition: i32, stamp: Option<Stamp>) -> bool {
         let Some(stamp) = stamp else { return true };
         let ends = ends_once(self.consumer, &self.changelogs.topics.state, partition, ENDS);

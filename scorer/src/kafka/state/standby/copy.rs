@@ -14,8 +14,12 @@ use crate::core::{Origin, StateReader};
 use crate::kafka::wire::offset_metadata::StateTag;
 use crate::snapshot::Stamp;
 
-/// Records after which a copy is measured again, in addition to as many as it had then: to measure it is to look at every key.
+/// Records after which a copy is measured again, in addition to as many as the state had then: to measure it is to look at
+/// every key.
 const MEASURED_AFTER: u64 = 100_000;
+
+/// Bytes in memory that make one record of the changelog, about.
+const BYTES_A_RECORD: usize = 96;
 
 /// How long after its end was reached a copy to which nothing comes is looked at: whether that is still the end.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -35,8 +39,8 @@ pub(crate) struct StandbyCopy {
     is_at_end: bool,
     /// Whether the last record ended a change.
     is_at_head: bool,
-    /// How many records it had when it was measured.
-    measured: u64,
+    /// How many records are to have come until it is measured again.
+    measure_at: u64,
 }
 
 /// Why a copy cannot be followed any further and has to begin anew.
@@ -58,7 +62,7 @@ impl StandbyCopy {
             is_whole: false,
             is_at_end: false,
             is_at_head: false,
-            measured: 0,
+            measure_at: MEASURED_AFTER,
         }
     }
 
@@ -130,11 +134,12 @@ impl StandbyCopy {
 
     /// The bytes of the state, about, where they may have become many more since the last time.
     pub(super) fn measure(&mut self) -> Option<usize> {
-        if self.state.records() < MEASURED_AFTER + 2 * self.measured {
+        if self.state.records() < self.measure_at {
             return None;
         }
-        self.measured = self.state.records();
-        Some(self.state.state_bytes())
+        let bytes = self.state.state_bytes();
+        self.measure_at = self.state.records() + MEASURED_AFTER + (bytes / BYTES_A_RECORD) as u64;
+        Some(bytes)
     }
 
     /// What a restore begins with at the moment `now`: the state, where the changelog goes on, and whether it is already at the
