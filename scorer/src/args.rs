@@ -2,6 +2,7 @@
 
 mod labels;
 mod redrive;
+mod standbys;
 mod watch;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::simulate::transactions::TransactionsArgs;
 
 pub use labels::{ExportArgs, LabelsCommand};
 pub use redrive::RedriveArgs;
+pub use standbys::StandbyArgs;
 pub use watch::{ReportArgs, WatchArgs};
 
 /// Finds anomalous invoices and transactions in a Kafka stream, with the models of `trainer`.
@@ -263,6 +265,8 @@ pub enum MutationArg {
     TagIgnored,
     /// Believe every snapshot.
     SnapshotTrusted,
+    /// Believe every standby copy.
+    StandbyTrusted,
 }
 
 /// Options of `run`.
@@ -316,6 +320,9 @@ pub struct RunArgs {
     /// Folder for local snapshots of the state; they make restarts fast and may be deleted at any time.
     #[arg(long, value_name = "DIR", default_value_os_t = default_state_dir())]
     pub state_dir: PathBuf,
+    /// Standby copies.
+    #[command(flatten)]
+    pub standby: StandbyArgs,
     /// Break a guarantee: for the test that has to notice.
     #[cfg(feature = "fault-injection")]
     #[arg(long, value_name = "WHICH", hide = true)]

@@ -18,6 +18,10 @@ const PROGRAM: u64 = 80 * MIB;
 const SNAPSHOT: u64 = 96 * MIB;
 const LEAST_FOR_SNAPSHOTS: u64 = 1024 * MIB;
 
+/// The client that follows changelogs for standby copies. The copies themselves are of partitions that an instance does not
+/// have, and there is room for the state of all.
+const STANDBY: u64 = 32 * MIB;
+
 /// How often a partition is in memory once more while its snapshot is made: as it is read, and as it is then.
 const COPIES_OF_SNAPSHOT: u64 = 2;
 
@@ -90,6 +94,11 @@ pub struct TooLittleMemory {
     pub needed: u64,
     /// The partitions that the state is of.
     pub partitions: u32,
+}
+
+/// Bytes of what keeps standby copies, beside these.
+pub fn of_standbys(standbys: usize) -> u64 {
+    if standbys > 0 { STANDBY } else { 0 }
 }
 
 impl MemoryPlan {

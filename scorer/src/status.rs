@@ -62,6 +62,10 @@ pub struct Status {
     pub failed_partitions: usize,
     /// Partitions whose next record waits until a Schema Registry tells its schema.
     pub waiting_partitions: usize,
+    /// Partitions of other instances whose state is followed here.
+    pub standby_partitions: usize,
+    /// Changelog records that these copies are behind, with markers of transactions among them.
+    pub standby_lag: u64,
     /// Anomalies published, by detector.
     pub anomalies: Vec<(String, u64)>,
     /// Messages acknowledged by the broker.

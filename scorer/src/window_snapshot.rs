@@ -37,6 +37,8 @@ pub(crate) fn snapshot(status: &Status, pipeline: &Pipeline) -> Snapshot {
             restoring: status.restoring_partitions,
             failed: status.failed_partitions,
             waiting: status.waiting_partitions,
+            standby: status.standby_partitions,
+            standby_lag: status.standby_lag,
         },
         state_bytes: status.state_bytes as u64,
         commits: Histogram { buckets: commits.buckets().collect(), sum: commits.seconds },

@@ -175,6 +175,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         topics,
         instance_id: Some("failing".to_owned()),
         state_dir: Some(state_dir.to_owned()),
+        standbys: 0,
         batch_records: 10_000,
         max_memory: None,
         other_memory: 0,

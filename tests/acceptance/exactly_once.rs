@@ -10,6 +10,7 @@ const PLAN: Plan = Plan {
     group_protocol: GroupProtocol::Classic,
     rounds: 10,
     instances: 3,
+    standbys: 0,
     seed: 1,
     mutation: None,
 };
@@ -34,6 +35,15 @@ fn killed_instances_lose_and_duplicate_nothing() {
 #[test]
 fn killed_instances_lose_and_duplicate_nothing_where_the_broker_hands_out_partitions() {
     assert_exact(&Plan { group_protocol: GroupProtocol::Consumer, rounds: 4, ..PLAN });
+}
+
+/// Others take over from copies that they kept.
+#[test]
+fn killed_instances_lose_and_duplicate_nothing_with_standby_copies() {
+    let plan = Plan { standbys: 3, rounds: 4, ..PLAN };
+    let Some(outcome) = run(&plan) else { return };
+    assert!(outcome.is_exact(), "{outcome:?}; the test's output names some of them");
+    assert!(outcome.from_standbys > 0, "partitions came back from copies too");
 }
 
 #[test]
@@ -90,6 +100,13 @@ fn commits_without_a_fence_are_found_out() {
 #[test]
 fn a_tag_that_is_ignored_is_found_out() {
     is_found_out("tag-ignored", 1);
+}
+
+#[test]
+fn a_standby_copy_that_is_trusted_is_found_out() {
+    let plan = Plan { standbys: 3, mutation: Some("standby-trusted"), ..PLAN };
+    let Some(outcome) = run(&plan) else { return };
+    assert!(outcome.from_standbys > 0 && !outcome.is_exact(), "{outcome:?}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod repartition;
 mod restore;
 mod security;
 mod sizes;
+mod standbys;
 mod stream;
 mod strangers;
 mod transactions;

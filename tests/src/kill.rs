@@ -37,14 +37,21 @@ const MOMENTS: [&str; 9] = [
 /// Every this many rounds an instance comes back after others took over its partitions.
 const ZOMBIE_EVERY: usize = 10;
 
+/// Where there are standby copies: every this many rounds an instance stays away until others have taken over.
+const FAILOVER_EVERY: usize = 4;
+
+/// What an instance says once it has read a changelog to its end.
+const COPIED: &str = "a standby copy is up to date";
+
 /// The guarantees that can be broken, as `--mutation` of `scorer-faults` names them.
-pub const MUTATIONS: [&str; 6] = [
+pub const MUTATIONS: [&str; 7] = [
     "offsets-outside-transaction",
     "state-outside-transaction",
     "results-outside-transaction",
     "no-fence",
     "tag-ignored",
     "snapshot-trusted",
+    "standby-trusted",
 ];
 
 /// Who hands out the partitions of the group.
@@ -88,6 +95,8 @@ pub struct Plan {
     pub rounds: usize,
     /// How many instances there are.
     pub instances: usize,
+    /// How many of them keep a copy of what another one owns.
+    pub standbys: usize,
     /// Of the moments, and of who is hit.
     pub seed: u64,
     /// The guarantee that the scorer breaks, which has to be found out.
@@ -107,6 +116,8 @@ pub struct Outcome {
     pub unsound: usize,
     /// How often a partition came back from what its instance had kept on disk.
     pub from_snapshots: usize,
+    /// How often it came back from a copy that its instance had kept.
+    pub from_standbys: usize,
 }
 
 impl Outcome {
@@ -130,6 +141,7 @@ pub fn run(plan: &Plan) -> Option<Outcome> {
         trial: &trial,
         started: 0,
         from_snapshots: 0,
+        from_standbys: 0,
     };
     let result = test.rounds();
     if let Err(Unsound(why)) = &result {
@@ -166,6 +178,7 @@ struct KillTest<'a> {
     random: Random,
     started: usize,
     from_snapshots: usize,
+    from_standbys: usize,
 }
 
 impl KillTest<'_> {
@@ -179,6 +192,8 @@ impl KillTest<'_> {
         for round in 1..=self.plan.rounds {
             if round % ZOMBIE_EVERY == 2 {
                 self.zombie()?
+            } else if self.plan.standbys > 0 && round % FAILOVER_EVERY == 0 {
+                self.failover()?
             } else {
                 self.round()?
             }
@@ -228,6 +243,22 @@ impl KillTest<'_> {
         self.work_again()
     }
 
+    /// An instance is killed and stays away until others have taken over its partitions, of which they have copies.
+    fn failover(&mut self) -> Result<(), Unsound> {
+        let victim = self.random.below(self.instances.len() as u64) as usize;
+        self.send_until("every other instance to have a copy", |test| {
+            let others = test.instances.iter().enumerate().filter(|(place, _)| *place != victim);
+            others.map(|(_, other)| &other.running).all(|running| !running.log(COPIED).is_empty())
+        })?;
+        let Instance { name, running } = self.instances.remove(victim);
+        self.note(&running);
+        running.kill();
+        self.work_again()?;
+        let instance = self.start(name, None);
+        self.instances.insert(victim, instance);
+        self.work_again()
+    }
+
     /// An instance stops in the middle of a transaction, others take over its partitions, and it comes back.
     fn zombie(&mut self) -> Result<(), Unsound> {
         let victim = self.random.below(self.instances.len() as u64) as usize;
@@ -249,7 +280,7 @@ impl KillTest<'_> {
             test.instances[victim].running.log("restored").len() > restored || start.elapsed() > 4 * SPAN
         })?;
         let zombie = self.instances.remove(victim);
-        self.from_snapshots += restored_from_snapshots(&zombie.running);
+        self.note(&zombie.running);
         zombie.running.kill();
         self.work_again()
     }
@@ -270,8 +301,8 @@ impl KillTest<'_> {
     fn stop_all(&mut self) -> Result<(), Unsound> {
         self.work_again()?;
         let names: Vec<String> = self.instances.iter().map(|instance| instance.name.clone()).collect();
-        for Instance { name, running } in self.instances.drain(..) {
-            self.from_snapshots += restored_from_snapshots(&running);
+        for Instance { name, running } in std::mem::take(&mut self.instances) {
+            self.note(&running);
             let (run, _) = running.terminate();
             if run.code != Some(0) {
                 return Err(Unsound(format!("{name} ended with {:?} after SIGTERM: {}", run.code, run.stderr)));
@@ -354,7 +385,7 @@ impl KillTest<'_> {
     /// Kills an instance, if it still lives, and starts it again; one in four comes back without what it kept on disk.
     fn replace(&mut self, victim: usize, end: Option<&str>) {
         let Instance { name, running } = self.instances.remove(victim);
-        self.from_snapshots += restored_from_snapshots(&running);
+        self.note(&running);
         running.kill();
         if self.random.below(4) == 0 {
             self.trial.forget(&name);
@@ -369,30 +400,39 @@ impl KillTest<'_> {
         let aimed = format!("signal:kill:{moment}");
         let mut options = vec!["--instance-id", &name, "--end-at", end.unwrap_or(&aimed)];
         options.extend(self.plan.group_protocol.options());
+        let standbys = self.plan.standbys.to_string();
+        options.extend(["--standbys", &standbys]);
         options.extend(self.plan.mutation.map(|mutation| ["--mutation", mutation]).into_iter().flatten());
         let running = self.trial.broken_instance(&name, &options);
         Instance { name, running }
     }
 
     fn outcome(mut self, is_unsound: bool) -> Outcome {
-        self.from_snapshots +=
-            self.instances.iter().map(|instance| restored_from_snapshots(&instance.running)).sum::<usize>();
-        let (records, from_snapshots) = (self.sender.sent(), self.from_snapshots);
+        for instance in std::mem::take(&mut self.instances) {
+            self.note(&instance.running);
+            self.instances.push(instance);
+        }
+        let Self { from_snapshots, from_standbys, .. } = self;
+        let records = self.sender.sent();
         if is_unsound {
             // What it would still publish says nothing.
-            return Outcome { records, lost: 0, duplicated: 0, unsound: 1, from_snapshots };
+            return Outcome { records, lost: 0, duplicated: 0, unsound: 1, from_snapshots, from_standbys };
         }
         let instances = self.instances.into_iter().map(|instance| instance.running).collect();
         let differences = self.trial.conclude(&mut self.sender, instances, self.plan.mutation.is_none());
         differences.iter().for_each(|difference| println!("{difference}"));
         let lost = differences.iter().map(|difference| difference.lost.len()).sum();
         let duplicated = differences.iter().map(|difference| difference.duplicated.len()).sum();
-        Outcome { records, lost, duplicated, unsound: 0, from_snapshots }
+        Outcome { records, lost, duplicated, unsound: 0, from_snapshots, from_standbys }
     }
-}
 
-fn restored_from_snapshots(instance: &Running) -> usize {
-    instance.log("restored").iter().filter(|restored| restored["source"] == "snapshot").count()
+    /// Counts what an instance that is given up had its partitions from.
+    fn note(&mut self, instance: &Running) {
+        let restored = instance.log("restored");
+        let from = |source: &str| restored.iter().filter(|restored| restored["source"] == source).count();
+        self.from_snapshots += from("snapshot");
+        self.from_standbys += from("standby");
+    }
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).

@@ -126,6 +126,11 @@ impl Partition {
         self.kinds_mut().for_each(|kind| kind.forget_restored(clock));
     }
 
+    /// Bytes that what was taken in takes, about, before its parts are put together. It looks at every key.
+    pub fn restoring_bytes(&self) -> usize {
+        self.kinds().map(|kind| kind.restoring_bytes()).sum()
+    }
+
     /// The state is whole: its parts are put together.
     pub fn finish_restoring(&mut self, pipeline: &Pipeline) -> Result<(), StateError> {
         self.kinds_mut().try_for_each(|kind| kind.finish_restoring(pipeline))

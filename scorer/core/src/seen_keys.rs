@@ -82,6 +82,10 @@ impl ChangelogKind for SeenKeys {
         self.forget_expired(clock);
     }
 
+    fn restoring_bytes(&self) -> usize {
+        self.keys.bytes()
+    }
+
     fn finish_restoring(&mut self, _: &Pipeline) -> Result<(), StateError> {
         self.keys.forget_deleted(|_| {});
         Ok(())

@@ -25,6 +25,7 @@ use crate::kafka::{
     Delivery, EndWhen, FaultInjection, GroupProtocol, KafkaError, KafkaSettings, OnBatch, OnLostRecords, Stream,
     StreamOptions, TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
 };
+use crate::memory::of_standbys;
 #[cfg(feature = "otel")]
 use crate::traces::Traces;
 
@@ -33,6 +34,11 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
+    let standbys = args.standby.standbys;
+    ensure!(
+        standbys == 0 || args.delivery == DeliveryArg::ExactlyOnce,
+        "--standbys {standbys} needs --delivery exactly-once: at least once, no state is written down that others could follow"
+    );
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| with_clock(pipeline, args.clock))?;
     let window = window_of(&args, &loaded)?;
     let settings = args.brokers.settings()?.with_group_protocol(match args.group_protocol {
@@ -59,7 +65,10 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
         max_memory: memory::allowed(args.max_memory),
-        other_memory: window.as_ref().map_or(0, Window::memory) + Alerts::memory(&loaded.pipeline),
+        other_memory: window.as_ref().map_or(0, Window::memory)
+            + Alerts::memory(&loaded.pipeline)
+            + of_standbys(standbys),
+        standbys,
         commit_interval: Duration::from_millis(args.commit_interval_ms),
         on_lost_records: match args.on_lost_records {
             OnLostArg::Continue => OnLostRecords::Continue,
@@ -177,6 +186,7 @@ fn faults(args: &RunArgs) -> FaultInjection {
         MutationArg::NoFence => Mutation::NoFence,
         MutationArg::TagIgnored => Mutation::TagIgnored,
         MutationArg::SnapshotTrusted => Mutation::SnapshotTrusted,
+        MutationArg::StandbyTrusted => Mutation::StandbyTrusted,
     });
     if let Some(end) = args.end_at.clone()
         && let Ok(mut armed) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())

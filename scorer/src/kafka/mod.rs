@@ -3,7 +3,8 @@
 //! A stream runs on three threads, joined by bounded channels, so that a slow stage holds the one before it back:
 //! `consume` polls and drives the state machine, `score` computes on the device, `publish` commits. None of them is a
 //! tokio worker. What became of a batch goes back to the first: after a failure it goes back to the last commit.
-//! Partitions are restored, and snapshots are made of them, on threads that come and go beside these.
+//! Partitions are restored, and snapshots are made of them, on threads that come and go beside these. Where standby copies are
+//! wanted, one more thread follows the changelogs of partitions that other instances own.
 //!
 //! The rooms, each of which knows only those before it: `client` (the clients of librdkafka), `wire` (headers, what
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's

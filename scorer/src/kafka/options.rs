@@ -63,6 +63,9 @@ pub struct StreamOptions {
     pub instance_id: Option<String>,
     /// Where local snapshots are kept.
     pub state_dir: Option<PathBuf>,
+    /// How many other instances keep a copy of the state of a partition, and follow it. Only exactly once is there anything to
+    /// follow.
+    pub standbys: usize,
     /// A batch is closed after so many records.
     pub batch_records: usize,
     /// How many bytes of memory the process may take; `None` where nothing says how many there are.

@@ -32,6 +32,7 @@ use super::state::reports::Reports;
 use super::state::restore::StateRestorer;
 use super::state::restore_threads::RestoreThreads;
 use super::state::snapshots::Snapshots;
+use super::state::standby::standbys::{StandbySettings, Standbys};
 use super::stop::StopHandle;
 use super::threads::{spawn, spawn_with_client};
 use super::topics::admin::partitions_of;
@@ -231,7 +232,10 @@ impl Plan {
         };
         let repartitioner = self.repartitioner.take();
         let (pasts, answers) = pasts();
-        let (tasks, options) = (self.tasks(), self.consume_options(repartitioner.as_ref(), answers));
+        let changelogs = self.changelogs();
+        let standbys = self.standbys(&changelogs);
+        let tasks = self.tasks(changelogs, standbys.clone());
+        let options = self.consume_options(repartitioner.as_ref(), answers);
         let in_flight = self.memory.in_flight;
         let limits = Limits { records: self.options.batch_records, bytes: in_flight / BATCHES_IN_FLIGHT };
         let Self { encoder, commits, member, .. } = self;
@@ -240,6 +244,8 @@ impl Plan {
         let mut threads = vec![
             spawn_with_client("consume", move || {
                 let _identity = of_folder;
+                // Its end is waited for when everything else is done.
+                let _standbys = standbys;
                 let in_flight = InFlight::new(to_score, commit_results, in_flight);
                 let wall = WallClock::start();
                 let clock = IdleClock::new(move || wall.now(), now_since_epoch);
@@ -273,13 +279,9 @@ impl Plan {
         Stream { stop, status, pasts, threads }
     }
 
-    fn tasks(&self) -> Tasks<RestoreThreads> {
+    fn changelogs(&self) -> Changelogs {
         let Self { settings, pipeline, options, origin, identity, member, watchdog, .. } = self;
-        let recovery = match options.delivery {
-            Delivery::ExactlyOnce => Recovery::Changelog,
-            Delivery::AtLeastOnce => Recovery::Reread,
-        };
-        let changelogs = Changelogs {
+        Changelogs {
             settings: settings.clone(),
             pipeline: pipeline.clone(),
             topics: options.topics.clone(),
@@ -290,11 +292,29 @@ impl Plan {
             watchdog: watchdog.clone(),
             #[cfg(feature = "fault-injection")]
             faults: options.faults.clone(),
+        }
+    }
+
+    /// Begins to follow what other instances own, where that is wanted.
+    fn standbys(&self, changelogs: &Changelogs) -> Option<Arc<Standbys>> {
+        let StreamOptions { delivery, standbys, .. } = self.options;
+        (delivery == Delivery::ExactlyOnce && standbys > 0).then(|| {
+            let (changelogs, member, status) = (changelogs.clone(), self.member.consumer.clone(), self.status.clone());
+            let max_bytes = self.memory.state;
+            Arc::new(Standbys::start(StandbySettings { changelogs, member, standbys, max_bytes, status }))
+        })
+    }
+
+    fn tasks(&self, changelogs: Changelogs, standbys: Option<Arc<Standbys>>) -> Tasks<RestoreThreads> {
+        let Self { settings, pipeline, options, origin, member, .. } = self;
+        let recovery = match options.delivery {
+            Delivery::ExactlyOnce => Recovery::Changelog,
+            Delivery::AtLeastOnce => Recovery::Reread,
         };
         let is_kept = options.delivery == Delivery::ExactlyOnce;
         let snapshots =
             Snapshots::new(is_kept.then(|| changelogs.clone())).beside_the_stream(self.memory.are_snapshots_beside);
-        let restorer = RestoreThreads::new(StateRestorer { delivery: options.delivery, changelogs });
+        let restorer = RestoreThreads::new(StateRestorer { delivery: options.delivery, changelogs, standbys });
         let core = Core::sharing(pipeline.clone(), recovery, origin.clone());
         let reports = Reports::new(settings, &options.topics.reports);
         Tasks::new(core, restorer, reports, snapshots, pipeline.clone(), &member.topic.name)
@@ -440,6 +460,7 @@ mod tests {
             topics: Topics::new(&Pipeline::load("invoices").unwrap(), "g"),
             instance_id: None,
             state_dir: None,
+            standbys: 0,
             batch_records: 1,
             max_memory: Some(max_memory),
             other_memory: 100 << 20,

@@ -173,6 +173,8 @@ impl Now {
         out.gauge_of("partitions", "Partitions of this instance", &states)?;
         let help = "Partitions whose next record waits until a Schema Registry tells its schema";
         out.gauge("partitions_waiting", help, p.waiting as f64)?;
+        out.gauge("standby_partitions", "Partitions of others whose state is followed", p.standby as f64)?;
+        out.gauge("standby_lag_records", "Changelog records that these copies are behind", p.standby_lag as f64)?;
         out.maybe_with_unit("state", "Size of the state", Unit::Bytes, Some(it.state_bytes as f64))?;
         out.maybe_with_unit(
             "resident_memory",

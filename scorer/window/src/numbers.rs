@@ -32,6 +32,8 @@ impl Snapshot {
             "lag_seconds": self.lag_seconds,
             "partitions": { "reading": reading, "restoring": partitions.restoring, "failed": partitions.failed },
             "partitions_waiting": partitions.waiting,
+            "standby_partitions": partitions.standby,
+            "standby_lag_records": partitions.standby_lag,
             "state_bytes": self.state_bytes,
             "resident_memory_bytes": self.resident_bytes,
         });

@@ -68,6 +68,10 @@ pub struct Partitions {
     pub failed: usize,
     /// Those whose next record waits until its schema is known.
     pub waiting: usize,
+    /// Those of other instances whose state is followed here.
+    pub standby: usize,
+    /// Changelog records that these copies are behind.
+    pub standby_lag: u64,
 }
 
 /// Durations, counted by upper bounds.

@@ -146,11 +146,13 @@ impl<V> ExpiryMap<V> {
 
     /// Puts entries in the order of their deadlines, those of the same one in the order of their keys.
     pub fn put_in_order(&mut self) {
-        let mut slots: Vec<u32> = self.slots.iter().copied().collect();
-        let of = |slot: u32| (self.entries[slot as usize].deadline, &*self.entries[slot as usize].key);
-        slots.sort_unstable_by(|a, b| of(*a).cmp(&of(*b)));
+        // Deadlines stand beside their slots: to look each up again and again would take longer than to sort.
+        let mut slots: Vec<(Timestamp, u32)> =
+            self.slots.iter().map(|&slot| (self.entries[slot as usize].deadline, slot)).collect();
+        let key = |slot: u32| &*self.entries[slot as usize].key;
+        slots.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))));
         (self.oldest, self.newest) = (NONE, NONE);
-        slots.into_iter().for_each(|slot| self.link_newest(slot));
+        slots.into_iter().for_each(|(_, slot)| self.link_newest(slot));
     }
 
     /// The earliest deadline.
@@ -323,6 +325,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_put_in_order_is_ordered_by_deadline_and_key(entries in proptest::collection::btree_map(0u16..500, 0i64..9, 0..80)) {
+            let mut map = ExpiryMap::default();
+            for (number, deadline) in &entries {
+                let (until, _) = map.get_or_insert_with(&format!("k{number}"), || *number);
+                *until = *deadline;
+            }
+            map.put_in_order();
+            let mut expected: Vec<(i64, String)> =
+                entries.iter().map(|(number, deadline)| (*deadline, format!("k{number}"))).collect();
+            expected.sort();
+            let found: Vec<(i64, String)> = map.iter().map(|(key, deadline, _)| (deadline, key.to_owned())).collect();
+            prop_assert_eq!(&found, &expected);
+            let backwards: Vec<&str> = map.newest_first().map(|(key, _, _)| key).collect();
+            prop_assert!(backwards.iter().rev().eq(expected.iter().map(|(_, key)| key)));
+        }
+
         #[test]
         fn it_behaves_as_a_plain_map_ordered_by_deadline(steps in proptest::collection::vec((0u8..12, 0i64..5, 0u8..4), 0..200)) {
             let mut map = ExpiryMap::default();

@@ -214,6 +214,14 @@ impl ChangelogKind for CancelledKeys {
     fn forget_restored(&mut self, clock: Timestamp) {
         self.forget_deleted();
         self.forget_expired(clock);
+        // Panes that no key is remembered of are told of no more. Whoever follows a changelog would keep them for ever.
+        let oldest = clock.saturating_sub(self.remember.saturating_add(self.slide));
+        self.panes.retain(|start, _| *start >= oldest);
+        self.changed.retain(|start| *start >= oldest);
+    }
+
+    fn restoring_bytes(&self) -> usize {
+        self.keys.bytes()
     }
 
     fn finish_restoring(&mut self, _: &Pipeline) -> Result<(), StateError> {

@@ -139,6 +139,8 @@ impl Lists {
             None => {
                 let is_meant = |list: &&mut List| list.number == number;
                 self.live.iter_mut().filter(is_meant).for_each(|list| list.is_deleted = true);
+                // Its keys may have gone by the clock before: it is not to be deleted a second time.
+                self.dead.retain(|dead| *dead != number);
             }
         }
         Ok(())

@@ -26,6 +26,8 @@ pub struct StateReader {
     origin: Origin,
     /// Why nothing of it may be used; a reset that comes later makes up for that.
     refused: Option<StateError>,
+    /// Whether a head of another incarnation came, and no reset before it.
+    is_mixed: bool,
 }
 
 impl StateReader {
@@ -35,7 +37,8 @@ impl StateReader {
     /// Nothing read yet.
     pub fn new(pipeline: &Pipeline, origin: Origin) -> Self {
         let partition = Partition::new(pipeline, 0, Recovery::Changelog, None);
-        Self { restored: Restored { partition, windows: None, head: None, records: 0 }, origin, refused: None }
+        let restored = Restored { partition, windows: None, head: None, records: 0 };
+        Self { restored, origin, refused: None, is_mixed: false }
     }
 
     /// Takes in the next record.
@@ -72,14 +75,33 @@ impl StateReader {
         let birth_before = self.restored.head.as_ref().map(|before| before.birth);
         // A reset has deleted whatever was there, of whatever pipeline and topic it was. Until the broker compacts the
         // changelog, it is still read.
-        if head.is_blank() && (self.refused.is_some() || birth_before.is_some_and(|birth| birth != head.birth)) {
+        let is_of_another = birth_before.is_some_and(|birth| birth != head.birth);
+        if head.is_blank() && (self.refused.is_some() || is_of_another) {
             self.restored.partition = Partition::new(pipeline, 0, Recovery::Changelog, None);
-            self.refused = None;
+            (self.refused, self.is_mixed) = (None, false);
+        } else {
+            self.is_mixed |= is_of_another;
         }
         self.restored.partition.restore_head(&head);
         let refusal = head.origin.refusal(&self.origin);
         self.restored.head = Some(head);
         refusal.map_or(Ok(()), Err)
+    }
+
+    /// Whether what was read is of two incarnations, with no reset between them: another changelog has taken the place of the
+    /// one whose records were read first. Who reads one in one go never sees that.
+    pub fn is_mixed(&self) -> bool {
+        self.is_mixed
+    }
+
+    /// Records taken in.
+    pub fn records(&self) -> u64 {
+        self.restored.records
+    }
+
+    /// Bytes that the state takes, about, as far as it was read. It looks at every key.
+    pub fn state_bytes(&self) -> usize {
+        self.restored.partition.restoring_bytes()
     }
 
     /// Why nothing that was read so far may be used, if so.

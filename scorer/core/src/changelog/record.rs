@@ -72,6 +72,10 @@ pub(crate) trait ChangelogKind {
     /// A change has been read to its end: what is forgotten when the partition's clock shows `clock` goes.
     fn forget_restored(&mut self, _clock: Timestamp) {}
 
+    /// Bytes that what was taken in takes, about, before it is [put together](Self::finish_restoring). It may look at every
+    /// key.
+    fn restoring_bytes(&self) -> usize;
+
     /// Puts together what was taken in, once every record is there.
     fn finish_restoring(&mut self, _pipeline: &Pipeline) -> Result<(), StateError> {
         Ok(())

@@ -53,6 +53,10 @@ impl ChangelogKind for Past {
         Ok(())
     }
 
+    fn restoring_bytes(&self) -> usize {
+        self.restoring.as_ref().map_or(0, Restoring::bytes)
+    }
+
     fn finish_restoring(&mut self, pipeline: &Pipeline) -> Result<(), StateError> {
         let Scored::Records(Records { features, .. }) = &pipeline.scored else { return Ok(()) };
         let restoring = self.restoring.take().unwrap_or_else(|| Restoring::new(features));

@@ -142,6 +142,10 @@ impl ChangelogKind for ReorderBuffer {
         Ok(())
     }
 
+    fn restoring_bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn take_changes(&mut self, _: &Pipeline, changes: &mut Changes) {
         let gone = self.gone.drain(..).map(|(time, key)| StateRecord { key: state_key(time, &key), value: None });
         changes.records.extend(gone);

@@ -224,6 +224,10 @@ impl ChangelogKind for OpenSessions {
         Ok(())
     }
 
+    fn restoring_bytes(&self) -> usize {
+        self.open.iter().map(|(key, _, open)| open_bytes(key, &open.entity)).sum()
+    }
+
     fn finish_restoring(&mut self, _: &Pipeline) -> Result<(), StateError> {
         for (key, _, open) in self.open.iter() {
             self.lines += open.entity.lines();

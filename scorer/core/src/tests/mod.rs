@@ -7,6 +7,7 @@ mod lost;
 mod placement;
 mod records;
 mod sessions;
+mod standby;
 mod store;
 
 use std::collections::BTreeMap;

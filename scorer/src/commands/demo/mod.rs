@@ -225,6 +225,7 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>, other_memory: u64) -> Str
         topics,
         instance_id: None,
         state_dir: None,
+        standbys: 0,
         batch_records: 10_000,
         max_memory: memory::allowed(None),
         other_memory,

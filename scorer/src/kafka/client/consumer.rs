@@ -4,7 +4,7 @@
 //! first) is too much for a callback: the callback only notes it, and the loop that polls answers it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -150,6 +150,21 @@ pub(crate) fn is_member(consumer: &GroupConsumer) -> bool {
     }
 }
 
+/// The id by which the group knows the member; `None` before it has one.
+pub(crate) fn member_id(consumer: &GroupConsumer) -> Option<String> {
+    // SAFETY: the client is alive; the text is a copy of its own, which is copied once more and given back.
+    unsafe {
+        let client = consumer.client().native_ptr();
+        let id = native::rd_kafka_memberid(client);
+        if id.is_null() {
+            return None;
+        }
+        let copied = CStr::from_ptr(id).to_string_lossy().into_owned();
+        native::rd_kafka_mem_free(client, id.cast());
+        Some(copied).filter(|id| !id.is_empty())
+    }
+}
+
 /// Answers a revocation: reads nothing more of partitions. The client knows only those that are read, or were.
 pub(crate) fn unassign(consumer: &GroupConsumer, partitions: &TopicPartitionList) {
     let known = consumer.assignment().unwrap_or_else(|_| partitions.clone());
@@ -181,7 +196,11 @@ pub(crate) fn queued_events(consumer: &GroupConsumer) -> usize {
 
 /// The first offset of a partition and the one after its last, as the last answer of its leader had them. Waits for nothing.
 /// `None` where the last answer had none.
-pub(crate) fn last_seen_ends(consumer: &GroupConsumer, topic: &str, partition: i32) -> Option<(i64, i64)> {
+pub(crate) fn last_seen_ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Option<(i64, i64)> {
     let topic = CString::new(topic).ok()?;
     let (mut low, mut high) = (-1, -1);
     let (to_low, to_high) = (&raw mut low, &raw mut high);

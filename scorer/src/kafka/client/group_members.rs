@@ -1,9 +1,9 @@
-//! How many members a group has, whoever hands out its partitions.
+//! The members of a group, whoever hands out its partitions.
 //!
 //! The library's Rust wrapper asks in a way that knows only groups of the classic protocol: of others, the broker says
 //! there that they have no members. The library itself has a question for both.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -12,11 +12,57 @@ use rdkafka::client::Client;
 use rdkafka::error::{KafkaError as ClientError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 
+/// What a group says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupView {
+    /// Whether every member knows what is its own: the group does not rebalance at the moment.
+    pub is_stable: bool,
+    pub members: Vec<GroupMember>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupMember {
+    /// The id that the group knows it by, which is another one after a restart.
+    pub id: String,
+    /// What tells it from the others for longer: the name of a static member, or else its id.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: Vec<i32>,
+}
+
 /// How many members `group` has; none where there is no such group. Each question to a broker may take `wait`.
 ///
 /// # Errors
 /// When the group's coordinator does not tell.
 pub(crate) fn members_of<C: ClientContext>(client: &Client<C>, group: &str, wait: Duration) -> KafkaResult<usize> {
+    // SAFETY: the description is alive while it is read.
+    let count = |group| unsafe { native::rd_kafka_ConsumerGroupDescription_member_count(group) };
+    Ok(described(client, group, wait, count)?.unwrap_or(0))
+}
+
+/// The members of `group`, and which partitions of `topic` each has. Each question to a broker may take `wait`.
+///
+/// # Errors
+/// When the group's coordinator does not tell.
+pub(crate) fn look_at<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    topic: &str,
+    wait: Duration,
+) -> KafkaResult<GroupView> {
+    // SAFETY: the description is alive while it is read.
+    let view = described(client, group, wait, |group| unsafe { view_of(group, topic) })?;
+    Ok(view.unwrap_or(GroupView { is_stable: false, members: Vec::new() }))
+}
+
+/// What `read` makes of the description of a group; `None` where there is no such group.
+fn described<C: ClientContext, T>(
+    client: &Client<C>,
+    group: &str,
+    wait: Duration,
+    read: impl FnOnce(*const native::rd_kafka_ConsumerGroupDescription_t) -> T,
+) -> KafkaResult<Option<T>> {
     let Ok(group) = CString::new(group) else {
         return failed(RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_GROUP_ID);
     };
@@ -39,10 +85,11 @@ pub(crate) fn members_of<C: ClientContext>(client: &Client<C>, group: &str, wait
         native::rd_kafka_DescribeConsumerGroups(client, groups.as_mut_ptr(), groups.len(), options, queue);
         native::rd_kafka_AdminOptions_destroy(options);
         let event = native::rd_kafka_queue_poll(queue, both);
-        let members = if event.is_null() { failed(RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT) } else { read(event) };
+        let group = if event.is_null() { failed(RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT) } else { only(event) };
+        let found = group.map(|group| group.map(read));
         native::rd_kafka_event_destroy(event);
         native::rd_kafka_queue_destroy(queue);
-        members
+        found
     }
 }
 
@@ -50,8 +97,12 @@ fn failed<T>(code: RDKafkaRespErr) -> KafkaResult<T> {
     Err(ClientError::GroupListFetch(code.into()))
 }
 
+/// The only group that was asked for; it lives as long as the event.
+///
 /// SAFETY: the event must be alive.
-unsafe fn read(event: *mut native::rd_kafka_event_t) -> KafkaResult<usize> {
+unsafe fn only(
+    event: *mut native::rd_kafka_event_t,
+) -> KafkaResult<Option<*const native::rd_kafka_ConsumerGroupDescription_t>> {
     // SAFETY: the results of these calls live as long as the event, and pointers that may be null are looked at first.
     unsafe {
         let code = native::rd_kafka_event_error(event);
@@ -70,13 +121,58 @@ unsafe fn read(event: *mut native::rd_kafka_event_t) -> KafkaResult<usize> {
         }
         let group = *groups;
         match native::rd_kafka_error_code(native::rd_kafka_ConsumerGroupDescription_error(group)) {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {
-                Ok(native::rd_kafka_ConsumerGroupDescription_member_count(group))
-            }
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND => Ok(0),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(Some(group)),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND => Ok(None),
             code => failed(code),
         }
     }
+}
+
+/// SAFETY: the description must be alive.
+unsafe fn view_of(group: *const native::rd_kafka_ConsumerGroupDescription_t, topic: &str) -> GroupView {
+    // SAFETY: what these calls return lives as long as the description, and pointers that may be null are looked at first.
+    unsafe {
+        let state = native::rd_kafka_ConsumerGroupDescription_state(group);
+        let count = native::rd_kafka_ConsumerGroupDescription_member_count(group);
+        let members = (0..count).map(|index| native::rd_kafka_ConsumerGroupDescription_member(group, index));
+        let members = members.filter(|member| !member.is_null()).map(|member| {
+            let id = copied(native::rd_kafka_MemberDescription_consumer_id(member));
+            let name = copied(native::rd_kafka_MemberDescription_group_instance_id(member));
+            let name = if name.is_empty() { id.clone() } else { name };
+            GroupMember { id, name, partitions: partitions_of(member, topic) }
+        });
+        GroupView {
+            is_stable: state == native::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE,
+            members: members.collect(),
+        }
+    }
+}
+
+/// SAFETY: the description of the member must be alive.
+unsafe fn partitions_of(member: *const native::rd_kafka_MemberDescription_t, topic: &str) -> Vec<i32> {
+    // SAFETY: what these calls return lives as long as the description; the list has as many elements as it says.
+    unsafe {
+        let assignment = native::rd_kafka_MemberDescription_assignment(member);
+        if assignment.is_null() {
+            return Vec::new();
+        }
+        let list = native::rd_kafka_MemberAssignment_partitions(assignment);
+        if list.is_null() || (*list).elems.is_null() {
+            return Vec::new();
+        }
+        let elements = std::slice::from_raw_parts((*list).elems, usize::try_from((*list).cnt).unwrap_or(0));
+        let of_topic = elements.iter().filter(|element| copied(element.topic) == topic);
+        of_topic.map(|element| element.partition).collect()
+    }
+}
+
+/// SAFETY: the text must be alive, or null.
+unsafe fn copied(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: the text is alive and ends with a zero.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -95,5 +191,7 @@ mod tests {
         let code = |group: &str| asked(group).unwrap_err().rdkafka_error_code();
         assert_eq!(code("no\0name"), Some(RDKafkaErrorCode::InvalidGroupId));
         assert!(code("group").is_some(), "nobody answers at this address");
+        let looked = look_at(consumer.client(), "group", "topic", Duration::from_millis(20));
+        assert!(looked.unwrap_err().rdkafka_error_code().is_some());
     }
 }

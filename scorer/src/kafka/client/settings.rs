@@ -196,6 +196,11 @@ impl KafkaSettings {
 
     /// A reader of internal topics that is in no group.
     pub(crate) fn reader(&self, name: &str) -> Result<BaseConsumer<QuietContext>, KafkaError> {
+        create_consumer(&self.reader_config(name), QuietContext)
+    }
+
+    /// How such a reader is set.
+    pub(crate) fn reader_config(&self, name: &str) -> ClientConfig {
         let mut config = self.client(&[
             ("group.id", name),
             ("enable.auto.commit", "false"),
@@ -214,7 +219,7 @@ impl KafkaSettings {
         config.set("message.max.bytes", "1048576");
         // What the user says here is where a group begins; these are read from where they are asked to.
         config.set("auto.offset.reset", "earliest");
-        create_consumer(&config, QuietContext)
+        config
     }
 
     /// A client that is asked for the ends of partitions and reads nothing.

@@ -106,6 +106,9 @@ mod injected {
         TagIgnored,
         /// A snapshot is believed to be of the committed state, whatever its stamp says.
         SnapshotTrusted,
+        /// A standby copy, which is kept no further than to the first end of its changelog, is believed to be of the committed
+        /// state, whatever its head says.
+        StandbyTrusted,
     }
 
     /// A failure of a call.
@@ -299,10 +302,11 @@ mod injected {
             stranger.group_metadata()
         }
 
-        /// Whether the committed offset is believed, whatever the state says of itself.
-        pub(crate) fn believes_offsets(&self) -> bool {
+        /// Whether the committed offset is believed, whatever the state says of itself, which may be from a standby copy.
+        pub(crate) fn believes_offsets(&self, is_from_standby: bool) -> bool {
             use Mutation::{OffsetsOutsideTransaction, SnapshotTrusted, TagIgnored};
             matches!(self.mutation, Some(OffsetsOutsideTransaction | SnapshotTrusted | TagIgnored))
+                || (self.is_standby_trusted() && is_from_standby)
         }
 
         /// Whether the tag beside an offset is not looked at.
@@ -313,6 +317,11 @@ mod injected {
         /// Whether the stamp of a snapshot is not looked at.
         pub(crate) fn is_snapshot_trusted(&self) -> bool {
             self.mutation == Some(Mutation::SnapshotTrusted)
+        }
+
+        /// Whether the head of a standby copy is not looked at.
+        pub(crate) fn is_standby_trusted(&self) -> bool {
+            self.mutation == Some(Mutation::StandbyTrusted)
         }
     }
 

@@ -1,4 +1,4 @@
-//! State of partitions, read back from their changelogs, and from local snapshots where there are some.
+//! State of partitions, read back from their changelogs, and from local snapshots or standby copies where there are some.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::Offset;
 use shared::pipeline::Pipeline;
 
+use super::standby::copy::StandbyCopy;
 use crate::clock::now_since_epoch;
 use crate::core::{Origin, Restored, StateError, StateReader};
 use crate::kafka::client::error::KafkaError;
@@ -28,6 +29,11 @@ use crate::snapshot::{SnapshotFile, Stamp};
 const SILENCE_TIMEOUT: Duration = STABLE_TIMEOUT;
 
 const ENDS: &str = "asking for the ends of a changelog";
+
+/// What a restore begins with, as the log names it.
+const CHANGELOG: &str = "changelog";
+const SNAPSHOT: &str = "snapshot";
+pub(super) const STANDBY: &str = "standby";
 
 /// The changelogs of a group.
 #[derive(Clone)]
@@ -69,7 +75,11 @@ impl Wanted {
 /// What was read of a partition: the state that was wanted.
 pub(crate) struct ReadState {
     pub state: StateReader,
-    source: &'static str,
+    /// What it was read from, beside the end of the changelog.
+    pub source: &'static str,
+    wanted: Wanted,
+    /// Records that were in the state before anything was read.
+    before: u64,
     begun: Instant,
 }
 
@@ -82,8 +92,12 @@ struct Reading {
     wanted: Wanted,
     /// The first record to read.
     from: Offset,
-    /// What the snapshot stands for, where it began with one.
-    snapshot: Option<Stamp>,
+    /// What it began with.
+    source: &'static str,
+    /// What that stands for, where it is a snapshot or a standby copy.
+    stamp: Option<Stamp>,
+    /// Records that a standby copy had before.
+    before: u64,
     /// Kafka's timestamp of the last head that was read.
     head_time: Option<i64>,
     /// Whether the commit that is wanted is in the state.
@@ -94,18 +108,27 @@ impl Reading {
     /// From the first record of the changelog on.
     fn whole(changelogs: &Changelogs, wanted: Wanted) -> Self {
         let state = StateReader::new(&changelogs.pipeline, changelogs.origin.clone());
-        Self { state, wanted, from: Offset::Beginning, snapshot: None, head_time: None, is_reached: false }
+        Self {
+            state,
+            wanted,
+            from: Offset::Beginning,
+            source: CHANGELOG,
+            stamp: None,
+            before: 0,
+            head_time: None,
+            is_reached: false,
+        }
     }
 
     fn part(&self, partition: i32) -> Part {
         Part { partition, from: self.from, ends_at_end: self.is_reached || self.wanted == Wanted::Everything }
     }
 
-    /// Whether the snapshot turned out to be so old that deletions since may be gone from the changelog.
+    /// Whether what it began with turned out to be so old that deletions since may be gone from the changelog.
     fn is_stale(&self) -> bool {
         // Heads that come a moment before it are of a clock that is a little behind.
         let later =
-            self.snapshot.zip(self.head_time).filter(|(stamp, time)| stamp.time.is_some_and(|since| since < *time));
+            self.stamp.zip(self.head_time).filter(|(stamp, time)| stamp.time.is_some_and(|since| since < *time));
         later.is_some_and(|(stamp, time)| stamp.is_stale_at(time))
     }
 }
@@ -134,17 +157,34 @@ impl Changelogs {
         is_wanted: &dyn Fn(i32) -> bool,
         give: &mut dyn FnMut(i32, Found),
     ) -> Result<(), KafkaError> {
-        let open = |&(partition, wanted): &(i32, Wanted)| (partition, self.open(partition, wanted));
+        self.read_each_on(wanted, BTreeMap::new(), is_wanted, give)
+    }
+
+    /// As [`read_each`](Self::read_each), from where standby copies are, where these fit.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn read_each_on(
+        &self,
+        wanted: &[(i32, Wanted)],
+        mut copies: BTreeMap<i32, StandbyCopy>,
+        is_wanted: &dyn Fn(i32) -> bool,
+        give: &mut dyn FnMut(i32, Found),
+    ) -> Result<(), KafkaError> {
+        let open = |&(partition, wanted): &(i32, Wanted)| {
+            let copied = copies.remove(&partition).and_then(|copy| self.open_copy(partition, wanted, copy));
+            (partition, copied.unwrap_or_else(|| self.open(partition, wanted)))
+        };
         let useless = self.read_readings(wanted.iter().map(open).collect(), is_wanted, give)?;
         if useless.is_empty() {
             return Ok(());
         }
-        tracing::info!(partitions = ?useless, "snapshots are too old: reading the whole changelog");
+        tracing::info!(partitions = ?useless, "snapshots or standby copies do not fit: reading the whole changelog");
         let whole = |(partition, wanted)| (partition, Reading::whole(self, wanted));
         self.read_readings(useless.into_iter().map(whole).collect(), is_wanted, give).map(|_| ())
     }
 
-    /// As [`read_each`](Self::read_each); returns the partitions whose snapshot turned out to be of no use.
+    /// As [`read_each`](Self::read_each); returns the partitions whose snapshot or standby copy turned out to be of no use.
     fn read_readings(
         &self,
         readings: BTreeMap<i32, Reading>,
@@ -175,9 +215,19 @@ impl Changelogs {
     /// # Errors
     /// When some of it cannot be used.
     pub(crate) fn finish(&self, partition: i32, read: ReadState) -> Result<Restored, KafkaError> {
-        let ReadState { state, source, begun } = read;
-        let state = state.finish(&self.pipeline).map_err(|error| self.unusable(partition, &error))?;
-        let (open, keys, records) = (state.open_entities(), state.keys_with_a_past(), state.records());
+        let ReadState { state, wanted, source, before, begun } = read;
+        let state = match state.finish(&self.pipeline) {
+            Ok(state) => state,
+            // A copy is never the truth.
+            Err(error) if source == STANDBY => {
+                tracing::warn!(partition, %error, "a standby copy is of no use: restoring without it");
+                let restored = self.read(&[(partition, wanted)])?.remove(&partition);
+                return restored.ok_or_else(|| self.torn(partition, "there is no state"));
+            }
+            Err(error) => return Err(self.unusable(partition, &error)),
+        };
+        let (open, keys) = (state.open_entities(), state.keys_with_a_past());
+        let records = state.records().saturating_sub(before);
         let millis = begun.elapsed().as_millis() as u64;
         tracing::info!(partition, open, keys, records, source, millis, "restored");
         Ok(state)
@@ -205,7 +255,7 @@ impl Changelogs {
         {
             let mut take = take;
             snapshot.read(&mut take);
-            return Reading { state, snapshot: Some(stamp), is_reached: true, ..whole };
+            return Reading { state, source: SNAPSHOT, stamp: Some(stamp), is_reached: true, ..whole };
         }
         match snapshot.read(take) {
             Some(stamp)
@@ -216,10 +266,29 @@ impl Changelogs {
                     && state.head().is_some_and(|head| (head.birth, head.sequence) == (stamp.birth, stamp.sequence)) =>
             {
                 let (from, is_reached) = (Offset::Offset(stamp.offset), stamp.sequence == tag.commit_number);
-                Reading { state, from, snapshot: Some(stamp), is_reached, ..whole }
+                Reading { state, from, source: SNAPSHOT, stamp: Some(stamp), is_reached, ..whole }
             }
             _ => whole,
         }
+    }
+
+    /// Begins with a standby copy where it is to be trusted.
+    fn open_copy(&self, partition: i32, wanted: Wanted, copy: StandbyCopy) -> Option<Reading> {
+        let tag = wanted.tag()?;
+        #[cfg(feature = "fault-injection")]
+        let fitting = match self.faults.is_standby_trusted() {
+            true => copy.believed(tag),
+            false => copy.fit(tag, now_since_epoch()),
+        };
+        #[cfg(not(feature = "fault-injection"))]
+        let fitting = copy.fit(tag, now_since_epoch());
+        let Some((state, stamp, is_reached)) = fitting else {
+            tracing::info!(partition, "a standby copy does not fit the committed offset: restoring without it");
+            return None;
+        };
+        let (from, before) = (Offset::Offset(stamp.offset), state.records());
+        let whole = Reading::whole(self, wanted);
+        Some(Reading { state, from, source: STANDBY, stamp: Some(stamp), before, is_reached, ..whole })
     }
 
     /// Why nothing came of a partition for so long. Only where everything there is has been read is the state known to be bad.
@@ -280,22 +349,23 @@ struct UnderWay<'a> {
     consumer: &'a BaseConsumer<QuietContext>,
     begun: Instant,
     readings: BTreeMap<i32, Reading>,
-    /// Partitions whose snapshot is of no use.
+    /// Partitions whose snapshot or standby copy is of no use.
     useless: Vec<(i32, Wanted)>,
     give: &'a mut dyn FnMut(i32, Found),
 }
 
 impl UnderWay<'_> {
-    /// Those whose snapshot is believed, whatever the changelog says: a guarantee that tests break. The others.
+    /// Those whose snapshot or standby copy is believed, whatever the changelog says: a guarantee that tests break. The others.
     #[cfg(feature = "fault-injection")]
     fn finish_trusted(&mut self, mut parts: Vec<Part>) -> Vec<Part> {
-        if self.changelogs.faults.is_snapshot_trusted() {
-            for (partition, reading) in
-                self.readings.extract_if(.., |_, reading| reading.is_reached).collect::<Vec<_>>()
-            {
-                parts.retain(|part| part.partition != partition);
-                self.hand_over(partition, reading);
-            }
+        let faults = &self.changelogs.faults;
+        let (snapshots, standbys) = (faults.is_snapshot_trusted(), faults.is_standby_trusted());
+        let is_trusted = |reading: &Reading| snapshots || (standbys && reading.source == STANDBY);
+        for (partition, reading) in
+            self.readings.extract_if(.., |_, reading| reading.is_reached && is_trusted(reading)).collect::<Vec<_>>()
+        {
+            parts.retain(|part| part.partition != partition);
+            self.hand_over(partition, reading);
         }
         parts
     }
@@ -315,8 +385,7 @@ impl UnderWay<'_> {
             }
         };
         taken.unwrap_or_else(|(partition, error)| {
-            self.readings.remove(&partition);
-            (self.give)(partition, Err(error));
+            self.fail(partition, error);
             Next::PartitionDone
         })
     }
@@ -354,7 +423,7 @@ impl UnderWay<'_> {
     /// Everything of a partition has been read.
     fn finish(&mut self, partition: i32) {
         let Some(reading) = self.readings.remove(&partition) else { return };
-        if reading.is_stale() || !self.is_of_this_changelog(partition, reading.snapshot) {
+        if reading.is_stale() || !self.is_of_this_changelog(partition, reading.stamp) {
             self.useless.push((partition, reading.wanted));
         } else {
             self.hand_over(partition, reading);
@@ -362,21 +431,31 @@ impl UnderWay<'_> {
     }
 
     fn hand_over(&mut self, partition: i32, reading: Reading) {
-        let Reading { state, snapshot, .. } = reading;
-        let source = if snapshot.is_some() { "snapshot" } else { "changelog" };
-        (self.give)(partition, Ok(ReadState { state, source, begun: self.begun }));
+        let Reading { state, wanted, source, before, .. } = reading;
+        (self.give)(partition, Ok(ReadState { state, wanted, source, before, begun: self.begun }));
     }
 
-    /// Whether the changelog goes on where a snapshot says: it may have been made anew, or so much of it may be gone that the
-    /// client began elsewhere.
-    fn is_of_this_changelog(&self, partition: i32, snapshot: Option<Stamp>) -> bool {
-        let Some(stamp) = snapshot else { return true };
+    /// Whether the changelog goes on where a snapshot or a standby copy says: it may have been made anew, or so much of it may
+    /// be gone that the client began elsewhere.
+    fn is_of_this_changelog(&self, partition: i32, stamp: Option<Stamp>) -> bool {
+        let Some(stamp) = stamp else { return true };
         let ends = ends_once(self.consumer, &self.changelogs.topics.state, partition, ENDS);
         ends.is_ok_and(|(low, high)| (low..=high).contains(&stamp.offset))
     }
 
     fn fail_silent(&mut self, silence: &Silence) {
-        let reading = self.readings.remove(&silence.partition);
-        (self.give)(silence.partition, Err(self.changelogs.silent(silence, reading.as_ref())));
+        let error = self.changelogs.silent(silence, self.readings.get(&silence.partition));
+        self.fail(silence.partition, error);
+    }
+
+    /// A partition cannot be had; but from its changelog alone, where it began with a standby copy.
+    fn fail(&mut self, partition: i32, error: KafkaError) {
+        match self.readings.remove(&partition) {
+            Some(reading) if reading.source == STANDBY => {
+                tracing::warn!(partition, %error, "a standby copy is of no use: restoring without it");
+                self.useless.push((partition, reading.wanted));
+            }
+            _ => (self.give)(partition, Err(error)),
+        }
     }
 }

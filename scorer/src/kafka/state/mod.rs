@@ -7,4 +7,5 @@ pub(crate) mod restore;
 pub(crate) mod restore_threads;
 pub(crate) mod snapshot_thread;
 pub(crate) mod snapshots;
+pub(crate) mod standby;
 pub(crate) mod watermark;

@@ -3,11 +3,15 @@
 //! The offset is asked for first, and the broker answers when no transaction on it is open: the partition's earlier owner
 //! can commit nothing more. The tag beside the offset names the commit of the state that it belongs to. The changelog is
 //! read until that commit has been seen, so a transaction that is just being completed is waited for. It is then read to its
-//! end: a later commit says, as a missing one does, that the offset was moved by hand.
+//! end: a later commit says, as a missing one does, that the offset was moved by hand. Where this instance kept a copy of the
+//! state, the changelog is read from where that is.
+
+use std::sync::Arc;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::changelogs::{Changelogs, Found, Wanted};
+use super::standby::standbys::Standbys;
 use crate::core::{Resume, Start};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::{committed_offsets, ends_once, first_offset};
@@ -46,6 +50,8 @@ pub(crate) struct StartPosition {
 pub(crate) struct StateRestorer {
     pub delivery: Delivery,
     pub changelogs: Changelogs,
+    /// Copies of what other instances own; none where none are kept.
+    pub standbys: Option<Arc<Standbys>>,
 }
 
 /// What is committed for a partition.
@@ -56,6 +62,16 @@ enum Committed {
     Offset(i64),
     Resume(Resume),
     Tagged(i64, StateTag),
+}
+
+impl Committed {
+    /// The offset, whatever stands beside it, unless that is of another delivery.
+    fn offset(self) -> Option<i64> {
+        match self {
+            Self::Tagged(offset, _) | Self::Offset(offset) => Some(offset),
+            Self::Nothing | Self::Resume(_) => None,
+        }
+    }
 }
 
 /// Gets what becomes of each partition.
@@ -194,7 +210,10 @@ impl StateRestorer {
             })
             .collect();
         let mut without_state = Vec::new();
-        self.changelogs.read_each(&wanted, is_wanted, &mut |partition, found| {
+        // Not before it is known what is committed: until then they get what comes.
+        let partitions = committed.iter().map(|(partition, _)| *partition).filter(|partition| is_wanted(*partition));
+        let copies = self.standbys.as_ref().map(|standbys| standbys.take_over(partitions)).unwrap_or_default();
+        self.changelogs.read_each_on(&wanted, copies, is_wanted, &mut |partition, found| {
             let of = committed.iter().find(|(known, _)| *known == partition);
             match self.with_state(consumer, partition, found, of.map_or(Committed::Nothing, |(_, of)| *of)) {
                 Ok(Some(start)) => give(partition, Ok(start)),
@@ -217,24 +236,28 @@ impl StateRestorer {
         found: Found,
         committed: Committed,
     ) -> Result<Option<StartPosition>, KafkaError> {
-        let restored = self.changelogs.finish(partition, found?)?;
+        let read = found?;
+        #[cfg(feature = "fault-injection")]
+        let is_believed = self.changelogs.faults.believes_offsets(read.source == super::changelogs::STANDBY);
+        #[cfg(not(feature = "fault-injection"))]
+        let is_believed = false;
+        let restored = self.changelogs.finish(partition, read)?;
         let Some(state_at) = restored.head().map(|head| head.next_offset) else {
             return match committed {
                 Committed::Tagged(..) => Err(self.changelogs.torn(partition, "there is no state")),
                 _ => Ok(None),
             };
         };
-        let offset = self.offset_of_state(partition, state_at, committed)?;
+        let offset = match committed.offset().filter(|_| is_believed) {
+            Some(offset) => offset,
+            None => self.offset_of_state(partition, state_at, committed)?,
+        };
         self.refuse_shorter_topic(consumer, partition, offset)?;
         Ok(Some(StartPosition { offset, start: Start::Restored(Box::new(restored)) }))
     }
 
     fn offset_of_state(&self, partition: i32, state_at: i64, committed: Committed) -> Result<i64, KafkaError> {
         match committed {
-            #[cfg(feature = "fault-injection")]
-            Committed::Tagged(offset, _) | Committed::Offset(offset) if self.changelogs.faults.believes_offsets() => {
-                Ok(offset)
-            }
             // Groups are forgotten after days without members; the state says where they were.
             Committed::Nothing => Ok(state_at),
             Committed::Tagged(offset, _) if offset == state_at => Ok(offset),

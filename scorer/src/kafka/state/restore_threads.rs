@@ -42,11 +42,23 @@ impl RestoreThreads {
         let (to_outcomes, outcomes) = channel();
         Self { restorer: Arc::new(restorer), to_outcomes, outcomes, tickets: BTreeMap::new() }
     }
+
+    /// What is under way of partitions has no outcome any more.
+    fn forget(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            if let Some(ticket) = self.tickets.remove(partition) {
+                ticket.cancel();
+            }
+        }
+    }
 }
 
 impl Restore for RestoreThreads {
     fn begin(&mut self, partitions: &[i32]) {
-        self.cancel(partitions);
+        self.forget(partitions);
+        if let Some(standbys) = &self.restorer.standbys {
+            standbys.own(partitions);
+        }
         if partitions.is_empty() {
             return;
         }
@@ -77,10 +89,9 @@ impl Restore for RestoreThreads {
     }
 
     fn cancel(&mut self, partitions: &[i32]) {
-        for partition in partitions {
-            if let Some(ticket) = self.tickets.remove(partition) {
-                ticket.cancel();
-            }
+        self.forget(partitions);
+        if let Some(standbys) = &self.restorer.standbys {
+            standbys.disown(partitions);
         }
     }
 }
@@ -88,6 +99,9 @@ impl Restore for RestoreThreads {
 impl Drop for RestoreThreads {
     fn drop(&mut self) {
         self.tickets.values().for_each(Ticket::cancel);
+        if let Some(standbys) = &self.restorer.standbys {
+            standbys.end();
+        }
     }
 }
 
@@ -130,7 +144,7 @@ mod tests {
             #[cfg(feature = "fault-injection")]
             faults: crate::kafka::stages::faults::FaultInjection::default(),
         };
-        test(RestoreThreads::new(StateRestorer { delivery: Delivery::ExactlyOnce, changelogs }));
+        test(RestoreThreads::new(StateRestorer { delivery: Delivery::ExactlyOnce, changelogs, standbys: None }));
     }
 
     fn outcomes(threads: &mut RestoreThreads, count: usize) -> Vec<Restoration> {

@@ -253,7 +253,7 @@ function oddDates(stream) {
 
 function facts(tick, about) {
     const { stream, window } = tick;
-    const { owned, restoring, failed, waiting } = stream.partitions;
+    const { owned, restoring, failed, waiting, standby, standby_lag } = stream.partitions;
     const reading = owned - restoring - failed;
     const progress = h(
         "span",
@@ -266,6 +266,12 @@ function facts(tick, about) {
     );
     return [
         ["Partitions", progress],
+        [
+            "Standby copies",
+            standby
+                ? `of ${standby} partitions of other instances, ${standby_lag ? `${count(standby_lag)} records behind` : "up to date"}`
+                : null,
+        ],
         [`Open ${about.words.entities}`, count(stream.open)],
         ["Delivery", about.delivery],
         ["Sent again, rolled back", `${count(stream.sent_again)}, ${count(stream.rolled_back)}`],

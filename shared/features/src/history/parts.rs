@@ -274,6 +274,12 @@ impl Restoring {
         Ok(())
     }
 
+    /// Bytes that what was taken in takes. It looks at every key.
+    pub fn bytes(&self) -> usize {
+        let of = |(key, _, past): (&str, Timestamp, &Past)| entry_bytes(key, past);
+        self.history.pasts.iter().flat_map(|pasts| pasts.iter().map(of)).sum()
+    }
+
     /// Whether nothing was taken in, or all of it is gone.
     pub fn is_empty(&self) -> bool {
         self.history.is_empty()

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use shared::allocation::allocated;
 use shared::codec::{Damaged, Reader, put_bytes, put_optional, put_signed, put_unsigned};
 use shared::pipeline::{FieldValue, Pipeline};
 use shared::time::Timestamp;
@@ -143,6 +144,13 @@ impl ChangelogKind for ZScores {
             None => self.parts.remove(key),
         };
         Ok(())
+    }
+
+    fn restoring_bytes(&self) -> usize {
+        self.parts
+            .iter()
+            .map(|(key, value)| size_of::<[Box<[u8]>; 2]>() + allocated(key.len()) + allocated(value.len()))
+            .sum()
     }
 
     fn finish_restoring(&mut self, _: &Pipeline) -> Result<(), StateError> {

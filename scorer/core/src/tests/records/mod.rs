@@ -3,6 +3,7 @@
 mod changelog;
 mod order;
 mod scoring;
+mod standby;
 mod zscore;
 
 use shared::time::format_timestamp;
