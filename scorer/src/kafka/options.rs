@@ -59,6 +59,8 @@ pub struct StreamOptions {
     /// The topics that it reads and writes; with a topic of copies, which needs exactly once, lines are repartitioned
     /// first.
     pub topics: Topics,
+    /// How many stream threads there may be. None runs without a partition.
+    pub threads: usize,
     /// The name of a static member; without one the instance takes a free slot of its machine.
     pub instance_id: Option<String>,
     /// Where local snapshots are kept.

@@ -17,7 +17,7 @@ const MAX_SLOTS: usize = 1024;
 const THREADS: &str = "threads";
 
 /// More than any instance has.
-const MAX_THREADS: usize = 1024;
+const MAX_THREADS: usize = 64;
 
 /// An instance of the scorer.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ use crate::clock::WallClock;
 use crate::core::WallMillis;
 use crate::kafka::client::consumer::{GroupChange, GroupConsumer, last_seen_ends, queued_events, unassign};
 use crate::kafka::client::error::{KafkaError, is_denial};
+use crate::kafka::client::group_members::{GroupMember, member_id, owners_of};
 use crate::kafka::client::log_ends::LogEnds;
 use crate::kafka::client::offsets::{ends_of, partitions_of, positions_of, seek};
 use crate::kafka::client::settings::KafkaSettings;
@@ -27,6 +28,9 @@ use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::topics::input::{InputTopic, TopicWatch};
 
 const ENDS: &str = "asking for the ends of a partition";
+
+/// How long one question about the group may take.
+const MEMBERS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A member of a group that reads a topic.
 pub(crate) struct Member {
@@ -406,6 +410,17 @@ impl<'a> PartitionSource for GroupSource<'a> {
 
     fn fence(&self) -> Option<CommitFence> {
         CommitFence::now(&self.member.consumer)
+    }
+
+    fn member_id(&self) -> Option<String> {
+        member_id(self.member.consumer.client())
+    }
+
+    fn members(&self) -> Option<Vec<GroupMember>> {
+        let Member { consumer, topic, watchdog, .. } = self.member;
+        let _watched = watchdog.watch("looking at the group", MEMBERS_TIMEOUT * 12);
+        let found = owners_of(consumer.client(), (topic.group.as_str(), topic.name.as_str()), MEMBERS_TIMEOUT);
+        found.inspect_err(|error| tracing::debug!(%error, "looking at the group")).ok()
     }
 
     fn seems_caught_up(&self) -> bool {
