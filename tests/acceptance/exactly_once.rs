@@ -8,6 +8,7 @@ const PLAN: Plan = Plan {
     subject: Subject::Invoices,
     clock: Clock::Event,
     group_protocol: GroupProtocol::Classic,
+    threads: 1,
     rounds: 10,
     instances: 3,
     seed: 1,
@@ -34,6 +35,12 @@ fn killed_instances_lose_and_duplicate_nothing() {
 #[test]
 fn killed_instances_lose_and_duplicate_nothing_where_the_broker_hands_out_partitions() {
     assert_exact(&Plan { group_protocol: GroupProtocol::Consumer, rounds: 4, ..PLAN });
+}
+
+/// Each of four threads has its own partitions and transactions, and all are killed in the middle of them.
+#[test]
+fn killed_threads_lose_and_duplicate_nothing() {
+    assert_exact(&Plan { threads: 4, instances: 1, rounds: 4, ..PLAN });
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod restore;
 mod security;
 mod sizes;
 mod stream;
+mod threads;
 mod transactions;
 mod trouble;
 mod vanished;

@@ -1,5 +1,6 @@
 //! What the benchmarks share: simulated records, a scorer's own account of its run, medians.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -87,9 +88,9 @@ impl Program {
     }
 }
 
-/// Records a second through a consumer that waits for fetches as the scorer does and drops what comes: from the first that
-/// arrives to the last.
-pub fn consume(brokers: &str, topic: &str) -> f64 {
+/// Records a second of a topic with so many partitions through one consumer that waits for fetches as the scorer does and drops
+/// what comes: from the first that arrives to the last.
+pub fn consume(brokers: &str, topic: &str, partitions: u32) -> f64 {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "bare").set("enable.partition.eof", "true");
     config.set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
@@ -97,7 +98,8 @@ pub fn consume(brokers: &str, topic: &str) -> f64 {
     let consumer: BaseConsumer = config.create().unwrap();
     consumer.subscribe(&[topic]).unwrap();
     let (mut records, mut first, mut last) = (0u64, None, Instant::now());
-    loop {
+    let mut at_end = BTreeSet::new();
+    while at_end.len() < partitions as usize {
         match consumer.poll(Duration::from_secs(1)) {
             None => {}
             Some(Ok(_)) => {
@@ -106,7 +108,7 @@ pub fn consume(brokers: &str, topic: &str) -> f64 {
                 records += 1;
             }
             // It comes with an empty fetch, up to half a second after the last record.
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
+            Some(Err(KafkaError::PartitionEOF(partition))) => _ = at_end.insert(partition),
             Some(Err(error)) => panic!("{error}"),
         }
     }

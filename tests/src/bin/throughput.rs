@@ -3,8 +3,9 @@
 //!
 //! `cargo run -p tests --bin throughput` simulates about a million lines of invoices, sends them, and lets all read
 //! them in turn, five times each; medians are printed. `--pipeline transactions` does that with a million payments, and
-//! `--windows` with as many features as an hour, a day, a week and a month of users and merchants have. `--beside FOLDER`
-//! lets the scorer that was built in another checkout of the repository take part, with its own pipelines and models.
+//! `--windows` with as many features as an hour, a day, a week and a month of users and merchants have. `--threads N` gives this
+//! build so many stream threads, and the topic as many partitions. `--beside FOLDER` lets the scorer that was built in another
+//! checkout of the repository take part, with its own pipelines and models.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
 use std::path::{Path, PathBuf};
@@ -36,19 +37,29 @@ struct Contender {
     pipeline: PathBuf,
     models: PathBuf,
     delivery: &'static str,
+    /// How many stream threads it is asked for; another build may not know what that is.
+    threads: Option<String>,
     rounds: Vec<Ended>,
+}
+
+/// What was asked for on the command line.
+struct Asked {
+    make: Make,
+    beside: Option<Program>,
+    threads: u32,
 }
 
 /// Makes a load in a folder.
 type Make = fn(&Path) -> Load;
 
 fn main() -> ExitCode {
-    let (make, beside) = match asked(std::env::args().skip(1)) {
+    let Asked { make, beside, threads } = match asked(std::env::args().skip(1)) {
         Ok(asked) => asked,
         Err(why) => {
             eprintln!("error: {why}");
             eprintln!(
-                "usage: throughput [--pipeline invoices | --pipeline transactions [--windows]] [--beside FOLDER]"
+                "usage: throughput [--pipeline invoices | --pipeline transactions [--windows]] [--threads N] \
+                 [--beside FOLDER]"
             );
             return ExitCode::from(2);
         }
@@ -57,13 +68,13 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
     let load = make(folder.path());
     let kafka = Kafka::start().expect("Apache Kafka");
-    preload(&kafka, text(&load.pipeline), &load.file, 1);
+    preload(&kafka, text(&load.pipeline), &load.file, threads);
 
     let mut bare = Vec::new();
-    let mut contenders = contenders(&load, beside.as_ref());
+    let mut contenders = contenders(&load, beside.as_ref(), threads);
     // The first round warms the broker up.
     for round in 0..=ROUNDS {
-        let mut rates = vec![consume(&kafka.brokers, &load.topic)];
+        let mut rates = vec![consume(&kafka.brokers, &load.topic, threads)];
         for contender in &mut contenders {
             let ended = contender.score(&kafka, round, folder.path());
             rates.push(ended.rate());
@@ -77,27 +88,32 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn asked(mut arguments: impl Iterator<Item = String>) -> Result<(Make, Option<Program>), String> {
-    let (mut pipeline, mut windows, mut beside) = ("invoices".to_owned(), false, None);
+fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let (mut pipeline, mut windows, mut beside, mut threads) = ("invoices".to_owned(), false, None, 1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {
             "--pipeline" => pipeline = value()?,
             "--windows" => windows = true,
+            "--threads" => {
+                let count = value()?.parse::<u32>().ok().filter(|count| *count > 0);
+                threads = count.ok_or("--threads needs a whole number above 0")?;
+            }
             "--beside" => beside = Some(Program::of_checkout(Path::new(&value()?))?),
             _ => return Err(format!("{name} is not known")),
         }
     }
-    match (pipeline.as_str(), windows) {
-        ("invoices", false) => Ok((invoices, beside)),
-        ("transactions", false) => Ok((transactions, beside)),
-        ("transactions", true) if beside.is_none() => Ok((transactions_with_windows, None)),
-        _ => Err("there is no such load".to_owned()),
-    }
+    let make: Make = match (pipeline.as_str(), windows) {
+        ("invoices", false) => invoices,
+        ("transactions", false) => transactions,
+        ("transactions", true) if beside.is_none() => transactions_with_windows,
+        _ => return Err("there is no such load".to_owned()),
+    };
+    Ok(Asked { make, beside, threads })
 }
 
 /// This build and the one beside it, in both deliveries.
-fn contenders(load: &Load, beside: Option<&Program>) -> Vec<Contender> {
+fn contenders(load: &Load, beside: Option<&Program>, threads: u32) -> Vec<Contender> {
     let of = |delivery: &'static str| {
         let this = Contender {
             name: delivery.to_owned(),
@@ -105,6 +121,7 @@ fn contenders(load: &Load, beside: Option<&Program>) -> Vec<Contender> {
             pipeline: load.pipeline.clone(),
             models: load.models.clone(),
             delivery,
+            threads: Some(threads.to_string()),
             rounds: Vec::new(),
         };
         let other = beside.map(|program| Contender {
@@ -113,6 +130,7 @@ fn contenders(load: &Load, beside: Option<&Program>) -> Vec<Contender> {
             pipeline: program.root.join(format!("resources/pipelines/{}.toml", load.name)),
             models: program.root.join("models"),
             delivery,
+            threads: None,
             rounds: Vec::new(),
         });
         [Some(this), other].into_iter().flatten()
@@ -127,7 +145,9 @@ impl Contender {
         let state = folder.join(&group);
         let what = ["--pipeline", text(&self.pipeline), "--models", text(&self.models), "--state-dir", text(&state)];
         let how = ["--delivery", self.delivery, "--commit-interval-ms", COMMIT_INTERVAL_MS];
-        read_to_the_end(&self.program, kafka, &group, &[[&what[..], &how].concat()])[0]
+        let threads = self.threads.iter().flat_map(|threads| ["--threads", threads.as_str()]);
+        let options: Vec<&str> = what.into_iter().chain(how).chain(threads).collect();
+        read_to_the_end(&self.program, kafka, &group, &[options])[0]
     }
 }
 
