@@ -103,7 +103,7 @@ impl fmt::Debug for StreamOptions {
 /// A batch that came to its end: what it held, and when it was in which stage.
 #[derive(Debug, Clone)]
 pub struct BatchTrace {
-    /// Its number in this run.
+    /// Its number in this run of its stream thread.
     pub number: u64,
     /// Records that were read for it.
     pub records: usize,
