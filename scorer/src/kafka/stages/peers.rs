@@ -204,19 +204,20 @@ impl Threads {
         if self.is_closing {
             return Outlook::Closing;
         }
-        let (mut at_end, mut stuck, mut records) = (0, 0, 0);
+        // What one has just given up, another may have already.
+        let (mut at_end, mut stuck, mut records) = (BTreeSet::<i32>::new(), BTreeSet::<i32>::new(), 0);
         for thread in &self.all {
             records += thread.records;
             match &thread.standing {
-                Standing::AtEnd(partitions) => at_end += partitions.len(),
-                Standing::Stuck(partitions) => stuck += partitions.len(),
+                Standing::AtEnd(partitions) => at_end.extend(partitions),
+                Standing::Stuck(partitions) => stuck.extend(partitions),
                 Standing::Idle => {}
                 Standing::Busy | Standing::Closed { .. } | Standing::Done => return Outlook::GoOn,
             }
         }
-        match (at_end, stuck) {
-            (1.., 0) => Outlook::End { records, is_certain: at_end >= self.partitions },
-            (0, 1..) => Outlook::Stuck { is_certain: stuck >= self.partitions },
+        match (at_end.len(), stuck.len()) {
+            (1.., 0) => Outlook::End { records, is_certain: at_end.len() >= self.partitions },
+            (0, 1..) => Outlook::Stuck { is_certain: stuck.len() >= self.partitions },
             _ => Outlook::GoOn,
         }
     }
