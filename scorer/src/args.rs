@@ -1,11 +1,14 @@
 //! The command line.
 
+mod ab;
+mod brokers;
+mod files;
 mod labels;
 mod redrive;
 mod standbys;
+mod threads;
 mod watch;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,16 +18,20 @@ use shared::device::{DEVICE_NAMES, DeviceError, DeviceRequest};
 use shared::memory::Size;
 use window::Address;
 
+use crate::kafka::ResetTo;
 #[cfg(feature = "fault-injection")]
 use crate::kafka::SuddenEnd;
-use crate::kafka::{KafkaError, KafkaSettings, ResetTo};
 use crate::private;
 use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
+pub use ab::AbArgs;
+pub use brokers::{BrokerArgs, CreateArgs, PropertyArgs};
+pub use files::{ReplayArgs, ScoreArgs};
 pub use labels::{ExportArgs, LabelsCommand};
 pub use redrive::RedriveArgs;
 pub use standbys::StandbyArgs;
+pub use threads::ThreadArgs;
 pub use watch::{ReportArgs, WatchArgs};
 
 /// Finds anomalous invoices and transactions in a Kafka stream, with the models of `trainer`.
@@ -165,43 +172,6 @@ pub struct PipelineArgs {
     pub device: DeviceRequest,
 }
 
-/// How to reach Kafka.
-#[derive(Debug, Clone, Args)]
-pub struct BrokerArgs {
-    /// Kafka brokers as HOST:PORT, separated by commas; without it, those that --kafka-config names, or localhost:9092.
-    #[arg(long, value_name = "LIST", env = "ATALAYA_BROKERS")]
-    pub brokers: Option<String>,
-    /// Settings of librdkafka.
-    #[command(flatten)]
-    pub properties: PropertyArgs,
-}
-
-/// Settings of librdkafka.
-#[derive(Clone, Args)]
-pub struct PropertyArgs {
-    /// Setting of Kafka's clients, such as security.protocol=SASL_SSL, named as in Java or librdkafka; may be repeated. Secrets
-    /// belong into --kafka-config, or as ${env:NAME} or ${file:PATH} here: others can read command lines.
-    #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE")]
-    pub properties: Vec<String>,
-    /// File of such settings, in the form of Java's clients; -X wins.
-    #[arg(long, value_name = "FILE", env = "ATALAYA_KAFKA_CONFIG")]
-    pub kafka_config: Option<PathBuf>,
-}
-
-/// How missing topics are created.
-#[derive(Debug, Clone, Args)]
-pub struct CreateArgs {
-    /// Number of partitions of a created topic.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
-    pub partitions: i32,
-    /// Number of replicas of a created topic; -1 is the broker's default.
-    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
-    pub replication_factor: i32,
-    /// Create no topics; a missing topic is then an error.
-    #[arg(long)]
-    pub no_create_topics: bool,
-}
-
 /// Clock of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ClockArg {
@@ -284,6 +254,9 @@ pub struct RunArgs {
     /// Consumer group; the instances of a group share the partitions.
     #[arg(long, value_name = "ID", default_value = "atalaya")]
     pub group: String,
+    /// Stream threads.
+    #[command(flatten)]
+    pub threads: ThreadArgs,
     /// Clock of the stream: `record` or `event`; by default as the pipeline file says.
     #[arg(long, value_name = "CLOCK")]
     pub clock: Option<ClockArg>,
@@ -314,7 +287,7 @@ pub struct RunArgs {
     pub group_protocol: GroupProtocolArg,
     /// Fixed name of this instance. After a restart the instance gets its partitions back at once, and an earlier
     /// instance with the same name ends; with --group-protocol consumer, it waits until the earlier one has ended instead. By
-    /// default, an instance has no fixed name.
+    /// default, an instance has no fixed name. Of several threads, the first has this name, the second NAME-thread-2, and so on.
     #[arg(long, value_name = "NAME", value_parser = parse_instance)]
     pub instance_id: Option<String>,
     /// Folder for local snapshots of the state; they make restarts fast and may be deleted at any time.
@@ -386,23 +359,6 @@ pub struct DemoArgs {
     pub no_listen: bool,
 }
 
-/// Options of `score`.
-#[derive(Debug, Clone, Args)]
-pub struct ScoreArgs {
-    /// File to score: .csv or .jsonl, also compressed as .gz; `-` is standard input.
-    #[arg(value_name = "FILE")]
-    pub input: PathBuf,
-    /// Pipeline, models, device.
-    #[command(flatten)]
-    pub pipeline: PipelineArgs,
-    /// Output: FILE.jsonl, FILE.csv or FILE.parquet, with every message; `-` means JSON lines on standard output.
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub output: PathBuf,
-    /// Leave out verdicts on normal invoices.
-    #[arg(long)]
-    pub anomalies_only: bool,
-}
-
 /// Options of `init`.
 #[derive(Debug, Clone, Args)]
 pub struct InitArgs {
@@ -424,81 +380,6 @@ pub struct InitArgs {
     /// Overwrite the pipeline file.
     #[arg(long)]
     pub force: bool,
-}
-
-/// Options of `ab`.
-#[derive(Debug, Clone, Args)]
-#[command(after_long_help = AB_EXAMPLES)]
-pub struct AbArgs {
-    /// Pipeline, models, device.
-    #[command(flatten)]
-    pub pipeline: PipelineArgs,
-    /// First detector; by default the pipeline's first one.
-    #[arg(long, value_name = "NAME")]
-    pub a: Option<String>,
-    /// Second detector; by default the first one that is not --a.
-    #[arg(long, value_name = "NAME")]
-    pub b: Option<String>,
-    /// Files of records, which both detectors score now, or files of verdicts that `scorer score` wrote (.jsonl or
-    /// .parquet). By default, the verdicts in the two topics.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub input: Vec<PathBuf>,
-    /// Brokers.
-    #[command(flatten)]
-    pub brokers: BrokerArgs,
-    /// Leave out what was published before this time, such as 2026-11-21T09:30:00Z or milliseconds since 1970.
-    #[arg(long, value_name = "TIME", conflicts_with = "input", value_parser = parse_since)]
-    pub since: Option<i64>,
-    /// Labels for verdicts: a CSV or JSON lines file of keys and labels; without FILE, the records of the pipeline's
-    /// topic. Records that are scored now contain their labels.
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    pub labels: Option<Option<PathBuf>>,
-    /// Number of entities to show that only one detector calls anomalous.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub examples: usize,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-const AB_EXAMPLES: &str = "\
-Examples:
-  scorer ab                                            published verdicts of the pipeline's first two detectors
-  scorer ab --since 2026-11-21T09:30:00Z               the same since this time, for example after a new model
-  scorer ab --input day-1.csv day-2.csv                records, scored now
-  scorer ab --input verdicts.parquet --labels odd.csv  verdicts of `scorer score --output`, and which detector is right
-
-Only `scorer run --all-verdicts` publishes verdicts on normal entities. Without them, a missing verdict is taken for
-`normal`, and the number of entities that both detectors call normal is unknown. The command joins no consumer group and
-commits nothing.
-
-A file of labels needs a column with the name of the pipeline's key, and a column with the name of its label or `label`.
-An entity that the file does not name is normal.";
-
-/// Options of `replay`.
-#[derive(Debug, Clone, Args)]
-pub struct ReplayArgs {
-    /// File to send: .csv or .jsonl, in the format of the topic, also compressed as .gz; `-` is standard input.
-    #[arg(value_name = "FILE")]
-    pub input: PathBuf,
-    /// Pipeline that ships with the program, or pipeline file; it names the topic and the columns.
-    #[arg(long, value_name = "NAME|FILE", default_value = "invoices")]
-    pub pipeline: String,
-    /// Brokers.
-    #[command(flatten)]
-    pub brokers: BrokerArgs,
-    /// Topics.
-    #[command(flatten)]
-    pub create: CreateArgs,
-    /// Consumer group; its internal topics are created too.
-    #[arg(long, value_name = "ID", default_value = "atalaya")]
-    pub group: String,
-    /// Lines per second; without --rate and --speed, as fast as possible.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: Option<u32>,
-    /// Speed relative to the dates of the lines: 60 sends an hour of lines in a minute.
-    #[arg(long, value_name = "FACTOR", conflicts_with = "rate", value_parser = parse_speed)]
-    pub speed: Option<f64>,
 }
 
 /// Options of `topics`.
@@ -570,36 +451,6 @@ pub struct ResetArgs {
     pub yes: bool,
 }
 
-impl BrokerArgs {
-    /// The settings that these flags mean.
-    ///
-    /// # Errors
-    /// As [`KafkaSettings::new`].
-    pub fn settings(&self) -> Result<KafkaSettings, KafkaError> {
-        self.properties.settings(self.brokers.clone())
-    }
-}
-
-impl PropertyArgs {
-    /// These brokers, or else those that the file names, or else one on this machine, reached with these settings.
-    ///
-    /// # Errors
-    /// As [`KafkaSettings::new`].
-    pub fn settings(&self, brokers: Option<String>) -> Result<KafkaSettings, KafkaError> {
-        KafkaSettings::new(brokers, self.kafka_config.as_deref(), &self.properties)
-    }
-}
-
-/// Without what the settings are: some are secrets.
-impl fmt::Debug for PropertyArgs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PropertyArgs")
-            .field("properties", &self.properties.len())
-            .field("kafka_config", &self.kafka_config)
-            .finish()
-    }
-}
-
 fn parse_device(text: &str) -> Result<DeviceRequest, String> {
     DeviceRequest::from_str(text).map_err(|error| match error {
         DeviceError::Unknown(_) => format!("use {DEVICE_NAMES}"),
@@ -661,10 +512,6 @@ fn parse_watermark(text: &str) -> Result<WatermarkArg, String> {
     Ok(WatermarkArg { partition, time: parse_time(time).ok_or(USE)? })
 }
 
-fn parse_since(text: &str) -> Result<i64, String> {
-    parse_time(text).ok_or_else(|| "use a time such as 2026-11-21T09:30:00Z or milliseconds since 1970".to_owned())
-}
-
 fn parse_time(text: &str) -> Option<i64> {
     let date = || Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis());
     text.parse().ok().filter(|millis| *millis >= 0).or_else(date)
@@ -682,11 +529,6 @@ fn state_dir_by(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
         Some(base) => base.join("atalaya"),
         None => std::env::temp_dir().join(format!("atalaya-{}", private::user_id())),
     }
-}
-
-fn parse_speed(text: &str) -> Result<f64, String> {
-    let speed = text.parse::<f64>().ok().filter(|speed| speed.is_finite() && *speed > 0.0);
-    speed.ok_or_else(|| "use a number above 0".to_owned())
 }
 
 #[cfg(test)]
@@ -750,6 +592,8 @@ mod tests {
         for bad in [
             &["scorer", "--device", "tpu"][..],
             &["scorer", "--max-memory", "lots"],
+            &["scorer", "--threads", "0"],
+            &["scorer", "run", "--threads", "few"],
             &["scorer", "--instance-id", "a/b"],
             &["scorer", "--group-protocol", "eager"],
             &["scorer", "reset", "--to", "yesterday"],

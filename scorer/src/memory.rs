@@ -3,7 +3,8 @@
 //!
 //! A partition's part is the same however many partitions an instance has at the moment: it is what is left when one
 //! instance has all of them. What a partition gives up at its limit changes results, and these must not depend on which
-//! instances are alive.
+//! instances are alive. Nor do they depend on the number of stream threads: these share what one of them would have for its
+//! queues and batches.
 
 use shared::memory::Size;
 use thiserror::Error;
@@ -38,6 +39,17 @@ const FETCHED: Part = Part { of: 16, least: 16 * MIB, most: 128 * MIB };
 const PRODUCED: Part = Part { of: 16, least: 16 * MIB, most: 256 * MIB };
 /// Batches in flight: what follows from records, until it is committed.
 const IN_FLIGHT: Part = Part { of: 4, least: 32 * MIB, most: 1024 * MIB };
+
+/// The least of fetched records, of records that are sent, and of batches in flight, that a stream thread is of use with.
+const LEAST_FETCHED: u64 = 4 * MIB;
+const LEAST_PRODUCED: u64 = 8 * MIB;
+const LEAST_IN_FLIGHT: u64 = 8 * MIB;
+
+/// A producer has half of its part for records, and takes none that is larger than that.
+const RECORDS_A_PART: u64 = 2;
+
+/// The connections and stacks of a further stream thread.
+const THREAD: u64 = 8 * MIB;
 
 /// How much something takes at least; and more, one part in `of` of what there is beyond the least of everything.
 struct Part {
@@ -133,6 +145,27 @@ impl MemoryPlan {
         })
     }
 
+    /// How many stream threads there is room for, at least one, where the largest record that they send has so many bytes.
+    pub fn most_threads(&self, largest_record: usize) -> usize {
+        let of_fetched = self.queues.fetched as u64 / LEAST_FETCHED;
+        let of_produced = self.queues.produced as u64 / (RECORDS_A_PART * largest_record as u64).max(LEAST_PRODUCED);
+        let of_batches = (self.in_flight as u64 + THREAD) / (LEAST_IN_FLIGHT + THREAD);
+        of_fetched.min(of_produced).min(of_batches).max(1) as usize
+    }
+
+    /// The part of each of so many stream threads, which together take what this plan has for one. The state is not theirs but
+    /// that of partitions, and stays as it is.
+    pub fn of_each(&self, threads: usize) -> Self {
+        let threads = threads.max(1);
+        let ClientQueues { fetched, produced } = self.queues;
+        let of_threads = (threads - 1) * THREAD as usize;
+        Self {
+            queues: ClientQueues { fetched: fetched / threads, produced: produced / threads },
+            in_flight: self.in_flight.saturating_sub(of_threads) / threads,
+            ..*self
+        }
+    }
+
     /// Where nothing says how much there is.
     pub fn unbounded() -> Self {
         let (queues, in_flight) = (ClientQueues::default(), IN_FLIGHT.most as usize);
@@ -161,7 +194,33 @@ mod tests {
         assert!(6 * plan.state > 9 << 30, "{plan:?}");
     }
 
+    #[test]
+    fn there_is_room_for_few_threads_in_little_memory() {
+        let least = MemoryPlan::new(0, 4, false).unwrap_err().needed;
+        let threads = |allowed: u64| MemoryPlan::new(allowed, 4, false).unwrap().most_threads(1 << 20);
+        assert_eq!((threads(least), MemoryPlan::unbounded().most_threads(1 << 20)), (2, 32));
+        assert!(threads(2 << 30) >= 8, "{}", threads(2 << 30));
+        assert_eq!(MemoryPlan::unbounded().most_threads(16 << 20), 8, "each takes a record of this size");
+    }
+
     proptest! {
+        #[test]
+        fn threads_share_what_one_would_have(more in 0u64..(64 << 30), partitions in 1u32..2_000) {
+            let needed = MemoryPlan::new(0, partitions, false).unwrap_err().needed;
+            let plan = MemoryPlan::new(needed + more, partitions, false).unwrap();
+            prop_assert_eq!(plan.of_each(1), plan);
+            for threads in 2..=plan.most_threads(1 << 20) {
+                let each = plan.of_each(threads);
+                prop_assert_eq!((each.state, each.are_snapshots_beside), (plan.state, plan.are_snapshots_beside));
+                prop_assert!(threads * each.queues.fetched <= plan.queues.fetched);
+                prop_assert!(threads * each.queues.produced <= plan.queues.produced);
+                prop_assert!(threads * each.in_flight + (threads - 1) * THREAD as usize <= plan.in_flight);
+                let least = [LEAST_FETCHED, LEAST_PRODUCED, LEAST_IN_FLIGHT].map(|bytes| bytes as usize);
+                let parts = [each.queues.fetched, each.queues.produced, each.in_flight];
+                prop_assert!(parts.iter().zip(least).all(|(part, least)| *part >= least), "{threads}: {each:?}");
+            }
+        }
+
         #[test]
         fn the_parts_are_never_more_than_is_allowed(
             more in 0u64..(64 << 30), partitions in 1u32..2_000, is_repartitioned in any::<bool>()

@@ -280,6 +280,17 @@ mod tests {
     }
 
     #[test]
+    fn several_threads_score_at_once() {
+        let (entities, detectors) = (entities(), on(choose(DeviceRequest::Cpu).unwrap()));
+        let expected = detectors.verdicts(&entities, true).unwrap();
+        std::thread::scope(|scope| {
+            let score = || detectors.verdicts(&entities, true).unwrap();
+            let threads = [(); 4].map(|()| scope.spawn(score));
+            threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), expected));
+        });
+    }
+
+    #[test]
     fn judgements_are_verdicts_in_short() {
         let (entities, detectors) = (entities(), on(choose(DeviceRequest::Cpu).unwrap()));
         let verdicts = detectors.verdicts(&entities, true).unwrap();

@@ -32,6 +32,14 @@ impl Commits {
         self.last = Some(Instant::now());
     }
 
+    /// Adds the commits of others.
+    fn merge(&mut self, other: Self) {
+        let Self { counts, seconds, last } = other;
+        self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        self.seconds += seconds;
+        self.last = self.last.max(last);
+    }
+
     /// Upper bounds in seconds, the last of them infinite, each with how many are within it and beyond the one before.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         BOUNDS.into_iter().chain([f64::INFINITY]).zip(self.counts)
@@ -102,20 +110,105 @@ impl Status {
             Content::Verdict(_) | Content::Entity(_) | Content::Erroneous(_) | Content::Report(_) => {}
         }
     }
+
+    /// Adds what goes on in another stream thread of the process.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let Self {
+            counters,
+            lag,
+            lag_seconds,
+            has_joined,
+            owned_partitions,
+            state_bytes,
+            commits,
+            restoring_partitions,
+            failed_partitions,
+            waiting_partitions,
+            anomalies,
+            published,
+            undeliverable,
+            skipped,
+            sent_again,
+            rolled_back,
+            windows,
+            truth,
+            agreement,
+        } = other;
+        self.counters.add(counters);
+        self.lag = self.lag.zip(lag).map(|(ours, theirs)| ours + theirs);
+        self.lag_seconds = longest_lag(self.lag_seconds, lag_seconds);
+        self.has_joined &= has_joined;
+        self.owned_partitions += owned_partitions;
+        self.state_bytes += state_bytes;
+        self.commits.merge(commits);
+        self.restoring_partitions += restoring_partitions;
+        self.failed_partitions += failed_partitions;
+        self.waiting_partitions += waiting_partitions;
+        for (name, count) in anomalies {
+            match self.anomalies.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += count,
+                None => self.anomalies.push((name, count)),
+            }
+        }
+        self.published += published;
+        self.undeliverable += undeliverable;
+        self.skipped += skipped;
+        self.sent_again += sent_again;
+        self.rolled_back += rolled_back;
+        self.windows += windows;
+        self.truth.merge(truth);
+        self.agreement.merge(agreement);
+    }
 }
 
-/// The status that the threads of a stream write and others read.
-#[derive(Debug, Clone, Default)]
-pub struct StatusCell(Arc<Mutex<Status>>);
+/// The lag of the partition that is behind most. Where one thread knows nothing of its own, no lag at all of another is no
+/// answer either.
+fn longest_lag(ours: Option<f64>, theirs: Option<f64>) -> Option<f64> {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) => Some(ours.max(theirs)),
+        (known, None) | (None, known) => known.filter(|seconds| *seconds > 0.0),
+    }
+}
+
+/// The status that the threads of a stream write and others read: each stream thread has a part of its own, and whoever reads
+/// gets the whole.
+#[derive(Debug, Clone)]
+pub struct StatusCell {
+    parts: Arc<[Mutex<Status>]>,
+    /// The part that is written here.
+    own: usize,
+}
+
+impl Default for StatusCell {
+    /// That of one stream thread.
+    fn default() -> Self {
+        Self::of_threads(1)
+    }
+}
 
 impl StatusCell {
+    /// That of so many stream threads, with the part of the first.
+    pub(crate) fn of_threads(threads: usize) -> Self {
+        Self { parts: (0..threads.max(1)).map(|_| Mutex::default()).collect(), own: 0 }
+    }
+
+    /// The same, for a stream thread; they are counted from 0.
+    pub(crate) fn of_thread(&self, thread: usize) -> Self {
+        Self { own: thread.min(self.parts.len() - 1), ..self.clone() }
+    }
+
     /// The latest status.
     pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut parts = self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let mut whole = parts.next().unwrap_or_default();
+        parts.for_each(|part| whole.merge(part));
+        // A thread without partitions has nothing left to read; a process without any does not know what there is.
+        whole.lag = whole.lag.filter(|_| whole.owned_partitions > 0);
+        whole
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.parts[self.own].lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -132,5 +225,45 @@ mod tests {
         let found: Vec<(f64, u64)> = commits.buckets().filter(|(_, count)| *count > 0).collect();
         assert_eq!(found, [(0.001, 1), (0.0025, 1), (0.1, 1), (0.25, 1), (f64::INFINITY, 1)]);
         assert!((commits.seconds - 60.204).abs() < 1e-9 && commits.last.is_some());
+    }
+
+    #[test]
+    fn the_threads_of_a_process_have_one_status() {
+        let of_first = StatusCell::of_threads(2);
+        let of_second = of_first.of_thread(1);
+        for (cell, count) in [(&of_first, 3), (&of_second, 4)] {
+            cell.update(|status| {
+                status.counters.records = count;
+                status.anomalies = vec![("kmeans".to_owned(), count), ("lof".to_owned(), 1)];
+                (status.lag, status.lag_seconds) = (Some(count as i64), Some(count as f64));
+                (status.has_joined, status.owned_partitions) = (true, 1);
+                status.commits.add(Duration::from_millis(count));
+            });
+        }
+        let whole = of_second.get();
+        assert_eq!((whole.counters.records, whole.owned_partitions, whole.has_joined), (7, 2, true));
+        assert_eq!(whole.anomalies, [("kmeans".to_owned(), 7), ("lof".to_owned(), 2)]);
+        assert_eq!((whole.lag, whole.lag_seconds), (Some(7), Some(4.0)));
+        assert_eq!(whole.commits.buckets().map(|(_, count)| count).sum::<u64>(), 2);
+        of_second.update(|status| (status.lag, status.has_joined) = (None, false));
+        let whole = of_first.get();
+        assert_eq!((whole.lag, whole.has_joined), (None, false), "not before it is known of all");
+    }
+
+    #[test]
+    fn where_one_thread_does_not_know_its_lag_another_that_has_none_tells_nothing() {
+        assert_eq!(longest_lag(Some(1.5), Some(0.0)), Some(1.5));
+        assert_eq!(longest_lag(Some(0.0), None), None);
+        assert_eq!(longest_lag(None, Some(2.0)), Some(2.0));
+        assert_eq!(longest_lag(None, None), None);
+    }
+
+    #[test]
+    fn a_process_without_partitions_has_no_lag() {
+        let cell = StatusCell::default();
+        cell.update(|status| status.lag = Some(0));
+        assert_eq!(cell.get().lag, None);
+        cell.update(|status| status.owned_partitions = 1);
+        assert_eq!(cell.get().lag, Some(0));
     }
 }

@@ -173,6 +173,7 @@ fn options(trial: &Trial, topics: Topics, state_dir: &Path, faults: Faults) -> S
         group: trial.group_name().to_owned(),
         delivery: Delivery::ExactlyOnce,
         topics,
+        threads: 1,
         instance_id: Some("failing".to_owned()),
         state_dir: Some(state_dir.to_owned()),
         standbys: 0,

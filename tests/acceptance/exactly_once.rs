@@ -8,6 +8,7 @@ const PLAN: Plan = Plan {
     subject: Subject::Invoices,
     clock: Clock::Event,
     group_protocol: GroupProtocol::Classic,
+    threads: 1,
     rounds: 10,
     instances: 3,
     standbys: 0,
@@ -44,6 +45,12 @@ fn killed_instances_lose_and_duplicate_nothing_with_standby_copies() {
     let Some(outcome) = run(&plan) else { return };
     assert!(outcome.is_exact(), "{outcome:?}; the test's output names some of them");
     assert!(outcome.from_standbys > 0, "partitions came back from copies too");
+}
+
+/// Each of four threads has its own partitions and transactions, and all are killed in the middle of them.
+#[test]
+fn killed_threads_lose_and_duplicate_nothing() {
+    assert_exact(&Plan { threads: 4, instances: 1, rounds: 4, ..PLAN });
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod sizes;
 mod standbys;
 mod stream;
 mod strangers;
+mod threads;
 mod transactions;
 mod trouble;
 mod vanished;

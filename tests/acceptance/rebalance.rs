@@ -7,8 +7,8 @@ const SHORT_TIMEOUTS: [&str; 4] = ["-X", "session.timeout.ms=6000", "-X", "trans
 
 /// Under load, instances join and leave one after the other, every second or two: as soon as a newcomer has its
 /// partitions and every partition has been committed further.
-fn instances_join_and_leave(subject: Subject, newcomers: usize) -> Option<Joined> {
-    let trial = Trial::of(subject, Clock::Event, Kafka::start(), 6)?;
+fn instances_join_and_leave(subject: Subject, newcomers: usize, (threads, partitions): (&str, u32)) -> Option<Joined> {
+    let trial = Trial::of(subject, Clock::Event, Kafka::start(), partitions)?;
     let feed = Feed::start(trial.sender(), 2_000);
     let mut instances: Vec<Running> = Vec::new();
     for number in 0..newcomers {
@@ -18,7 +18,8 @@ fn instances_join_and_leave(subject: Subject, newcomers: usize) -> Option<Joined
             assert_eq!(run.code, Some(0), "{}", run.stderr);
             trial.group.wait_until_all_move();
         }
-        let mut newcomer = trial.instance(&format!("i{number}"), &SHORT_TIMEOUTS);
+        let options = [&SHORT_TIMEOUTS[..], &["--threads", threads]].concat();
+        let mut newcomer = trial.instance(&format!("i{number}"), &options);
         newcomer.wait_for_log("restored");
         instances.push(newcomer);
         trial.group.wait_until_all_move();
@@ -35,14 +36,24 @@ struct Joined {
 
 #[test]
 fn instances_that_join_and_leave_lose_and_duplicate_nothing() {
-    let Some(Joined { trial, feed, instances }) = instances_join_and_leave(Subject::Invoices, 8) else { return };
+    let joined = instances_join_and_leave(Subject::Invoices, 8, ("1", 6));
+    let Some(Joined { trial, feed, instances }) = joined else { return };
+    trial.assert_exact(feed.stop(), instances);
+}
+
+/// Partitions go from thread to thread, in the same process and in others.
+#[test]
+fn instances_with_several_threads_that_join_and_leave_lose_and_duplicate_nothing() {
+    let joined = instances_join_and_leave(Subject::Invoices, 4, ("4", 12));
+    let Some(Joined { trial, feed, instances }) = joined else { return };
     trial.assert_exact(feed.stop(), instances);
 }
 
 /// The past of customers goes with their partitions, from those who leave and from one that dies without a word.
 #[test]
 fn the_past_goes_from_instance_to_instance() {
-    let Some(Joined { trial, feed, mut instances }) = instances_join_and_leave(Subject::Cards, 4) else { return };
+    let joined = instances_join_and_leave(Subject::Cards, 4, ("1", 6));
+    let Some(Joined { trial, feed, mut instances }) = joined else { return };
     instances.remove(0).kill();
     trial.group.wait_until_all_move();
     trial.assert_exact(feed.stop(), instances);

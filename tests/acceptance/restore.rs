@@ -52,7 +52,7 @@ impl Place {
     fn instance(&self, name: &str, options: &[&str]) -> Running {
         let (models, state) = (repository().join("models"), self.folder.path().join(name));
         let what = ["run", "--brokers", &self.kafka.brokers, "--models", text(&models), "--state-dir", text(&state)];
-        let how = ["--device", "cpu", "--clock", "event", "--all-verdicts", "--json-logs"];
+        let how = ["--device", "cpu", "--clock", "event", "--all-verdicts", "--json-logs", "--threads", "1"];
         start_scorer(&[&what[..], &how, options].concat())
     }
 

@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// the broker says so, see kafka.sh.
 const SESSION: &str = "session.timeout.ms=6000";
 
+/// How long the broker waits for a transaction of an instance that does not go on. One with several threads stops in the middle of
+/// more than one of them.
+const TRANSACTION: &str = "transaction.timeout.ms=6000";
+
 /// The calls before and after which a kill is aimed.
 const MOMENTS: [&str; 9] = [
     "before:read",
@@ -91,6 +95,8 @@ pub struct Plan {
     pub clock: Clock,
     /// Who hands out partitions.
     pub group_protocol: GroupProtocol,
+    /// How many threads each instance has.
+    pub threads: usize,
     /// How often something happens to the group.
     pub rounds: usize,
     /// How many instances there are.
@@ -130,7 +136,8 @@ impl Outcome {
 /// Runs the test; `None` where the real data are missing and tests may be skipped. Progress and one line a topic go to the
 /// standard output.
 pub fn run(plan: &Plan) -> Option<Outcome> {
-    let partitions = plan.subject.partitions(if plan.instances == 1 { 3 } else { 6 });
+    let wanted = if plan.instances == 1 { 3 } else { 6 };
+    let partitions = plan.subject.partitions(wanted.max(u32::try_from(plan.threads).unwrap()));
     let trial = Trial::of(plan.subject, plan.clock, Kafka::start(), partitions)?;
     println!("seed {}", plan.seed);
     let mut test = KillTest {
@@ -398,7 +405,9 @@ impl KillTest<'_> {
     fn start(&mut self, name: String, end: Option<&str>) -> Instance {
         let moment = MOMENTS[self.random.below(MOMENTS.len() as u64) as usize];
         let aimed = format!("signal:kill:{moment}");
-        let mut options = vec!["--instance-id", &name, "--end-at", end.unwrap_or(&aimed)];
+        let threads = self.plan.threads.to_string();
+        let mut options = vec!["--instance-id", &name, "--end-at", end.unwrap_or(&aimed), "--threads", &threads];
+        options.extend((self.plan.threads > 1).then_some(["-X", TRANSACTION]).into_iter().flatten());
         options.extend(self.plan.group_protocol.options());
         let standbys = self.plan.standbys.to_string();
         options.extend(["--standbys", &standbys]);

@@ -18,6 +18,9 @@ const GROUP: &str = "atalaya";
 /// The group of the undisturbed scorer, and what its output topics begin with.
 const REFERENCE: &str = "reference-";
 
+/// As many instances as a test starts share the partitions, whatever the machine has.
+const ONE_THREAD: [&str; 2] = ["--threads", "1"];
+
 /// How long to wait for messages that are missing once nothing comes any more: a transaction that a dead instance left
 /// open holds back what comes after it for a minute.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -102,7 +105,8 @@ impl Trial {
 
     fn run_instance(&self, start: fn(&[&str]) -> Running, name: &str, options: &[&str]) -> Running {
         let arguments = self.arguments(&self.kafka.reached_at, GROUP, name);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(options.iter().copied()).collect();
+        let usual = arguments.iter().map(String::as_str).chain(threads_unless(options));
+        let arguments: Vec<&str> = usual.chain(options.iter().copied()).collect();
         start(&arguments)
     }
 
@@ -146,7 +150,8 @@ impl Trial {
     /// What an undisturbed scorer publishes, by topic.
     fn reference(&self, last_date: Option<&str>) -> Vec<Vec<Received>> {
         let arguments = self.arguments(&self.kafka.brokers, REFERENCE, REFERENCE);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--until-end"]).collect();
+        let arguments: Vec<&str> =
+            arguments.iter().map(String::as_str).chain(ONE_THREAD).chain(["--until-end"]).collect();
         let run = scorer(&arguments);
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         let topics = self.pipeline.output_topics();
@@ -250,4 +255,10 @@ impl Trial {
     fn state(&self, name: &str) -> PathBuf {
         self.path(&format!("state-of-{name}"))
     }
+}
+
+/// One thread, unless an instance is asked for others.
+fn threads_unless(options: &[&str]) -> impl Iterator<Item = &'static str> {
+    let are_asked_for = options.contains(&"--threads");
+    ONE_THREAD.into_iter().filter(move |_| !are_asked_for)
 }

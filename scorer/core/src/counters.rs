@@ -113,6 +113,76 @@ impl Counters {
         self.late_lines + self.duplicate_lines + self.future_lines + self.old_lines
     }
 
+    /// Adds what was counted of other partitions.
+    pub fn add(&mut self, other: Self) {
+        let Self {
+            records,
+            scored_lines,
+            erroneous_entity_lines,
+            malformed_lines,
+            late_lines,
+            duplicate_lines,
+            future_lines,
+            old_lines,
+            deletions,
+            tombstones,
+            cancellation_lines,
+            already_published_lines,
+            given_up_lines,
+            taken_over_lines,
+            lost_to_retention,
+            misplaced_lines,
+            odd_dates,
+            open_lines,
+            open_entities,
+            scored_entities,
+            erroneous_entities,
+            closed_early,
+            out_of_order,
+            forgotten_keys,
+            forgotten_seen_keys,
+            forgotten_cancelled_keys,
+            too_late_for_windows,
+            windows_judged_early,
+            cancellations,
+            reasons,
+        } = other;
+        self.records += records;
+        self.scored_lines += scored_lines;
+        self.erroneous_entity_lines += erroneous_entity_lines;
+        self.malformed_lines += malformed_lines;
+        self.late_lines += late_lines;
+        self.duplicate_lines += duplicate_lines;
+        self.future_lines += future_lines;
+        self.old_lines += old_lines;
+        self.deletions += deletions;
+        self.tombstones += tombstones;
+        self.cancellation_lines += cancellation_lines;
+        self.already_published_lines += already_published_lines;
+        self.given_up_lines += given_up_lines;
+        self.taken_over_lines += taken_over_lines;
+        self.lost_to_retention += lost_to_retention;
+        self.misplaced_lines += misplaced_lines;
+        self.open_lines += open_lines;
+        self.open_entities += open_entities;
+        self.scored_entities += scored_entities;
+        self.erroneous_entities += erroneous_entities;
+        self.closed_early += closed_early;
+        self.out_of_order += out_of_order;
+        self.forgotten_keys += forgotten_keys;
+        self.forgotten_seen_keys += forgotten_seen_keys;
+        self.forgotten_cancelled_keys += forgotten_cancelled_keys;
+        self.too_late_for_windows += too_late_for_windows;
+        self.windows_judged_early += windows_judged_early;
+        self.cancellations += cancellations;
+        for (column, count) in odd_dates {
+            *self.odd_dates.entry(column).or_default() += count;
+        }
+        for (reason, count) in reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
+    }
+
     /// Counts a record that is erroneous by itself, for these reasons.
     pub(crate) fn add_refused(&mut self, reasons: &[Reason]) {
         let outcome = match reasons {
@@ -145,5 +215,30 @@ impl Counters {
         let lines = self.outcomes() - before.outcomes();
         let (records, already) = (self.records, before.already_published_lines + lines);
         *self = Self { records, already_published_lines: already, ..before };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_apart_adds_up() {
+        let of = |column: &str, late: u64| Counters {
+            records: late + 3,
+            late_lines: late,
+            scored_lines: 2,
+            open_lines: 1,
+            odd_dates: BTreeMap::from([(column.to_owned(), late), ("both".to_owned(), 1)]),
+            reasons: BTreeMap::from([(Reason::LateLine, late)]),
+            ..Counters::default()
+        };
+        let mut all = of("a", 5);
+        all.add(of("b", 7));
+        assert_eq!((all.records, all.late_lines, all.open_lines), (18, 12, 2));
+        assert_eq!(all.accounted(), all.outcomes());
+        assert_eq!(all.reasons[&Reason::LateLine], 12);
+        let dates: Vec<(&str, u64)> = all.odd_dates.iter().map(|(column, count)| (column.as_str(), *count)).collect();
+        assert_eq!(dates, [("a", 5), ("b", 7), ("both", 2)]);
     }
 }

@@ -36,7 +36,7 @@ pub use changelog::reset::LiveKeys;
 pub use clock::WallMillis;
 pub use counters::Counters;
 pub use input::{Input, Start};
-pub use machine::{Core, PartitionChanges};
+pub use machine::{Core, PartitionChanges, Remembered};
 pub use output::{CancellationCount, ClosedEntity, Erroneous, Output, Report, WindowVerdict};
 pub use record::Record;
 pub use resume::{Recovery, Resume};

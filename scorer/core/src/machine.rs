@@ -45,6 +45,20 @@ struct Sharing {
     origin: Origin,
 }
 
+/// What a state machine remembers of keys.
+#[derive(Debug, Clone)]
+pub enum Remembered {
+    /// One of its partitions knows them.
+    Known(History),
+    /// None does.
+    Unknown {
+        /// The past of keys that never came; `None` where no partition keeps any past.
+        past: Option<History>,
+        /// How many partitions were asked.
+        partitions: usize,
+    },
+}
+
 /// What is to be written down of a partition at a commit.
 #[derive(Debug)]
 pub struct PartitionChanges {
@@ -123,15 +137,25 @@ impl Core {
     ///
     /// [`RecordFeatures::keys`]: shared::history::RecordFeatures::keys
     pub fn past_of(&self, keys: &[Option<String>]) -> Option<History> {
+        let all = self.sharing.as_ref().map_or(0, |sharing| usize::try_from(sharing.origin.partitions).unwrap_or(0));
+        match self.remembered_of(keys) {
+            Remembered::Known(past) => Some(past),
+            Remembered::Unknown { past, partitions } => past.filter(|_| partitions >= all),
+        }
+    }
+
+    /// As [`past_of`](Self::past_of), for whoever puts together what several state machines remember, each of partitions of its
+    /// own.
+    pub fn remembered_of(&self, keys: &[Option<String>]) -> Remembered {
         let mut unknown = None;
         for partition in self.partitions.values() {
-            match partition.past_of(keys)? {
-                (past, true) => return Some(past),
-                (past, false) => unknown = Some(past),
+            match partition.past_of(keys) {
+                Some((past, true)) => return Remembered::Known(past),
+                Some((past, false)) => unknown = Some(past),
+                None => {}
             }
         }
-        let all = self.sharing.as_ref().map_or(0, |sharing| usize::try_from(sharing.origin.partitions).unwrap_or(0));
-        unknown.filter(|_| self.partitions.len() >= all)
+        Remembered::Unknown { past: unknown, partitions: self.partitions.len() }
     }
 
     /// Whether a partition is ours.

@@ -23,7 +23,7 @@ use crate::args::{CreateArgs, DeliveryArg, GroupProtocolArg, OnLostArg, Repartit
 use crate::kafka::Mutation;
 use crate::kafka::{
     Delivery, EndWhen, FaultInjection, GroupProtocol, KafkaError, KafkaSettings, OnBatch, OnLostRecords, Stream,
-    StreamOptions, TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
+    StreamOptions, ThreadCount, TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
 };
 use crate::memory::of_standbys;
 #[cfg(feature = "otel")]
@@ -38,6 +38,10 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     ensure!(
         standbys == 0 || args.delivery == DeliveryArg::ExactlyOnce,
         "--standbys {standbys} needs --delivery exactly-once: at least once, no state is written down that others could follow"
+    );
+    ensure!(
+        standbys == 0 || args.threads.threads.is_none_or(|threads| threads == 1),
+        "--standbys {standbys} needs --threads 1: copies are kept by an instance for others, not for its own threads"
     );
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| with_clock(pipeline, args.clock))?;
     let window = window_of(&args, &loaded)?;
@@ -61,6 +65,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
             DeliveryArg::AtLeastOnce => Delivery::AtLeastOnce,
         },
         topics,
+        threads: if standbys == 0 { args.threads.most() } else { 1 },
         instance_id: args.instance_id.clone(),
         state_dir: Some(args.state_dir.clone()),
         batch_records: args.batch_records,
@@ -86,6 +91,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let told = [window.as_ref().map(Window::on_message), alerts.as_ref().map(Alerts::on_message)];
     let on_message = all_of(told.into_iter().flatten().collect());
     let stream = Stream::start(&settings, loaded.pipeline, loaded.detectors, options, on_message).await?;
+    say_threads(&args, stream.threads());
     let status = stream.status();
     if let Some(alerts) = &mut alerts {
         alerts.watch(status.clone());
@@ -303,6 +309,16 @@ fn say(args: &RunArgs, text: &str) {
         tracing::info!(how = text, "repartition");
     } else {
         console::say(text);
+    }
+}
+
+/// How many stream threads there are, and why not more. On a terminal, that there is one is of interest to those who asked for
+/// others.
+fn say_threads(args: &RunArgs, threads: &ThreadCount) {
+    if args.json_logs {
+        tracing::info!(threads = threads.run(), how = %threads, "threads");
+    } else if threads.run() > 1 || args.threads.threads.is_some() {
+        console::say(threads);
     }
 }
 

@@ -1,14 +1,15 @@
 //! Everything that talks to Kafka.
 //!
-//! A stream runs on three threads, joined by bounded channels, so that a slow stage holds the one before it back:
-//! `consume` polls and drives the state machine, `score` computes on the device, `publish` commits. None of them is a
-//! tokio worker. What became of a batch goes back to the first: after a failure it goes back to the last commit.
-//! Partitions are restored, and snapshots are made of them, on threads that come and go beside these. Where standby copies are
-//! wanted, one more thread follows the changelogs of partitions that other instances own.
+//! A stream has one or several stream threads, each a member of the group by itself. A stream thread has three stages with a
+//! thread of the system each, joined by bounded channels, so that a slow stage holds the one before it back: `consume` polls and
+//! drives the state machine, `score` computes on the device, `publish` commits. None of them is a tokio worker. What became of a
+//! batch goes back to the first: after a failure it goes back to the last commit. Partitions are restored, and snapshots are made
+//! of them, on threads that come and go beside these. Where standby copies are wanted,
+//! one more thread follows the changelogs of partitions that other instances own.
 //!
 //! The rooms, each of which knows only those before it: `client` (the clients of librdkafka), `wire` (headers, what
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
-//! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
+//! state gets here, and is kept); `stages`; `repartition`, on a thread of its own, one in a process, which copies lines to the right partition
 //! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
 //! published, through `look`, `recent` at the newest of it, and `follow` at what comes too; `redrive` sends erroneous records to the input again; `labels`
 //! keeps what analysts say; `alert_topic` is a channel of alerts. `schemas` is for records that name a schema: they wait until
@@ -52,7 +53,7 @@ pub use stages::faults::{Fault, Faults, Mutation, Step, SuddenEnd};
 pub use state::reset::{PartitionState, ResetTo, reset, states};
 pub use state::watermark::{SetBack, set_watermark};
 pub use stop::StopHandle;
-pub use stream::Stream;
+pub use stream::{Stream, ThreadCount};
 pub use topics::admin::TopicSettings;
 pub use topics::check::{TopicState, check_topics, ensure_topic, ensure_topics};
 pub use topics::names::Topics;

@@ -59,6 +59,8 @@ pub struct StreamOptions {
     /// The topics that it reads and writes; with a topic of copies, which needs exactly once, lines are repartitioned
     /// first.
     pub topics: Topics,
+    /// How many stream threads there may be. None runs without a partition.
+    pub threads: usize,
     /// The name of a static member; without one the instance takes a free slot of its machine.
     pub instance_id: Option<String>,
     /// Where local snapshots are kept.
@@ -104,7 +106,7 @@ impl fmt::Debug for StreamOptions {
 /// A batch that came to its end: what it held, and when it was in which stage.
 #[derive(Debug, Clone)]
 pub struct BatchTrace {
-    /// Its number in this run.
+    /// Its number in this run of its stream thread.
     pub number: u64,
     /// Records that were read for it.
     pub records: usize,

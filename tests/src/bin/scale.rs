@@ -44,7 +44,7 @@ fn lines_a_second(kafka: &Kafka, instances: usize, round: usize, folder: &str) -
     let names: Vec<(String, String)> =
         (0..instances).map(|number| (format!("{group}-{number}"), format!("{folder}/{group}-{number}"))).collect();
     // With an id of its own an instance that is done leaves its partitions where they are.
-    let options = names.iter().map(|(name, state)| vec!["--instance-id", name, "--state-dir", state]);
+    let options = names.iter().map(|(name, state)| vec!["--instance-id", name, "--state-dir", state, "--threads", "1"]);
     let ended = read_to_the_end(&Program::this(), kafka, &group, &options.collect::<Vec<_>>());
     let records: f64 = ended.iter().map(|ended| ended.records).sum();
     let share: Vec<String> = ended.iter().map(|ended| format!("{:.0}", ended.records)).collect();

@@ -223,6 +223,8 @@ fn options(topics: Topics, lines_sent: Arc<AtomicU64>, other_memory: u64) -> Str
         // The mock takes transactions and does not hold them.
         delivery: Delivery::AtLeastOnce,
         topics,
+        // The sample has one partition.
+        threads: 1,
         instance_id: None,
         state_dir: None,
         standbys: 0,

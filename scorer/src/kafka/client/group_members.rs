@@ -27,7 +27,7 @@ pub(crate) struct GroupMember {
     pub id: String,
     /// What tells it from the others for longer: the name of a static member, or else its id.
     pub name: String,
-    /// Its partitions.
+    /// Its partitions, in rising order.
     pub partitions: Vec<i32>,
 }
 
@@ -162,7 +162,9 @@ unsafe fn partitions_of(member: *const native::rd_kafka_MemberDescription_t, top
         }
         let elements = std::slice::from_raw_parts((*list).elems, usize::try_from((*list).cnt).unwrap_or(0));
         let of_topic = elements.iter().filter(|element| copied(element.topic) == topic);
-        of_topic.map(|element| element.partition).collect()
+        let mut partitions: Vec<i32> = of_topic.map(|element| element.partition).collect();
+        partitions.sort_unstable();
+        partitions
     }
 }
 

@@ -1,4 +1,7 @@
 //! The identity of an instance: a name that is the same after a restart, and a folder of its own.
+//!
+//! Its stream threads have names that begin with its own. The first thread has just that name, however many there are: so whoever
+//! starts an instance again, with as many threads or others, fences what the one before left behind.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -9,6 +12,12 @@ use crate::private;
 
 /// More instances of one group than a machine will hold.
 const MAX_SLOTS: usize = 1024;
+
+/// The file that says how many stream threads there were.
+const THREADS: &str = "threads";
+
+/// More than any instance has.
+const MAX_THREADS: usize = 64;
 
 /// An instance of the scorer.
 #[derive(Debug)]
@@ -51,6 +60,31 @@ impl Identity {
             }
         }
         Err(KafkaError::StateFolder { path: state_dir.to_owned(), cause: "every slot is taken".to_owned() })
+    }
+}
+
+/// The name of a stream thread of the instance called `name`; they are counted from 0.
+pub(crate) fn thread_name(name: &str, thread: usize) -> String {
+    if thread == 0 { name.to_owned() } else { format!("{name}-thread-{}", thread + 1) }
+}
+
+impl Identity {
+    /// How many stream threads this instance had that may have left a transaction open; one where nothing says so.
+    pub(crate) fn threads_before(&self) -> usize {
+        let noted = self.folder.as_ref().and_then(|folder| fs::read_to_string(folder.join(THREADS)).ok());
+        noted.and_then(|noted| noted.trim().parse().ok()).map_or(1, |threads: usize| threads.clamp(1, MAX_THREADS))
+    }
+
+    /// Notes that there are so many from now on, for who comes after.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(crate) fn note_threads(&self, threads: usize) -> Result<(), KafkaError> {
+        let Some(folder) = self.folder.as_ref().filter(|_| threads != self.threads_before()) else { return Ok(()) };
+        let path = folder.join(THREADS);
+        let failed = |error: std::io::Error| KafkaError::StateFolder { path: path.clone(), cause: error.to_string() };
+        let mut file = private::writing().truncate(true).open(&path).map_err(failed)?;
+        file.write_all(threads.to_string().as_bytes()).map_err(failed)
     }
 }
 
@@ -118,6 +152,34 @@ mod tests {
         assert_eq!(claim().name, name);
         let elsewhere = tempfile::tempdir().unwrap();
         assert_ne!(Identity::claim(None, "g", Some(elsewhere.path())).unwrap().name, name, "another folder");
+    }
+
+    #[test]
+    fn the_first_thread_has_the_name_of_the_instance() {
+        assert_eq!([0, 1, 9].map(|thread| thread_name("a", thread)), ["a", "a-thread-2", "a-thread-10"]);
+    }
+
+    #[test]
+    fn how_many_threads_there_were_is_known_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let claim = || Identity::claim(Some("i"), "g", Some(folder.path())).unwrap();
+        assert_eq!(claim().threads_before(), 1);
+        claim().note_threads(1).unwrap();
+        let file = folder.path().join("g").join("i").join(THREADS);
+        assert!(!file.exists(), "one thread leaves the folder as it was");
+        for threads in [4, 2, 1] {
+            claim().note_threads(threads).unwrap();
+            assert_eq!(claim().threads_before(), threads);
+        }
+        for damaged in ["", "many", "0", "-1"] {
+            fs::write(&file, damaged).unwrap();
+            assert_eq!(claim().threads_before(), 1, "{damaged:?}");
+        }
+        fs::write(&file, "99999999").unwrap();
+        assert_eq!(claim().threads_before(), MAX_THREADS);
+        let without = Identity::claim(Some("i"), "g", None).unwrap();
+        without.note_threads(4).unwrap();
+        assert_eq!(without.threads_before(), 1);
     }
 
     #[test]

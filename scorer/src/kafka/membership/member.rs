@@ -18,8 +18,9 @@ use super::rejoin::rejoin_if_orphans;
 use super::source::{Event, PartitionSource};
 use crate::clock::WallClock;
 use crate::core::WallMillis;
-use crate::kafka::client::consumer::{GroupChange, GroupConsumer, last_seen_ends, queued_events, unassign};
+use crate::kafka::client::consumer::{GroupChange, GroupConsumer, last_seen_ends, member_id, queued_events, unassign};
 use crate::kafka::client::error::{KafkaError, is_denial};
+use crate::kafka::client::group_members::{GroupMember, look_at};
 use crate::kafka::client::log_ends::LogEnds;
 use crate::kafka::client::offsets::{ends_of, partitions_of, positions_of, seek};
 use crate::kafka::client::settings::KafkaSettings;
@@ -27,6 +28,9 @@ use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::topics::input::{InputTopic, TopicWatch};
 
 const ENDS: &str = "asking for the ends of a partition";
+
+/// How long one question about the group may take.
+const MEMBERS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A member of a group that reads a topic.
 pub(crate) struct Member {
@@ -406,6 +410,19 @@ impl<'a> PartitionSource for GroupSource<'a> {
 
     fn fence(&self) -> Option<CommitFence> {
         CommitFence::now(&self.member.consumer)
+    }
+
+    fn member_id(&self) -> Option<String> {
+        member_id(&self.member.consumer)
+    }
+
+    fn members(&self) -> Option<Vec<GroupMember>> {
+        let Member { consumer, topic, watchdog, .. } = self.member;
+        let _watched = watchdog.watch("looking at the group", MEMBERS_TIMEOUT * 12);
+        let found = look_at(consumer.client(), &topic.group, &topic.name, MEMBERS_TIMEOUT);
+        let view = found.inspect_err(|error| tracing::debug!(%error, "looking at the group")).ok()?;
+        // While it is being rebalanced, nobody knows what is whose.
+        Some(if view.is_stable { view.members } else { Vec::new() })
     }
 
     fn seems_caught_up(&self) -> bool {

@@ -7,6 +7,7 @@ use super::commit_fence::CommitFence;
 use super::lost::LostRange;
 use crate::core::WallMillis;
 use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::group_members::GroupMember;
 use crate::kafka::wire::headers::RecordHeaders;
 
 /// Everything that reaches a loop that reads partitions.
@@ -104,6 +105,16 @@ pub(crate) trait PartitionSource {
 
     /// What a batch that is closed now is to be committed with. `None` without membership.
     fn fence(&self) -> Option<CommitFence>;
+
+    /// What the group calls this member; `None` where it is in no group.
+    fn member_id(&self) -> Option<String> {
+        None
+    }
+
+    /// The members of the group with their partitions, as its coordinator says now; `None` where it does not say.
+    fn members(&self) -> Option<Vec<GroupMember>> {
+        None
+    }
 
     /// Whether nothing is left to read of what is read, by what brokers said with the last records. It is no proof, for more may
     /// have come since; it is known sooner than [`Event::CaughtUp`].

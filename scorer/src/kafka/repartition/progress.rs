@@ -3,9 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-/// How far a repartitioner has come: for the stage that assembles entities from what it copies.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RepartitionProgress(Arc<Shared>);
+/// How far a repartitioner has come: for the stages that assemble entities from what it copies, one in each stream thread.
+#[derive(Debug, Clone)]
+pub(crate) struct RepartitionProgress {
+    shared: Arc<Shared>,
+    /// Whether what lies before is told of here: it is the same for all stream threads, and counts once.
+    is_told: bool,
+}
+
+impl Default for RepartitionProgress {
+    fn default() -> Self {
+        Self { shared: Arc::default(), is_told: true }
+    }
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -28,39 +38,66 @@ impl Default for Shared {
 }
 
 impl RepartitionProgress {
+    /// The same for a stream thread: what lies before is told of by the first.
+    pub(crate) fn of_thread(&self, thread: usize) -> Self {
+        Self { is_told: thread == 0, ..self.clone() }
+    }
+
     /// Whether everything that the source had at some moment can be read from the topic of copies.
     pub(crate) fn has_caught_up(&self) -> bool {
-        self.0.has_caught_up.load(Ordering::Acquire)
+        self.shared.has_caught_up.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_caught_up(&self) {
-        self.0.has_caught_up.store(true, Ordering::Release);
+        self.shared.has_caught_up.store(true, Ordering::Release);
     }
 
     /// The source's records that were not read yet, as far as is known.
     pub(crate) fn lag(&self) -> Option<i64> {
-        Some(self.0.lag.load(Ordering::Relaxed)).filter(|lag| *lag >= 0)
+        if !self.is_told {
+            return Some(0);
+        }
+        Some(self.shared.lag.load(Ordering::Relaxed)).filter(|lag| *lag >= 0)
     }
 
     /// The source's records that were deleted before they could be copied, as far as that is committed.
     pub(crate) fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
+        if self.is_told { self.shared.lost.load(Ordering::Relaxed) } else { 0 }
     }
 
     pub(crate) fn add_lost(&self, count: u64) {
-        self.0.lost.fetch_add(count, Ordering::Relaxed);
+        self.shared.lost.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The source's partitions whose next record waits until its schema is known.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.waiting.load(Ordering::Relaxed)
+        if self.is_told { self.shared.waiting.load(Ordering::Relaxed) } else { 0 }
     }
 
     pub(crate) fn set_waiting(&self, partitions: usize) {
-        self.0.waiting.store(partitions, Ordering::Relaxed);
+        self.shared.waiting.store(partitions, Ordering::Relaxed);
     }
 
     pub(crate) fn set_lag(&self, lag: Option<i64>) {
-        self.0.lag.store(lag.unwrap_or(-1), Ordering::Relaxed);
+        self.shared.lag.store(lag.unwrap_or(-1), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_before_counts_once() {
+        let progress = RepartitionProgress::default();
+        let [first, second] = [0, 1].map(|thread| progress.of_thread(thread));
+        assert_eq!((first.lag(), second.lag()), (None, Some(0)), "nothing is known yet");
+        progress.set_lag(Some(5));
+        progress.set_waiting(2);
+        progress.add_lost(3);
+        progress.set_caught_up();
+        assert_eq!((first.lag(), first.waiting(), first.lost()), (Some(5), 2, 3));
+        assert_eq!((second.lag(), second.waiting(), second.lost()), (Some(0), 0, 0));
+        assert!(first.has_caught_up() && second.has_caught_up());
     }
 }

@@ -148,7 +148,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             if self.step()? == Err(StageGone) || self.run_on()? == Err(StageGone) {
                 return Ok(Err(StageGone));
             }
-            if self.is_end() && self.is_end_of_copies()? && self.end()? == Ended::ForGood {
+            if self.has_come_to_end()? && self.end()? == Ended::ForGood {
                 break;
             }
         }
@@ -161,7 +161,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             return Ok(Err(StageGone));
         }
         let Self { options, tasks, .. } = &*self;
-        options.pasts.answer(|keys| tasks.core.past_of(keys));
+        options.pasts.answer(|keys| tasks.core.remembered_of(keys));
         let event = if self.is_held_back() {
             self.wait_for_room()?
         } else {
@@ -353,9 +353,8 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             self.source.read_from(&[(partition, offset)])?;
         }
         match self.tasks.restoring.error() {
-            Some(error) if self.tasks.restoring.have_failed_for_good() && !self.source.assignment().reads_any() => {
-                Err(error)
-            }
+            // Where there are other threads, it is for all of them to say that nothing is left.
+            Some(error) if self.is_stuck() && !self.options.peers.are_there() => Err(error),
             _ => Ok(()),
         }
     }
@@ -413,7 +412,10 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
 
     /// Updates the status, and says it once when a partition has reached a limit.
     fn report(&mut self) {
-        let (mut counters, lag) = (self.tasks.core.counters(), self.source.lag());
+        let mut counters = self.tasks.core.counters();
+        // Without partitions there is nothing left to read here; what else the process reads, it knows from its other threads.
+        let is_idle = self.has_joined && self.source.assignment().is_empty();
+        let lag = if is_idle { Some(0) } else { self.source.lag() };
         if counters.at_limits() > 0 && !std::mem::replace(&mut self.has_told_of_limit, true) {
             tracing::warn!(
                 state_bytes = self.tasks.core.state_bytes(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::faults::FaultInjection;
+use super::peers::Peers;
 use crate::kafka::membership::lost::LossPolicy;
 use crate::kafka::options::{Delivery, EndWhen};
 use crate::kafka::repartition::progress::RepartitionProgress;
@@ -28,6 +29,8 @@ pub(crate) struct ConsumeOptions {
     pub schemas: SchemaWaits,
     /// How far the repartitioner is, where there is one.
     pub repartitioner: Option<RepartitionProgress>,
+    /// The other stream threads of the process.
+    pub peers: Peers,
     /// Who asks what is remembered of keys.
     pub pasts: PastAnswers,
     pub stop: StopHandle,

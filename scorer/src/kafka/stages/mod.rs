@@ -8,6 +8,7 @@ pub(crate) mod faults;
 pub(crate) mod idle_clock;
 pub(crate) mod in_flight;
 pub(crate) mod open_batch;
+pub(crate) mod peers;
 pub(crate) mod publication;
 pub(crate) mod publish;
 pub(crate) mod read_times;

@@ -1,6 +1,8 @@
 //! What all partitions report of cancellations, read by the one instance that adds it up: the owner of partition 0.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -21,14 +23,40 @@ pub(crate) struct Reports {
     settings: KafkaSettings,
     topic: String,
     reader: Option<ReportReader>,
-    /// Where the reports end that this instance published.
-    published_to: Option<i64>,
+    published: PublishedReports,
+}
+
+/// Where the reports end that this process published: its stream threads share it, for only one of them reads reports.
+#[derive(Debug, Clone)]
+pub(crate) struct PublishedReports(Arc<AtomicI64>);
+
+impl Default for PublishedReports {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MIN)))
+    }
+}
+
+impl PublishedReports {
+    fn note(&self, end: i64) {
+        self.0.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// `None` where none was published.
+    fn end(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Acquire)).filter(|end| *end > i64::MIN)
+    }
 }
 
 impl Reports {
     /// Nothing is read yet.
     pub(crate) fn new(settings: &KafkaSettings, topic: &str) -> Self {
-        Self { settings: settings.clone(), topic: topic.to_owned(), reader: None, published_to: None }
+        let published = PublishedReports::default();
+        Self { settings: settings.clone(), topic: topic.to_owned(), reader: None, published }
+    }
+
+    /// The same in one of several stream threads, which have this in common.
+    pub(crate) fn beside(self, published: &PublishedReports) -> Self {
+        Self { published: published.clone(), ..self }
     }
 
     /// Starts to read, or stops: `from` is the first report that is wanted, `None` where the reports are not ours to add
@@ -62,15 +90,15 @@ impl Reports {
         }
     }
 
-    /// Notes the offsets of what this instance published.
-    pub(crate) fn on_published(&mut self, produced: &ProducedOffsets) {
+    /// Notes the offsets of what was published here.
+    pub(crate) fn on_published(&self, produced: &ProducedOffsets) {
         let reports = produced.iter().filter(|((topic, _), _)| *topic == self.topic);
-        self.published_to = reports.map(|(_, end)| *end).max().max(self.published_to);
+        reports.for_each(|(_, end)| self.published.note(*end));
     }
 
-    /// Whether reports that this instance published have not come back yet; `read_to` is the next one that is wanted.
+    /// Whether reports that this process published have not come back yet; `read_to` is the next one that is wanted.
     pub(crate) fn are_behind(&self, read_to: Option<i64>) -> bool {
-        self.is_open() && read_to < self.published_to
+        self.is_open() && read_to < self.published.end()
     }
 }
 
@@ -125,5 +153,15 @@ mod tests {
         assert!(reports.are_behind(Some(6)) && !reports.are_behind(Some(7)));
         reports.follow(None).unwrap();
         assert!(!reports.is_open());
+    }
+
+    #[test]
+    fn what_another_thread_published_is_waited_for_too() {
+        let (settings, published) = (KafkaSettings::at("localhost:1"), PublishedReports::default());
+        let [mut reading, other] = [(); 2].map(|()| Reports::new(&settings, "reports").beside(&published));
+        reading.follow(Some(0)).unwrap();
+        assert!(!reading.are_behind(Some(0)));
+        other.on_published(&ProducedOffsets::from([(("reports".to_owned(), 0), 7)]));
+        assert!(reading.are_behind(Some(6)) && !reading.are_behind(Some(7)));
     }
 }

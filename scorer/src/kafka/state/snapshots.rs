@@ -2,6 +2,7 @@
 //! and at the end.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::changelogs::Changelogs;
@@ -14,7 +15,7 @@ use crate::snapshot::{SnapshotFile, Stamp};
 /// Changelog records after which a snapshot is worth writing, in addition to as many as the state itself has.
 const MIN_RECORDS: u64 = 200_000;
 
-/// The snapshots of an instance's partitions. One is made at a time.
+/// The snapshots of the partitions of a stream thread. One is made at a time in a process.
 pub(crate) struct Snapshots {
     /// Where the state is, and the folder for snapshots; nothing is written without.
     changelogs: Option<Changelogs>,
@@ -24,11 +25,43 @@ pub(crate) struct Snapshots {
     partitions: BTreeMap<i32, Followed>,
     pending: Vec<Pending>,
     /// The partition whose snapshot is due, from the change on with which it is.
-    due: Option<i32>,
+    due: Option<Due>,
     /// The snapshot that is being made.
     in_the_making: Option<SnapshotThread>,
+    turn: SnapshotTurn,
     /// Locked while a file is written.
     writing: Arc<Mutex<()>>,
+}
+
+/// What the stream threads of a process have in common: one makes a snapshot at a time, for each takes as much memory as its
+/// partition; and one writes a file, for they have one folder, and partitions go from thread to thread.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SnapshotTurn {
+    is_taken: Arc<AtomicBool>,
+    writing: Arc<Mutex<()>>,
+}
+
+impl SnapshotTurn {
+    /// Takes the turn, unless another thread has it.
+    fn take(&self) -> Option<TakenTurn> {
+        let was_taken = self.is_taken.swap(true, Ordering::AcqRel);
+        (!was_taken).then(|| TakenTurn(self.is_taken.clone()))
+    }
+}
+
+/// A turn, until it is dropped.
+struct TakenTurn(Arc<AtomicBool>);
+
+impl Drop for TakenTurn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// The partition whose snapshot is due.
+struct Due {
+    partition: i32,
+    _turn: TakenTurn,
 }
 
 /// A partition's changelog since the last snapshot.
@@ -70,8 +103,14 @@ impl Snapshots {
             pending: Vec::new(),
             due: None,
             in_the_making: None,
+            turn: SnapshotTurn::default(),
             writing: Arc::default(),
         }
+    }
+
+    /// The same in one of several stream threads, which take turns.
+    pub(crate) fn taking_turns(self, turn: &SnapshotTurn) -> Self {
+        Self { turn: turn.clone(), writing: turn.writing.clone(), ..self }
     }
 
     /// The same, made at the end only unless they may be made beside the stream.
@@ -90,14 +129,15 @@ impl Snapshots {
         for PartitionChanges { partition, head, records } in changes {
             let followed = self.partitions.entry(*partition).or_default();
             followed.records += records.len() as u64;
-            let role = if self.due == Some(*partition) {
+            let role = if self.due.as_ref().is_some_and(|due| due.partition == *partition) {
                 Role::Later(records.clone())
             } else if self.are_beside
                 && self.due.is_none()
                 && followed.records >= self.min_records + core.state_records(*partition)
+                && let Some(turn) = self.turn.take()
             {
                 followed.records = 0;
-                self.due = Some(*partition);
+                self.due = Some(Due { partition: *partition, _turn: turn });
                 Role::First
             } else {
                 Role::None
@@ -147,7 +187,7 @@ impl Snapshots {
     /// Partitions are not ours any more.
     pub(crate) fn revoke(&mut self, partitions: &[i32]) {
         self.partitions.retain(|partition, _| !partitions.contains(partition));
-        if self.due.is_some_and(|due| partitions.contains(&due)) {
+        if self.due.as_ref().is_some_and(|due| partitions.contains(&due.partition)) {
             (self.due, self.in_the_making) = (None, None);
         }
     }
@@ -343,6 +383,31 @@ mod tests {
             assert!(change >= first && change > last, "round {round}: {change} after {first} and {last}");
             last = change;
         }
+    }
+
+    #[test]
+    fn the_threads_of_a_process_make_one_snapshot_at_a_time() {
+        let turn = SnapshotTurn::default();
+        let [mut first, mut second] = [(); 2].map(|()| {
+            let mut partition = Committing::new(50);
+            partition.snapshots = partition.snapshots.taking_turns(&turn);
+            partition
+        });
+        let writing = turn.writing.clone();
+        let held = writing.lock().unwrap();
+        first.commit_until_due();
+        (0..200).for_each(|_| second.commit());
+        assert!(!second.is_in_the_making(), "it is due for long, and the other one is not done");
+        drop(held);
+        let start = Instant::now();
+        while first.is_in_the_making() {
+            assert!(start.elapsed() < PATIENCE);
+            std::thread::yield_now();
+        }
+        assert!(first.change_on_disk().is_some());
+        // With its next change, or where it forgets what was due.
+        first.snapshots.forget();
+        second.commit_until_due();
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::kafka::options::{Delivery, EndWhen, OnLostRecords};
 use crate::kafka::schemas::{SchemaSource, SchemaWaits};
 use crate::kafka::stages::batch::{BatchPart, CommitResult};
 use crate::kafka::stages::faults::FaultInjection;
+use crate::kafka::stages::peers::Peers;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::restore::Restoration;
 use crate::kafka::state::snapshots::Snapshots;
@@ -322,7 +323,8 @@ impl Live {
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             repartitioner: None,
             schemas: SchemaWaits::new(SchemaSource::new(pipeline).unwrap()),
-            pasts: pasts().1,
+            peers: Peers::new(1, 2),
+            pasts: pasts(1, 2).1.remove(0),
             stop: StopHandle::default(),
             status: StatusCell::default(),
             faults: FaultInjection::default(),

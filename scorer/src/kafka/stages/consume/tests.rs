@@ -24,6 +24,7 @@ use crate::kafka::options::{Delivery, EndWhen, OnLostRecords};
 use crate::kafka::schemas::{SchemaSource, SchemaWaits};
 use crate::kafka::stages::batch::{BatchPart, CommitPoint, CommitResult};
 use crate::kafka::stages::faults::FaultInjection;
+use crate::kafka::stages::peers::Peers;
 use crate::kafka::state::reports::Reports;
 use crate::kafka::state::restore::Restoration;
 use crate::kafka::state::snapshots::Snapshots;
@@ -33,6 +34,7 @@ use crate::messages::Costs;
 use crate::pasts::pasts;
 use crate::status::StatusCell;
 
+mod peers;
 mod restores;
 mod schemas;
 
@@ -306,7 +308,8 @@ impl Bench {
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             schemas: SchemaWaits::new(schemas),
             repartitioner: None,
-            pasts: pasts().1,
+            peers: Peers::new(1, 2),
+            pasts: pasts(1, 2).1.remove(0),
             stop: StopHandle::default(),
             status: StatusCell::default(),
             faults: FaultInjection::default(),
