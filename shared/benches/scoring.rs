@@ -1,4 +1,5 @@
-//! How long scoring takes, with the models that ship.
+//! How long scoring takes, with the models that ship; and what a training takes besides the fit: scaling, and what turns scores into
+//! p-values.
 //!
 //! ```text
 //! cargo bench -p shared -p trainer --profile dev
@@ -19,6 +20,8 @@ use divan::counter::ItemsCount;
 use shared::detector::Detector;
 use shared::matrix::FeatureMatrix;
 use shared::model::Model;
+use shared::scaler::{Scaler, Scaling};
+use shared::threshold::Calibration;
 
 const SEED: u64 = 42;
 
@@ -43,8 +46,33 @@ fn scoring_bisecting_kmeans(bencher: Bencher, n_samples: usize) {
 fn score(bencher: Bencher, n_samples: usize, detector: &str) {
     let path = Model::path(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"), "invoices", detector);
     let detector = Detector::new(Model::read(&path).expect("the model that ships"), &Device::flex());
-    let matrix = overlapping(n_samples, detector.model().features.len(), SEED);
-    let features = matrix.values().iter().map(|value| f64::from(*value)).collect();
-    let features = FeatureMatrix::from_values(matrix.n_features(), features);
+    let features = features(n_samples, detector.model().features.len());
     bencher.counter(ItemsCount::new(n_samples)).bench_local(|| detector.score(&features));
+}
+
+fn features(n_samples: usize, n_features: usize) -> FeatureMatrix {
+    let matrix = overlapping(n_samples, n_features, SEED);
+    FeatureMatrix::from_values(n_features, matrix.values().iter().map(|value| f64::from(*value)).collect())
+}
+
+/// Scalers of eight features.
+#[divan::bench(args = Scaling::ALL, max_time = 3)]
+fn fitting_a_scaler(bencher: Bencher, scaling: Scaling) {
+    let features = features(1_000_000, 8);
+    bencher.counter(ItemsCount::new(features.n_samples())).bench_local(|| Scaler::fit(scaling, &features));
+}
+
+/// Rows of eight features, scaled.
+#[divan::bench(args = [1, 1_000, 1_000_000], max_time = 2)]
+fn scaling_rows(bencher: Bencher, n_samples: usize) {
+    let features = features(n_samples, 8);
+    let scaler = Scaler::fit(Scaling::Robust, &features);
+    bencher.counter(ItemsCount::new(n_samples)).bench_local(|| scaler.transform(&features));
+}
+
+/// The ranks that p-values are made of.
+#[divan::bench(args = [10_000, 1_000_000], max_time = 2)]
+fn calibrating(bencher: Bencher, n_samples: usize) {
+    let scores = overlapping(n_samples, 1, SEED).into_values();
+    bencher.counter(ItemsCount::new(n_samples)).bench_local(|| Calibration::fit(&scores));
 }

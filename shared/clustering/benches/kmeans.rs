@@ -14,7 +14,7 @@ mod data;
 use std::fmt;
 
 use burn::tensor::Device;
-use clustering::kmeans::{KMeansParams, Points, fit_from, fit_sweep, fit_tree};
+use clustering::kmeans::{KMeansParams, Points, fit_from, fit_k, fit_sweep, fit_tree};
 use clustering::matrix::Matrix;
 use clustering::ops;
 use data::{first_rows, overlapping};
@@ -101,6 +101,13 @@ fn fit(bencher: Bencher, size: Size) {
     let points = size.points();
     let params = KMeansParams { n_init: 1, max_iter: 20, tol: 0.0, seed: SEED, max_state_bytes: None };
     bencher.with_inputs(|| start.clone()).bench_local_values(|start| fit_from(&points, start, &params));
+}
+
+/// k-means for one k, ten restarts.
+#[divan::bench(args = [INVOICES, TYPICAL], max_time = 10)]
+fn one_k(bencher: Bencher, size: Size) {
+    let points = size.points();
+    bencher.bench_local(|| fit_k(&points, size.n_clusters, &PARAMS, &|| {}));
 }
 
 /// k-means for every k up to 20, ten restarts each.

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use shared::dialect::{likely_delimiter, shown_delimiter};
-use shared::line::{HeaderFault, LineParser, Order};
+use shared::line::{HeaderFault, Order};
 use shared::pipeline::Pipeline;
-use shared::records::{FileRecord, FileRecords};
+use shared::records::FileRecord;
 
+use super::kept::Outcome;
 use super::lines::Lines;
+use super::sections::{Cut, Part, Sections};
 use super::text_file::{self, TextFile};
 use super::{LoadError, RowLocation};
 
@@ -22,24 +24,48 @@ pub(super) fn read(
     let TextFile { source, bar, is_gzip } = file;
     let failed = |source| text_file::failed(path, is_gzip, source);
     let schema = &pipeline.schema;
-    let mut records = FileRecords::new(source, &schema.csv, schema.max_record_bytes).map_err(failed)?;
+    let mut sections = Sections::new(source, schema, lines.keeping(), Cut::for_threads()).map_err(failed)?;
     let order = if schema.csv.header {
-        match records.next_record().map_err(failed)? {
-            Some(header) => order(path, &header, pipeline)?,
+        match sections.header(|header| order(path, header, pipeline)).map_err(failed)? {
+            Some(order) => order?,
             None => return Err(LoadError::Empty { path: path.to_owned(), columns: pipeline_columns(pipeline) }),
         }
     } else {
         Order::Same
     };
-    let mut parser = LineParser::new(Arc::clone(&pipeline.schema));
     let before = lines.bytes_read();
-    while let Some(record) = records.next_record().map_err(failed)? {
-        let key = lines.key_of_place(path, record.line, None);
-        let outcome = parser.parse_file_record(&record, &order, |line| lines.push(line, key.as_deref()));
-        lines.count(outcome, || RowLocation::line(path.to_owned(), record.line))?;
-        lines.set_bytes_read(before + bar.position());
-    }
+    sections.each(
+        &order,
+        || bar.position(),
+        failed,
+        |part| {
+            lines.set_bytes_read(before + part.bytes_read);
+            take(path, part, lines)
+        },
+    )?;
     bar.finish_and_clear();
+    Ok(())
+}
+
+/// Adds the records of a part, one after the other.
+fn take(path: &Path, part: Part, lines: &mut Lines<'_>) -> Result<(), LoadError> {
+    let Part { mut found, from, first_line, .. } = part;
+    let records = std::mem::take(&mut found.records);
+    let is_line = |outcome: &Outcome| matches!(outcome, Outcome::Line { .. });
+    let mut index = records[..from].iter().filter(|record| is_line(&record.outcome)).count();
+    for record in records.into_iter().skip(from) {
+        let line = first_line + record.line;
+        let outcome = match record.outcome {
+            Outcome::Bad(reasons) => Err(reasons),
+            Outcome::Line { odd } => {
+                let key = lines.key_of_place(path, line, None);
+                lines.push_kept(&found, index, odd, key.as_deref());
+                index += 1;
+                Ok(())
+            }
+        };
+        lines.count(outcome, || RowLocation::line(path.to_owned(), line))?;
+    }
     Ok(())
 }
 

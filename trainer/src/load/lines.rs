@@ -9,6 +9,7 @@ use shared::pipeline::{ColumnType, Pipeline, Scored, key_in_file};
 use shared::reason::Reason;
 use shared::time::Timestamp;
 
+use super::kept::{Keeping, Records};
 use super::{BadRows, ChunkError, FileRows, LoadError, Loaded, OddDates, RowLocation};
 use crate::clock::now;
 
@@ -100,6 +101,30 @@ impl<'a> Lines<'a> {
         for (index, builder) in &mut self.columns {
             let key = key.filter(|_| *index == self.pipeline.entity.key);
             builder.push(key.map_or(line[*index], Value::Text));
+        }
+    }
+
+    /// What has to be kept of lines that are pushed later.
+    pub(super) fn keeping(&self) -> Keeping {
+        let column = |(index, builder): &(usize, Builder)| (*index, matches!(builder, Builder::Text(_)));
+        Keeping { columns: self.columns.iter().map(column).collect(), now: self.now }
+    }
+
+    /// As [`push`](Self::push), for line `index` of what was kept, with its odd date.
+    pub(super) fn push_kept(
+        &mut self,
+        found: &Records,
+        index: usize,
+        odd: Option<(usize, Timestamp)>,
+        key: Option<&str>,
+    ) {
+        self.in_chunk += 1;
+        self.n_lines += 1;
+        self.odd_in_row = odd;
+        let values = found.values(index, self.columns.len());
+        for ((column, builder), value) in self.columns.iter_mut().zip(values) {
+            let key = key.filter(|_| *column == self.pipeline.entity.key);
+            builder.push(key.map_or(value, Value::Text));
         }
     }
 

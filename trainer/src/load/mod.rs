@@ -10,12 +10,14 @@ mod error;
 mod history_file;
 mod inputs;
 mod json;
+mod kept;
 mod lines;
 mod max_bad;
 mod odd_dates;
 mod parquet;
 mod physical;
 mod row_location;
+mod sections;
 mod text_file;
 mod whole_parquet;
 

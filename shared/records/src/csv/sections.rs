@@ -37,12 +37,15 @@ impl<R: Read> Windows<R> {
     /// Lets go of the first `done` bytes, and reads `more` after the others, or what is left of the file.
     ///
     /// # Errors
-    /// What reading gives, once all bytes before were handed out.
+    /// What reading gives; if it gave bytes before that, the next time that some are asked for.
     ///
     /// # Panics
     /// When there are not as many bytes as `done`.
     pub fn advance(&mut self, done: usize, more: usize) -> io::Result<()> {
         self.bytes.drain(..done);
+        if more == 0 {
+            return Ok(());
+        }
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }

@@ -140,14 +140,17 @@ unsafe fn assign_body<V: Lanes>(
     let mut scan = Scan::<false>::new(x, None, labels.len(), screen);
     // SAFETY: there is a label for each row, and labels are below the number of clusters, for which there are sums.
     unsafe {
-        while let Some((tile, nearest)) = scan.next::<V>() {
-            for lane in 0..tile.len {
-                let (position, label) = (tile.start + lane, nearest.labels[lane] as usize);
-                *labels.get_unchecked_mut(position) = label as i32;
-                *distances.get_unchecked_mut(position) = nearest.best[lane];
-                *counts.get_unchecked_mut(label) += 1.0;
-                *inertia += f64::from(nearest.best[lane]);
-                V::add_row(sums.as_mut_ptr().add(label * stride), x.values.as_ptr().add(position * d), d, 1.0);
+        while let Some(n_tiles) = scan.next::<V>() {
+            for which in 0..n_tiles {
+                let (tile, nearest) = scan.found(which);
+                for lane in 0..tile.len {
+                    let (position, label) = (tile.start + lane, nearest.labels[lane] as usize);
+                    *labels.get_unchecked_mut(position) = label as i32;
+                    *distances.get_unchecked_mut(position) = nearest.best[lane];
+                    *counts.get_unchecked_mut(label) += 1.0;
+                    *inertia += f64::from(nearest.best[lane]);
+                    V::add_row(sums.as_mut_ptr().add(label * stride), x.values.as_ptr().add(position * d), d, 1.0);
+                }
             }
         }
     }
@@ -157,10 +160,13 @@ unsafe fn assign_body<V: Lanes>(
 unsafe fn nearest_body<V: Lanes>(x: Rows<'_>, screen: &Screen, labels: &mut [i32], distances: &mut [f32]) {
     let mut scan = Scan::<false>::new(x, None, labels.len(), screen);
     unsafe {
-        while let Some((tile, nearest)) = scan.next::<V>() {
-            let range = tile.start..tile.start + tile.len;
-            labels[range.clone()].copy_from_slice(&nearest.labels[..tile.len]);
-            distances[range].copy_from_slice(&nearest.best[..tile.len]);
+        while let Some(n_tiles) = scan.next::<V>() {
+            for which in 0..n_tiles {
+                let (tile, nearest) = scan.found(which);
+                let range = tile.start..tile.start + tile.len;
+                labels[range.clone()].copy_from_slice(&nearest.labels[..tile.len]);
+                distances[range].copy_from_slice(&nearest.best[..tile.len]);
+            }
         }
     }
 }

@@ -183,16 +183,19 @@ unsafe fn start_body<V: Lanes>(
     // SAFETY: there is a label and a slack for each point, and labels are below the number of clusters, for which `delta`
     // has room.
     unsafe {
-        while let Some((tile, nearest)) = scan.next::<V>() {
-            let labels = chunk.labels[tile.start..tile.start + tile.len].iter_mut().zip(&nearest.labels);
-            labels.for_each(|(label, nearest)| *label = *nearest as u16);
-            let slacks = chunk.slack[tile.start..tile.start + tile.len].iter_mut().zip(&nearest.gap);
-            slacks.for_each(|(slack, gap)| *slack = slack_of(*gap));
-            for lane in 0..tile.len {
-                let label = nearest.labels[lane] as usize;
-                *delta.counts.get_unchecked_mut(label) += 1;
-                let point = x.values.as_ptr().add(tile.rows[lane] * d);
-                V::add_row(delta.sums.as_mut_ptr().add(label * stride), point, d, 1.0);
+        while let Some(n_tiles) = scan.next::<V>() {
+            for which in 0..n_tiles {
+                let (tile, nearest) = scan.found(which);
+                let labels = chunk.labels[tile.start..tile.start + tile.len].iter_mut().zip(&nearest.labels);
+                labels.for_each(|(label, nearest)| *label = *nearest as u16);
+                let slacks = chunk.slack[tile.start..tile.start + tile.len].iter_mut().zip(&nearest.gap);
+                slacks.for_each(|(slack, gap)| *slack = slack_of(*gap));
+                for lane in 0..tile.len {
+                    let label = nearest.labels[lane] as usize;
+                    *delta.counts.get_unchecked_mut(label) += 1;
+                    let point = x.values.as_ptr().add(tile.rows[lane] * d);
+                    V::add_row(delta.sums.as_mut_ptr().add(label * stride), point, d, 1.0);
+                }
             }
         }
     }
@@ -221,19 +224,22 @@ unsafe fn rescan_body<V: Lanes>(
     // SAFETY: positions are those of the chunk's state. There is room for a change of every point, and as many as are counted
     // were written.
     unsafe {
-        while let Some((tile, nearest)) = scan.next::<V>() {
-            for lane in 0..tile.len {
-                let position = match positions {
-                    Some(positions) => usize::from(*positions.get_unchecked(tile.start + lane)),
-                    None => tile.start + lane,
-                };
-                *slacks.get_unchecked_mut(position) = slack_of(nearest.gap[lane]);
-                let label = labels.get_unchecked_mut(position);
-                let (old, new) = (*label, nearest.labels[lane] as u16);
-                *label = new;
-                // Written in any case, and counted if it is one: which points change sides follows no pattern.
-                found.add(n_changes).write(Change { row: tile.rows[lane] as u32, old, new });
-                n_changes += usize::from(old != new);
+        while let Some(n_tiles) = scan.next::<V>() {
+            for which in 0..n_tiles {
+                let (tile, nearest) = scan.found(which);
+                for lane in 0..tile.len {
+                    let position = match positions {
+                        Some(positions) => usize::from(*positions.get_unchecked(tile.start + lane)),
+                        None => tile.start + lane,
+                    };
+                    *slacks.get_unchecked_mut(position) = slack_of(nearest.gap[lane]);
+                    let label = labels.get_unchecked_mut(position);
+                    let (old, new) = (*label, nearest.labels[lane] as u16);
+                    *label = new;
+                    // Written in any case, and counted if it is one: which points change sides follows no pattern.
+                    found.add(n_changes).write(Change { row: tile.rows[lane] as u32, old, new });
+                    n_changes += usize::from(old != new);
+                }
             }
         }
         changes.set_len(n_changes);

@@ -79,7 +79,7 @@ impl Screen {
     /// For scans that ask for gaps.
     pub(crate) fn for_gaps(centroids: Rows<'_>) -> Self {
         let (d, k) = (centroids.n_features, centroids.len().next_multiple_of(GROUP));
-        // By products, a centroid costs a multiplication a feature instead of two operations, and a tile what follows after all.
+        // A product takes one operation a feature instead of two; a tile's squares and their rounding take some more.
         let pays = k * d > 2 * (d + 15);
         Self { exact: Packed::new(centroids), products: pays.then(|| Products::new(centroids)), rows: Vec::new() }
     }
@@ -88,7 +88,7 @@ impl Screen {
     pub(crate) fn for_distances(centroids: Rows<'_>, n_points: usize) -> Self {
         let (d, k) = (centroids.n_features, centroids.len().next_multiple_of(GROUP));
         // The nearest centroid's distance is computed by itself, from rows that are picked out.
-        let pays = n_points >= LEAST_ROWS && k * d.saturating_sub(2) > 2 * (8 * d + 15);
+        let pays = n_points >= LEAST_ROWS && 2 * k * d.saturating_sub(2) > 3 * (8 * d + 15);
         let products = pays.then(|| Products::new(centroids));
         let rows = if pays { centroids.values.to_vec() } else { Vec::new() };
         Self { exact: Packed::new(centroids), products, rows }
@@ -109,8 +109,9 @@ pub(super) struct Scan<'a, const GAP: bool> {
     /// Tiles that products settled, and those that they did not.
     settled: usize,
     doubtful: usize,
-    /// The second of two tiles.
-    after: Option<(TileRows, Nearest)>,
+    /// What was found of the last tile, or two.
+    rows: [TileRows; 2],
+    nearest: [Nearest; 2],
     /// The nearest centroids of a tile's points.
     own: Tile,
 }
@@ -119,10 +120,20 @@ impl<'a, const GAP: bool> Scan<'a, GAP> {
     /// Of the `n_points` rows of `x`, or of those that `rows` names.
     #[inline(always)]
     pub(super) fn new(x: Rows<'a>, rows: Option<&'a [u16]>, n_points: usize, screen: &'a Screen) -> Self {
-        let tiles = Tiles::by_two(x, rows, n_points);
+        let tiles = match screen.products {
+            Some(_) => Tiles::by_two(x, rows, n_points),
+            None => Tiles::new(x, rows, n_points),
+        };
         let own = Tile::new(if GAP || screen.products.is_none() { 0 } else { x.n_features });
         let margin = 2.0 * rounding(x.n_features);
-        Self { tiles, screen, margin, settled: 0, doubtful: 0, after: None, own }
+        let (rows, nearest) = ([TileRows::NONE; 2], [Nearest::NONE; 2]);
+        Self { tiles, screen, margin, settled: 0, doubtful: 0, rows, nearest, own }
+    }
+
+    /// What [`next`](Self::next) found: the points of a tile, and the nearest centroid of each.
+    #[inline(always)]
+    pub(super) fn found(&self, which: usize) -> (&TileRows, &Nearest) {
+        (&self.rows[which], &self.nearest[which])
     }
 
     /// Whether products settle so many tiles that they are worth trying: not where the centroids lie close together and far
@@ -132,49 +143,52 @@ impl<'a, const GAP: bool> Scan<'a, GAP> {
         self.doubtful * 4 <= self.settled + 8
     }
 
-    /// The next tile.
+    /// Scans the next tile, or the next two; how many there are to be [`found`](Self::found), until none is left.
     ///
     /// # Safety
     /// As for [`Lanes`].
     #[inline(always)]
-    pub(super) unsafe fn next<V: Lanes>(&mut self) -> Option<(TileRows, Nearest)> {
-        if let Some(after) = self.after.take() {
-            return Some(after);
-        }
+    pub(super) unsafe fn next<V: Lanes>(&mut self) -> Option<usize> {
         let screen = self.screen;
         unsafe {
             let products = match &screen.products {
                 Some(products) if self.is_worthwhile() => products,
                 _ => {
-                    let tile = self.tiles.next::<V>()?;
-                    return Some((tile, scan::nearest::<V, GAP>(self.tiles.tile(), &screen.exact, self.margin)));
+                    self.rows[0] = self.tiles.next::<V>()?;
+                    self.nearest[0] = scan::nearest::<V, GAP>(self.tiles.tile(), &screen.exact, self.margin);
+                    return Some(1);
                 }
             };
-            let first = if V::HAS_ROOM_FOR_TWO {
+            if V::HAS_ROOM_FOR_TWO {
                 let (first, second) = self.tiles.next_two::<V>()?;
+                self.rows[0] = first;
                 if let Some(second) = second {
-                    let [a, b] = by_products::<V, GAP, 2>(self.tiles.two(), products, self.margin);
-                    let (a, b) = (self.settle::<V>(0, a), self.settle::<V>(1, b));
-                    self.after = Some((second, b));
-                    return Some((first, a));
+                    self.rows[1] = second;
+                    let are_certain =
+                        by_products::<V, GAP, 2>(self.tiles.two(), products, self.margin, &mut self.nearest);
+                    self.settle::<V>(0, are_certain[0]);
+                    self.settle::<V>(1, are_certain[1]);
+                    return Some(2);
                 }
-                first
             } else {
-                self.tiles.next::<V>()?
-            };
-            let [found] = by_products::<V, GAP, 1>([self.tiles.tile()], products, self.margin);
-            Some((first, self.settle::<V>(0, found)))
+                self.rows[0] = self.tiles.next::<V>()?;
+            }
+            let are_certain = by_products::<V, GAP, 1>([self.tiles.tile()], products, self.margin, &mut self.nearest);
+            self.settle::<V>(0, are_certain[0]);
+            Some(1)
         }
     }
 
-    /// What was found of one of two tiles, if that is certain; else what squared differences find.
+    /// Takes what was found of one of two tiles, if that is certain; else what squared differences find.
     #[inline(always)]
-    unsafe fn settle<V: Lanes>(&mut self, which: usize, (mut nearest, is_certain): (Nearest, bool)) -> Nearest {
+    unsafe fn settle<V: Lanes>(&mut self, which: usize, is_certain: bool) {
         let tile = self.tiles.two()[which];
+        let nearest = &mut self.nearest[which];
         unsafe {
             if !is_certain {
                 self.doubtful += 1;
-                return scan::nearest::<V, GAP>(tile, &self.screen.exact, self.margin);
+                *nearest = scan::nearest::<V, GAP>(tile, &self.screen.exact, self.margin);
+                return;
             }
             self.settled += 1;
             if !GAP {
@@ -185,13 +199,12 @@ impl<'a, const GAP: bool> Scan<'a, GAP> {
                 self.own.load::<V>(&self.screen.rows, &offsets);
                 nearest.best = scan::between::<V>(tile, &self.own);
             }
-            nearest
         }
     }
 }
 
-/// The nearest centroid of each point of `T` tiles by dot products, without the distance to it; and whether it is that of
-/// every point for certain. The loads and broadcasts of a centroid serve all tiles, and their sums are so many chains of
+/// Finds the nearest centroid of each point of `T` tiles by dot products, without the distance to it; says whether it is that
+/// of every point of a tile for certain. The loads and broadcasts of a centroid serve all tiles, and their sums are so many chains of
 /// additions.
 ///
 /// # Safety
@@ -201,10 +214,11 @@ unsafe fn by_products<V: Lanes, const GAP: bool, const T: usize>(
     tiles: [&Tile; T],
     products: &Products,
     margin: f32,
-) -> [(Nearest, bool); T] {
+    found: &mut [Nearest; 2],
+) -> [bool; T] {
     let n_features = tiles[0].columns.len();
     let groups = products.values.chunks_exact(n_features).zip(&products.halves).zip(&products.ids);
-    let mut found = [(Nearest::NONE, false); T];
+    let mut are_certain = [false; T];
     unsafe {
         let mut best = [V::splat(f32::INFINITY); T];
         let mut second = [V::splat(f32::INFINITY); T];
@@ -258,11 +272,12 @@ unsafe fn by_products<V: Lanes, const GAP: bool, const T: usize>(
             } else {
                 [0.0; LANES]
             };
-            let nearest = Nearest { labels: V::ints(labels[tile]), best: [0.0; LANES], gap };
-            found[tile] = (nearest, is_settled & is_near == u16::MAX);
+            found[tile].labels = V::ints(labels[tile]);
+            found[tile].gap = gap;
+            are_certain[tile] = is_settled & is_near == u16::MAX;
         }
     }
-    found
+    are_certain
 }
 
 #[cfg(test)]
@@ -293,9 +308,11 @@ mod tests {
     unsafe fn scanned<V: Lanes, const GAP: bool>(x: Rows<'_>, screen: &Screen) -> Scanned {
         let mut scan = Scan::<GAP>::new(x, None, x.len(), screen);
         let (mut labels, mut values) = (Vec::new(), Vec::new());
-        while let Some((tile, nearest)) = unsafe { scan.next::<V>() } {
-            labels.extend(&nearest.labels[..tile.len]);
-            values.extend(if GAP { &nearest.gap[..tile.len] } else { &nearest.best[..tile.len] });
+        while let Some(n_tiles) = unsafe { scan.next::<V>() } {
+            for (tile, nearest) in (0..n_tiles).map(|which| scan.found(which)) {
+                labels.extend(&nearest.labels[..tile.len]);
+                values.extend(if GAP { &nearest.gap[..tile.len] } else { &nearest.best[..tile.len] });
+            }
         }
         (labels, values, (scan.settled, scan.doubtful))
     }

@@ -11,6 +11,7 @@ use super::scan::Tile;
 const AHEAD: usize = 3;
 
 /// Up to 16 points.
+#[derive(Clone, Copy)]
 pub(super) struct TileRows {
     /// Position of the first.
     pub start: usize,
@@ -18,6 +19,11 @@ pub(super) struct TileRows {
     pub len: usize,
     /// The row of each; lanes beyond the last point repeat it.
     pub rows: [usize; LANES],
+}
+
+impl TileRows {
+    /// No point.
+    pub(super) const NONE: Self = Self { start: 0, len: 0, rows: [0; LANES] };
 }
 
 /// Loads the points at one position after the other.
