@@ -156,7 +156,7 @@ fn cases() -> impl Strategy<Value = (Case, usize)> {
     let clusters = prop::sample::select(vec![1, 3, 20, 300]);
     let near_a_tile = prop::sample::select(vec![1usize, 2, 127, 128, 129, 255, 256, 257, 511, 513, 1_025]);
     let n_samples = prop_oneof![near_a_tile, 1usize..2_500];
-    (n_samples, features, clusters, kind, any::<u64>(), 1usize..700)
+    (n_samples, features, clusters, kind, any::<u64>(), 64usize..1_500)
         .prop_map(|(n, d, k, kind, seed, piece)| (Case::new([n, d, k], kind, seed), piece))
 }
 

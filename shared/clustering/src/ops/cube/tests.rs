@@ -66,6 +66,8 @@ fn whole_numbers_are_assigned_exactly_as_by_the_reference() {
         (4099, 5, 256),
         (70_001, 6, 2),
         (300, 200, 3),
+        // More features than a cube has units.
+        (300, 300, 3),
         // Sums of more clusters and features than shared memory has room for.
         (1000, 130, 300),
         (513, 1, 7000),
