@@ -64,26 +64,32 @@ pub(super) fn label_points(
 ) {
     let (leaves, n_leaves) = block.leaves_or(no_leaves);
     let n_numbers = if packed { block.n_samples.div_ceil(2) } else { block.n_samples };
-    // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its points are below `n_samples`, and
-    // the run's clusters are among the centroids.
-    unsafe {
-        label_kernel::launch_unchecked(
-            client,
-            CubeCount::new_1d(shape.rows(block.n_samples, 1) as u32),
-            shape.cube_dim(),
-            AddressType::from_len(block.n_samples * shape.n_features()),
-            shape.vector_size,
-            buffer(&block.x, block.n_samples * shape.vectors),
-            buffer(leaves, n_leaves),
-            buffer(centroids, n_centroids * shape.vectors),
-            buffer(table, n_runs * FIELDS),
-            buffer(labels, n_numbers),
-            block.n_samples,
-            run,
-            block.leaves.is_some(),
-            packed,
-            shape,
-        );
+    // Whole tiles, which have an even number of points: two packed labels are a number.
+    let whole_tiles = shape.points_a_launch(n_centroids).next_multiple_of(shape.tile());
+    for start in (0..block.n_samples).step_by(whole_tiles) {
+        let end = block.n_samples.min(start + whole_tiles);
+        // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its points are below `end`, and
+        // the run's clusters are among the centroids.
+        unsafe {
+            label_kernel::launch_unchecked(
+                client,
+                CubeCount::new_1d(shape.rows(end - start, 1) as u32),
+                shape.cube_dim(),
+                AddressType::from_len(block.n_samples * shape.n_features()),
+                shape.vector_size,
+                buffer(&block.x, block.n_samples * shape.vectors),
+                buffer(leaves, n_leaves),
+                buffer(centroids, n_centroids * shape.vectors),
+                buffer(table, n_runs * FIELDS),
+                buffer(labels, n_numbers),
+                start,
+                end,
+                run,
+                block.leaves.is_some(),
+                packed,
+                shape,
+            );
+        }
     }
 }
 
@@ -94,7 +100,8 @@ fn label_kernel<N: Size>(
     centroids: &[Vector<f32, N>],
     table: &[u32],
     labels: &mut [u32],
-    n_samples: usize,
+    start: usize,
+    end: usize,
     run: usize,
     #[comptime] with_leaves: bool,
     #[comptime] packed: bool,
@@ -114,8 +121,8 @@ fn label_kernel<N: Size>(
     if shape.dots {
         screen.start::<N>(&mut shared_centroids, shape);
     }
-    let mut tile = CUBE_POS_X as usize * comptime!(shape.tile());
-    while tile < n_samples {
+    let mut tile = start + CUBE_POS_X as usize * comptime!(shape.tile());
+    while tile < end {
         label_tile::<N>(
             x,
             leaves,
@@ -125,7 +132,7 @@ fn label_kernel<N: Size>(
             &mut shared_centroids,
             &mut tile_labels,
             tile,
-            n_samples,
+            end,
             leaf,
             with_leaves,
             shape.dots,
@@ -136,7 +143,7 @@ fn label_kernel<N: Size>(
         if packed {
             while unit < comptime!(shape.tile() / 2) {
                 let at = tile + 2 * unit;
-                if at < n_samples {
+                if at < end {
                     // What counts for no cluster is cut off at 16 bits.
                     let second = tile_labels[2 * unit + 1] & 0xffffu32;
                     labels[at / 2] = (tile_labels[2 * unit] & 0xffffu32) + second * 65536u32;
@@ -145,7 +152,7 @@ fn label_kernel<N: Size>(
             }
         } else {
             while unit < comptime!(shape.tile()) {
-                if tile + unit < n_samples {
+                if tile + unit < end {
                     labels[tile + unit] = tile_labels[unit];
                 }
                 unit += shape.units;

@@ -75,7 +75,8 @@ pub(super) fn can_search(
     n_reference: usize,
     k: usize,
 ) -> bool {
-    // One centre: no sums are kept here, and reference rows come block by block.
+    // Whether there is room does not depend on how many centres there are: no sums are kept here, and reference rows come
+    // block by block.
     k <= neighbors::MOST_NEIGHBORS && n_reference <= i32::MAX as usize && can_run(device, [n_samples, n_features], 1)
 }
 
@@ -129,7 +130,7 @@ impl NeighborOps for CubeBackend {
     ) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (x, reference) = (into_contiguous(x), into_contiguous(reference));
         let ([n_samples, n_features], [n_reference, _]) = (x.shape().dims(), reference.shape().dims());
-        let (shape, factory) = (shape_for(&x, 1), TensorFactory::of(&x));
+        let (shape, factory) = (shape_for(&x, n_reference), TensorFactory::of(&x));
         let dims = [n_samples, n_features, n_reference];
         let (distances, indices) = neighbors::neighbors(&factory.client, shape, [x.handle, reference.handle], dims, k);
         let shape = Shape::new([n_samples, k]);

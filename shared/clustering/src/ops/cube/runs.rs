@@ -1,7 +1,7 @@
 //! Lloyd's algorithm for many runs over the same points: one pass over the points serves them all.
 //!
-//! A round is a launch of [`assign_runs_kernel`] for each block of points, which sums the points of every run that goes on,
-//! one of the reduction in [`super::merge`], which adds the cubes' sums up, and one of [`move_kernel`], which moves the
+//! A round is a launch of [`assign_runs_kernel`] for each block of points, or for parts of it where that is much to compute,
+//! which sums the points of every run that goes on, one of the reduction in [`super::merge`], which adds the cubes' sums up, and one of [`move_kernel`], which moves the
 //! centroids and says which runs are done. Cubes of the same points run side by side, so that all but one of them find the
 //! points in the cache. What is computed for a run does not depend on the others.
 //!
@@ -116,10 +116,19 @@ impl RunBatch {
             self.pass_by_slices(block, is_first);
             return;
         }
+        let whole_pieces = (self.shape.points_a_launch(self.n_total()) / block.piece).max(1) * block.piece;
+        for start in (0..block.n_samples).step_by(whole_pieces) {
+            let end = block.n_samples.min(start + whole_pieces);
+            self.pass_over(block, start, end, is_first && start == 0);
+        }
+    }
+
+    /// Sums the points `start..end` of a block, from the start of a piece to the end of one.
+    fn pass_over(&self, block: &DeviceBlock, start: usize, end: usize, is_first: bool) {
         let (shape, n_runs) = (self.shape, self.n_clusters.len());
         let (leaves, n_leaves) = block.leaves_or(&self.no_leaves);
         // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its points are below
-        // `n_samples`, its runs and rows are those of the grid, and the table's clusters are those of the runs.
+        // `end`, its runs and rows are those of the grid, and the table's clusters are those of the runs.
         unsafe {
             assign_runs_kernel::launch_unchecked(
                 &self.client,
@@ -134,7 +143,8 @@ impl RunBatch {
                 buffer(&self.centroids, self.partial.n_pairs),
                 buffer(&self.table, n_runs * FIELDS),
                 buffer(&self.partial.handle, self.partial.len()),
-                block.n_samples,
+                start,
+                end,
                 block.piece,
                 self.n_total(),
                 u32::from(is_first),
@@ -231,7 +241,8 @@ fn assign_runs_kernel<N: Size>(
     centers: &[f32],
     table: &[u32],
     partial: &mut [u32],
-    n_samples: usize,
+    start: usize,
+    end: usize,
     piece: usize,
     n_total: usize,
     begin: u32,
@@ -269,9 +280,9 @@ fn assign_runs_kernel<N: Size>(
         screen.start::<N>(&mut shared_centroids, shape);
     }
 
-    let mut piece_start = 0usize.runtime();
-    while piece_start < n_samples {
-        let left = n_samples - piece_start;
+    let mut piece_start = start;
+    while piece_start < end {
+        let left = end - piece_start;
         let piece_end = piece_start + select(left < piece, left, piece);
         let mut tile = piece_start + row * comptime!(shape.tile());
         while tile < piece_end {

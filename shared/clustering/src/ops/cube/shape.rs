@@ -27,6 +27,10 @@ const MANY_POINTS: usize = 1 << 18;
 /// what is saved.
 const DOT_FEATURES: usize = 16;
 
+/// Products of points, features and clusters that a launch computes, at most: so few that a slow GPU's driver does not take
+/// it for hung.
+const WORK_A_LAUNCH: usize = 1 << 38;
+
 /// Most cubes along the points: enough to fill the largest GPUs at once, few enough for the second reduction.
 const MOST_ROWS: usize = 512;
 
@@ -121,7 +125,7 @@ impl TileShape {
         let units =
             power_of_two_up_to(hardware.max_units_per_cube.min(hardware.max_cube_dim.0).min(most_units) as usize);
         let [most_centroids, most_sums] =
-            if n_clusters * n_features <= FEW_CENTROIDS[0] { FEW_CENTROIDS } else { MANY_CENTROIDS };
+            if n_clusters * (n_features + 1) <= FEW_CENTROIDS[0] { FEW_CENTROIDS } else { MANY_CENTROIDS };
         // Labels of a tile and two floats a unit to sum the inertia; a third of the rest for centroids, each with a number
         // beside it.
         let floats = (hardware.max_shared_memory_size / 4).checked_sub(units * points + 2 * units)?;
@@ -211,6 +215,11 @@ impl TileShape {
     pub fn rows(&self, n_samples: usize, n_clusters: usize) -> usize {
         let most = (PARTIAL_BYTES / size_of::<f32>() / self.numbers_a_row(n_clusters)).min(MOST_ROWS);
         n_samples.div_ceil(self.tile()).min(most).max(1)
+    }
+
+    /// Points that a launch may compare with `n_clusters` clusters, at least one.
+    pub fn points_a_launch(&self, n_clusters: usize) -> usize {
+        (WORK_A_LAUNCH / (n_clusters * self.n_features())).max(1)
     }
 
     /// Numbers in a row of partial sums of `n_clusters`: two for each sum, and the counts.
