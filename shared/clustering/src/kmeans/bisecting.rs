@@ -7,7 +7,7 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{KMeansFit, fit_from, fits, keep};
+use super::fit::{KMeansFit, fit_from_unlabelled, fits, keep};
 use super::lloyd::labels;
 use super::run::Start;
 use super::seeding::seedings;
@@ -143,7 +143,7 @@ struct Growth {
 impl Growth {
     fn new(points: &Points, params: &KMeansParams) -> Result<Self, KMeansError> {
         let start = points.gather(&[0])?;
-        let (root, _) = fit_from(points, start, params)?;
+        let root = fit_from_unlabelled(points, start, params)?;
         let mut growth = Self { nodes: Vec::new(), members: Vec::new(), farthest: Vec::new(), splits: Vec::new() };
         growth.push((leaf(&root, 0), Members::all(points), root.farthest[0]));
         Ok(growth)

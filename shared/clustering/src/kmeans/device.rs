@@ -119,22 +119,33 @@ pub(super) fn labels(points: &Points, centroids: &Matrix, members: &Members) -> 
     nearest_labels(points, centroids, Some(members))
 }
 
-/// As [`labels`], of all points without members. The distances stay on the device: to read them takes as long as to
-/// read the labels.
+/// As [`labels`], of all points without members: on a GPU in 16 bits each, as they are kept.
 fn nearest_labels(
     points: &Points,
     centroids: &Matrix,
     members: Option<&Members>,
 ) -> Result<Vec<Vec<u16>>, KMeansError> {
-    let centroids: Tensor<2> = centroids.to_tensor(points.device()); // (n_clusters, n_features)
+    let on_gpu = Program::new(points).map(|program| program.labels(centroids, members)).transpose()?;
+    if let Some(chunks) = on_gpu.flatten() {
+        return Ok(chunks);
+    }
     let mut chunks = vec![Vec::new(); points.n_chunks()];
-    points.each_tensor(members, |indices, x| {
-        let (labels, _) = ops::nearest(x, &centroids); // (rows), (rows)
-        let labels: Vec<i32> = host_values(labels.into_data());
-        indices.zip(labels).for_each(|(index, label)| chunks[index / CHUNK].push(label as u16));
+    each_nearest(points, centroids, members, |index, label, _| {
+        chunks[index / CHUNK].push(label as u16);
         Ok(())
     })?;
     Ok(chunks)
+}
+
+/// Adds the labels of the points from index `first` on to their chunks.
+fn append(chunks: &mut [Vec<u16>], first: usize, labels: &[u16]) {
+    let (mut first, mut left) = (first, labels);
+    while !left.is_empty() {
+        let (of_chunk, others) = left.split_at(left.len().min(CHUNK - first % CHUNK));
+        chunks[first / CHUNK].extend_from_slice(of_chunk);
+        first += of_chunk.len();
+        left = others;
+    }
 }
 
 /// Calls `visit` with the index, the label and the squared distance of each member, in order.

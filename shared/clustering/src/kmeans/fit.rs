@@ -73,8 +73,25 @@ fn fit_of(run: Run) -> (KMeansFit, Vec<u16>) {
 /// # Errors
 /// [`KMeansError`] when points in a file cannot be read, or the device fails.
 pub fn fit_from(points: &Points, start: Matrix, params: &KMeansParams) -> Result<(KMeansFit, Vec<u16>), KMeansError> {
+    run_from(points, start, params, true)
+}
+
+/// As [`fit_from`], for those who do not ask for the labels: they need not be read back from a device.
+///
+/// # Errors
+/// As [`fit_from`].
+pub fn fit_from_unlabelled(points: &Points, start: Matrix, params: &KMeansParams) -> Result<KMeansFit, KMeansError> {
+    Ok(run_from(points, start, params, false)?.0)
+}
+
+fn run_from(
+    points: &Points,
+    start: Matrix,
+    params: &KMeansParams,
+    keep_labels: bool,
+) -> Result<(KMeansFit, Vec<u16>), KMeansError> {
     let tolerance = params.tol * points.mean_variance();
-    let start = Start { centroids: start, members: None, tolerance, keep_labels: true };
+    let start = Start { centroids: start, members: None, tolerance, keep_labels };
     Ok(fit_of(lloyd(points, vec![start], limits(params), &|| {})?.swap_remove(0)))
 }
 

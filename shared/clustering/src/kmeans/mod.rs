@@ -20,7 +20,7 @@ use members::Members;
 
 pub use bisecting::{BisectingTree, TreeNode, fit_tree};
 pub use elbow::elbow;
-pub use fit::{KMeansFit, fit_from};
+pub use fit::{KMeansFit, fit_from, fit_from_unlabelled};
 pub use points::Points;
 pub use sweep::{fit_k, fit_sweep};
 

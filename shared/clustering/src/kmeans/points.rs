@@ -13,30 +13,37 @@ use crate::ops::cpu::{CHUNK, Rows, Spread};
 use crate::ops::{cube, is_cpu};
 use crate::rows::RowStore;
 
-/// Bytes of a block on the device: less than any adapter lets a kernel read.
-const BLOCK_BYTES: usize = 64 << 20;
+/// Bytes that are sent to the device, and summed, at a time: less than any adapter lets a kernel read.
+const PIECE_BYTES: usize = 64 << 20;
+
+/// Bytes of a buffer that points stay in on the device, where it allows as many: a launch for each of them is then next to
+/// nothing beside what it does.
+const BUFFER_BYTES: u64 = 1 << 30;
 
 /// Points to cluster: rows in memory or in a file, and the device that passes over them.
 ///
-/// A GPU gets them in blocks. Where it has room for all, it gets them once and keeps them; where it has not, every pass
-/// sends them again. The blocks are the same either way, and wherever the rows are, so results are, too.
+/// A GPU gets them piece by piece. Where it has room for all, it gets them once and keeps them, many pieces in a buffer;
+/// where it has not, every pass sends them again. The pieces are the same either way, and wherever the rows are, and they are
+/// what sums are made of, so results are the same, too.
 #[derive(Debug)]
 pub struct Points {
     rows: RowStore,
     device: Device,
     mean_variance: f64,
-    /// Bytes of a block on the device.
-    block_bytes: usize,
-    /// Bytes that the device has room for; it is asked when this is first needed.
-    room: OnceLock<u64>,
+    /// Bytes of a piece.
+    piece_bytes: usize,
+    /// Bytes of a buffer on the device, at most.
+    buffer_bytes: u64,
+    /// Whether the device has room for all; it is asked when this is first needed.
+    fits: OnceLock<bool>,
     /// What [`Points::held`] has sent to the device.
     held: OnceLock<Vec<Tensor<2>>>,
 }
 
 /// Rows that a pass has come to.
-enum Block<'a> {
+enum Block {
     /// On the device: `(rows, n_features)`.
-    Held(&'a Tensor<2>),
+    Held(Tensor<2>),
     /// On the host, until the device gets them.
     Read(Matrix),
 }
@@ -70,8 +77,15 @@ impl Points {
             return Err(KMeansError::AllEqual { n_samples });
         }
         let mean_variance = spread.mean_variance(n_samples);
-        let (room, held) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { mean_variance, rows, device: device.clone(), block_bytes: BLOCK_BYTES, room, held })
+        Ok(Self {
+            mean_variance,
+            rows,
+            device: device.clone(),
+            piece_bytes: PIECE_BYTES,
+            buffer_bytes: BUFFER_BYTES,
+            fits: OnceLock::new(),
+            held: OnceLock::new(),
+        })
     }
 
     /// How many points.
@@ -104,40 +118,59 @@ impl Points {
         &self.rows
     }
 
-    /// Rows of a block on the device; the last one may have fewer.
+    /// Rows of a piece; the last one may have fewer.
     pub(super) fn most_rows(&self) -> usize {
-        (self.block_bytes / size_of::<f32>() / self.n_features()).max(1)
+        (self.piece_bytes / size_of::<f32>() / self.n_features()).max(1)
     }
 
-    /// All points on the device, block after block, `(rows, n_features)`, where it has room for them. The first call
-    /// sends them there, and there they stay.
+    /// All points on the device, buffer after buffer, `(rows, n_features)`, where it has room for them. All but the last have
+    /// whole pieces. The first call sends them there, and there they stay.
     pub(super) fn held(&self) -> Result<Option<&[Tensor<2>]>, KMeansError> {
         if self.held.get().is_none() {
-            if self.rows.bytes() > self.room() {
+            if !self.fit_on_device() {
                 return Ok(None);
             }
-            let mut blocks = Vec::new();
+            let most_pieces = self.most_pieces();
+            let (mut buffers, mut pieces) = (Vec::new(), Vec::new());
             self.each_block(|rows| {
-                blocks.push(rows.into_tensor(&self.device));
+                let len = rows.values().len();
+                pieces.push(rows.into_tensor(&self.device).reshape([len])); // (rows * n_features)
+                if pieces.len() == most_pieces {
+                    buffers.push(joined(std::mem::take(&mut pieces), self.n_features())); // (rows, n_features)
+                }
                 Ok(())
             })?;
-            return Ok(Some(self.held.get_or_init(|| blocks)));
+            if !pieces.is_empty() {
+                buffers.push(joined(pieces, self.n_features())); // (rows, n_features)
+            }
+            return Ok(Some(self.held.get_or_init(|| buffers)));
         }
         Ok(self.held.get().map(Vec::as_slice))
     }
 
-    fn room(&self) -> u64 {
-        *self.room.get_or_init(|| match self.device.as_dispatch() {
-            DispatchDevice::Cube(device) => cube::room(device),
+    fn fit_on_device(&self) -> bool {
+        *self.fits.get_or_init(|| match self.device.as_dispatch() {
+            DispatchDevice::Cube(device) => cube::has_room(device, self.rows.bytes()),
             // The CPU computes on the rows where they are.
             #[allow(unreachable_patterns)]
-            _ => 0,
+            _ => false,
         })
     }
 
-    /// Calls `visit` with blocks of the members on the device, `(rows, n_features)`, and their indices, in order.
+    /// Pieces of a buffer.
+    fn most_pieces(&self) -> usize {
+        let most_bytes = match self.device.as_dispatch() {
+            DispatchDevice::Cube(device) => self.buffer_bytes.min(cube::largest_buffer(device)),
+            #[allow(unreachable_patterns)]
+            _ => self.buffer_bytes,
+        };
+        let piece = (self.most_rows() * self.n_features() * size_of::<f32>()) as u64;
+        usize::try_from(most_bytes / piece).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Calls `visit` with the members of each piece on the device, `(rows, n_features)`, and their indices, in order.
     ///
-    /// Where points are sent in every pass, the next block is read while the device is at work on one.
+    /// Where points are sent in every pass, the next piece is read while the device is at work on one.
     pub(super) fn each_tensor(
         &self,
         members: Option<&Members>,
@@ -145,7 +178,7 @@ impl Points {
     ) -> Result<(), KMeansError> {
         let mut members = members.map(|members| members.indices().peekable());
         let mut first = 0;
-        let mut on_block = |block: Block<'_>| {
+        let mut on_block = |block: Block| {
             let (start, end) = (first, first + block.n_rows());
             first = end;
             let Some(members) = &mut members else {
@@ -158,10 +191,15 @@ impl Points {
             let rows = inside.iter().map(|index| index - start).collect();
             visit(Box::new(inside.into_iter()), &block.select(rows, &self.device))
         };
-        match self.held()? {
-            Some(held) => held.iter().try_for_each(|x| on_block(Block::Held(x))),
-            None => self.each_block(|rows| on_block(Block::Read(rows))),
+        let Some(held) = self.held()? else { return self.each_block(|rows| on_block(Block::Read(rows))) };
+        for x in held {
+            let n_rows = x.dims()[0];
+            for start in (0..n_rows).step_by(self.most_rows()) {
+                let piece = self.most_rows().min(n_rows - start);
+                on_block(Block::Held(x.clone().narrow(0, start, piece)))?; // (piece, n_features)
+            }
         }
+        Ok(())
     }
 
     /// Calls `visit` with all rows, block after block, in order. The device may be at work on a block when the next one
@@ -210,7 +248,7 @@ impl Points {
     }
 }
 
-impl Block<'_> {
+impl Block {
     fn n_rows(&self) -> usize {
         match self {
             Self::Held(x) => x.dims()[0],
@@ -221,7 +259,7 @@ impl Block<'_> {
     /// Calls `visit` with all rows on the device: `(n_rows, n_features)`.
     fn visit<T>(self, device: &Device, visit: impl FnOnce(&Tensor<2>) -> T) -> T {
         match self {
-            Self::Held(x) => visit(x),
+            Self::Held(x) => visit(&x),
             Self::Read(rows) => visit(&rows.into_tensor(device)),
         }
     }
@@ -233,7 +271,7 @@ impl Block<'_> {
                 let rows: Vec<i32> = rows.into_iter().map(|row| row as i32).collect();
                 let shape = [rows.len()];
                 let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, shape), device); // (rows)
-                Tensor::clone(x).select(0, rows) // (rows, n_features)
+                x.clone().select(0, rows) // (rows, n_features)
             }
             Self::Read(all) => {
                 let values = rows.into_iter().flat_map(|row| all.row(row)).copied().collect();
@@ -241,6 +279,13 @@ impl Block<'_> {
             }
         }
     }
+}
+
+/// Pieces `(rows * n_features)` in one buffer: `(rows, n_features)`.
+fn joined(mut pieces: Vec<Tensor<1>>, n_features: usize) -> Tensor<2> {
+    let all = if pieces.len() == 1 { pieces.swap_remove(0) } else { Tensor::cat(pieces, 0) };
+    let n_rows = all.dims()[0] / n_features;
+    all.reshape([n_rows, n_features])
 }
 
 /// Checks every value and sums how far it is from the first row's.
@@ -262,10 +307,12 @@ fn spread(rows: &RowStore, first: &[f32]) -> Result<Spread, KMeansError> {
 
 #[cfg(test)]
 impl Points {
-    /// The same on a device that has room for so many bytes of them, and gets them in blocks of so many.
-    pub(super) fn on_device_with(mut self, room: u64, block_bytes: usize) -> Self {
-        self.room = OnceLock::from(room);
-        self.block_bytes = block_bytes;
+    /// The same on a device that has room for so many bytes of them, gets them in pieces of so many, and keeps them in
+    /// buffers of so many.
+    pub(super) fn on_device_with(mut self, room: u64, piece_bytes: usize, buffer_bytes: u64) -> Self {
+        self.fits = OnceLock::from(self.rows.bytes() <= room);
+        self.piece_bytes = piece_bytes;
+        self.buffer_bytes = buffer_bytes;
         self
     }
 

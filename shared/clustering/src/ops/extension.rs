@@ -18,13 +18,9 @@ pub struct AssignmentTensors<B: Backend> {
     pub labels: IntTensor<B>,
     /// `(n_samples)`
     pub squared_distances: FloatTensor<B>,
-    /// `(n_parts, n_clusters, n_features)`
-    pub sums: FloatTensor<B>,
-    /// `(n_parts, n_clusters)`
-    pub counts: FloatTensor<B>,
-    /// `(n_parts)`
-    pub inertia: FloatTensor<B>,
-    /// Whether `sums` are those of the points' differences to their centroids.
+    /// `(n_parts, n_clusters * n_features + 1 + n_clusters)`: sums, row by row, inertia, and counts.
+    pub totals: FloatTensor<B>,
+    /// Whether the sums are those of the points' differences to their centroids.
     pub centered: bool,
 }
 
@@ -59,8 +55,11 @@ pub trait NeighborOps: Backend {
 pub(super) fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment {
     let output = Dispatch::cluster_assign(x.clone().into_dispatch(), centroids.clone().into_dispatch());
     let [n_clusters, n_features] = centroids.dims();
-    let mut sums = totals(Tensor::<3>::from_dispatch(output.sums), n_clusters * n_features);
-    let counts = totals(Tensor::<2>::from_dispatch(output.counts), n_clusters);
+    let n_sums = n_clusters * n_features;
+    let mut sums = totals(Tensor::<2>::from_dispatch(output.totals));
+    let counts = sums.split_off(n_sums + 1);
+    let inertia = sums[n_sums];
+    sums.truncate(n_sums);
     if output.centered {
         add_centroids(&mut sums, &counts, centroids);
     }
@@ -69,7 +68,7 @@ pub(super) fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Ass
         squared_distances: Tensor::<1>::from_dispatch(output.squared_distances),
         sums,
         counts,
-        inertia: totals(Tensor::<1>::from_dispatch(output.inertia), 1)[0],
+        inertia,
     }
 }
 
@@ -98,8 +97,9 @@ fn add_centroids(sums: &mut [f64], counts: &[f64], centroids: &Tensor<2>) {
     }
 }
 
-/// The parts of `len` totals, added up.
-fn totals<const D: usize>(parts: Tensor<D>, len: usize) -> Vec<f64> {
+/// The parts of totals `(n_parts, n_totals)`, added up: `(n_totals)`.
+fn totals(parts: Tensor<2>) -> Vec<f64> {
+    let [_, len] = parts.dims();
     let values: Vec<f64> = host_values(parts.into_data());
     (0..len).map(|index| values.iter().skip(index).step_by(len).sum()).collect()
 }

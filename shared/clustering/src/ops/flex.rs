@@ -12,14 +12,13 @@ impl ClusterOps for Flex {
     fn cluster_assign(x: FloatTensor<Self>, centroids: FloatTensor<Self>) -> AssignmentTensors<Self> {
         let (x, centroids) = (x.to_contiguous(), centroids.to_contiguous());
         let output = cpu::assign(rows(&x), rows(&centroids));
-        let n_clusters = output.counts.len();
-        let n_features = output.sums.len() / n_clusters.max(1);
+        let mut totals = output.sums;
+        totals.push(output.inertia);
+        totals.extend(output.counts);
         AssignmentTensors {
             labels: from_vec(output.labels),
             squared_distances: from_vec(output.squared_distances),
-            sums: FloatTensor::<Self>::from_data(TensorData::new(output.sums, [1, n_clusters, n_features])),
-            counts: one_part(output.counts),
-            inertia: from_vec(vec![output.inertia]),
+            totals: one_part(totals),
             centered: false,
         }
     }

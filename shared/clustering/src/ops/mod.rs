@@ -3,9 +3,10 @@
 //! Each operation has a plain reference in tensor operations, which runs on every device, and fused kernels that
 //! read the points once: one for the CPU and one for GPUs. Tests hold them together.
 //!
-//! Work is cut up under three names. A *tile* is the points that are in registers at a time: 16 on the CPU, a unit's or
-//! four times as many a unit on a GPU. A *chunk* is what a thread of the CPU works on before it takes another. A *block* is
-//! what is read from a file, or sent to a device, at a time.
+//! Work is cut up under four names. A *tile* is the points that are in registers at a time: 16 on the CPU, and one, two or
+//! four a unit on a GPU. A *chunk* is what a thread of the CPU works on before it takes another. A *block* is what is read
+//! from a file, or passed over in a launch on a device, at a time, and a *piece* of it is what is sent there, and summed, at a
+//! time.
 
 mod centers;
 pub(crate) mod cpu;

@@ -24,9 +24,15 @@ pub fn assign_and_accumulate(x: &Tensor<2>, centroids: &Tensor<2>) -> Assignment
     for chunk in chunks(x) {
         let distances = pairwise_squared_distances(&chunk, centroids); // (chunk, n_clusters)
         let (nearest, index) = distances.min_dim_with_indices(1); // (chunk, 1), (chunk, 1)
-        // A product with the one-hot labels sums by cluster without scatter, whose float atomics GPUs may lack.
+        // Products with the one-hot labels sum by cluster without scatter, whose float atomics GPUs may lack, and without a
+        // product of matrices, which some compute in TF32.
         let one_hot = index.clone().equal(cluster_numbers(n_clusters, &x.device())).float(); // (chunk, n_clusters)
-        add(&mut sums, one_hot.clone().transpose().matmul(chunk)); // (n_clusters, n_features)
+        let of_feature = |feature: usize| {
+            let column = chunk.clone().narrow(1, feature, 1); // (chunk, 1)
+            (one_hot.clone() * column).sum_dim(0) // (1, n_clusters)
+        };
+        let by_feature = Tensor::cat((0..n_features).map(of_feature).collect(), 0); // (n_features, n_clusters)
+        add(&mut sums, by_feature.transpose()); // (n_clusters, n_features)
         add(&mut counts, one_hot.sum_dim(0)); // (1, n_clusters)
         inertia += host(nearest.clone()).iter().sum::<f64>();
         labels.push(index.squeeze_dim::<1>(1)); // (chunk)

@@ -10,13 +10,15 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use cubecl::prelude::{Client, CubeElement};
 
-use super::DeviceRun;
+use super::{DeviceRun, append};
 use crate::kmeans::run::Limits;
 use crate::kmeans::{KMeansError, Members, Points};
 use crate::matrix::Matrix;
-use crate::ops::cpu::Evaluation;
+use crate::ops::cpu::{CHUNK, Evaluation};
+use crate::ops::cube::batch::DeviceBlock;
 use crate::ops::cube::evaluate::{ClusterPoints, Clustering, EvaluationBatch};
-use crate::ops::cube::runs::{DeviceBlock, Outcome, RunBatch, RunStart};
+use crate::ops::cube::labels::Labeller;
+use crate::ops::cube::runs::{Outcome, RunBatch, RunStart};
 use crate::ops::cube::shape::TileShape;
 
 /// Rounds between two looks at what became of the runs, where points stay on the device. A frozen run costs next to
@@ -81,7 +83,7 @@ impl<'a> Program<'a> {
         Some((shape, shape.rows(n_samples, n_clusters)))
     }
 
-    /// Some rounds of a batch; returns the runs that have not stopped.
+    /// Rounds of a batch, until one of its runs stops; returns those that have not.
     fn advance(
         &self,
         passes: &Passes<'_>,
@@ -100,15 +102,20 @@ impl<'a> Program<'a> {
         let start = |&(run, leaf): &(usize, i32)| runs[run].start(leaf);
         let starts: Vec<RunStart<'_>> = group.runs.iter().map(start).collect();
         let batch = RunBatch::new(&self.client, kernel.shape, kernel.n_rows, &starts);
-        for _ in 0..if passes.held.is_some() { ROUNDS } else { 1 } {
-            let mut is_first = true;
-            passes.each_block(|block| {
-                batch.pass(block, is_first);
-                is_first = false;
-            })?;
-            batch.end_round(limits.max_iter);
-        }
-        let states = batch.read().unwrap_or_else(lost);
+        let states = loop {
+            for _ in 0..if passes.held.is_some() { ROUNDS } else { 1 } {
+                let mut is_first = true;
+                passes.each_block(|block| {
+                    batch.pass(block, is_first);
+                    is_first = false;
+                })?;
+                batch.end_round(limits.max_iter);
+            }
+            let states = batch.read().unwrap_or_else(lost);
+            if states.iter().any(|state| state.outcome != Outcome::Running) {
+                break states;
+            }
+        };
         let mut left = Vec::new();
         for ((run, leaf), state) in group.runs.into_iter().zip(states) {
             let running = &mut runs[run];
@@ -154,6 +161,36 @@ impl Program<'_> {
             }
         }
         Ok(evaluations)
+    }
+}
+
+impl Program<'_> {
+    /// The label of each member, or of each point without members, chunk by chunk; `None` where the device has no kernel for
+    /// as many clusters.
+    pub(super) fn labels(
+        &self,
+        centroids: &Matrix,
+        members: Option<&Members>,
+    ) -> Result<Option<Vec<Vec<u16>>>, KMeansError> {
+        let Some((shape, _)) = self.shape(centroids.n_samples()) else { return Ok(None) };
+        let labeller = Labeller::new(&self.client, shape, centroids.values());
+        let mut chunks = vec![Vec::new(); self.points.n_chunks()];
+        if members.is_none() {
+            let on_block = |block: &DeviceBlock| {
+                labeller.label(block, |labels| append(&mut chunks, block.first, labels)).unwrap_or_else(lost);
+            };
+            Passes::new(self, None)?.each_block(on_block)?;
+            return Ok(Some(chunks));
+        }
+        let sent = Passes { program: self, leaves: None, held: None };
+        self.points.each_tensor(members, |indices, x| {
+            let on_labels = |labels: &[u16]| {
+                indices.zip(labels).for_each(|(index, label)| chunks[index / CHUNK].push(*label));
+            };
+            labeller.label(&sent.block(x, 0), on_labels).unwrap_or_else(lost);
+            Ok(())
+        })?;
+        Ok(Some(chunks))
     }
 }
 
@@ -293,6 +330,7 @@ impl<'a> Passes<'a> {
             self.program.client.create_from_slice(i32::as_bytes(&leaves[first..first + n_samples])) // (rows)
         };
         let x = into_contiguous(x.clone().try_into_primitive::<CubeBackend>().unwrap_or_else(lost));
-        DeviceBlock { first, x: x.handle, leaves: self.leaves.as_ref().map(to_device), n_samples }
+        let leaves = self.leaves.as_ref().map(to_device);
+        DeviceBlock { first, piece: self.program.points.most_rows(), x: x.handle, leaves, n_samples }
     }
 }

@@ -155,6 +155,36 @@ fn labels_are_kept_where_they_are_wanted() {
 }
 
 #[test]
+fn labels_of_parts_and_of_many_clusters_are_those_of_the_cpu() {
+    let Some(device) = gpu() else { return };
+    // Dot products, an odd number of points, and more labels than eight bits hold. Whole numbers, whose distances are exact.
+    let x = Matrix::from_values(17, cloud(9001, 17, 40).values().iter().map(|value| value.round()).collect());
+    let (on_gpu, on_cpu) =
+        (points(&x, &device).on_device_with(u64::MAX, 100_000, 300_000), points(&x, &Device::flex()));
+    let (gpu_parts, cpu_parts) = (parts(&on_gpu), parts(&on_cpu));
+    assert!(on_gpu.held().unwrap().is_some_and(|buffers| buffers.len() > 2));
+    for k in [1, 7, 300] {
+        let centroids = first(&x, 11, k);
+        let of = |points: &Points, members| nearest_labels(points, &centroids, members).unwrap();
+        assert_eq!(of(&on_gpu, None), crate::kmeans::cpu::labels(&on_cpu, &centroids, &Members::all(&on_cpu)).unwrap());
+        for (gpu_part, cpu_part) in gpu_parts.iter().zip(&cpu_parts) {
+            let plain = crate::kmeans::cpu::labels(&on_cpu, &centroids, cpu_part).unwrap();
+            assert_eq!(of(&on_gpu, Some(gpu_part)), plain);
+        }
+    }
+}
+
+#[test]
+fn labels_go_to_the_chunks_of_their_points() {
+    let mut chunks = vec![Vec::new(); 3];
+    let labels: Vec<u16> = (0..2 * CHUNK as u16 + 5).collect();
+    for (first, end) in [(0, 3), (3, CHUNK), (CHUNK, CHUNK + 1), (CHUNK + 1, labels.len())] {
+        append(&mut chunks, first, &labels[first..end]);
+    }
+    assert_eq!(chunks, labels.chunks(CHUNK).map(<[u16]>::to_vec).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_empty_cluster_takes_the_farthest_point() {
     let Some(device) = gpu() else { return };
     let x = Matrix::from_values(1, vec![0.0, 1.0, 2.0, 50.0, 0.0, 1.0, 2.0]);
@@ -211,17 +241,21 @@ fn points_that_stay_and_points_that_are_sent_give_the_same_bits() {
         builder.finish().unwrap()
     };
     let in_memory = || RowStore::from_matrix(x.clone());
-    // Blocks of 43,690 rows: those of the file, which has two, do not end where they do.
-    let run = |rows: RowStore, room: u64| {
-        let points = Points::from_rows(rows, 4, &device).unwrap().on_device_with(room, 1 << 20);
-        assert_eq!(points.held().unwrap().map(<[_]>::len), (room > 0).then_some(7));
+    // Seven pieces of 43,690 rows: the blocks of the file, which has two, do not end where they do.
+    let run = |rows: RowStore, room: u64, pieces_a_buffer: u64| {
+        let buffer = pieces_a_buffer << 20;
+        let points = Points::from_rows(rows, 4, &device).unwrap().on_device_with(room, 1 << 20, buffer);
+        let n_buffers = 7u64.div_ceil(pieces_a_buffer) as usize;
+        assert_eq!(points.held().unwrap().map(<[_]>::len), (room > 0).then_some(n_buffers));
         let part = parts(&points).swap_remove(2);
         runs(&points, mixed_starts(&x, &part), 3)
     };
     let all = x.values().len() as u64 * 4;
-    let held = run(in_memory(), all);
-    for (rows, room) in [(in_memory(), 0), (in_file(), all), (in_file(), 0)] {
-        assert!(run(rows, room) == held, "room for {room} bytes");
+    let held = run(in_memory(), all, 7);
+    for (rows, room, pieces) in
+        [(in_memory(), all, 1), (in_memory(), all, 3), (in_memory(), 0, 1), (in_file(), all, 2), (in_file(), 0, 1)]
+    {
+        assert!(run(rows, room, pieces) == held, "room for {room} bytes, {pieces} pieces a buffer");
     }
 }
 
@@ -243,7 +277,7 @@ fn points_that_fit_are_sent_once() {
 fn points_that_do_not_fit_are_sent_in_every_pass() {
     let Some(device) = gpu() else { return };
     let x = cloud(900, 3, 4);
-    let points = points(&x, &device).on_device_with(x.values().len() as u64 * 4 - 1, 1024);
+    let points = points(&x, &device).on_device_with(x.values().len() as u64 * 4 - 1, 1024, 1024);
     runs(&points, vec![start(&first(&x, 0, 3), 0.0)], 2);
     assert!(points.held().unwrap().is_none());
 }

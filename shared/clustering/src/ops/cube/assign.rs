@@ -4,39 +4,54 @@
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
+use super::batch::{FIELDS, RUNNING, STATE};
 use super::compensated::{One, Total, merge_units};
-use super::merge::{Merged, Partial};
+use super::merge::Partial;
 use super::nearest::{Search, SharedCentroids};
-use super::shape::TileShape;
-use super::sums::{Clusters, CubeSums, NO_CLUSTER, partial_row};
+use super::shape::{TableShape, TileShape};
+use super::slices::{Labelled, sum_slices};
+use super::sums::{CubeSums, NO_CLUSTER, Window, partial_row};
 use super::{buffer, floats};
 
-/// Cubes walk over tiles; each writes its row of the partial sums, which [`super::merge`] adds up.
+/// Cubes walk over tiles; each writes its row of the partial sums, which [`super::merge`] adds up. `values` and `centers` are
+/// the numbers of `x` and `centroids` one by one.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn assign_kernel<N: Size>(
     x: &[Vector<f32, N>],
+    values: &[f32],
     centroids: &[Vector<f32, N>],
+    centers: &[f32],
     labels: &mut [i32],
     squared_distances: &mut [f32],
-    sums: &mut [Vector<f32, N>],
-    counts: &mut [u32],
-    inertia: &mut [f32],
+    partial: &mut [u32],
     n_samples: usize,
     n_clusters: usize,
     copies: usize,
-    owners_per_copy: usize,
     no_fold: u32,
     #[comptime] shape: TileShape,
+    #[comptime] sums_shape: TableShape,
 ) {
     let row = CUBE_POS_X as usize;
-    let clusters = Clusters { first: 0usize.runtime(), n_clusters, copies, owners_per_copy };
-    let mut shared_centroids = SharedCentroids::<N>::new(0usize.runtime(), n_clusters, shape);
+    let first = 0usize.runtime();
+    let window = Window {
+        first,
+        low: 0u32.runtime(),
+        n_clusters,
+        feature: 0usize.runtime(),
+        n_features: comptime!(shape.n_features()).runtime(),
+        copies,
+    };
+    let mut shared_centroids = SharedCentroids::<N>::new(first, n_clusters, shape);
     let mut tile_labels = Shared::<[u32]>::new_slice(comptime!(shape.tile()));
     let mut search = Search::<N>::new(shape);
-    let sums_row = partial_row(row, n_clusters, 0usize.runtime(), shape);
-    let mut cube_sums = CubeSums::<N>::new(clusters, sums_row, true.runtime(), shape);
+    // The inertia is a sum behind those of the clusters.
+    let n_pairs = n_clusters * comptime!(shape.n_features()) + 1;
+    let sums_row = partial_row(row, n_pairs, n_clusters, first, 0usize.runtime(), sums_shape);
+    let mut cube_sums = CubeSums::new(window, sums_row, true.runtime(), sums_shape);
     let mut cube_inertia = Total::<One>::new();
-    cube_sums.start(sums, counts, shape);
+    if !shape.sliced {
+        cube_sums.start(sums_shape);
+    }
     shared_centroids.start(centroids, shape);
 
     let mut tile = row * comptime!(shape.tile());
@@ -56,17 +71,24 @@ fn assign_kernel<N: Size>(
             tile_labels[at] = label;
         }
         sync_cube();
-        cube_sums.add_tile(x, centroids, &tile_labels, tile, sums, counts, no_fold, shape);
-        sync_cube();
+        if !shape.sliced {
+            let count = comptime!(shape.tile()).runtime();
+            let from = 0usize.runtime();
+            cube_sums.add_points(values, centers, &tile_labels, tile, from, count, partial, no_fold, sums_shape);
+            sync_cube();
+        }
         tile += CUBE_COUNT_X as usize * comptime!(shape.tile());
     }
-    cube_sums.finish(sums, counts, no_fold, shape);
+    if !shape.sliced {
+        cube_sums.finish(partial, no_fold, sums_shape);
+    }
     let mut hi = Shared::<[Vector<f32, One>]>::new_slice(shape.units);
     let mut lo = Shared::<[Vector<f32, One>]>::new_slice(shape.units);
     merge_units(&mut cube_inertia, &mut hi, &mut lo, no_fold, shape.units);
     if UNIT_POS == 0 {
-        inertia[2 * row] = cube_inertia.hi.extract(0usize);
-        inertia[2 * row + 1] = cube_inertia.lo.extract(0usize);
+        let at = row * (2 * n_pairs + n_clusters) + n_pairs - 1;
+        partial[at] = u32::reinterpret(cube_inertia.hi.extract(0usize));
+        partial[at + n_pairs] = u32::reinterpret(cube_inertia.lo.extract(0usize));
     }
 }
 
@@ -76,8 +98,8 @@ pub(super) struct Assigned {
     pub labels: Handle,
     /// `(n_samples)`, float32
     pub squared_distances: Handle,
-    /// Sums, counts and inertia.
-    pub merged: Merged,
+    /// `(2, n_clusters * n_features + 1 + n_clusters)`, float32: sums, inertia and counts, in two parts.
+    pub totals: Handle,
 }
 
 /// Launches the kernel and the reduction over points `x` `(n_samples, n_features)` and `centroids`
@@ -85,13 +107,12 @@ pub(super) struct Assigned {
 pub(super) fn assign(
     client: &Client,
     shape: TileShape,
-    x: Handle,
-    centroids: Handle,
+    x: &Handle,
+    centroids: &Handle,
     [n_samples, n_features, n_clusters]: [usize; 3],
 ) -> Assigned {
-    let layout = shape.layout(n_clusters);
     let n_rows = shape.rows(n_samples, n_clusters);
-    let partial = Partial::new(client, n_rows, n_clusters * n_features, n_clusters);
+    let partial = Partial::new(client, n_rows, n_clusters * n_features + 1, n_clusters);
     let (labels, squared_distances) = (floats(client, n_samples), floats(client, n_samples));
     // SAFETY: the lengths are those of the buffers, and the kernel stays within them: rows are those of the grid,
     // points are below `n_samples` and labels below `n_clusters`.
@@ -102,22 +123,31 @@ pub(super) fn assign(
             shape.cube_dim(),
             AddressType::from_len(n_samples * n_features),
             shape.vector_size,
-            buffer(&x, n_samples * shape.vectors),
-            buffer(&centroids, n_clusters * shape.vectors),
+            buffer(x, n_samples * shape.vectors),
+            buffer(x, n_samples * n_features),
+            buffer(centroids, n_clusters * shape.vectors),
+            buffer(centroids, n_clusters * n_features),
             buffer(&labels, n_samples),
             buffer(&squared_distances, n_samples),
-            buffer(&partial.sums, 2 * n_rows * n_clusters * shape.vectors),
-            buffer(&partial.counts, n_rows * n_clusters),
-            buffer(&partial.inertia, 2 * n_rows),
+            buffer(&partial.handle, partial.len()),
             n_samples,
             n_clusters,
-            layout.copies,
-            layout.owners_per_copy,
+            shape.copies(n_clusters),
             0,
             shape,
+            shape.whole_table(),
         );
     }
-    Assigned { labels, squared_distances, merged: partial.merge(client) }
+    if shape.sliced {
+        let mut table = [0u32; FIELDS];
+        table[STATE] = RUNNING;
+        let table = client.create_from_slice(u32::as_bytes(&table));
+        let points = Labelled { x, labels: &labels, n_samples, piece: n_samples, centroids, first: 0, n_clusters };
+        sum_slices(client, shape, &points, (&table, 1, 0), &partial, true);
+    }
+    let totals = floats(client, 2 * partial.n_columns());
+    partial.merge_into(client, &totals, shape.units);
+    Assigned { labels, squared_distances, totals }
 }
 
 /// As [`assign_kernel`], without the sums.

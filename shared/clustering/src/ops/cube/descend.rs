@@ -56,12 +56,12 @@ fn walk<N: Size>(
     #[comptime] shape: TileShape,
 ) {
     let mut node = 0usize.runtime();
-    let mut distance = search.squared_distance(centers, 0, shape);
+    let mut distance = search.squared_distance(centers, 0usize, 0, shape);
     for _ in 0..depth {
         let (l, r) = (left[node] as usize, right[node] as usize);
         if l != node {
-            let to_left = search.squared_distance(centers, l, shape);
-            let to_right = search.squared_distance(centers, r, shape);
+            let to_left = search.squared_distance(centers, 0usize, l, shape);
+            let to_right = search.squared_distance(centers, 0usize, r, shape);
             node = select(to_right < to_left, r, l);
             distance = select(to_right < to_left, to_right, to_left);
         }

@@ -4,9 +4,11 @@
 use cubecl::prelude::*;
 use cubecl::server::{Handle, ServerError};
 
+use super::batch::{COPIES, DeviceBlock, FIELDS, FIRST, LEAF, N_CLUSTERS, OWNERS_PER_COPY};
 use super::compensated::{One, Total};
+use super::labels::label_tile;
 use super::nearest::{Search, SharedCentroids};
-use super::runs::{COPIES, DeviceBlock, FIELDS, FIRST, LEAF, N_CLUSTERS, OWNERS_PER_COPY, label_tile};
+use super::screen::Screen;
 use super::shape::TileShape;
 use super::sums::NO_CLUSTER;
 use super::{buffer, floats};
@@ -68,7 +70,7 @@ impl EvaluationBatch {
         for (one, &k) in clusterings.iter().zip(&n_clusters) {
             let layout = shape.layout_of_entries(k);
             table.extend([first, k, layout.copies, layout.owners_per_copy].map(|field| field as u32));
-            table.extend([one.leaf.cast_unsigned(), 0]);
+            table.extend([one.leaf.cast_unsigned(), 0, 0, 0]);
             first += k;
         }
         let centroids: Vec<f32> = clusterings.iter().flat_map(|one| one.centroids).copied().collect();
@@ -86,15 +88,20 @@ impl EvaluationBatch {
         }
     }
 
-    /// Takes in a block of the points, the first one or a later one.
+    /// Takes in a block of the points, the first one or a later one, piece by piece.
     pub fn pass(&self, block: &DeviceBlock, is_first: bool) {
+        for start in (0..block.n_samples).step_by(block.piece) {
+            let end = block.n_samples.min(start + block.piece);
+            self.pass_over(block, start, end, is_first && start == 0);
+        }
+    }
+
+    /// Takes in the points `start..end` of a block.
+    fn pass_over(&self, block: &DeviceBlock, start: usize, end: usize, is_first: bool) {
         let (shape, n_models) = (self.shape, self.n_clusters.len());
-        let (leaves, n_leaves) = match &block.leaves {
-            Some(leaves) => (leaves, block.n_samples),
-            None => (&self.no_leaves, 1),
-        };
+        let (leaves, n_leaves) = block.leaves_or(&self.no_leaves);
         // SAFETY: the lengths are those of the buffers, and the kernel stays within them: its points are below
-        // `n_samples`, its runs and rows are those of the grid, and the table's clusters are those of the runs.
+        // `end`, its runs and rows are those of the grid, and the table's clusters are those of the runs.
         unsafe {
             evaluate_kernel::launch_unchecked(
                 &self.client,
@@ -108,7 +115,8 @@ impl EvaluationBatch {
                 buffer(&self.table, n_models * FIELDS),
                 buffer(&self.floats, 3 * self.n_rows * self.n_total),
                 buffer(&self.ints, 2 * self.n_rows * self.n_total),
-                block.n_samples,
+                start,
+                end,
                 block.first as u32,
                 self.n_total,
                 u32::from(is_first),
@@ -159,8 +167,7 @@ impl EvaluationBatch {
 
 /// Evaluates the clusters of run `CUBE_POS_X` into row `CUBE_POS_Y` of the partial results.
 ///
-/// As with the sums, a unit owns the clusters `owner, owner + owners_per_copy, ...` of a copy, and a copy takes every `copies`-th
-/// point of a tile.
+/// A unit owns the clusters `owner, owner + owners_per_copy, ...` of a copy, and a copy takes every `copies`-th point of a tile.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn evaluate_kernel<N: Size>(
     x: &[Vector<f32, N>],
@@ -169,7 +176,8 @@ fn evaluate_kernel<N: Size>(
     table: &[u32],
     floats: &mut [f32],
     ints: &mut [u32],
-    n_samples: usize,
+    start: usize,
+    end: usize,
     first_sample: u32,
     n_total: usize,
     is_first: u32,
@@ -187,6 +195,7 @@ fn evaluate_kernel<N: Size>(
 
     let mut shared_centroids = SharedCentroids::<N>::new(first, n_clusters, shape);
     let mut search = Search::<N>::new(shape);
+    let mut screen = Screen::new(false, shape);
     let mut tile_labels = Shared::<[u32]>::new_slice(comptime!(shape.tile()));
     let mut tile_distances = Shared::<[f32]>::new_slice(comptime!(shape.tile()));
     let mut clusters = Evaluations::new(shape);
@@ -195,19 +204,21 @@ fn evaluate_kernel<N: Size>(
 
     let copy = UNIT_POS as usize % copies;
     let owner = UNIT_POS as usize / copies;
-    let mut tile = row * comptime!(shape.tile());
-    while tile < n_samples {
+    let mut tile = start + row * comptime!(shape.tile());
+    while tile < end {
         label_tile::<N>(
             x,
             leaves,
             centroids,
             &mut search,
+            &mut screen,
             &mut shared_centroids,
             &mut tile_labels,
             tile,
-            n_samples,
+            end,
             leaf,
             with_leaves,
+            false,
             shape,
         );
         #[unroll]

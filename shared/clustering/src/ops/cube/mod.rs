@@ -1,22 +1,31 @@
 //! The fused GPU kernels, written with CubeCL: one source for WGSL, SPIR-V and CUDA.
 //!
-//! They are bound by memory, so each reads the points once. Centroids lie in shared memory and a point in registers;
-//! distances are sums of squared differences, and a tie goes to the lowest index. Everything is added in a fixed order
-//! without atomics, in pairs of float32 where many numbers come together: the same input gives the same bits on one
-//! device.
+//! Each reads the points once, or twice where there are more sums than shared memory has room for. Centroids lie in shared
+//! memory and points in registers; distances are sums of squared differences, and a tie goes to the lowest index. Dot
+//! products find labels only where they must find the same ones ([`screen`]), and no product of matrices is asked of a
+//! library, which may compute it in fewer bits. Everything is added in a fixed order without atomics, in pairs of float32
+//! where many numbers come together: the same input gives the same bits on one device.
+//!
+//! Units of a cube meet at barriers of the whole cube and nowhere else: how many of them the hardware runs in step, and
+//! whether it says so, is no matter.
 
 // A kernel has an argument for each of its buffers.
 #![allow(clippy::too_many_arguments)]
 
 mod assign;
+pub(crate) mod batch;
+mod capacity;
 mod compensated;
 mod descend;
 pub(crate) mod evaluate;
+pub(crate) mod labels;
 mod merge;
 mod nearest;
 mod neighbors;
 pub(crate) mod runs;
+mod screen;
 pub(crate) mod shape;
+mod slices;
 mod sums;
 
 use burn::backend::TensorMetadata;
@@ -33,12 +42,23 @@ use self::shape::TileShape;
 use super::TreeLinks;
 use super::extension::{AssignmentTensors, ClusterOps, NeighborOps};
 
-/// Bytes of points that may stay on `device` between passes: half of its memory, so that what passes need and other
-/// programs have room beside them. Where it does not say how much it has, as many as it lets a single buffer take.
-pub(crate) fn room(device: &CubeDevice) -> u64 {
+/// Whether `bytes` of points may stay on `device` between passes: half of its memory, so that what passes need and other
+/// programs have room beside them. Where nothing says how much it has, as many as it lets a single buffer take.
+pub(crate) fn has_room(device: &CubeDevice, bytes: u64) -> bool {
     let client = device.client();
-    let memory = &client.properties().memory;
-    memory.max_memory().map_or(memory.max_page_size, |bytes| bytes / 2)
+    let properties = client.properties();
+    match properties.memory.max_memory() {
+        Some(memory) => bytes <= memory / 2,
+        None => {
+            bytes <= properties.memory.max_page_size
+                || capacity::of(properties).is_some_and(|memory| bytes <= memory / 2)
+        }
+    }
+}
+
+/// Bytes that a kernel of `device` can read from one buffer.
+pub(crate) fn largest_buffer(device: &CubeDevice) -> u64 {
+    device.client().properties().memory.max_page_size
 }
 
 /// Whether the kernels can run on points `(n_samples, n_features)` and `n_centers` on `device`.
@@ -55,7 +75,8 @@ pub(super) fn can_search(
     n_reference: usize,
     k: usize,
 ) -> bool {
-    // One centre: no sums are kept here, and reference rows come block by block.
+    // Whether there is room does not depend on how many centres there are: no sums are kept here, and reference rows come
+    // block by block.
     k <= neighbors::MOST_NEIGHBORS && n_reference <= i32::MAX as usize && can_run(device, [n_samples, n_features], 1)
 }
 
@@ -66,13 +87,12 @@ impl ClusterOps for CubeBackend {
         let shape = shape_for(&x, n_clusters);
         let (sample_shape, factory) = (Shape::new([n_samples]), TensorFactory::of(&x));
         let dims = [n_samples, n_features, n_clusters];
-        let output = assign::assign(&factory.client, shape, x.handle, centroids.handle, dims);
+        let output = assign::assign(&factory.client, shape, &x.handle, &centroids.handle, dims);
+        let n_totals = n_clusters * n_features + 1 + n_clusters;
         AssignmentTensors {
             labels: factory.tensor(output.labels, sample_shape.clone(), DType::I32),
             squared_distances: factory.tensor(output.squared_distances, sample_shape, DType::F32),
-            sums: factory.tensor(output.merged.sums, Shape::new([2, n_clusters, n_features]), DType::F32),
-            counts: factory.tensor(output.merged.counts, Shape::new([2, n_clusters]), DType::F32),
-            inertia: factory.tensor(output.merged.inertia, Shape::new([2]), DType::F32),
+            totals: factory.tensor(output.totals, Shape::new([2, n_totals]), DType::F32),
             centered: true,
         }
     }
@@ -110,7 +130,7 @@ impl NeighborOps for CubeBackend {
     ) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (x, reference) = (into_contiguous(x), into_contiguous(reference));
         let ([n_samples, n_features], [n_reference, _]) = (x.shape().dims(), reference.shape().dims());
-        let (shape, factory) = (shape_for(&x, 1), TensorFactory::of(&x));
+        let (shape, factory) = (shape_for(&x, n_reference), TensorFactory::of(&x));
         let dims = [n_samples, n_features, n_reference];
         let (distances, indices) = neighbors::neighbors(&factory.client, shape, [x.handle, reference.handle], dims, k);
         let shape = Shape::new([n_samples, k]);
@@ -155,5 +175,7 @@ unsafe fn buffer(handle: &Handle, len: usize) -> BufferArg {
     unsafe { BufferArg::from_raw_parts(handle.clone(), len) }
 }
 
+#[cfg(test)]
+mod pass_tests;
 #[cfg(test)]
 pub(crate) mod tests;

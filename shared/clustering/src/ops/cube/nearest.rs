@@ -42,12 +42,18 @@ impl<N: Size> Search<N> {
         }
     }
 
-    /// Squared distance of the unit's first point to row `center` of `centers`, from the first feature to the last.
-    pub fn squared_distance(&self, centers: &[Vector<f32, N>], center: usize, #[comptime] shape: TileShape) -> f32 {
+    /// Squared distance of the unit's point `point` to row `center` of `centers`, from the first feature to the last.
+    pub fn squared_distance(
+        &self,
+        centers: &[Vector<f32, N>],
+        #[comptime] point: usize,
+        center: usize,
+        #[comptime] shape: TileShape,
+    ) -> f32 {
         let mut distance = 0.0f32;
         #[unroll(shape.unrolled)]
         for v in 0..shape.vectors {
-            let difference = self.rows[v] - centers[center * shape.vectors + v];
+            let difference = self.rows[point * shape.vectors + v] - centers[center * shape.vectors + v];
             #[unroll]
             for lane in 0..shape.vector_size {
                 let part = difference.extract(lane);
@@ -55,6 +61,43 @@ impl<N: Size> Search<N> {
             }
         }
         distance
+    }
+
+    /// Squared length of the unit's point `point`.
+    pub fn squared_length(&self, #[comptime] point: usize, #[comptime] shape: TileShape) -> f32 {
+        let mut length = 0.0f32;
+        #[unroll(shape.unrolled)]
+        for v in 0..shape.vectors {
+            let row = self.rows[point * shape.vectors + v];
+            #[unroll]
+            for lane in 0..shape.vector_size {
+                let part = row.extract(lane);
+                length = fma(part, part, length);
+            }
+        }
+        length
+    }
+
+    /// Labels the unit's point `point` with the nearest of `n_clusters` centroids, from index `first` on: by the sums and in
+    /// the order of [`compare`](Self::compare), so that both find the same.
+    pub fn compare_one(
+        &mut self,
+        centroids: &[Vector<f32, N>],
+        first: usize,
+        n_clusters: usize,
+        #[comptime] point: usize,
+        #[comptime] shape: TileShape,
+    ) {
+        let mut nearest = self.squared_distance(centroids, point, first, shape);
+        let mut label = 0u32;
+        for cluster in 1..n_clusters {
+            let distance = self.squared_distance(centroids, point, first + cluster, shape);
+            if distance < nearest {
+                nearest = distance;
+                label = cluster as u32;
+            }
+        }
+        self.labels[point] = label;
     }
 
     /// Compares with the `count` centroids of `block`, of which the first has the index `first`.
@@ -109,9 +152,9 @@ impl<N: Size> Search<N> {
 /// Centroids of one run in shared memory: all of them, or block after block.
 #[derive(CubeType)]
 pub(super) struct SharedCentroids<N: Size> {
-    shared: Shared<[Vector<f32, N>]>,
-    first: usize,
-    n_clusters: usize,
+    pub shared: Shared<[Vector<f32, N>]>,
+    pub first: usize,
+    pub n_clusters: usize,
 }
 
 #[cube]

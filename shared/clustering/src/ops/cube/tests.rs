@@ -65,6 +65,11 @@ fn whole_numbers_are_assigned_exactly_as_by_the_reference() {
         (4099, 5, 256),
         (70_001, 6, 2),
         (300, 200, 3),
+        // More features than a cube has units.
+        (300, 300, 3),
+        // Sums of more clusters and features than shared memory has room for.
+        (1000, 130, 300),
+        (513, 1, 7000),
     ];
     for (n, d, k) in shapes {
         let (x, c) = (whole_numbers(n, d, 1), whole_numbers(k, d, 2));
@@ -147,8 +152,9 @@ fn equal_numbers_do_not_saturate() {
     let expected = f64::from(floats(&result.squared_distances)[0]) * n as f64;
     assert!((result.inertia / expected - 1.0).abs() < 1e-12, "{} {expected}", result.inertia);
     for (sum, value) in result.sums.iter().zip([0.1f32, 3.3]) {
+        // What a chain of additions in float32 may lose before it is folded.
         let error = sum / (f64::from(value) * n as f64) - 1.0;
-        assert!(error.abs() < 1e-7, "{error}");
+        assert!(error.abs() < 1e-6, "{error}");
     }
 }
 
