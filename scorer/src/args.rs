@@ -1,5 +1,6 @@
 //! The command line.
 
+mod grow;
 mod labels;
 mod redrive;
 mod watch;
@@ -21,6 +22,7 @@ use crate::private;
 use crate::simulate::invoices::InvoicesArgs;
 use crate::simulate::transactions::TransactionsArgs;
 
+pub use grow::{GrowArgs, PartitionerArg};
 pub use labels::{ExportArgs, LabelsCommand};
 pub use redrive::RedriveArgs;
 pub use watch::{ReportArgs, WatchArgs};
@@ -55,6 +57,7 @@ Examples:
   scorer topics                                 show the topics of the pipeline, and create the missing ones
   scorer state                                  show open invoices, lag and the size of the state
   scorer reset --to earliest                    start a group again
+  scorer grow --partitions 8                    give the topic more partitions, and carry the state over
   scorer redrive --reason late_line             send erroneous records to the topic again
   scorer alerts test --pipeline my.toml         send a test through each channel of alerts
 
@@ -92,6 +95,9 @@ pub enum Command {
     State(StateArgs),
     /// Start a group again: delete its state and move its offsets, in one step.
     Reset(ResetArgs),
+    /// Give a group's topic more partitions: open invoices and all that is remembered of keys go to where their records are
+    /// from then on.
+    Grow(GrowArgs),
     /// Send erroneous records to the input topic again, after their cause was mended; each is sent once, however often
     /// this runs.
     Redrive(RedriveArgs),
@@ -331,6 +337,9 @@ pub struct RunArgs {
     /// Stop when everything in the topic has been read; open invoices then count as complete.
     #[arg(long)]
     pub until_end: bool,
+    /// Stop when everything in the topic has been read and committed; open invoices stay open, for the next run.
+    #[arg(long, conflicts_with = "until_end")]
+    pub until_caught_up: bool,
     /// Open a window on the stream at this address, such as 127.0.0.1:8600: pages for people, a JSON API, and metrics for
     /// Prometheus. Port 0 is any that is free; the address is printed. An address that other machines reach needs
     /// --auth-token-file.
@@ -745,6 +754,10 @@ mod tests {
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],
             &["scorer", "redrive", "--since", "yesterday"],
+            &["scorer", "grow"],
+            &["scorer", "grow", "--partitions", "1"],
+            &["scorer", "grow", "--partitions", "4", "--partitioner", "random"],
+            &["scorer", "run", "--until-end", "--until-caught-up"],
             &["scorer", "run", "--status-interval", "10s"],
             &["scorer", "run", "--json-logs", "--status-interval", "10"],
             &["scorer", "run", "--json-logs", "--status-interval", "500ms"],

@@ -15,7 +15,7 @@ use super::client::watchdog::Watchdog;
 use super::membership::identity::Identity;
 use super::membership::lost::LossPolicy;
 use super::membership::member::Member;
-use super::options::{Delivery, OnMessage, StreamOptions};
+use super::options::{Delivery, EndWhen, OnMessage, StreamOptions};
 use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
 use super::schemas::{SchemaSource, SchemaWaits};
 use super::stages::commit::{Transactions, limit_batches};
@@ -177,6 +177,7 @@ impl Plan {
                     transactional_id: format!("{}-{}-repartition", topics.state, identity.name),
                     batch: Limits { records: options.batch_records, bytes: memory.in_flight / COPIES_OF_REPARTITIONED },
                     commit_interval: options.commit_interval,
+                    ends_when_caught_up: matches!(options.end_when, EndWhen::CaughtUp),
                     watchdog: watchdog.clone(),
                     stop: stop.clone(),
                     status: status.clone(),
@@ -429,7 +430,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::kafka::options::{EndWhen, OnLostRecords};
+    use crate::kafka::options::OnLostRecords;
     use crate::kafka::stages::faults::FaultInjection;
     use crate::kafka::topics::names::Topics;
 

@@ -17,6 +17,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 let progress = || Progress { records: self.tasks.core.counters().records };
                 self.has_read_everything() && reached(&progress())
             }
+            EndWhen::CaughtUp => self.has_read_everything(),
         }
     }
 
@@ -34,6 +35,10 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         match &self.options.repartitioner {
             None => return Ok(true),
             Some(progress) if !progress.has_caught_up() => return Ok(false),
+            // Where what is open stays open, no copy is to be left: the repartitioner makes its last ones first.
+            Some(progress) if matches!(self.options.end_when, EndWhen::CaughtUp) && !progress.has_ended() => {
+                return Ok(false);
+            }
             Some(_) if self.has_looked_again => return Ok(true),
             Some(_) => {}
         }
@@ -43,12 +48,16 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(false)
     }
 
-    /// Closes what is open, then the windows that are left. What could not be committed is read and closed again.
+    /// Closes what is open, then the windows that are left, where that is wanted. What could not be committed is read and closed
+    /// again.
     pub(super) fn end(&mut self) -> Result<Ended, KafkaError> {
-        self.tasks.core.apply(Input::End, self.open.items_mut());
+        let stays_open = matches!(self.options.end_when, EndWhen::CaughtUp);
+        if !stays_open {
+            self.tasks.core.apply(Input::End, self.open.items_mut());
+        }
         let mut settled = self.settle()?;
         // A window over all partitions waits for those whose state cannot be restored.
-        if settled == Settled::Committed && self.tasks.restoring.is_empty() {
+        if settled == Settled::Committed && self.tasks.restoring.is_empty() && !stays_open {
             self.tasks.finish_windows(self.open.items_mut());
             settled = self.settle()?;
         }
