@@ -6,7 +6,8 @@
 //!
 //! [`Core`] has one `partition` for each input partition. A partition has its clock, the keys that it is done with, and
 //! what is made of its records: `sessions` where an entity has many lines, `records` where each is scored by itself.
-//! `cancellations` are counted beside both. What these hold is written to a `changelog`.
+//! `cancellations` are counted beside both. What these hold is written to a `changelog`. When a topic gets more partitions
+//! (`growth`), it is divided among them.
 
 mod aggregation;
 mod cancellations;

@@ -54,7 +54,8 @@ impl RecordScoring {
     }
 }
 
-/// Divides the past of keys; each new partition's clock is the latest of those that it has keys from.
+/// Divides the past of keys. What waits is still to be judged as of its own time, in the order of times: the clock of a new
+/// partition's past is not later than that of any that it has keys from, nor than the first that waits.
 fn carry_past(old: &[RecordScoring], new: &mut [&mut RecordScoring], growth: &Growth<'_>) -> Result<(), GrowthError> {
     let Some(features) = old.first().map(|scoring| scoring.records.features.clone()) else { return Ok(()) };
     let mut restoring: Vec<Restoring> = new.iter().map(|_| Restoring::new(&features)).collect();
@@ -74,7 +75,12 @@ fn carry_past(old: &[RecordScoring], new: &mut [&mut RecordScoring], growth: &Gr
     }
     for ((to, scoring), restoring) in (0..).zip(new.iter_mut()).zip(restoring) {
         let feeders = (0..).zip(old).filter(|(from, _)| growth.feeds(*from, to));
-        let clock = feeders.filter_map(|(_, scoring)| scoring.past.history.clock()).max();
+        let (mut clocks, mut waiting) = (Vec::new(), Vec::new());
+        for (_, feeder) in feeders {
+            clocks.extend(feeder.past.history.clock());
+            waiting.extend(feeder.buffer.first());
+        }
+        let clock = clocks.into_iter().min().map(|clock| waiting.into_iter().fold(clock, i64::min));
         scoring.past.history = restoring.finish(clock, true)?;
     }
     Ok(())

@@ -111,11 +111,17 @@ impl Topic {
     }
 }
 
+/// Lines within less than the ten minutes for which closed keys are remembered.
+fn close_world() -> impl Strategy<Value = Vec<(i64, String)>> {
+    world().prop_map(|lines| lines.into_iter().map(|(at, payload)| (at / 6, payload)).collect())
+}
+
 proptest! {
-    /// Whenever a topic grows whose lines have all been read, the outputs are those of one that never grew.
+    /// Whenever a topic grows whose lines have all been read, the outputs are those of one that never grew. (Closed keys may be
+    /// remembered for a little longer, so all lines come within that time.)
     #[test]
     fn a_topic_that_grows_leads_to_the_same_outputs(
-        lines in world(), first in 0usize..120, second in 0usize..120, are_told in any::<bool>(),
+        lines in close_world(), first in 0usize..120, second in 0usize..120, are_told in any::<bool>(),
         partitions in proptest::sample::select(vec![(1, 3, 4), (2, 4, 8), (2, 5, 6), (3, 4, 12)])
     ) {
         let (before, then, at_last) = partitions;

@@ -59,12 +59,13 @@ impl ZScore {
         self.judged.entry(end).or_insert_with(new).summaries.push((by, summary));
     }
 
-    /// Puts in order what came.
+    /// Puts in order what came, and forgets what windows said of keys that wait for none any more.
     fn finish_carrying(&mut self) {
         let (slide, through) = (self.spec.slide, self.judged_through);
         let is_sealed = |start: Timestamp| start.saturating_add(slide) <= through;
         self.panes.iter_mut().filter(|(start, _)| is_sealed(**start)).for_each(|(_, pane)| pane.seal());
         self.judged.values_mut().for_each(JudgedWindow::put_in_order);
+        self.forget();
     }
 }
 
