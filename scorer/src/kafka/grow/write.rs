@@ -1,6 +1,6 @@
 //! The switch: state of another life and the offsets that name it, in one transaction.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::producer::Producer as _;
@@ -10,20 +10,31 @@ use super::DOING;
 use super::plan::Plan;
 use crate::core::Restored;
 use crate::kafka::client::error::KafkaError;
-use crate::kafka::client::offsets::{ends_of, positions_of};
+use crate::kafka::client::offsets::positions_of;
 use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::stages::faults::Step;
 use crate::kafka::wire::offset_metadata::StateTag;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long brokers may take until all of them know of new partitions.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long they are left alone before they are asked again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 impl Plan {
-    /// Waits until brokers know the new partitions.
+    /// Waits until brokers tell of the new partitions. A client that knew the topic before may not hear of them for minutes: each
+    /// question is one of a new client.
     pub(super) fn wait_for_partitions(&self) -> Result<(), KafkaError> {
-        let watchdog = &self.access.changelogs.watchdog;
+        let start = Instant::now();
         for topic in self.topics() {
-            for (partition, _) in (0..).zip(&self.states) {
-                ends_of(&self.access.consumer, &topic, partition, DOING, watchdog)?;
+            while self.access.changelogs.settings.partitions_of(&topic)? < self.states.len() as i32 {
+                if start.elapsed() >= PATIENCE {
+                    let cause = format!("the brokers do not tell of the new partitions of `{topic}`: try again");
+                    return Err(KafkaError::Failed { action: DOING, cause });
+                }
+                std::thread::sleep(PAUSE);
             }
         }
         Ok(())
