@@ -3,6 +3,7 @@
 mod ab;
 mod brokers;
 mod files;
+mod grow;
 mod labels;
 mod redrive;
 mod standbys;
@@ -28,6 +29,7 @@ use crate::simulate::transactions::TransactionsArgs;
 pub use ab::AbArgs;
 pub use brokers::{BrokerArgs, CreateArgs, PropertyArgs};
 pub use files::{ReplayArgs, ScoreArgs};
+pub use grow::{GrowArgs, PartitionerArg};
 pub use labels::{ExportArgs, LabelsCommand};
 pub use redrive::RedriveArgs;
 pub use standbys::StandbyArgs;
@@ -64,6 +66,7 @@ Examples:
   scorer topics                                 show the topics of the pipeline, and create the missing ones
   scorer state                                  show open invoices, lag and the size of the state
   scorer reset --to earliest                    start a group again
+  scorer grow --partitions 8                    give the topic more partitions, and carry the state over
   scorer redrive --reason late_line             send erroneous records to the topic again
   scorer alerts test --pipeline my.toml         send a test through each channel of alerts
 
@@ -101,6 +104,9 @@ pub enum Command {
     State(StateArgs),
     /// Start a group again: delete its state and move its offsets, in one step.
     Reset(ResetArgs),
+    /// Give a group's topic more partitions: open invoices and all that is remembered of keys go to where their records are
+    /// from then on.
+    Grow(GrowArgs),
     /// Send erroneous records to the input topic again, after their cause was mended; each is sent once, however often
     /// this runs.
     Redrive(RedriveArgs),
@@ -311,6 +317,9 @@ pub struct RunArgs {
     /// Stop when everything in the topic has been read; open invoices then count as complete.
     #[arg(long)]
     pub until_end: bool,
+    /// Stop when everything in the topic has been read and committed; open invoices stay open, for the next run.
+    #[arg(long, conflicts_with = "until_end")]
+    pub until_caught_up: bool,
     /// Open a window on the stream at this address, such as 127.0.0.1:8600: pages for people, a JSON API, and metrics for
     /// Prometheus. Port 0 is any that is free; the address is printed. An address that other machines reach needs
     /// --auth-token-file.
@@ -599,6 +608,10 @@ mod tests {
             &["scorer", "reset", "--to", "yesterday"],
             &["scorer", "ab", "--since", "yesterday"],
             &["scorer", "redrive", "--since", "yesterday"],
+            &["scorer", "grow"],
+            &["scorer", "grow", "--partitions", "1"],
+            &["scorer", "grow", "--partitions", "4", "--partitioner", "random"],
+            &["scorer", "run", "--until-end", "--until-caught-up"],
             &["scorer", "run", "--status-interval", "10s"],
             &["scorer", "run", "--json-logs", "--status-interval", "10"],
             &["scorer", "run", "--json-logs", "--status-interval", "500ms"],

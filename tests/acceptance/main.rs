@@ -12,6 +12,7 @@ mod ends;
 mod envelopes;
 mod exactly_once;
 mod expected;
+mod grow;
 mod init;
 mod labels;
 mod memory;

@@ -6,13 +6,15 @@
 //!
 //! [`Core`] has one `partition` for each input partition. A partition has its clock, the keys that it is done with, and
 //! what is made of its records: `sessions` where an entity has many lines, `records` where each is scored by itself.
-//! `cancellations` are counted beside both. What these hold is written to a `changelog`.
+//! `cancellations` are counted beside both. What these hold is written to a `changelog`. When a topic gets more partitions
+//! (`growth`), it is divided among them.
 
 mod aggregation;
 mod cancellations;
 mod changelog;
 mod clock;
 mod counters;
+mod growth;
 mod input;
 mod key_queue;
 mod known_keys;
@@ -32,9 +34,11 @@ mod text;
 pub use changelog::head::{Head, Origin};
 pub use changelog::reader::{Restored, StateReader};
 pub use changelog::record::{StateError, StateRecord};
+pub use changelog::rekey::{NewLife, rekey};
 pub use changelog::reset::LiveKeys;
 pub use clock::WallMillis;
 pub use counters::Counters;
+pub use growth::{Growth, GrowthError};
 pub use input::{Input, Start};
 pub use machine::{Core, PartitionChanges, Remembered};
 pub use output::{CancellationCount, ClosedEntity, Erroneous, Output, Report, WindowVerdict};

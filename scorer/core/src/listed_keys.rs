@@ -64,6 +64,11 @@ impl ListedKeys {
         Some(time)
     }
 
+    /// Every key with its time, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &str)> {
+        self.keys.iter()
+    }
+
     /// No key's time is later than `time` from now on.
     pub fn set_back(&mut self, time: Timestamp) {
         self.keys.set_back(time);

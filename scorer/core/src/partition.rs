@@ -19,6 +19,8 @@ use crate::record::Record;
 use crate::resume::{Recovery, Resume};
 use crate::step::{Checks, Step};
 
+mod carry;
+
 /// While a partition with something open is idle, the next change has its head again once the idle time has grown by this:
 /// an heir goes on with it.
 const IDLE_STEP: Millis = 10_000;

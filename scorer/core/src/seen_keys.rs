@@ -47,6 +47,11 @@ impl SeenKeys {
         self.keys.push(key, self.keys.last_time().map_or(until, |last| last.max(until)));
     }
 
+    /// Every key with the time until which it is remembered, in the order of these.
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &str)> {
+        self.keys.iter()
+    }
+
     /// No key is remembered for longer than until `time` from now on.
     pub fn set_back(&mut self, time: Timestamp) {
         self.keys.set_back(time);

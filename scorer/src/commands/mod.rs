@@ -6,6 +6,7 @@ mod alerts;
 mod columns;
 mod console;
 mod demo;
+mod grow;
 mod init;
 mod labels;
 mod live;
@@ -62,6 +63,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Topics(args) => block_on(topics::topics(args)),
         Command::State(args) => state::state(&args),
         Command::Reset(args) => block_on(reset::reset(&args)),
+        Command::Grow(args) => block_on(grow::grow(args)),
         Command::Alerts(AlertsCommand::Test(args)) => alerts::test(&args),
         Command::Redrive(args) => block_on(redrive::redrive(args)),
     }

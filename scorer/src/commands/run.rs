@@ -80,7 +80,11 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
             OnLostArg::Fail => OnLostRecords::Fail,
         },
         all_verdicts: args.all_verdicts,
-        end_when: if args.until_end { EndWhen::Reached(Arc::new(|_| true)) } else { EndWhen::Never },
+        end_when: match (args.until_end, args.until_caught_up) {
+            (true, _) => EndWhen::Reached(Arc::new(|_| true)),
+            (false, true) => EndWhen::CaughtUp,
+            (false, false) => EndWhen::Never,
+        },
         asks_topic_ids: true,
         max_message_bytes: None,
         on_batch: on_batch(traces.as_ref()),

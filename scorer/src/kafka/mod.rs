@@ -10,7 +10,8 @@
 //! The rooms, each of which knows only those before it: `client` (the clients of librdkafka), `wire` (headers, what
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
 //! state gets here, and is kept); `stages`; `repartition`, on a thread of its own, one in a process, which copies lines to the right partition
-//! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
+//! where their producer did not see to that; `grow`, which gives a topic more partitions; `stream`, which starts it all on `threads`.
+//! `verdicts` only looks at what was
 //! published, through `look`, `recent` at the newest of it, and `follow` at what comes too; `redrive` sends erroneous records to the input again; `labels`
 //! keeps what analysts say; `alert_topic` is a channel of alerts. `schemas` is for records that name a schema: they wait until
 //! it is known.
@@ -18,6 +19,7 @@
 mod alert_topic;
 mod client;
 mod follow;
+mod grow;
 mod labels;
 mod look;
 mod membership;
@@ -41,6 +43,7 @@ pub use client::group_protocol::GroupProtocol;
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
 pub use follow::{Follower, TopicMessage};
+pub use grow::{GrowOptions, Grown, GrownPartition, Partitioner, grow};
 pub use labels::{ensure_labels_topic, keep_labels, labels_topic, read_labels_topic};
 pub use look::newest_records;
 pub use options::{BatchTrace, Delivery, EndWhen, OnBatch, OnLostRecords, OnMessage, Progress, StreamOptions};

@@ -23,11 +23,17 @@ pub enum EndWhen {
     Never,
     /// When everything there is has been read and this holds too: open entities are then complete.
     Reached(Arc<dyn Fn(&Progress) -> bool + Send + Sync>),
+    /// When everything there is has been read and committed; what is open stays open.
+    CaughtUp,
 }
 
 impl fmt::Debug for EndWhen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(self, Self::Never) { "Never" } else { "Reached" })
+        f.write_str(match self {
+            Self::Never => "Never",
+            Self::Reached(_) => "Reached",
+            Self::CaughtUp => "CaughtUp",
+        })
     }
 }
 

@@ -127,8 +127,24 @@ impl CancelledKeys {
         }
     }
 
+    /// Every key with the time of its first line, in the order of these.
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &str)> {
+        self.keys.iter()
+    }
+
+    /// Takes in a key of another partition, whose first line is not before that of any other.
+    pub fn carry_in(&mut self, key: &str, first: Timestamp) {
+        self.keys.push(key, first);
+        self.count(first);
+    }
+
+    /// Counts the keys that `other` forgot before their time: nobody knows any more where they would go.
+    pub fn carry_forgotten(&mut self, other: &Self) {
+        self.forgotten.panes.clone_from(&other.forgotten.panes);
+    }
+
     /// Keys by the start of their pane, those too that were forgotten before their time.
-    fn counts(&self) -> BTreeMap<Timestamp, u64> {
+    pub fn counts(&self) -> BTreeMap<Timestamp, u64> {
         let mut counts = self.panes.clone();
         for (pane, count) in &self.forgotten.panes {
             let sum = counts.entry(*pane).or_default();

@@ -78,6 +78,16 @@ impl Windows {
         Self { position, ..Self::new(settings) }
     }
 
+    /// The same windows over the partitions of a topic that has grown, which know of cancellations what these `reports` say.
+    /// Those before `position` of the topic of reports are of the partitions of before.
+    pub fn carried_over(self, reports: &[Report], position: i64) -> Self {
+        let mut windows = Self { partitions: BTreeMap::new(), ..self };
+        for report in reports {
+            windows.on_report(report, position, None);
+        }
+        Self { position, ..windows }
+    }
+
     /// Waits for this partition: until its first report it may hold anything.
     pub fn expect(&mut self, partition: i32) {
         self.partitions.entry(partition).or_default();

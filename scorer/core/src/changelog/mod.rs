@@ -23,4 +23,5 @@ pub(crate) mod head;
 pub(crate) mod lists;
 pub(crate) mod reader;
 pub(crate) mod record;
+pub(crate) mod rekey;
 pub(crate) mod reset;

@@ -213,6 +213,21 @@ impl Restored {
         self.partition.snapshot(pipeline, self.windows.as_ref(), self.head.as_ref(), &mut put);
     }
 
+    /// State that was put together otherwise than from records.
+    pub(super) fn assembled(partition: Partition, windows: Option<Windows>, head: Head) -> Self {
+        Self { partition, windows, head: Some(head), records: 0 }
+    }
+
+    /// From which report on the windows over all partitions go on, where they are of this one.
+    pub(super) fn reports_from(&self) -> Option<i64> {
+        self.windows.as_ref().map(Windows::position)
+    }
+
+    /// Visits the keys by which what is in the state is placed.
+    pub fn each_placed_key(&self, pipeline: &Pipeline, visit: &mut dyn FnMut(&str)) {
+        self.partition.each_placed_key(pipeline, visit);
+    }
+
     /// The partition `number` and, where they are of it, the windows over all.
     pub(crate) fn into_partition(self, number: i32) -> (Partition, Option<Windows>) {
         (self.partition.numbered(number), self.windows)

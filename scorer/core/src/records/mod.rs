@@ -4,6 +4,7 @@
 //! that they are judged in the order of their times (and keys, where times are the same) whatever order they came in.
 //! A record that comes later than that is judged at once, as of its time.
 
+mod carry;
 mod past;
 mod reorder_buffer;
 mod zscore;
@@ -157,7 +158,8 @@ impl RecordScoring {
         let label = step.pipeline.label.as_ref();
         let truth = label.and_then(|label| label.scenario(record.label.or_else(|| line[label.column?].text())));
         if self.lateness == 0 {
-            self.judge(key.into(), line, (time, record.offset), truth, progress, step);
+            let place = (progress.number, record.offset);
+            self.judge(key.into(), line, (time, place), truth, progress, step);
         } else if !self.buffer.push((time, key), record.offset, line, truth) {
             return LineOutcome::Refused(Reason::DuplicateKey);
         }
@@ -175,7 +177,8 @@ impl RecordScoring {
         let before = clock.saturating_sub(self.lateness);
         while let Some((time, key, buffered)) = self.buffer.pop_before(before) {
             let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
-            self.judge(key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
+            let place = buffered.place(progress.number);
+            self.judge(key, &line, (time, place), buffered.truth.as_deref(), progress, step);
             progress.has_changed = true;
         }
         progress.has_changed |= self.zscores.judge_due(clock, progress.number, step.out);
@@ -189,7 +192,8 @@ impl RecordScoring {
             let Some((time, key, buffered)) = self.buffer.pop_first() else { return };
             let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
             step.counters.closed_early += 1;
-            self.judge(key, &line, (time, buffered.offset), buffered.truth.as_deref(), progress, step);
+            let place = buffered.place(progress.number);
+            self.judge(key, &line, (time, place), buffered.truth.as_deref(), progress, step);
         }
     }
 
@@ -204,12 +208,11 @@ impl RecordScoring {
         &mut self,
         key: Arc<str>,
         line: &[Value<'_>],
-        (time, offset): (Timestamp, i64),
+        (time, (partition, offset)): (Timestamp, (i32, i64)),
         truth: Option<&str>,
         progress: &mut PartitionProgress,
         step: &mut Step<'_>,
     ) {
-        let partition = progress.number;
         let (records, history) = (&self.records, &mut self.past.history);
         let is_out_of_order = history.clock().is_some_and(|clock| time < clock);
         let mut features = Vec::with_capacity(records.features.features().len());
@@ -236,7 +239,9 @@ impl RecordScoring {
             let of = |spec: &ZScoreSpec| {
                 (number(line[spec.value]), spec.by.and_then(|by| line[by].text()).unwrap_or_default())
             };
-            step.counters.too_late_for_windows += self.zscores.add(&summary, truth, offset, of);
+            // Verdicts of windows name this partition, and no offset of another one.
+            let offset_here = (partition == progress.number).then_some(offset);
+            step.counters.too_late_for_windows += self.zscores.add(&summary, truth, offset_here, of);
             let offsets = vec![(offset, offset)];
             Output::Closed(ClosedEntity { summary, features, truth: truth.map(Into::into), partition, offsets })
         } else {
@@ -247,7 +252,7 @@ impl RecordScoring {
             Output::Erroneous(Erroneous::Entity { reasons, summary, known, features, partition, offsets })
         });
         let most = self.max_bytes / SHARE_OF_WINDOWS;
-        step.counters.windows_judged_early += self.zscores.shrink_to(most, partition, step.out);
+        step.counters.windows_judged_early += self.zscores.shrink_to(most, progress.number, step.out);
     }
 
     /// Keys whose past is remembered.

@@ -13,10 +13,11 @@ use shared::pipeline::Pipeline;
 use shared::time::Timestamp;
 
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, text, versioned};
+use crate::growth::CameFrom;
 use crate::resume::Recovery;
 
 /// The time and the key of a record: its place in the order, which does not depend on when it came.
-type Place = (Timestamp, Arc<str>);
+pub(super) type Place = (Timestamp, Arc<str>);
 
 /// A record that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(super) struct BufferedRecord {
     /// The scenario that it is known to be of.
     pub truth: Option<Box<str>>,
     values: Box<[u8]>,
+    /// The partition that its offset is of.
+    pub came_from: CameFrom,
     is_persisted: bool,
 }
 
@@ -81,7 +84,8 @@ impl ReorderBuffer {
         let place: Place = (time, key.into());
         let Entry::Vacant(vacant) = self.records.entry(place.clone()) else { return false };
         let values = encode_values(&self.columns, line);
-        let record = BufferedRecord { offset, truth: truth.map(Into::into), values, is_persisted: false };
+        let (truth, came_from) = (truth.map(Into::into), CameFrom::HERE);
+        let record = BufferedRecord { offset, truth, values, came_from, is_persisted: false };
         self.bytes += record.bytes(key);
         vacant.insert(record);
         if let Some(offsets) = &mut self.offsets {
@@ -90,6 +94,20 @@ impl ReorderBuffer {
             self.added.push(place);
         }
         true
+    }
+
+    /// Takes in a record that waited in another partition; `false` when one with its time and key waits here already.
+    pub fn carry_in(&mut self, place: Place, record: BufferedRecord) -> bool {
+        let Entry::Vacant(vacant) = self.records.entry(place.clone()) else { return false };
+        self.bytes += record.bytes(&place.1);
+        vacant.insert(BufferedRecord { is_persisted: false, ..record });
+        self.added.push(place);
+        true
+    }
+
+    /// Every record that waits, with its time and key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Place, &BufferedRecord)> {
+        self.records.iter()
     }
 
     /// Takes out the first record if its time is before `time`.
@@ -135,8 +153,9 @@ impl ChangelogKind for ReorderBuffer {
         let mut reader = versioned(value)?;
         let offset = reader.signed()?;
         let truth = Some(reader.text()?).filter(|truth| !truth.is_empty()).map(Into::into);
-        decode_values(&self.columns, reader.0, |_, _| {})?;
-        let record = BufferedRecord { offset, truth, values: reader.0.into(), is_persisted: true };
+        let after = decode_values(&self.columns, reader.0, |_, _| {})?;
+        let (values, came_from) = (&reader.0[..reader.0.len() - after.0.len()], CameFrom::decode(after)?);
+        let record = BufferedRecord { offset, truth, values: values.into(), came_from, is_persisted: true };
         self.bytes += record.bytes(key);
         self.records.insert(place, record);
         Ok(())
@@ -163,12 +182,18 @@ impl ChangelogKind for ReorderBuffer {
 }
 
 impl BufferedRecord {
+    /// Its partition and its offset, where it waits in the partition `number`.
+    pub fn place(&self, number: i32) -> (i32, i64) {
+        (self.came_from.partition(number), self.offset)
+    }
+
     fn state(&self, (time, key): &Place) -> StateRecord {
         let mut value = Vec::with_capacity(self.values.len() + 8);
         value.push(VERSION);
         put_signed(&mut value, self.offset);
         put_bytes(&mut value, self.truth.as_deref().unwrap_or_default().as_bytes());
         value.extend_from_slice(&self.values);
+        self.came_from.encode(&mut value);
         StateRecord { key: state_key(*time, key), value: Some(value) }
     }
 
@@ -215,11 +240,12 @@ fn encode_values(columns: &[usize], line: &[Value<'_>]) -> Box<[u8]> {
     out.into()
 }
 
+/// Reads the values of `columns`; what comes after them.
 fn decode_values<'a>(
     columns: &[usize],
     values: &'a [u8],
     mut put: impl FnMut(usize, Value<'a>),
-) -> Result<(), Damaged> {
+) -> Result<Reader<'a>, Damaged> {
     let mut reader = Reader(values);
     for &column in columns {
         let value = match reader.byte()? {
@@ -232,5 +258,5 @@ fn decode_values<'a>(
         };
         put(column, value);
     }
-    reader.end()
+    Ok(reader)
 }

@@ -57,6 +57,11 @@ impl OpenEntity {
         self.offsets.earlier.as_ref().and_then(|runs| runs.first()).unwrap_or(&self.offsets.last).0
     }
 
+    /// The offset of its last line.
+    pub(super) fn last_offset(&self) -> i64 {
+        self.offsets.last.1
+    }
+
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
         let runs = self.offsets.earlier.as_ref().map_or(0, |runs| {

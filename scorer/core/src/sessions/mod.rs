@@ -1,5 +1,6 @@
 //! Entities of several lines: those that are open, and how they close.
 
+mod carry;
 mod entity;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, text, versioned};
+use crate::growth::CameFrom;
 use crate::output::{Erroneous, Output};
 use crate::progress::{LineOutcome, PartitionProgress};
 use crate::resume::Recovery;
@@ -45,6 +47,8 @@ struct Limits {
 #[derive(Debug)]
 struct Open {
     entity: OpenEntity,
+    /// The partition whose offsets it has: its further lines in this one are only counted.
+    came_from: CameFrom,
     /// Whether the changelog has any version of it: then closing it has to delete that.
     is_persisted: bool,
     /// Whether it changed since it was last written down.
@@ -112,6 +116,7 @@ impl OpenSessions {
         let deadline = self.deadline_after(now);
         if let Some(open) = self.open.touch(key, deadline) {
             let before = open.entity.heap_bytes();
+            let offset = if open.came_from == CameFrom::HERE { offset } else { open.entity.last_offset() };
             open.entity.add(step.pipeline, line, timestamp, offset);
             open.has_changed = true;
             self.bytes = self.bytes + open.entity.heap_bytes() - before;
@@ -132,7 +137,11 @@ impl OpenSessions {
             }
             self.bytes += open_bytes(key, &entity);
             self.lines += 1;
-            self.open.insert(key, deadline, Open { entity, is_persisted: false, has_changed: true });
+            self.open.insert(
+                key,
+                deadline,
+                Open { entity, came_from: CameFrom::HERE, is_persisted: false, has_changed: true },
+            );
         }
         self.keep_within_limits(progress, step);
         LineOutcome::Taken
@@ -181,7 +190,8 @@ impl OpenSessions {
         }
         self.lines -= lines;
         self.bytes -= open_bytes(&key, &open.entity);
-        let output = open.entity.close(step.pipeline, &key, progress.number, early);
+        let partition = open.came_from.partition(progress.number);
+        let output = open.entity.close(step.pipeline, &key, partition, early);
         match &output {
             Output::Erroneous(Erroneous::Entity { reasons, .. }) => {
                 step.counters.erroneous_entities += 1;
@@ -216,11 +226,11 @@ impl ChangelogKind for OpenSessions {
         let mut reader = versioned(value)?;
         let deadline = reader.signed()?;
         let entity = OpenEntity::decode(pipeline, &mut reader)?;
-        reader.end()?;
+        let came_from = CameFrom::decode(reader)?;
         if self.open.last_deadline().is_some_and(|last| last > deadline) {
             return Err(StateError::Disordered);
         }
-        self.open.insert(key, deadline, Open { entity, is_persisted: true, has_changed: false });
+        self.open.insert(key, deadline, Open { entity, came_from, is_persisted: true, has_changed: false });
         Ok(())
     }
 
@@ -243,7 +253,7 @@ impl ChangelogKind for OpenSessions {
         // What changed is what was touched since: the newest of the list.
         let start = out.len();
         for (key, deadline, open) in self.open.newest_first().take_while(|(_, _, open)| open.has_changed) {
-            out.push(entity_record(key, deadline, &open.entity));
+            out.push(entity_record(key, deadline, open));
         }
         out[start..].reverse();
         self.open.change_newest(|open| {
@@ -253,7 +263,7 @@ impl ChangelogKind for OpenSessions {
     }
 
     fn snapshot(&self, _: &Pipeline, _: Timestamp, put: &mut dyn FnMut(StateRecord)) {
-        self.open.iter().for_each(|(key, deadline, open)| put(entity_record(key, deadline, &open.entity)));
+        self.open.iter().for_each(|(key, deadline, open)| put(entity_record(key, deadline, open)));
     }
 }
 
@@ -264,11 +274,12 @@ fn state_key(key: &str) -> Vec<u8> {
     out
 }
 
-fn entity_record(key: &str, deadline: Timestamp, entity: &OpenEntity) -> StateRecord {
+fn entity_record(key: &str, deadline: Timestamp, open: &Open) -> StateRecord {
     let mut value = Vec::with_capacity(160);
     value.push(VERSION);
     put_signed(&mut value, deadline);
-    entity.encode(&mut value);
+    open.entity.encode(&mut value);
+    open.came_from.encode(&mut value);
     StateRecord { key: state_key(key), value: Some(value) }
 }
 

@@ -2,6 +2,7 @@
 
 mod cancellations;
 mod changelog;
+mod growth;
 mod limits;
 mod lost;
 mod placement;

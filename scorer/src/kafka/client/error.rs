@@ -256,8 +256,8 @@ pub enum KafkaError {
     /// Keys would go to other partitions than before.
     #[error(
         "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go to other partitions and \
-         would be split. Start again with `scorer reset --group {group} --to latest` (or a time before the change; with the \
-         --pipeline of `run`)"
+         would be split. `scorer grow --group {group} --partitions {now}` (with the --pipeline of `run`) carries them over; \
+         `scorer reset --group {group} --to latest` (or a time before the change) starts again"
     )]
     PartitionsChanged {
         /// The input topic.
@@ -268,6 +268,17 @@ pub enum KafkaError {
         now: i32,
         /// The consumer group.
         group: String,
+    },
+    /// A topic that has to be read to its end before it grows.
+    #[error(
+        "`{topic}` cannot grow yet: {left}. Stop the producers, let `scorer run --until-caught-up` (as the group is run) read \
+         the rest, and try again"
+    )]
+    NotReadToEnd {
+        /// The input topic.
+        topic: String,
+        /// What is left.
+        left: String,
     },
     /// Another instance took our name.
     #[error(
@@ -448,6 +459,7 @@ impl KafkaError {
             | Self::OpenTransaction { .. }
             | Self::NotOwned { .. }
             | Self::GroupInUse { .. }
+            | Self::NotReadToEnd { .. }
             | Self::NameTaken { .. }
             | Self::Device(_)
             | Self::Registry(RegistryError::Silent { .. })
@@ -480,19 +492,4 @@ impl KafkaError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_broker_refuses_is_told_apart_from_what_it_cannot_do_now() {
-        let kind = |code| KafkaError::of("asking", &ClientError::Global(code)).kind();
-        assert_eq!(kind(RDKafkaErrorCode::TopicAuthorizationFailed), ErrorKind::Permission);
-        assert_eq!(kind(RDKafkaErrorCode::TransactionalIdAuthorizationFailed), ErrorKind::Permission);
-        let said =
-            KafkaError::of("asking", &ClientError::Global(RDKafkaErrorCode::GroupAuthorizationFailed)).to_string();
-        assert!(said.contains("go on: asking: it may not use the consumer group"), "{said}");
-        assert_eq!(kind(RDKafkaErrorCode::InvalidTransactionTimeout), ErrorKind::Configuration);
-        assert_eq!(kind(RDKafkaErrorCode::OperationTimedOut), ErrorKind::Unavailable);
-        assert_eq!(kind(RDKafkaErrorCode::NotLeaderForPartition), ErrorKind::Unavailable);
-    }
-}
+mod tests;

@@ -57,11 +57,23 @@ impl fmt::Display for Misplaced {
 pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Option<Misplaced>, KafkaError> {
     // No topic can be keyed by several columns at once: `refuse_split_past` says so.
     let is_keyed = pipeline.placed_by().len() == 1;
-    let partitions = match settings.partitions_of(&pipeline.topic) {
-        Ok(partitions) if partitions > 1 && is_keyed => partitions,
-        Ok(_) | Err(KafkaError::MissingTopic(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    match settings.partitions_of(&pipeline.topic) {
+        Ok(partitions) if partitions > 1 && is_keyed => find_misplaced_among(settings, pipeline, partitions),
+        Ok(_) | Err(KafkaError::MissingTopic(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks at the newest records of the first `partitions` of the pipeline's topic for one whose key is not that of its entity,
+/// of which there is one. Blocks.
+///
+/// # Errors
+/// As [`find_misplaced`].
+pub(crate) fn find_misplaced_among(
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    partitions: i32,
+) -> Result<Option<Misplaced>, KafkaError> {
     const DOING: &str = "looking at the newest records";
     let consumer = settings.reader(&format!("{}-look", pipeline.topic))?;
     let mut parts = Vec::new();

@@ -20,6 +20,7 @@ impl Default for RepartitionProgress {
 #[derive(Debug)]
 struct Shared {
     has_caught_up: AtomicBool,
+    has_ended: AtomicBool,
     /// -1 while it is not known.
     lag: AtomicI64,
     lost: AtomicU64,
@@ -30,6 +31,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             has_caught_up: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
             lag: AtomicI64::new(-1),
             lost: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
@@ -50,6 +52,15 @@ impl RepartitionProgress {
 
     pub(crate) fn set_caught_up(&self) {
         self.shared.has_caught_up.store(true, Ordering::Release);
+    }
+
+    /// Whether it makes no more copies, and all that it made can be read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.has_ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.0.has_ended.store(true, Ordering::Release);
     }
 
     /// The source's records that were not read yet, as far as is known.

@@ -66,6 +66,8 @@ pub(crate) struct RepartitionSettings {
     /// What one batch may hold.
     pub batch: Limits,
     pub commit_interval: Duration,
+    /// Whether it ends once it has copied what there was, and the stream reads the copies.
+    pub ends_when_caught_up: bool,
     pub watchdog: Watchdog,
     pub stop: StopHandle,
     pub status: StatusCell,
@@ -123,8 +125,11 @@ impl Repartitioner {
             progress,
         };
         let result = repartition_loop.run();
-        with.stop.request();
-        result
+        // Where it has made its last copies, the stream goes on until it has read them.
+        if !matches!(result, Ok(Ended::CaughtUp)) {
+            with.stop.request();
+        }
+        result.map(|_| ())
     }
 }
 
@@ -144,6 +149,15 @@ struct RepartitionLoop<'a> {
     progress: RepartitionProgress,
 }
 
+/// Why a repartitioner ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// A stop was requested.
+    Stopped,
+    /// It has copied what there was.
+    CaughtUp,
+}
+
 /// A copy of a line.
 #[derive(Debug)]
 struct LineCopy {
@@ -158,8 +172,11 @@ struct LineCopy {
 }
 
 impl RepartitionLoop<'_> {
-    fn run(mut self) -> Result<(), KafkaError> {
+    fn run(mut self) -> Result<Ended, KafkaError> {
         while !self.with.stop.is_requested() {
+            if self.with.ends_when_caught_up && self.progress.has_caught_up() && self.make_last_copies()? {
+                return Ok(Ended::CaughtUp);
+            }
             self.step()?;
             if self.open.is_full() || self.is_due() {
                 self.commit()?;
@@ -168,7 +185,18 @@ impl RepartitionLoop<'_> {
                 self.report();
             }
         }
-        self.commit()
+        self.commit()?;
+        Ok(Ended::Stopped)
+    }
+
+    /// Commits what is there, and says so once it can be read; whether that is so.
+    fn make_last_copies(&mut self) -> Result<bool, KafkaError> {
+        self.commit()?;
+        let are_readable = self.are_copies_readable()?;
+        if are_readable {
+            self.progress.set_ended();
+        }
+        Ok(are_readable)
     }
 
     /// Takes one event, or waits for one.

@@ -320,7 +320,7 @@ impl Changelogs {
         Ok(self.ends_of(partition)?.1 < end)
     }
 
-    pub(super) fn torn(&self, partition: i32, how: &str) -> KafkaError {
+    pub(crate) fn torn(&self, partition: i32, how: &str) -> KafkaError {
         KafkaError::TornState {
             group: self.group.clone(),
             topic: self.topics.input.clone(),
@@ -333,6 +333,12 @@ impl Changelogs {
         if let StateError::OfEarlierTopic { .. } = error {
             return self.input.recreated();
         }
+        if let StateError::Foreign { found, wanted } = error
+            && let Some((before, now)) = partitions_in(found).zip(partitions_in(wanted))
+        {
+            let (topic, group) = (self.topics.input.clone(), self.group.clone());
+            return KafkaError::PartitionsChanged { topic, before, now, group };
+        }
         KafkaError::UnusableState {
             group: self.group.clone(),
             topic: self.topics.state.clone(),
@@ -341,6 +347,11 @@ impl Changelogs {
             is_foreign: matches!(error, StateError::Foreign { .. }),
         }
     }
+}
+
+/// How many partitions the origin of a state has that is different in nothing else.
+fn partitions_in(difference: &str) -> Option<i32> {
+    difference.strip_suffix(" partitions")?.parse().ok()
 }
 
 /// Partitions whose changelogs are being read.

@@ -72,13 +72,13 @@ pub struct PartitionState {
 }
 
 /// What is asked of a group from outside: no member of it.
-pub(super) struct Access {
+pub(crate) struct Access {
     pub changelogs: Changelogs,
     pub consumer: GroupConsumer,
 }
 
 impl Access {
-    pub(super) fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
+    pub(crate) fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
         let topics = Topics::of_group(settings, pipeline, group)?;
         let partitions = settings.partitions_of(&topics.input)?;
         let input = InputTopic::look_up(settings, &topics.input, group, &pipeline.name)?;
@@ -105,7 +105,8 @@ impl Access {
         0..self.changelogs.origin.partitions
     }
 
-    fn ends_of(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+    /// Where a partition begins and ends, for those who read what is committed.
+    pub(crate) fn ends_of(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
         ends_once(&self.consumer, topic, partition, "asking for the ends of a partition")
     }
 }
@@ -169,7 +170,7 @@ pub async fn reset(
 
 impl Access {
     /// Refuses a group that works, and a repartitioner's that does.
-    pub(super) fn refuse_all_members(&self) -> Result<(), KafkaError> {
+    pub(crate) fn refuse_all_members(&self) -> Result<(), KafkaError> {
         let group = &self.changelogs.group;
         self.refuse_members(group)?;
         self.refuse_members(&repartition_group(group))
@@ -264,7 +265,7 @@ impl Access {
     }
 
     /// The keys that a changelog holds, read without looking into its records.
-    pub(super) fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
+    pub(crate) fn live_keys(&self, partition: i32) -> Result<LiveKeys, KafkaError> {
         let Changelogs { settings, topics, group, .. } = &self.changelogs;
         let consumer = settings.reader(&format!("{group}-reset"))?;
         let reader = ReadToEnd { consumer: &consumer, topic: &topics.state, doing: "reading state", silence: TIMEOUT };

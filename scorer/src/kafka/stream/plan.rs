@@ -14,7 +14,7 @@ use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::membership::identity::{Identity, thread_name};
 use crate::kafka::membership::member::Member;
-use crate::kafka::options::{Delivery, StreamOptions};
+use crate::kafka::options::{Delivery, EndWhen, StreamOptions};
 use crate::kafka::repartition::repartitioner::{RepartitionSettings, Repartitioner};
 use crate::kafka::schemas::SchemaSource;
 use crate::kafka::stages::commit::Transactions;
@@ -85,6 +85,7 @@ impl Plan {
                     watchdog: watchdog.clone(),
                     stop: stop.clone(),
                     status: status.clone(),
+                    ends_when_caught_up: matches!(options.end_when, EndWhen::CaughtUp),
                     dead_letters: encoder(&pipeline, &options, &limits).dead_letters().clone(),
                     limits: limits.clone(),
                 };
@@ -240,7 +241,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::kafka::options::{EndWhen, OnLostRecords};
+    use crate::kafka::options::OnLostRecords;
     use crate::kafka::stages::faults::FaultInjection;
     use crate::kafka::topics::names::Topics;
 

@@ -177,6 +177,11 @@ impl History {
         self.pasts.iter().map(ExpiryMap::len).sum()
     }
 
+    /// The keys that are remembered; one of several relations comes as often.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pasts.iter().flat_map(|pasts| pasts.iter().map(|(key, _, _)| key))
+    }
+
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -111,6 +111,16 @@ impl History {
     }
 }
 
+impl RecordFeatures {
+    /// The name of the key that a part is of, which the part's own key ends with.
+    ///
+    /// # Errors
+    /// [`PartError`] when that is no key of a part of a past by these features.
+    pub fn name_of_part<'a>(&'a self, key: &'a [u8]) -> Result<&'a str, PartError> {
+        Ok(PartKey::read(self, key)?.name)
+    }
+}
+
 /// The number of a relation: there are no more than a byte tells apart, which the reader of features sees to.
 fn number(relation: usize) -> u8 {
     u8::try_from(relation).expect("at most 256 columns are keys")

@@ -7,6 +7,7 @@
 //! own pane goes, from the summaries of all windows that held it. So nothing that was written down ever changes: it only
 //! comes and goes.
 
+mod carry;
 mod chunks;
 mod pane;
 mod parts;
@@ -120,12 +121,12 @@ impl ZScores {
     }
 
     /// Lets a record wait for the windows of each detector; for how many it comes too late. `of` tells, of a detector, the
-    /// record's value and its key.
+    /// record's value and its key. Without an `offset` it was in another partition, before the topic grew.
     pub fn add<'a>(
         &mut self,
         entity: &EntitySummary,
         truth: Option<&str>,
-        offset: i64,
+        offset: Option<i64>,
         of: impl Fn(&ZScoreSpec) -> (f64, &'a str),
     ) -> u64 {
         let mut too_late = 0;
@@ -176,13 +177,14 @@ impl ZScore {
         }
     }
 
-    fn add(&mut self, waiting: Waiting, offset: i64) -> Joined {
+    fn add(&mut self, waiting: Waiting, offset: Option<i64>) -> Joined {
         let start = waiting.time.saturating_sub(waiting.time.rem_euclid(self.spec.slide));
         // The first window that holds the record ends with its pane.
         if start.saturating_add(self.spec.slide) <= self.judged_through {
             return Joined::TooLate;
         }
         self.bytes += waiting.bytes();
+        let offset = offset.unwrap_or(i64::MAX);
         self.panes.entry(start).or_insert_with(|| Pane::new(offset)).add(waiting, offset);
         Joined::Waits
     }
@@ -220,7 +222,14 @@ impl ZScore {
         if let Some(newest) = self.panes.get_mut(&end.saturating_sub(slide)) {
             newest.seal();
         }
-        self.judged.insert(end, JudgedWindow { summaries: self.summaries(start, end), is_persisted: false });
+        let mut summaries = self.summaries(start, end);
+        // The partition that some keys came from had judged it: for them, what was said then holds.
+        if let Some(before) = self.judged.remove(&end) {
+            self.bytes -= before.bytes();
+            self.gone.extend(before.persisted_keys(end));
+            summaries = before.completed_by(summaries);
+        }
+        self.judged.insert(end, JudgedWindow { summaries, is_persisted: false });
         self.judged_through = end;
         if let Some(pane) = self.panes.remove(&start) {
             self.bytes -= pane.bytes();

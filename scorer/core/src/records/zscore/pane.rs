@@ -35,7 +35,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// A record that just came.
-    pub(crate) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>, offset: i64) -> Self {
+    pub(crate) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>, offset: Option<i64>) -> Self {
         Self {
             by: by.into(),
             time: entity.first_timestamp,
@@ -43,10 +43,15 @@ impl Waiting {
             value,
             customer: entity.customer.clone(),
             truth: truth.map(Into::into),
-            offset: Some(offset),
+            offset,
             fields: entity.fields.clone(),
             chunk: NO_CHUNK,
         }
+    }
+
+    /// The same in another changelog: where that is another partition's, its offset says nothing there.
+    pub(super) fn carried(self, is_elsewhere: bool) -> Self {
+        Self { chunk: NO_CHUNK, offset: self.offset.filter(|_| !is_elsewhere), ..self }
     }
 
     /// The order in which records are summed up and judged: it does not depend on when they came.
@@ -119,6 +124,10 @@ impl Pane {
     pub(super) fn seal(&mut self) {
         in_order(&mut self.records);
         self.is_sealed = true;
+    }
+
+    pub(super) fn into_records(self) -> Vec<Waiting> {
+        self.records
     }
 
     pub(super) fn records(&self) -> &[Waiting] {

@@ -37,7 +37,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 tracing::warn!(reason, "a batch was discarded: rolling back to the last commit");
                 self.failures += 1;
                 // Who waits for the end has to learn that it does not come. A service goes on until its brokers do.
-                if self.failures >= MOST_FAILURES && matches!(self.options.end_when, EndWhen::Reached(_)) {
+                if self.failures >= MOST_FAILURES && !matches!(self.options.end_when, EndWhen::Never) {
                     let cause = format!("{MOST_FAILURES} attempts in a row have failed, the last one of: {reason}");
                     return Err(KafkaError::Failed { action: "committing a batch", cause });
                 }

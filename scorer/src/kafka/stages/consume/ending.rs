@@ -41,6 +41,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 let progress = || Progress { records: self.tasks.core.counters().records };
                 self.has_read_everything() && (self.options.peers.are_there() || reached(&progress()))
             }
+            EndWhen::CaughtUp => self.has_read_everything(),
         }
     }
 
@@ -60,6 +61,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 let is_reached = match &self.options.end_when {
                     EndWhen::Never => false,
                     EndWhen::Reached(reached) => reached(&Progress { records }),
+                    EndWhen::CaughtUp => true,
                 };
                 Ok(is_reached && (is_certain || self.are_settled()) && peers.close())
             }
@@ -147,6 +149,10 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         match &self.options.repartitioner {
             None => return Ok(true),
             Some(progress) if !progress.has_caught_up() => return Ok(false),
+            // Where what is open stays open, no copy is to be left: the repartitioner makes its last ones first.
+            Some(progress) if matches!(self.options.end_when, EndWhen::CaughtUp) && !progress.has_ended() => {
+                return Ok(false);
+            }
             Some(_) if self.has_looked_again => return Ok(true),
             Some(_) => {}
         }
@@ -156,10 +162,13 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
         Ok(false)
     }
 
-    /// Closes what is open, then, once all threads have done so, the windows that are left. What could not be committed is read
-    /// and closed again. All threads leave together.
+    /// Closes what is open, then, once all threads have done so, the windows that are left, where that is wanted. What could not be
+    /// committed is read and closed again. All threads leave together.
     pub(super) fn end(&mut self) -> Result<Ended, KafkaError> {
-        self.tasks.core.apply(Input::End, self.open.items_mut());
+        let stays_open = matches!(self.options.end_when, EndWhen::CaughtUp);
+        if !stays_open {
+            self.tasks.core.apply(Input::End, self.open.items_mut());
+        }
         let mut settled = self.settle()?;
         if settled == Settled::Committed {
             // A window over all partitions waits for those whose state cannot be restored.
@@ -169,7 +178,7 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
                 Met::Reassigned => return Ok(self.go_on()),
                 Met::Stopped => return Ok(Ended::ForGood),
             }
-            if self.options.peers.are_whole() {
+            if self.options.peers.are_whole() && !stays_open {
                 self.tasks.finish_windows(self.open.items_mut());
                 settled = self.settle()?;
             }

@@ -643,6 +643,19 @@ fn the_end_is_reached_when_everything_is_committed() {
     assert_eq!(status.get().counters.records, 4);
 }
 
+#[test]
+fn what_waits_goes_on_waiting_where_the_end_is_only_that_everything_was_read() {
+    let mut bench = Bench::of(pipeline("[history]\nlateness = \"10s\""), &[(0, 3), (1, 1)], 100);
+    bench.consume.options.end_when = EndWhen::CaughtUp;
+    let status = bench.consume.options.status.clone();
+    let (consume, broker) = bench.with_publisher();
+    consume.run().0.unwrap();
+    let happened = broker.happened();
+    assert!(happened.contains(&Happened::Committed(0, 3)) && happened.contains(&Happened::Committed(1, 1)));
+    let counters = status.get().counters;
+    assert_eq!((counters.records, counters.open_entities, counters.scored_entities), (4, 4, 0));
+}
+
 /// As [`Bench::with_publisher`], where the first `failures` batches fail.
 fn with_failing_publisher(bench: Bench, failures: u32) -> (ConsumeLoop<MemorySource, MemoryRestorer>, Shared) {
     let Bench { consume, broker, batches, results, .. } = bench;
