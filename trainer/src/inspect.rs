@@ -128,7 +128,7 @@ fn cluster_table(model: &Model) -> String {
     let mut table = TextTable::new(0, &header);
     let clusters = clusters(model);
     // The sizes of clusters that were imported are those of a training elsewhere, or not known.
-    let of_all = clusters.iter().map(|cluster| cluster.size as usize).sum();
+    let of_all: usize = clusters.iter().map(|cluster| cluster.size as usize).sum();
     let of_all = if model.imported.is_some() { of_all } else { model.training.rows };
     for (number, cluster) in clusters.iter().enumerate() {
         let (size, share) = match cluster.size {

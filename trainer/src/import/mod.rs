@@ -21,7 +21,6 @@ use crate::console;
 use crate::existing::Existing;
 use crate::inspect::inspect;
 use crate::output::Output;
-use crate::summary::replaces;
 use args::{ImportArgs, ImportFrom, SparkArgs};
 use model::Source;
 use spark::{SourceFile, SparkModel};
@@ -124,7 +123,9 @@ fn told(args: &SparkArgs, model: &Model, replaced: Option<&Existing>) -> anyhow:
         model.features.join(", "),
         path.display()
     ));
-    text.push_str(&replaces(replaced));
+    if let Some(replaced) = replaced {
+        text.push_str(&format!(" it replaces {},\n   {}\n", replaced.names(), replaced.history()));
+    }
     if args.history.is_empty() {
         text.push_str(
             " without --history it knows no p-values and no usual ranges: severities go by the ratio of score and\n threshold alone\n",
