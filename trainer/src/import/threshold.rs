@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path) -> Result<ThresholdFile, SparkError> {
 fn value(text: &[u8]) -> Result<f64, String> {
     let text = String::from_utf8_lossy(text);
     let text = text.trim().trim_start_matches('\u{feff}');
-    let is_distance = |number: &f64| *number >= 0.0 && *number < f64::from(f32::MAX);
+    let is_distance = |number: &f64| (0.0..f64::from(f32::MAX)).contains(number);
     text.parse().ok().filter(is_distance).ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
         format!("a threshold is one number that is not negative, as in 8871.76, and it has `{shown}`")

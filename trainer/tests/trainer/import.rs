@@ -52,7 +52,7 @@ fn import(workplace: &Workplace, name: &str, more: &[&str]) -> Run {
 
 fn import_from(workplace: &Workplace, folder: &Path, threshold: &Path, more: &[&str]) -> Run {
     let fixed = ["import", "spark", folder.to_str().unwrap(), "--threshold", threshold.to_str().unwrap()];
-    workplace.run(&[&fixed, more].concat())
+    workplace.run(&[&fixed[..], more].concat())
 }
 
 fn load(workplace: &Workplace, detector: &str) -> Model {

@@ -42,7 +42,7 @@ impl Exact {
         if self.centers.len() != n_centers || !self.centers.iter().all(is_center) {
             return Err(format!("its exact centres are not {n_centers} rows of {n_features} finite numbers"));
         }
-        if self.threshold >= 0.0 && self.threshold < f64::from(f32::MAX) {
+        if (0.0..f64::from(f32::MAX)).contains(&self.threshold) {
             Ok(())
         } else {
             Err("its exact threshold is no distance".into())
