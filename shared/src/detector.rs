@@ -102,7 +102,10 @@ impl Detector {
 
     fn score_by(&self, features: &FeatureMatrix, scores_of: impl Fn(&Matrix) -> Scores) -> ScoredBatch {
         let rows = self.model.scaler.transform(features); // (n_samples, n_features)
-        let mut scores = if rows.n_samples() == 0 { Scores::default() } else { scores_of(&rows) };
+        let mut scores = match rows.n_samples() {
+            0 => Scores::default(),
+            _ => self.scorer.score_unscaled(features).unwrap_or_else(|| scores_of(&rows)),
+        };
         scores.values.iter_mut().for_each(|score| *score = finite(*score));
         ScoredBatch { rows, scores }
     }

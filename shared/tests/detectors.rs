@@ -107,6 +107,7 @@ fn model(algorithm: &Algorithm, learned: AnyLearned) -> Model {
         detector: algorithm.name().into(),
         parameters: algorithm.clone(),
         promoted: false,
+        imported: None,
         features: (0..N_FEATURES).map(|index| format!("f{index}")).collect(),
         definition: None,
         scaler: Scaler::fit(Scaling::None, &features),

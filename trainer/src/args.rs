@@ -10,6 +10,7 @@ use shared::device::DeviceRequest;
 
 use crate::compare::args::{self as compare, CompareArgs};
 use crate::devices;
+use crate::import::args::ImportArgs;
 use crate::init::{self, InitArgs};
 use crate::load::MaxBad;
 use crate::memory::Size;
@@ -97,6 +98,8 @@ pub enum Command {
     /// Write a pipeline file for a file of your own
     #[command(long_about = init::LONG_ABOUT)]
     Init(InitArgs),
+    /// Take over a model that Spark trained
+    Import(ImportArgs),
     /// Compare detectors on the same rows, from a pipeline or from any table
     #[command(long_about = compare::LONG_ABOUT, after_long_help = compare::AFTER_LONG_HELP)]
     Compare(CompareArgs),

@@ -74,6 +74,9 @@ impl Existing {
         if rows.is_empty() {
             return "which cannot be read".to_owned();
         }
+        if rows == [0] {
+            return "imported from another program".to_owned();
+        }
         let rows = and(&rows.iter().map(|rows| grouped(*rows as u64)).collect::<Vec<_>>());
         let Some(report) = &self.report else { return format!("trained on {rows} rows; no report says of what") };
         let when = report.trained_at.as_deref().and_then(|time| time.get(..16));
@@ -198,6 +201,7 @@ mod tests {
         let said = of(None, &[Some((2651, "a")), Some((12, "b")), None]);
         assert_eq!(said, "kmeans, lof and pca, trained on 2,651 and 12 rows; no report says of what");
         assert_eq!(of(None, &[None]), "kmeans, which cannot be read");
+        assert_eq!(of(None, &[Some((0, ""))]), "kmeans, imported from another program");
     }
 
     #[test]

@@ -241,6 +241,7 @@ impl<'a> TrainingSet<'a> {
             detector: spec.name.clone(),
             parameters: spec.algorithm.clone(),
             promoted: false,
+            imported: None,
             features: self.pipeline.feature_names(),
             definition: Some(self.pipeline.meaning.clone()),
             scaler,
@@ -289,7 +290,7 @@ fn with_threshold(model: Model, spec: &DetectorSpec, scores: &[TrainingScore]) -
 
 /// The median of a feature, the lower one of two, and its 5th and its 95th percentile: values that there were. Nine of ten
 /// entities lie between the percentiles.
-fn typical_and_usual(mut column: Vec<f64>) -> (f64, [f64; 2]) {
+pub(crate) fn typical_and_usual(mut column: Vec<f64>) -> (f64, [f64; 2]) {
     let Some(last) = column.len().checked_sub(1) else { return (0.0, [0.0; 2]) };
     let (low, middle) = ((last as f64 * 0.05).floor() as usize, last / 2);
     let high = (last as f64 * 0.95).ceil() as usize;

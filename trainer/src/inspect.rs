@@ -1,5 +1,7 @@
 //! `trainer inspect`: what a model has learned, for people.
 
+mod imported;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +65,9 @@ fn show(file: &Path, model: &Model) -> String {
 }
 
 fn facts(model: &Model) -> String {
+    if let Some(imported) = &model.imported {
+        return imported::facts(model, imported);
+    }
     let training = &model.training;
     let mut table = TextTable::without_header(2);
     let promoted =
@@ -121,9 +126,16 @@ fn cluster_table(model: &Model) -> String {
     let mut header = vec!["cluster", "entities", "share"];
     header.extend(model.features.iter().map(String::as_str));
     let mut table = TextTable::new(0, &header);
-    for (number, cluster) in clusters(model).iter().enumerate() {
-        let share = percentage(cluster.size as usize, model.training.rows);
-        let mut row = vec![number.to_string(), grouped(cluster.size), share];
+    let clusters = clusters(model);
+    // The sizes of clusters that were imported are those of a training elsewhere, or not known.
+    let of_all: usize = clusters.iter().map(|cluster| cluster.size as usize).sum();
+    let of_all = if model.imported.is_some() { of_all } else { model.training.rows };
+    for (number, cluster) in clusters.iter().enumerate() {
+        let (size, share) = match cluster.size {
+            0 if model.imported.is_some() => ("unknown".to_owned(), String::new()),
+            size => (grouped(size), percentage(size as usize, of_all)),
+        };
+        let mut row = vec![number.to_string(), size, share];
         row.extend(cluster.center.iter().map(|value| short(*value)));
         table.row(row);
     }

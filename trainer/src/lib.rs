@@ -12,6 +12,7 @@ pub mod devices;
 pub mod entities;
 pub mod existing;
 pub mod fit;
+pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod load;
@@ -39,6 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Some(Command::Inspect(inspect)) => console::print(&inspect::inspect(&inspect.path)?)?,
         Some(Command::Init(init)) => init::init_and_report(init)?,
+        Some(Command::Import(import)) => import::import_and_report(import)?,
         Some(Command::Compare(compare)) => compare::compare_and_report(compare)?,
         Some(Command::Devices(args)) => console::print(&devices::devices(args.json)?)?,
         Some(Command::Fit(fit)) => train_and_report(fit)?,

@@ -210,16 +210,21 @@ fn about(run: &RunOf<'_>, Loaded { pipeline, detectors, device, .. }: &Loaded) -
 fn trained(pipeline: &Pipeline, spec: &DetectorSpec, model: &Model) -> Detector {
     let thresholds = || model.threshold.by_cluster.iter().copied().chain([model.threshold.value]);
     let features = model.features.iter().zip(&pipeline.readings).enumerate();
+    // Nobody knows what an imported model was trained on.
+    let has_history = model.training.rows > 0;
     Detector {
         name: spec.name.clone(),
         algorithm: model.parameters.name().to_owned(),
         topic: spec.topic.clone(),
         model_version: Some(model.version()),
-        trained_on: Some(model.training.rows),
-        flagged_in_training: Some(model.training.anomalies),
+        trained_on: has_history.then_some(model.training.rows),
+        flagged_in_training: has_history.then_some(model.training.anomalies),
         threshold: thresholds().reduce(f32::min),
         highest_threshold: thresholds().reduce(f32::max),
-        threshold_policy: policy(model.threshold.policy),
+        threshold_policy: match &model.imported {
+            Some(imported) => format!("the job of {} that trained it", imported.program),
+            None => policy(model.threshold.policy),
+        },
         features: features
             .map(|(index, (name, reading))| {
                 let read = |value: f64| Some(reading.read(value)).filter(|value| value.is_finite());

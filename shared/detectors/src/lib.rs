@@ -36,7 +36,7 @@ use std::fmt::Debug;
 
 use burn::tensor::Device;
 use clustering::kmeans::KMeansError;
-use clustering::matrix::Matrix;
+use clustering::matrix::{FeatureMatrix, Matrix};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -117,6 +117,13 @@ pub trait Score: Debug + Send + Sync {
     fn score_training(&self, x: &Matrix, places: &[Option<usize>]) -> Scores {
         let _ = places;
         self.score(x)
+    }
+
+    /// The scores of rows in the features' own units `(n_samples, n_features)`, when the detector computes in float64. Then they
+    /// count, and not those of the scaled rows.
+    fn score_unscaled(&self, features: &FeatureMatrix) -> Option<Scores> {
+        let _ = features;
+        None
     }
 
     /// Where the scores of these rows come from, when the algorithm's own arithmetic tells exactly; otherwise none, and

@@ -18,10 +18,12 @@ use whole_files::{folder_of, remove_abandoned};
 
 use crate::pipeline::{Definition, Pipeline};
 
+mod imported;
 mod last_training;
 mod weights;
 
 pub use crate::fingerprint::{fingerprint, fingerprint_of_numbers};
+pub use imported::Imported;
 pub use last_training::{LastTraining, of_another_training, training_report};
 pub use weights::WeightsFile;
 pub use whole_files::{StagedFile, write_atomically, write_atomically_with};
@@ -87,7 +89,7 @@ impl ModelError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSummary {
-    /// Training rows.
+    /// Training rows; 0 where nobody knows.
     pub rows: usize,
     /// How many of them were held out, to set the threshold by.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -117,6 +119,9 @@ pub struct Model {
     /// Whether it took the place of what the pipeline file asks for, because it was the better one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub promoted: bool,
+    /// Where it comes from, where another program trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// Names of the features, in order.
     pub features: Vec<String>,
     /// What it was trained for; `None` in models of trainers that did not write it.
@@ -200,6 +205,11 @@ impl Model {
     /// The first 8 hexadecimal digits of the SHA-256 of the model's content.
     pub fn version(&self) -> String {
         self.files().version()
+    }
+
+    /// Whether there are scores of a history to compare a score with; not in a model that was imported without one.
+    pub fn is_calibrated(&self) -> bool {
+        self.calibration.n_samples > 0 || !self.calibration_by_cluster.is_empty()
     }
 
     /// The share of calibration scores that are at least `score`, of the entity's cluster where each has its own threshold.
@@ -339,6 +349,7 @@ impl Model {
             return Err("what it learned is another algorithm's".into());
         }
         self.learned.check(n_features)?;
+        imported::check_exact(self)?;
         let thresholds = std::iter::once(self.threshold.value).chain(self.threshold.by_cluster.iter().copied());
         if !thresholds.into_iter().all(f32::is_finite) {
             return Err("a threshold is not finite".into());

@@ -171,7 +171,7 @@ impl Verdict {
         };
         let anomalous = detector.is_anomalous((score.score, score.cluster));
         let threshold = model.threshold.of_cluster(score.cluster);
-        let p_value = Some(model.p_value(score.score, score.cluster));
+        let p_value = model.is_calibrated().then(|| model.p_value(score.score, score.cluster));
         let ratio = ratio(score.score, threshold);
         let explanation = explanation::explain(pipeline, detector, features, score, (&order, &expected));
         Self {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// | what is known | the conditions |
 /// | --- | --- |
 /// | p-value and ratio | ratio at least 2; ratio at least 10; p-value at most 0.001 |
-/// | ratio alone (`zscore-window`) | ratio at least 2; at least 5; at least 10 |
+/// | ratio alone (`zscore-window`, and models that were imported without a history) | ratio at least 2; at least 5; at least 10 |
 /// | p-value alone (a threshold of 0 or less has no ratio) | p-value at most 0.005; at most 0.001; at most 0.0001 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -37,10 +37,11 @@ pub use max_bad::MaxBad;
 pub use odd_dates::OddDates;
 pub use row_location::RowLocation;
 
+pub(crate) use self::parquet::{contents, is_readable, rows};
 pub(crate) use avro::failed as failed_avro;
 pub(crate) use inputs::resolve_one;
-pub(crate) use parquet::{contents, is_readable, rows};
 pub(crate) use text_file::{TextFile, failed};
+pub(crate) use whole_parquet::{first_line, guarded};
 
 use inputs::Format;
 use lines::Lines;

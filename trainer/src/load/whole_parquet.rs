@@ -34,10 +34,18 @@ pub(crate) fn first_line(error: &impl std::fmt::Display) -> String {
 /// # Errors
 /// What Polars says, or that the file is damaged.
 pub(crate) fn reading<T>(work: impl FnOnce() -> PolarsResult<T>) -> Result<T, String> {
+    guarded(work)?.map_err(|error| first_line(&error))
+}
+
+/// Does `work` with the bytes of a file; a panic of the library that reads it is an error, and not printed.
+///
+/// # Errors
+/// That the file is damaged.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let section = Section::enter();
     let result = catch_unwind(AssertUnwindSafe(work));
     drop(section);
-    result.map_err(|_| DAMAGED.to_owned())?.map_err(|error| first_line(&error))
+    result.map_err(|_| DAMAGED.to_owned())
 }
 
 /// Checks that a file begins and ends as a Parquet file does, and that its footer is no longer than the file.

@@ -7,6 +7,7 @@ mod compare;
 mod dialects;
 mod fixtures;
 mod formats;
+mod import;
 mod init;
 mod labels;
 mod layouts;

@@ -29,7 +29,7 @@ pub struct TreeNode {
     pub children: Option<(usize, usize)>,
 }
 
-/// A tree whose node 0 is the root and whose n-th split made the nodes 2n + 1 and 2n + 2.
+/// A tree whose node 0 is the root. Of a tree that [`fit_tree`] grew, the n-th split made the nodes 2n + 1 and 2n + 2.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BisectingTree {
@@ -48,7 +48,7 @@ impl BisectingTree {
         self.nodes.iter().filter(|node| node.children.is_none()).map(|node| node.inertia).sum()
     }
 
-    /// The tree as it was when it had `n_leaves` leaves, or whole when it never had more.
+    /// The tree that was grown as it was when it had `n_leaves` leaves, or whole when it never had more.
     pub fn prefix(&self, n_leaves: usize) -> Self {
         let keep = (2 * n_leaves.max(1) - 1).min(self.nodes.len());
         let prune =

@@ -6,6 +6,7 @@ use clustering::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 
 use super::correction::{Corrected, Rules, are_small};
+use super::exact::{Exact, ExactDistances};
 use super::scorer::{CorrectedDistances, Distances};
 use crate::scaler::are_scaled;
 use crate::{FitError, Learned, Score};
@@ -21,6 +22,9 @@ pub struct Clusters {
     /// How distances are corrected, where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrected: Option<Corrected>,
+    /// What it takes to compute distances in float64, where the clusters are those of another program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<Exact>,
 }
 
 /// Which rows belong together.
@@ -43,12 +47,27 @@ pub struct Cluster {
     pub size: u64,
 }
 
+impl Partition {
+    /// The centres of the clusters, or those of all nodes of the tree.
+    pub fn centers(&self) -> Vec<&[f32]> {
+        match self {
+            Self::Centroids(clusters) => clusters.iter().map(|cluster| cluster.center.as_slice()).collect(),
+            Self::Tree(tree) => tree.nodes.iter().map(|node| node.center.as_slice()).collect(),
+        }
+    }
+}
+
 impl Clusters {
     /// The same clusters with their distances corrected, as far as that is asked for, by the rows they come from.
     pub(super) fn corrected(self, rules: Rules, points: &Points) -> Result<Self, FitError> {
         let scorer = Distances::new(&self, points.device());
         let corrected = Corrected::fit(rules, &self.clusters(), &scorer, points.rows())?;
         Ok(Self { corrected, ..self })
+    }
+
+    /// The clusters as they are computed in float64, where they are.
+    pub fn exact_distances(&self) -> Option<ExactDistances> {
+        self.exact.as_ref().map(|exact| ExactDistances::new(self, exact))
     }
 
     /// How many clusters.
@@ -84,10 +103,7 @@ impl Clusters {
 
 impl Learned for Clusters {
     fn check(&self, n_features: usize) -> Result<(), String> {
-        let centers: Vec<&[f32]> = match &self.partition {
-            Partition::Centroids(clusters) => clusters.iter().map(|cluster| cluster.center.as_slice()).collect(),
-            Partition::Tree(tree) => tree.nodes.iter().map(|node| node.center.as_slice()).collect(),
-        };
+        let centers = self.partition.centers();
         if centers.is_empty() || centers.iter().any(|center| center.len() != n_features) {
             return Err(format!("its clusters are not {n_features} features wide"));
         }
@@ -97,13 +113,19 @@ impl Learned for Clusters {
         if let Partition::Tree(tree) = &self.partition {
             check_tree(tree)?;
         }
-        self.corrected.as_ref().map_or(Ok(()), |corrected| corrected.check(n_features, self.n_clusters()))
+        match (&self.exact, &self.corrected) {
+            (None, None) => Ok(()),
+            (None, Some(corrected)) => corrected.check(n_features, self.n_clusters()),
+            (Some(exact), None) => exact.check(n_features, centers.len()),
+            (Some(_), Some(_)) => Err("its exact distances cannot be corrected".into()),
+        }
     }
 
     fn on_device(&self, device: &Device) -> Box<dyn Score> {
-        match &self.corrected {
-            None => Box::new(Distances::new(self, device)),
-            Some(corrected) => Box::new(CorrectedDistances::new(self, corrected, device)),
+        match (&self.exact, &self.corrected) {
+            (Some(exact), _) => Box::new(ExactDistances::new(self, exact)),
+            (None, None) => Box::new(Distances::new(self, device)),
+            (None, Some(corrected)) => Box::new(CorrectedDistances::new(self, corrected, device)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! k-means and bisecting k-means as detectors: how far a row is from the centre of its cluster.
 
 mod correction;
+mod exact;
 mod learned;
 mod scorer;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use super::{Context, Fit, FitError};
 
 use correction::Rules;
 pub use correction::{Corrected, Correction, are_small};
+pub use exact::{Distance, Exact, ExactDistances};
 pub use learned::{Cluster, Clusters, Partition};
 
 /// How many clusters.
@@ -175,7 +177,8 @@ impl KMeans {
                 (fits.swap_remove(elbow(&inertia, ratio) - 1), (1..).zip(inertia).collect())
             }
         };
-        let clusters = Clusters { partition: Partition::Centroids(clusters_of(&fit)), inertia_by_k, corrected: None };
+        let partition = Partition::Centroids(clusters_of(&fit));
+        let clusters = Clusters { partition, inertia_by_k, corrected: None, exact: None };
         clusters.corrected(self.rules(), &points)
     }
 }
@@ -193,7 +196,8 @@ impl BisectingKMeans {
         let inertia: Vec<f64> = (1..=tree.n_leaves()).map(|k| tree.prefix(k).inertia()).collect();
         let chosen_k = choose(self.k, &inertia);
         let partition = Partition::Tree(tree.prefix(chosen_k));
-        let clusters = Clusters { partition, inertia_by_k: inertia_by_k(self.k, &inertia), corrected: None };
+        let inertia_by_k = inertia_by_k(self.k, &inertia);
+        let clusters = Clusters { partition, inertia_by_k, corrected: None, exact: None };
         clusters.corrected(self.rules(), &points)
     }
 }
