@@ -521,6 +521,10 @@ fn parse_watermark(text: &str) -> Result<WatermarkArg, String> {
     Ok(WatermarkArg { partition, time: parse_time(time).ok_or(USE)? })
 }
 
+fn parse_since(text: &str) -> Result<i64, String> {
+    parse_time(text).ok_or_else(|| "use a time such as 2026-11-21T09:30:00Z or milliseconds since 1970".to_owned())
+}
+
 fn parse_time(text: &str) -> Option<i64> {
     let date = || Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis());
     text.parse().ok().filter(|millis| *millis >= 0).or_else(date)

@@ -124,6 +124,8 @@ impl Status {
             restoring_partitions,
             failed_partitions,
             waiting_partitions,
+            standby_partitions,
+            standby_lag,
             anomalies,
             published,
             undeliverable,
@@ -144,6 +146,8 @@ impl Status {
         self.restoring_partitions += restoring_partitions;
         self.failed_partitions += failed_partitions;
         self.waiting_partitions += waiting_partitions;
+        self.standby_partitions += standby_partitions;
+        self.standby_lag += standby_lag;
         for (name, count) in anomalies {
             match self.anomalies.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, sum)) => *sum += count,

@@ -1,6 +1,5 @@
 //! What the benchmarks share: simulated records, a scorer's own account of its run, medians.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -105,9 +105,12 @@ impl Trial {
 
     fn run_instance(&self, start: fn(&[&str]) -> Running, name: &str, options: &[&str]) -> Running {
         let arguments = self.arguments(&self.kafka.reached_at, GROUP, name);
-        let usual = arguments.iter().map(String::as_str).chain(threads_unless(options));
-        let arguments: Vec<&str> = usual.chain(options.iter().copied()).collect();
-        start(&arguments)
+        let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        for option in threads_unless(options) {
+            all.push(option);
+        }
+        all.extend(options);
+        start(&all)
     }
 
     /// Removes the folder in which an instance keeps its state, as a machine that is replaced does.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{BrokerArgs, PipelineArgs, parse_time};
+use super::{BrokerArgs, PipelineArgs, parse_since};
 
 /// Options of `ab`.
 #[derive(Debug, Clone, Args)]
@@ -54,7 +54,3 @@ commits nothing.
 
 A file of labels needs a column with the name of the pipeline's key, and a column with the name of its label or `label`.
 An entity that the file does not name is normal.";
-
-fn parse_since(text: &str) -> Result<i64, String> {
-    parse_time(text).ok_or_else(|| "use a time such as 2026-11-21T09:30:00Z or milliseconds since 1970".to_owned())
-}

@@ -56,11 +56,11 @@ impl RepartitionProgress {
 
     /// Whether it makes no more copies, and all that it made can be read.
     pub(crate) fn has_ended(&self) -> bool {
-        self.0.has_ended.load(Ordering::Acquire)
+        self.shared.has_ended.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_ended(&self) {
-        self.0.has_ended.store(true, Ordering::Release);
+        self.shared.has_ended.store(true, Ordering::Release);
     }
 
     /// The source's records that were not read yet, as far as is known.

@@ -75,7 +75,7 @@ mod tests {
             closed_early: false,
             fields: [].into(),
         };
-        Waiting::new(&by, value.into(), &entity, None, offset)
+        Waiting::new(&by, value.into(), &entity, None, Some(offset))
     }
 
     proptest! {
