@@ -79,6 +79,7 @@ impl Stream {
         let plan = Plan::new(settings, pipeline, options).await?;
         plan.status.update(|status| {
             status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
+            status.drift = detectors.drift().clone();
         });
         Ok(plan.spawn(detectors, on_message))
     }
