@@ -122,9 +122,9 @@ pub fn population_stability(weights: &[u64], counts: &CellCounts) -> Option<f64>
 fn groups(weights: &[u64], total: u64) -> Vec<std::ops::Range<usize>> {
     // A little less than a tenth is one: ranks are rounded.
     let enough = total as f64 * SHARE * 0.95;
-    let (mut groups, mut start, mut sum) = (Vec::<std::ops::Range<usize>>::new(), 0, 0);
+    let (mut groups, mut start, mut sum) = (Vec::<std::ops::Range<usize>>::new(), 0, 0u64);
     for (cell, weight) in weights.iter().enumerate() {
-        sum += weight;
+        sum += *weight;
         if sum as f64 >= enough {
             groups.push(start..cell + 1);
             (start, sum) = (cell + 1, 0);

@@ -131,7 +131,7 @@ fn cells_are_as_likely_as_they_say() {
             let reference = Reference::fit(others, &FEATURE_SHARES);
             assert_eq!(reference.check(), Ok(()));
             for draw in 0..DRAWS {
-                let cells = Cells::drawn(&reference, draw);
+                let cells = Cells::drawn(&reference, draw * 64 + index as u64);
                 weights = cells.weights().to_vec();
                 found.resize(weights.len(), 0);
                 found[cells.of(next, Identity::of_record(0, draw as i64, &index.to_string()).uniform(0))] += 1;
