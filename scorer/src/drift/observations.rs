@@ -42,11 +42,10 @@ pub struct Observations {
 
 impl Observations {
     /// Notes an entity with its score by each trained detector, if it was scored, and its features, which are NaN where it has none.
-    pub fn add(&mut self, plan: &Plan, entity: Observed, scores: impl Iterator<Item = f32>, features: &[f64]) {
+    pub fn add(&mut self, plan: &Plan, entity: Observed, mut scores: impl Iterator<Item = f32>, features: &[f64]) {
         if !plan.is_watching() {
             return;
         }
-        let mut scores = scores;
         self.entities.push(entity);
         let Observed { identity, .. } = entity;
         for (index, detector) in plan.detectors.iter().enumerate() {
