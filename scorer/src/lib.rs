@@ -2,7 +2,7 @@
 //!
 //! `core` is the pure state machine and `simulate` makes sample data: crates of their own, which know nothing of Kafka
 //! nor of models. `scoring` and `messages` turn what the core says into Kafka messages, `truth` holds what detectors found
-//! beside what is known, `agreement` how two of them agree; `posted` scores what somebody posts, and `pasts` asks a stream what it
+//! beside what is known, `agreement` how two of them agree, `drift` whether the stream is still like the training; `posted` scores what somebody posts, and `pasts` asks a stream what it
 //! remembers; `kafka` is the only module that talks to a broker, `file`,
 //! `snapshot` and `private` the only ones that touch files, `clock` the only one that knows the time of day. `alerting` says what
 //! a pipeline file and verdicts are to `alerts`, a crate of its own. `memory` divides what a stream may take; `traces` sends traces of
@@ -14,6 +14,7 @@ pub mod alerting;
 pub mod args;
 mod clock;
 pub mod commands;
+pub mod drift;
 pub mod exit_code;
 pub mod file;
 pub mod kafka;

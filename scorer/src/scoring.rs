@@ -13,6 +13,7 @@ use shared::pipeline::{DetectorSpec, Pipeline};
 use shared::verdict::Verdict;
 
 use crate::core::ClosedEntity;
+use crate::drift::{Drift, Plan};
 
 /// The verdicts on an entity, each with the topic it goes to.
 pub type Verdicts = Vec<(Arc<str>, Verdict)>;
@@ -42,6 +43,8 @@ pub struct Detectors {
     pipeline: Pipeline,
     /// Of all detectors: those that need no training have found what they say before it comes here.
     names: Vec<String>,
+    /// Whether what they judge is still like what they were trained on.
+    drift: Drift,
 }
 
 impl Detectors {
@@ -54,8 +57,12 @@ impl Detectors {
             let model = models.load(pipeline, &spec.name)?;
             Ok((Detector::new(model, &Device::flex()), spec.topic.as_str().into()))
         };
+        let detectors =
+            pipeline.detectors.iter().map(load).collect::<Result<Vec<(Detector, Arc<str>)>, ModelError>>()?;
+        let drift = Drift::new(Plan::new(pipeline, detectors.iter().map(|(detector, _)| detector.model())));
         Ok(Self {
-            detectors: pipeline.detectors.iter().map(load).collect::<Result<_, ModelError>>()?,
+            drift,
+            detectors,
             device: device.clone(),
             on_device: OnceLock::new(),
             has_failed: AtomicBool::new(false),
@@ -97,6 +104,11 @@ impl Detectors {
         self.names.iter().map(String::as_str)
     }
 
+    /// What counts whether the stream is still like the training: one for all that these detectors judge.
+    pub fn drift(&self) -> &Drift {
+        &self.drift
+    }
+
     /// Whether none needs a device.
     pub fn is_empty(&self) -> bool {
         self.detectors.is_empty()
@@ -111,6 +123,18 @@ impl Detectors {
     /// # Errors
     /// [`DeviceError::Lost`] when a device that was asked for by name fails.
     pub fn verdicts<E: Borrow<ClosedEntity>>(&self, entities: &[E], all: bool) -> Result<Vec<Verdicts>, DeviceError> {
+        Ok(self.judged(entities, all)?.0)
+    }
+
+    /// The same with what each trained detector says of every entity of the batch.
+    ///
+    /// # Errors
+    /// As [`Detectors::verdicts`].
+    pub fn judged<E: Borrow<ClosedEntity>>(
+        &self,
+        entities: &[E],
+        all: bool,
+    ) -> Result<(Vec<Verdicts>, Vec<ScoredBatch>), DeviceError> {
         let mut verdicts: Vec<Verdicts> = entities.iter().map(|_| Vec::new()).collect();
         let batches = self.scores(entities)?;
         let mut is_wanted = vec![all; entities.len()];
@@ -127,7 +151,7 @@ impl Detectors {
                 verdicts[index].push((topic.clone(), verdict));
             }
         }
-        Ok(verdicts)
+        Ok((verdicts, batches))
     }
 
     /// What each trained detector says of one entity, computed on the CPU: the device has the stream's batches to score.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::agreement::Agreement;
 use crate::core::Counters;
+use crate::drift::Drift;
 use crate::messages::{Content, Message};
 use crate::truth::Truth;
 
@@ -93,6 +94,8 @@ pub struct Status {
     pub truth: Truth,
     /// What the first two trained detectors say of entities.
     pub agreement: Agreement,
+    /// Whether the stream is still like the training. All threads of a stream share one.
+    pub drift: Drift,
 }
 
 impl Status {
@@ -135,6 +138,8 @@ impl Status {
             windows,
             truth,
             agreement,
+            // It is one for all threads.
+            drift: _,
         } = other;
         self.counters.add(counters);
         self.lag = self.lag.zip(lag).map(|(ours, theirs)| ours + theirs);

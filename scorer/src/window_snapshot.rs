@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use shared::memory;
 use shared::pipeline::Pipeline;
-use window::{Agreement, Histogram, Partitions, Snapshot};
+use shared::time::format_timestamp;
+use window::{Agreement, DetectorDrift, Drift, FeatureDrift, Histogram, Partitions, Snapshot};
 
 use crate::core::Counters;
+use crate::drift::{DetectorReport, FeatureReport, Report};
 use crate::status::Status;
 
 /// The status, in the words of the window.
@@ -45,6 +47,7 @@ pub(crate) fn snapshot(status: &Status, pipeline: &Pipeline) -> Snapshot {
         seconds_since_commit: commits.last.map(|last| last.elapsed()).as_ref().map(Duration::as_secs_f64),
         resident_bytes: memory::resident(),
         agreement: agreement(status, pipeline),
+        drift: status.drift.report().as_ref().map(drift),
     }
 }
 
@@ -70,6 +73,28 @@ fn agreement(status: &Status, pipeline: &Pipeline) -> Option<Agreement> {
     let cells = status.agreement.all();
     let names = [first.name.clone(), second.name.clone()];
     Some(Agreement { names, both: cells.both, only: cells.only, neither: cells.neither })
+}
+
+fn drift(report: &Report) -> Drift {
+    let detector = |it: &DetectorReport| DetectorDrift {
+        name: it.name.clone(),
+        scores: it.scores,
+        evidence: it.evidence,
+        since: it.alarm.map(|alarm| format_timestamp(alarm.since)),
+        stability: it.stability,
+        said: report.said(it),
+    };
+    let feature = |it: &FeatureReport| FeatureDrift {
+        name: it.name.clone(),
+        stability: it.stability,
+        outside: it.outside,
+        missing: it.missing,
+    };
+    Drift {
+        alpha: report.spec.alpha,
+        detectors: report.detectors.iter().map(detector).collect(),
+        features: report.features.iter().map(feature).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -118,6 +118,7 @@ fn model(algorithm: &Algorithm, learned: AnyLearned) -> Model {
         threshold: Threshold { policy, value: 1.0, by_cluster: Vec::new() },
         calibration: Calibration::fit(&[]),
         calibration_by_cluster: Vec::new(),
+        profile: None,
         training: TrainingSummary {
             rows: 1500,
             held_out: 0,

@@ -8,6 +8,7 @@ mod broker;
 mod browser;
 mod clock;
 mod detectors;
+mod drift;
 mod ends;
 mod envelopes;
 mod exactly_once;

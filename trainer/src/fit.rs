@@ -4,11 +4,12 @@
 use std::io;
 
 use shared::detector::Detector;
+use shared::detectors::drift::Reference;
 use shared::detectors::{self, Algorithm, AnyLearned, Context};
 use shared::device::{ChosenDevice, Job};
 use shared::evaluation::statistics::place;
 use shared::matrix::FeatureMatrix;
-use shared::model::{FORMAT_VERSION, Model, TrainingSummary, fingerprint_of_numbers};
+use shared::model::{FORMAT_VERSION, Model, Profile, TrainingSummary, fingerprint_of_numbers};
 use shared::pipeline::{DetectorSpec, KSelection, Pipeline, Scaling};
 use shared::rows::{RowStore, RowStoreBuilder};
 use shared::scaler::Scaler;
@@ -79,6 +80,8 @@ pub struct TrainingSet<'a> {
     fingerprint: String,
     typical: Vec<f64>,
     usual: Vec<[f64; 2]>,
+    /// The distribution of each feature: `(n_features)`.
+    distributions: Vec<Reference>,
 }
 
 /// What a detector learned, before anything was scored by it.
@@ -123,8 +126,13 @@ impl<'a> TrainingSet<'a> {
         plan: Plan,
     ) -> Self {
         let fingerprint = fingerprint_of_numbers(features.values());
-        let (typical, usual) = features.map_columns(typical_and_usual).into_iter().unzip();
-        Self { pipeline, features, device, seed, plan, fingerprint, typical, usual }
+        let (mut typical, mut usual, mut distributions) = (Vec::new(), Vec::new(), Vec::new());
+        for ((median, range), distribution) in features.map_columns(learned_of_column) {
+            typical.push(median);
+            usual.push(range);
+            distributions.push(distribution);
+        }
+        Self { pipeline, features, device, seed, plan, fingerprint, typical, usual, distributions }
     }
 
     /// What a detector learns. `on_step` is called after each of [`Algorithm::n_steps`].
@@ -168,6 +176,10 @@ impl<'a> TrainingSet<'a> {
             (held_out.is_empty() || held_out[*index]) && (scores[*index].is_usual || !spec.threshold.is_of_usual())
         };
         let counted: Vec<TrainingScore> = (0..scores.len()).filter(is_counted).map(|index| scores[index]).collect();
+        // What comes has all scores, those of unusual entities among them; but none of it was in the fit.
+        let new = (0..scores.len()).filter(|index| held_out.is_empty() || held_out[*index]);
+        let scores_of_new = Profile::of_scores(new.map(|index| scores[index].score));
+        let profile = Profile { scores: scores_of_new, features: self.distributions.clone() };
         let error = |source| FitError::Threshold { detector: spec.name.clone(), source };
         let model = with_threshold(unscored, &spec, &counted).map_err(error)?;
         model.check().map_err(|problem| self.unusable(&spec, problem))?;
@@ -177,7 +189,7 @@ impl<'a> TrainingSet<'a> {
         let n_clusters = (!model.threshold.by_cluster.is_empty()).then_some(model.threshold.by_cluster.len());
         let held_out: Vec<(f32, Option<i32>)> = counted.iter().map(|score| (score.score, score.cluster)).collect();
         let realised_rate = RealisedRate::measure(spec.threshold, &held_out, n_clusters);
-        Ok(Trained { model: Model { training, ..model }, scores, realised_rate })
+        Ok(Trained { model: Model { training, profile: Some(profile), ..model }, scores, realised_rate })
     }
 
     /// The error of a model with this problem. Numbers that leave float64 come from numbers that are nearly that large.
@@ -252,6 +264,7 @@ impl<'a> TrainingSet<'a> {
             threshold: Threshold { policy: spec.threshold, value: 0.0, by_cluster: Vec::new() },
             calibration: Calibration::fit(&[]),
             calibration_by_cluster: Vec::new(),
+            profile: None,
             training: TrainingSummary {
                 rows: self.features.n_samples(),
                 held_out: held_out.iter().filter(|&&is_held_out| is_held_out).count(),
@@ -288,15 +301,21 @@ fn with_threshold(model: Model, spec: &DetectorSpec, scores: &[TrainingScore]) -
     Ok(Model { threshold, calibration, calibration_by_cluster, ..model })
 }
 
+/// What is typical and usual of a feature, and its distribution.
+fn learned_of_column(mut column: Vec<f64>) -> ((f64, [f64; 2]), Reference) {
+    let typical_and_usual = typical_and_usual(&mut column);
+    (typical_and_usual, Profile::of_feature(column))
+}
+
 /// The median of a feature, the lower one of two, and its 5th and its 95th percentile: values that there were. Nine of ten
 /// entities lie between the percentiles.
-pub(crate) fn typical_and_usual(mut column: Vec<f64>) -> (f64, [f64; 2]) {
+pub(crate) fn typical_and_usual(column: &mut [f64]) -> (f64, [f64; 2]) {
     let Some(last) = column.len().checked_sub(1) else { return (0.0, [0.0; 2]) };
     let (low, middle) = ((last as f64 * 0.05).floor() as usize, last / 2);
     let high = (last as f64 * 0.95).ceil() as usize;
     let mut places = vec![low, middle, high];
     places.dedup();
-    place(&mut column, &places, f64::total_cmp);
+    place(column, &places, f64::total_cmp);
     (column[middle], [column[low], column[high]])
 }
 

@@ -61,7 +61,7 @@ pub struct Alert {
     pub new: u64,
     /// How often it was sent again since something new came.
     pub repeats: u32,
-    /// The share, the records or the milliseconds that a rule about the stream is about.
+    /// The share, the records, the milliseconds or the drifting detectors that a rule about the stream is about.
     pub value: Option<f64>,
     /// The newest of the anomalies.
     pub anomalies: Vec<Anomaly>,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// The numbers of the stream. Counters begin at 0 when the process starts.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reading {
     /// Records that were read.
     pub records: u64,
@@ -15,6 +15,10 @@ pub struct Reading {
     pub lag_age: Option<i64>,
     /// Whether this instance has partitions to read. One without any hears of no records, and that means nothing.
     pub is_reading: bool,
+    /// Detectors to which the stream is no longer like the training.
+    pub drifting: u64,
+    /// What is said of that, where there is any.
+    pub drift: Option<String>,
 }
 
 /// Steps that a window is divided into: so many numbers are kept, however long it is.

@@ -58,6 +58,8 @@ pub enum Condition {
         /// For so long.
         lasting: i64,
     },
+    /// The stream is no longer like the training.
+    Drift,
 }
 
 /// What anomalies have in common.
@@ -104,7 +106,9 @@ impl Rule {
             Condition::Anomalies { severity: least, detectors, .. } => {
                 severity >= *least && (detectors.is_empty() || detectors.iter().any(|name| name == detector))
             }
-            Condition::ErroneousRate { .. } | Condition::Lag { .. } | Condition::Silence { .. } => false,
+            Condition::ErroneousRate { .. } | Condition::Lag { .. } | Condition::Silence { .. } | Condition::Drift => {
+                false
+            }
         }
     }
 

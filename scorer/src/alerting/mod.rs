@@ -44,6 +44,7 @@ fn condition(spec: &AlertCondition) -> Condition {
             Condition::Lag { records: *records, age: *age, lasting: *lasting }
         }
         AlertCondition::Silence { lasting } => Condition::Silence { lasting: *lasting },
+        AlertCondition::Drift => Condition::Drift,
     }
 }
 
@@ -86,12 +87,15 @@ pub fn anomaly(of: &Verdict, at: i64) -> Anomaly {
 
 /// The numbers of the stream, as rules look at them.
 pub fn reading(status: &Status) -> Reading {
+    let drift = status.drift.report().unwrap_or_default();
     Reading {
         records: status.counters.records,
         erroneous: status.counters.erroneous(),
         lag: status.lag.map(|lag| u64::try_from(lag).unwrap_or(0)),
         lag_age: status.lag_seconds.map(|seconds| (seconds * 1000.0) as i64),
         is_reading: status.owned_partitions > status.restoring_partitions + status.failed_partitions,
+        drifting: drift.detectors.iter().filter(|detector| detector.alarm.is_some()).count() as u64,
+        drift: drift.alarm(),
     }
 }
 

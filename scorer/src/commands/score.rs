@@ -79,13 +79,17 @@ struct Results<'a> {
 impl<'a> Results<'a> {
     fn new(detectors: &'a Detectors, encoder: &'a Encoder, file: &'a mut VerdictFile) -> Self {
         let anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
-        Self { detectors, encoder, file, status: Status { anomalies, ..Status::default() }, worst: Worst::default() }
+        let status = Status { anomalies, drift: detectors.drift().clone(), ..Status::default() };
+        Self { detectors, encoder, file, status, worst: Worst::default() }
     }
 
     fn take(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
-        let Encoded { messages, truth, agreement } = self.encoder.encode(std::mem::take(outputs), self.detectors)?;
+        let Encoded { messages, truth, agreement, observations } =
+            self.encoder.encode(std::mem::take(outputs), self.detectors)?;
         self.status.truth.merge(truth);
         self.status.agreement.merge(agreement);
+        // Its end says what came of it.
+        self.status.drift.add(&observations);
         for message in messages {
             self.status.count(&message);
             if let Content::Verdict(verdict) = &message.content {

@@ -7,6 +7,7 @@ use shared::text::printable;
 
 use super::columns::{WIDTH, wrapped};
 use super::words::{in_short, percent, who_was_right};
+use crate::drift::Report;
 use crate::kafka::Status;
 use crate::truth::{Truth, share};
 
@@ -16,7 +17,7 @@ type Row = (String, u64);
 /// What became of records, and what was found of what they are known to be.
 pub(super) fn text(status: &Status, pipeline: &Pipeline) -> String {
     let known = known(&status.truth, pipeline, &KNOWN, WIDTH).map_or_else(String::new, |table| format!("\n{table}"));
-    format!("{}{known}{}", table(status, pipeline), side_by_side(status, pipeline, WIDTH))
+    format!("{}{known}{}{}", table(status, pipeline), side_by_side(status, pipeline, WIDTH), drift(status, WIDTH))
 }
 
 /// The same without what was found of what records are known to be, with sentences of at most `width` columns.
@@ -30,6 +31,13 @@ fn side_by_side(status: &Status, pipeline: &Pipeline, width: usize) -> String {
     let names = [first.name.as_str(), second.name.as_str()];
     let right = (!status.truth.is_empty()).then(|| who_was_right(names, &status.agreement.mcnemar()));
     let sentences = in_short(names, &status.agreement).into_iter().chain(right);
+    sentences.map(|sentence| format!("\n{}", wrapped(&sentence, width))).collect()
+}
+
+/// Whether the stream was like the training, detector by detector.
+fn drift(status: &Status, width: usize) -> String {
+    let report = status.drift.report();
+    let sentences = report.iter().flat_map(Report::sentences);
     sentences.map(|sentence| format!("\n{}", wrapped(&sentence, width))).collect()
 }
 

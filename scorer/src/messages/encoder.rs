@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use shared::detectors::drift::Identity;
 use shared::device::DeviceError;
 use shared::pipeline::{Pipeline, VerdictSchema};
 use shared::time::format_timestamp;
@@ -13,6 +14,7 @@ use super::dead_letters::{DeadLetters, ErroneousEntity};
 use super::message::{Content, Message, Source};
 use crate::agreement::Agreement;
 use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, WindowVerdict};
+use crate::drift::{Observations, Observed};
 use crate::scoring::{Detectors, Verdicts};
 use crate::truth::Truth;
 
@@ -25,6 +27,8 @@ pub struct Encoded {
     pub truth: Truth,
     /// What the pipeline's first two trained detectors say of its entities; nothing where there are not as many.
     pub agreement: Agreement,
+    /// Where its entities lie among those of the training.
+    pub observations: Observations,
 }
 
 /// Turns outputs into messages.
@@ -101,12 +105,18 @@ impl Encoder {
     pub fn encode(&self, outputs: Vec<Output>, detectors: &Detectors) -> Result<Encoded, DeviceError> {
         let entities: Vec<&ClosedEntity> = outputs.iter().filter_map(Output::closed).collect();
         let n_entities = entities.len();
-        let mut verdicts = detectors.verdicts(&entities, self.all_verdicts)?.into_iter();
-        let Encoded { mut messages, mut truth, mut agreement } = Encoded::default();
+        let (verdicts, scores) = detectors.judged(&entities, self.all_verdicts)?;
+        let mut verdicts = verdicts.into_iter().enumerate();
+        let Encoded { mut messages, mut truth, mut agreement, mut observations } = Encoded::default();
         for output in outputs {
+            let observed = observed(&output);
             match output {
                 Output::Closed(entity) => {
-                    let verdicts = verdicts.next().unwrap_or_default();
+                    let (row, verdicts) = verdicts.next().unwrap_or_default();
+                    if let Some((plan, observed)) = detectors.drift().plan().zip(observed) {
+                        let scores = scores.iter().filter_map(|batch| batch.scores.values.get(row).copied());
+                        observations.add(plan, observed, scores, &entity.features);
+                    }
                     if let [first, second, ..] = self.pipeline.detectors.as_slice() {
                         let is_anomalous = [first, second].map(|spec| {
                             verdicts.iter().any(|(_, verdict)| verdict.anomalous && verdict.detector == spec.name)
@@ -133,7 +143,14 @@ impl Encoder {
                         .map(|offset| self.source_of(&self.entity_source, found.partition, vec![(offset, offset)]));
                     self.publish(verdicts, source, &mut messages);
                 }
-                Output::Erroneous(erroneous) => messages.push(self.erroneous(erroneous)),
+                Output::Erroneous(erroneous) => {
+                    if let Erroneous::Entity { features, .. } = &erroneous
+                        && let Some((plan, observed)) = detectors.drift().plan().zip(observed)
+                    {
+                        observations.add(plan, observed, std::iter::empty(), features);
+                    }
+                    messages.push(self.erroneous(erroneous));
+                }
                 Output::Cancellations(count) => messages.push(self.cancellations(count)),
                 Output::Report(report) => messages.push(Message {
                     topic: self.reports_topic.clone(),
@@ -144,7 +161,7 @@ impl Encoder {
             }
         }
         self.costs.learn(n_entities, &messages);
-        Ok(Encoded { messages, truth, agreement })
+        Ok(Encoded { messages, truth, agreement, observations })
     }
 
     fn source_of(&self, topic: &Arc<str>, partition: i32, offsets: Vec<(i64, i64)>) -> Source {
@@ -223,6 +240,18 @@ impl Encoder {
         let content = Content::Cancellations(value);
         Message { topic, key: Some(self.pipeline.name.clone()), content, source: None }
     }
+}
+
+/// Which entity an output is about, where it is one with features.
+fn observed(output: &Output) -> Option<Observed> {
+    let (summary, partition, offsets) = match output {
+        Output::Closed(entity) => (&entity.summary, entity.partition, &entity.offsets),
+        Output::Erroneous(Erroneous::Entity { summary, partition, offsets, .. }) => (summary, *partition, offsets),
+        Output::Erroneous(_) | Output::Windowed(_) | Output::Cancellations(_) | Output::Report(_) => return None,
+    };
+    let first = offsets.first().map_or(-1, |(first, _)| *first);
+    let identity = Identity::of_record(partition, first, &summary.key);
+    Some(Observed { identity, time: summary.last_timestamp })
 }
 
 #[cfg(test)]

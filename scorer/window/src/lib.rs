@@ -46,7 +46,7 @@ pub use journal::{Check, Closed, Entry, Journal, Keeping, Outcome, Versions, Wri
 pub use questions::{Question, Questions, Reply, Written};
 pub use redrives::{Order, Redriven, Redrives, Which};
 pub use server::{Ends, Open, Server, ServerError, Source, yield_to_others};
-pub use snapshot::{Agreement, Histogram, Partitions, Snapshot};
+pub use snapshot::{Agreement, DetectorDrift, Drift, FeatureDrift, Histogram, Partitions, Snapshot};
 pub use store::labels::{Said, State, Word};
 pub use store::{FlaggedBy, Limits, Row, Severity};
 pub use view::Ask;

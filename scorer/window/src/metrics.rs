@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::about::{About, Detector};
 use crate::alerts::{AlertNumbers, ChannelNumbers};
-use crate::snapshot::{Histogram, Snapshot};
+use crate::snapshot::{DetectorDrift, Drift, FeatureDrift, Histogram, Snapshot};
 use crate::store::Store;
 use crate::store::labels::Said;
 use crate::view::{View, now};
@@ -95,6 +95,9 @@ impl Collector for Now {
         let mut out = Out(encoder);
         self.stream(&mut out)?;
         self.partitions(&mut out)?;
+        if let Some(drift) = &self.snapshot.drift {
+            drifted(drift, &mut out)?;
+        }
         self.window(&mut out)?;
         match &self.alerts {
             Some((numbers, now)) => alerts(numbers, *now, &mut out),
@@ -130,6 +133,23 @@ fn alerts(numbers: &AlertNumbers, now: i64, out: &mut Out<'_>) -> Result<(), Err
         "Groups of alerts that were forgotten: there were too many",
         numbers.forgotten,
     )
+}
+
+/// Where there is too little to say, there is no number.
+fn drifted(drift: &Drift, out: &mut Out<'_>) -> Result<(), Error> {
+    let help = "Decimal logarithm of the evidence that scores are not like the training";
+    out.gauges("drift_martingale_log10", help, None, "detector", &drift.by_detector(|it| it.evidence))?;
+    let help = "1 once the evidence was enough: the stream is no longer like the training";
+    out.gauges("drift_alarm", help, None, "detector", &drift.by_detector(DetectorDrift::alarm))?;
+    let help = "Population stability index of the newest scores";
+    out.gauges("score_psi", help, None, "detector", &drift.by_detector(|it| it.stability))?;
+    let help = "Population stability index of the newest values of a feature";
+    out.gauges("feature_psi", help, None, "feature", &drift.by_feature(|it| it.stability))?;
+    let share = |of: fn(&FeatureDrift) -> f64| drift.by_feature(|it| it.stability.map(|_| of(it)));
+    let help = "Share of the newest values of a feature outside the range of the training";
+    out.gauges("feature_outside", help, None, "feature", &share(|it| it.outside))?;
+    let help = "Share of the newest records without a value of a feature";
+    out.gauges("feature_missing", help, None, "feature", &share(|it| it.missing))
 }
 
 impl Now {

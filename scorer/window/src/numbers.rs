@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{DetectorDrift, Snapshot};
 
 impl Snapshot {
     /// The numbers of this moment, each by the name of its metric; those that a metric has by label are an object by the values of
@@ -43,6 +43,17 @@ impl Snapshot {
         if let Some(cancellations) = self.cancellations {
             numbers.insert("atalaya_cancellations_total".to_owned(), cancellations.into());
             numbers.insert("atalaya_cancellation_windows_total".to_owned(), self.cancellation_windows.into());
+        }
+        if let Some(drift) = &self.drift {
+            for (name, of) in [
+                ("drift_martingale_log10", drift.by_detector(|it| it.evidence)),
+                ("drift_alarm", drift.by_detector(DetectorDrift::alarm)),
+                ("score_psi", drift.by_detector(|it| it.stability)),
+                ("feature_psi", drift.by_feature(|it| it.stability)),
+            ] {
+                let of: Map<String, Value> = of.into_iter().map(|(label, it)| (label.to_owned(), it.into())).collect();
+                numbers.insert(format!("atalaya_{name}"), of.into());
+            }
         }
         numbers
     }

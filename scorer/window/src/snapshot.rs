@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub resident_bytes: Option<u64>,
     /// How the first two trained detectors agree.
     pub agreement: Option<Agreement>,
+    /// Whether the stream is still like the training; `None` where nothing is trained.
+    pub drift: Option<Drift>,
 }
 
 /// The partitions of an instance.
@@ -139,6 +141,67 @@ pub struct Agreement {
     pub only: [u64; 2],
     /// Entities that are normal to both.
     pub neither: u64,
+}
+
+/// Whether the stream is still like the training, since the start.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Drift {
+    /// The probability with which a detector ever raises an alarm while nothing has changed.
+    pub alpha: f64,
+    /// The trained detectors.
+    pub detectors: Vec<DetectorDrift>,
+    /// The features.
+    pub features: Vec<FeatureDrift>,
+}
+
+/// The scores of a detector beside those of its training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct DetectorDrift {
+    /// The detector.
+    pub name: String,
+    /// Scores that were counted.
+    pub scores: u64,
+    /// The decimal logarithm of the evidence that they are not like the training; `None` where the model does not say how
+    /// that was.
+    pub evidence: Option<f64>,
+    /// Since when they are not, once an alarm was raised: a moment in RFC 3339.
+    pub since: Option<String>,
+    /// The population stability index of the newest scores; `None` of too few.
+    pub stability: Option<f64>,
+    /// What is said of it, in a sentence.
+    pub said: String,
+}
+
+/// The values of a feature beside those of the training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct FeatureDrift {
+    /// The feature.
+    pub name: String,
+    /// The population stability index of the newest values; `None` of too few.
+    pub stability: Option<f64>,
+    /// The share of them outside the range of the training.
+    pub outside: f64,
+    /// The share of records without a value.
+    pub missing: f64,
+}
+
+impl Drift {
+    /// What a number of each detector is, where it has one.
+    pub(crate) fn by_detector(&self, of: impl Fn(&DetectorDrift) -> Option<f64>) -> Vec<(&str, f64)> {
+        self.detectors.iter().filter_map(|detector| Some((detector.name.as_str(), of(detector)?))).collect()
+    }
+
+    /// What a number of each feature is, where it has one.
+    pub(crate) fn by_feature(&self, of: impl Fn(&FeatureDrift) -> Option<f64>) -> Vec<(&str, f64)> {
+        self.features.iter().filter_map(|feature| Some((feature.name.as_str(), of(feature)?))).collect()
+    }
+}
+
+impl DetectorDrift {
+    /// Whether an alarm was raised, as a number; `None` where nothing is watched.
+    pub(crate) fn alarm(&self) -> Option<f64> {
+        self.evidence.map(|_| f64::from(u8::from(self.since.is_some())))
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use window::{
     About, Access, AlertAction, AlertDesk, AlertNumbers, AlertWord, ChannelNumbers, Committed, Concerned, Detector,
-    Ends, Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Refill, Server, Snapshot, Source,
+    DetectorDrift, Drift, Ends, FeatureDrift, Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Refill,
+    Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.
@@ -355,6 +356,42 @@ fn metrics_are_the_numbers_of_the_stream() {
     assert!(bench.get("/metrics").body.contains("atalaya_records_read_total 1000\n"));
 }
 
+/// A stream that is no longer like the training.
+fn drifted() -> Drift {
+    let detector = DetectorDrift {
+        name: "kmeans".to_owned(),
+        scores: 1000,
+        evidence: Some(3.25),
+        since: Some("2026-01-05T10:00:00Z".to_owned()),
+        stability: Some(0.3),
+        said: "kmeans: the stream is no longer like the training.".to_owned(),
+    };
+    let feature = |name: &str, stability| FeatureDrift { name: name.to_owned(), stability, outside: 0.5, missing: 0.0 };
+    let features = vec![feature("amount", Some(0.5)), feature("hour", None)];
+    Drift { alpha: 0.001, detectors: vec![detector], features }
+}
+
+#[test]
+fn drift_is_told_where_there_is_enough_to_say() {
+    let bench = Bench::open();
+    bench.snapshot.lock().unwrap().drift = Some(drifted());
+    let metrics = bench.get("/metrics").body;
+    for line in [
+        "atalaya_drift_martingale_log10{detector=\"kmeans\"} 3.25",
+        "atalaya_drift_alarm{detector=\"kmeans\"} 1.0",
+        "atalaya_score_psi{detector=\"kmeans\"} 0.3",
+        "atalaya_feature_psi{feature=\"amount\"} 0.5",
+        "atalaya_feature_outside{feature=\"amount\"} 0.5",
+        "atalaya_feature_missing{feature=\"amount\"} 0.0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
+    }
+    assert!(!metrics.contains("hour"), "of too few values nothing is said");
+    let models: Value = serde_json::from_str(&bench.get("/api/v1/models").body).unwrap();
+    assert_eq!(models["drift"]["detectors"][0]["since"], "2026-01-05T10:00:00Z");
+    assert!(models["drift"]["features"][1]["stability"].is_null());
+}
+
 /// Whoever reads logs and whoever reads metrics mean the same by a name.
 #[test]
 fn numbers_for_logs_are_those_of_the_metrics() {
@@ -392,6 +429,7 @@ fn numbers_for_logs_are_those_of_the_metrics() {
         seconds_since_commit: Some(0.5),
         resident_bytes: Some(22),
         agreement: None,
+        drift: Some(drifted()),
     };
     *bench.snapshot.lock().unwrap() = snapshot.clone();
     let text = bench.get("/metrics").body;
@@ -436,6 +474,7 @@ fn rules_dashboard_and_documents_name_metrics_that_there_are() {
         seconds_since_commit: Some(1.0),
         resident_bytes: Some(1),
         commits: Histogram { buckets: vec![(0.1, 3), (f64::INFINITY, 1)], sum: 9.5 },
+        drift: Some(drifted()),
         ..Snapshot::default()
     };
     let text = bench.get("/metrics").body;

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use json_schema::JsonSchema;
 use serde_json::{Value, json};
 use window::{
-    About, Access, Agreement, AlertAction, AlertDesk, AlertNumbers, AlertWord, Concerned, Detector, Ends, Feature,
-    Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Redriven, Reply, Server, Snapshot, Source,
+    About, Access, Agreement, AlertAction, AlertDesk, AlertNumbers, AlertWord, Concerned, Detector, DetectorDrift,
+    Drift, Ends, Feature, FeatureDrift, Histogram, Intake, Keeping, Kind, Limits, Open, Partitions, Redriven, Reply,
+    Server, Snapshot, Source,
 };
 
 /// Longer than any answer takes.
@@ -65,6 +66,11 @@ fn snapshot() -> Snapshot {
         resident_bytes: Some(1),
         commits: Histogram { buckets: vec![(0.1, 3), (f64::INFINITY, 1)], sum: 9.5 },
         agreement: Some(Agreement { names: ["a".to_owned(), "b".to_owned()], both: 1, only: [2, 3], neither: 4 }),
+        drift: Some(Drift {
+            alpha: 0.001,
+            detectors: vec![DetectorDrift { name: "a".to_owned(), evidence: Some(3.5), ..DetectorDrift::default() }],
+            features: vec![FeatureDrift { name: "f".to_owned(), stability: Some(0.1), ..FeatureDrift::default() }],
+        }),
         ..Snapshot::default()
     }
 }

@@ -12,6 +12,7 @@ mod columns;
 mod conformance;
 mod defaults;
 mod dense;
+pub mod drift;
 pub mod ecod;
 pub mod ensemble;
 mod explanation;

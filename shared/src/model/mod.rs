@@ -20,11 +20,13 @@ use crate::pipeline::{Definition, Pipeline};
 
 mod imported;
 mod last_training;
+mod profile;
 mod weights;
 
 pub use crate::fingerprint::{fingerprint, fingerprint_of_numbers};
 pub use imported::Imported;
 pub use last_training::{LastTraining, of_another_training, training_report};
+pub use profile::Profile;
 pub use weights::WeightsFile;
 pub use whole_files::{StagedFile, write_atomically, write_atomically_with};
 
@@ -146,6 +148,9 @@ pub struct Model {
     /// From scores to p-values, for each cluster, where each has a threshold of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calibration_by_cluster: Vec<Calibration>,
+    /// The distributions of scores and features; `None` in models of trainers that did not write them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
     /// What the training was like.
     pub training: TrainingSummary,
 }
@@ -345,6 +350,7 @@ impl Model {
         if !(self.usual.is_empty() || self.usual.len() == n_features && self.usual.iter().all(is_range)) {
             return Err(format!("its usual ranges are not {n_features} pairs of rising finite numbers"));
         }
+        self.profile.as_ref().map_or(Ok(()), |profile| profile.check(n_features))?;
         if self.learned.algorithm() != self.parameters.name() {
             return Err("what it learned is another algorithm's".into());
         }

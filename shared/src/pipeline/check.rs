@@ -18,7 +18,7 @@ use super::{
     Cancellations, Clock, Column, ColumnType, Currency, DEFAULT_CALIBRATION_SHARE, DEFAULT_MIN_SHARE,
     DEFAULT_THRESHOLD, Definition, DetectorSpec, Entity, Fields, InputFormat, Pipeline, PipelineError, Reading,
     Records, Scaling, Schema, Scored, Sessions, VerdictSchema, ZScoreSpec, alerts, currency, definition, dialect,
-    fields, json, key, label, registry, zscore,
+    drift, fields, json, key, label, registry, zscore,
 };
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
@@ -118,6 +118,7 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         has_customer: file.entity.customer.is_some(),
     };
     let alerts = alerts::alerts(&checker, &file.alerts, &names)?;
+    let drift = drift::check(&checker, file.drift.as_ref())?;
     let pipeline = Pipeline {
         definition: definition::of(&schema, &entity, &scored),
         meaning: Definition::new(&schema, &entity, &scored),
@@ -139,6 +140,7 @@ pub(super) fn check(file: PipelineFile, origin: &str) -> Result<Pipeline, Pipeli
         verdict_schema,
         alerts,
         channels,
+        drift,
     };
     checker.topics_differ(&pipeline)?;
     Ok(pipeline)

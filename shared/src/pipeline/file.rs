@@ -246,6 +246,13 @@ pub(super) struct AlertSection {
     pub channels: Vec<String>,
 }
 
+/// `[drift]`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct DriftSection {
+    pub alpha: Option<f64>,
+    pub window: Option<u64>,
+}
+
 /// One of `[[channels]]`. Which keys it may have depends on `type`.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct ChannelSection {
@@ -280,6 +287,7 @@ pub(super) struct PipelineFile {
     pub outputs: OutputsSection,
     pub alerts: Vec<AlertSection>,
     pub channels: Vec<ChannelSection>,
+    pub drift: Option<DriftSection>,
 }
 
 /// The top of the file: only its keys' names are used.
@@ -309,6 +317,8 @@ struct TopLevel {
     _alerts: Option<de::IgnoredAny>,
     #[serde(rename = "channels")]
     _channels: Option<de::IgnoredAny>,
+    #[serde(rename = "drift")]
+    _drift: Option<de::IgnoredAny>,
 }
 
 pub(super) fn read(text: &str, origin: &str) -> Result<PipelineFile, PipelineError> {
@@ -335,6 +345,7 @@ pub(super) fn read(text: &str, origin: &str) -> Result<PipelineFile, PipelineErr
         outputs: reader.required(&mut top, "outputs")?,
         alerts: reader.several(&mut top, "alerts")?,
         channels: reader.several(&mut top, "channels")?,
+        drift: reader.optional(&mut top, "drift")?,
     })
 }
 

@@ -9,6 +9,7 @@ mod checker;
 mod currency;
 mod definition;
 mod dialect;
+mod drift;
 mod fields;
 mod file;
 mod json;
@@ -32,6 +33,7 @@ pub use definition::Definition;
 pub use detectors::scaler::Scaling;
 pub use detectors::threshold::{HeldOut, ThresholdPolicy};
 pub use detectors::{Algorithm, KSelection};
+pub use drift::DriftSpec;
 pub use features::history::{Measure, Transform};
 pub use fields::{FieldValue, Fields, MAX_FIELD_BYTES, cut};
 pub use label::{Label, is_confirmed};
@@ -251,6 +253,8 @@ pub struct Pipeline {
     pub alerts: Vec<AlertSpec>,
     /// The ways on which they are told, in order.
     pub channels: Vec<ChannelSpec>,
+    /// When the stream is called no longer like the training.
+    pub drift: DriftSpec,
     /// Hash of all that the features of an entity depend on: 8 hexadecimal digits.
     pub definition: String,
     /// What its models are trained for.

@@ -54,7 +54,7 @@ fn with_features(model: Model, features: &FeatureMatrix) -> anyhow::Result<Model
         anomalies += batch.iter().filter(|score| detector.is_anomalous(*score)).count();
         scores.extend(batch.iter().map(|(score, _)| score));
     }
-    let (typical, usual) = features.map_columns(typical_and_usual).into_iter().unzip();
+    let (typical, usual) = features.map_columns(|mut column| typical_and_usual(&mut column)).into_iter().unzip();
     let training = TrainingSummary {
         rows: features.n_samples(),
         anomalies,

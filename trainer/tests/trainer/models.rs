@@ -63,6 +63,15 @@ fn the_scorer_can_load_what_the_trainer_wrote() {
     for detector in ["kmeans", "bisecting-kmeans"] {
         let model = Model::load(&workplace.path("models"), &pipeline, detector).unwrap();
         assert_eq!(model.training.rows, 200);
+        let profile = model.profile.as_ref().unwrap();
+        assert_eq!((profile.scores.n_samples, profile.features.len()), (200, pipeline.n_features()));
+        assert!(
+            profile
+                .features
+                .iter()
+                .zip(&model.usual)
+                .all(|(it, [low, high])| it.range[0] <= *low && *high <= it.range[1])
+        );
         let inertia: Vec<f64> =
             model.learned.clusters().unwrap().inertia_by_k.iter().map(|(_, inertia)| *inertia).collect();
         assert!(inertia.is_sorted_by(|a, b| a >= b), "inertia never rises with k: {inertia:?}");

@@ -48,6 +48,8 @@ struct Watch {
     since: Option<i64>,
     /// When records came the last time, and how many there were.
     last: Option<(i64, u64)>,
+    /// What is said of it, where that is more than a number.
+    words: Option<String>,
 }
 
 /// A group as people see it.
@@ -189,6 +191,12 @@ impl Engine {
                     (now - last >= lasting).then_some((now - last) as f64)
                 }
             }
+            Condition::Drift => {
+                if reading.drift.is_some() {
+                    watch.words.clone_from(&reading.drift);
+                }
+                reading.drift.is_some().then_some(reading.drifting as f64)
+            }
         };
         if let Some(value) = holds {
             self.group(index, &[]).hold(value, now);
@@ -238,7 +246,7 @@ impl Engine {
             rule: rule.name.clone(),
             status,
             severity: firing.worst,
-            summary: summary(rule, &group, status, firing.total, firing.value),
+            summary: summary(rule, &group, status, (firing.total, firing.value), self.watches[index].words.as_deref()),
             group,
             since: firing.since,
             at: now,
@@ -382,7 +390,13 @@ impl Engine {
 }
 
 /// What an alert is about, in one sentence.
-fn summary(rule: &Rule, group: &Group, status: Status, total: u64, value: Option<f64>) -> String {
+fn summary(
+    rule: &Rule,
+    group: &Group,
+    status: Status,
+    (total, value): (u64, Option<f64>),
+    words: Option<&str>,
+) -> String {
     let of = group.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name} {value}"));
     let of = of.collect::<Vec<_>>().join(", ");
     let of = if of.is_empty() { String::new() } else { format!(" of {of}") };
@@ -401,6 +415,7 @@ fn summary(rule: &Rule, group: &Group, status: Status, total: u64, value: Option
             _ => "the stream is behind".to_owned(),
         },
         Condition::Silence { .. } => format!("no records came for {}", span(value as i64)),
+        Condition::Drift => words.unwrap_or("the stream is no longer like the training").to_owned(),
     };
     match status {
         Status::Resolved => format!("resolved: {what}"),

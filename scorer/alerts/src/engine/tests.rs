@@ -178,6 +178,23 @@ fn silence_is_told_of_where_there_is_something_to_read() {
 }
 
 #[test]
+fn drift_is_told_once_and_says_what_has_changed() {
+    let mut engine = engine(about_the_stream(Condition::Drift));
+    let drifted = |words: &str| Reading { drifting: 1, drift: Some(words.to_owned()), ..quiet() };
+    assert!(engine.tick(&quiet(), 0).is_empty());
+    let firing = engine.tick(&drifted("kmeans since noon: amount (PSI 0.31)"), MINUTE);
+    assert_eq!((firing.len(), firing[0].value), (1, Some(1.0)));
+    assert_eq!(firing[0].summary, "kmeans since noon: amount (PSI 0.31)");
+    for minute in 2..100 {
+        assert!(engine.tick(&drifted("kmeans since noon: amount (PSI 0.32)"), minute * MINUTE).is_empty());
+    }
+    // Another model.
+    let resolved = (100..110).flat_map(|minute| engine.tick(&quiet(), minute * MINUTE)).collect::<Vec<_>>();
+    assert_eq!(resolved.iter().map(|alert| alert.status).collect::<Vec<_>>(), [Status::Resolved]);
+    assert_eq!(resolved[0].summary, "resolved: kmeans since noon: amount (PSI 0.32)");
+}
+
+#[test]
 fn there_are_never_more_groups_than_are_kept() {
     let mut engine = engine(rule(2)).with_most_groups(10);
     for customer in 0..100 {

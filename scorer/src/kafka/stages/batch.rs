@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::agreement::Agreement;
 use crate::core::{Output, PartitionChanges, Resume};
+use crate::drift::Observations;
 use crate::kafka::client::producer::ProducedOffsets;
 use crate::kafka::membership::commit_fence::CommitFence;
 use crate::kafka::stages::publication::EncodedMessage;
@@ -61,6 +62,7 @@ pub(crate) struct ScoredPart {
     pub messages: Vec<EncodedMessage>,
     pub truth: Truth,
     pub agreement: Agreement,
+    pub observations: Observations,
     /// As [`BatchPart::point`].
     pub point: Option<CommitPoint>,
     pub times: BatchTimes,

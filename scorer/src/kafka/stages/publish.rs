@@ -8,6 +8,7 @@ use super::batch::{BatchId, BatchTimes, CommitPoint, CommitResult, ScoredPart};
 use super::commit::Transactions;
 use super::publication::{EncodedMessage, Publication, Undelivered};
 use crate::agreement::Agreement;
+use crate::drift::Observations;
 use crate::kafka::client::consumer::GroupConsumer;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::producer::{ProducedOffsets, Producer};
@@ -62,7 +63,8 @@ impl Publisher {
     fn open(&self, id: BatchId) -> PublishedBatch<'_> {
         let publication = Publication::empty(&self.dead_letters, &self.limits);
         let (truth, agreement) = (Truth::default(), Agreement::default());
-        PublishedBatch { id, publication, truth, agreement, times: None, began: Instant::now() }
+        let observations = Observations::default();
+        PublishedBatch { id, publication, truth, agreement, observations, times: None, began: Instant::now() }
     }
 
     /// Tells of a batch that has come to its end now, where somebody traces them.
@@ -85,10 +87,11 @@ impl Publisher {
 
     /// Tells the first stage, and whoever listens, of a batch that is committed; that took since `start`.
     fn committed(&self, batch: PublishedBatch<'_>, produced: ProducedOffsets, start: Instant) {
-        let PublishedBatch { id, publication, truth, agreement, .. } = batch;
+        let PublishedBatch { id, publication, truth, agreement, observations, .. } = batch;
         publication.warn();
         publication.messages().for_each(|message| (self.on_message)(message));
         let Undelivered { dead_letters, skipped } = publication.undelivered();
+        let mut alarms = Vec::new();
         self.status.update(|status| {
             publication.messages().for_each(|message| status.count(message));
             status.commits.add(start.elapsed());
@@ -96,7 +99,11 @@ impl Publisher {
             status.skipped += skipped;
             status.truth.merge(truth);
             status.agreement.merge(agreement);
+            alarms = status.drift.add(&observations);
         });
+        for alarm in alarms {
+            tracing::warn!("{alarm}");
+        }
         let _ = self.results.send(CommitResult::Committed { number: id.number, produced });
     }
 }
@@ -107,6 +114,7 @@ struct PublishedBatch<'a> {
     publication: Publication<'a, EncodedMessage>,
     truth: Truth,
     agreement: Agreement,
+    observations: Observations,
     /// Of the parts that came.
     times: Option<BatchTimes>,
     /// When the first of them came.
@@ -116,9 +124,10 @@ struct PublishedBatch<'a> {
 impl PublishedBatch<'_> {
     /// Adds a part; gives back what is committed with it, where it is the last.
     fn add(&mut self, part: ScoredPart) -> Result<Option<CommitPoint>, KafkaError> {
-        let ScoredPart { messages, truth, agreement, point, times, .. } = part;
+        let ScoredPart { messages, truth, agreement, observations, point, times, .. } = part;
         self.truth.merge(truth);
         self.agreement.merge(agreement);
+        self.observations.merge(observations);
         self.times = Some(self.times.map_or(times, |before| before.then(times)));
         self.publication.extend(messages)?;
         Ok(point)

@@ -22,11 +22,11 @@ pub(crate) fn score(
     let mut buffer = Vec::new();
     while let Ok(BatchPart { id, outputs, point, times }) = parts.recv() {
         let start = Instant::now();
-        let Encoded { messages, truth, agreement } = encoder.encode(outputs, detectors)?;
+        let Encoded { messages, truth, agreement, observations } = encoder.encode(outputs, detectors)?;
         // Bytes are made here, beside the commit of what came before.
         let messages = messages.into_iter().map(|message| EncodedMessage::by(&mut buffer, message)).collect();
         let times = BatchTimes { scored: (start, Instant::now()), ..times };
-        if next.send(ScoredPart { id, messages, truth, agreement, point, times }).is_err() {
+        if next.send(ScoredPart { id, messages, truth, agreement, observations, point, times }).is_err() {
             break;
         }
     }

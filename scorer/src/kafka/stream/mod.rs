@@ -60,6 +60,7 @@ impl Stream {
         for thread in 0..count.run() {
             common.status.of_thread(thread).update(|status| {
                 status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
+                status.drift = detectors.drift().clone();
             });
         }
         let (pasts, answers) = pasts(count.run(), usize::try_from(common.origin.partitions).unwrap_or(0));

@@ -26,6 +26,7 @@ export function open(root, _parameters, { status }) {
             fill(
                 body,
                 agreement(found, about),
+                drift(found.drift, about),
                 h(
                     "div",
                     { class: "columns models" },
@@ -185,6 +186,67 @@ function features(it, open) {
     );
     details.dataset.of = it.name;
     return details;
+}
+
+/** Whether the stream is still like the training, and how far each feature is from it. */
+function drift(it, about) {
+    if (!it) return null;
+    const cell = (text) => h("td", { class: "number" }, text);
+    const stability = (value) => (value == null ? "too few yet" : value.toFixed(2));
+    const head = (names) =>
+        h(
+            "thead",
+            null,
+            h(
+                "tr",
+                null,
+                names.map((name, index) => h("th", { scope: "col", class: index ? "number" : null }, name)),
+            ),
+        );
+    const label = (name) => {
+        const of = about.detectors.flatMap((detector) => detector.features).find((feature) => feature.name === name);
+        return of?.label ?? name;
+    };
+    const row = (feature) =>
+        h(
+            "tr",
+            null,
+            h("th", { scope: "row" }, said(label(feature.name))),
+            cell(stability(feature.stability)),
+            cell(share(feature.outside, 1)),
+            cell(share(feature.missing, 1)),
+        );
+    const sorted = [...it.features].sort((a, b) => (b.stability ?? -1) - (a.stability ?? -1));
+    return h(
+        "section",
+        { class: "card agreement" },
+        h("header", null, h("h2", null, "Like the training?")),
+        h(
+            "ul",
+            null,
+            it.detectors.map((detector) =>
+                h(
+                    "li",
+                    null,
+                    detector.since ? h("strong", null, said(detector.said)) : said(detector.said),
+                    detector.stability == null ? null : ` PSI of the newest scores ${detector.stability.toFixed(2)}.`,
+                ),
+            ),
+        ),
+        sorted.length
+            ? h(
+                  "div",
+                  { class: "scrolls", tabindex: "0" },
+                  h(
+                      "table",
+                      null,
+                      head(["Feature", "PSI", "outside the training", "missing"]),
+                      h("tbody", null, sorted.map(row)),
+                  ),
+                  h("p", { class: "muted" }, "PSI: 0.1 is called a small change and 0.25 a large one."),
+              )
+            : null,
+    );
 }
 
 /** How the first two detectors agree. */

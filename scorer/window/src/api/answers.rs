@@ -188,6 +188,6 @@ pub(super) fn models(view: &View) -> Answer {
     let snapshot = view.snapshot();
     Answer::of(&json!({
         "detectors": view.about.detectors, "words": view.about.words, "scored": snapshot.scored,
-        "anomalies": pairs(&snapshot.anomalies), "agreement": snapshot.agreement,
+        "anomalies": pairs(&snapshot.anomalies), "agreement": snapshot.agreement, "drift": snapshot.drift,
     }))
 }

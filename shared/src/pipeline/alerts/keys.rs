@@ -14,7 +14,8 @@ pub(super) fn only_own(
 ) -> Result<(), PipelineError> {
     match given.iter().find(|(key, is_given)| *is_given && !own.contains(key)) {
         Some((key, _)) => {
-            checker.error(&place(key), format!("means nothing with {kind}, which has {}", own.join(", ")))
+            let own = if own.is_empty() { "no keys of its own".to_owned() } else { own.join(", ") };
+            checker.error(&place(key), format!("means nothing with {kind}, which has {own}"))
         }
         None => Ok(()),
     }

@@ -69,6 +69,8 @@ pub enum AlertCondition {
         /// For so long.
         lasting: Millis,
     },
+    /// The stream is no longer like the training.
+    Drift,
 }
 
 /// What anomalies have in common.

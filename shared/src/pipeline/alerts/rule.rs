@@ -12,7 +12,7 @@ use crate::pipeline::file::AlertSection;
 const SEVERITIES: [&str; 4] = ["low", "medium", "high", "critical"];
 
 /// What an alert is about.
-const KINDS: [&str; 4] = ["anomaly", "erroneous_rate", "lag", "silence"];
+const KINDS: [&str; 5] = ["anomaly", "erroneous_rate", "lag", "silence", "drift"];
 
 /// Entities that a rule may count: as many are remembered of each group.
 const MOST_COUNTED: u32 = 1_000;
@@ -130,6 +130,7 @@ fn condition(
             let lasting = span("lasting", &section.lasting, "10m")?;
             (&["lasting"], AlertCondition::Silence { lasting })
         }
+        "drift" => (&[], AlertCondition::Drift),
         other => return checker.error(&place("when"), unknown(other, "condition", &KINDS)),
     };
     let given = [

@@ -48,15 +48,20 @@ channels = [\"hook\", \"mail\"]
 name = \"quiet\"
 when = \"silence\"
 channels = [\"topic\"]
+[[alerts]]
+name = \"changed\"
+when = \"drift\"
+channels = [\"topic\"]
 "
     ))
     .unwrap();
-    let [many, quiet] = &pipeline.alerts[..] else { panic!("{:?}", pipeline.alerts) };
+    let [many, quiet, changed] = &pipeline.alerts[..] else { panic!("{:?}", pipeline.alerts) };
     let (severity, detectors) = ("high", vec!["kmeans".to_owned()]);
     assert_eq!(many.condition, AlertCondition::Anomaly { severity, detectors, count: 3, window: 600_000 });
     assert_eq!(many.group_by, [AlertBy::Customer, AlertBy::Field("Country".to_owned())]);
     assert_eq!((many.throttle, many.repeat, many.resolve_after), (300_000, Some(14_400_000), 1_800_000));
     assert_eq!(quiet.condition, AlertCondition::Silence { lasting: 600_000 });
+    assert_eq!((&changed.condition, changed.resolve_after), (&AlertCondition::Drift, 60_000));
     let secret = Some(Reference::Env("KEY".to_owned()));
     let url = Reference::Plain("https://example.org/hook".to_owned());
     assert_eq!(pipeline.channels[0].kind, ChannelKind::Webhook { url, secret });
@@ -77,6 +82,10 @@ fn what_an_alert_cannot_mean_is_explained() {
     says("when = \"erroneous_rate\"\nabove = 5.0", "must be a share from 0 to 1");
     says("when = \"silence\"\ncount = 2", "count: means nothing with when = \"silence\", which has lasting");
     says("when = \"silence\"\ngroup_by = [\"key\"]", "is for alerts on anomalies");
+    says(
+        "when = \"drift\"\nlasting = \"1m\"",
+        "lasting: means nothing with when = \"drift\", which has no keys of its own",
+    );
     says("group_by = [\"Contry\"]", "there is no field of [outputs] `Contry`; did you mean `Country`?");
     says("throttle = \"soon\"", "[[alerts]] a: throttle: `soon` is not a span of time");
     let nobody = with("[[alerts]]\nname = \"a\"\nchannels = [\"b\"]\n").unwrap_err();
