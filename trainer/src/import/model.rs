@@ -69,6 +69,7 @@ impl Source {
                 _ => AnyLearned::KMeans(learned),
             },
             weights: None,
+            profile: None,
             threshold,
             calibration: Calibration::fit(&[]),
             calibration_by_cluster: Vec::new(),
