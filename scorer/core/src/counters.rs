@@ -35,6 +35,12 @@ pub struct Counters {
     pub given_up_lines: u64,
     /// Lines of entities that were open when their partition came with the state of an earlier owner.
     pub taken_over_lines: u64,
+    /// Records that went on to the next hop.
+    pub forwarded_lines: u64,
+    /// Records that came from the hop before.
+    pub received_lines: u64,
+    /// Records of an internal topic that nobody of this pipeline wrote there: neither read nor an outcome.
+    pub foreign_records: u64,
     /// Records that were deleted before they were read: as many as there are offsets, which may include those of markers of
     /// transactions and of records that compaction had removed.
     pub lost_to_retention: u64,
@@ -74,9 +80,94 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Records read, those that came with state, and those that could not be read any more.
+    /// Records read, those that came from a hop before or with state, and those that could not be read any more.
     pub fn accounted(&self) -> u64 {
-        self.records + self.taken_over_lines + self.lost_to_retention
+        self.records + self.received_lines + self.taken_over_lines + self.lost_to_retention
+    }
+
+    /// What this hop and the next one have counted together: what went from one to the other counts in both ways, so that
+    /// the outcomes still add up.
+    pub fn with_next_hop(mut self, mut next: Self) -> Self {
+        self.numbers_mut().into_iter().zip(next.numbers_mut()).for_each(|(ours, theirs)| *ours += *theirs);
+        for (column, count) in next.odd_dates {
+            *self.odd_dates.entry(column).or_default() += count;
+        }
+        for (reason, count) in next.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
+        self
+    }
+
+    /// Every number, but those by column and by reason.
+    fn numbers_mut(&mut self) -> [&mut u64; 31] {
+        let Self {
+            records,
+            scored_lines,
+            erroneous_entity_lines,
+            malformed_lines,
+            late_lines,
+            duplicate_lines,
+            future_lines,
+            old_lines,
+            deletions,
+            tombstones,
+            cancellation_lines,
+            already_published_lines,
+            given_up_lines,
+            taken_over_lines,
+            forwarded_lines,
+            received_lines,
+            foreign_records,
+            lost_to_retention,
+            misplaced_lines,
+            odd_dates: _,
+            open_lines,
+            open_entities,
+            scored_entities,
+            erroneous_entities,
+            closed_early,
+            out_of_order,
+            forgotten_keys,
+            forgotten_seen_keys,
+            forgotten_cancelled_keys,
+            too_late_for_windows,
+            windows_judged_early,
+            cancellations,
+            reasons: _,
+        } = self;
+        [
+            records,
+            scored_lines,
+            erroneous_entity_lines,
+            malformed_lines,
+            late_lines,
+            duplicate_lines,
+            future_lines,
+            old_lines,
+            deletions,
+            tombstones,
+            cancellation_lines,
+            already_published_lines,
+            given_up_lines,
+            taken_over_lines,
+            forwarded_lines,
+            received_lines,
+            foreign_records,
+            lost_to_retention,
+            misplaced_lines,
+            open_lines,
+            open_entities,
+            scored_entities,
+            erroneous_entities,
+            closed_early,
+            out_of_order,
+            forgotten_keys,
+            forgotten_seen_keys,
+            forgotten_cancelled_keys,
+            too_late_for_windows,
+            windows_judged_early,
+            cancellations,
+        ]
     }
 
     /// The sum of all outcomes: equals [`Counters::accounted`] at any moment.
@@ -90,6 +181,7 @@ impl Counters {
             + self.tombstones
             + self.already_published_lines
             + self.given_up_lines
+            + self.forwarded_lines
             + self.lost_to_retention
             + self.open_lines
     }

@@ -1,6 +1,8 @@
 //! The state of one input partition: how far it has been read, its clock, the keys that are done with, and what is being
 //! made of its records.
 
+mod hops;
+
 use shared::history::History;
 use shared::line::{LineParser, Part, Piece, Value, odd_date};
 use shared::pipeline::{Clock, Pipeline};
@@ -18,6 +20,7 @@ use crate::progress::{LineOutcome, PartitionProgress};
 use crate::record::Record;
 use crate::resume::{Recovery, Resume};
 use crate::step::{Checks, Step};
+use crate::watermarks::{SourceClocks, Watermark};
 
 /// While a partition with something open is idle, the next change has its head again once the idle time has grown by this:
 /// an heir goes on with it.
@@ -31,6 +34,10 @@ pub(crate) struct Partition {
     changelog: ChangelogPosition,
     /// Set while records are read again whose outcome an earlier owner published, where there is no changelog.
     rereading: Option<Resume>,
+    /// The clocks of those who write into it, where that is a hop before.
+    sources: Option<SourceClocks>,
+    /// What the next hop was told of this partition's clock.
+    told: Option<Watermark>,
 }
 
 /// How far the partition's changelog is.
@@ -57,6 +64,8 @@ impl Partition {
             next_offset: resume.map(|resume| resume.offset),
             changelog: ChangelogPosition::default(),
             rereading: resume.filter(|resume| resume.offset < resume.published_to),
+            sources: pipeline.hop().filter(|hop| hop.has_before()).map(|hop| SourceClocks::new(hop.partitions)),
+            told: None,
         }
     }
 
@@ -85,13 +94,15 @@ impl Partition {
     fn kinds(&self) -> impl Iterator<Item = &dyn ChangelogKind> {
         let KnownKeys { seen, cancelled } = &self.progress.keys;
         let keys: [&dyn ChangelogKind; 2] = [seen, cancelled];
-        self.aggregation.kinds().into_iter().flatten().chain(keys)
+        let sources = self.sources.as_ref().map(|sources| sources as &dyn ChangelogKind);
+        self.aggregation.kinds().into_iter().flatten().chain(keys).chain(sources)
     }
 
     fn kinds_mut(&mut self) -> impl Iterator<Item = &mut dyn ChangelogKind> {
         let KnownKeys { seen, cancelled } = &mut self.progress.keys;
         let keys: [&mut dyn ChangelogKind; 2] = [seen, cancelled];
-        self.aggregation.kinds_mut().into_iter().flatten().chain(keys)
+        let sources = self.sources.as_mut().map(|sources| sources as &mut dyn ChangelogKind);
+        self.aggregation.kinds_mut().into_iter().flatten().chain(keys).chain(sources)
     }
 
     /// Takes in a record of the changelog whose key is `kind` and `key`.
@@ -216,12 +227,17 @@ impl Partition {
         Some(Resume { offset, published_to, closed_through, windows_through })
     }
 
-    /// When something is due if nothing comes: an entity, or a report of the partition's being idle.
+    /// When something is due if nothing comes: an entity, a report of the partition's being idle, or a word to the next hop. The
+    /// clock of a partition that a hop before writes into goes by what that says alone.
     pub fn next_deadline(&self, pipeline: &Pipeline) -> Option<WallMillis> {
+        if self.sources.is_some() {
+            return None;
+        }
         let clock = &self.progress.clock;
         let entity = self.aggregation.next_deadline();
         let entity = entity.and_then(|deadline| clock.when(deadline.saturating_add(pipeline.entity.grace)));
-        entity.into_iter().chain(self.progress.keys.cancelled.next_report(clock)).min()
+        let others = self.progress.keys.cancelled.next_report(clock).into_iter().chain(self.next_watermark(pipeline));
+        entity.into_iter().chain(others).min()
     }
 
     /// The records that bring the changelog to this moment, the head last; nothing when nothing changed.
@@ -403,6 +419,9 @@ impl Partition {
     }
 
     pub fn caught_up(&mut self, now: WallMillis, step: &mut Step<'_>) {
+        if self.sources.is_some() {
+            return;
+        }
         // Whatever was published for records that are gone by now (compaction, retention) will not come again.
         self.finish_rereading(step);
         // Written down, so that time that passes while nobody runs counts too.
@@ -413,6 +432,9 @@ impl Partition {
 
     /// Everything that was there at `now` has been read.
     pub fn read_through(&mut self, now: WallMillis, step: &mut Step<'_>) {
+        if self.sources.is_some() {
+            return;
+        }
         self.progress.clock.read_through(now);
         let idle_for = self.progress.clock.idle_for().unwrap_or(0);
         let is_step = idle_for.saturating_sub(self.changelog.idle_for) >= IDLE_STEP;

@@ -14,7 +14,7 @@ mod parts;
 use std::collections::BTreeMap;
 
 use shared::allocation::allocated;
-use shared::pipeline::{Pipeline, ZScoreSpec};
+use shared::pipeline::{Hop, Pipeline, ZScoreSpec};
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 use shared::zscore::WindowSummary;
@@ -49,6 +49,8 @@ pub(crate) struct ZScores {
 /// One detector: what waits for its windows.
 #[derive(Debug)]
 struct ZScore {
+    /// Its place in the pipeline.
+    place: usize,
     spec: ZScoreSpec,
     /// By their start.
     panes: BTreeMap<Timestamp, Pane>,
@@ -69,19 +71,17 @@ struct JudgedWindow {
     is_persisted: bool,
 }
 
-/// The columns that the detectors read.
-pub(super) fn columns(pipeline: &Pipeline) -> impl Iterator<Item = usize> + '_ {
-    pipeline.zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by))
-}
-
 impl ZScores {
     /// The first byte of the keys of what waits in the changelog.
     pub const KIND: u8 = chunks::KIND;
 
-    /// Nothing waits yet.
+    /// Nothing waits yet. A hop has the detectors whose windows are of its column.
     pub fn new(pipeline: &Pipeline, recovery: Recovery) -> Self {
+        let column = pipeline.hop().map(Hop::column);
+        let all = pipeline.zscores.iter().enumerate();
+        let own = all.filter(|(_, spec)| column.is_none() || spec.by == column);
         Self {
-            detectors: pipeline.zscores.iter().cloned().map(ZScore::new).collect(),
+            detectors: own.map(|(place, spec)| ZScore::new(place, spec.clone())).collect(),
             recovery,
             parts: BTreeMap::new(),
         }
@@ -118,20 +118,25 @@ impl ZScores {
         }
     }
 
-    /// Lets a record wait for the windows of each detector; for how many it comes too late. `of` tells, of a detector, the
-    /// record's value and its key.
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.detectors.is_empty()
+    }
+
+    /// Lets a record wait for the windows of each detector; for how many it comes too late. `at` is its offset, with its
+    /// partition if that is another one; `of` tells, of a detector, the record's value and its key.
     pub fn add<'a>(
         &mut self,
         entity: &EntitySummary,
         truth: Option<&str>,
-        offset: i64,
+        at: (Option<i32>, i64),
         of: impl Fn(&ZScoreSpec) -> (f64, &'a str),
     ) -> u64 {
         let mut too_late = 0;
         for detector in &mut self.detectors {
             let (value, by) = of(&detector.spec);
-            let waiting = Waiting::new(by, value, entity, truth, offset);
-            too_late += u64::from(detector.add(waiting, offset) == Joined::TooLate);
+            let waiting = Waiting::new(by, value, entity, truth, at);
+            too_late += u64::from(detector.add(waiting, at.1) == Joined::TooLate);
         }
         too_late
     }
@@ -139,8 +144,9 @@ impl ZScores {
     /// Judges the windows of a partition that the clock is far enough past; whether there were any.
     pub fn judge_due(&mut self, clock: Timestamp, partition: i32, out: &mut Vec<Output>) -> bool {
         let mut any = false;
-        for (index, detector) in self.detectors.iter_mut().enumerate() {
-            any |= detector.judge_due(clock, &mut |verdict| out.push(of_detector(index, partition, verdict)));
+        for detector in &mut self.detectors {
+            let place = detector.place;
+            any |= detector.judge_due(clock, &mut |verdict| out.push(of_detector(place, partition, verdict)));
         }
         any
     }
@@ -151,20 +157,26 @@ impl ZScores {
         while self.bytes() > bytes {
             let ends = self.detectors.iter().enumerate().filter_map(|(index, it)| Some((it.next_end()?, index)));
             let Some((end, index)) = ends.min() else { break };
-            self.detectors[index].judge(end, true, &mut |verdict| out.push(of_detector(index, partition, verdict)));
+            let place = self.detectors[index].place;
+            self.detectors[index].judge(end, true, &mut |verdict| out.push(of_detector(place, partition, verdict)));
             early += 1;
         }
         early
     }
 }
 
+/// Stands for the partition itself until those who know it say which it is.
+const HERE: i32 = -1;
+
 fn of_detector(detector: usize, partition: i32, verdict: WindowVerdict) -> Output {
+    let partition = if verdict.partition == HERE { partition } else { verdict.partition };
     Output::Windowed(WindowVerdict { detector, partition, ..verdict })
 }
 
 impl ZScore {
-    fn new(spec: ZScoreSpec) -> Self {
+    fn new(place: usize, spec: ZScoreSpec) -> Self {
         Self {
+            place,
             spec,
             panes: BTreeMap::new(),
             judged: BTreeMap::new(),
@@ -268,8 +280,8 @@ impl ZScore {
                 if let Some((score, window)) = best {
                     let summary = waiting.summary(early);
                     let (value, truth, offset) = (waiting.value, waiting.truth.clone(), waiting.offset);
-                    // Its detector and partition are added by those who know them.
-                    let (detector, partition) = (0, 0);
+                    // Its detector is added by those who know it.
+                    let (detector, partition) = (0, waiting.partition.unwrap_or(HERE));
                     emit(WindowVerdict { detector, summary, truth, value, score, window, partition, offset });
                 }
             }

@@ -25,6 +25,8 @@ pub(crate) struct Waiting {
     pub(super) truth: Option<Box<str>>,
     /// Unknown where the state of an earlier program had it.
     pub(super) offset: Option<i64>,
+    /// Where it was first, when it came from a hop before; else it is of the partition itself.
+    pub(super) partition: Option<i32>,
     /// What verdicts repeat of it.
     pub(super) fields: Box<[FieldValue]>,
     /// The record of the changelog that has it.
@@ -33,7 +35,13 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// A record that just came.
-    pub(crate) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>, offset: i64) -> Self {
+    pub(crate) fn new(
+        by: &str,
+        value: f64,
+        entity: &EntitySummary,
+        truth: Option<&str>,
+        (partition, offset): (Option<i32>, i64),
+    ) -> Self {
         Self {
             by: by.into(),
             time: entity.first_timestamp,
@@ -42,6 +50,7 @@ impl Waiting {
             customer: entity.customer.as_deref().map(Into::into),
             truth: truth.map(Into::into),
             offset: Some(offset),
+            partition,
             fields: entity.fields.as_slice().into(),
             chunk: NO_CHUNK,
         }
@@ -51,8 +60,8 @@ impl Waiting {
     pub(super) fn in_order(&self, other: &Self) -> Ordering {
         let by_name = self.by.cmp(&other.by).then(self.time.cmp(&other.time)).then_with(|| self.key.cmp(&other.key));
         by_name.then_with(|| {
-            let own = (&self.customer, &self.truth, self.offset);
-            let others = (&other.customer, &other.truth, other.offset);
+            let own = (&self.customer, &self.truth, self.offset, self.partition);
+            let others = (&other.customer, &other.truth, other.offset, other.partition);
             self.value.to_bits().cmp(&other.value.to_bits()).then_with(|| own.cmp(&others))
         })
     }

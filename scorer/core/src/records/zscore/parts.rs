@@ -41,6 +41,10 @@ fn pane_record(detector: u8, start: Timestamp, chunk: u32, records: &[&Waiting])
         put_unsigned(&mut out, fields.len() as u64);
         fields.iter().for_each(|field| put_field(&mut out, field));
     }
+    // Only those that came from a hop before are of other partitions.
+    if records.iter().any(|waiting| waiting.partition.is_some()) {
+        records.iter().for_each(|waiting| put_optional(&mut out, waiting.partition.map(i64::from)));
+    }
     record(detector, &pane_key(start, chunk), Some(out))
 }
 
@@ -256,14 +260,21 @@ fn read_records(
         if !number.is_finite() {
             return Err(Damaged);
         }
-        let (offset, fields) = (None, Box::default());
-        records.push(Waiting { by, time: start + since, key, value: number, customer, truth, offset, fields, chunk });
+        let (offset, partition, fields) = (None, None, Box::default());
+        let time = start + since;
+        records.push(Waiting { by, time, key, value: number, customer, truth, offset, partition, fields, chunk });
     }
     // Records of earlier programs end here.
     if !value.0.is_empty() {
         for waiting in &mut records[first..] {
             waiting.offset = value.optional()?;
             waiting.fields = (0..value.count()?).map(|_| read_field(value)).collect::<Result<_, Damaged>>()?;
+        }
+    }
+    if !value.0.is_empty() {
+        for waiting in &mut records[first..] {
+            let partition = value.optional()?.map(|partition| i32::try_from(partition).ok().filter(|it| *it >= 0));
+            waiting.partition = partition.map(|partition| partition.ok_or(Damaged)).transpose()?;
         }
     }
     Ok(())

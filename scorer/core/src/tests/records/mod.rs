@@ -1,6 +1,7 @@
 //! Records that are scored one by one.
 
 mod changelog;
+mod hops;
 mod order;
 mod scoring;
 mod zscore;
