@@ -23,6 +23,14 @@ pub struct Commits {
 }
 
 impl Commits {
+    /// Those of two hops.
+    fn with(mut self, others: &Self) -> Self {
+        self.counts.iter_mut().zip(&others.counts).for_each(|(ours, theirs)| *ours += theirs);
+        self.seconds += others.seconds;
+        self.last = self.last.max(others.last);
+        self
+    }
+
     /// Adds one that is done now.
     pub fn add(&mut self, took: Duration) {
         let seconds = took.as_secs_f64();
@@ -84,10 +92,44 @@ pub struct Status {
 }
 
 impl Status {
+    /// This hop and the next one as one stream: what it reads is what the first one does, and how far it is behind what the last
+    /// one is.
+    fn with_next_hop(self, next: Self) -> Self {
+        let sum = |(name, ours): (String, u64)| {
+            let theirs = next.anomalies.iter().find(|(known, _)| *known == name).map_or(0, |(_, theirs)| *theirs);
+            (name, ours + theirs)
+        };
+        let (mut truth, mut agreement) = (self.truth, self.agreement);
+        truth.merge(next.truth);
+        agreement.merge(next.agreement);
+        Self {
+            anomalies: self.anomalies.into_iter().map(sum).collect(),
+            counters: self.counters.with_next_hop(next.counters),
+            // It knows how far those before it are.
+            lag: next.lag,
+            lag_seconds: self.lag_seconds.zip(next.lag_seconds).map(|(ours, theirs)| ours.max(theirs)),
+            has_joined: self.has_joined && next.has_joined,
+            owned_partitions: self.owned_partitions,
+            state_bytes: self.state_bytes + next.state_bytes,
+            commits: self.commits.with(&next.commits),
+            restoring_partitions: self.restoring_partitions + next.restoring_partitions,
+            failed_partitions: self.failed_partitions + next.failed_partitions,
+            waiting_partitions: self.waiting_partitions + next.waiting_partitions,
+            published: self.published + next.published,
+            undeliverable: self.undeliverable + next.undeliverable,
+            skipped: self.skipped + next.skipped,
+            sent_again: self.sent_again + next.sent_again,
+            rolled_back: self.rolled_back + next.rolled_back,
+            windows: self.windows + next.windows,
+            truth,
+            agreement,
+        }
+    }
+
     /// Adds a message that was published.
     pub fn count(&mut self, message: &Message) {
-        // Reports stay among the instances: nobody else would know what to make of their number.
-        self.published += u64::from(!matches!(message.content, Content::Report(_)));
+        // What stays among the instances: nobody else would know what to make of its number.
+        self.published += u64::from(!message.content.is_internal());
         match &message.content {
             Content::Verdict(verdict) if verdict.anomalous => {
                 if let Some((_, count)) = self.anomalies.iter_mut().find(|(name, _)| *name == verdict.detector) {
@@ -95,23 +137,40 @@ impl Status {
                 }
             }
             Content::Cancellations(_) => self.windows += 1,
-            Content::Verdict(_) | Content::Entity(_) | Content::Erroneous(_) | Content::Report(_) => {}
+            Content::Verdict(_)
+            | Content::Entity(_)
+            | Content::Erroneous(_)
+            | Content::Report(_)
+            | Content::ForNextHop { .. } => {}
         }
     }
 }
 
 /// The status that the threads of a stream write and others read.
 #[derive(Debug, Clone, Default)]
-pub struct StatusCell(Arc<Mutex<Status>>);
+pub struct StatusCell {
+    own: Arc<Mutex<Status>>,
+    /// That of the hop before, where there is one.
+    before: Option<Arc<StatusCell>>,
+}
 
 impl StatusCell {
-    /// The latest status.
+    /// That of the hop after this one.
+    pub(crate) fn of_next_hop(&self) -> Self {
+        Self { before: Some(Arc::new(self.clone())), ..Self::default() }
+    }
+
+    /// The latest status, that of all hops until here.
     pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match &self.before {
+            Some(before) => before.get().with_next_hop(own),
+            None => own,
+        }
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

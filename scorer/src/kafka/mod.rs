@@ -8,7 +8,8 @@
 //! The rooms, each of which knows only those before it: `client` (the clients of librdkafka), `wire` (headers, what
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
 //! state gets here, and is kept); `stages`; `repartition`, on a fourth thread, which copies lines to the right partition
-//! where their producer did not see to that; `stream`, which starts it all on `threads`. `verdicts` only looks at what was
+//! where their producer did not see to that; `hops`, where records go through several streams of this kind, one after the other;
+//! `stream`, which starts it all on `threads`. `verdicts` only looks at what was
 //! published, through `look`, `recent` at the newest of it, and `follow` at what comes too; `redrive` sends erroneous records to the input again; `labels`
 //! keeps what analysts say; `alert_topic` is a channel of alerts. `schemas` is for records that name a schema: they wait until
 //! it is known.
@@ -16,6 +17,7 @@
 mod alert_topic;
 mod client;
 mod follow;
+mod hops;
 mod labels;
 mod look;
 mod membership;
@@ -39,6 +41,7 @@ pub use client::group_protocol::GroupProtocol;
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
 pub use follow::{Follower, TopicMessage};
+pub use hops::way::topology;
 pub use labels::{ensure_labels_topic, keep_labels, labels_topic, read_labels_topic};
 pub use look::newest_records;
 pub use options::{BatchTrace, Delivery, EndWhen, OnBatch, OnLostRecords, OnMessage, Progress, StreamOptions};
@@ -54,7 +57,7 @@ pub use stop::StopHandle;
 pub use stream::Stream;
 pub use topics::admin::TopicSettings;
 pub use topics::check::{TopicState, check_topics, ensure_topic, ensure_topics};
-pub use topics::names::Topics;
+pub use topics::names::{HopTopics, Topics};
 pub use verdicts::{VerdictTopics, read_topic_labels};
 
 // The names under which others still ask for these.

@@ -1,10 +1,9 @@
-//! A running stream: first every look-up, then its threads.
+//! A running stream: first every look-up, then its threads. Where records take several hops, each has threads of its own.
 
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread::JoinHandle;
 
-use shared::memory::Size;
 use shared::pipeline::Pipeline;
 
 use super::client::blocking::blocking;
@@ -12,10 +11,15 @@ use super::client::error::KafkaError;
 use super::client::producer::Producer;
 use super::client::settings::KafkaSettings;
 use super::client::watchdog::Watchdog;
+use super::hops::end::HopEnd;
+use super::hops::links::Links;
+use super::hops::share::{options_of, plan_memory, with_state_of};
+use super::hops::way::{Hop, hops_of};
 use super::membership::identity::Identity;
 use super::membership::lost::LossPolicy;
 use super::membership::member::Member;
 use super::options::{Delivery, OnMessage, StreamOptions};
+use super::repartition::progress::RepartitionProgress;
 use super::repartition::repartitioner::{RepartitionSettings, Repartitioner};
 use super::schemas::{SchemaSource, SchemaWaits};
 use super::stages::commit::{Transactions, limit_batches};
@@ -35,13 +39,13 @@ use super::state::snapshots::Snapshots;
 use super::stop::StopHandle;
 use super::threads::{spawn, spawn_with_client};
 use super::topics::admin::partitions_of;
-use super::topics::check::refuse_split_past;
+use super::topics::check::{refuse_hops_at_least_once, refuse_split_past};
 use super::topics::input::InputTopic;
 use super::topics::limits::RecordLimits;
 use super::topics::names::repartition_group;
 use crate::clock::{WallClock, now_since_epoch};
 use crate::core::{Core, Origin, Recovery};
-use crate::memory::{MemoryPlan, TooLittleMemory};
+use crate::memory::MemoryPlan;
 use crate::messages::Encoder;
 use crate::pasts::{PastAnswers, Pasts, pasts};
 use crate::scoring::Detectors;
@@ -75,11 +79,35 @@ impl Stream {
         on_message: OnMessage,
     ) -> Result<Self, KafkaError> {
         let detectors = detectors.into();
-        let plan = Plan::new(settings, pipeline, options).await?;
-        plan.status.update(|status| {
-            status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
-        });
-        Ok(plan.spawn(detectors, on_message))
+        let partitions = partitions_of(settings, &options.topics.input).await?;
+        refuse_split_past(&pipeline, &options.topics.input, usize::try_from(partitions).unwrap_or(1))?;
+        if options.delivery == Delivery::AtLeastOnce {
+            refuse_hops_at_least_once(&pipeline, &options.topics.input, partitions)?;
+        }
+        let hops = hops_of(&pipeline, &options.group, &options.topics, partitions);
+        let mut links = Links::new(hops.len());
+        let mut plans = Vec::new();
+        for hop in hops {
+            let plan = Plan::new(settings, hop, &options, partitions, links.clone()).await?;
+            plan.status.update(|status| {
+                status.anomalies = detectors.names().map(|name| (name.to_owned(), 0)).collect();
+            });
+            links = plan.links_of_next();
+            plans.push(plan);
+        }
+        // Nothing runs before everything is there that it needs.
+        let streams: Vec<Self> =
+            plans.into_iter().map(|plan| plan.spawn(detectors.clone(), on_message.clone())).collect();
+        streams
+            .into_iter()
+            .reduce(Self::then)
+            .ok_or(KafkaError::Bug { what: "starting a stream", cause: "it has no hops".to_owned() })
+    }
+
+    /// This hop and those that follow it as one stream.
+    fn then(mut self, next: Self) -> Self {
+        self.threads.extend(next.threads);
+        Self { status: next.status, ..self }
     }
 
     /// Asks this stream to stop.
@@ -119,11 +147,15 @@ impl Stream {
     }
 }
 
-/// Everything that is looked up before a thread starts.
+/// Everything that is looked up before a thread of a hop starts.
 struct Plan {
     settings: KafkaSettings,
     pipeline: Arc<Pipeline>,
     options: StreamOptions,
+    hop: Hop,
+    links: Links,
+    /// What the next hop learns of this one, where there is one.
+    next: Option<RepartitionProgress>,
     origin: Origin,
     memory: MemoryPlan,
     encoder: Encoder,
@@ -142,24 +174,25 @@ struct Plan {
 impl Plan {
     async fn new(
         settings: &KafkaSettings,
-        pipeline: Arc<Pipeline>,
-        options: StreamOptions,
+        hop: Hop,
+        options: &StreamOptions,
+        partitions: i32,
+        links: Links,
     ) -> Result<Self, KafkaError> {
+        let options = options_of(options, &hop);
         let topics = &options.topics;
-        let partitions = partitions_of(settings, &topics.input).await?;
-        let memory = plan_memory(&options, partitions)?;
-        let settings = &KafkaSettings { queues: memory.queues, ..settings.clone() };
-        let pipeline = with_state_of(pipeline, memory.state);
-        let limits = limits(settings, &pipeline, &options).await?;
-        let encoder = encoder(&pipeline, &options, &limits);
-        refuse_split_past(&pipeline, &topics.input, usize::try_from(partitions).unwrap_or(1))?;
+        let memory = plan_memory(&options, partitions, links.n_hops)?;
+        let settings = &KafkaSettings { queues: memory.queues, ..hop.settings(settings) };
+        let pipeline = with_state_of(hop.pipeline.clone(), memory.state);
+        let limits = limits(settings, &pipeline, &options, &hop).await?;
+        let encoder = encoder(&pipeline, &options, &hop, &limits);
         let input = look_up(settings, &options, &topics.input, &options.group, &pipeline, partitions).await?;
         let (topic, layout, topic_id) = (topics.input.clone(), pipeline.state_layout(), input.id.clone());
         let origin = Origin { topic, partitions, layout, topic_id };
         let instance_id = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
         let state_dir = options.state_dir.as_deref().filter(|_| options.delivery == Delivery::ExactlyOnce);
         let identity = Arc::new(Identity::claim(instance_id.as_deref(), &topics.state, state_dir)?);
-        let (stop, status, watchdog) = (StopHandle::default(), StatusCell::default(), Watchdog::new());
+        let (stop, status, watchdog) = (links.stop_of_hop(), links.status.clone(), Watchdog::new());
         let schemas = SchemaSource::new(&pipeline)?;
         let repartitioner = match topics.is_repartitioned() {
             true => {
@@ -192,10 +225,14 @@ impl Plan {
         let join = move || Member::join(&of_member, input, name.as_deref(), &watched);
         let member = blocking("joining the group", join).await?;
         let commits = commits(settings, &options, &identity, limits.smallest(), &watchdog)?;
+        let next = hop.next.as_ref().map(|_| RepartitionProgress::default());
         Ok(Self {
             settings: settings.clone(),
             pipeline,
             options,
+            hop,
+            links,
+            next,
             origin,
             memory,
             encoder,
@@ -211,12 +248,30 @@ impl Plan {
         })
     }
 
+    /// What joins the next hop to this one.
+    fn links_of_next(&self) -> Links {
+        Links { status: self.status.of_next_hop(), before: self.next.clone(), ..self.links.clone() }
+    }
+
+    /// What this hop's end is for the others, where there are any.
+    fn end(&self) -> Option<HopEnd> {
+        let next = self.hop.next.as_ref().map(|(topic, _)| topic.clone()).zip(self.next.clone());
+        let Self { links, settings, watchdog, .. } = self;
+        (links.n_hops > 1).then(|| HopEnd {
+            stop: links.stop.clone(),
+            next,
+            settings: settings.clone(),
+            watchdog: watchdog.clone(),
+        })
+    }
+
     /// Starts the threads. One batch may wait before each stage: a slow stage holds the one before it back.
     fn spawn(mut self, detectors: Arc<Detectors>, on_message: OnMessage) -> Stream {
         let (to_score, batches) = sync_channel(1);
         let (to_publish, scored) = sync_channel(1);
         let (results, commit_results) = channel();
         let (stop, status, identity) = (self.stop.clone(), self.status.clone(), self.identity.clone());
+        let stop_all = self.links.stop.clone();
         let publisher = Publisher {
             consumer: self.member.consumer.clone(),
             input: self.member.topic.clone(),
@@ -232,10 +287,11 @@ impl Plan {
         let repartitioner = self.repartitioner.take();
         let (pasts, answers) = pasts();
         let (tasks, options) = (self.tasks(), self.consume_options(repartitioner.as_ref(), answers));
+        let end = self.end();
         let in_flight = self.memory.in_flight;
         let limits = Limits { records: self.options.batch_records, bytes: in_flight / BATCHES_IN_FLIGHT };
         let Self { encoder, commits, member, .. } = self;
-        let stop_copying = repartitioner.is_some().then(|| stop.clone());
+        let has_copies = repartitioner.is_some();
         let of_folder = identity.clone();
         let mut threads = vec![
             spawn_with_client("consume", move || {
@@ -245,12 +301,16 @@ impl Plan {
                 let clock = IdleClock::new(move || wall.now(), now_since_epoch);
                 let consume = ConsumeLoop::new(member.source(wall), tasks, in_flight, limits, clock, options);
                 let (result, snapshots) = consume.run();
+                let is_whole = result.is_ok() && snapshots.is_some() && !stop.is_requested();
                 // Without this stage, copies of lines are of no use.
-                if let Some(stop) = stop_copying {
+                if has_copies {
                     stop.request();
                 }
                 // The group is left before anything large is written.
                 drop(member);
+                if let Some(end) = end {
+                    end.tell(is_whole);
+                }
                 if let Some(snapshots) = snapshots {
                     snapshots.write();
                 }
@@ -270,7 +330,7 @@ impl Plan {
                 repartitioner.run()
             })
         }));
-        Stream { stop, status, pasts, threads }
+        Stream { stop: stop_all, status, pasts, threads }
     }
 
     fn tasks(&self) -> Tasks<RestoreThreads> {
@@ -308,42 +368,14 @@ impl Plan {
             end_when: self.options.end_when.clone(),
             losses: losses(&self.options, &self.member.topic),
             schemas: SchemaWaits::new(self.schemas.clone()),
-            repartitioner: repartitioner.map(Repartitioner::progress),
+            repartitioner: repartitioner.map(Repartitioner::progress).or(self.links.before.clone()),
+            next_hop: self.next.clone(),
             pasts,
             stop: self.stop.clone(),
             status: self.status.clone(),
             faults: self.options.faults.clone(),
         }
     }
-}
-
-/// How much each part may take.
-fn plan_memory(options: &StreamOptions, partitions: i32) -> Result<MemoryPlan, KafkaError> {
-    let partitions = u32::try_from(partitions).unwrap_or(1);
-    match options.max_memory {
-        Some(allowed) => {
-            let left = allowed.saturating_sub(options.other_memory);
-            let plan = MemoryPlan::new(left, partitions, options.topics.is_repartitioned());
-            // What is named is what is typed.
-            let others = |error: TooLittleMemory| TooLittleMemory {
-                allowed,
-                needed: error.needed.saturating_add(options.other_memory),
-                ..error
-            };
-            Ok(plan.map_err(others)?)
-        }
-        None => Ok(MemoryPlan::unbounded()),
-    }
-}
-
-/// The pipeline whose partitions hold no more than their part of the memory.
-fn with_state_of(mut pipeline: Arc<Pipeline>, bytes: usize) -> Arc<Pipeline> {
-    if bytes < pipeline.entity.max_state_bytes {
-        let (of_pipeline, of_memory) = (Size(pipeline.entity.max_state_bytes as u64), Size(bytes as u64));
-        tracing::info!(%of_pipeline, %of_memory, "--max-memory leaves a partition less state than `max_state_bytes`");
-        Arc::make_mut(&mut pipeline).entity.max_state_bytes = bytes;
-    }
-    pipeline
 }
 
 /// Looks up a topic that is to be read, and refuses a group that reads it for another pipeline.
@@ -402,6 +434,7 @@ async fn limits(
     settings: &KafkaSettings,
     pipeline: &Pipeline,
     options: &StreamOptions,
+    hop: &Hop,
 ) -> Result<RecordLimits, KafkaError> {
     let topics = &options.topics;
     let mut written: Vec<String> = pipeline.output_topics().into_iter().map(str::to_owned).collect();
@@ -410,6 +443,7 @@ async fn limits(
     }
     written.extend(pipeline.cancellations.iter().map(|_| topics.reports.clone()));
     written.extend(topics.is_repartitioned().then(|| topics.input.clone()));
+    written.extend(hop.next.iter().map(|(topic, _)| topic.clone()));
     match options.max_message_bytes {
         Some(bytes) => Ok(RecordLimits::same(bytes)),
         None => RecordLimits::ask(settings, written).await,
@@ -417,51 +451,11 @@ async fn limits(
 }
 
 /// What makes messages of outputs.
-fn encoder(pipeline: &Arc<Pipeline>, options: &StreamOptions, limits: &RecordLimits) -> Encoder {
+fn encoder(pipeline: &Arc<Pipeline>, options: &StreamOptions, hop: &Hop, limits: &RecordLimits) -> Encoder {
     let max_bytes = limits.of(&pipeline.erroneous_topic);
+    let next = hop.next.as_ref().map(|(topic, partitions)| (topic.as_str(), *partitions));
     Encoder::new(pipeline.clone(), &options.topics.source, options.all_verdicts, max_bytes)
-        .with_entities_from(&options.topics.input)
+        .with_entities_from(&hop.first)
+        .of_hop(&options.topics.input, next)
         .with_reports_to(&options.topics.reports)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::kafka::options::{EndWhen, OnLostRecords};
-    use crate::kafka::stages::faults::FaultInjection;
-    use crate::kafka::topics::names::Topics;
-
-    fn options(max_memory: u64) -> StreamOptions {
-        StreamOptions {
-            group: "g".to_owned(),
-            delivery: Delivery::ExactlyOnce,
-            topics: Topics::new(&Pipeline::load("invoices").unwrap(), "g"),
-            instance_id: None,
-            state_dir: None,
-            batch_records: 1,
-            max_memory: Some(max_memory),
-            other_memory: 100 << 20,
-            commit_interval: Duration::ZERO,
-            on_lost_records: OnLostRecords::Continue,
-            all_verdicts: false,
-            end_when: EndWhen::Never,
-            asks_topic_ids: false,
-            max_message_bytes: None,
-            on_batch: None,
-            faults: FaultInjection::default(),
-        }
-    }
-
-    #[test]
-    fn what_other_parts_take_is_in_the_size_that_an_error_names() {
-        let error = plan_memory(&options(1 << 20), 2).unwrap_err().to_string();
-        let (typed, named) = (error.split("use --max-memory ").nth(1).unwrap(), "--max-memory 1 MiB is too little");
-        assert!(error.contains(named), "{error}");
-        let needed = typed.split(' ').next().unwrap().parse::<Size>().unwrap().0;
-        let with_window = plan_memory(&options(needed), 2).unwrap();
-        let without = plan_memory(&StreamOptions { other_memory: 0, ..options(needed) }, 2).unwrap();
-        assert!(with_window.state < without.state, "{with_window:?} {without:?}");
-    }
 }

@@ -3,6 +3,8 @@
 //! A topic is keyed by one column. The first hop finds what the past of that column tells, and the records go on to a topic
 //! that is keyed by the next one, with what is known by then. The last hop knows everything, as one partition would.
 
+use std::sync::Arc;
+
 use features::history::RecordFeatures;
 
 use super::{Pipeline, Records, Scored};
@@ -109,9 +111,10 @@ impl Pipeline {
     fn as_hop(&self, hop: Hop) -> Self {
         let mut pipeline = self.clone();
         if hop.has_before() {
-            // Its records are our own, and name no schema.
-            std::sync::Arc::make_mut(&mut pipeline.schema).schemas = None;
+            // Its records are our own, and name no schema; cancellations are none of them.
+            Arc::make_mut(&mut pipeline.schema).schemas = None;
             pipeline.registry = None;
+            pipeline.cancellations = None;
         }
         if let Scored::Records(records) = &mut pipeline.scored {
             records.hop = Some(hop);

@@ -14,6 +14,7 @@ pub(crate) mod producer;
 mod properties;
 mod reach;
 pub(crate) mod read_to_end;
+pub(crate) mod readable;
 pub(crate) mod settings;
 mod tls_probe;
 pub(crate) mod token;

@@ -395,6 +395,9 @@ impl<S: PartitionSource, R: Restore> ConsumeLoop<S, R> {
             Some(progress) => lag.zip(progress.lag()).map(|(ours, before)| ours + before),
             None => lag,
         };
+        if let Some(next_hop) = &self.options.next_hop {
+            next_hop.set_lag(lag);
+        }
         let (failed, restoring) = self.tasks.restoring.counts();
         let assignment = self.source.assignment();
         let owned = assignment.partitions().len();

@@ -26,8 +26,10 @@ pub(crate) struct ConsumeOptions {
     pub losses: LossPolicy,
     /// The records that wait for their schemas.
     pub schemas: SchemaWaits,
-    /// How far the repartitioner is, where there is one.
+    /// How far those are who write what is read here: the repartitioner, or the hop before.
     pub repartitioner: Option<RepartitionProgress>,
+    /// What the next hop learns of this one, where there is one.
+    pub next_hop: Option<RepartitionProgress>,
     /// Who asks what is remembered of keys.
     pub pasts: PastAnswers,
     pub stop: StopHandle,

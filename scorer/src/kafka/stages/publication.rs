@@ -42,6 +42,7 @@ impl Outgoing for EncodedMessage {
     fn record(&self) -> ProduceRecord<'_> {
         let scored_at = self.scored_at.iter().map(|scored_at| ("scored_at", scored_at.clone()));
         ProduceRecord {
+            partition: self.message.content.partition(),
             key: self.message.key.as_deref().map(str::as_bytes),
             payload: Some(Cow::Borrowed(&self.payload)),
             more_headers: self.message.headers().into_iter().chain(scored_at).collect(),

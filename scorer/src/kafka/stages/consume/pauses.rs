@@ -321,6 +321,7 @@ impl Live {
             end_when: EndWhen::Never,
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             repartitioner: None,
+            next_hop: None,
             schemas: SchemaWaits::new(SchemaSource::new(pipeline).unwrap()),
             pasts: pasts().1,
             stop: StopHandle::default(),

@@ -306,6 +306,7 @@ impl Bench {
             losses: LossPolicy { on_lost: OnLostRecords::Continue, topic: "in".to_owned(), group: "g".to_owned() },
             schemas: SchemaWaits::new(schemas),
             repartitioner: None,
+            next_hop: None,
             pasts: pasts().1,
             stop: StopHandle::default(),
             status: StatusCell::default(),
