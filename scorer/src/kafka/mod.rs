@@ -41,7 +41,6 @@ pub use client::group_protocol::GroupProtocol;
 pub use client::producer::Producer;
 pub use client::settings::KafkaSettings;
 pub use follow::{Follower, TopicMessage};
-pub use hops::way::topology;
 pub use labels::{ensure_labels_topic, keep_labels, labels_topic, read_labels_topic};
 pub use look::newest_records;
 pub use options::{BatchTrace, Delivery, EndWhen, OnBatch, OnLostRecords, OnMessage, Progress, StreamOptions};
@@ -58,6 +57,7 @@ pub use stream::Stream;
 pub use topics::admin::TopicSettings;
 pub use topics::check::{TopicState, check_topics, ensure_topic, ensure_topics};
 pub use topics::names::{HopTopics, Topics};
+pub use topics::way::topology;
 pub use verdicts::{VerdictTopics, read_topic_labels};
 
 // The names under which others still ask for these.

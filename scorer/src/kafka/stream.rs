@@ -8,13 +8,13 @@ use shared::pipeline::Pipeline;
 
 use super::client::blocking::blocking;
 use super::client::error::KafkaError;
+use super::client::named_for::named_for;
 use super::client::producer::Producer;
 use super::client::settings::KafkaSettings;
 use super::client::watchdog::Watchdog;
 use super::hops::end::HopEnd;
 use super::hops::links::Links;
 use super::hops::share::{options_of, plan_memory, with_state_of};
-use super::hops::way::{Hop, hops_of};
 use super::membership::identity::Identity;
 use super::membership::lost::LossPolicy;
 use super::membership::member::Member;
@@ -43,6 +43,7 @@ use super::topics::check::{refuse_hops_at_least_once, refuse_split_past};
 use super::topics::input::InputTopic;
 use super::topics::limits::RecordLimits;
 use super::topics::names::repartition_group;
+use super::topics::way::{Hop, hops_of};
 use crate::clock::{WallClock, now_since_epoch};
 use crate::core::{Core, Origin, Recovery};
 use crate::memory::MemoryPlan;
@@ -271,7 +272,8 @@ impl Plan {
         let (to_publish, scored) = sync_channel(1);
         let (results, commit_results) = channel();
         let (stop, status, identity) = (self.stop.clone(), self.status.clone(), self.identity.clone());
-        let stop_all = self.links.stop.clone();
+        let (stop_all, group) = (self.links.stop.clone(), self.hop.known_as.clone());
+        let of_publisher = group.clone();
         let publisher = Publisher {
             consumer: self.member.consumer.clone(),
             input: self.member.topic.clone(),
@@ -314,7 +316,7 @@ impl Plan {
                 if let Some(snapshots) = snapshots {
                     snapshots.write();
                 }
-                result
+                result.map_err(|error| named_for(error, &group))
             }),
             spawn("score", move || score(&batches, &encoder, &detectors, &to_publish)),
         ];
@@ -322,7 +324,7 @@ impl Plan {
         let held = identity.clone();
         threads.push(spawn_with_client("publish", move || {
             let _identity = held;
-            publisher.run(&scored, commits)
+            publisher.run(&scored, commits).map_err(|error| named_for(error, &of_publisher))
         }));
         threads.extend(repartitioner.map(|repartitioner| {
             spawn_with_client("repartition", move || {

@@ -8,6 +8,7 @@ pub(crate) mod group_members;
 pub(crate) mod group_protocol;
 mod java;
 pub(crate) mod log_ends;
+pub(crate) mod named_for;
 mod obstacle;
 pub(crate) mod offsets;
 pub(crate) mod producer;

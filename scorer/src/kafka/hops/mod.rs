@@ -7,4 +7,3 @@
 pub(crate) mod end;
 pub(crate) mod links;
 pub(crate) mod share;
-pub(crate) mod way;

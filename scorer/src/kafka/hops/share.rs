@@ -5,9 +5,9 @@ use std::sync::Arc;
 use shared::memory::Size;
 use shared::pipeline::Pipeline;
 
-use super::way::Hop;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::options::{EndWhen, StreamOptions};
+use crate::kafka::topics::way::Hop;
 use crate::memory::{MemoryPlan, TooLittleMemory};
 
 /// How the stream of a hop runs.

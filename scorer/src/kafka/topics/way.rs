@@ -15,6 +15,8 @@ pub(crate) struct Hop {
     pub pipeline: Arc<Pipeline>,
     pub topics: Topics,
     pub group: String,
+    /// The group of the whole, by which users know it.
+    pub known_as: String,
     /// The topic where records were first.
     pub first: String,
     /// The topic to which records go on, with its partitions.
@@ -44,8 +46,14 @@ pub(crate) fn hops_of(pipeline: &Arc<Pipeline>, group: &str, topics: &Topics, pa
         let next = pipeline.hop().and_then(|hop| hop.next_column());
         let next = next.and_then(|_| topics.hops.get(index)).map(|next| (next.input.clone(), partitions));
         let topics_of_hop = topics.of_hop(index);
-        let group = if index == 0 { group.to_owned() } else { topics_of_hop.input.clone() };
-        Hop { pipeline: Arc::new(pipeline), topics: topics_of_hop, group, first: topics.input.clone(), next }
+        Hop {
+            pipeline: Arc::new(pipeline),
+            group: if index == 0 { group.to_owned() } else { topics_of_hop.input.clone() },
+            topics: topics_of_hop,
+            known_as: group.to_owned(),
+            first: topics.input.clone(),
+            next,
+        }
     };
     match pipeline.takes_hops(partitions) {
         true => pipeline.hops(partitions).into_iter().enumerate().map(hop).collect(),
@@ -53,6 +61,7 @@ pub(crate) fn hops_of(pipeline: &Arc<Pipeline>, group: &str, topics: &Topics, pa
             pipeline: pipeline.clone(),
             topics: topics.clone(),
             group: group.to_owned(),
+            known_as: group.to_owned(),
             first: topics.input.clone(),
             next: None,
         }],
