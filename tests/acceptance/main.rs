@@ -12,6 +12,7 @@ mod ends;
 mod envelopes;
 mod exactly_once;
 mod expected;
+mod hops;
 mod init;
 mod labels;
 mod memory;

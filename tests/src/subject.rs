@@ -18,7 +18,8 @@ const CARDS: usize = 40_000;
 pub enum Subject {
     /// Sessions: real lines of invoices.
     Invoices,
-    /// Records that are looked at with the past of two keys, so that there is one partition: simulated payments.
+    /// Records that are looked at with the past of two keys, where none waits for another: simulated payments. The order between
+    /// several partitions would decide what comes out, so there is one.
     Payments,
     /// Records that are looked at with the past of one key: real card payments.
     Cards,
