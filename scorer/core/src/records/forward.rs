@@ -150,3 +150,78 @@ fn is_of(kind: ColumnType, value: Value<'_>) -> bool {
 fn is_moment(time: Timestamp) -> bool {
     time.unsigned_abs() <= LARGEST_TIME.unsigned_abs()
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::pipeline::Scored;
+
+    use super::super::reorder_buffer::encode_values;
+    use super::*;
+
+    /// The hops of payments over so many partitions, and the columns that stay with a payment.
+    fn payments(partitions: i32) -> (Vec<Pipeline>, Vec<usize>) {
+        let pipeline = Pipeline::load("transactions").unwrap();
+        let Scored::Records(records) = &pipeline.scored else { panic!("payments are scored one by one") };
+        (pipeline.hops(partitions), pipeline.kept_columns(records))
+    }
+
+    fn read_at<'a>(pipeline: &Pipeline, columns: &[usize], bytes: &'a [u8]) -> Result<Arrival<'a>, Damaged> {
+        let time = pipeline.column("timestamp").unwrap();
+        read(pipeline, (pipeline.hop().unwrap(), time), columns, bytes)
+    }
+
+    fn payment(hops: &[Pipeline], columns: &[usize], features: &[f64]) -> (Forwarded, Box<[u8]>) {
+        let mut line = vec![Value::Missing; hops[0].schema.columns.len()];
+        let column = |name: &str| hops[0].column(name).unwrap();
+        line[column("user_id")] = Value::Text("ann");
+        line[column("merchant_id")] = Value::Text("shop");
+        line[column("amount")] = Value::Float(12.5);
+        line[column("timestamp")] = Value::Datetime(1_700_000_000_000);
+        let values = encode_values(columns, &line);
+        let source = RecordSource { partition: 3, offset: 1 << 40 };
+        let leaving = Leaving { source, key: "id", truth: Some("stolen"), features, values: &values };
+        (forwarded(hops[0].hop().unwrap(), "shop", &leaving), values)
+    }
+
+    #[test]
+    fn a_record_arrives_as_it_left_to_the_bit() {
+        let (hops, columns) = payments(4);
+        let features = [0.1 + 0.2, f64::INFINITY, -0.0];
+        let (Forwarded { key, bytes }, values) = payment(&hops, &columns, &features);
+        assert_eq!(key, "shop");
+        let Ok(Arrival::Record(arrived)) = read_at(&hops[1], &columns, &bytes) else { panic!("it is read") };
+        let bits = |features: &[f64]| features.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&arrived.known), bits(&features));
+        assert_eq!((arrived.key, arrived.truth, arrived.values), ("id", Some("stolen"), &*values));
+        assert_eq!((arrived.source, arrived.time), (RecordSource { partition: 3, offset: 1 << 40 }, 1_700_000_000_000));
+    }
+
+    #[test]
+    fn what_is_not_of_this_way_is_not_read() {
+        let (hops, columns) = payments(4);
+        let (Forwarded { bytes, .. }, _) = payment(&hops, &columns, &[1.0, 2.0, 3.0]);
+        for length in 0..bytes.len() {
+            assert!(read_at(&hops[1], &columns, &bytes[..length]).is_err(), "cut off at {length}");
+        }
+        assert!(read_at(&hops[1], &columns, &[&bytes[..], &[0]].concat()).is_err(), "longer");
+        assert!(read_at(&hops[0], &columns, &bytes).is_err(), "it is for the second hop");
+        let (others, _) = payments(5);
+        assert!(read_at(&others[1], &columns, &bytes).is_err(), "over five partitions it is another way");
+    }
+
+    #[test]
+    fn a_watermark_arrives() {
+        let (hops, columns) = payments(4);
+        for sent in [(None, true), (Some(1_700_000_000_000), false)].map(|(time, is_idle)| Watermark { time, is_idle })
+        {
+            let bytes = watermark(hops[0].hop().unwrap(), 2, sent);
+            let arrived = read_at(&hops[1], &columns, &bytes);
+            assert_eq!(arrived, Ok(Arrival::Watermark { source: 2, watermark: sent }));
+        }
+        let far = Watermark { time: Some(Timestamp::MAX), is_idle: false };
+        let first = hops[0].hop().unwrap();
+        assert!(read_at(&hops[1], &columns, &watermark(first, 2, far)).is_err(), "no clock shows that");
+        let near = Watermark { time: Some(0), ..far };
+        assert!(read_at(&hops[1], &columns, &watermark(first, 4, near)).is_err(), "there are four partitions");
+    }
+}

@@ -152,7 +152,7 @@ impl<R: Restore> Tasks<R> {
         if !self.has_warned_of_foreign && self.core.foreign_records() > 0 {
             self.has_warned_of_foreign = true;
             tracing::warn!(
-                topic = self.topic,
+                topic = self.topic.as_str(),
                 partition,
                 offset,
                 "a record of this internal topic is of somebody else, or of another pipeline or version: such records are skipped and \
