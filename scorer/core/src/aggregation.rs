@@ -2,7 +2,7 @@
 
 use shared::history::History;
 use shared::pipeline::{Pipeline, Scored};
-use shared::time::Timestamp;
+use shared::time::{Millis, Timestamp};
 
 use crate::changelog::record::ChangelogKind;
 use crate::progress::PartitionProgress;
@@ -57,6 +57,14 @@ impl Aggregation {
         match self {
             Self::Sessions(sessions) => sessions.next_deadline(),
             Self::Records(scoring) => scoring.next_deadline(),
+        }
+    }
+
+    /// How long records wait for those that may come before them.
+    pub fn lateness(&self) -> Millis {
+        match self {
+            Self::Sessions(_) => 0,
+            Self::Records(scoring) => scoring.lateness(),
         }
     }
 

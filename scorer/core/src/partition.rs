@@ -20,7 +20,8 @@ use crate::progress::{LineOutcome, PartitionProgress};
 use crate::record::Record;
 use crate::resume::{Recovery, Resume};
 use crate::step::{Checks, Step};
-use crate::watermarks::{SourceClocks, Watermark};
+use crate::watermarks::SourceClocks;
+use hops::Told;
 
 /// While a partition with something open is idle, the next change has its head again once the idle time has grown by this:
 /// an heir goes on with it.
@@ -37,7 +38,7 @@ pub(crate) struct Partition {
     /// The clocks of those who write into it, where that is a hop before.
     sources: Option<SourceClocks>,
     /// What the next hop was told of this partition's clock.
-    told: Option<Watermark>,
+    told: Told,
 }
 
 /// How far the partition's changelog is.
@@ -64,8 +65,8 @@ impl Partition {
             next_offset: resume.map(|resume| resume.offset),
             changelog: ChangelogPosition::default(),
             rereading: resume.filter(|resume| resume.offset < resume.published_to),
-            sources: pipeline.hop().filter(|hop| hop.has_before()).map(|hop| SourceClocks::new(hop.partitions)),
-            told: None,
+            sources: hops::sources(pipeline),
+            told: Told::default(),
         }
     }
 

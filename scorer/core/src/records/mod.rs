@@ -104,6 +104,11 @@ impl RecordScoring {
         self.records.hop.is_some()
     }
 
+    /// How long records wait for those that may come before them.
+    pub fn lateness(&self) -> Millis {
+        self.lateness
+    }
+
     /// The clock from which on every record that went on is due in the next hop, too.
     pub fn all_due_at(&self) -> Option<Timestamp> {
         self.past.history.clock().map(|latest| self.due_at(latest))

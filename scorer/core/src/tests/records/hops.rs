@@ -278,37 +278,85 @@ proptest! {
     }
 }
 
-/// A partition without a record is not waited for once it is proven that it has none, nor is one that has no more.
-#[test]
-fn a_partition_with_nothing_to_read_holds_nothing_back() {
-    let pipeline = small(r#"clock = "at""#, r#"lateness = "10s""#);
+/// Three partitions of which one has records, all of them read to their ends.
+fn one_with_records(pipeline: &Pipeline) -> Way {
     let rows: Vec<Row> = (0..4).map(|at| row(at, (1, at as u8), 1.0, START + at * 1_000)).collect();
-    let mut way = Way::new(&pipeline, &rows, 3);
+    let mut way = Way::new(pipeline, &rows, 3);
     let with_rows = (0..3).find(|partition| !way.rows[*partition].is_empty()).unwrap();
-    let judged = |way: &Way| way.out.iter().filter(|output| output.closed().is_some()).count();
     way.read(0, with_rows, usize::MAX);
     for partition in 0..3 {
         way.stages[0].apply(Input::CaughtUp { partition, now: 1_000_000 });
     }
-    let mut now = 1_000_000;
-    let mut rounds = 0;
+    way
+}
+
+/// It is proven that nothing was left to read in any partition of the first hop at `now`; the next one reads what follows.
+fn read_through(way: &mut Way, now: i64) {
+    let partitions = way.rows.len();
+    for partition in 0..partitions {
+        way.stages[0].apply(Input::ReadThrough { partition: partition as i32, now });
+    }
+    way.stages[0].apply(Input::Time { now });
+    way.commit(0);
+    (0..partitions).for_each(|partition| way.read(1, partition, usize::MAX));
+    way.commit(1);
+}
+
+fn judged(way: &Way) -> usize {
+    way.out.iter().filter(|output| output.closed().is_some()).count()
+}
+
+/// A partition without a record is not waited for once it has said that it has none, nor is one that has no more; and once all
+/// is judged, nothing is said any more.
+#[test]
+fn a_partition_with_nothing_to_read_holds_nothing_back() {
+    let mut way = one_with_records(&small(r#"clock = "at""#, ""));
+    let (mut now, mut rounds) = (1_000_000, 0);
     while let Some(due) = way.stages[0].core.next_deadline() {
-        assert!(due > now && due <= 1_030_000, "it ends: {due}");
+        assert!(due > now && due <= 1_010_000, "it ends: {due}");
         now = due;
-        for partition in 0..3 {
-            way.stages[0].apply(Input::ReadThrough { partition, now });
-        }
-        way.stages[0].apply(Input::Time { now });
-        way.commit(0);
-        (0..3).for_each(|partition| way.read(1, partition, usize::MAX));
-        way.commit(1);
-        let is_early = now < 1_005_000;
-        assert!(!is_early || judged(&way) == 0, "two partitions have not spoken yet");
+        read_through(&mut way, now);
+        assert_eq!(judged(&way), if now < 1_005_000 { 0 } else { 4 }, "two partitions have not spoken before");
         rounds += 1;
     }
-    assert_eq!(judged(&way), rows.len(), "without a record that comes later, and without an end");
-    assert!((50..200).contains(&rounds), "it speaks a few times a second until it is known to be idle: {rounds}");
+    assert_eq!(judged(&way), 4, "without a record that comes later, and without an end");
+    assert!((40..100).contains(&rounds), "it speaks a few times a second until it is known to be idle: {rounds}");
     assert_eq!(way.stages[1].core.next_deadline(), None, "its clock is that of the hop before");
+}
+
+/// With a lateness it takes the proof that nothing was on its way.
+#[test]
+fn a_partition_with_nothing_to_read_is_passed_where_the_order_matters() {
+    let mut way = one_with_records(&small(r#"clock = "at""#, r#"lateness = "10s""#));
+    let mut now = 1_000_000;
+    while judged(&way) < 4 {
+        let due = way.stages[0].core.next_deadline().unwrap();
+        assert!(due > now && due <= 1_020_000, "it goes on: {due}");
+        now = due;
+        read_through(&mut way, now);
+    }
+    assert!(now > 1_010_000, "they wait for as long as the lateness says, and then for the others' word");
+}
+
+/// A file that is replayed into a scorer with nothing to do: one partition is days ahead before another is read.
+#[test]
+fn partitions_that_have_been_idle_for_long_are_waited_for_when_records_come() {
+    let pipeline = small(r#"clock = "at""#, r#"lateness = "10s""#);
+    let of = |partition: usize| (0..9u8).find(|user| place(&format!("user {user}"), 2) == partition).unwrap();
+    let rows: Vec<Row> =
+        (0..40).map(|at| row(at, (of(at as usize % 2), 1), at as f64, START + at * 3_600_000)).collect();
+    let mut way = Way::new(&pipeline, &rows, 2);
+    for partition in 0..2 {
+        way.stages[0].apply(Input::CaughtUp { partition, now: 0 });
+    }
+    (1..20).for_each(|step| read_through(&mut way, step * 2_500));
+    way.read(0, 0, usize::MAX);
+    way.commit(0);
+    (0..2).for_each(|partition| way.read(1, partition, usize::MAX));
+    way.commit(1);
+    assert_eq!(judged(&way), 0, "the other partition's records may be on their way");
+    way.finish();
+    assert_eq!(findings(&way.out), findings(&Driver::new(&pipeline).judge(&rows).out));
 }
 
 /// Without lateness records are judged in the order in which they come, and still in that of time over partitions.
