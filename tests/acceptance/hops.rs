@@ -17,16 +17,11 @@ const FIRST: usize = 4_000;
 /// The topic that is keyed by the second column, and its group.
 const BETWEEN: &str = "atalaya-transactions-by-merchant_id";
 
-/// The shipped pipeline with records that wait for earlier ones: as long as it takes that nothing that comes after a pause is
-/// late.
-fn pipeline() -> PipelineFile {
-    let waiting = PipelineFile::of("transactions").with_line("history", "lateness = \"1h\"");
-    waiting.replaced("watermark = \"5m\"", "watermark = \"1h\"")
-}
-
 /// The same on a topic of its own, with its own outputs.
 fn alone() -> PipelineFile {
-    pipeline().with_output_prefix("one-").replaced("topic = \"transactions\"", "topic = \"payments\"")
+    PipelineFile::waiting_payments()
+        .with_output_prefix("one-")
+        .replaced("topic = \"transactions\"", "topic = \"payments\"")
 }
 
 /// How a scorer of a pipeline file is started, in the group of that name. One that is dead leaves the group soon.
@@ -77,7 +72,7 @@ fn two_keys_on_many_partitions_give_what_one_partition_gives() {
     let Some(kafka) = Kafka::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (many, one) = (folder.path().join("many.toml"), folder.path().join("one.toml"));
-    pipeline().write(&many);
+    PipelineFile::waiting_payments().write(&many);
     alone().write(&one);
     for (file, group, partitions) in [(&many, "atalaya", PARTITIONS), (&one, "alone", 1)] {
         let how = ["--group", group, "--partitions", &partitions.to_string(), "--brokers", &kafka.brokers];
@@ -108,7 +103,7 @@ fn two_keys_on_many_partitions_give_what_one_partition_gives() {
     assert_eq!(counted(&rest.stdout, "(of somebody else in an internal topic)"), Some(2), "{}", rest.stdout);
     assert!(rest.stderr.contains("are skipped and counted"), "{}", rest.stderr);
 
-    for topic in pipeline().pipeline().output_topics() {
+    for topic in PipelineFile::waiting_payments().pipeline().output_topics() {
         let (expected, found) = (kafka.read(&format!("one-{topic}")), kafka.read(topic));
         assert_eq!(found.len(), expected.len(), "{topic}");
         assert!(sorted(values(&found)) == sorted(values(&expected)), "{topic}: the same to the bit");
