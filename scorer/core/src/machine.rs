@@ -206,8 +206,8 @@ impl Core {
     }
 
     fn tell_next_hop(&mut self, is_commit: bool, out: &mut Vec<Output>) {
-        let (pipeline, partitions) = (&*self.pipeline, &mut self.partitions);
-        out.extend(partitions.values_mut().filter_map(|partition| partition.tell(pipeline, is_commit)));
+        let (pipeline, now, partitions) = (&*self.pipeline, self.last_now, &mut self.partitions);
+        out.extend(partitions.values_mut().filter_map(|partition| partition.tell(pipeline, now, is_commit)));
     }
 
     fn report_cancellations(&mut self, out: &mut Vec<Output>) {

@@ -6,8 +6,8 @@
 //! A partition that has nothing to read must not hold the others for ever, and its clock tells nothing of theirs: a file that
 //! is replayed has days in a second, and a partition without a record has no time at all. So an idle partition says again and
 //! again, each time with new evidence, that everything it has was read. Where the order matters, because the pipeline has a
-//! lateness, the second word after a watermark of another partition proves that nothing was on its way when that was said:
-//! whatever was written before it has been read. Then it is passed. Where records are judged as they come anyway, one word is
+//! lateness, the second word after a watermark of another partition proves that nothing was on its way when that was said: its
+//! evidence was asked for after the first word was written, and whatever was written before has been read. Then it is passed. Where records are judged as they come anyway, one word is
 //! enough, and the partition is not waited for until it speaks again.
 
 use std::collections::BTreeMap;

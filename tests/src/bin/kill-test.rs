@@ -1,8 +1,8 @@
 //! Kills and stops instances of the scorer, and the broker, under load, at random moments and right before and after each
 //! call of a transaction; counts what is lost and what is duplicated.
 //!
-//! `cargo run -p tests --bin kill-test -- --rounds 100 --instances 3`; `--pipeline transactions` or `fraud-handbook`
-//! instead of `invoices`; `--clock record` instead of `event`; `--group-protocol consumer` instead of `classic`; `--seed N`
+//! `cargo run -p tests --bin kill-test -- --rounds 100 --instances 3`; `--pipeline transactions`, `transactions-waiting` (in
+//! hops) or `fraud-handbook` instead of `invoices`; `--clock record` instead of `event`; `--group-protocol consumer` instead of `classic`; `--seed N`
 //! repeats the moments of a run; `--mutation NAME` breaks a guarantee, which has to be found out. Exit codes: 0 every guarantee was kept, 1 one was not, 2 a mistake on the command line.
 
 use std::process::ExitCode;

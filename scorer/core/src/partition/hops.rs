@@ -1,7 +1,7 @@
 //! A partition as one hop of several: what comes to it from the hop before, and what it tells the next one.
 
 use shared::pipeline::{Hop, Pipeline};
-use shared::time::{Millis, Timestamp};
+use shared::time::Timestamp;
 
 use super::Partition;
 use crate::aggregation::Aggregation;
@@ -42,27 +42,27 @@ impl Partition {
 
     /// How far the partition is, for the next hop, when there is news; `is_commit` where a commit is about to be made. Between
     /// commits there is news only of a partition that has nothing to read.
-    pub fn tell(&mut self, pipeline: &Pipeline, is_commit: bool) -> Option<Output> {
+    pub fn tell(&mut self, pipeline: &Pipeline, now: Option<WallMillis>, is_commit: bool) -> Option<Output> {
         let hop = next_of(pipeline)?;
-        // A partition that others write into is told of all of them, whether it has records or not: it is never idle.
-        let idle_for = self.progress.clock.idle_for().filter(|_| self.sources.is_none());
-        if !is_commit && idle_for.is_none() {
+        let idle = self.idle();
+        if !is_commit && idle.is_none() {
             return None;
         }
         let time = Some(self.progress.closed_through).filter(|through| *through > Timestamp::MIN);
-        let (said, has_lateness) = (self.said_idle(), self.aggregation.lateness() > 0);
-        let is_word = idle_for.is_some_and(|idle| idle >= said.unwrap_or(0).saturating_add(self.idle_after()));
-        let is_news = match said {
-            None => is_word || (time.is_some() && (self.told.time != time || self.told.idle_for.is_some())),
+        let (word, has_lateness) = (self.word(), self.aggregation.lateness() > 0);
+        let is_word = idle.is_some_and(|(since, until)| until >= self.next_word(word, since));
+        let is_news = match word {
+            None => is_word || (time.is_some() && (self.told.time != time || self.told.word.is_some())),
             // Another word is worth something only where it is a proof; else there is news once all that went on is due.
             Some(_) => (is_word && has_lateness) || (self.is_all_due(time) && !self.is_all_due(self.told.time)),
         };
-        self.told.idle_for = said;
+        self.told.word = word;
         if !is_news {
             return None;
         }
-        let is_idle = is_word || (said.is_some() && !has_lateness);
-        self.told = Told { time, idle_for: if is_word { idle_for } else { said } };
+        let is_idle = is_word || (word.is_some() && !has_lateness);
+        let said = idle.filter(|_| is_word).map(|(since, until)| Word { since, at: now.unwrap_or(until).max(until) });
+        self.told = Told { time, word: said.or(word) };
         // Committed with the input's offset, so that one who no longer owns the partition cannot say anything of it.
         self.progress.has_changed = true;
         Some(Output::Watermark(watermark(hop, self.progress.number, Watermark { time, is_idle })))
@@ -73,11 +73,10 @@ impl Partition {
     pub(super) fn next_watermark(&self, pipeline: &Pipeline) -> Option<WallMillis> {
         next_of(pipeline)?;
         let clock = &self.progress.clock;
-        let word = match self.said_idle() {
+        let (since, _) = self.idle()?;
+        let word = match self.word() {
             None => clock.when_proven_for(IDLE_PACE),
-            Some(said) if self.aggregation.lateness() > 0 => {
-                clock.when_idle_for(said.saturating_add(self.idle_after()))
-            }
+            word if self.aggregation.lateness() > 0 => Some(self.next_word(word, since)),
             Some(_) => None,
         };
         let due = self.aggregation.all_due_at().filter(|due| *due > self.progress.closed_through);
@@ -85,14 +84,25 @@ impl Partition {
         word.into_iter().chain(until_due).min()
     }
 
-    /// How long it had been idle when that was said last; `None` where it was not said of the idle time that lasts.
-    fn said_idle(&self) -> Option<Millis> {
-        let idle_for = self.progress.clock.idle_for()?;
-        self.told.idle_for.filter(|said| *said <= idle_for)
+    /// Since when it has had nothing to read, and until when that is proven. One that others write into is told of all of them,
+    /// whether it has records or not: it is never idle.
+    fn idle(&self) -> Option<(WallMillis, WallMillis)> {
+        let clock = &self.progress.clock;
+        let (since, idle_for) = (clock.idle_since()?, clock.idle_for()?);
+        self.sources.is_none().then_some((since, since.saturating_add(idle_for)))
     }
 
-    fn idle_after(&self) -> Millis {
-        idle_after(self.aggregation.lateness())
+    /// Its last word that it is idle, where that is so since then.
+    fn word(&self) -> Option<Word> {
+        let (since, _) = self.idle()?;
+        self.told.word.filter(|word| word.since == since)
+    }
+
+    /// From when on it is to be proven that it is idle for the next word: what proves it was asked for after the last word was
+    /// written.
+    fn next_word(&self, last: Option<Word>, since: WallMillis) -> WallMillis {
+        let pace = idle_after(self.aggregation.lateness());
+        last.map_or(since, |word| word.at).saturating_add(pace)
     }
 
     /// Whether all that went on is due in the next hop when this is the clock.
@@ -106,8 +116,17 @@ impl Partition {
 pub(super) struct Told {
     /// Its clock.
     time: Option<Timestamp>,
-    /// How long it had been idle when that was said last.
-    idle_for: Option<Millis>,
+    /// That it is idle.
+    word: Option<Word>,
+}
+
+/// A word that a partition has nothing to read.
+#[derive(Debug, Clone, Copy)]
+struct Word {
+    /// Since when it has had nothing.
+    since: WallMillis,
+    /// When it was said.
+    at: WallMillis,
 }
 
 /// The clocks of those who write into a partition, where that is a hop before.
