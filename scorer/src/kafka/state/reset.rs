@@ -237,10 +237,11 @@ async fn complete_hops(
 impl Access {
     /// Refuses a group that works, and that of a repartitioner or of a later hop that does.
     pub(super) fn refuse_all_members(&self) -> Result<(), KafkaError> {
-        let Changelogs { group, topics, .. } = &self.changelogs;
+        let Changelogs { group, topics, pipeline, .. } = &self.changelogs;
         self.refuse_members(group)?;
         self.refuse_members(&repartition_group(group))?;
-        topics.hops.iter().try_for_each(|hop| self.refuse_members(&hop.input))
+        let mut later = topics.hops.iter().filter(|_| pipeline.hop().is_some());
+        later.try_for_each(|hop| self.refuse_members(&hop.input))
     }
 
     fn refuse_members(&self, group: &str) -> Result<(), KafkaError> {
