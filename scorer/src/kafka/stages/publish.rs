@@ -87,7 +87,8 @@ impl Publisher {
     fn committed(&self, batch: PublishedBatch<'_>, produced: ProducedOffsets, start: Instant) {
         let PublishedBatch { id, publication, truth, agreement, .. } = batch;
         publication.warn();
-        publication.messages().for_each(|message| (self.on_message)(message));
+        let of_others = publication.messages().filter(|message| !message.content.is_internal());
+        of_others.for_each(|message| (self.on_message)(message));
         let Undelivered { dead_letters, skipped } = publication.undelivered();
         self.status.update(|status| {
             publication.messages().for_each(|message| status.count(message));
