@@ -240,6 +240,8 @@ fn only_entity(outputs: Vec<Output>, counters: &Counters) -> Result<ClosedEntity
             Output::Windowed(_)
             | Output::Cancellations(_)
             | Output::Report(_)
+            | Output::Forwarded(_)
+            | Output::Watermark(_)
             | Output::Erroneous(Erroneous::Lost { .. }) => {}
         }
     }

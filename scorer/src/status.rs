@@ -99,10 +99,17 @@ pub struct Status {
 }
 
 impl Status {
+    /// This hop and the next one as one stream: its partitions are those that the first one reads.
+    fn with_next_hop(mut self, next: Self) -> Self {
+        let owned_partitions = self.owned_partitions;
+        self.merge(next);
+        Self { owned_partitions, ..self }
+    }
+
     /// Adds a message that was published.
     pub fn count(&mut self, message: &Message) {
-        // Reports stay among the instances: nobody else would know what to make of their number.
-        self.published += u64::from(!matches!(message.content, Content::Report(_)));
+        // What stays among the instances: nobody else would know what to make of its number.
+        self.published += u64::from(!message.content.is_internal());
         match &message.content {
             Content::Verdict(verdict) if verdict.anomalous => {
                 if let Some((_, count)) = self.anomalies.iter_mut().find(|(name, _)| *name == verdict.detector) {
@@ -110,11 +117,15 @@ impl Status {
                 }
             }
             Content::Cancellations(_) => self.windows += 1,
-            Content::Verdict(_) | Content::Entity(_) | Content::Erroneous(_) | Content::Report(_) => {}
+            Content::Verdict(_)
+            | Content::Entity(_)
+            | Content::Erroneous(_)
+            | Content::Report(_)
+            | Content::ForNextHop { .. } => {}
         }
     }
 
-    /// Adds what goes on in another stream thread of the process.
+    /// Adds what goes on in another stream thread of the process, or in another hop.
     pub(crate) fn merge(&mut self, other: Self) {
         let Self {
             counters,
@@ -186,6 +197,8 @@ pub struct StatusCell {
     parts: Arc<[Mutex<Status>]>,
     /// The part that is written here.
     own: usize,
+    /// That of the hop before, where there is one.
+    before: Option<Arc<StatusCell>>,
 }
 
 impl Default for StatusCell {
@@ -198,7 +211,7 @@ impl Default for StatusCell {
 impl StatusCell {
     /// That of so many stream threads, with the part of the first.
     pub(crate) fn of_threads(threads: usize) -> Self {
-        Self { parts: (0..threads.max(1)).map(|_| Mutex::default()).collect(), own: 0 }
+        Self { parts: (0..threads.max(1)).map(|_| Mutex::default()).collect(), own: 0, before: None }
     }
 
     /// The same, for a stream thread; they are counted from 0.
@@ -206,14 +219,22 @@ impl StatusCell {
         Self { own: thread.min(self.parts.len() - 1), ..self.clone() }
     }
 
-    /// The latest status.
+    /// That of the hop after this one, which has so many stream threads.
+    pub(crate) fn of_next_hop(&self, threads: usize) -> Self {
+        Self { before: Some(Arc::new(self.clone())), ..Self::of_threads(threads) }
+    }
+
+    /// The latest status, that of all hops until here.
     pub fn get(&self) -> Status {
         let mut parts = self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let mut whole = parts.next().unwrap_or_default();
         parts.for_each(|part| whole.merge(part));
         // A thread without partitions has nothing left to read; a process without any does not know what there is.
         whole.lag = whole.lag.filter(|_| whole.owned_partitions > 0);
-        whole
+        match &self.before {
+            Some(before) => before.get().with_next_hop(whole),
+            None => whole,
+        }
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
@@ -265,6 +286,26 @@ mod tests {
         assert_eq!(longest_lag(Some(0.0), None), None);
         assert_eq!(longest_lag(None, Some(2.0)), Some(2.0));
         assert_eq!(longest_lag(None, None), None);
+    }
+
+    #[test]
+    fn hops_have_one_status() {
+        let first = StatusCell::of_threads(2);
+        let last = first.of_next_hop(2);
+        for (cell, lag) in [(&first, 1), (&first.of_thread(1), 2), (&last, 4), (&last.of_thread(1), 8)] {
+            cell.update(|status| {
+                (status.lag, status.lag_seconds, status.has_joined) = (Some(lag), Some(0.0), true);
+                (status.owned_partitions, status.standby_partitions) = (1, 1);
+                status.anomalies = vec![("kmeans".to_owned(), 1)];
+            });
+        }
+        first.update(|status| (status.counters.records, status.counters.forwarded_lines) = (3, 3));
+        last.update(|status| (status.counters.received_lines, status.counters.scored_lines) = (3, 3));
+        let whole = last.of_thread(1).get();
+        assert_eq!((whole.lag, whole.owned_partitions, whole.standby_partitions), (Some(15), 2, 4));
+        assert_eq!((whole.counters.accounted(), whole.counters.outcomes()), (6, 6));
+        assert_eq!(whole.anomalies, [("kmeans".to_owned(), 4)]);
+        assert_eq!(first.get().lag, Some(3), "a hop does not know of those behind it");
     }
 
     #[test]

@@ -71,6 +71,13 @@ fn a_killed_single_instance_judges_every_payment_once() {
     nothing_is_lost_or_duplicated(Subject::Payments, Clock::Event, 1);
 }
 
+/// Payments go from hop to hop between instances that are killed: what one hop committed, the next one gets once, in an order
+/// that nothing changes.
+#[test]
+fn killed_instances_judge_every_payment_once_on_many_partitions() {
+    assert_exact(&Plan { subject: Subject::WaitingPayments, instances: 2, rounds: 4, ..PLAN });
+}
+
 #[test]
 fn killed_instances_judge_every_card_payment_once() {
     nothing_is_lost_or_duplicated(Subject::Cards, Clock::Event, 3);

@@ -124,32 +124,6 @@ fn several_partitions_give_what_the_file_of_payments_gives() {
     the_stream_gives_what_the_file_gives(PipelineFile::of("fraud-handbook"), 3);
 }
 
-/// What a user sees who lets the simulator create a topic of several partitions, and whoever wants one.
-#[test]
-fn the_past_of_two_keys_is_not_split() {
-    let Some(kafka) = Kafka::start() else { return };
-    let brokers = ["--brokers", &kafka.brokers];
-    let pipeline = ["--pipeline", "transactions"];
-    let says = "topic `transactions` has 3 partitions and features and detectors read other records by `user_id` and by \
-                `merchant_id`: the topic has one key, so the records of the other would be split; use a topic with one \
-                partition, or only features and windows by the column that keys it";
-    let refused = |arguments: &[&str]| {
-        let run = scorer(&[arguments, &brokers].concat());
-        assert_eq!((run.code, run.stderr.trim()), (Some(78), format!("error: {says}").as_str()), "{arguments:?}");
-        assert_eq!(run.stdout, "", "{arguments:?}");
-    };
-    refused(&[&["topics", "--partitions", "3"][..], &pipeline].concat());
-    refused(&[&["run", "--partitions", "3"][..], &pipeline].concat());
-
-    let amount = ["--count", "10", "--rate", "1000", "--partitions", "3"];
-    let simulated = scorer(&[&["simulate", "transactions", "--topic", "transactions"][..], &amount, &brokers].concat());
-    assert_eq!(simulated.code, Some(0), "{}", simulated.stderr);
-    refused(&[&["run"][..], &pipeline].concat());
-    refused(&[&["topics"][..], &pipeline].concat());
-    let sample = repository().join("resources/transactions/production.jsonl.gz");
-    refused(&[&["replay", text(&sample)][..], &pipeline].concat());
-}
-
 /// A payment of user `u` that everything is well with.
 fn payment(id: &str, amount: &str) -> String {
     payment_with(id, amount, "")

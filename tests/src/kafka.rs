@@ -142,6 +142,17 @@ impl Kafka {
         received
     }
 
+    /// The payloads in a partition of a topic, in order.
+    pub fn payloads(&self, topic: &str, partition: i32) -> Vec<Vec<u8>> {
+        let mut payloads = Vec::new();
+        self.each(topic, |message| {
+            if message.partition() == partition {
+                payloads.push(message.payload().unwrap_or_default().to_vec());
+            }
+        });
+        payloads
+    }
+
     /// Hands everything over that is in all partitions of a topic up to their present ends.
     fn each(&self, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>)) {
         let consumer: BaseConsumer = self

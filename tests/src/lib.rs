@@ -51,7 +51,7 @@ pub use programs::{
     trainer,
 };
 pub use proxy::Proxy;
-pub use records::{Record, Records, Spoilt};
+pub use records::{Record, Records, Spoilt, Waiting};
 pub use registry::Registry;
 pub use secured::Secured;
 pub use subject::Subject;

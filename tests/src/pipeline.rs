@@ -22,6 +22,13 @@ impl PipelineFile {
         Self(std::fs::read_to_string(path).unwrap())
     }
 
+    /// Payments that wait for those before them, longer than any pause of a test: however many partitions there are, and whatever
+    /// happens, each is looked at with the same others.
+    pub fn waiting_payments() -> Self {
+        let waiting = Self::of("transactions").with_line("history", "lateness = \"1h\"");
+        waiting.replaced("watermark = \"5m\"", "watermark = \"1h\"")
+    }
+
     /// What it says.
     pub fn pipeline(&self) -> Pipeline {
         Pipeline::parse(&self.0, "a test's pipeline").unwrap()

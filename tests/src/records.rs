@@ -39,6 +39,9 @@ impl Records for Lines {
 /// Later than all simulated payments, and earlier than today: a payment of tomorrow would be erroneous.
 const LAST_PAYMENT: &str = "2026-01-01T00:00:00Z";
 
+/// The user of that payment.
+const LAST_KEY: &str = "last";
+
 impl Records for Spoilt<Payments> {
     fn in_file(&self) -> Option<usize> {
         None
@@ -48,7 +51,32 @@ impl Records for Spoilt<Payments> {
     fn last_of(&self, _partition: u32) -> Option<(Record, String)> {
         let names = r#""transaction_id":"last","user_id":"last","merchant_id":"last""#;
         let payload = format!(r#"{{{names},"amount":1.0,"timestamp":"{LAST_PAYMENT}"}}"#);
-        Some((("last".to_owned(), payload), LAST_PAYMENT.to_owned()))
+        Some(((LAST_KEY.to_owned(), payload), LAST_PAYMENT.to_owned()))
+    }
+}
+
+/// Payments that wait for those before them: nobody judges the last ones but one who knows that it is the end.
+pub struct Waiting(pub Spoilt<Payments>);
+
+impl Iterator for Waiting {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        self.0.next()
+    }
+}
+
+impl Records for Waiting {
+    fn in_file(&self) -> Option<usize> {
+        self.0.in_file()
+    }
+
+    fn is_without_message(&self, (key, _): &Record) -> bool {
+        key == LAST_KEY
+    }
+
+    fn last_of(&self, partition: u32) -> Option<(Record, String)> {
+        self.0.last_of(partition)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::records::{Records, Spoilt};
+use crate::records::{Records, Spoilt, Waiting};
 use crate::{
     Cards, Clock, Lines, Payments, PipelineFile, real_data, real_transactions, repository, text, train, trainer,
 };
@@ -18,8 +18,11 @@ const CARDS: usize = 40_000;
 pub enum Subject {
     /// Sessions: real lines of invoices.
     Invoices,
-    /// Records that are looked at with the past of two keys, so that there is one partition: simulated payments.
+    /// Records that are looked at with the past of two keys, where none waits for another: simulated payments. The order between
+    /// several partitions would decide what comes out, so there is one.
     Payments,
+    /// The same where each waits for those before it, so that there may be several partitions and hops between them.
+    WaitingPayments,
     /// Records that are looked at with the past of one key: real card payments.
     Cards,
 }
@@ -30,6 +33,7 @@ impl Subject {
         match pipeline {
             "invoices" => Some(Self::Invoices),
             "transactions" => Some(Self::Payments),
+            "transactions-waiting" => Some(Self::WaitingPayments),
             "fraud-handbook" => Some(Self::Cards),
             _ => None,
         }
@@ -40,10 +44,16 @@ impl Subject {
         if self == Self::Payments { 1 } else { wanted }
     }
 
+    /// Whether the last records wait, so that only one who knows that it is the end judges them.
+    pub(crate) fn waits(self) -> bool {
+        self == Self::WaitingPayments
+    }
+
     pub(crate) fn pipeline(self, clock: Clock) -> PipelineFile {
         match self {
             Self::Invoices => clock.of_sessions(PipelineFile::invoices().with("idle_timeout", IDLE_TIMEOUT)),
             Self::Payments => PipelineFile::of("transactions"),
+            Self::WaitingPayments => PipelineFile::waiting_payments(),
             Self::Cards => PipelineFile::of("fraud-handbook"),
         }
     }
@@ -52,7 +62,7 @@ impl Subject {
     pub(crate) fn models(self, folder: &Path) -> Option<PathBuf> {
         match self {
             Self::Invoices => train(&real_data("training.csv")?, folder),
-            Self::Payments => return Some(repository().join("models")),
+            Self::Payments | Self::WaitingPayments => return Some(repository().join("models")),
             Self::Cards => {
                 let history = real_transactions("training.csv")?;
                 let how = ["--models", text(folder), "--device", "cpu", "--quiet"];
@@ -68,6 +78,7 @@ impl Subject {
         Some(match self {
             Self::Invoices => Box::new(Lines::of_production()?),
             Self::Payments => Box::new(Spoilt::new(Payments::new())),
+            Self::WaitingPayments => Box::new(Waiting(Spoilt::new(Payments::new()))),
             Self::Cards => Box::new(Spoilt::new(Cards::of_production(CARDS)?)),
         })
     }

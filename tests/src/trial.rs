@@ -171,14 +171,14 @@ impl Trial {
         self.pipeline.zscores.iter().any(|zscore| zscore.topic == topic)
     }
 
-    /// The messages of a topic, of windows only those before the last records: after them one who waits for more stops,
-    /// and one who knows that it is the end goes on, with cancellations to zero, and with the verdicts of windows that
-    /// hold the last records.
+    /// The messages of a topic, of windows and of records that wait only those before the last records: after them one who
+    /// waits for more stops, and one who knows that it is the end goes on, with cancellations to zero, and with the verdicts
+    /// of windows that hold the last records.
     fn read(&self, topic: &str, last_date: Option<&str>) -> Vec<Received> {
         let is_before = |message: &Received| {
             let end = message.value["window_end"].as_str();
-            let is_of_window = message.value["detector"] == "zscore";
-            let first = message.value["first_timestamp"].as_str().filter(|_| is_of_window);
+            let waits = message.value["detector"] == "zscore" || self.subject.waits();
+            let first = message.value["first_timestamp"].as_str().filter(|_| waits);
             last_date.is_none_or(|last_date| {
                 end.is_none_or(|end| end <= last_date) && first.is_none_or(|first| first < last_date)
             })

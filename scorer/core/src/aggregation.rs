@@ -2,7 +2,7 @@
 
 use shared::history::History;
 use shared::pipeline::{Pipeline, Scored};
-use shared::time::Timestamp;
+use shared::time::{Millis, Timestamp};
 
 use crate::changelog::record::ChangelogKind;
 use crate::progress::PartitionProgress;
@@ -10,6 +10,7 @@ use crate::records::RecordScoring;
 use crate::resume::Recovery;
 use crate::sessions::OpenSessions;
 use crate::step::Step;
+use crate::watermarks::SourceClocks;
 
 /// What is made of a partition's records.
 #[derive(Debug)]
@@ -59,6 +60,22 @@ impl Aggregation {
         }
     }
 
+    /// How long records wait for those that may come before them.
+    pub fn lateness(&self) -> Millis {
+        match self {
+            Self::Sessions(_) => 0,
+            Self::Records(scoring) => scoring.lateness(),
+        }
+    }
+
+    /// The clock from which on every record that went on to a next hop is due there, too.
+    pub fn all_due_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Sessions(_) => None,
+            Self::Records(scoring) => scoring.all_due_at(),
+        }
+    }
+
     /// The first record of what is open, where records are read again after a restart.
     pub fn oldest_offset(&self) -> Option<i64> {
         match self {
@@ -91,9 +108,11 @@ impl Aggregation {
         }
     }
 
-    /// A copy of what is remembered of these keys, and whether any of them is known; `None` where nothing has a past.
+    /// A copy of what is remembered of these keys, and whether any of them is known; `None` where nothing has a past, or
+    /// only a part of it is here.
     pub fn past_of(&self, keys: &[Option<String>]) -> Option<(History, bool)> {
         match self {
+            Self::Records(scoring) if scoring.is_hop() => None,
             Self::Records(scoring) => {
                 let past = scoring.past();
                 Some((past.of_keys(scoring.features(), keys), past.knows_any(keys)))
@@ -112,7 +131,7 @@ impl Aggregation {
 
     /// Whether `kind` is a kind of state of any pipeline.
     pub fn is_kind(kind: u8) -> bool {
-        kind == OpenSessions::KIND || RecordScoring::KINDS.contains(&kind)
+        [OpenSessions::KIND, SourceClocks::KIND].contains(&kind) || RecordScoring::KINDS.contains(&kind)
     }
 
     /// The kinds of its state, in the order in which the changelog has them.

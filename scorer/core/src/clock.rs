@@ -106,6 +106,11 @@ impl PartitionClock {
         Some(since.saturating_add(timestamp.saturating_sub(self.watermark?).max(0)))
     }
 
+    /// When it will be proven for another `span` that nothing came, if nothing does.
+    pub fn when_proven_for(&self, span: Millis) -> Option<WallMillis> {
+        Some(self.idle?.until.saturating_add(span))
+    }
+
     /// When it will have been idle for `span` if nothing comes.
     pub fn when_idle_for(&self, span: Millis) -> Option<WallMillis> {
         Some(self.idle?.since.saturating_add(span))

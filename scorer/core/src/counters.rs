@@ -35,6 +35,12 @@ pub struct Counters {
     pub given_up_lines: u64,
     /// Lines of entities that were open when their partition came with the state of an earlier owner.
     pub taken_over_lines: u64,
+    /// Records that went on to the next hop.
+    pub forwarded_lines: u64,
+    /// Records that came from the hop before.
+    pub received_lines: u64,
+    /// Records of an internal topic that nobody of this pipeline wrote there: neither read nor an outcome.
+    pub foreign_records: u64,
     /// Records that were deleted before they were read: as many as there are offsets, which may include those of markers of
     /// transactions and of records that compaction had removed.
     pub lost_to_retention: u64,
@@ -74,9 +80,9 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Records read, those that came with state, and those that could not be read any more.
+    /// Records read, those that came from a hop before or with state, and those that could not be read any more.
     pub fn accounted(&self) -> u64 {
-        self.records + self.taken_over_lines + self.lost_to_retention
+        self.records + self.received_lines + self.taken_over_lines + self.lost_to_retention
     }
 
     /// The sum of all outcomes: equals [`Counters::accounted`] at any moment.
@@ -90,6 +96,7 @@ impl Counters {
             + self.tombstones
             + self.already_published_lines
             + self.given_up_lines
+            + self.forwarded_lines
             + self.lost_to_retention
             + self.open_lines
     }
@@ -113,7 +120,8 @@ impl Counters {
         self.late_lines + self.duplicate_lines + self.future_lines + self.old_lines
     }
 
-    /// Adds what was counted of other partitions.
+    /// Adds what was counted of other partitions, or by another hop: what went from one to the other counts in both ways, so
+    /// that the outcomes still add up.
     pub fn add(&mut self, other: Self) {
         let Self {
             records,
@@ -130,6 +138,9 @@ impl Counters {
             already_published_lines,
             given_up_lines,
             taken_over_lines,
+            forwarded_lines,
+            received_lines,
+            foreign_records,
             lost_to_retention,
             misplaced_lines,
             odd_dates,
@@ -161,6 +172,9 @@ impl Counters {
         self.already_published_lines += already_published_lines;
         self.given_up_lines += given_up_lines;
         self.taken_over_lines += taken_over_lines;
+        self.forwarded_lines += forwarded_lines;
+        self.received_lines += received_lines;
+        self.foreign_records += foreign_records;
         self.lost_to_retention += lost_to_retention;
         self.misplaced_lines += misplaced_lines;
         self.open_lines += open_lines;

@@ -38,6 +38,9 @@ pub enum GrowthError {
         /// The key.
         key: String,
     },
+    /// Records that take several hops: what is known of a key by a later column is in another topic.
+    #[error("records take several hops, of which each has a state of its own")]
+    Hops,
     /// State that cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -86,8 +89,9 @@ fn greatest_common_divisor(a: i32, b: i32) -> i32 {
     a.abs().max(1)
 }
 
-/// The partition whose offsets something has that went to another one when its topic grew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The partition whose offsets something has that is in another one: because its topic grew, or because a hop before, which
+/// reads a topic of its own, sent it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CameFrom(i32);
 
 impl CameFrom {
@@ -95,6 +99,11 @@ impl CameFrom {
     pub const HERE: Self = Self(-1);
 
     const TAG: u8 = b'm';
+
+    /// It has the offset of this partition, whichever it is in.
+    pub fn of(partition: i32) -> Self {
+        Self(partition)
+    }
 
     /// The same after it went from one partition to another, or to the same.
     pub fn moved(self, from: i32, to: i32) -> Self {
@@ -104,6 +113,11 @@ impl CameFrom {
     /// The partition whose offsets it has, where it is in the partition `number`.
     pub fn partition(self, number: i32) -> i32 {
         if self == Self::HERE { number } else { self.0 }
+    }
+
+    /// The partition whose offsets it has, if that is another one.
+    pub fn elsewhere(self) -> Option<i32> {
+        (self != Self::HERE).then_some(self.0)
     }
 
     /// What stands at the end of a state record of it: nothing for what never went anywhere.
@@ -152,6 +166,7 @@ mod tests {
             came_from.encode(&mut out);
             assert_eq!(CameFrom::decode(Reader(&out)), Ok(came_from));
         }
+        assert_eq!([CameFrom::HERE, moved].map(CameFrom::elsewhere), [None, Some(3)]);
         assert_eq!(
             (moved.moved(7, 9).partition(9), CameFrom::HERE.partition(9)),
             (3, 9),

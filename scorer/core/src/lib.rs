@@ -7,7 +7,8 @@
 //! [`Core`] has one `partition` for each input partition. A partition has its clock, the keys that it is done with, and
 //! what is made of its records: `sessions` where an entity has many lines, `records` where each is scored by itself.
 //! `cancellations` are counted beside both. What these hold is written to a `changelog`. When a topic gets more partitions
-//! (`growth`), it is divided among them.
+//! (`growth`), it is divided among them. A partition may be one hop of several, whose records come from another or go on to
+//! one: `watermarks` are how far others are then.
 
 mod aggregation;
 mod cancellations;
@@ -30,6 +31,7 @@ mod seen_keys;
 mod sessions;
 mod step;
 mod text;
+mod watermarks;
 
 pub use changelog::head::{Head, Origin};
 pub use changelog::reader::{Restored, StateReader};
@@ -41,7 +43,7 @@ pub use counters::Counters;
 pub use growth::{Growth, GrowthError};
 pub use input::{Input, Start};
 pub use machine::{Core, PartitionChanges, Remembered};
-pub use output::{CancellationCount, ClosedEntity, Erroneous, Output, Report, WindowVerdict};
+pub use output::{CancellationCount, ClosedEntity, Erroneous, Forwarded, Output, Report, WindowVerdict};
 pub use record::Record;
 pub use resume::{Recovery, Resume};
 pub use shared::codec::Damaged;

@@ -168,6 +168,11 @@ impl Core {
         self.counters.misplaced_lines
     }
 
+    /// Records so far of an internal topic that nobody of this pipeline wrote there.
+    pub fn foreign_records(&self) -> u64 {
+        self.counters.foreign_records
+    }
+
     /// Lines so far with an odd date, by column.
     pub fn odd_dates(&self) -> &BTreeMap<String, u64> {
         &self.counters.odd_dates
@@ -218,8 +223,18 @@ impl Core {
         self.windows.as_ref().filter(|_| self.sharing.is_some()).map(Windows::position)
     }
 
-    /// Says what there is to say of cancellations before a commit.
+    /// Says what there is to say before a commit: of cancellations, and to the next hop.
     pub fn report(&mut self, out: &mut Vec<Output>) {
+        self.report_cancellations(out);
+        self.tell_next_hop(true, out);
+    }
+
+    fn tell_next_hop(&mut self, is_commit: bool, out: &mut Vec<Output>) {
+        let (pipeline, now, partitions) = (&*self.pipeline, self.last_now, &mut self.partitions);
+        out.extend(partitions.values_mut().filter_map(|partition| partition.tell(pipeline, now, is_commit)));
+    }
+
+    fn report_cancellations(&mut self, out: &mut Vec<Output>) {
         if self.sharing.is_some() && self.pipeline.cancellations.is_some() {
             out.extend(self.partitions.values_mut().filter_map(Partition::report).map(Output::Report));
         }
@@ -326,6 +341,9 @@ impl Core {
         if partition.has_read(record.offset) && !is_on_same_line {
             return;
         }
+        if partition.has_hop_before() {
+            return partition.arrived(&record, &mut Step { pipeline, counters, out });
+        }
         counters.records += 1;
         partition.record(parser, &record, *checks, &mut Step { pipeline, counters, out });
         if self.sharing.is_none() {
@@ -384,7 +402,8 @@ impl Core {
     fn time(&mut self, now: WallMillis, out: &mut Vec<Output>) {
         self.last_now = self.last_now.max(Some(now));
         if self.sharing.is_some() {
-            self.report(out);
+            self.report_cancellations(out);
+            self.tell_next_hop(false, out);
             self.advance_windows(out);
         } else {
             self.merge_own(None, out);

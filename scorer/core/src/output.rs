@@ -21,6 +21,19 @@ pub enum Output {
     Cancellations(CancellationCount),
     /// News of a partition for the owner of the windows.
     Report(Report),
+    /// A record that goes on to the next hop.
+    Forwarded(Forwarded),
+    /// How far a partition is, for every partition of the next hop's topic.
+    Watermark(Vec<u8>),
+}
+
+/// A record that goes on to the next hop, with what is known of it by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Its value of the column by which the next hop's topic is keyed.
+    pub key: String,
+    /// The record, as the next hop reads it.
+    pub bytes: Vec<u8>,
 }
 
 impl Output {
@@ -60,9 +73,9 @@ pub struct WindowVerdict {
     pub score: f64,
     /// The window that gave the score.
     pub window: WindowSummary,
-    /// Its partition.
+    /// Its partition: that in which it was first.
     pub partition: i32,
-    /// Its offset, unless it has been waiting since before states had offsets.
+    /// Its offset there, unless it has been waiting since before states had offsets.
     pub offset: Option<i64>,
 }
 

@@ -1,6 +1,9 @@
 //! The state of one input partition: how far it has been read, its clock, the keys that are done with, and what is being
 //! made of its records.
 
+mod carry;
+mod hops;
+
 use shared::history::History;
 use shared::line::{LineParser, Part, Piece, Value, odd_date};
 use shared::pipeline::{Clock, Pipeline};
@@ -18,8 +21,8 @@ use crate::progress::{LineOutcome, PartitionProgress};
 use crate::record::Record;
 use crate::resume::{Recovery, Resume};
 use crate::step::{Checks, Step};
-
-mod carry;
+use crate::watermarks::SourceClocks;
+use hops::Told;
 
 /// While a partition with something open is idle, the next change has its head again once the idle time has grown by this:
 /// an heir goes on with it.
@@ -33,6 +36,10 @@ pub(crate) struct Partition {
     changelog: ChangelogPosition,
     /// Set while records are read again whose outcome an earlier owner published, where there is no changelog.
     rereading: Option<Resume>,
+    /// The clocks of those who write into it, where that is a hop before.
+    sources: Option<SourceClocks>,
+    /// What the next hop was told of this partition's clock.
+    told: Told,
 }
 
 /// How far the partition's changelog is.
@@ -59,6 +66,8 @@ impl Partition {
             next_offset: resume.map(|resume| resume.offset),
             changelog: ChangelogPosition::default(),
             rereading: resume.filter(|resume| resume.offset < resume.published_to),
+            sources: hops::sources(pipeline),
+            told: Told::default(),
         }
     }
 
@@ -87,13 +96,15 @@ impl Partition {
     fn kinds(&self) -> impl Iterator<Item = &dyn ChangelogKind> {
         let KnownKeys { seen, cancelled } = &self.progress.keys;
         let keys: [&dyn ChangelogKind; 2] = [seen, cancelled];
-        self.aggregation.kinds().into_iter().flatten().chain(keys)
+        let sources = self.sources.as_ref().map(|sources| sources as &dyn ChangelogKind);
+        self.aggregation.kinds().into_iter().flatten().chain(keys).chain(sources)
     }
 
     fn kinds_mut(&mut self) -> impl Iterator<Item = &mut dyn ChangelogKind> {
         let KnownKeys { seen, cancelled } = &mut self.progress.keys;
         let keys: [&mut dyn ChangelogKind; 2] = [seen, cancelled];
-        self.aggregation.kinds_mut().into_iter().flatten().chain(keys)
+        let sources = self.sources.as_mut().map(|sources| sources as &mut dyn ChangelogKind);
+        self.aggregation.kinds_mut().into_iter().flatten().chain(keys).chain(sources)
     }
 
     /// Takes in a record of the changelog whose key is `kind` and `key`.
@@ -223,12 +234,17 @@ impl Partition {
         Some(Resume { offset, published_to, closed_through, windows_through })
     }
 
-    /// When something is due if nothing comes: an entity, or a report of the partition's being idle.
+    /// When something is due if nothing comes: an entity, a report of the partition's being idle, or a word to the next hop. The
+    /// clock of a partition that a hop before writes into goes by what that says alone.
     pub fn next_deadline(&self, pipeline: &Pipeline) -> Option<WallMillis> {
+        if self.sources.is_some() {
+            return None;
+        }
         let clock = &self.progress.clock;
         let entity = self.aggregation.next_deadline();
         let entity = entity.and_then(|deadline| clock.when(deadline.saturating_add(pipeline.entity.grace)));
-        entity.into_iter().chain(self.progress.keys.cancelled.next_report(clock)).min()
+        let others = self.progress.keys.cancelled.next_report(clock).into_iter().chain(self.next_watermark(pipeline));
+        entity.into_iter().chain(others).min()
     }
 
     /// The records that bring the changelog to this moment, the head last; nothing when nothing changed.
@@ -411,6 +427,9 @@ impl Partition {
     }
 
     pub fn caught_up(&mut self, now: WallMillis, step: &mut Step<'_>) {
+        if self.sources.is_some() {
+            return;
+        }
         // Whatever was published for records that are gone by now (compaction, retention) will not come again.
         self.finish_rereading(step);
         // Written down, so that time that passes while nobody runs counts too.
@@ -421,6 +440,9 @@ impl Partition {
 
     /// Everything that was there at `now` has been read.
     pub fn read_through(&mut self, now: WallMillis, step: &mut Step<'_>) {
+        if self.sources.is_some() {
+            return;
+        }
         self.progress.clock.read_through(now);
         let idle_for = self.progress.clock.idle_for().unwrap_or(0);
         let is_step = idle_for.saturating_sub(self.changelog.idle_for) >= IDLE_STEP;

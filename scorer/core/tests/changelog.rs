@@ -311,6 +311,7 @@ fn output_text(output: &Output) -> String {
             format!("cancellations {} to {}: {}", count.window_start, count.window_end, count.cancellations)
         }
         Output::Report(report) => format!("report {}", to_hex(&report.encode())),
+        Output::Forwarded(_) | Output::Watermark(_) => unreachable!("one partition is one hop"),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::args::{CreateArgs, DeliveryArg, GroupProtocolArg, OnLostArg, Repartit
 use crate::kafka::Mutation;
 use crate::kafka::{
     Delivery, EndWhen, FaultInjection, GroupProtocol, KafkaError, KafkaSettings, OnBatch, OnLostRecords, Stream,
-    StreamOptions, ThreadCount, TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state,
+    StreamOptions, ThreadCount, TopicSettings, Topics, ensure_topics, find_misplaced, has_direct_state, topology,
 };
 use crate::memory::of_standbys;
 #[cfg(feature = "otel")]
@@ -53,6 +53,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let create = topic_settings(&args.create);
     let created = ensure_topics(&settings, &loaded.pipeline, &args.group, &topics, create).await?;
     announce(&args, &settings.brokers, &loaded, &created);
+    tell_topology(&args, &settings, &loaded.pipeline, &topics).await?;
     loaded.warn_of_sample_models();
     warn_of_a_short_memory(&args, &loaded.pipeline);
     let mut alerts = Alerts::start(&loaded.pipeline, &settings, true)?;
@@ -262,6 +263,23 @@ async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<
     );
     say(args, &why);
     Ok(repartitioned)
+}
+
+/// Which way records go, where they take several hops.
+async fn tell_topology(
+    args: &RunArgs,
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+    topics: &Topics,
+) -> Result<()> {
+    let (settings, pipeline, topics) = (settings.clone(), pipeline.clone(), topics.clone());
+    let look = move || topology(&settings, &pipeline, &topics);
+    match tokio::task::spawn_blocking(look).await?? {
+        Some(way) if args.json_logs => tracing::info!(way, "topology"),
+        Some(way) => console::say(way),
+        None => {}
+    }
+    Ok(())
 }
 
 /// State of lines that were read directly says nothing of the topic of copies, which is not created then.

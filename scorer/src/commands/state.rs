@@ -28,16 +28,21 @@ pub(super) fn state(args: &StateArgs) -> Result<()> {
         false => ["open invoices", "closed, remembered", "cancelled, remembered"],
         true => ["waiting", "judged, remembered", "keys with state"],
     };
-    table.set_header(["partition", "next offset", "lag", open, done, others, "watermark", "changelog records"]);
+    // Each hop has a topic of its own.
+    let has_hops = states.iter().any(|state| state.topic != states[0].topic);
+    let header = ["partition", "next offset", "lag", open, done, others, "watermark", "changelog records"];
+    table.set_header(has_hops.then_some("topic").into_iter().chain(header));
     for state in &states {
         let offset = state.offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
         let others = if is_of_records { state.keys } else { state.cancelled };
         let watermark = state.watermark.map_or_else(|| "-".to_owned(), format_timestamp);
         let numbers = [state.lag, state.open as i64, state.closed as i64, others as i64];
         let row = [state.partition.to_string(), offset].into_iter().chain(numbers.map(|number| number.to_string()));
-        table.add_row(row.chain([watermark, state.changelog_records.to_string()]));
+        let row = row.chain([watermark, state.changelog_records.to_string()]);
+        table.add_row(has_hops.then(|| state.topic.clone()).into_iter().chain(row));
     }
-    table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    let numbers = table.column_iter_mut().skip(usize::from(has_hops));
+    numbers.for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     console::print(table)?;
     Ok(())
 }

@@ -148,6 +148,7 @@ fn of_records(status: &Status, pipeline: &Pipeline) -> (Vec<Row>, Vec<Row>) {
         ("(lost to retention)", counters.lost_to_retention),
         ("(out of order)", counters.out_of_order),
         ("(too late for their windows)", counters.too_late_for_windows),
+        ("(of somebody else in an internal topic)", counters.foreign_records),
         (&misplaced, counters.misplaced_lines),
     ];
     let mut results = rows(&[("records judged", counters.scored_entities)], &[]);

@@ -49,7 +49,11 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
 }
 
 fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {
-    if topic == internal.state {
+    if let Some(hop) = internal.hops.iter().position(|hop| hop.input == topic) {
+        let column = pipeline.placed_by().get(hop + 1).map_or("", |&column| &pipeline.schema.columns[column].name);
+        return format!("internal: records on their way, keyed by {column}");
+    }
+    if topic == internal.state || internal.hops.iter().any(|hop| hop.state == topic) {
         let what = match pipeline.scored {
             Scored::Sessions(_) => "changelog of open invoices and other state",
             Scored::Records(_) => "changelog of the state of keys",

@@ -158,7 +158,11 @@ fn kind(message: &Message) -> Option<Kind> {
         Content::Verdict(verdict) if verdict.anomalous => Some(Kind::Verdict),
         Content::Entity(verdict) if verdict.anomalous => Some(Kind::Verdict),
         Content::Erroneous(_) => Some(Kind::DeadLetter),
-        Content::Verdict(_) | Content::Entity(_) | Content::Cancellations(_) | Content::Report(_) => None,
+        Content::Verdict(_)
+        | Content::Entity(_)
+        | Content::Cancellations(_)
+        | Content::Report(_)
+        | Content::ForNextHop { .. } => None,
     }
 }
 

@@ -54,7 +54,7 @@ impl MessageRows {
             Content::Entity(verdict) => self.push_entity(verdict, message),
             Content::Erroneous(value) => self.push_json("erroneous", value, message),
             Content::Cancellations(value) => self.push_json("cancellations", value, message),
-            Content::Report(_) => Ok(()),
+            Content::Report(_) | Content::ForNextHop { .. } => Ok(()),
         }
     }
 

@@ -10,7 +10,8 @@
 //! The rooms, each of which knows only those before it: `client` (the clients of librdkafka), `wire` (headers, what
 //! stands beside an offset), `topics`; `membership` (what is ours, and for whom we may commit); `state` (how a partition's
 //! state gets here, and is kept); `stages`; `repartition`, on a thread of its own, one in a process, which copies lines to the right partition
-//! where their producer did not see to that; `grow`, which gives a topic more partitions; `stream`, which starts it all on `threads`.
+//! where their producer did not see to that; `hops`, where records go through several streams of this kind, one after the other;
+//! `grow`, which gives a topic more partitions; `stream`, which starts it all on `threads`.
 //! `verdicts` only looks at what was
 //! published, through `look`, `recent` at the newest of it, and `follow` at what comes too; `redrive` sends erroneous records to the input again; `labels`
 //! keeps what analysts say; `alert_topic` is a channel of alerts. `schemas` is for records that name a schema: they wait until
@@ -20,6 +21,7 @@ mod alert_topic;
 mod client;
 mod follow;
 mod grow;
+mod hops;
 mod labels;
 mod look;
 mod membership;
@@ -59,7 +61,8 @@ pub use stop::StopHandle;
 pub use stream::{Stream, ThreadCount};
 pub use topics::admin::TopicSettings;
 pub use topics::check::{TopicState, check_topics, ensure_topic, ensure_topics};
-pub use topics::names::Topics;
+pub use topics::names::{HopTopics, Topics};
+pub use topics::way::topology;
 pub use verdicts::{VerdictTopics, read_topic_labels};
 
 // The names under which others still ask for these.

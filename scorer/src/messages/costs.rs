@@ -9,7 +9,7 @@ use shared::pipeline::{FieldValue, Pipeline, ZScoreSpec};
 use shared::verdict::EntitySummary;
 
 use super::message::{Content, Message};
-use crate::core::{Erroneous, Output};
+use crate::core::{Erroneous, Forwarded, Output};
 
 /// A verdict without its features: its texts, its JSON, and the client's copy of that.
 const VERDICT_BYTES: usize = 4 << 10;
@@ -41,6 +41,8 @@ pub struct Costs {
     most: usize,
     /// The scores beyond which the verdicts on records of windows are published.
     thresholds: Arc<[f64]>,
+    /// How many partitions of the next hop are told how far one is.
+    next_partitions: usize,
 }
 
 impl Costs {
@@ -52,7 +54,8 @@ impl Costs {
         let expected = if all_verdicts { all } else { all / EXPECTED_ANOMALIES.1 * EXPECTED_ANOMALIES.0 };
         let threshold = |spec: &ZScoreSpec| if all_verdicts { f64::NEG_INFINITY } else { f64::from(spec.threshold) };
         let thresholds = pipeline.zscores.iter().map(threshold).collect();
-        Self { expected: Arc::new(AtomicUsize::new(expected)), most: all, thresholds }
+        let next_partitions = pipeline.hop().map_or(0, |hop| usize::try_from(hop.partitions).unwrap_or(0));
+        Self { expected: Arc::new(AtomicUsize::new(expected)), most: all, thresholds, next_partitions }
     }
 
     /// Bytes that an output takes until it is committed.
@@ -79,6 +82,9 @@ impl Costs {
             }
             Output::Erroneous(Erroneous::Lost { .. }) | Output::Cancellations(_) => MESSAGE_BYTES,
             Output::Report(report) => MESSAGE_BYTES + size_of_val(&*report.panes),
+            // As it is, as a message, as its bytes, and as the client's copy of these.
+            Output::Forwarded(Forwarded { key, bytes }) => MESSAGE_BYTES + 4 * (key.len() + bytes.len()),
+            Output::Watermark(bytes) => self.next_partitions * (MESSAGE_BYTES + 3 * bytes.len()),
         }
     }
 
@@ -91,7 +97,7 @@ impl Costs {
         let verdict = |message: &Message| match &message.content {
             Content::Verdict(verdict) => of_verdict(verdict.features.len(), verdict.fields.len()),
             Content::Entity(verdict) => of_verdict(verdict.features.len(), verdict.fields.len()),
-            Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_) => 0,
+            Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_) | Content::ForNextHop { .. } => 0,
         };
         let found = messages.iter().map(verdict).sum::<usize>() / n_entities;
         let before = self.expected.load(Ordering::Relaxed);

@@ -122,7 +122,7 @@ impl DeadLetters {
     /// what did not fit. `None` for what only this program reads.
     pub fn undeliverable(&self, message: &Message, refusal: &Refusal) -> Option<Message> {
         let inner = match &message.content {
-            Content::Report(_) => return None,
+            Content::Report(_) | Content::ForNextHop { .. } => return None,
             Content::Verdict(verdict) => serde_json::to_value(verdict).ok(),
             Content::Entity(verdict) => serde_json::to_value(verdict).ok(),
             Content::Cancellations(value) => Some(value.clone()),

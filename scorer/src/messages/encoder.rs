@@ -13,7 +13,7 @@ use super::costs::Costs;
 use super::dead_letters::{DeadLetters, ErroneousEntity};
 use super::message::{Content, Message, Source};
 use crate::agreement::Agreement;
-use crate::core::{CancellationCount, ClosedEntity, Erroneous, Output, WindowVerdict};
+use crate::core::{CancellationCount, ClosedEntity, Erroneous, Forwarded, Output, WindowVerdict};
 use crate::drift::{Observations, Observed};
 use crate::scoring::{Detectors, Verdicts};
 use crate::truth::Truth;
@@ -39,6 +39,10 @@ pub struct Encoder {
     source: Arc<str>,
     /// The topic that entities were assembled from.
     entity_source: Arc<str>,
+    /// The topic that is read, named where records of it are lost.
+    read_from: Arc<str>,
+    /// The topic that the next hop reads, with its partitions.
+    next_hop: Option<(Arc<str>, i32)>,
     all_verdicts: bool,
     dead_letters: DeadLetters,
     cancellations_topic: Arc<str>,
@@ -60,6 +64,8 @@ impl Encoder {
         Self {
             source: source.into(),
             entity_source: source.into(),
+            read_from: source.into(),
+            next_hop: None,
             all_verdicts,
             dead_letters: DeadLetters::new(&pipeline, max_bytes),
             cancellations_topic: cancellations.into(),
@@ -74,7 +80,17 @@ impl Encoder {
 
     /// Names `topic` for entities: that of the offsets of their lines.
     pub fn with_entities_from(self, topic: &str) -> Self {
-        Self { entity_source: topic.into(), ..self }
+        Self { entity_source: topic.into(), read_from: topic.into(), ..self }
+    }
+
+    /// Of one hop of several: the topic that it reads, which is not the one where records were first, and the topic of the
+    /// next hop with its partitions, if there is one.
+    pub fn of_hop(self, read_from: &str, next: Option<(&str, i32)>) -> Self {
+        Self {
+            read_from: read_from.into(),
+            next_hop: next.map(|(topic, partitions)| (topic.into(), partitions)),
+            ..self
+        }
     }
 
     /// Calls the source a file: the offsets of its records are lines.
@@ -158,10 +174,26 @@ impl Encoder {
                     content: Content::Report(report),
                     source: None,
                 }),
+                Output::Forwarded(Forwarded { key, bytes }) => {
+                    // A client puts records without a key anywhere.
+                    let partition = key.is_empty().then_some(0);
+                    self.send_on(Some(key), bytes, partition, &mut messages);
+                }
+                Output::Watermark(bytes) => {
+                    let partitions = self.next_hop.as_ref().map_or(0, |(_, partitions)| *partitions);
+                    (0..partitions).for_each(|to| self.send_on(None, bytes.clone(), Some(to), &mut messages));
+                }
             }
         }
         self.costs.learn(n_entities, &messages);
         Ok(Encoded { messages, truth, agreement, observations })
+    }
+
+    fn send_on(&self, key: Option<String>, bytes: Vec<u8>, partition: Option<i32>, messages: &mut Vec<Message>) {
+        if let Some((topic, _)) = &self.next_hop {
+            let content = Content::ForNextHop { bytes, partition };
+            messages.push(Message { topic: topic.clone(), key, content, source: None });
+        }
     }
 
     fn source_of(&self, topic: &Arc<str>, partition: i32, offsets: Vec<(i64, i64)>) -> Source {
@@ -224,7 +256,7 @@ impl Encoder {
                 self.dead_letters.entity(ErroneousEntity { reasons, summary, known, features, source })
             }
             Erroneous::Lost { partition, first, last } => {
-                self.dead_letters.lost(&self.entity_source, partition, (first, last))
+                self.dead_letters.lost(&self.read_from, partition, (first, last))
             }
         }
     }

@@ -33,6 +33,13 @@ pub enum Content {
     Cancellations(Value),
     /// A partition's cancellations, for the instance that adds them up.
     Report(Report),
+    /// What the next hop reads: a record, or how far a partition is.
+    ForNextHop {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// The partition that it is for; where none is named, that of its key.
+        partition: Option<i32>,
+    },
 }
 
 /// Where records are.
@@ -75,7 +82,7 @@ impl Source {
 }
 
 impl Content {
-    /// The bytes: JSON on one line; a report in its own form.
+    /// The bytes: JSON on one line; what only instances read in its own form.
     pub fn payload(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write(&mut out);
@@ -89,11 +96,25 @@ impl Content {
                 out.extend_from_slice(&report.encode());
                 return;
             }
+            Self::ForNextHop { bytes, .. } => {
+                out.extend_from_slice(bytes);
+                return;
+            }
             Self::Verdict(verdict) => serde_json::to_writer(out, verdict),
             Self::Entity(verdict) => serde_json::to_writer(out, verdict),
             Self::Erroneous(value) | Self::Cancellations(value) => serde_json::to_writer(out, value),
         }
         .expect("messages are plain data with text keys");
+    }
+
+    /// Whether it stays among the instances: nobody else would know what to make of it.
+    pub fn is_internal(&self) -> bool {
+        matches!(self, Self::Report(_) | Self::ForNextHop { .. })
+    }
+
+    /// The partition that it is for, where that does not follow from its key.
+    pub fn partition(&self) -> Option<i32> {
+        if let Self::ForNextHop { partition, .. } = self { *partition } else { None }
     }
 }
 
@@ -125,7 +146,9 @@ impl Message {
             Content::Entity(verdict) => {
                 routing(verdict.schema, &verdict.pipeline, &verdict.anomalous_to.join(","), verdict.severity)
             }
-            Content::Verdict(_) | Content::Cancellations(_) | Content::Report(_) => Vec::new(),
+            Content::Verdict(_) | Content::Cancellations(_) | Content::Report(_) | Content::ForNextHop { .. } => {
+                Vec::new()
+            }
         }
     }
 
@@ -135,7 +158,9 @@ impl Message {
         match &self.content {
             Content::Verdict(verdict) => verdict.schema > 1,
             Content::Entity(_) => true,
-            Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_) => false,
+            Content::Erroneous(_) | Content::Cancellations(_) | Content::Report(_) | Content::ForNextHop { .. } => {
+                false
+            }
         }
     }
 }

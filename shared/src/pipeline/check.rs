@@ -373,7 +373,7 @@ impl Checker<'_> {
         let declared: Vec<(String, String)> =
             declared.iter().map(|section| (section.name.clone(), section.expression.clone())).collect();
         let features = RecordFeatures::read(&declared, columns, (time, memory, lateness), &resolve, &problem)?;
-        Ok(Scored::Records(Records { features, ahead }))
+        Ok(Scored::Records(Records { features, ahead, hop: None }))
     }
 
     /// How each feature is read.

@@ -12,6 +12,7 @@ mod dialect;
 mod drift;
 mod fields;
 mod file;
+mod hops;
 mod json;
 mod key;
 mod label;
@@ -36,6 +37,7 @@ pub use detectors::{Algorithm, KSelection};
 pub use drift::DriftSpec;
 pub use features::history::{Measure, Transform};
 pub use fields::{FieldValue, Fields, MAX_FIELD_BYTES, cut};
+pub use hops::Hop;
 pub use label::{Label, is_confirmed};
 pub use reading::Reading;
 pub use records::schema::{Column, ColumnType, Currency, InputFormat, Schema};
@@ -152,6 +154,8 @@ pub struct Records {
     pub features: RecordFeatures,
     /// How far ahead of Kafka's timestamp, and of the present, a record's own may be.
     pub ahead: Millis,
+    /// Which hop this is, where there are several.
+    pub hop: Option<Hop>,
 }
 
 /// What is scored.
@@ -420,7 +424,9 @@ impl Pipeline {
         // Fields wait with the entities or records that they are of.
         let waits = match &self.scored {
             Scored::Sessions(_) => true,
-            Scored::Records(records) => records.features.lateness() > 0 || !self.zscores.is_empty(),
+            Scored::Records(records) => {
+                records.features.lateness() > 0 || !self.zscores.is_empty() || records.hop.is_some()
+            }
         };
         facts.extend(self.fields.layout(&self.schema.columns).filter(|_| waits));
         facts.extend(required.iter().map(|&column| format!("required {}", name(column))));
@@ -431,6 +437,7 @@ impl Pipeline {
         facts.extend(self.schema.currency.iter().map(|Currency { column, amount, base, .. }| {
             format!("currency {} in {base} by {}", name(*amount), name(*column))
         }));
+        facts.extend(self.hop_layout());
         facts.join("\n")
     }
 

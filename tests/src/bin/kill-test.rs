@@ -1,11 +1,11 @@
 //! Kills and stops instances of the scorer, and the broker, under load, at random moments and right before and after each
 //! call of a transaction; counts what is lost and what is duplicated.
 //!
-//! `cargo run -p tests --bin kill-test -- --rounds 100 --instances 3`; `--pipeline transactions` or `fraud-handbook`
-//! instead of `invoices`; `--clock record` instead of `event`; `--group-protocol consumer` instead of `classic`; `--threads 4`
-//! gives each instance so many stream threads; `--standbys N` with copies of the state; `--seed N` repeats the moments of a run;
-//! `--mutation NAME` breaks a guarantee, which has to be found out. Exit codes: 0 every guarantee was kept, 1 one was not, 2 a
-//! mistake on the command line.
+//! `cargo run -p tests --bin kill-test -- --rounds 100 --instances 3`; `--pipeline transactions`, `transactions-waiting` (in
+//! hops) or `fraud-handbook` instead of `invoices`; `--clock record` instead of `event`; `--group-protocol consumer` instead of
+//! `classic`; `--threads 4` gives each instance so many stream threads; `--standbys N` with copies of the state; `--seed N`
+//! repeats the moments of a run; `--mutation NAME` breaks a guarantee, which has to be found out. Exit codes: 0 every guarantee
+//! was kept, 1 one was not, 2 a mistake on the command line.
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -26,6 +26,10 @@ impl RecordScoring {
         new: &mut [&mut Self],
         growth: &Growth<'_>,
     ) -> Result<(), GrowthError> {
+        // What is known of a key by a later column is in another topic, and goes where that grows.
+        if pipeline.hop().is_some() {
+            return Err(GrowthError::Hops);
+        }
         carry_past(&old, new, growth)?;
         let mut zscores = Vec::with_capacity(old.len());
         for (from, scoring) in (0..).zip(old) {

@@ -3,30 +3,39 @@
 //! Where records come out of order, each waits until the clock has passed its own time by the pipeline's lateness, so
 //! that they are judged in the order of their times (and keys, where times are the same) whatever order they came in.
 //! A record that comes later than that is judged at once, as of its time.
+//!
+//! Where a topic has several partitions and records are looked at by several columns, this is one hop: records go on with
+//! what it has found, or come from the hop before with what that knew. Those that come always wait for their turn, because
+//! several partitions write into the one that they come from.
 
 mod carry;
+pub(crate) mod forward;
 mod past;
 mod reorder_buffer;
 mod zscore;
 
 use std::sync::Arc;
 
+use shared::codec::Damaged;
 use shared::history::{History, RecordFeatures};
 use shared::line::Value;
-use shared::pipeline::{Pipeline, Records, ZScoreSpec};
+use shared::pipeline::{Hop, Pipeline, Records, ZScoreSpec};
 use shared::reason::Reason;
 use shared::time::{Millis, Timestamp};
 use shared::verdict::EntitySummary;
 
 use crate::changelog::record::ChangelogKind;
+use crate::growth::CameFrom;
 use crate::output::{ClosedEntity, Erroneous, Output};
 use crate::progress::{LineOutcome, PartitionProgress};
 use crate::record::Record;
 use crate::resume::Recovery;
 use crate::step::Step;
 use crate::text::to_text;
+use crate::watermarks::Watermark;
+use forward::{Arrival, Arrived, Leaving, forwarded};
 use past::Past;
-use reorder_buffer::ReorderBuffer;
+use reorder_buffer::{BufferedRecord, Incoming, RecordSource, ReorderBuffer, encode_values};
 use zscore::ZScores;
 
 /// Bytes in memory that make one record of the changelog, about: a pane, and its share of a key.
@@ -46,16 +55,16 @@ pub(crate) struct RecordScoring {
     zscores: ZScores,
 }
 
-/// The columns that features and verdict read.
-fn kept_columns(pipeline: &Pipeline, records: &Records) -> Vec<usize> {
-    let mut columns = records.features.columns();
-    columns.extend(records.features.places());
-    columns.extend(pipeline.entity.customer);
-    columns.extend(zscore::columns(pipeline));
-    columns.extend(pipeline.fields.columns());
-    columns.sort_unstable();
-    columns.dedup();
-    columns
+/// A record whose turn it is.
+struct Turn<'a> {
+    key: Arc<str>,
+    line: &'a [Value<'a>],
+    time: Timestamp,
+    /// Where it was first.
+    source: RecordSource,
+    truth: Option<&'a str>,
+    /// The features that hops before have found.
+    known: &'a [f64],
 }
 
 impl RecordScoring {
@@ -68,8 +77,12 @@ impl RecordScoring {
             lateness: records.features.lateness(),
             records: records.clone(),
             max_bytes: pipeline.entity.max_state_bytes,
-            past: Past::new(&records.features, recovery),
-            buffer: ReorderBuffer::new(kept_columns(pipeline, records), recovery),
+            past: Past::new(records.own(), recovery),
+            buffer: ReorderBuffer::new(
+                pipeline.kept_columns(records),
+                records.hop.as_ref().filter(|hop| hop.has_before()).map(Hop::n_known),
+                recovery,
+            ),
             zscores: ZScores::new(pipeline, recovery),
         }
     }
@@ -87,7 +100,34 @@ impl RecordScoring {
 
     /// What features look at of that.
     pub fn features(&self) -> &RecordFeatures {
-        &self.records.features
+        self.records.own()
+    }
+
+    /// Whether this is one hop of several, which knows a part of what there is to know of a record.
+    pub fn is_hop(&self) -> bool {
+        self.records.hop.is_some()
+    }
+
+    /// How long records wait for those that may come before them.
+    pub fn lateness(&self) -> Millis {
+        self.lateness
+    }
+
+    /// The clock from which on every record that went on is due in the next hop, too.
+    pub fn all_due_at(&self) -> Option<Timestamp> {
+        self.past.history.clock().map(|latest| self.due_at(latest))
+    }
+
+    /// The first clock at which a record of this time has waited long enough. What comes from several partitions is put in
+    /// order even where nothing is to be late; of one partition it is not, and waits for nothing.
+    fn due_at(&self, time: Timestamp) -> Timestamp {
+        let own = i64::from(self.lateness > 0);
+        time.saturating_add(self.lateness).saturating_add(own)
+    }
+
+    /// The first time of a record that has not waited long enough when the clock shows `clock`.
+    fn due_before(&self, clock: Timestamp) -> Timestamp {
+        if self.lateness > 0 { clock.saturating_sub(self.lateness) } else { clock.saturating_add(1) }
     }
 
     /// The latest time in what is remembered of records.
@@ -112,7 +152,7 @@ impl RecordScoring {
 
     /// The first clock at which a record or a window is judged.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let buffered = self.buffer.first().map(|first| first.saturating_add(self.lateness).saturating_add(1));
+        let buffered = self.buffer.first().map(|first| self.due_at(first));
         buffered.into_iter().chain(self.zscores.next_deadline()).min()
     }
 
@@ -157,11 +197,14 @@ impl RecordScoring {
         }
         let label = step.pipeline.label.as_ref();
         let truth = label.and_then(|label| label.scenario(record.label.or_else(|| line[label.column?].text())));
+        let (source, known): (_, &[f64]) = (RecordSource { partition: progress.number, offset: record.offset }, &[]);
         if self.lateness == 0 {
-            let place = (progress.number, record.offset);
-            self.judge(key.into(), line, (time, place), truth, progress, step);
-        } else if !self.buffer.push((time, key), record.offset, line, truth) {
-            return LineOutcome::Refused(Reason::DuplicateKey);
+            self.judge(&Turn { key: key.into(), line, time, source, truth, known }, progress, step);
+        } else {
+            let values = encode_values(self.buffer.columns(), line);
+            if !self.buffer.push(Incoming { time, key, source, truth, known, values }) {
+                return LineOutcome::Refused(Reason::DuplicateKey);
+            }
         }
         if !is_keyless {
             progress.keys.seen.add(key, now.saturating_add(step.pipeline.entity.remember));
@@ -171,17 +214,55 @@ impl RecordScoring {
         LineOutcome::Taken
     }
 
+    /// Takes what came from the hop before: how far one of its partitions is, or a record, which then waits for its turn.
+    ///
+    /// # Errors
+    /// [`Damaged`] where no hop of this pipeline wrote that.
+    pub fn arrived(
+        &mut self,
+        bytes: &[u8],
+        progress: &mut PartitionProgress,
+        step: &mut Step<'_>,
+    ) -> Result<Option<(i32, Watermark)>, Damaged> {
+        let hop = step.pipeline.hop().ok_or(Damaged)?;
+        let time = self.records.features.time();
+        let arrived = match forward::read(step.pipeline, (hop, time), self.buffer.columns(), bytes)? {
+            Arrival::Watermark { source, watermark } => return Ok(Some((source, watermark))),
+            Arrival::Record(arrived) => arrived,
+        };
+        let Arrived { source, time, key, truth, known, values } = arrived;
+        let incoming = Incoming { time, key, source, truth, known: &known, values: values.into() };
+        if !self.buffer.push(incoming) {
+            // The hop before sends each record once.
+            return Err(Damaged);
+        }
+        step.counters.received_lines += 1;
+        self.judge_due(progress.closed_through, progress, step);
+        self.keep_within_limits(progress, step);
+        Ok(None)
+    }
+
     /// Judges the records that have waited long enough when the clock shows `clock`, in their order; then the windows whose
     /// time has come, which no record is still on its way to.
     pub fn judge_due(&mut self, clock: Timestamp, progress: &mut PartitionProgress, step: &mut Step<'_>) {
-        let before = clock.saturating_sub(self.lateness);
+        let before = self.due_before(clock);
         while let Some((time, key, buffered)) = self.buffer.pop_before(before) {
-            let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
-            let place = buffered.place(progress.number);
-            self.judge(key, &line, (time, place), buffered.truth.as_deref(), progress, step);
+            self.judge_buffered((time, key, &buffered), progress, step);
             progress.has_changed = true;
         }
         progress.has_changed |= self.zscores.judge_due(clock, progress.number, step.out);
+    }
+
+    fn judge_buffered(
+        &mut self,
+        (time, key, buffered): (Timestamp, Arc<str>, &BufferedRecord),
+        progress: &mut PartitionProgress,
+        step: &mut Step<'_>,
+    ) {
+        let line = self.buffer.line(buffered, step.pipeline.schema.columns.len());
+        let source = buffered.source(progress.number);
+        let (truth, known) = (buffered.truth.as_deref(), &*buffered.known);
+        self.judge(&Turn { key, line: &line, time, source, truth, known }, progress, step);
     }
 
     /// While there is more than the pipeline allows, forgets keys that are done with, then the keys that were met the longest
@@ -190,10 +271,8 @@ impl RecordScoring {
         self.make_room(progress, step);
         while self.buffer.bytes() > self.max_bytes.saturating_sub(self.zscores.bytes() + progress.keys.bytes()) {
             let Some((time, key, buffered)) = self.buffer.pop_first() else { return };
-            let line = self.buffer.line(&buffered, step.pipeline.schema.columns.len());
             step.counters.closed_early += 1;
-            let place = buffered.place(progress.number);
-            self.judge(key, &line, (time, place), buffered.truth.as_deref(), progress, step);
+            self.judge_buffered((time, key, &buffered), progress, step);
         }
     }
 
@@ -204,30 +283,31 @@ impl RecordScoring {
         step.counters.forgotten_keys += self.past.history.shrink_to(self.max_bytes.saturating_sub(others));
     }
 
-    fn judge(
-        &mut self,
-        key: Arc<str>,
-        line: &[Value<'_>],
-        (time, (partition, offset)): (Timestamp, (i32, i64)),
-        truth: Option<&str>,
-        progress: &mut PartitionProgress,
-        step: &mut Step<'_>,
-    ) {
-        let (records, history) = (&self.records, &mut self.past.history);
-        let is_out_of_order = history.clock().is_some_and(|clock| time < clock);
-        let mut features = Vec::with_capacity(records.features.features().len());
-        history.featurize(&records.features, line, time, &mut features);
+    fn judge(&mut self, turn: &Turn<'_>, progress: &mut PartitionProgress, step: &mut Step<'_>) {
+        let number = progress.number;
+        let (own, history) = (self.records.own(), &mut self.past.history);
+        let is_out_of_order = history.clock().is_some_and(|clock| turn.time < clock);
+        let mut features = Vec::with_capacity(self.records.features.features().len());
+        history.featurize(own, turn.line, turn.time, &mut features);
         step.counters.out_of_order += u64::from(is_out_of_order);
         self.make_room(progress, step);
-        let summary = EntitySummary {
-            key,
-            lines: 1,
-            customer: step.pipeline.entity.customer.and_then(|customer| to_text(line[customer])).map(Into::into),
-            first_timestamp: time,
-            last_timestamp: time,
-            closed_early: false,
-            fields: step.pipeline.fields.of_record(line),
-        };
+        match step.pipeline.hop() {
+            Some(hop) => {
+                let features = hop.join(turn.known, &features);
+                match hop.next_column() {
+                    Some(next) => self.pass_on((hop, next), turn, &features, number, step),
+                    None => self.finish(turn, features, number, step),
+                }
+            }
+            None => self.finish(turn, features, number, step),
+        }
+        let most = self.max_bytes / SHARE_OF_WINDOWS;
+        step.counters.windows_judged_early += self.zscores.shrink_to(most, number, step.out);
+    }
+
+    /// Everything is known of a record: what there is to say of it. `number` is the partition here.
+    fn finish(&mut self, turn: &Turn<'_>, features: Vec<f64>, number: i32, step: &mut Step<'_>) {
+        let (summary, RecordSource { partition, offset }) = (summary_of(turn, step.pipeline), turn.source);
         let named = self.records.features.features().iter().zip(&features);
         let reasons: Vec<Reason> = named
             .filter(|(_, value)| !value.is_finite())
@@ -236,14 +316,9 @@ impl RecordScoring {
         step.out.push(if reasons.is_empty() {
             step.counters.scored_entities += 1;
             step.counters.scored_lines += 1;
-            let of = |spec: &ZScoreSpec| {
-                (number(line[spec.value]), spec.by.and_then(|by| line[by].text()).unwrap_or_default())
-            };
-            // Verdicts of windows name this partition, and no offset of another one.
-            let offset_here = (partition == progress.number).then_some(offset);
-            step.counters.too_late_for_windows += self.zscores.add(&summary, truth, offset_here, of);
+            step.counters.too_late_for_windows += self.join_windows(&summary, turn, number);
             let offsets = vec![(offset, offset)];
-            Output::Closed(ClosedEntity { summary, features, truth: truth.map(Into::into), partition, offsets })
+            Output::Closed(ClosedEntity { summary, features, truth: turn.truth.map(Into::into), partition, offsets })
         } else {
             step.counters.erroneous_entities += 1;
             step.counters.erroneous_entity_lines += 1;
@@ -251,8 +326,37 @@ impl RecordScoring {
             let (known, offsets) = (Vec::new(), vec![(offset, offset)]);
             Output::Erroneous(Erroneous::Entity { reasons, summary, known, features, partition, offsets })
         });
-        let most = self.max_bytes / SHARE_OF_WINDOWS;
-        step.counters.windows_judged_early += self.zscores.shrink_to(most, progress.number, step.out);
+    }
+
+    /// Another hop knows more: the record goes on, keyed by the column `next`. Windows of this hop's column are made here,
+    /// where all records of its keys are; whether a later feature is a number is not known yet.
+    fn pass_on(
+        &mut self,
+        (hop, next): (&Hop, usize),
+        turn: &Turn<'_>,
+        features: &[f64],
+        number: i32,
+        step: &mut Step<'_>,
+    ) {
+        if !self.zscores.is_empty() && features.iter().all(|value| value.is_finite()) {
+            let summary = summary_of(turn, step.pipeline);
+            step.counters.too_late_for_windows += self.join_windows(&summary, turn, number);
+        }
+        let Turn { key, line, source, truth, .. } = turn;
+        let values = encode_values(self.buffer.columns(), line);
+        let to = line[next].text().unwrap_or_default();
+        let leaving = Leaving { source: *source, key, truth: *truth, features, values: &values };
+        step.counters.forwarded_lines += 1;
+        step.out.push(Output::Forwarded(forwarded(hop, to, &leaving)));
+    }
+
+    /// Lets a record wait for its windows in the partition `number`; for how many it comes too late.
+    fn join_windows(&mut self, summary: &EntitySummary, turn: &Turn<'_>, number: i32) -> u64 {
+        let Turn { line, source: RecordSource { partition, offset }, truth, .. } = *turn;
+        let of = |spec: &ZScoreSpec| {
+            (number_of(line[spec.value]), spec.by.and_then(|by| line[by].text()).unwrap_or_default())
+        };
+        self.zscores.add(summary, truth, (CameFrom::HERE.moved(partition, number), offset), of)
     }
 
     /// Keys whose past is remembered.
@@ -271,8 +375,21 @@ impl RecordScoring {
     }
 }
 
+/// What a verdict tells of a record.
+fn summary_of(turn: &Turn<'_>, pipeline: &Pipeline) -> EntitySummary {
+    EntitySummary {
+        key: turn.key.clone(),
+        lines: 1,
+        customer: pipeline.entity.customer.and_then(|customer| to_text(turn.line[customer])).map(Into::into),
+        first_timestamp: turn.time,
+        last_timestamp: turn.time,
+        closed_early: false,
+        fields: pipeline.fields.of_record(turn.line),
+    }
+}
+
 /// The value of a column that is never missing.
-fn number(value: Value<'_>) -> f64 {
+fn number_of(value: Value<'_>) -> f64 {
     match value {
         Value::Integer(number) => number as f64,
         Value::Float(number) => number,

@@ -2,7 +2,7 @@
 
 use shared::codec::put_signed;
 use shared::history::{History, Part, RecordFeatures, Restoring};
-use shared::pipeline::{Pipeline, Records, Scored};
+use shared::pipeline::{Pipeline, Scored};
 use shared::time::Timestamp;
 
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
@@ -43,7 +43,8 @@ impl ChangelogKind for Past {
             self.persisted_clock = value.map(decode_clock).transpose()?;
             return Ok(());
         }
-        let Scored::Records(Records { features, .. }) = &pipeline.scored else { return Ok(()) };
+        let Scored::Records(records) = &pipeline.scored else { return Ok(()) };
+        let features = records.own();
         let restoring = self.restoring.get_or_insert_with(|| Restoring::new(features));
         let taken = match value {
             Some(value) => restoring.add(features, key, value),
@@ -58,7 +59,8 @@ impl ChangelogKind for Past {
     }
 
     fn finish_restoring(&mut self, pipeline: &Pipeline) -> Result<(), StateError> {
-        let Scored::Records(Records { features, .. }) = &pipeline.scored else { return Ok(()) };
+        let Scored::Records(records) = &pipeline.scored else { return Ok(()) };
+        let features = records.own();
         let restoring = self.restoring.take().unwrap_or_else(|| Restoring::new(features));
         if self.is_damaged || (self.persisted_clock.is_none() && !restoring.is_empty()) {
             return Err(StateError::Damaged);
@@ -70,7 +72,7 @@ impl ChangelogKind for Past {
     fn take_changes(&mut self, pipeline: &Pipeline, changes: &mut Changes) {
         let Scored::Records(records) = &pipeline.scored else { return };
         let out = &mut changes.records;
-        self.history.take_parts(&records.features, |part| out.push(part_record(part)));
+        self.history.take_parts(records.own(), |part| out.push(part_record(part)));
         if self.persisted_clock != self.history.clock() {
             self.persisted_clock = self.history.clock();
             out.extend(self.persisted_clock.map(clock_record));
@@ -79,7 +81,7 @@ impl ChangelogKind for Past {
 
     fn snapshot(&self, pipeline: &Pipeline, _: Timestamp, put: &mut dyn FnMut(StateRecord)) {
         let Scored::Records(records) = &pipeline.scored else { return };
-        self.history.parts(&records.features, |part| put(part_record(part)));
+        self.history.parts(records.own(), |part| put(part_record(part)));
         self.history.clock().map(clock_record).into_iter().for_each(put);
     }
 }

@@ -77,7 +77,11 @@ impl Judge<'_, '_> {
             match output {
                 Output::Closed(entity) => entities.push(entity),
                 Output::Windowed(found) => self.windowed(&found),
-                Output::Erroneous(_) | Output::Cancellations(_) | Output::Report(_) => {}
+                Output::Erroneous(_)
+                | Output::Cancellations(_)
+                | Output::Report(_)
+                | Output::Forwarded(_)
+                | Output::Watermark(_) => {}
             }
         }
         self.closed(&entities)

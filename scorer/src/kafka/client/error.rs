@@ -10,7 +10,7 @@ use thiserror::Error;
 
 pub use super::error_kind::ErrorKind;
 pub(crate) use super::error_kind::is_denial;
-use super::error_kind::missing_right;
+use super::error_kind::{missing_right, split_state};
 use crate::memory::TooLittleMemory;
 
 /// How long to wait for a first answer of a broker.
@@ -255,9 +255,9 @@ pub enum KafkaError {
     },
     /// Keys would go to other partitions than before.
     #[error(
-        "topic `{topic}` has {now} partitions and had {before}: lines of open invoices now go to other partitions and \
-         would be split. `scorer grow --group {group} --partitions {now}` (with the --pipeline of `run`) carries them over; \
-         `scorer reset --group {group} --to latest` (or a time before the change) starts again"
+        "topic `{topic}` has {now} partitions and had {before}: {} `scorer reset --group {group} --to latest` (or a time before \
+         the change) starts again",
+        split_state(*now, group, *can_grow)
     )]
     PartitionsChanged {
         /// The input topic.
@@ -268,6 +268,8 @@ pub enum KafkaError {
         now: i32,
         /// The consumer group.
         group: String,
+        /// Whether the state can be carried over.
+        can_grow: bool,
     },
     /// A topic that has to be read to its end before it grows.
     #[error(

@@ -40,6 +40,19 @@ impl ErrorKind {
     }
 }
 
+/// What becomes of the state of a group whose topic has other partitions than before, and how it is carried over, if it can be.
+pub(super) fn split_state(now: i32, group: &str, can_grow: bool) -> String {
+    match can_grow {
+        true => format!(
+            "lines of open invoices now go to other partitions and would be split. `scorer grow --group {group} --partitions \
+             {now}` (with the --pipeline of `run`) carries them over;"
+        ),
+        false => "records of a key now go to other partitions, and where they take several hops, what is remembered of it cannot \
+                  be carried over."
+            .to_owned(),
+    }
+}
+
 /// The right that a broker misses, with what gives it, where it refuses for that.
 pub(super) fn missing_right(code: RDKafkaErrorCode) -> Option<&'static str> {
     match code {

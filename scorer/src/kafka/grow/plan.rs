@@ -59,7 +59,8 @@ impl Plan {
         group: &str,
         options: &GrowOptions,
     ) -> Result<Option<Self>, KafkaError> {
-        let mut access = Access::new(settings, pipeline, group)?;
+        refuse_hops(pipeline, options.partitions)?;
+        let mut access = Access::of_first(settings, pipeline, group)?;
         access.refuse_all_members()?;
         let (found, now) = (access.changelogs.origin.partitions, options.partitions);
         let before = last_head(&access)?.origin.partitions;
@@ -200,6 +201,23 @@ impl States {
         }
         Ok(Self { restored, offsets })
     }
+}
+
+/// What is known of a key by a later column is placed by that, in the state of another hop: one partition has it all.
+fn refuse_hops(pipeline: &Pipeline, now: i32) -> Result<(), KafkaError> {
+    if !pipeline.takes_hops(now) {
+        return Ok(());
+    }
+    let name = |column: usize| format!("`{}`", pipeline.schema.columns[column].name);
+    let names: Vec<String> = pipeline.placed_by().into_iter().map(name).collect();
+    let problem = format!(
+        "cannot grow to {now} partitions with its state: its records are looked at with others by {}, one hop after the other, \
+         and each hop has a state of its own. `kafka-topics.sh --alter --topic {} --partitions {now}` adds partitions, and \
+         `scorer reset` then starts the group again",
+        names.join(" and by "),
+        pipeline.topic
+    );
+    Err(KafkaError::UnfitTopic { topic: pipeline.topic.clone(), problem })
 }
 
 fn cannot(access: &Access, problem: &str) -> KafkaError {

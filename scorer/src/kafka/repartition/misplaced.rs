@@ -55,8 +55,8 @@ impl fmt::Display for Misplaced {
 /// # Errors
 /// [`KafkaError`] when no broker answers.
 pub fn find_misplaced(settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Option<Misplaced>, KafkaError> {
-    // No topic can be keyed by several columns at once: `refuse_split_past` says so.
-    let is_keyed = pipeline.placed_by().len() == 1;
+    // By several columns, one hop after the other: the topic itself is keyed by the first.
+    let is_keyed = !pipeline.placed_by().is_empty();
     match settings.partitions_of(&pipeline.topic) {
         Ok(partitions) if partitions > 1 && is_keyed => find_misplaced_among(settings, pipeline, partitions),
         Ok(_) | Err(KafkaError::MissingTopic(_)) => Ok(None),

@@ -1,9 +1,9 @@
-//! How far a repartitioner has come.
+//! How far a repartitioner has come, or a hop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-/// How far a repartitioner has come: for the stages that assemble entities from what it copies, one in each stream thread.
+/// How far a repartitioner has come, or a hop: for the stages that read what it writes, one in each stream thread.
 #[derive(Debug, Clone)]
 pub(crate) struct RepartitionProgress {
     shared: Arc<Shared>,
@@ -40,9 +40,14 @@ impl Default for Shared {
 }
 
 impl RepartitionProgress {
+    /// That of a hop before, which tells by itself what lies before.
+    pub(crate) fn of_hop() -> Self {
+        Self { is_told: false, ..Self::default() }
+    }
+
     /// The same for a stream thread: what lies before is told of by the first.
     pub(crate) fn of_thread(&self, thread: usize) -> Self {
-        Self { is_told: thread == 0, ..self.clone() }
+        Self { is_told: self.is_told && thread == 0, ..self.clone() }
     }
 
     /// Whether everything that the source had at some moment can be read from the topic of copies.
@@ -109,6 +114,8 @@ mod tests {
         progress.set_caught_up();
         assert_eq!((first.lag(), first.waiting(), first.lost()), (Some(5), 2, 3));
         assert_eq!((second.lag(), second.waiting(), second.lost()), (Some(0), 0, 0));
-        assert!(first.has_caught_up() && second.has_caught_up());
+        assert!(first.has_caught_up() && second.has_caught_up() && !first.has_ended());
+        let hop = RepartitionProgress::of_hop();
+        assert_eq!((hop.lag(), hop.of_thread(0).lag()), (Some(0), Some(0)), "it is in the status of that hop");
     }
 }

@@ -19,9 +19,10 @@ use super::place::key_of;
 use super::progress::RepartitionProgress;
 use crate::clock::WallClock;
 use crate::kafka::client::error::KafkaError;
-use crate::kafka::client::offsets::{committed_offsets, ends_of, first_offset};
+use crate::kafka::client::offsets::{committed_offsets, first_offset};
 use crate::kafka::client::producer::ProduceRecord;
-use crate::kafka::client::settings::{KafkaSettings, QuietContext, create_consumer};
+use crate::kafka::client::readable::wait_until_readable;
+use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
 use crate::kafka::membership::lost::{LossPolicy, LostRange};
 use crate::kafka::membership::member::{GroupSource, Member};
@@ -40,16 +41,11 @@ use crate::kafka::wire::headers::{Original, RecordHeaders, label_of, schema_of};
 use crate::messages::{DeadLetters, Message, Refusal, Source};
 use crate::status::StatusCell;
 
-/// How long to wait until copies can be read.
-const READABLE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// The longest wait for a record: how soon a request to stop is seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// What a copy takes beside its payload, about: its key, its label, and its place in a publication.
 const COPY_BYTES: usize = 256;
-
-const ENDS: &str = "asking for the ends of a partition";
 
 /// What a repartitioner works with.
 pub(crate) struct RepartitionSettings {
@@ -392,23 +388,10 @@ impl RepartitionLoop<'_> {
         }
     }
 
-    /// Whether every transaction in the topic of copies is over: a broker reports a commit before its records can be read
-    /// everywhere. `false` when a stop was requested meanwhile.
+    /// Whether every transaction in the topic of copies is over. `false` when a stop was requested meanwhile.
     fn are_copies_readable(&self) -> Result<bool, KafkaError> {
         let RepartitionSettings { settings, topics, watchdog, stop, .. } = self.with;
-        let uncommitted = create_consumer(&settings.client(&[("isolation.level", "read_uncommitted")]), QuietContext)?;
-        for partition in 0..settings.partitions_of(&topics.input)? {
-            let end = ends_of(&uncommitted, &topics.input, partition, ENDS, watchdog)?.1;
-            let start = Instant::now();
-            // A reader of committed records gets the end of what is committed.
-            while ends_of(&*self.member.consumer, &topics.input, partition, ENDS, watchdog)?.1 < end {
-                if stop.is_requested() || start.elapsed() >= READABLE_TIMEOUT {
-                    return Ok(false);
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-        Ok(true)
+        wait_until_readable(settings, &topics.input, watchdog, || stop.is_requested())
     }
 }
 

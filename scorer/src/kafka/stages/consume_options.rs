@@ -27,7 +27,7 @@ pub(crate) struct ConsumeOptions {
     pub losses: LossPolicy,
     /// The records that wait for their schemas.
     pub schemas: SchemaWaits,
-    /// How far the repartitioner is, where there is one.
+    /// How far those are who write what is read here: the repartitioner, or the hop before.
     pub repartitioner: Option<RepartitionProgress>,
     /// The other stream threads of the process.
     pub peers: Peers,

@@ -48,6 +48,7 @@ impl EncodedMessage {
 impl Outgoing for EncodedMessage {
     fn record(&self) -> ProduceRecord<'_> {
         ProduceRecord {
+            partition: self.message.content.partition(),
             key: self.message.key.as_deref().map(str::as_bytes),
             payload: Some(Cow::Borrowed(&self.payload)),
             more_headers: Cow::Borrowed(&self.headers),

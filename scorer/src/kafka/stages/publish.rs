@@ -89,7 +89,8 @@ impl Publisher {
     fn committed(&self, batch: PublishedBatch<'_>, produced: ProducedOffsets, start: Instant) {
         let PublishedBatch { id, publication, truth, agreement, observations, .. } = batch;
         publication.warn();
-        publication.messages().for_each(|message| (self.on_message)(message));
+        let of_others = publication.messages().filter(|message| !message.content.is_internal());
+        of_others.for_each(|message| (self.on_message)(message));
         let Undelivered { dead_letters, skipped } = publication.undelivered();
         let mut alarms = Vec::new();
         self.status.update(|status| {

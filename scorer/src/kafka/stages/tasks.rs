@@ -35,6 +35,8 @@ pub(crate) struct Tasks<R> {
     has_warned: bool,
     /// Whether an odd date was.
     has_warned_of_dates: bool,
+    /// Whether a record that is somebody else's was.
+    has_warned_of_foreign: bool,
 }
 
 impl<R: Restore> Tasks<R> {
@@ -48,8 +50,18 @@ impl<R: Restore> Tasks<R> {
         topic: &str,
     ) -> Self {
         let (restoring, topic) = (Restoring::default(), topic.to_owned());
-        let (has_warned, has_warned_of_dates) = (false, false);
-        Self { core, restoring, restorer, reports, snapshots, pipeline, topic, has_warned, has_warned_of_dates }
+        Self {
+            core,
+            restoring,
+            restorer,
+            reports,
+            snapshots,
+            pipeline,
+            topic,
+            has_warned: false,
+            has_warned_of_dates: false,
+            has_warned_of_foreign: false,
+        }
     }
 
     /// Begins to restore partitions that are ours from now on.
@@ -136,6 +148,16 @@ impl<R: Restore> Tasks<R> {
         if !self.has_warned && self.core.misplaced_lines() > 0 {
             self.has_warned = true;
             warn_of_misplaced(&self.pipeline, partition, offset);
+        }
+        if !self.has_warned_of_foreign && self.core.foreign_records() > 0 {
+            self.has_warned_of_foreign = true;
+            tracing::warn!(
+                topic = self.topic.as_str(),
+                partition,
+                offset,
+                "a record of this internal topic is of somebody else, or of another pipeline or version: such records are skipped and \
+                 counted"
+            );
         }
         if let Some(column) = self.core.odd_dates().keys().next().filter(|_| !self.has_warned_of_dates) {
             warn_of_odd_date(column, partition, offset);

@@ -337,7 +337,8 @@ impl Changelogs {
             && let Some((before, now)) = partitions_in(found).zip(partitions_in(wanted))
         {
             let (topic, group) = (self.topics.input.clone(), self.group.clone());
-            return KafkaError::PartitionsChanged { topic, before, now, group };
+            let can_grow = self.pipeline.placed_by().len() < 2;
+            return KafkaError::PartitionsChanged { topic, before, now, group, can_grow };
         }
         KafkaError::UnusableState {
             group: self.group.clone(),

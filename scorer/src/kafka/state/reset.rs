@@ -18,14 +18,16 @@ use crate::kafka::client::consumer::{GroupConsumer, GroupContext};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::group_members::members_of;
 use crate::kafka::client::group_protocol::GroupProtocol;
+use crate::kafka::client::named_for::named_for;
 use crate::kafka::client::offsets::{ends_once, offsets_at, positions_of};
 use crate::kafka::client::producer::{ProduceRecord, Producer};
 use crate::kafka::client::read_to_end::{Next, Part, ReadToEnd};
 use crate::kafka::client::settings::{KafkaSettings, create_consumer};
 use crate::kafka::client::watchdog::Watchdog;
-use crate::kafka::topics::admin::extend_topic;
+use crate::kafka::topics::admin::{TopicSettings, create_topics, existing_topics, extend_topic};
 use crate::kafka::topics::input::InputTopic;
-use crate::kafka::topics::names::{Topics, repartition_group};
+use crate::kafka::topics::names::{HopTopics, Topics, repartition_group};
+use crate::kafka::topics::way::{Hop, hops_of};
 use crate::kafka::wire::offset_metadata::StateTag;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,6 +48,8 @@ pub enum ResetTo {
 /// The state of one partition of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionState {
+    /// The topic that is read: of a hop after the first, its own.
+    pub topic: String,
     /// The partition.
     pub partition: i32,
     /// Open entities, or records that wait.
@@ -78,19 +82,49 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) fn new(settings: &KafkaSettings, pipeline: &Arc<Pipeline>, group: &str) -> Result<Self, KafkaError> {
+    /// One for each hop, the first one first.
+    ///
+    /// # Errors
+    /// When no broker answers, a topic is missing, or the group is another pipeline's.
+    pub(super) fn of_hops(
+        settings: &KafkaSettings,
+        pipeline: &Arc<Pipeline>,
+        group: &str,
+    ) -> Result<Vec<Self>, KafkaError> {
         let topics = Topics::of_group(settings, pipeline, group)?;
         let partitions = settings.partitions_of(&topics.input)?;
-        let input = InputTopic::look_up(settings, &topics.input, group, &pipeline.name)?;
+        let hops = hops_of(pipeline, group, &topics, partitions);
+        let access = |hop: Hop| Self::new(&hop.settings(settings), hop, partitions);
+        hops.into_iter().map(access).collect::<Result<_, _>>().map_err(|error| named_for(error, group))
+    }
+
+    /// That of the first hop, or of the only one.
+    ///
+    /// # Errors
+    /// As [`Access::of_hops`].
+    pub(crate) fn of_first(
+        settings: &KafkaSettings,
+        pipeline: &Arc<Pipeline>,
+        group: &str,
+    ) -> Result<Self, KafkaError> {
+        let topics = Topics::of_group(settings, pipeline, group)?;
+        let partitions = settings.partitions_of(&topics.input)?;
+        let first = hops_of(pipeline, group, &topics, partitions).into_iter().next().ok_or_else(no_group)?;
+        Self::new(settings, first, partitions)
+    }
+
+    fn new(settings: &KafkaSettings, hop: Hop, partitions: i32) -> Result<Self, KafkaError> {
+        let Hop { pipeline, topics, group, .. } = hop;
+        let input = InputTopic::look_up(settings, &topics.input, &group, &pipeline.name)?;
         input.refuse_group_of_other_pipeline(settings, partitions)?;
-        let consumer = consumer_of(settings, group)?;
+        let consumer = consumer_of(settings, &group)?;
         let (topic, layout, topic_id) = (topics.input.clone(), pipeline.state_layout(), input.id.clone());
         let origin = Origin { topic, partitions, layout, topic_id };
         let changelogs = Changelogs {
             settings: settings.clone(),
-            pipeline: pipeline.clone(),
+            pipeline,
             topics,
-            group: group.to_owned(),
+            group,
             input,
             origin,
             snapshots: None,
@@ -111,7 +145,7 @@ impl Access {
     }
 }
 
-/// The state of every partition of `group`, as its changelog has it.
+/// The state of every partition of `group`, as its changelog has it: of the first hop first, where there are several.
 ///
 /// # Errors
 /// [`KafkaError`] when no broker answers, a topic is missing or the state cannot be read.
@@ -120,7 +154,12 @@ pub fn states(
     pipeline: &Arc<Pipeline>,
     group: &str,
 ) -> Result<Vec<PartitionState>, KafkaError> {
-    let access = Access::new(settings, pipeline, group)?;
+    let hops = Access::of_hops(settings, pipeline, group)?;
+    let states = hops.iter().map(states_of_hop).collect::<Result<Vec<_>, KafkaError>>()?;
+    Ok(states.into_iter().flatten().collect())
+}
+
+fn states_of_hop(access: &Access) -> Result<Vec<PartitionState>, KafkaError> {
     let Changelogs { topics, .. } = &access.changelogs;
     let wanted: Vec<_> = access.partitions().map(|partition| (partition, Wanted::Everything)).collect();
     let restored = access.changelogs.read(&wanted)?;
@@ -130,6 +169,7 @@ pub fn states(
         let (first, end) = access.ends_of(&topics.state, partition)?;
         let offset = restored.head().map(|head| head.next_offset);
         states.push(PartitionState {
+            topic: topics.input.clone(),
             partition,
             open: restored.open_entities(),
             keys: restored.keys_with_a_past(),
@@ -141,13 +181,15 @@ pub fn states(
             changelog_records: end - first,
             records_read: restored.records(),
             #[cfg(feature = "fault-injection")]
-            snapshot: restored.snapshot(pipeline),
+            snapshot: restored.snapshot(&access.changelogs.pipeline),
         });
     }
     Ok(states)
 }
 
-/// Resets `group`: deletes its state, whatever wrote it, and moves its offsets, in one transaction. Returns the new offsets. A changelog with fewer partitions than the input gets as many.
+/// Resets `group`: deletes its state, whatever wrote it, and moves its offsets, in one transaction: of all hops, where there
+/// are several. Returns the new offsets. A changelog, or a topic between two hops, with fewer partitions than the input gets as
+/// many.
 ///
 /// # Errors
 /// [`KafkaError`] when the group has members, or Kafka refuses: then offsets and state are as they were.
@@ -158,22 +200,56 @@ pub async fn reset(
     to: ResetTo,
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
     let (asked, of, name) = (settings.clone(), pipeline.clone(), group.to_owned());
-    let access = blocking(DOING, move || {
-        let access = Access::new(&asked, &of, &name)?;
+    let first = blocking(DOING, move || {
+        let access = Access::of_first(&asked, &of, &name)?;
         access.refuse_all_members()?;
         Ok(access)
     })
     .await?;
-    extend_topic(settings, &access.changelogs.topics.state, access.changelogs.origin.partitions).await?;
-    blocking(DOING, move || access.reset(to)).await
+    let Changelogs { topics, origin, .. } = &first.changelogs;
+    extend_topic(settings, &topics.state, origin.partitions).await?;
+    if pipeline.takes_hops(origin.partitions) {
+        complete_hops(settings, pipeline, topics, origin.partitions).await?;
+    }
+    let (asked, of, name) = (settings.clone(), pipeline.clone(), group.to_owned());
+    blocking(DOING, move || {
+        let hops = Access::of_hops(&asked, &of, &name)?;
+        first.reset(to, hops.get(1..).unwrap_or_default())
+    })
+    .await
+}
+
+/// Gives every topic of a hop after the first what it needs: those that are missing are created, with as many copies as the
+/// broker chooses.
+async fn complete_hops(
+    settings: &KafkaSettings,
+    pipeline: &Pipeline,
+    topics: &Topics,
+    partitions: i32,
+) -> Result<(), KafkaError> {
+    let existing = existing_topics(settings).await?;
+    let all = topics.hops.iter().flat_map(|HopTopics { input, state }| [input, state]);
+    let (there, missing): (Vec<&String>, Vec<&String>) =
+        all.partition(|name| existing.iter().any(|(known, _)| known == *name));
+    for name in there {
+        extend_topic(settings, name, partitions).await?;
+    }
+    let missing: Vec<String> = missing.into_iter().cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let create_as = TopicSettings { partitions, replication_factor: -1 };
+    create_topics(settings, &missing, pipeline, topics, partitions, create_as).await
 }
 
 impl Access {
-    /// Refuses a group that works, and a repartitioner's that does.
+    /// Refuses a group that works, and that of a repartitioner or of a later hop that does.
     pub(crate) fn refuse_all_members(&self) -> Result<(), KafkaError> {
-        let group = &self.changelogs.group;
+        let Changelogs { group, topics, pipeline, .. } = &self.changelogs;
         self.refuse_members(group)?;
-        self.refuse_members(&repartition_group(group))
+        self.refuse_members(&repartition_group(group))?;
+        let mut later = topics.hops.iter().filter(|_| pipeline.hop().is_some());
+        later.try_for_each(|hop| self.refuse_members(&hop.input))
     }
 
     fn refuse_members(&self, group: &str) -> Result<(), KafkaError> {
@@ -185,7 +261,8 @@ impl Access {
         Ok(())
     }
 
-    fn reset(&self, to: ResetTo) -> Result<Vec<(i32, i64)>, KafkaError> {
+    /// Resets this hop, which is the first one, and the others with it.
+    fn reset(&self, to: ResetTo, others: &[Self]) -> Result<Vec<(i32, i64)>, KafkaError> {
         let failed = KafkaError::failed(DOING);
         let Changelogs { settings, topics, .. } = &self.changelogs;
         let targets = self.targets(to)?;
@@ -193,7 +270,7 @@ impl Access {
         let producer = Producer::create(&settings.transactional_producer(&id), Vec::new())?;
         producer.client.init_transactions(TIMEOUT).map_err(&failed)?;
         producer.client.begin_transaction().map_err(&failed)?;
-        self.reset_within(&producer, &targets).inspect_err(|_| {
+        self.reset_within(&producer, &targets, others).inspect_err(|_| {
             // Otherwise readers of what it wrote would wait until the broker aborts it.
             if let Err(error) = producer.client.abort_transaction(TIMEOUT) {
                 tracing::debug!(%error, "aborting a reset");
@@ -203,15 +280,14 @@ impl Access {
     }
 
     /// Deletes the state and moves the offsets, in a transaction that has begun, and commits it.
-    fn reset_within(&self, producer: &Producer, targets: &[(i32, i64)]) -> Result<(), KafkaError> {
+    fn reset_within(&self, producer: &Producer, targets: &[(i32, i64)], others: &[Self]) -> Result<(), KafkaError> {
         let failed = KafkaError::failed(DOING);
         let topics = &self.changelogs.topics;
         // Copies of before are not assembled any more: the repartitioner copies the lines from the target on again.
         let offsets = if topics.is_repartitioned() { self.ends()? } else { targets.to_vec() };
-        let list = self.delete_state(producer, &offsets)?;
-        // A group without members has no generation: the broker takes the offsets from anybody.
-        let metadata = self.consumer.group_metadata().ok_or_else(no_group)?;
-        producer.client.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(&failed)?;
+        self.begin_at(producer, &offsets)?;
+        // What went on before is not judged any more: the first hop sends everything on again.
+        others.iter().try_for_each(|hop| hop.begin_at(producer, &hop.ends()?))?;
         if topics.is_repartitioned() {
             self.move_repartitioner(producer, targets)?;
         }
@@ -219,6 +295,14 @@ impl Access {
         // Reading the state may have taken minutes, and the broker takes these offsets whoever has joined meanwhile.
         self.refuse_all_members()?;
         producer.client.commit_transaction(TIMEOUT).map_err(&failed)
+    }
+
+    /// Deletes the state and moves the offsets of this hop, in the producer's transaction.
+    fn begin_at(&self, producer: &Producer, offsets: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let list = self.delete_state(producer, offsets)?;
+        // A group without members has no generation: the broker takes the offsets from anybody.
+        let metadata = self.consumer.group_metadata().ok_or_else(no_group)?;
+        producer.client.send_offsets_to_transaction(&list, &metadata, TIMEOUT).map_err(KafkaError::failed(DOING))
     }
 
     /// Deletes what each changelog holds and begins a new incarnation at `offsets`, in the producer's transaction;

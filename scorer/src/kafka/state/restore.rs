@@ -123,13 +123,14 @@ impl StateRestorer {
 
     /// A key's partition depends on how many there are: lines of an open invoice would go elsewhere from now on.
     fn refuse_new_partitions(&self, partitions: &[i32]) -> Result<(), KafkaError> {
-        let Changelogs { origin, topics, group, .. } = &self.changelogs;
+        let Changelogs { origin, topics, group, pipeline, .. } = &self.changelogs;
         match partitions.iter().max() {
             Some(&largest) if largest >= origin.partitions => Err(KafkaError::PartitionsChanged {
                 topic: topics.input.clone(),
                 before: origin.partitions,
                 now: largest + 1,
                 group: group.clone(),
+                can_grow: pipeline.placed_by().len() < 2,
             }),
             _ => Ok(()),
         }

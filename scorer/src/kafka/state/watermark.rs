@@ -44,7 +44,16 @@ pub fn set_watermark(
     partition: Option<i32>,
     time: Timestamp,
 ) -> Result<Vec<SetBack>, KafkaError> {
-    let access = Access::new(settings, pipeline, group)?;
+    let mut hops = Access::of_hops(settings, pipeline, group)?;
+    if hops.len() > 1 {
+        let cause = format!(
+            "records of `{}` take {} hops, each of which remembers what came until then: `scorer reset` starts again",
+            pipeline.topic,
+            hops.len()
+        );
+        return Err(KafkaError::Failed { action: DOING, cause });
+    }
+    let access = hops.remove(0);
     access.refuse_all_members()?;
     let partitions: Vec<i32> = access.partitions().filter(|known| partition.is_none_or(|it| it == *known)).collect();
     if partitions.is_empty() {

@@ -1,8 +1,9 @@
 //! A running stream: first every look-up, then its threads.
 //!
 //! A stream has one or several stream threads, as Kafka Streams has (`num.stream.threads`). Each is a member of the group with
-//! partitions of its own, and consists of the three stages.
+//! partitions of its own, and consists of the three stages. Where records take several hops, each hop has as many.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -10,14 +11,18 @@ use shared::pipeline::Pipeline;
 
 use super::client::error::KafkaError;
 use super::client::settings::KafkaSettings;
-use super::options::{OnMessage, StreamOptions};
+use super::hops::links::Links;
+use super::options::{Delivery, OnMessage, StreamOptions};
 use super::stop::StopHandle;
 use super::threads::spawn_with_client;
+use super::topics::admin::partitions_of;
+use super::topics::check::{refuse_hops_at_least_once, refuse_split_past};
+use super::topics::way::hops_of;
 use crate::pasts::{Pasts, pasts};
 use crate::scoring::Detectors;
 use crate::status::StatusCell;
 use plan::Plan;
-use stream_thread::{EndOrder, Stages};
+use stream_thread::{EndOrder, Stages, ThreadPlace};
 
 mod plan;
 mod stream_thread;
@@ -32,7 +37,8 @@ pub struct Stream {
     status: StatusCell,
     pasts: Pasts,
     count: ThreadCount,
-    threads: Vec<Stages>,
+    /// Those of all hops.
+    threads: Vec<(ThreadPlace, Stages)>,
     /// In which order the stream threads ended.
     ended: EndOrder,
     repartitioner: Option<JoinHandle<Result<(), KafkaError>>>,
@@ -51,11 +57,32 @@ impl Stream {
         on_message: OnMessage,
     ) -> Result<Self, KafkaError> {
         let detectors = detectors.into();
-        let plan = Plan::new(settings, pipeline, options).await?;
-        Ok(Self::spawn(plan, &detectors, &on_message))
+        let partitions = partitions_of(settings, &options.topics.input).await?;
+        refuse_split_past(&pipeline, &options.topics.input, usize::try_from(partitions).unwrap_or(1))?;
+        if options.delivery == Delivery::AtLeastOnce {
+            refuse_hops_at_least_once(&pipeline, &options.topics.input, partitions)?;
+        }
+        let hops = hops_of(&pipeline, &options.group, &options.topics, partitions);
+        let mut links = Links::new(hops.len());
+        let mut plans = Vec::with_capacity(hops.len());
+        for hop in hops {
+            let plan = Plan::new(settings, hop, &options, partitions, links).await?;
+            links = plan.common.links_of_next();
+            plans.push(plan);
+        }
+        // Nothing runs before everything is there that it needs.
+        let ended = EndOrder::default();
+        let hops = plans.into_iter().map(|plan| Self::spawn(plan, &detectors, &on_message, &ended));
+        hops.reduce(Self::then).ok_or(KafkaError::Bug { what: "starting a stream", cause: "it has no hops".to_owned() })
     }
 
-    fn spawn(plan: Plan, detectors: &Arc<Detectors>, on_message: &OnMessage) -> Self {
+    /// This hop and those that follow it as one stream.
+    fn then(mut self, next: Self) -> Self {
+        self.threads.extend(next.threads);
+        Self { status: next.status, ..self }
+    }
+
+    fn spawn(plan: Plan, detectors: &Arc<Detectors>, on_message: &OnMessage, ended: &EndOrder) -> Self {
         let Plan { common, count, threads, repartitioner } = plan;
         for thread in 0..count.run() {
             common.status.of_thread(thread).update(|status| {
@@ -64,8 +91,7 @@ impl Stream {
             });
         }
         let (pasts, answers) = pasts(count.run(), usize::try_from(common.origin.partitions).unwrap_or(0));
-        let ended = EndOrder::default();
-        let spawn = |(thread, answers)| common.spawn(thread, detectors.clone(), on_message.clone(), answers, &ended);
+        let spawn = |(thread, answers)| common.spawn(thread, detectors.clone(), on_message.clone(), answers, ended);
         let threads = threads.into_iter().zip(answers).map(spawn).collect();
         let identity = common.identity.clone();
         let repartitioner = repartitioner.map(|repartitioner| {
@@ -74,7 +100,7 @@ impl Stream {
                 repartitioner.run()
             })
         });
-        let (stop, status) = (common.stop.clone(), common.status.clone());
+        let (stop, status, ended) = (common.links.stop.clone(), common.status.clone(), ended.clone());
         Self { stop, status, pasts, count, threads, ended, repartitioner }
     }
 
@@ -88,19 +114,22 @@ impl Stream {
         self.status.clone()
     }
 
-    /// What it remembers of keys.
+    /// What it remembers of keys. Where records take several hops, each knows a part, and nothing is told.
     pub fn pasts(&self) -> Pasts {
         self.pasts.clone()
     }
 
-    /// How many stream threads it has.
+    /// How many stream threads it has, each hop as many.
     pub fn threads(&self) -> &ThreadCount {
         &self.count
     }
 
-    /// Whether all threads have ended, or any has ended early, which ends the others.
+    /// Whether all threads have ended, or any has ended early, which ends the others. A hop may come to its end before those that
+    /// follow it.
     pub fn is_finished(&self) -> bool {
-        let mut all = self.threads.iter().flatten().chain(&self.repartitioner);
+        let last = self.threads.last().map(|((hop, _), _)| *hop);
+        let of_last = self.threads.iter().filter(|((hop, _), _)| Some(*hop) == last || self.stop.is_requested());
+        let mut all = of_last.flat_map(|(_, stages)| stages).chain(&self.repartitioner);
         all.any(JoinHandle::is_finished)
     }
 
@@ -109,13 +138,13 @@ impl Stream {
     /// # Errors
     /// That of the repartitioner; else that of the stream thread that ended first among those that had one: it ended the others.
     pub fn join(self) -> Result<(), KafkaError> {
-        let results: Vec<Result<(), KafkaError>> = self.threads.into_iter().map(join_stages).collect();
+        let join = |(place, stages): (ThreadPlace, Stages)| (place, join_stages(stages));
+        let mut results: BTreeMap<ThreadPlace, Result<(), KafkaError>> = self.threads.into_iter().map(join).collect();
         join_stages(self.repartitioner)?;
-        let first = self.ended.threads().into_iter().find(|thread| results.get(*thread).is_some_and(Result::is_err));
-        let mut results = results.into_iter();
-        match first.and_then(|thread| results.nth(thread)) {
-            Some(result) => result,
-            None => results.collect(),
+        let mut ended = self.ended.threads().into_iter();
+        match ended.find(|place| results.get(place).is_some_and(Result::is_err)) {
+            Some(first) => results.remove(&first).unwrap_or(Ok(())),
+            None => results.into_values().collect(),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use shared::memory::Size;
 use shared::pipeline::Pipeline;
 
 use super::stream_thread::{Common, StreamThread, encoder, losses};
@@ -12,9 +11,12 @@ use crate::kafka::client::blocking::blocking;
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
+use crate::kafka::hops::links::Links;
+use crate::kafka::hops::share::{options_of, plan_memory, with_state_of};
 use crate::kafka::membership::identity::{Identity, thread_name};
 use crate::kafka::membership::member::Member;
 use crate::kafka::options::{Delivery, EndWhen, StreamOptions};
+use crate::kafka::repartition::progress::RepartitionProgress;
 use crate::kafka::repartition::repartitioner::{RepartitionSettings, Repartitioner};
 use crate::kafka::schemas::SchemaSource;
 use crate::kafka::stages::commit::Transactions;
@@ -24,12 +26,11 @@ use crate::kafka::state::reports::PublishedReports;
 use crate::kafka::state::snapshots::SnapshotTurn;
 use crate::kafka::stop::StopHandle;
 use crate::kafka::topics::admin::partitions_of;
-use crate::kafka::topics::check::refuse_split_past;
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::limits::RecordLimits;
 use crate::kafka::topics::names::repartition_group;
-use crate::memory::{MemoryPlan, TooLittleMemory};
-use crate::status::StatusCell;
+use crate::kafka::topics::way::Hop;
+use crate::memory::MemoryPlan;
 
 /// The repartitioner has one batch at a time, of which the client has a copy.
 const COPIES_OF_REPARTITIONED: usize = 4;
@@ -43,28 +44,30 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// That of one hop, whose topic has so many partitions.
     pub(super) async fn new(
         settings: &KafkaSettings,
-        pipeline: Arc<Pipeline>,
-        options: StreamOptions,
+        hop: Hop,
+        options: &StreamOptions,
+        partitions: i32,
+        links: Links,
     ) -> Result<Self, KafkaError> {
+        let options = options_of(options, &hop);
         let topics = &options.topics;
-        let partitions = partitions_of(settings, &topics.input).await?;
-        let memory = plan_memory(&options, partitions)?;
-        let settings = &KafkaSettings { queues: memory.queues, ..settings.clone() };
-        let pipeline = with_state_of(pipeline, memory.state);
-        let limits = limits(settings, &pipeline, &options).await?;
+        let memory = plan_memory(&options, partitions, links.n_hops)?;
+        let settings = &KafkaSettings { queues: memory.queues, ..hop.settings(settings) };
+        let pipeline = with_state_of(hop.pipeline.clone(), memory.state);
+        let limits = limits(settings, &pipeline, &options, &hop).await?;
         let of_all = usize::try_from(partitions).unwrap_or(1);
-        refuse_split_past(&pipeline, &topics.input, of_all)?;
-        let count = count_threads(&options, of_all, &memory, &pipeline, &limits);
+        let count = count_threads(&options, (of_all, links.n_hops), &memory, &pipeline, &limits);
         let input = look_up(settings, &options, &topics.input, &options.group, &pipeline, partitions).await?;
         let (topic, layout, topic_id) = (topics.input.clone(), pipeline.state_layout(), input.id.clone());
         let origin = Origin { topic, partitions, layout, topic_id };
         let instance_id = options.instance_id.clone().or_else(|| settings.property("group.instance.id"));
         let state_dir = options.state_dir.as_deref().filter(|_| options.delivery == Delivery::ExactlyOnce);
         let identity = Arc::new(Identity::claim(instance_id.as_deref(), &topics.state, state_dir)?);
-        let (stop, watchdog) = (StopHandle::default(), Watchdog::new());
-        let status = StatusCell::of_threads(count.run());
+        let (stop, watchdog) = (links.stop_of_hop(), Watchdog::new());
+        let status = links.status_of_hop(count.run());
         let schemas = SchemaSource::new(&pipeline)?;
         let repartitioner = match topics.is_repartitioned() {
             true => {
@@ -86,7 +89,7 @@ impl Plan {
                     stop: stop.clone(),
                     status: status.clone(),
                     ends_when_caught_up: matches!(options.end_when, EndWhen::CaughtUp),
-                    dead_letters: encoder(&pipeline, &options, &limits).dead_letters().clone(),
+                    dead_letters: encoder(&pipeline, &options, &hop, &limits).dead_letters().clone(),
                     limits: limits.clone(),
                 };
                 // Whatever its predecessor had under way is over then: what that committed can be read.
@@ -99,15 +102,20 @@ impl Plan {
         let before = identity.threads_before();
         identity.note_threads(before.max(count.run()))?;
         let members = join(&settings, &input, instance_id.as_deref(), &count, &watchdog).await?;
+        let of_copies = repartitioner.as_ref().map(Repartitioner::progress);
+        let progress = of_copies.or_else(|| links.before.clone());
         let common = Common {
             settings,
             pipeline,
             options,
+            next: hop.next.as_ref().map(|_| RepartitionProgress::of_hop()),
+            hop,
+            links,
             origin,
             memory: of_each,
             limits,
             identity,
-            progress: repartitioner.as_ref().map(Repartitioner::progress),
+            progress,
             schemas,
             peers: Peers::new(count.run(), of_all),
             snapshot_turn: SnapshotTurn::default(),
@@ -156,43 +164,15 @@ async fn end_former(former: Vec<Transactions>, stop: StopHandle) -> Result<(), K
 /// How many stream threads there are work and room for.
 fn count_threads(
     options: &StreamOptions,
-    partitions: usize,
+    (partitions, n_hops): (usize, usize),
     memory: &MemoryPlan,
     pipeline: &Pipeline,
     limits: &RecordLimits,
 ) -> ThreadCount {
     let largest_record = pipeline.output_topics().into_iter().map(|topic| limits.of(topic)).max().unwrap_or(0);
     let room = memory.most_threads(largest_record);
-    ThreadCount::new(options.threads, (options.topics.input.as_str(), partitions), (room, options.max_memory))
-}
-
-/// How much each part may take.
-fn plan_memory(options: &StreamOptions, partitions: i32) -> Result<MemoryPlan, KafkaError> {
-    let partitions = u32::try_from(partitions).unwrap_or(1);
-    match options.max_memory {
-        Some(allowed) => {
-            let left = allowed.saturating_sub(options.other_memory);
-            let plan = MemoryPlan::new(left, partitions, options.topics.is_repartitioned());
-            // What is named is what is typed.
-            let others = |error: TooLittleMemory| TooLittleMemory {
-                allowed,
-                needed: error.needed.saturating_add(options.other_memory),
-                ..error
-            };
-            Ok(plan.map_err(others)?)
-        }
-        None => Ok(MemoryPlan::unbounded()),
-    }
-}
-
-/// The pipeline whose partitions hold no more than their part of the memory.
-fn with_state_of(mut pipeline: Arc<Pipeline>, bytes: usize) -> Arc<Pipeline> {
-    if bytes < pipeline.entity.max_state_bytes {
-        let (of_pipeline, of_memory) = (Size(pipeline.entity.max_state_bytes as u64), Size(bytes as u64));
-        tracing::info!(%of_pipeline, %of_memory, "--max-memory leaves a partition less state than `max_state_bytes`");
-        Arc::make_mut(&mut pipeline).entity.max_state_bytes = bytes;
-    }
-    pipeline
+    let topic = options.topics.input.as_str();
+    ThreadCount::new(options.threads, (topic, partitions), (room, options.max_memory)).in_each_of(n_hops)
 }
 
 /// Looks up a topic that is to be read, and refuses a group that reads it for another pipeline.
@@ -222,6 +202,7 @@ async fn limits(
     settings: &KafkaSettings,
     pipeline: &Pipeline,
     options: &StreamOptions,
+    hop: &Hop,
 ) -> Result<RecordLimits, KafkaError> {
     let topics = &options.topics;
     let mut written: Vec<String> = pipeline.output_topics().into_iter().map(str::to_owned).collect();
@@ -230,52 +211,9 @@ async fn limits(
     }
     written.extend(pipeline.cancellations.iter().map(|_| topics.reports.clone()));
     written.extend(topics.is_repartitioned().then(|| topics.input.clone()));
+    written.extend(hop.next.iter().map(|(topic, _)| topic.clone()));
     match options.max_message_bytes {
         Some(bytes) => Ok(RecordLimits::same(bytes)),
         None => RecordLimits::ask(settings, written).await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::kafka::options::OnLostRecords;
-    use crate::kafka::stages::faults::FaultInjection;
-    use crate::kafka::topics::names::Topics;
-
-    fn options(max_memory: u64) -> StreamOptions {
-        StreamOptions {
-            group: "g".to_owned(),
-            delivery: Delivery::ExactlyOnce,
-            topics: Topics::new(&Pipeline::load("invoices").unwrap(), "g"),
-            threads: 1,
-            instance_id: None,
-            state_dir: None,
-            batch_records: 1,
-            max_memory: Some(max_memory),
-            other_memory: 100 << 20,
-            standbys: 0,
-            commit_interval: Duration::ZERO,
-            on_lost_records: OnLostRecords::Continue,
-            all_verdicts: false,
-            end_when: EndWhen::Never,
-            asks_topic_ids: false,
-            max_message_bytes: None,
-            on_batch: None,
-            faults: FaultInjection::default(),
-        }
-    }
-
-    #[test]
-    fn what_other_parts_take_is_in_the_size_that_an_error_names() {
-        let error = plan_memory(&options(1 << 20), 2).unwrap_err().to_string();
-        let (typed, named) = (error.split("use --max-memory ").nth(1).unwrap(), "--max-memory 1 MiB is too little");
-        assert!(error.contains(named), "{error}");
-        let needed = typed.split(' ').next().unwrap().parse::<Size>().unwrap().0;
-        let with_window = plan_memory(&options(needed), 2).unwrap();
-        let without = plan_memory(&StreamOptions { other_memory: 0, ..options(needed) }, 2).unwrap();
-        assert!(with_window.state < without.state, "{with_window:?} {without:?}");
     }
 }

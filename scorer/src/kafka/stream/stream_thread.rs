@@ -9,9 +9,12 @@ use shared::pipeline::Pipeline;
 use crate::clock::{WallClock, now_since_epoch};
 use crate::core::{Core, Origin, Recovery};
 use crate::kafka::client::error::KafkaError;
+use crate::kafka::client::named_for::named_for;
 use crate::kafka::client::producer::Producer;
 use crate::kafka::client::settings::KafkaSettings;
 use crate::kafka::client::watchdog::Watchdog;
+use crate::kafka::hops::end::HopEnd;
+use crate::kafka::hops::links::Links;
 use crate::kafka::membership::identity::{Identity, thread_name};
 use crate::kafka::membership::lost::LossPolicy;
 use crate::kafka::membership::member::Member;
@@ -39,6 +42,7 @@ use crate::kafka::stop::StopHandle;
 use crate::kafka::threads::{spawn, spawn_with_client};
 use crate::kafka::topics::input::InputTopic;
 use crate::kafka::topics::limits::RecordLimits;
+use crate::kafka::topics::way::Hop;
 use crate::memory::MemoryPlan;
 use crate::messages::{Costs, Encoder};
 use crate::pasts::PastAnswers;
@@ -51,11 +55,18 @@ const BATCHES_IN_FLIGHT: usize = 4;
 /// The threads of the stages, in their order.
 pub(super) type Stages = Vec<JoinHandle<Result<(), KafkaError>>>;
 
-/// What the stream threads of a process have in common, and what each gets its part of.
+/// A stream thread of a process: its hop, and its number there. Both are counted from 0.
+pub(super) type ThreadPlace = (usize, usize);
+
+/// What the stream threads of a hop have in common, and what each gets its part of.
 pub(super) struct Common {
     pub settings: KafkaSettings,
     pub pipeline: Arc<Pipeline>,
     pub options: StreamOptions,
+    pub hop: Hop,
+    pub links: Links,
+    /// What the next hop learns of this one, where there is one.
+    pub next: Option<RepartitionProgress>,
     pub origin: Origin,
     /// That of each.
     pub memory: MemoryPlan,
@@ -63,7 +74,7 @@ pub(super) struct Common {
     /// The instance's name is its own until the last transaction is over. Its folder is that of all threads: partitions, and
     /// their snapshots with them, go from one to another.
     pub identity: Arc<Identity>,
-    /// How far the repartitioner is, where there is one.
+    /// How far those are who write what is read here: the repartitioner, or the hop before.
     pub progress: Option<RepartitionProgress>,
     pub schemas: SchemaSource,
     pub peers: Peers,
@@ -82,25 +93,44 @@ pub(super) struct StreamThread {
     commits: Commits,
 }
 
-/// In which order the stream threads of a process ended.
+/// In which order the stream threads of a process ended, and whether each had committed everything that there was to read.
 #[derive(Debug, Clone, Default)]
-pub(super) struct EndOrder(Arc<Mutex<Vec<usize>>>);
+pub(super) struct EndOrder(Arc<Mutex<Vec<(ThreadPlace, bool)>>>);
 
 impl EndOrder {
-    /// Notes that a thread has ended; how many have.
-    fn note(&self, thread: usize) -> usize {
+    /// Notes that a thread has ended; how many of its hop have, and whether all of these had committed everything.
+    fn note(&self, place: ThreadPlace, is_whole: bool) -> (usize, bool) {
         let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.push(thread);
-        ended.len()
+        ended.push((place, is_whole));
+        let of_hop = ended.iter().filter(|((hop, _), _)| *hop == place.0);
+        let of_hop: Vec<bool> = of_hop.map(|(_, is_whole)| *is_whole).collect();
+        (of_hop.len(), of_hop.into_iter().all(|is_whole| is_whole))
     }
 
     /// Those that have ended, in order.
-    pub(super) fn threads(&self) -> Vec<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn threads(&self) -> Vec<ThreadPlace> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(place, _)| *place).collect()
     }
 }
 
 impl Common {
+    /// What joins the next hop to this one.
+    pub(super) fn links_of_next(&self) -> Links {
+        Links { status: Some(self.status.clone()), before: self.next.clone(), ..self.links.clone() }
+    }
+
+    /// What this hop's end is for the others, where there are any.
+    fn end(&self) -> Option<HopEnd> {
+        let next = self.hop.next.as_ref().map(|(topic, _)| topic.clone()).zip(self.next.clone());
+        let Self { links, settings, watchdog, .. } = self;
+        (links.n_hops > 1).then(|| HopEnd {
+            stop: links.stop.clone(),
+            next,
+            settings: settings.clone(),
+            watchdog: watchdog.clone(),
+        })
+    }
+
     /// A stream thread, which `member` is the member of.
     ///
     /// # Errors
@@ -147,12 +177,13 @@ impl Common {
         on_message: OnMessage,
         pasts: PastAnswers,
         ended: &EndOrder,
-    ) -> Stages {
+    ) -> (ThreadPlace, Stages) {
         let StreamThread { index, member, commits } = thread;
         let (to_score, batches) = sync_channel(1);
         let (to_publish, scored) = sync_channel(1);
         let (results, commit_results) = channel();
-        let encoder = encoder(&self.pipeline, &self.options, &self.limits);
+        let place = (self.pipeline.hop().map_or(0, |hop| hop.index), index);
+        let encoder = encoder(&self.pipeline, &self.options, &self.hop, &self.limits);
         let publisher = Publisher {
             consumer: member.consumer.clone(),
             input: member.topic.clone(),
@@ -172,10 +203,12 @@ impl Common {
         let in_flight = self.memory.in_flight;
         let limits = Limits { records: self.options.batch_records, bytes: in_flight / BATCHES_IN_FLIGHT };
         let (stop, peers, ended) = (self.stop.clone(), self.peers.of_thread(index), ended.clone());
-        let copies = self.progress.is_some();
+        let has_copies = self.options.topics.is_repartitioned();
+        let (end, group) = (self.end(), self.hop.known_as.clone());
+        let of_publisher = group.clone();
         // The name is ours until the last transaction is over, and its folder until the snapshots are written.
         let (of_folder, of_name) = (self.identity.clone(), self.identity.clone());
-        vec![
+        let stages = vec![
             spawn_with_client("consume", move || {
                 let _identity = of_folder;
                 // Its end is waited for when everything else is done.
@@ -185,25 +218,31 @@ impl Common {
                 let clock = IdleClock::new(move || wall.now(), now_since_epoch);
                 let consume = ConsumeLoop::new(member.source(wall), tasks, in_flight, limits, clock, options);
                 let (result, snapshots) = consume.run();
-                let are_all_over = ended.note(index) == peers.count();
+                let is_whole = result.is_ok() && snapshots.is_some() && !stop.is_requested();
+                let (count, are_whole) = ended.note(place, is_whole);
+                let are_all_over = count == peers.count();
                 // A thread that ends before its time ends the others. Without any, copies of lines are of no use.
                 let is_early = peers.are_there() && !peers.is_done();
-                if is_early || (copies && are_all_over) {
+                if is_early || (has_copies && are_all_over) {
                     stop.request();
                 }
                 // The group is left before anything large is written.
                 drop(member);
+                if let Some(end) = end.filter(|_| are_all_over) {
+                    end.tell(are_whole);
+                }
                 if let Some(snapshots) = snapshots {
                     snapshots.write();
                 }
-                result
+                result.map_err(|error| named_for(error, &group))
             }),
             spawn("score", move || score(&batches, &encoder, &detectors, &to_publish)),
             spawn_with_client("publish", move || {
                 let _identity = of_name;
-                publisher.run(&scored, commits)
+                publisher.run(&scored, commits).map_err(|error| named_for(error, &of_publisher))
             }),
-        ]
+        ];
+        (place, stages)
     }
 
     fn changelogs(&self, member: &Member) -> Changelogs {
@@ -272,9 +311,26 @@ pub(super) fn losses(options: &StreamOptions, topic: &InputTopic) -> LossPolicy 
 }
 
 /// What makes messages of outputs.
-pub(super) fn encoder(pipeline: &Arc<Pipeline>, options: &StreamOptions, limits: &RecordLimits) -> Encoder {
+pub(super) fn encoder(pipeline: &Arc<Pipeline>, options: &StreamOptions, hop: &Hop, limits: &RecordLimits) -> Encoder {
     let max_bytes = limits.of(&pipeline.erroneous_topic);
+    let next = hop.next.as_ref().map(|(topic, partitions)| (topic.as_str(), *partitions));
     Encoder::new(pipeline.clone(), &options.topics.source, options.all_verdicts, max_bytes)
-        .with_entities_from(&options.topics.input)
+        .with_entities_from(&hop.first)
+        .of_hop(&options.topics.input, next)
         .with_reports_to(&options.topics.reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_hop_is_that_of_all_its_threads() {
+        let ended = EndOrder::default();
+        assert_eq!(ended.note((1, 0), true), (1, true));
+        assert_eq!(ended.note((0, 1), true), (1, true), "another hop is another matter");
+        assert_eq!(ended.note((1, 1), false), (2, false));
+        assert_eq!(ended.note((0, 0), true), (2, true));
+        assert_eq!(ended.threads(), [(1, 0), (0, 1), (1, 1), (0, 0)]);
+    }
 }

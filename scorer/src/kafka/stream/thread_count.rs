@@ -11,6 +11,8 @@ pub struct ThreadCount {
     run: usize,
     /// Why these are not the same.
     why: Option<String>,
+    /// How many hops have as many.
+    n_hops: usize,
 }
 
 impl ThreadCount {
@@ -31,7 +33,12 @@ impl ThreadCount {
             let memory = max_memory.map_or_else(String::new, |bytes| format!(" in {} of memory", Size(bytes)));
             Some(format!("there is no room for more{memory}"))
         };
-        Self { asked, run, why }
+        Self { asked, run, why, n_hops: 1 }
+    }
+
+    /// The same where records take so many hops, of which each has as many threads.
+    pub(super) fn in_each_of(self, n_hops: usize) -> Self {
+        Self { n_hops, ..self }
     }
 
     /// How many run.
@@ -42,10 +49,12 @@ impl ThreadCount {
 
 impl fmt::Display for ThreadCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, run, why } = self;
+        let Self { asked, run, why, n_hops } = self;
+        let runs = if *run == 1 { "runs" } else { "run" };
+        let hops = if *n_hops > 1 { format!(" in each of {n_hops} hops") } else { String::new() };
         match why {
-            None => write!(f, "{} run{}", counted(*run, "thread"), if *run == 1 { "s" } else { "" }),
-            Some(why) => write!(f, "{run} of {asked} threads run{}, because {why}", if *run == 1 { "s" } else { "" }),
+            None => write!(f, "{} {runs}{hops}", counted(*run, "thread")),
+            Some(why) => write!(f, "{run} of {asked} threads {runs}{hops}, because {why}"),
         }
     }
 }
@@ -70,5 +79,12 @@ mod tests {
         assert_eq!(said(4, 8, 3), "3 of 4 threads run, because there is no room for more in 512 MiB of memory");
         assert_eq!(said(4, 8, 8), "4 threads run");
         assert_eq!([said(1, 8, 8), said(0, 1, 1)], ["1 thread runs", "1 thread runs"]);
+    }
+
+    #[test]
+    fn each_hop_has_as_many_threads() {
+        let said = |asked| ThreadCount::new(asked, ("x", 2), (8, None)).in_each_of(2).to_string();
+        assert_eq!(said(2), "2 threads run in each of 2 hops");
+        assert_eq!(said(4), "2 of 4 threads run in each of 2 hops, because topic `x` has 2 partitions");
     }
 }

@@ -51,11 +51,13 @@ pub(crate) async fn create_topics(
     create_as: TopicSettings,
 ) -> Result<(), KafkaError> {
     let max_bytes = MAX_MESSAGE_BYTES.to_string();
-    let retention = repartition_retention(settings, internal).await?;
+    let retention = internal_retention(settings, internal).await?;
     let has_bounds = bounds_timestamps(settings, internal).await;
     let replication = || TopicReplication::Fixed(create_as.replication_factor);
+    let between_hops: Vec<&str> = internal.hops.iter().map(|hop| hop.input.as_str()).collect();
+    let of_hops: Vec<&str> = internal.hops.iter().map(|hop| hop.state.as_str()).collect();
     let topic = |name| {
-        if name == internal.state {
+        if of_hops.contains(&name) || name == internal.state {
             return NewTopic::new(name, input_partitions, replication())
                 .set("cleanup.policy", "compact")
                 .set("max.message.bytes", &max_bytes)
@@ -76,6 +78,12 @@ pub(crate) async fn create_topics(
             return topic
                 .set("retention.ms", &retention)
                 .set("message.timestamp.type", "CreateTime")
+                .set("max.message.bytes", &max_bytes);
+        }
+        if between_hops.contains(&name) {
+            return NewTopic::new(name, input_partitions, replication())
+                .set("cleanup.policy", "delete")
+                .set("retention.ms", &retention)
                 .set("max.message.bytes", &max_bytes);
         }
         let topic = NewTopic::new(name, create_as.partitions, replication());
@@ -114,11 +122,11 @@ pub(crate) async fn create_on_broker(settings: &KafkaSettings, topics: &[NewTopi
     Ok(())
 }
 
-/// How long copies are kept, in milliseconds: a week, or as long as the source keeps its records. Copies carry the
-/// source's timestamps, so that with a shorter time old ones would be deleted before they are read.
-async fn repartition_retention(settings: &KafkaSettings, topics: &Topics) -> Result<String, KafkaError> {
+/// How long copies, and records between hops, are kept, in milliseconds: a week, or as long as the source keeps its records.
+/// Copies carry the source's timestamps, so that with a shorter time old ones would be deleted before they are read.
+async fn internal_retention(settings: &KafkaSettings, topics: &Topics) -> Result<String, KafkaError> {
     const WEEK: i64 = 7 * 24 * 60 * 60 * 1000;
-    if !topics.is_repartitioned() {
+    if !topics.is_repartitioned() && topics.hops.is_empty() {
         return Ok(WEEK.to_string());
     }
     let of_source = topic_setting(settings, &topics.source, "retention.ms").await.unwrap_or_default();

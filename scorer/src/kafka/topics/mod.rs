@@ -5,3 +5,4 @@ pub(crate) mod check;
 pub(crate) mod input;
 pub(crate) mod limits;
 pub(crate) mod names;
+pub(crate) mod way;

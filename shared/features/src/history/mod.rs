@@ -9,6 +9,7 @@ mod language;
 mod panes;
 mod parts;
 mod past;
+mod subset;
 
 use crate::allocation::allocated;
 use crate::expiry::{ExpiryMap, Place};

@@ -31,7 +31,7 @@ impl ZScores {
             for (index, detector) in zscores.detectors.into_iter().enumerate() {
                 for waiting in detector.panes.into_values().flat_map(Pane::into_records) {
                     let to = growth.place(from, &waiting.by)?;
-                    new[to as usize].detectors[index].carry_in(waiting.carried(from != to));
+                    new[to as usize].detectors[index].carry_in(waiting.carried(from, to));
                 }
                 for (end, judged) in detector.judged {
                     for (by, summary) in judged.summaries {

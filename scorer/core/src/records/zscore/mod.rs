@@ -16,11 +16,12 @@ mod rank;
 use std::collections::BTreeMap;
 
 use shared::allocation::allocated;
-use shared::pipeline::{Pipeline, ZScoreSpec};
+use shared::pipeline::{Hop, Pipeline, ZScoreSpec};
 use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 use shared::zscore::WindowSummary;
 
+use crate::growth::CameFrom;
 use crate::output::{Output, WindowVerdict};
 use crate::resume::Recovery;
 use pane::{Pane, Waiting};
@@ -51,6 +52,8 @@ pub(crate) struct ZScores {
 /// One detector: what waits for its windows.
 #[derive(Debug)]
 struct ZScore {
+    /// Its place in the pipeline.
+    place: usize,
     spec: ZScoreSpec,
     /// By their start.
     panes: BTreeMap<Timestamp, Pane>,
@@ -71,19 +74,17 @@ struct JudgedWindow {
     is_persisted: bool,
 }
 
-/// The columns that the detectors read.
-pub(super) fn columns(pipeline: &Pipeline) -> impl Iterator<Item = usize> + '_ {
-    pipeline.zscores.iter().flat_map(|spec| std::iter::once(spec.value).chain(spec.by))
-}
-
 impl ZScores {
     /// The first byte of the keys of what waits in the changelog.
     pub const KIND: u8 = chunks::KIND;
 
-    /// Nothing waits yet.
+    /// Nothing waits yet. A hop has the detectors whose windows are of its column.
     pub fn new(pipeline: &Pipeline, recovery: Recovery) -> Self {
+        let column = pipeline.hop().map(Hop::column);
+        let all = pipeline.zscores.iter().enumerate();
+        let own = all.filter(|(_, spec)| column.is_none() || spec.by == column);
         Self {
-            detectors: pipeline.zscores.iter().cloned().map(ZScore::new).collect(),
+            detectors: own.map(|(place, spec)| ZScore::new(place, spec.clone())).collect(),
             recovery,
             parts: BTreeMap::new(),
         }
@@ -120,20 +121,25 @@ impl ZScores {
         }
     }
 
-    /// Lets a record wait for the windows of each detector; for how many it comes too late. `of` tells, of a detector, the
-    /// record's value and its key. Without an `offset` it was in another partition, before the topic grew.
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.detectors.is_empty()
+    }
+
+    /// Lets a record wait for the windows of each detector; for how many it comes too late. `at` is its offset, and the
+    /// partition that this is of; `of` tells, of a detector, the record's value and its key.
     pub fn add<'a>(
         &mut self,
         entity: &EntitySummary,
         truth: Option<&str>,
-        offset: Option<i64>,
+        at: (CameFrom, i64),
         of: impl Fn(&ZScoreSpec) -> (f64, &'a str),
     ) -> u64 {
         let mut too_late = 0;
         for detector in &mut self.detectors {
             let (value, by) = of(&detector.spec);
-            let waiting = Waiting::new(by, value, entity, truth, offset);
-            too_late += u64::from(detector.add(waiting, offset) == Joined::TooLate);
+            let waiting = Waiting::new(by, value, entity, truth, at);
+            too_late += u64::from(detector.add(waiting, at.1) == Joined::TooLate);
         }
         too_late
     }
@@ -141,8 +147,10 @@ impl ZScores {
     /// Judges the windows of a partition that the clock is far enough past; whether there were any.
     pub fn judge_due(&mut self, clock: Timestamp, partition: i32, out: &mut Vec<Output>) -> bool {
         let mut any = false;
-        for (index, detector) in self.detectors.iter_mut().enumerate() {
-            any |= detector.judge_due(clock, &mut |verdict| out.push(of_detector(index, partition, verdict)));
+        for detector in &mut self.detectors {
+            let place = detector.place;
+            let mut emit = |of: CameFrom, verdict| out.push(of_detector(place, of.partition(partition), verdict));
+            any |= detector.judge_due(clock, &mut emit);
         }
         any
     }
@@ -153,7 +161,9 @@ impl ZScores {
         while self.bytes() > bytes {
             let ends = self.detectors.iter().enumerate().filter_map(|(index, it)| Some((it.next_end()?, index)));
             let Some((end, index)) = ends.min() else { break };
-            self.detectors[index].judge(end, true, &mut |verdict| out.push(of_detector(index, partition, verdict)));
+            let place = self.detectors[index].place;
+            let mut emit = |of: CameFrom, verdict| out.push(of_detector(place, of.partition(partition), verdict));
+            self.detectors[index].judge(end, true, &mut emit);
             early += 1;
         }
         early
@@ -165,8 +175,9 @@ fn of_detector(detector: usize, partition: i32, verdict: WindowVerdict) -> Outpu
 }
 
 impl ZScore {
-    fn new(spec: ZScoreSpec) -> Self {
+    fn new(place: usize, spec: ZScoreSpec) -> Self {
         Self {
+            place,
             spec,
             panes: BTreeMap::new(),
             judged: BTreeMap::new(),
@@ -177,14 +188,13 @@ impl ZScore {
         }
     }
 
-    fn add(&mut self, waiting: Waiting, offset: Option<i64>) -> Joined {
+    fn add(&mut self, waiting: Waiting, offset: i64) -> Joined {
         let start = waiting.time.saturating_sub(waiting.time.rem_euclid(self.spec.slide));
         // The first window that holds the record ends with its pane.
         if start.saturating_add(self.spec.slide) <= self.judged_through {
             return Joined::TooLate;
         }
         self.bytes += waiting.bytes();
-        let offset = offset.unwrap_or(i64::MAX);
         self.panes.entry(start).or_insert_with(|| Pane::new(offset)).add(waiting, offset);
         Joined::Waits
     }
@@ -199,7 +209,7 @@ impl ZScore {
         Some(self.next_end()?.saturating_add(self.spec.watermark))
     }
 
-    fn judge_due(&mut self, clock: Timestamp, emit: &mut impl FnMut(WindowVerdict)) -> bool {
+    fn judge_due(&mut self, clock: Timestamp, emit: &mut impl FnMut(CameFrom, WindowVerdict)) -> bool {
         let mut any = false;
         while let Some(end) = self.next_end().filter(|end| end.saturating_add(self.spec.watermark) <= clock) {
             self.judge(end, false, emit);
@@ -216,7 +226,7 @@ impl ZScore {
     }
 
     /// Judges the window that ends at `end`; `early` when records of it may still be on their way.
-    fn judge(&mut self, end: Timestamp, early: bool, emit: &mut impl FnMut(WindowVerdict)) {
+    fn judge(&mut self, end: Timestamp, early: bool, emit: &mut impl FnMut(CameFrom, WindowVerdict)) {
         let (start, slide) = (end.saturating_sub(self.spec.window), self.spec.slide);
         // The other panes of the window were put in order with windows before.
         if let Some(newest) = self.panes.get_mut(&end.saturating_sub(slide)) {
@@ -262,8 +272,9 @@ impl ZScore {
         summaries
     }
 
-    /// The verdicts on a pane's records: each by the window that says the most, the first of those that say as much.
-    fn emit(&self, start: Timestamp, pane: &Pane, early: bool, emit: &mut impl FnMut(WindowVerdict)) {
+    /// The verdicts on a pane's records: each by the window that says the most, the first of those that say as much. Each goes
+    /// with whose offset it names.
+    fn emit(&self, start: Timestamp, pane: &Pane, early: bool, emit: &mut impl FnMut(CameFrom, WindowVerdict)) {
         let ends = start.saturating_add(self.spec.slide)..=start.saturating_add(self.spec.window);
         let windows: Vec<&JudgedWindow> = self.judged.range(ends).map(|(_, judged)| judged).collect();
         for of_key in pane.records().chunk_by(|a, b| a.by == b.by) {
@@ -280,7 +291,8 @@ impl ZScore {
                     let (value, truth, offset) = (waiting.value, waiting.truth.clone(), waiting.offset);
                     // Its detector and partition are added by those who know them.
                     let (detector, partition) = (0, 0);
-                    emit(WindowVerdict { detector, summary, truth, value, score, window, partition, offset });
+                    let verdict = WindowVerdict { detector, summary, truth, value, score, window, partition, offset };
+                    emit(waiting.came_from, verdict);
                 }
             }
         }

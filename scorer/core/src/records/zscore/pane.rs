@@ -10,6 +10,7 @@ use shared::verdict::EntitySummary;
 
 use super::chunks;
 use super::rank::{Rank, in_order};
+use crate::growth::CameFrom;
 
 /// Of a record that was not written down yet.
 const NO_CHUNK: u32 = u32::MAX;
@@ -27,6 +28,8 @@ pub(crate) struct Waiting {
     pub(super) truth: Option<Box<str>>,
     /// Unknown where the state of an earlier program had it.
     pub(super) offset: Option<i64>,
+    /// The partition that its offset is of.
+    pub(super) came_from: CameFrom,
     /// What verdicts repeat of it.
     pub(super) fields: Arc<[FieldValue]>,
     /// The record of the changelog that has it.
@@ -35,7 +38,13 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// A record that just came.
-    pub(crate) fn new(by: &str, value: f64, entity: &EntitySummary, truth: Option<&str>, offset: Option<i64>) -> Self {
+    pub(crate) fn new(
+        by: &str,
+        value: f64,
+        entity: &EntitySummary,
+        truth: Option<&str>,
+        (came_from, offset): (CameFrom, i64),
+    ) -> Self {
         Self {
             by: by.into(),
             time: entity.first_timestamp,
@@ -43,23 +52,24 @@ impl Waiting {
             value,
             customer: entity.customer.clone(),
             truth: truth.map(Into::into),
-            offset,
+            offset: Some(offset),
+            came_from,
             fields: entity.fields.clone(),
             chunk: NO_CHUNK,
         }
     }
 
-    /// The same in another changelog: where that is another partition's, its offset says nothing there.
-    pub(super) fn carried(self, is_elsewhere: bool) -> Self {
-        Self { chunk: NO_CHUNK, offset: self.offset.filter(|_| !is_elsewhere), ..self }
+    /// The same in another changelog, after it went from one partition to another, or to the same.
+    pub(super) fn carried(self, from: i32, to: i32) -> Self {
+        Self { chunk: NO_CHUNK, came_from: self.came_from.moved(from, to), ..self }
     }
 
     /// The order in which records are summed up and judged: it does not depend on when they came.
     pub(super) fn in_order(&self, other: &Self) -> Ordering {
         let by_name = self.by.cmp(&other.by).then(self.time.cmp(&other.time)).then_with(|| self.key.cmp(&other.key));
         by_name.then_with(|| {
-            let own = (&self.customer, &self.truth, self.offset);
-            let others = (&other.customer, &other.truth, other.offset);
+            let own = (&self.customer, &self.truth, self.offset, self.came_from);
+            let others = (&other.customer, &other.truth, other.offset, other.came_from);
             self.value.to_bits().cmp(&other.value.to_bits()).then_with(|| own.cmp(&others))
         })
     }

@@ -15,6 +15,7 @@ use super::chunks::{KIND, PANE, SUMMARIES, THROUGH, fitting, pane_key, part_key,
 use super::pane::{Pane, Waiting};
 use super::{JudgedWindow, ZScore, ZScores, summary_bytes};
 use crate::changelog::record::{ChangelogKind, Changes, StateError, StateRecord, VERSION, versioned};
+use crate::growth::CameFrom;
 
 /// Moments beyond this are nobody's: arithmetic on others cannot leave the numbers there are.
 const LARGEST_TIME: Timestamp = 1 << 60;
@@ -42,6 +43,10 @@ fn pane_record(detector: u8, start: Timestamp, chunk: u32, records: &[&Waiting])
         put_optional(&mut out, *offset);
         put_unsigned(&mut out, fields.len() as u64);
         fields.iter().for_each(|field| put_field(&mut out, field));
+    }
+    // Offsets are those of other partitions where a topic has grown, or where a hop before has sent records on.
+    if records.iter().any(|waiting| waiting.came_from != CameFrom::HERE) {
+        records.iter().for_each(|waiting| put_optional(&mut out, waiting.came_from.elsewhere().map(i64::from)));
     }
     record(detector, &pane_key(start, chunk), Some(out))
 }
@@ -265,14 +270,23 @@ fn read_records(
         if !number.is_finite() {
             return Err(Damaged);
         }
-        let (offset, fields) = (None, Arc::default());
-        records.push(Waiting { by, time: start + since, key, value: number, customer, truth, offset, fields, chunk });
+        let (offset, came_from, fields) = (None, CameFrom::HERE, Arc::default());
+        let time = start + since;
+        records.push(Waiting { by, time, key, value: number, customer, truth, offset, came_from, fields, chunk });
     }
     // Records of earlier programs end here.
     if !value.0.is_empty() {
         for waiting in &mut records[first..] {
             waiting.offset = value.optional()?;
             waiting.fields = (0..value.count()?).map(|_| read_field(value)).collect::<Result<_, Damaged>>()?;
+        }
+    }
+    if !value.0.is_empty() {
+        for waiting in &mut records[first..] {
+            if let Some(partition) = value.optional()? {
+                let partition = i32::try_from(partition).ok().filter(|partition| *partition >= 0).ok_or(Damaged)?;
+                waiting.came_from = CameFrom::of(partition);
+            }
         }
     }
     Ok(())

@@ -64,6 +64,7 @@ mod tests {
     use shared::verdict::EntitySummary;
 
     use super::*;
+    use crate::growth::CameFrom;
 
     fn waiting((by, time, key, value): (String, i64, u8, u8), offset: i64) -> Waiting {
         let entity = EntitySummary {
@@ -75,7 +76,7 @@ mod tests {
             closed_early: false,
             fields: [].into(),
         };
-        Waiting::new(&by, value.into(), &entity, None, Some(offset))
+        Waiting::new(&by, value.into(), &entity, None, (CameFrom::HERE, offset))
     }
 
     proptest! {

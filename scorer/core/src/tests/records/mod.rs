@@ -2,6 +2,7 @@
 
 mod changelog;
 mod growth;
+mod hops;
 mod order;
 mod scoring;
 mod standby;

@@ -16,6 +16,11 @@ pub(super) fn detectors() -> String {
     detectors_of(&[BY_USER, ROBUST, ALONE])
 }
 
+/// Windows of the keys of two columns.
+pub(super) fn detectors_by_column() -> String {
+    detectors_of(&[BY_USER, ALONE])
+}
+
 fn detectors_of(detectors: &[&str]) -> String {
     detectors.concat().replace('\n', " ")
 }
