@@ -279,7 +279,12 @@ fn observed(output: &Output) -> Option<Observed> {
     let (summary, partition, offsets) = match output {
         Output::Closed(entity) => (&entity.summary, entity.partition, &entity.offsets),
         Output::Erroneous(Erroneous::Entity { summary, partition, offsets, .. }) => (summary, *partition, offsets),
-        Output::Erroneous(_) | Output::Windowed(_) | Output::Cancellations(_) | Output::Report(_) => return None,
+        Output::Erroneous(_)
+        | Output::Windowed(_)
+        | Output::Cancellations(_)
+        | Output::Report(_)
+        | Output::Forwarded(_)
+        | Output::Watermark(_) => return None,
     };
     let first = offsets.first().map_or(-1, |(first, _)| *first);
     let identity = Identity::of_record(partition, first, &summary.key);

@@ -394,9 +394,15 @@ mod tests {
     #[test]
     fn products_settle_nearly_all_tiles_of_ordinary_points() {
         for (d, k) in [(5, 20), (8, 20), (30, 100)] {
-            let noise = |i: usize, step: usize| ((i * step + i / 5 * 31) % 10_007) as f32 / 1000.0 - 5.0;
-            let x: Vec<f32> = (0..2_000 * d).map(|i| noise(i, 7919)).collect();
-            let c: Vec<f32> = (0..k * d).map(|i| noise(i, 6007)).collect();
+            // The generator of Steele, Lea and Flood (SplitMix).
+            let noise = |i: usize| {
+                let mut bits = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                (bits >> 40) as f32 / (1 << 24) as f32 * 10.0 - 5.0
+            };
+            let x: Vec<f32> = (1..=2_000 * d).map(noise).collect();
+            let c: Vec<f32> = (1..=k * d).map(|i| noise(1_000_000 + i)).collect();
             let screen = Screen::for_gaps(rows(&c, d));
             let (_, _, (settled, doubtful)) = portable::<true>(rows(&x, d), &screen);
             assert!(settled > 100 && doubtful * 10 < settled, "{d} x {k}: {settled} {doubtful}");
