@@ -4,8 +4,8 @@ use shared::detectors::drift::Alarm;
 use shared::pipeline::DriftSpec;
 use shared::time::format_timestamp;
 
-/// From which index on a feature is named.
-const WORTH_NAMING: f64 = 0.1;
+/// From which index on a change is large enough for an alarm, and a feature is named.
+pub(super) const LEAST_CHANGE: f64 = 0.1;
 
 /// Features that are named.
 const MOST_NAMED: usize = 3;
@@ -35,7 +35,9 @@ pub struct DetectorReport {
     pub scores: u64,
     /// The decimal logarithm of the test martingale; `None` where the model does not say how scores were.
     pub evidence: Option<f64>,
-    /// The alarm, once it is raised.
+    /// When the test found a change, however small.
+    pub changed: Option<Alarm>,
+    /// The alarm, once it is raised: the change is certain, and large.
     pub alarm: Option<Alarm>,
     /// The population stability index of the newest scores.
     pub stability: Option<f64>,
@@ -78,7 +80,7 @@ impl Report {
 
     /// What is said of one of its detectors.
     pub fn said(&self, of: &DetectorReport) -> String {
-        let DetectorReport { name, is_exact, scores, evidence, alarm, .. } = of;
+        let DetectorReport { name, is_exact, scores, evidence, changed, alarm, .. } = of;
         let Some(evidence) = evidence else {
             return format!(
                 "{name}: drift is not watched, because an earlier trainer wrote its model; train it again."
@@ -86,8 +88,8 @@ impl Report {
         };
         let about = if *is_exact { "at most" } else { "about" };
         let alpha = self.spec.alpha;
-        match alarm {
-            Some(alarm) => format!(
+        match (alarm, changed) {
+            (Some(alarm), _) => format!(
                 "{name}: the stream is no longer like the training since {} (record {} of this run, told at record {}; the \
                  probability that this is chance is {about} {alpha}); {}.",
                 format_timestamp(alarm.since),
@@ -95,7 +97,12 @@ impl Report {
                 alarm.after,
                 self.drifted()
             ),
-            None => format!(
+            (None, Some(changed)) => format!(
+                "{name}: something small has changed since {}; no feature and no score differs enough for an alarm (PSI \
+                 {LEAST_CHANGE}).",
+                format_timestamp(changed.since)
+            ),
+            (None, None) => format!(
                 "{name}: no drift told in {scores} records (evidence 10^{evidence:.1}; it is told at 10^{:.1}, with a \
                  probability of {about} {alpha} by chance).",
                 -alpha.log10()
@@ -109,7 +116,7 @@ impl Report {
             .features
             .iter()
             .filter_map(|feature| Some((feature.name.as_str(), feature.stability?)))
-            .filter(|(_, stability)| *stability >= WORTH_NAMING)
+            .filter(|(_, stability)| *stability >= LEAST_CHANGE)
             .collect();
         features.sort_by(|a, b| b.1.total_cmp(&a.1));
         let named: Vec<String> =
