@@ -1,5 +1,7 @@
 //! Logs to standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// Logs to standard error: JSON for services, short lines for people. `RUST_LOG` chooses what.
@@ -15,6 +17,9 @@ pub(super) fn init_logs(json: bool) {
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // That nobody reads the log any more, as in `2>&1 | head`, must not end a thread.
     let logs = logs.log_internal_errors(false);
+    // Colours are for terminals, and for those who do not refuse them (no-color.org).
+    let refuses_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let logs = logs.with_ansi(std::io::stderr().is_terminal() && !refuses_colour);
     // A second initialisation, in a test of several commands, changes nothing.
     let _ = if json { logs.json().try_init() } else { logs.without_time().with_target(false).try_init() };
 }

@@ -21,16 +21,16 @@
 //! There is no clock and no generator here. What has to be drawn, because values tie and p-values are smoothed, follows from the record
 //! itself ([`Identity`]), so the same records give the same numbers, to the bit, in whatever batches they come.
 
+mod exchangeability;
 mod identity;
 mod martingale;
 mod reference;
-mod score_test;
 mod stability;
 #[cfg(test)]
 mod tests;
 
+pub use exchangeability::{Alarm, ScoreTest, Urn};
 pub use identity::Identity;
 pub use martingale::Martingale;
 pub use reference::{Cells, FEATURE_SHARES, Reference, SCORE_SHARES};
-pub use score_test::{Alarm, ScoreTest, Urn};
 pub use stability::{CellCounts, FEWEST, Recent, population_stability};

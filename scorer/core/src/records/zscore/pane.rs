@@ -9,7 +9,7 @@ use shared::time::Timestamp;
 use shared::verdict::EntitySummary;
 
 use super::chunks;
-use super::rank::{Rank, in_order};
+use super::rank::{Rank, Ranked, in_order};
 use crate::growth::CameFrom;
 
 /// Of a record that was not written down yet.
@@ -34,6 +34,22 @@ pub(crate) struct Waiting {
     pub(super) fields: Arc<[FieldValue]>,
     /// The record of the changelog that has it.
     pub(super) chunk: u32,
+}
+
+impl Ranked for Waiting {
+    fn rank(&self) -> Rank {
+        Rank::of(&self.by, self.time)
+    }
+
+    /// The order in which records are summed up and judged: it does not depend on when they came.
+    fn in_order(&self, other: &Self) -> Ordering {
+        let by_name = self.by.cmp(&other.by).then(self.time.cmp(&other.time)).then_with(|| self.key.cmp(&other.key));
+        by_name.then_with(|| {
+            let own = (&self.customer, &self.truth, self.offset, self.came_from);
+            let others = (&other.customer, &other.truth, other.offset, other.came_from);
+            self.value.to_bits().cmp(&other.value.to_bits()).then_with(|| own.cmp(&others))
+        })
+    }
 }
 
 impl Waiting {
@@ -62,16 +78,6 @@ impl Waiting {
     /// The same in another changelog, after it went from one partition to another, or to the same.
     pub(super) fn carried(self, from: i32, to: i32) -> Self {
         Self { chunk: NO_CHUNK, came_from: self.came_from.moved(from, to), ..self }
-    }
-
-    /// The order in which records are summed up and judged: it does not depend on when they came.
-    pub(super) fn in_order(&self, other: &Self) -> Ordering {
-        let by_name = self.by.cmp(&other.by).then(self.time.cmp(&other.time)).then_with(|| self.key.cmp(&other.key));
-        by_name.then_with(|| {
-            let own = (&self.customer, &self.truth, self.offset, self.came_from);
-            let others = (&other.customer, &other.truth, other.offset, other.came_from);
-            self.value.to_bits().cmp(&other.value.to_bits()).then_with(|| own.cmp(&others))
-        })
     }
 
     /// Bytes that it takes, about: its texts are allocations of their own, of which some begin with two counts of who shares
@@ -165,7 +171,7 @@ impl Pane {
         // Sealing may have put new ones between old ones, once.
         let from = if self.is_sealed { 0 } else { self.persisted };
         let new = self.records[from..].iter_mut().filter(|it| it.chunk == NO_CHUNK);
-        let mut new: Vec<(Rank, &mut Waiting)> = new.map(|waiting| (Rank::of(waiting), waiting)).collect();
+        let mut new: Vec<(Rank, &mut Waiting)> = new.map(|waiting| (waiting.rank(), waiting)).collect();
         new.sort_unstable_by(|(a, of_a), (b, of_b)| a.compare(b, || of_a.in_order(of_b)));
         let mut new: Vec<&mut Waiting> = new.into_iter().map(|(_, waiting)| waiting).collect();
         for chunk in chunks::fitting(&mut new, |waiting| waiting.bytes()) {

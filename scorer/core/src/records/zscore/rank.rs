@@ -5,12 +5,18 @@ use std::cmp::Ordering;
 
 use shared::time::Timestamp;
 
-use super::pane::Waiting;
-
 /// Bytes of a text that a rank holds.
 const HEAD: usize = size_of::<u64>();
 
-/// What [`Waiting::in_order`] looks at first.
+/// What has an order that [`Rank`]s tell for the most part.
+pub(super) trait Ranked {
+    fn rank(&self) -> Rank;
+
+    /// The whole order: first by name, then by time.
+    fn in_order(&self, other: &Self) -> Ordering;
+}
+
+/// What [`Ranked::in_order`] looks at first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rank {
     /// The first bytes of the name of its windows, with zeros where there are fewer.
@@ -21,11 +27,12 @@ pub(super) struct Rank {
 }
 
 impl Rank {
-    pub(super) fn of(waiting: &Waiting) -> Self {
-        let (by, mut head) = (waiting.by.as_bytes(), [0; HEAD]);
+    /// The rank of what has this name and time.
+    pub(super) fn of(name: &str, time: Timestamp) -> Self {
+        let (by, mut head) = (name.as_bytes(), [0; HEAD]);
         let known = by.len().min(HEAD);
         head[..known].copy_from_slice(&by[..known]);
-        Self { head: u64::from_be_bytes(head), len: by.len(), time: waiting.time }
+        Self { head: u64::from_be_bytes(head), len: by.len(), time }
     }
 
     /// The order of two records, of which `whole` tells where ranks do not.
@@ -40,8 +47,8 @@ impl Rank {
 }
 
 /// Puts records in order. Beside them, no more is in memory than their ranks.
-pub(super) fn in_order(records: &mut [Waiting]) {
-    let mut order: Vec<(Rank, usize)> = records.iter().map(Rank::of).zip(0..).collect();
+pub(super) fn in_order<T: Ranked>(records: &mut [T]) {
+    let mut order: Vec<(Rank, usize)> = records.iter().map(T::rank).zip(0..).collect();
     order.sort_unstable_by(|(a, of_a), (b, of_b)| a.compare(b, || records[*of_a].in_order(&records[*of_b])));
     let mut from: Vec<usize> = order.into_iter().map(|(_, place)| place).collect();
     for first in 0..from.len() {
@@ -61,36 +68,36 @@ pub(super) fn in_order(records: &mut [Waiting]) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::verdict::EntitySummary;
 
     use super::*;
-    use crate::growth::CameFrom;
 
-    fn waiting((by, time, key, value): (String, i64, u8, u8), offset: i64) -> Waiting {
-        let entity = EntitySummary {
-            key: key.to_string().into(),
-            lines: 1,
-            customer: None,
-            first_timestamp: time,
-            last_timestamp: time,
-            closed_early: false,
-            fields: [].into(),
-        };
-        Waiting::new(&by, value.into(), &entity, None, (CameFrom::HERE, offset))
+    /// A name, a time, and what else there is.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+    struct Record(String, i64, u8);
+
+    impl Ranked for Record {
+        fn rank(&self) -> Rank {
+            Rank::of(&self.0, self.1)
+        }
+
+        fn in_order(&self, other: &Self) -> Ordering {
+            self.cmp(other)
+        }
     }
 
     proptest! {
         /// Names around the length of what a rank holds, of few letters, of which one is what fills a rank up.
         #[test]
         fn ranks_lead_to_the_same_order(
-            records in proptest::collection::vec(("[\u{0}ab]{0,10}", 0..3i64, 0..3u8, 0..2u8), 0..40)
+            records in proptest::collection::vec(("[\u{0}ab]{0,10}", 0..3i64, 0..4u8), 0..40)
         ) {
-            let mut records: Vec<Waiting> = records.into_iter().zip(0..).map(|(it, offset)| waiting(it, offset)).collect();
+            let mut records: Vec<Record> =
+                records.into_iter().map(|(name, time, rest)| Record(name, time, rest)).collect();
             let mut expected = records.clone();
-            expected.sort_by(Waiting::in_order);
+            expected.sort();
             for a in &records {
                 for b in &records {
-                    prop_assert_eq!(Rank::of(a).compare(&Rank::of(b), || a.in_order(b)), a.in_order(b));
+                    prop_assert_eq!(a.rank().compare(&b.rank(), || a.cmp(b)), a.cmp(b));
                 }
             }
             in_order(&mut records);

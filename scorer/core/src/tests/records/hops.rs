@@ -102,15 +102,17 @@ fn place(key: &str, partitions: usize) -> usize {
 }
 
 impl Way {
-    /// The rows are keyed by their user.
+    /// The rows are keyed as the first hop must have them.
     fn new(pipeline: &Pipeline, rows: &[Row], partitions: usize) -> Self {
         let hops = pipeline.hops(partitions as i32);
-        let mut by_user = vec![Vec::new(); partitions];
-        rows.iter()
-            .for_each(|row| by_user[place(row.payload.split(',').nth(1).unwrap(), partitions)].push(row.clone()));
+        let mut by_key = vec![Vec::new(); partitions];
+        let first = pipeline.placed_by()[0];
+        for row in rows {
+            by_key[place(row.payload.split(',').nth(first).unwrap(), partitions)].push(row.clone());
+        }
         let topics = vec![vec![Vec::new(); partitions]; hops.len() - 1];
         let stages = hops.into_iter().map(|hop| Stage::new(hop, partitions)).collect();
-        Self { rows: by_user, stages, topics, out: Vec::new() }
+        Self { rows: by_key, stages, topics, out: Vec::new() }
     }
 
     /// A hop reads the next records of a partition, as far as there are so many.
