@@ -75,7 +75,7 @@ fn a_killed_single_instance_judges_every_payment_once() {
 /// that nothing changes.
 #[test]
 fn killed_instances_judge_every_payment_once_on_many_partitions() {
-    assert_exact(&Plan { subject: Subject::WaitingPayments, instances: 2, rounds: 4, ..PLAN });
+    assert_exact(&Plan { subject: Subject::WaitingPayments, instances: 2, rounds: 2, ..PLAN });
 }
 
 #[test]

@@ -13,7 +13,7 @@ what was measured on them. `points/s` are the points, of 8 features and with 20 
 If no GPU is seen, it says what is missing on the way to it, and what to install. It takes some seconds.";
 
 /// Longest name and longest driver that are shown whole.
-const LONGEST: [usize; 2] = [26, 22];
+const LONGEST: [usize; 2] = [25, 22];
 
 /// The devices as a table, or as JSON.
 ///

@@ -134,8 +134,8 @@ fn a_change_that_is_small_raises_no_alarm() {
     let mut observations = Observations::default();
     for offset in 0..20_000 {
         let (entity, score, features) = entity(offset, u64::MAX);
-        // One score in twenty-five is high.
-        let score = if offset % 25 == 0 { 0.95 } else { score };
+        // One score in ten is high.
+        let score = if offset % 10 == 0 { 0.95 } else { score };
         observations.add(&plan, entity, [score, 1.0].into_iter(), &features);
     }
     assert_eq!(drift.add(&observations), Vec::<String>::new());

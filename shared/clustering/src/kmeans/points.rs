@@ -41,6 +41,7 @@ pub struct Points {
 }
 
 /// Rows that a pass has come to.
+#[allow(clippy::large_enum_variant, reason = "there are few: each is up to a GiB of points")]
 enum Block {
     /// On the device: `(rows, n_features)`.
     Held(Tensor<2>),

@@ -76,7 +76,10 @@ mod tests {
         NodeRow { index, size: 1, center: vec![index as f64], cost: 0.5, children: children.to_vec() }
     }
 
-    fn tree(rows: &[(i64, &[i64])]) -> Result<Vec<(f64, Option<(usize, usize)>)>, String> {
+    /// The first coordinate of a node's centre, and its children.
+    type Node = (f64, Option<(usize, usize)>);
+
+    fn tree(rows: &[(i64, &[i64])]) -> Result<Vec<Node>, String> {
         let rows = rows.iter().map(|(index, children)| row(*index, children)).collect();
         Ok(in_order(-1, rows)?.into_iter().map(|node| (node.center[0], node.children)).collect())
     }
