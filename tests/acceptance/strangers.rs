@@ -28,7 +28,8 @@ fn read(kafka: &Kafka) -> Vec<Vec<Received>> {
 }
 
 /// A report that nobody can read, and one of a partition that there is not, change no count. State that nobody can read is not
-/// taken for state: the scorer ends and names it, and what was committed stays as it was.
+/// taken for state: where it stands behind all that was committed it changes nothing; where it stands before, the scorer ends and names
+/// it, and what was committed stays as it was.
 #[test]
 fn what_strangers_write_is_passed_over_or_refused() {
     let (Some(alone), Some(kafka)) = (Kafka::start(), Kafka::start()) else { return };
@@ -66,9 +67,19 @@ fn what_strangers_write_is_passed_over_or_refused() {
         producer.send(BaseRecord::<[u8], [u8]>::to(state).partition(partition).key(b"?").payload(b"no state"));
     }
     producer.flush();
+    // It stands behind all that was committed, and is nothing to whoever comes next.
     kafka.send_keyed("purchases", lines(40..50));
+    let passed_over = run(&kafka, &pipeline, &folder.path().join("next"));
+    assert_eq!(passed_over.code, Some(0), "{}", passed_over.stderr);
+    let all: Vec<usize> = read(&kafka).iter().map(Vec::len).collect();
+    assert!(
+        all.iter().zip(&found).all(|(now, before)| *now >= before.len()) && all[2] == found[2].len() + 10,
+        "{all:?}"
+    );
+    // From then on it stands in the middle of what has to be read.
+    kafka.send_keyed("purchases", lines(50..55));
     let refused = run(&kafka, &pipeline, &folder.path().join("elsewhere"));
     assert_eq!(refused.code, Some(78), "{}", refused.stderr);
     assert!(refused.stderr.contains(&format!("of `{state}`")), "{}", refused.stderr);
-    assert_eq!(read(&kafka).iter().map(Vec::len).collect::<Vec<_>>(), found.iter().map(Vec::len).collect::<Vec<_>>());
+    assert_eq!(read(&kafka).iter().map(Vec::len).collect::<Vec<_>>(), all, "nothing is published");
 }
