@@ -24,6 +24,8 @@ pub(crate) struct Windows {
     window: Millis,
     slide: Millis,
     partitions: BTreeMap<i32, PartitionReport>,
+    /// What partitions had reported before their topic grew, and no longer hold themselves, by pane.
+    carried: BTreeMap<Timestamp, u64>,
     /// The end of the last window that was dealt with.
     through: Option<Timestamp>,
     last_count: u64,
@@ -66,6 +68,7 @@ impl Windows {
             window: settings.window,
             slide: settings.slide,
             partitions: BTreeMap::new(),
+            carried: BTreeMap::new(),
             through: None,
             last_count: 0,
             position: 0,
@@ -79,13 +82,36 @@ impl Windows {
     }
 
     /// The same windows over the partitions of a topic that has grown, which know of cancellations what these `reports` say.
-    /// Those before `position` of the topic of reports are of the partitions of before.
+    /// Those before `position` of the topic of reports are of the partitions of before. What is in none of these reports, because
+    /// its partition was done with it, stays counted.
     pub fn carried_over(self, reports: &[Report], position: i64) -> Self {
-        let mut windows = Self { partitions: BTreeMap::new(), ..self };
+        let before = self.counts();
+        let mut windows = Self { partitions: BTreeMap::new(), carried: BTreeMap::new(), ..self };
         for report in reports {
             windows.on_report(report, position, None);
         }
+        let now = windows.counts();
+        let gone = |(start, count): (Timestamp, u64)| {
+            let left = count.saturating_sub(now.get(&start).copied().unwrap_or(0));
+            (left > 0).then_some((start, left))
+        };
+        windows.carried = before.into_iter().filter_map(gone).collect();
         Self { position, ..windows }
+    }
+
+    /// The cancellations of all partitions, by pane.
+    fn counts(&self) -> BTreeMap<Timestamp, u64> {
+        let mut counts = self.carried.clone();
+        for (&start, &count) in self.partitions.values().flat_map(|last| &last.panes) {
+            let sum = counts.entry(start).or_default();
+            *sum = sum.saturating_add(count);
+        }
+        counts
+    }
+
+    /// The panes that are known, of each partition and of those before them.
+    fn panes(&self) -> impl Iterator<Item = &BTreeMap<Timestamp, u64>> {
+        self.partitions.values().map(|last| &last.panes).chain([&self.carried])
     }
 
     /// Waits for this partition: until its first report it may hold anything.
@@ -175,7 +201,7 @@ impl Windows {
 
     /// Publishes on until a zero, as if time went on: for when no record will ever come.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
-        let last_pane = self.partitions.values().filter_map(|last| last.panes.keys().next_back()).max().copied();
+        let last_pane = self.panes().filter_map(|panes| panes.keys().next_back()).max().copied();
         let next = self.through.filter(|_| self.last_count > 0).map(|through| through.saturating_add(self.slide));
         let last = last_pane.map(|pane| pane.saturating_add(self.slide).saturating_add(self.window));
         if let Some(end) = last.or(next) {
@@ -202,7 +228,7 @@ impl Windows {
         // The first windows are those that the first cancellation is in: before it there were zeros.
         while let Some(end) = self.next_end(last_end) {
             let start = end.saturating_sub(self.window);
-            let panes = self.partitions.values().flat_map(|last| last.panes.range(start..end));
+            let panes = self.panes().flat_map(|panes| panes.range(start..end));
             let cancellations = panes.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
             if cancellations > 0 || self.last_count > 0 {
                 out.push(Output::Cancellations(CancellationCount {
@@ -216,6 +242,7 @@ impl Windows {
             // The next window begins one slide later.
             let next_start = start.saturating_add(self.slide);
             self.partitions.values_mut().for_each(|last| last.panes = last.panes.split_off(&next_start));
+            self.carried = self.carried.split_off(&next_start);
         }
         self.through = Some(last_end);
         self.changed = true;
@@ -223,7 +250,7 @@ impl Windows {
 
     /// The end of the next window to deal with: the next one while counts go on, else the first that has a pane.
     fn next_end(&self, last_end: Timestamp) -> Option<Timestamp> {
-        let first_pane = self.partitions.values().filter_map(|last| last.panes.keys().next()).min().copied();
+        let first_pane = self.panes().filter_map(|panes| panes.keys().next()).min().copied();
         let after = |moment: Timestamp| moment.saturating_add(self.slide);
         let end = match (self.through, first_pane) {
             (Some(through), _) if self.last_count > 0 => after(through),
@@ -262,6 +289,14 @@ impl Windows {
                 put_unsigned(&mut out, count);
             }
         }
+        // What came later stands at the end: only topics that have grown have it.
+        if !self.carried.is_empty() {
+            put_unsigned(&mut out, self.carried.len() as u64);
+            for (&start, &count) in &self.carried {
+                put_signed(&mut out, start);
+                put_unsigned(&mut out, count);
+            }
+        }
         out
     }
 
@@ -278,6 +313,11 @@ impl Windows {
             let panes =
                 (0..count).map(|_| Ok((reader.signed()?, reader.unsigned()?))).collect::<Result<_, Damaged>>()?;
             windows.partitions.insert(partition, PartitionReport { watermark, idle_since, heard_at: None, panes });
+        }
+        if !reader.0.is_empty() {
+            for _ in 0..reader.count()? {
+                windows.carried.insert(reader.signed()?, reader.unsigned()?);
+            }
         }
         reader.end()?;
         Ok(windows)

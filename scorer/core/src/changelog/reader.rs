@@ -7,6 +7,7 @@ use super::head::{Head, Origin};
 use super::record::{StateError, StateRecord};
 use super::reset::LiveKeys;
 use crate::cancellations::windows::Windows;
+use crate::output::Report;
 use crate::partition::Partition;
 use crate::resume::Recovery;
 
@@ -145,6 +146,18 @@ impl Restored {
     pub fn is_later_than(&self, time: Timestamp) -> bool {
         let is_window_later = self.windows.as_ref().is_some_and(|windows| windows.is_later_than(time));
         is_window_later || self.watermark().is_some_and(|watermark| watermark > time)
+    }
+
+    /// The first report on cancellations that is not in the windows of the state; `None` where the pipeline has no windows.
+    pub fn unmerged_from(&self, pipeline: &Pipeline) -> Option<i64> {
+        pipeline.cancellations.as_ref().map(|_| self.windows.as_ref().map_or(0, Windows::position))
+    }
+
+    /// Takes a report on cancellations into the windows of the state.
+    pub fn take_report(&mut self, pipeline: &Pipeline, report: &Report, offset: i64) {
+        if let Some(settings) = &pipeline.cancellations {
+            self.windows.get_or_insert_with(|| Windows::new(settings)).on_report(report, offset, None);
+        }
     }
 
     /// Sets the clocks of the state, that of the partition `number`, back to `time`: open entities close as if their last

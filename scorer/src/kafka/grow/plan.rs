@@ -14,7 +14,7 @@ use super::partitioner::Partitioner;
 use super::unread::{Allowed, Unread};
 use super::{DOING, GrowOptions, Grown, GrownPartition};
 use crate::clock::now_since_epoch;
-use crate::core::{Growth, Head, NewLife, Origin, Restored, rekey};
+use crate::core::{Growth, Head, NewLife, Origin, Report, Restored, rekey};
 use crate::kafka::client::error::KafkaError;
 use crate::kafka::client::offsets::ends_once;
 use crate::kafka::client::producer::Producer;
@@ -72,7 +72,8 @@ impl Plan {
         // What an earlier attempt left open is over then.
         let producer = if options.is_dry_run { None } else { Some(start_producer(&access)?) };
         let committed = committed(&access, before)?;
-        let states = States::read(&access, &committed[0])?;
+        let mut states = States::read(&access, &committed[0])?;
+        states.take_reports(&access, before)?;
         let mut evidence = Evidence::new(before, now);
         for (partition, state) in (0..).zip(&states.restored) {
             state.each_placed_key(pipeline, &mut |key: &str| evidence.add(key, partition));
@@ -168,6 +169,30 @@ struct States {
 }
 
 impl States {
+    /// Takes in what partitions have reported of cancellations since the owner of the first one added them up last.
+    fn take_reports(&mut self, access: &Access, partitions: i32) -> Result<(), KafkaError> {
+        let changelogs = &access.changelogs;
+        let (pipeline, topic) = (&changelogs.pipeline, &changelogs.topics.reports);
+        let Some(state) = self.restored.first_mut() else { return Ok(()) };
+        let Some(from) = state.unmerged_from(pipeline) else { return Ok(()) };
+        let (low, end) = access.ends_of(topic, 0)?;
+        if from.max(low) >= end {
+            return Ok(());
+        }
+        let consumer = changelogs.settings.reader(&format!("{}-grow", changelogs.group))?;
+        let parts = [Part { partition: 0, from: Offset::Offset(from.max(low)), ends_at_end: true }];
+        let reader = ReadToEnd { consumer: &consumer, topic, doing: DOING, silence: TIMEOUT };
+        reader.read_all(&parts, |message| {
+            // What cannot be read, and what no partition says, is nobody's.
+            if let Ok(report) = Report::decode(message.payload().unwrap_or_default())
+                && (0..partitions).contains(&report.partition)
+            {
+                state.take_report(pipeline, &report, message.offset());
+            }
+            Ok(Next::ReadOn)
+        })
+    }
+
     fn read(access: &Access, committed: &Committed) -> Result<Self, KafkaError> {
         let changelogs = &access.changelogs;
         let mut wanted = Vec::new();
