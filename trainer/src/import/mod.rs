@@ -1,6 +1,6 @@
 //! `trainer import`: models that another program trained become models of a pipeline, with the same verdicts.
 //!
-//! [`spark`] reads what Spark saved, [`threshold`] the file with the threshold, [`model`] puts both together, and [`history`]
+//! `spark` reads what Spark saved, `threshold` the file with the threshold, `model` puts both together, and `history`
 //! adds what a training would know of the history.
 
 pub mod args;
