@@ -126,21 +126,3 @@ proptest! {
         prop_assert_eq!(whole, cut);
     }
 }
-
-/// A change that is certain and small is said in the summary, and nobody is called.
-#[test]
-fn a_change_that_is_small_raises_no_alarm() {
-    let (plan, drift) = (plan(), Drift::new(plan()));
-    let mut observations = Observations::default();
-    for offset in 0..20_000 {
-        let (entity, score, features) = entity(offset, u64::MAX);
-        // One score in ten is high.
-        let score = if offset % 10 == 0 { 0.95 } else { score };
-        observations.add(&plan, entity, [score, 1.0].into_iter(), &features);
-    }
-    assert_eq!(drift.add(&observations), Vec::<String>::new());
-    let report = drift.report().unwrap();
-    let knn = &report.detectors[0];
-    assert!(knn.changed.is_some() && knn.alarm.is_none() && !report.is_alarm(), "{knn:?}");
-    assert!(report.said(knn).starts_with("knn: something small has changed since "), "{}", report.said(knn));
-}
