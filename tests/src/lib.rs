@@ -11,6 +11,7 @@ mod feed;
 pub mod flood;
 mod former;
 mod group;
+pub mod history;
 mod json_schema;
 mod kafka;
 pub mod kill;
@@ -29,6 +30,7 @@ mod registry;
 mod secured;
 mod share;
 mod subject;
+pub mod timed;
 mod topics;
 mod trial;
 

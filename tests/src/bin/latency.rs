@@ -9,21 +9,13 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::{ClientConfig, Message as _};
-use serde_json::Value;
+use tests::history::{Better, note};
 use tests::measure::{Program, quantile, simulated_payments};
+use tests::timed::{TimedReader, TimedSender, VERDICTS_A_PAYMENT, create_topics};
 use tests::{Kafka, build_programs, text};
-
-const TOPIC: &str = "transactions";
-const RESULTS: [&str; 2] = ["transaction_anomalies_kmeans", "transaction_anomalies_bisecting-kmeans"];
 
 const PAYMENTS: u32 = 400_000;
 const USERS: u32 = 5_000;
@@ -34,7 +26,7 @@ const LONE: Duration = Duration::from_millis(300);
 /// How long everything runs before it is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// How long the last verdicts may take.
+/// How long the first verdict may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One row of the table.
@@ -70,9 +62,7 @@ fn main() -> ExitCode {
     let payments = simulated_payments(folder.path(), PAYMENTS, USERS);
     let payments: Vec<String> = std::fs::read_to_string(payments).unwrap().lines().map(str::to_owned).collect();
     let kafka = Kafka::start().expect("Apache Kafka");
-    for topic in RESULTS.into_iter().chain([TOPIC]) {
-        kafka.create_topic(topic, 1, &[]);
-    }
+    create_topics(&kafka, &[]);
     let programs: Vec<(&str, Program)> =
         [("this", Program::this())].into_iter().chain(beside.map(|program| ("beside", program))).collect();
     println!("{:<38}{:>8}{:>9}{:>9}{:>9}{:>9}{:>10}", "milliseconds", "", "p50", "p90", "p99", "p99.9", "verdicts");
@@ -85,6 +75,9 @@ fn main() -> ExitCode {
             let (p50, p90, p99, p999) = (of(0.5), of(0.9), of(0.99), of(0.999));
             let count = latencies.len();
             println!("{:<38}{name:>8}{p50:>9.1}{p90:>9.1}{p99:>9.1}{p999:>9.1}{count:>10}", case.name());
+            for (share, millis) in [("p50", p50), ("p99", p99)] {
+                note(&format!("latency, {}, {name}, {share} ms", case.name()), millis, Better::Lower);
+            }
         }
     }
     ExitCode::SUCCESS
@@ -130,8 +123,8 @@ impl Case {
         let how = ["--delivery", self.delivery, "--commit-interval-ms", self.commit_interval_ms];
         // It begins with what comes from now on.
         let scorer = program.start(&[&what[..], &files, &how, &["-X", "auto.offset.reset=latest"]].concat());
-        let reader = Reader::start(&kafka.brokers);
-        let mut sender = Sender::new(&kafka.brokers);
+        let reader = TimedReader::start(&kafka.brokers);
+        let mut sender = TimedSender::new(&kafka.brokers);
         let mut send = |count: usize| {
             for _ in 0..count {
                 sender.send(&payments[*next % payments.len()]);
@@ -146,7 +139,7 @@ impl Case {
             thread::sleep(Duration::from_millis(100));
         }
         self.feed(&mut send, WARM_UP);
-        let first = sender.first + sender.sent_at.len() as i64;
+        let first = sender.next();
         let mut send = |count: usize| {
             for _ in 0..count {
                 sender.send(&payments[*next % payments.len()]);
@@ -154,17 +147,15 @@ impl Case {
             }
         };
         self.feed(&mut send, Duration::from_secs(seconds));
-        sender.producer.flush(PATIENCE).unwrap();
-        let last = sender.first + sender.sent_at.len() as i64 - 1;
+        sender.flush();
+        let last = sender.next() - 1;
         let arrived = reader.read_through(last);
         let (run, _) = scorer.terminate();
         assert_eq!(run.code, Some(0), "{}", run.stderr);
-        let latency = |(at, offset): (Instant, i64)| {
-            let sent = *sender.sent_at.get(usize::try_from(offset - sender.first).ok()?)?;
-            (offset >= first).then(|| at.duration_since(sent).as_secs_f64() * 1e3)
-        };
-        let latencies: Vec<f64> = arrived.into_iter().filter_map(latency).collect();
-        assert_eq!(latencies.len() as i64, RESULTS.len() as i64 * (last - first + 1), "each payment has its verdicts");
+        let measured = arrived.into_iter().filter(|arrived| arrived.offset >= first);
+        let latencies: Vec<f64> = measured.filter_map(|arrived| sender.latency(arrived)).collect();
+        let expected = VERDICTS_A_PAYMENT as i64 * (last - first + 1);
+        assert_eq!(latencies.len() as i64, expected, "each payment has its verdicts");
         latencies
     }
 
@@ -182,95 +173,4 @@ impl Case {
             thread::sleep(if self.rate.is_some() { Duration::from_millis(1) } else { LONE });
         }
     }
-}
-
-/// Sends payments, and knows when it sent each.
-struct Sender {
-    producer: BaseProducer,
-    /// The offset of the first payment.
-    first: i64,
-    sent_at: Vec<Instant>,
-}
-
-impl Sender {
-    fn new(brokers: &str) -> Self {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("enable.idempotence", "true").set("linger.ms", "0");
-        let producer: BaseProducer = config.create().unwrap();
-        let (_, first) = producer.client().fetch_watermarks(TOPIC, 0, PATIENCE).unwrap();
-        Self { producer, first, sent_at: Vec::new() }
-    }
-
-    fn send(&mut self, payment: &str) {
-        self.sent_at.push(Instant::now());
-        let record = BaseRecord::<(), _>::to(TOPIC).payload(payment.as_bytes());
-        self.producer.send(record).map_err(|(error, _)| error).unwrap();
-        self.producer.poll(Duration::ZERO);
-    }
-}
-
-/// A verdict, and when it came.
-type Arrived = (Instant, Vec<u8>);
-
-/// Reads verdicts on a thread of its own.
-struct Reader {
-    arrived: Arc<Mutex<Vec<Arrived>>>,
-    stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
-}
-
-impl Reader {
-    /// Reads what comes from now on.
-    fn start(brokers: &str) -> Self {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("group.id", "reader").set("enable.auto.commit", "false");
-        config.set("isolation.level", "read_committed").set("fetch.queue.backoff.ms", "1");
-        let consumer: BaseConsumer = config.create().unwrap();
-        let mut from = TopicPartitionList::new();
-        for topic in RESULTS {
-            let (_, end) = consumer.fetch_watermarks(topic, 0, PATIENCE).unwrap();
-            from.add_partition_offset(topic, 0, Offset::Offset(end)).unwrap();
-        }
-        consumer.assign(&from).unwrap();
-        let (arrived, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (out, is_asked) = (arrived.clone(), stop.clone());
-        let thread = thread::spawn(move || {
-            while !is_asked.load(Ordering::Relaxed) {
-                if let Some(message) = consumer.poll(Duration::from_millis(100)) {
-                    let arrival = Instant::now();
-                    let payload = message.unwrap().payload().unwrap_or_default().to_vec();
-                    out.lock().unwrap().push((arrival, payload));
-                }
-            }
-        });
-        Self { arrived, stop, thread }
-    }
-
-    fn has_any(&self) -> bool {
-        !self.arrived.lock().unwrap().is_empty()
-    }
-
-    /// Everything that came, each with the offset of its payment, once all verdicts of the payment at `last` are there.
-    fn read_through(self, last: i64) -> Vec<(Instant, i64)> {
-        let start = Instant::now();
-        let is_last = |(_, payload): &&Arrived| offset_of(payload) == last;
-        let (mut seen, mut there) = (0, 0);
-        while there < RESULTS.len() {
-            assert!(start.elapsed() < PATIENCE, "the last verdicts do not come");
-            thread::sleep(Duration::from_millis(50));
-            let arrived = self.arrived.lock().unwrap();
-            there += arrived[seen..].iter().filter(is_last).count();
-            seen = arrived.len();
-        }
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
-        let arrived = std::mem::take(&mut *self.arrived.lock().unwrap());
-        arrived.into_iter().map(|(at, payload)| (at, offset_of(&payload))).collect()
-    }
-}
-
-/// The offset of the payment that a verdict is about.
-fn offset_of(verdict: &[u8]) -> i64 {
-    let verdict: Value = serde_json::from_slice(verdict).unwrap();
-    verdict["source"]["offsets"][0][0].as_i64().unwrap()
 }

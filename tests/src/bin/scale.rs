@@ -4,6 +4,7 @@
 //! reads them all, from the first record that any instance reads to the last commit.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
+use tests::history::{Better, note};
 use tests::measure::{Program, median, preload, read_to_the_end, simulated_lines};
 use tests::{Kafka, build_programs, scorer};
 
@@ -33,6 +34,7 @@ fn main() {
     let rates = rates.map(|rates: Vec<f64>| median(&rates));
     for (instances, rate) in INSTANCES.into_iter().zip(rates) {
         println!("instances={instances} {rate:.0} lines/s, {:.2} times one instance", rate / rates[0]);
+        note(&format!("scale, instances {instances}, lines/s"), rate, Better::Higher);
     }
 }
 

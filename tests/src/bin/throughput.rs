@@ -13,6 +13,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tests::history::{Better, note};
 use tests::measure::{
     Consumed, Ended, Program, consume, median, preload, simulated_lines, simulated_payments, try_to_read,
 };
@@ -115,7 +116,7 @@ fn measure(load: &Load, partitions: u32, asked: &Asked, states: &Path) {
         "\n{}, partitions: {partitions}; medians of {} rounds, commits every {COMMIT_INTERVAL_MS} ms",
         load.name, asked.rounds
     );
-    show(&bare, &contenders);
+    show(&format!("throughput, {}, partitions {partitions}", load.name), &bare, &contenders);
 }
 
 fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
@@ -195,7 +196,7 @@ impl Contender {
     }
 }
 
-fn show(bare: &[Consumed], contenders: &[Contender]) {
+fn show(what: &str, bare: &[Consumed], contenders: &[Contender]) {
     let of = |value: fn(&Consumed) -> f64| median(&bare.iter().map(value).collect::<Vec<f64>>());
     let (most, cpu) = (of(Consumed::rate), of(|consumed| consumed.cpu_seconds / consumed.records) * 1e6);
     println!(
@@ -211,6 +212,9 @@ fn show(bare: &[Consumed], contenders: &[Contender]) {
         let read: Option<Vec<f64>> = rounds.iter().map(Ended::read_rate).collect();
         let read = read.map_or_else(String::new, |rates| format!("{:.0}", median(&rates)));
         println!("{name:<26}{read:>16}{rate:>16.0}{:>8.2}{cpu:>16.2}{memory:>10.0}", rate / most);
+        note(&format!("{what}, {name}, of the bare consumer's rate"), rate / most, Better::Higher);
+        note(&format!("{what}, {name}, CPU us/record"), cpu, Better::Lower);
+        note(&format!("{what}, {name}, peak MiB"), memory, Better::Lower);
     }
 }
 
