@@ -1,6 +1,9 @@
 //! The program as a user types it, without a broker.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "documents/mod.rs"]
+mod documents;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -7,6 +7,8 @@ pub mod browser;
 mod certificate;
 mod clock;
 mod compare;
+#[cfg(test)]
+mod documents;
 mod feed;
 pub mod flood;
 mod former;

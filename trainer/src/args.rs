@@ -295,13 +295,13 @@ mod tests {
         Args::command().debug_assert();
     }
 
-    /// Help and README say the rule by which a GPU is taken in the same words as the program.
+    /// Help and the page on devices say the rule by which a GPU is taken in the same words as the program.
     #[test]
     fn the_rule_for_gpus_is_the_same_everywhere() {
         let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let help = Args::command().find_subcommand("fit").unwrap().clone().render_long_help().to_string();
-        let readme = include_str!("../../README.md");
-        for text in [help.as_str(), readme] {
+        let page = include_str!("../../docs/devices.md");
+        for text in [help.as_str(), page] {
             assert!(in_one_line(text).contains(AUTO_RULE), "{AUTO_RULE}");
         }
     }

@@ -481,7 +481,7 @@ fn rules_dashboard_and_documents_name_metrics_that_there_are() {
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let known: BTreeSet<&str> = text.lines().filter_map(|line| line.split(|c| !is_of_name(c)).next()).collect();
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    for (file, at_least) in [("monitoring/alerts.yml", 8), ("monitoring/grafana.json", 12), ("window.md", 20)] {
+    for (file, at_least) in [("monitoring/alerts.yml", 8), ("monitoring/grafana.json", 12), ("metrics.md", 40)] {
         let text = std::fs::read_to_string(docs.join(file)).unwrap();
         let named = text.split(|c| !is_of_name(c)).filter(|word| word.starts_with("atalaya_") && !word.ends_with('_'));
         let named: BTreeSet<&str> = named
@@ -493,6 +493,18 @@ fn rules_dashboard_and_documents_name_metrics_that_there_are() {
         let missing: Vec<_> = named.difference(&known).collect();
         assert!(missing.is_empty(), "{file} names {missing:?}, which are not among {known:?}");
     }
+    let page = std::fs::read_to_string(docs.join("metrics.md")).unwrap();
+    let documented: BTreeSet<&str> = page.split(|c| !is_of_name(c)).collect();
+    let of_histogram = ["_bucket", "_sum", "_count"];
+    let undocumented: Vec<&&str> = known
+        .iter()
+        .filter(|name| name.starts_with("atalaya_"))
+        .filter(|name| {
+            let of_all = of_histogram.iter().find_map(|suffix| name.strip_suffix(*suffix));
+            !documented.contains(*name) && !of_all.is_some_and(|name| documented.contains(name))
+        })
+        .collect();
+    assert!(undocumented.is_empty(), "docs/metrics.md has no row for {undocumented:?}");
     let dashboard = std::fs::read_to_string(docs.join("monitoring/grafana.json")).unwrap();
     assert!(serde_json::from_str::<Value>(&dashboard).unwrap()["panels"].as_array().unwrap().len() > 8);
 }

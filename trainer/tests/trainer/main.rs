@@ -5,6 +5,7 @@ mod bad_input;
 mod command_line;
 mod compare;
 mod dialects;
+mod documents;
 mod fixtures;
 mod formats;
 mod import;

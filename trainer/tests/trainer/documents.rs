@@ -1,0 +1,20 @@
+//! The documents say what the program can do.
+
+#[path = "../../../tests/documents/commands.rs"]
+mod commands;
+
+use clap::CommandFactory as _;
+use trainer::args::Args;
+
+#[test]
+fn every_command_and_option_is_on_the_page_of_commands() {
+    let missing = commands::undocumented(&Args::command());
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn every_command_that_the_documents_show_exists() {
+    let (n_shown, wrong) = commands::shown(&Args::command(), &[]);
+    assert!(n_shown > 10, "{n_shown} commands");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
