@@ -4,6 +4,7 @@ mod ab;
 mod alerting;
 mod alerts;
 mod columns;
+mod config;
 mod console;
 mod demo;
 mod grow;
@@ -27,6 +28,7 @@ mod state;
 mod status_log;
 mod summary;
 mod topics;
+mod version;
 mod watch;
 mod window;
 mod words;
@@ -35,11 +37,12 @@ mod worst;
 use std::sync::Arc;
 
 use anyhow::Result;
+use configuration::Parsed;
 use shared::device::{ChosenDevice, Devices, Job, cache_folder};
 use shared::model_source::{MODELS, ModelSource};
 use shared::pipeline::Pipeline;
 
-use crate::args::{AlertsCommand, Cli, ClockArg, Command, PipelineArgs, Simulation};
+use crate::args::{AlertsCommand, Cli, ClockArg, Command, ConfigCommand, PipelineArgs, Simulation};
 use crate::kafka::{KafkaSettings, Topics};
 use crate::scoring::Detectors;
 
@@ -47,7 +50,9 @@ use crate::scoring::Detectors;
 ///
 /// # Errors
 /// One sentence: what, where, and what would be right.
-pub fn execute(cli: Cli) -> Result<()> {
+pub fn execute(parsed: Parsed<Cli>) -> Result<()> {
+    let Parsed { command_line: cli, settings, warnings } = parsed;
+    warn(&warnings, settings.iter().any(|setting| setting.name == "json-logs" && setting.values == ["true"]));
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
@@ -66,6 +71,20 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Grow(args) => block_on(grow::grow(args)),
         Command::Alerts(AlertsCommand::Test(args)) => alerts::test(&args),
         Command::Redrive(args) => block_on(redrive::redrive(args)),
+        Command::Config(ConfigCommand::Show(args)) => config::show(&settings, args.json),
+        Command::Version(args) => version::version(args.json),
+    }
+}
+
+/// Says what is probably not as it was meant, where the log goes.
+fn warn(warnings: &[String], is_json: bool) {
+    for warning in warnings {
+        if is_json {
+            logs::init_logs(true);
+            tracing::warn!("{warning}");
+        } else {
+            console::say(format_args!("warning: {warning}"));
+        }
     }
 }
 

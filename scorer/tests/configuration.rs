@@ -1,0 +1,131 @@
+//! Options from the command line, the environment and a file, as the program takes them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn scorer(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_scorer"))
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+const FILE: &str = r#"
+brokers = "of-all:9092"
+device = "cpu"
+
+[run]
+brokers = "of-run:9092"
+group = "of-run"
+threads = 2
+all-verdicts = true
+kafka-property = ["client.rack=a", "sasl.password=GEHEIM1"]
+
+[simulate.invoices]
+days = 1
+"#;
+
+#[test]
+fn every_option_is_shown_with_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("scorer.toml"), FILE).unwrap();
+    let variables =
+        [("ATALAYA_CONFIG", "scorer.toml"), ("ATALAYA_GROUP", "of-variable"), ("ATALAYA_BATCH_RECORDS", "7")];
+    let run = scorer(folder.path(), &variables, &["config", "show", "--json", "--batch-records", "5"]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    let shown: Value = serde_json::from_str(&run.stdout).unwrap();
+    for (name, value, source, place) in [
+        ("batch-records", json!("5"), "command_line", Value::Null),
+        ("group", json!("of-variable"), "environment", json!("ATALAYA_GROUP")),
+        ("brokers", json!("of-run:9092"), "file", json!("scorer.toml: run.brokers")),
+        ("device", json!("cpu"), "file", json!("scorer.toml: device")),
+        ("threads", json!("2"), "file", json!("scorer.toml: run.threads")),
+        ("all-verdicts", json!("true"), "file", json!("scorer.toml: run.all-verdicts")),
+        (
+            "kafka-property",
+            json!(["client.rack=***", "sasl.password=***"]),
+            "file",
+            json!("scorer.toml: run.kafka-property"),
+        ),
+        ("pipeline", json!("invoices"), "default", Value::Null),
+        ("until-end", json!("false"), "default", Value::Null),
+        ("max-memory", Value::Null, "default", Value::Null),
+    ] {
+        assert_eq!(shown[name], json!({ "value": value, "source": source, "place": place }), "{name}");
+    }
+    assert!(shown.get("json").is_none() && shown.get("config").is_none(), "{}", run.stdout);
+    let table = scorer(folder.path(), &variables, &["config", "show"]);
+    assert!(table.stdout.contains("environment ATALAYA_GROUP") && table.stdout.contains("***"), "{}", table.stdout);
+    assert!(!(table.stdout + &run.stdout).contains("GEHEIM1"));
+}
+
+#[test]
+fn a_command_takes_its_options_from_its_table() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("scorer.toml"), FILE).unwrap();
+    let run = |arguments: &[&str]| {
+        let all = [&["simulate", "invoices", "--config", "scorer.toml"][..], arguments].concat();
+        scorer(folder.path(), &[], &all).stdout.lines().count()
+    };
+    let (one, two) = (run(&[]), run(&["--days", "2"]));
+    assert!(one > 10 && two > one, "{one} and {two}");
+}
+
+#[test]
+fn brokers_for_everything_else_do_not_turn_samples_into_a_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("ATALAYA_BROKERS", "127.0.0.1:1")];
+    let run = scorer(folder.path(), &variables, &["simulate", "transactions", "--count", "3"]);
+    assert_eq!((run.code, run.stdout.lines().count()), (Some(0), 3), "{}", run.stderr);
+    let to_kafka = scorer(folder.path(), &variables, &["simulate", "transactions", "--count", "3", "--topic", "t"]);
+    assert!(to_kafka.stderr.contains("127.0.0.1:1"), "{}", to_kafka.stderr);
+}
+
+#[test]
+fn mistakes_outside_of_the_command_line_are_one_sentence_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_file = |text: &str, arguments: &[&str]| {
+        std::fs::write(folder.path().join("f.toml"), text).unwrap();
+        scorer(folder.path(), &[("ATALAYA_CONFIG", "f.toml")], arguments)
+    };
+    for (text, wanted) in [
+        ("broker = 'a:1'", "error: f.toml: there is no option `broker`; did you mean `brokers`?"),
+        ("[run]\ndevice = 'tpu'", "error: f.toml: run.device: invalid value 'tpu' for '--device <DEVICE>': use "),
+        ("[run]\njson-logs = 'perhaps'", "error: f.toml: run.json-logs: --json-logs is on or off: use true or false"),
+        ("brokers = ", "error: f.toml, line 1: "),
+    ] {
+        let run = with_file(text, &[]);
+        assert_eq!((run.code, run.stderr.lines().count()), (Some(2), 1), "{text}: {}", run.stderr);
+        assert!(run.stderr.starts_with(wanted), "{text}: {}", run.stderr);
+    }
+    let run = scorer(folder.path(), &[("ATALAYA_STATE_DRI", "x")], &["config", "show"]);
+    assert_eq!(run.code, Some(0));
+    let warning =
+        "warning: ATALAYA_STATE_DRI is set, and no option of scorer is named so; did you mean ATALAYA_STATE_DIR?\n";
+    assert_eq!(run.stderr, warning);
+}
+
+#[test]
+fn the_version_is_told_to_people_and_to_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = scorer(folder.path(), &[], &["--version"]).stdout;
+    let lines = scorer(folder.path(), &[], &["version"]).stdout;
+    assert!(lines.starts_with(&short) && lines.contains("compiler: rustc "), "{short}{lines}");
+    let json: Value = serde_json::from_str(&scorer(folder.path(), &[], &["version", "--json"]).stdout).unwrap();
+    assert_eq!((&json["program"], &json["version"]), (&json!("scorer"), &json!(env!("CARGO_PKG_VERSION"))));
+    let formats: Vec<&str> = json["formats"].as_array().unwrap().iter().filter_map(|of| of["of"].as_str()).collect();
+    assert_eq!(formats, ["model", "verdict", "state"]);
+}
