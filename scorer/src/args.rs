@@ -25,7 +25,7 @@ use crate::simulate::transactions::TransactionsArgs;
 
 pub use ab::AbArgs;
 pub use brokers::{BrokerArgs, CreateArgs, PropertyArgs};
-pub use config::{ConfigCommand, PROGRAM, ShowArgs, VersionArgs};
+pub use config::{CheckArgs, ConfigCommand, DoctorArgs, PROGRAM, ShowArgs, VersionArgs};
 pub use files::{ReplayArgs, ScoreArgs};
 pub use grow::{GrowArgs, PartitionerArg};
 pub use labels::{ExportArgs, LabelsCommand};
@@ -71,6 +71,8 @@ Examples:
   scorer redrive --reason late_line             send erroneous records to the topic again
   scorer alerts test --pipeline my.toml         send a test through each channel of alerts
   scorer config show --config scorer.toml       show every option of `run`, and where it comes from
+  scorer check                                  look whether `run` would start, and change nothing
+  scorer doctor                                 print what a report about a problem needs
 
 Every option is also taken from ATALAYA_<OPTION> in the environment, such as ATALAYA_BROKERS, and from the TOML file of
 --config. The command line has precedence, then the environment, then the file.
@@ -121,6 +123,11 @@ pub enum Command {
     /// What the options of `run` are, and where each comes from.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look whether `run` would start with these options: pipeline, models, device, brokers, topics, schemas. Nothing is written
+    /// or created. It ends as `run` would end.
+    Check(CheckArgs),
+    /// Print what a report about a problem needs: versions, the machine, options, models, topics, lag. Secrets are left out.
+    Doctor(DoctorArgs),
     /// Print the version, how the program was built, and which formats it knows.
     Version(VersionArgs),
 }

@@ -129,3 +129,59 @@ fn the_version_is_told_to_people_and_to_programs() {
     let formats: Vec<&str> = json["formats"].as_array().unwrap().iter().filter_map(|of| of["of"].as_str()).collect();
     assert_eq!(formats, ["model", "verdict", "state"]);
 }
+
+/// Each check has a line, and the exit code is that of `run`.
+#[test]
+fn a_check_ends_as_the_run_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = ["--brokers", "127.0.0.1:1", "--device", "cpu"];
+    let check = |more: &[&str]| scorer(folder.path(), &[], &[&["check"][..], &nowhere, more].concat());
+    let unreachable = check(&[]);
+    let run = scorer(folder.path(), &[], &nowhere);
+    assert_eq!((unreachable.code, run.code), (Some(75), Some(75)), "{}", unreachable.stdout);
+    for wanted in [
+        "ok    options ",
+        "ok    pipeline `invoices`, ",
+        "ok    device   cpu",
+        "ok    models   kmeans ",
+        "wrong brokers  nothing listens at 127.0.0.1:1",
+        "ok    state ",
+    ] {
+        assert!(unreachable.stdout.lines().any(|line| line.starts_with(wanted)), "{wanted}: {}", unreachable.stdout);
+    }
+    assert!(unreachable.stderr.ends_with("checks failed\n"), "{}", unreachable.stderr);
+    let no_pipeline = check(&["--pipeline", "nowhere.toml"]);
+    assert_eq!(no_pipeline.code, Some(78), "{}", no_pipeline.stdout);
+    assert!(no_pipeline.stdout.contains("\nwrong pipeline "), "{}", no_pipeline.stdout);
+    let no_models = check(&["--models", "nowhere"]);
+    assert_eq!(no_models.code, Some(78), "{}", no_models.stdout);
+    assert!(no_models.stdout.contains("\nwrong models   "), "{}", no_models.stdout);
+    let contradicting = check(&["--standbys", "1", "--delivery", "at-least-once"]);
+    assert!(contradicting.stdout.starts_with("wrong options "), "{}", contradicting.stdout);
+    assert_eq!(contradicting.code, Some(1));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is created");
+}
+
+/// A report that may be sent to strangers: everything that matters, and no secret.
+#[test]
+fn a_report_has_versions_options_and_models_but_no_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("scorer.toml"), FILE.replace("of-run:9092", "127.0.0.1:1")).unwrap();
+    let run = scorer(folder.path(), &[("ATALAYA_CONFIG", "scorer.toml")], &["doctor"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    for wanted in [
+        "program:\n  scorer ",
+        "\nmachine:\n  system: ",
+        "\ndevices:\n  cpu: cpu, ",
+        "\n  group = of-run (scorer.toml: run.group)\n",
+        "\n  kafka-property = client.rack=***, sasl.password=*** (scorer.toml: run.kafka-property)\n",
+        "\n  definition: ",
+        "\n  model kmeans: version ",
+        "\nstate folder:\n  ",
+        // A secret among the flags is refused without being repeated.
+        "\nkafka:\n  ",
+    ] {
+        assert!(run.stdout.contains(wanted), "{wanted}: {}", run.stdout);
+    }
+    assert!(!(run.stdout + &run.stderr).contains("GEHEIM1"));
+}

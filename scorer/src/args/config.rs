@@ -8,7 +8,7 @@ use super::RunArgs;
 /// What the declaration of the command line does not say of options in the environment and in files.
 pub const PROGRAM: Program = Program {
     default_command: "run",
-    same_as: &[("config show", "run")],
+    same_as: &[("config show", "run"), ("check", "run"), ("doctor", "run")],
     // Brokers for everything else do not turn a file of samples into a stream.
     only_with: &[OnlyWith { command: "simulate transactions", option: "brokers", with: "topic" }],
     secrets: &["otlp-endpoint"],
@@ -32,6 +32,22 @@ pub struct ShowArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Those of `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// Those of `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// Options of `version`.

@@ -44,7 +44,7 @@ impl Choice<'_> {
     pub(crate) fn make(&self) -> Result<Vec<Chosen>, Failure> {
         type Look<'a> = fn(&Choice<'a>, &Arg, &str) -> Result<Option<Chosen>, Failure>;
         let sources: [Look<'_>; 2] = [Self::in_environment, Self::in_file];
-        let mut chosen = Vec::new();
+        let mut chosen: Vec<Chosen> = Vec::new();
         for look in sources {
             let mut found = Vec::new();
             for (arg, name) in self.untyped().filter(|(_, name)| !is_among(name, &chosen)) {
