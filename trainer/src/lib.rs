@@ -63,6 +63,9 @@ fn train_and_report(args: &FitArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if settings.is_sample && !settings.quiet {
+        console::print(&summary::first(&settings))?;
+    }
     let mut training = train::train(&settings)?;
     let destination = train::destination(&settings, &training)?;
     let settings = Settings { models: destination.models.clone(), ..settings };

@@ -1,6 +1,7 @@
 //! What each command does: the wiring between the command line and the rest.
 
 mod ab;
+mod advice;
 mod alerting;
 mod alerts;
 mod check;
@@ -40,13 +41,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use configuration::Parsed;
+use configuration::{Parsed, Setting, Source};
 use shared::device::{ChosenDevice, Devices, Job, cache_folder};
 use shared::model_source::{MODELS, ModelSource};
 use shared::pipeline::Pipeline;
 
 use crate::args::{AlertsCommand, Cli, ClockArg, Command, ConfigCommand, PipelineArgs, Simulation};
-use crate::kafka::{KafkaSettings, Topics};
+use crate::kafka::{KafkaError, KafkaSettings, Topics};
 use crate::scoring::Detectors;
 
 /// Does what the command line asks for.
@@ -56,7 +57,29 @@ use crate::scoring::Detectors;
 pub fn execute(parsed: Parsed<Cli>) -> Result<()> {
     let Parsed { command_line: cli, settings, warnings } = parsed;
     warn(&warnings, settings.iter().any(|setting| setting.name == "json-logs" && setting.values == ["true"]));
-    match cli.command.unwrap_or(Command::Run(cli.run)) {
+    if cli.command.is_none() && settings.iter().all(|setting| setting.source == Source::Default) {
+        console::say(FIRST);
+    }
+    let creates_topics = settings.iter().any(|setting| setting.name == "no-create-topics");
+    let done = start(cli.command.unwrap_or(Command::Run(cli.run)), &settings);
+    if creates_topics { done } else { done.map_err(without_a_flag) }
+}
+
+/// What somebody reads first who types the name of the program and nothing else.
+const FIRST: &str = "\
+`scorer run`: scores what comes into the topic of pipeline `invoices` on localhost:9092 until Ctrl-C. `scorer --help` shows the \
+rest, and `scorer demo` needs no Kafka.";
+
+/// The same error, where no topic is there and no option of the command would create it.
+fn without_a_flag(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<KafkaError>() {
+        Some(KafkaError::MissingTopic(topic)) => KafkaError::NoTopic(topic.clone()).into(),
+        _ => error,
+    }
+}
+
+fn start(command: Command, settings: &[Setting]) -> Result<()> {
+    match command {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Score(args) => score::score(&args),
@@ -74,9 +97,9 @@ pub fn execute(parsed: Parsed<Cli>) -> Result<()> {
         Command::Grow(args) => block_on(grow::grow(args)),
         Command::Alerts(AlertsCommand::Test(args)) => alerts::test(&args),
         Command::Redrive(args) => block_on(redrive::redrive(args)),
-        Command::Config(ConfigCommand::Show(args)) => config::show(&settings, args.json),
+        Command::Config(ConfigCommand::Show(args)) => config::show(settings, args.json),
         Command::Check(args) => block_on(check::check(args)),
-        Command::Doctor(args) => doctor::doctor(&args, &settings),
+        Command::Doctor(args) => doctor::doctor(&args, settings),
         Command::Version(args) => version::version(args.json),
     }
 }
@@ -188,5 +211,21 @@ impl Loaded {
                 name = self.pipeline.name
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_about_an_option_is_for_commands_that_have_it() {
+        let missing = without_a_flag(KafkaError::MissingTopic("t".to_owned()).into()).to_string();
+        assert!(
+            missing.starts_with("topic `t` does not exist: ") && !missing.contains("--no-create-topics"),
+            "{missing}"
+        );
+        let other = without_a_flag(anyhow::anyhow!("something else")).to_string();
+        assert_eq!(other, "something else");
     }
 }
