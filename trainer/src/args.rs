@@ -80,7 +80,7 @@ pub const PROGRAM: Program = Program {
     only_with: &[],
     secrets: &[],
     secret_pairs: &[],
-    of_others: &["detector"],
+    of_others: &["speed"],
 };
 
 /// What was typed.

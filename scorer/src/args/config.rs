@@ -57,3 +57,31 @@ pub struct VersionArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::super::Cli;
+    use super::*;
+
+    /// A name that is misspelled here would have no effect.
+    #[test]
+    fn what_is_said_of_options_is_of_options_that_there_are() {
+        let cli = Cli::command();
+        let command =
+            |path: &str| path.split(' ').try_fold(&cli, |command, name| command.find_subcommand(name)).unwrap();
+        let has = |command: &Command, name: &str| command.get_arguments().any(|arg| arg.get_long() == Some(name));
+        let run = command(PROGRAM.default_command);
+        let of_run: Vec<&str> = run.get_arguments().filter_map(|arg| arg.get_long()).collect();
+        for (path, table) in PROGRAM.same_as {
+            assert_eq!(*table, PROGRAM.default_command);
+            assert!(of_run.iter().all(|name| has(command(path), name)), "{path}");
+        }
+        for OnlyWith { command: path, option, with } in PROGRAM.only_with {
+            assert!(has(command(path), option) && has(command(path), with), "{path}");
+        }
+        assert!(PROGRAM.secret_pairs.iter().all(|name| has(run, name)));
+        assert!(!cfg!(feature = "otel") || PROGRAM.secrets.iter().all(|name| has(run, name)));
+    }
+}

@@ -386,17 +386,18 @@ fn announce(args: &RunArgs, brokers: &str, loaded: &super::Loaded, created: &[St
     let names: Vec<&str> = loaded.detectors.names().collect();
     let (topic, group) = (&loaded.pipeline.topic, &args.group);
     let device = loaded.device.to_string();
+    let delivery = match args.delivery {
+        DeliveryArg::ExactlyOnce => "exactly once",
+        DeliveryArg::AtLeastOnce => "at least once",
+    };
     if args.json_logs {
-        return tracing::info!(device, topic, brokers, group, detectors = ?names, delivery = ?args.delivery, ?created, "started");
+        let (detectors, created) = (names.join(", "), created.join(", "));
+        return tracing::info!(device, topic, brokers, group, detectors, delivery, created, "started");
     }
     console::say(format_args!("device: {device}"));
     if !created.is_empty() {
         console::say(format_args!("created topics: {}", created.join(", ")));
     }
-    let delivery = match args.delivery {
-        DeliveryArg::ExactlyOnce => "exactly once",
-        DeliveryArg::AtLeastOnce => "at least once",
-    };
     console::say(format_args!(
         "scoring `{topic}` on {brokers} as group `{group}` with {}, {delivery}; Ctrl-C to stop",
         listed(&names)

@@ -270,10 +270,10 @@ fn a_key_that_names_nothing_is_refused_with_the_nearest_one() {
 fn a_variable_that_is_nearly_named_like_an_option_is_doubted() {
     let warnings = |name: &str| read(&[], &[(name, "x")], "").unwrap().warnings;
     assert_eq!(
-        warnings("ATALAYA_BATCH_RECROD"),
-        ["ATALAYA_BATCH_RECROD is set, and no option of sample is named so; did you mean ATALAYA_BATCH_RECORDS?"]
+        warnings("ATALAYA_BATCH_RECORD"),
+        ["ATALAYA_BATCH_RECORD is set, and no option of sample is named so; did you mean ATALAYA_BATCH_RECORDS?"]
     );
-    for fine in ["ATALAYA_SMTP_PASSWORD", "ATALAYA_TOP", "ATALAYA_LABEL", "ATALAYA_TOKEN", "BATCH_RECROD"] {
+    for fine in ["ATALAYA_SMTP_PASSWORD", "ATALAYA_TOP", "ATALAYA_LABEL", "ATALAYA_TOKEN", "BATCH_RECORD"] {
         assert_eq!(warnings(fine), [""; 0], "{fine}");
     }
 }

@@ -33,7 +33,7 @@ impl Given {
     pub(crate) fn of_file(value: &Value) -> Option<Self> {
         match value {
             Value::Boolean(value) => Some(Self::Boolean(*value)),
-            Value::Array(values) => values.iter().map(text_of).collect::<Option<_>>().map(Self::Several),
+            Value::Array(values) => values.iter().map(text_of).collect::<Option<Vec<_>>>().map(Self::Several),
             value => text_of(value).map(Self::Text),
         }
     }

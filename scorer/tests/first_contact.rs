@@ -1,8 +1,10 @@
-//! Options from the command line, the environment and a file, as the program takes them.
+//! What somebody meets first: options from the command line, the environment and a file, checks, reports, and a pipe that
+//! somebody closes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -111,10 +113,10 @@ fn mistakes_outside_of_the_command_line_are_one_sentence_with_their_place() {
         assert_eq!((run.code, run.stderr.lines().count()), (Some(2), 1), "{text}: {}", run.stderr);
         assert!(run.stderr.starts_with(wanted), "{text}: {}", run.stderr);
     }
-    let run = scorer(folder.path(), &[("ATALAYA_STATE_DRI", "x")], &["config", "show"]);
+    let run = scorer(folder.path(), &[("ATALAYA_STATE_DIRS", "x")], &["config", "show"]);
     assert_eq!(run.code, Some(0));
     let warning =
-        "warning: ATALAYA_STATE_DRI is set, and no option of scorer is named so; did you mean ATALAYA_STATE_DIR?\n";
+        "warning: ATALAYA_STATE_DIRS is set, and no option of scorer is named so; did you mean ATALAYA_STATE_DIR?\n";
     assert_eq!(run.stderr, warning);
 }
 
@@ -184,4 +186,22 @@ fn a_report_has_versions_options_and_models_but_no_secrets() {
         assert!(run.stdout.contains(wanted), "{wanted}: {}", run.stdout);
     }
     assert!(!(run.stdout + &run.stderr).contains("GEHEIM1"));
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_scorer"))
+        .args(["score", "resources/production.csv", "--device", "cpu"])
+        .current_dir(repository)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("{\"topic\":"), "{line}");
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.contains("Broken pipe")), (Some(0), false), "{stderr}");
 }
