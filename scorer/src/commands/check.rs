@@ -22,7 +22,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<()> {
     let args = args.run;
     let mut checks = Checks::default();
     // In the order of `run`, which ends with the first thing that is wrong.
-    checks.note("options", refuse_contradictions(&args), |()| "they do not contradict each other".to_owned())?;
+    checks.note("options", refuse_contradictions(&args), |_| "they do not contradict each other".to_owned())?;
     let loaded = models(&args, &mut checks)?;
     let settings = checks.note("settings", kafka_settings(&args), |settings| {
         format!("brokers {}, {} settings of Kafka's clients", settings.brokers, settings.properties.len())
@@ -200,8 +200,8 @@ mod tests {
         let missing = || Err::<(), _>(KafkaError::MissingTopic("t".to_owned()).into());
         let mut checks = Checks::default();
         assert_eq!(checks.note("a", Ok(3), ToString::to_string).unwrap(), Some(3));
-        assert!(checks.note("b", missing(), |()| String::new()).unwrap().is_none());
-        assert!(checks.note("c", Err::<(), _>(anyhow::anyhow!("later")), |()| String::new()).unwrap().is_none());
+        assert!(checks.note("b", missing(), |_| String::new()).unwrap().is_none());
+        assert!(checks.note("c", Err::<(), _>(anyhow::anyhow!("later")), |_| String::new()).unwrap().is_none());
         let error = checks.end().unwrap_err();
         let failed = error.downcast_ref::<ChecksFailed>().unwrap();
         assert_eq!((failed.failed, failed.done), (2, 3));
