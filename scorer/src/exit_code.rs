@@ -10,12 +10,27 @@ use shared::pipeline::PipelineError;
 
 use crate::kafka::{ErrorKind, KafkaError};
 
+/// Some checks of `scorer check` failed: it ends as `run` would.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {done} checks failed")]
+pub struct ChecksFailed {
+    /// How many failed.
+    pub failed: usize,
+    /// How many there were.
+    pub done: usize,
+    /// The first that failed. It was said, so it is no source.
+    pub first: anyhow::Error,
+}
+
 /// The exit code for an error.
 pub fn of(error: &anyhow::Error) -> ExitCode {
     kind(error).map_or(ExitCode::FAILURE, |kind| ExitCode::from(kind.exit_code()))
 }
 
 fn kind(error: &anyhow::Error) -> Option<ErrorKind> {
+    if let Some(failed) = error.downcast_ref::<ChecksFailed>() {
+        return kind(&failed.first);
+    }
     error.chain().find_map(|cause| {
         let of_files = (cause.is::<PipelineError>() || cause.is::<ModelError>()).then_some(ErrorKind::Configuration);
         cause.downcast_ref::<KafkaError>().map(KafkaError::kind).or(of_files)
@@ -36,5 +51,7 @@ mod tests {
         let unreachable = Err::<(), _>(KafkaError::Unreachable { brokers: "nowhere:1".to_owned() });
         assert_eq!(kind(&unreachable.context("starting").unwrap_err()), Some(ErrorKind::Unavailable));
         assert_eq!(kind(&anyhow::anyhow!("a file is not there")), None);
+        let checks = ChecksFailed { failed: 1, done: 3, first: missing().into() };
+        assert_eq!(kind(&checks.into()), Some(ErrorKind::Configuration));
     }
 }

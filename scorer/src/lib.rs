@@ -34,18 +34,40 @@ mod window_snapshot;
 pub use ::simulate;
 pub use scorer_core as core;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-use shared::text::sentence;
+use configuration::{Failure, Parsed};
+use shared::text::{printable_lines, sentence};
 
-/// What the program does: reads the command line, does what it asks for, and says in one sentence what went wrong.
+/// The exit code of a command line that cannot be understood, whether it was typed or not.
+const WRONG_COMMAND_LINE: u8 = 2;
+
+/// What the program does: reads the options, does what they ask for, and says in one sentence what went wrong.
 pub fn main() -> ExitCode {
-    match commands::execute(args::Cli::parse()) {
+    let parsed = match options() {
+        Ok(parsed) => parsed,
+        Err(Failure::CommandLine(error)) => {
+            // Where nobody reads it there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_COMMAND_LINE));
+        }
+        Err(error) => {
+            eprintln!("error: {}", printable_lines(&error.to_string()));
+            return ExitCode::from(WRONG_COMMAND_LINE);
+        }
+    };
+    match commands::execute(parsed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", sentence(error.as_ref()));
             exit_code::of(&error)
         }
     }
+}
+
+fn options() -> Result<Parsed<args::Cli>, Failure> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    configuration::parse(&args::PROGRAM, &arguments, &environment)
 }

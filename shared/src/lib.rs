@@ -5,6 +5,7 @@
 //! only: [`pipeline::Pipeline::load`], [`draft::Draft::write`], [`model`] with [`model_source`], and [`memory`], which reads what
 //! the kernel says.
 
+pub mod build;
 pub mod detector;
 pub mod draft;
 pub mod fingerprint;

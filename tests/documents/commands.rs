@@ -27,7 +27,9 @@ fn undocumented_in(command: &Command, called: &str, page: &str) -> Vec<String> {
     }
     let Some(section) = section(page, called) else { return vec![format!("`{called}` has no section in {PAGE}")] };
     let flags = command.get_arguments().filter(|it| !it.is_hide_set()).filter_map(|it| it.get_long());
-    let missing = flags.filter(|flag| !["help", "version"].contains(flag) && !is_named(section, flag));
+    let inherited = inherited(section).and_then(|from| self::section(page, from)).unwrap_or_default();
+    let is_documented = |flag: &str| is_named(section, flag) || is_named(inherited, flag);
+    let missing = flags.filter(|flag| !["help", "version"].contains(flag) && !is_documented(flag));
     missing.map(|flag| format!("`{called}` has no `--{flag}` in {PAGE}")).collect()
 }
 
@@ -37,6 +39,11 @@ fn section<'a>(page: &'a str, called: &str) -> Option<&'a str> {
     let rest = &page[page.find(&heading)? + heading.len()..];
     let ends = ["\n## ", "\n### "].into_iter().filter_map(|next| rest.find(next));
     Some(&rest[..ends.min().unwrap_or(rest.len())])
+}
+
+/// The command whose options are those of another one too, if the section of that one says so.
+fn inherited(section: &str) -> Option<&str> {
+    section.split("all options of [`").nth(1)?.split('`').next()
 }
 
 /// Whether a text names a flag, and not only one that begins so.
@@ -119,7 +126,7 @@ fn problem(program: &Command, words: &[String], lacks: &[&str]) -> Option<String
     }
     let mut flags = words.filter_map(|word| word.strip_prefix("--")).map(|word| word.split('=').next().unwrap_or(word));
     let known = |flag: &str| {
-        let of_all = ["help", "version", ""].contains(&flag) || lacks.contains(&flag);
+        let of_all = ["help", "version", "config", ""].contains(&flag) || lacks.contains(&flag);
         of_all || command.get_arguments().any(|argument| argument.get_long() == Some(flag))
     };
     flags.find(|flag| !known(flag)).map(|flag| format!("`{}` has no option --{flag}", command.get_name()))
@@ -127,15 +134,20 @@ fn problem(program: &Command, words: &[String], lacks: &[&str]) -> Option<String
 
 #[test]
 fn what_is_not_documented_is_noticed() {
-    let page = "## P\n\n### `p one`\n\n`--all-of`, `--by N`\n\n### `p two`\n\n`--c`\n\n## Q\n";
+    let page = "## P\n\n### `p one`\n\n`--all-of`, `--by N`\n\n### `p two`\n\n`--c`\n\n\
+                ### `p four`\n\nIt has all options of [`p two`](#p-two).\n\n## Q\n";
     let flag = |name: &'static str| clap::Arg::new(name).long(name);
     let program = Command::new("p")
         .subcommand(Command::new("one").arg(flag("all")).arg(flag("by")))
         .subcommand(Command::new("two").arg(flag("c")))
-        .subcommand(Command::new("three"));
+        .subcommand(Command::new("three"))
+        .subcommand(Command::new("four").arg(flag("c")).arg(flag("d")));
     let missing = undocumented_in(&program, "p", page);
-    assert_eq!(missing.len(), 2, "{missing:?}");
-    assert!(missing[0].contains("--all") && missing[1].contains("p three"), "{missing:?}");
+    assert_eq!(missing.len(), 3, "{missing:?}");
+    assert!(
+        missing[0].contains("--all") && missing[1].contains("p three") && missing[2].contains("--d"),
+        "{missing:?}"
+    );
 
     let text = "```sh\nA=1 p one --by \\\n  3 --c # --d\ncargo run -p p -- two --c | q --x\nother --by\n```\n\n    p one --zero\n";
     let lines = shell_lines(text);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use configuration::Program;
 use shared::device::DeviceRequest;
 
 use crate::compare::args::{self as compare, CompareArgs};
@@ -58,6 +59,10 @@ EXAMPLES
   List the devices of this machine, and why a GPU is not seen:
       trainer devices
 
+OPTIONS ELSEWHERE
+  Every option is also taken from ATALAYA_<OPTION> in the environment, such as ATALAYA_MODELS, and from the TOML file
+  of --config. The command line has precedence, then the environment, then the file.
+
 FILES
   MODELS/PIPELINE/DETECTOR/model.json   a model for the scorer; large arrays are in a weights file beside it
   MODELS/PIPELINE/reports/*.parquet     scores, elbow, centroids and agreement, for notebooks
@@ -67,6 +72,16 @@ EXIT STATUS
   0  all files are written
   1  the training failed: one sentence says why, and no file was changed
   2  the command line is wrong";
+
+/// What the declaration of the command line does not say of options in the environment and in files.
+pub const PROGRAM: Program = Program {
+    default_command: "fit",
+    same_as: &[],
+    only_with: &[],
+    secrets: &[],
+    secret_pairs: &[],
+    of_others: &["speed"],
+};
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -112,6 +127,16 @@ pub enum Command {
     /// List the devices of this machine, with what was measured on each
     #[command(long_about = devices::LONG_ABOUT)]
     Devices(DevicesArgs),
+    /// Print the version, how the program was built, and which formats it knows
+    Version(VersionArgs),
+}
+
+/// Flags of `trainer version`.
+#[derive(Debug, ClapArgs)]
+pub struct VersionArgs {
+    /// Print JSON instead of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `trainer devices`.

@@ -27,6 +27,7 @@ pub mod summary;
 pub mod table;
 pub mod timings;
 pub mod train;
+pub mod version;
 
 use args::{Args, Command, FitArgs};
 use shared::text::printable_lines;
@@ -43,6 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(Command::Import(import)) => import::import_and_report(import)?,
         Some(Command::Compare(compare)) => compare::compare_and_report(compare)?,
         Some(Command::Devices(args)) => console::print(&devices::devices(args.json)?)?,
+        Some(Command::Version(args)) => console::print(&version::version(args.json)?)?,
         Some(Command::Fit(fit)) => train_and_report(fit)?,
         None => train_and_report(&args.fit)?,
     }
@@ -60,6 +62,9 @@ fn train_and_report(args: &FitArgs) -> anyhow::Result<()> {
             console::print(&summary::nothing_to_train(&settings.pipeline))?;
         }
         return Ok(());
+    }
+    if settings.is_sample && !settings.quiet {
+        console::print(&summary::first(&settings))?;
     }
     let mut training = train::train(&settings)?;
     let destination = train::destination(&settings, &training)?;

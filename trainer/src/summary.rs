@@ -48,6 +48,18 @@ pub fn summary(settings: &Settings, training: &Training, replaced: Option<&Exist
     .collect()
 }
 
+/// What is about to be done where nobody named a history.
+pub fn first(settings: &Settings) -> String {
+    let files: Vec<String> = settings.files.iter().map(ToString::to_string).collect();
+    format!(
+        "trains pipeline `{}` on its sample data, {}, into {}; `trainer --input FILE` takes your own, and `trainer --help` \
+         shows the rest\n",
+        settings.pipeline.name,
+        files.join(", "),
+        settings.models.display()
+    )
+}
+
 /// Which history it was, where nobody named one.
 fn learned_from(settings: &Settings) -> String {
     match settings.files.as_slice() {

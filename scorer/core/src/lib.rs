@@ -35,7 +35,7 @@ mod watermarks;
 
 pub use changelog::head::{Head, Origin};
 pub use changelog::reader::{Restored, StateReader};
-pub use changelog::record::{StateError, StateRecord};
+pub use changelog::record::{StateError, StateRecord, VERSION as STATE_FORMAT};
 pub use changelog::rekey::{NewLife, rekey};
 pub use changelog::reset::LiveKeys;
 pub use clock::WallMillis;

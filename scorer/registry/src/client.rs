@@ -90,6 +90,15 @@ impl Client {
         &self.settings
     }
 
+    /// Whether it answers as a registry does, to whoever asks so.
+    ///
+    /// # Errors
+    /// [`Failure`], where it does not.
+    pub fn ask(&self) -> Result<(), Failure> {
+        // That there is no such schema is an answer.
+        self.get("/schemas/ids/1").map(|_| ())
+    }
+
     /// What records of a schema are, or why they cannot be read.
     ///
     /// # Errors

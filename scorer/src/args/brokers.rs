@@ -11,7 +11,7 @@ use crate::kafka::{KafkaError, KafkaSettings};
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
     /// Kafka brokers as HOST:PORT, separated by commas; without it, those that --kafka-config names, or localhost:9092.
-    #[arg(long, value_name = "LIST", env = "ATALAYA_BROKERS")]
+    #[arg(long, value_name = "LIST")]
     pub brokers: Option<String>,
     /// Settings of librdkafka.
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub struct PropertyArgs {
     #[arg(short = 'X', long = "kafka-property", value_name = "KEY=VALUE")]
     pub properties: Vec<String>,
     /// File of such settings, in the form of Java's clients; -X wins.
-    #[arg(long, value_name = "FILE", env = "ATALAYA_KAFKA_CONFIG")]
+    #[arg(long, value_name = "FILE")]
     pub kafka_config: Option<PathBuf>,
 }
 

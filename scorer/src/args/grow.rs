@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::GroupArgs;
 #[cfg(feature = "fault-injection")]
-use super::parse_end;
+use super::run::parse_end;
 #[cfg(feature = "fault-injection")]
 use crate::kafka::SuddenEnd;
 

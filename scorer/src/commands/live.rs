@@ -9,6 +9,7 @@ use shared::pipeline::{Pipeline, Scored};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::console;
 use super::status_log::StatusLog;
 use super::words::percent;
 use crate::kafka::Stream;
@@ -58,11 +59,15 @@ async fn wait(stream: Stream, line: &StatusLine, mut log: Option<&mut StatusLog>
         }
     }
     line.clear();
+    line.say("stopping: what was read is published and committed; Ctrl-C again ends at once");
     tracing::info!("stopping: publishing and committing what was read");
     stop.request();
     tokio::select! {
         result = &mut joined => Ok(result??),
-        _ = interrupt.recv() => std::process::exit(130),
+        _ = interrupt.recv() => {
+            line.say("ended at once; what is not committed will be read again");
+            std::process::exit(130)
+        }
         () = tokio::time::sleep(DRAIN_TIMEOUT) => {
             bail!("the stream did not end within {} s; what is not committed will be read again", DRAIN_TIMEOUT.as_secs())
         }
@@ -97,11 +102,19 @@ impl StatusLine {
     fn clear(&self) {
         self.bar.finish_and_clear();
     }
+
+    /// Tells somebody who sits in front of it.
+    fn say(&self, text: &str) {
+        if self.is_visible {
+            console::say(text);
+        }
+    }
 }
 
 /// One line a second on a terminal.
 pub(super) struct StatusLine {
     bar: ProgressBar,
+    is_visible: bool,
     /// What is open.
     open: &'static str,
     last_records: std::sync::atomic::AtomicU64,
@@ -120,7 +133,7 @@ impl StatusLine {
             Scored::Sessions(_) => "open invoices",
             Scored::Records(_) => "waiting",
         };
-        Self { bar, open, last_records: std::sync::atomic::AtomicU64::new(0) }
+        Self { bar, is_visible: visible, open, last_records: std::sync::atomic::AtomicU64::new(0) }
     }
 
     /// A handle to print lines past the status line.

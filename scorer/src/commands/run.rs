@@ -34,21 +34,11 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     init_logs(args.json_logs);
+    refuse_contradictions(&args)?;
     let standbys = args.standby.standbys;
-    ensure!(
-        standbys == 0 || args.delivery == DeliveryArg::ExactlyOnce,
-        "--standbys {standbys} needs --delivery exactly-once: at least once, no state is written down that others could follow"
-    );
-    ensure!(
-        standbys == 0 || args.threads.threads.is_none_or(|threads| threads == 1),
-        "--standbys {standbys} needs --threads 1: copies are kept by an instance for others, not for its own threads"
-    );
     let loaded = load(&args.pipeline, LIVE_BATCH, |pipeline| with_clock(pipeline, args.clock))?;
     let window = window_of(&args, &loaded)?;
-    let settings = args.brokers.settings()?.with_group_protocol(match args.group_protocol {
-        GroupProtocolArg::Classic => GroupProtocol::Classic,
-        GroupProtocolArg::Consumer => GroupProtocol::Consumer,
-    })?;
+    let settings = kafka_settings(&args)?;
     let topics = choose_topics(&args, &settings, &loaded.pipeline).await?;
     let create = topic_settings(&args.create);
     let created = ensure_topics(&settings, &loaded.pipeline, &args.group, &topics, create).await?;
@@ -61,10 +51,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let traces = traces(&args, &loaded.pipeline)?;
     let options = StreamOptions {
         group: args.group.clone(),
-        delivery: match args.delivery {
-            DeliveryArg::ExactlyOnce => Delivery::ExactlyOnce,
-            DeliveryArg::AtLeastOnce => Delivery::AtLeastOnce,
-        },
+        delivery: delivery(&args),
         topics,
         threads: if standbys == 0 { args.threads.most() } else { 1 },
         instance_id: args.instance_id.clone(),
@@ -129,8 +116,38 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     Ok(())
 }
 
+/// Refuses options of which one rules out what another asks for.
+pub(super) fn refuse_contradictions(args: &RunArgs) -> Result<()> {
+    let standbys = args.standby.standbys;
+    ensure!(
+        standbys == 0 || args.delivery == DeliveryArg::ExactlyOnce,
+        "--standbys {standbys} needs --delivery exactly-once: at least once, no state is written down that others could follow"
+    );
+    ensure!(
+        standbys == 0 || args.threads.threads.is_none_or(|threads| threads == 1),
+        "--standbys {standbys} needs --threads 1: copies are kept by an instance for others, not for its own threads"
+    );
+    Ok(())
+}
+
+/// How brokers are reached.
+pub(super) fn kafka_settings(args: &RunArgs) -> Result<KafkaSettings> {
+    let protocol = match args.group_protocol {
+        GroupProtocolArg::Classic => GroupProtocol::Classic,
+        GroupProtocolArg::Consumer => GroupProtocol::Consumer,
+    };
+    Ok(args.brokers.settings()?.with_group_protocol(protocol)?)
+}
+
+pub(super) fn delivery(args: &RunArgs) -> Delivery {
+    match args.delivery {
+        DeliveryArg::ExactlyOnce => Delivery::ExactlyOnce,
+        DeliveryArg::AtLeastOnce => Delivery::AtLeastOnce,
+    }
+}
+
 /// The window that was asked for, if one was.
-fn window_of(args: &RunArgs, loaded: &Loaded) -> Result<Option<Window>> {
+pub(super) fn window_of(args: &RunArgs, loaded: &Loaded) -> Result<Option<Window>> {
     let Some(address) = args.listen else { return Ok(None) };
     let access = Access::with_logins(address, args.auth_token_file.as_deref(), args.auth_basic_file.as_deref())?;
     let run = RunOf { group: &args.group, instance_id: args.instance_id.as_deref(), delivery: args.delivery };
@@ -217,7 +234,11 @@ fn faults(_: &RunArgs) -> FaultInjection {
 }
 
 /// Whether lines have to be brought together first, said in one line where they do or would.
-async fn choose_topics(args: &RunArgs, settings: &KafkaSettings, pipeline: &Arc<Pipeline>) -> Result<Topics> {
+pub(super) async fn choose_topics(
+    args: &RunArgs,
+    settings: &KafkaSettings,
+    pipeline: &Arc<Pipeline>,
+) -> Result<Topics> {
     let direct = Topics::new(pipeline, &args.group);
     let repartitioned = Topics::repartitioned(pipeline, &args.group);
     let (source, input) = (&direct.source, &repartitioned.input);
@@ -365,17 +386,18 @@ fn announce(args: &RunArgs, brokers: &str, loaded: &super::Loaded, created: &[St
     let names: Vec<&str> = loaded.detectors.names().collect();
     let (topic, group) = (&loaded.pipeline.topic, &args.group);
     let device = loaded.device.to_string();
+    let delivery = match args.delivery {
+        DeliveryArg::ExactlyOnce => "exactly once",
+        DeliveryArg::AtLeastOnce => "at least once",
+    };
     if args.json_logs {
-        return tracing::info!(device, topic, brokers, group, detectors = ?names, delivery = ?args.delivery, ?created, "started");
+        let (detectors, created) = (names.join(", "), created.join(", "));
+        return tracing::info!(device, topic, brokers, group, detectors, delivery, created, "started");
     }
     console::say(format_args!("device: {device}"));
     if !created.is_empty() {
         console::say(format_args!("created topics: {}", created.join(", ")));
     }
-    let delivery = match args.delivery {
-        DeliveryArg::ExactlyOnce => "exactly once",
-        DeliveryArg::AtLeastOnce => "at least once",
-    };
     console::say(format_args!(
         "scoring `{topic}` on {brokers} as group `{group}` with {}, {delivery}; Ctrl-C to stop",
         listed(&names)

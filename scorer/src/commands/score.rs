@@ -11,7 +11,7 @@ use super::{console, load, summary};
 use crate::args::ScoreArgs;
 use crate::clock::now_since_epoch;
 use crate::core::{Core, Input, Output, Record};
-use crate::file::{FileLines, InputFile, VerdictFile};
+use crate::file::{FileLines, InputFile, OutputError, VerdictFile, is_standard_output};
 use crate::messages::{Content, Encoded, Encoder};
 use crate::scoring::Detectors;
 use crate::status::Status;
@@ -20,6 +20,14 @@ use crate::status::Status;
 const BATCH: usize = 8192;
 
 pub(super) fn score(args: &ScoreArgs) -> Result<()> {
+    match score_all(args) {
+        // A reader that has seen enough, as in `| head`, is no error.
+        Err(error) if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_broken_pipe) => Ok(()),
+        done => done,
+    }
+}
+
+fn score_all(args: &ScoreArgs) -> Result<()> {
     init_logs(false);
     let mut file = VerdictFile::new(&args.output)?;
     let loaded = load(&args.pipeline, BATCH, |pipeline| Ok(pipeline.with_event_clock()?))?;
@@ -54,7 +62,9 @@ pub(super) fn score(args: &ScoreArgs) -> Result<()> {
     if let Some(text) = worst.text() {
         console::say(text);
     }
-    console::say(format_args!("{} in {:.2} s", args.output.display(), start.elapsed().as_secs_f64()));
+    let written =
+        if is_standard_output(&args.output) { "written".to_owned() } else { args.output.display().to_string() };
+    console::say(format_args!("{written} in {:.2} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use shared::pipeline::{Pipeline, Scored};
 use shared::text::printable;
 
+use super::advice;
 use super::columns::{WIDTH, wrapped};
 use super::words::{in_short, percent, who_was_right};
 use crate::drift::Report;
@@ -17,7 +18,9 @@ type Row = (String, u64);
 /// What became of records, and what was found of what they are known to be.
 pub(super) fn text(status: &Status, pipeline: &Pipeline) -> String {
     let known = known(&status.truth, pipeline, &KNOWN, WIDTH).map_or_else(String::new, |table| format!("\n{table}"));
-    format!("{}{known}{}{}", table(status, pipeline), side_by_side(status, pipeline, WIDTH), drift(status, WIDTH))
+    let advice = advice::on(&status.counters).map_or_else(String::new, |text| format!("\n{}", wrapped(&text, WIDTH)));
+    let (table, agreement) = (table(status, pipeline), side_by_side(status, pipeline, WIDTH));
+    format!("{table}{known}{agreement}{}{advice}", drift(status, WIDTH))
 }
 
 /// The same without what was found of what records are known to be, with sentences of at most `width` columns.

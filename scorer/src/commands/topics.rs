@@ -29,6 +29,7 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
         let partitions = state.partitions.map_or_else(|| "-".to_owned(), |count| count.to_string());
         let note = match state.partitions {
             _ if created.contains(&state.name) => "created",
+            Some(count) if state.name == pipeline.topic && has_fewer(count, args.create.partitions) => "as it was",
             Some(_) => "",
             None => "missing",
         };
@@ -40,12 +41,25 @@ pub(super) async fn topics(args: TopicsArgs) -> Result<()> {
         table.add_row([state.name.clone(), purpose, partitions, cleanup, note.to_owned()]);
     }
     console::print(table)?;
+    let count = states.iter().find(|state| state.name == pipeline.topic).and_then(|state| state.partitions);
+    if let Some(count) = count.filter(|&count| has_fewer(count, args.create.partitions)) {
+        console::say(format_args!(
+            "`{}` was there with {count} partitions, and --partitions is for topics that are created: `scorer grow --partitions {}` \
+             gives it more and carries the state over",
+            pipeline.topic, args.create.partitions
+        ));
+    }
     anyhow::ensure!(
         missing.is_empty(),
         "missing topics: {}; leave out --no-create-topics to create them",
         missing.join(", ")
     );
     Ok(())
+}
+
+/// Whether more partitions were asked for than there are.
+fn has_fewer(count: usize, asked: i32) -> bool {
+    usize::try_from(asked).is_ok_and(|asked| count < asked)
 }
 
 fn purpose(pipeline: &Pipeline, internal: &Topics, topic: &str) -> String {

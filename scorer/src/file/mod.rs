@@ -13,5 +13,5 @@ pub use input::{InputFile, Position};
 pub use label_rows::{LabelFile, LabelRow};
 pub use labels::{read_labels, read_scenarios};
 pub use lines::{FileError, FileLine, FileLines};
-pub use output::{OutputError, VerdictFile};
+pub use output::{OutputError, VerdictFile, is_standard_output};
 pub use verdicts::{pipeline_of_messages, read_messages, read_verdicts};

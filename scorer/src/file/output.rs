@@ -1,6 +1,6 @@
 //! Results of a file: JSON lines, CSV or Parquet, written as they come, and there whole or not at all.
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -24,6 +24,18 @@ pub enum OutputError {
         /// The cause.
         source: io::Error,
     },
+}
+
+impl OutputError {
+    /// Whether whoever read the standard output has gone.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Write { path, source } if is_standard_output(path) && source.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+/// Whether this name means the standard output.
+pub fn is_standard_output(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +75,7 @@ impl VerdictFile {
             Some("jsonl" | "ndjson") => OutputFormat::JsonLines,
             Some("csv") => OutputFormat::Csv,
             Some("parquet") => OutputFormat::Parquet,
-            _ if path == Path::new("-") => OutputFormat::JsonLines,
+            _ if is_standard_output(path) => OutputFormat::JsonLines,
             _ => return Err(OutputError::Format(path.to_owned())),
         };
         Ok(Self { path: path.to_owned(), format, sink: None })
@@ -104,7 +116,7 @@ impl VerdictFile {
 
 impl Sink {
     fn begin(path: &Path, format: OutputFormat) -> io::Result<Self> {
-        if path == Path::new("-") {
+        if is_standard_output(path) {
             return Ok(Self::StandardOutput(BufWriter::with_capacity(1 << 16, io::stdout())));
         }
         let file = StagedFile::create(path)?;

@@ -13,7 +13,7 @@
 //! where their producer did not see to that; `hops`, where records go through several streams of this kind, one after the other;
 //! `grow`, which gives a topic more partitions; `stream`, which starts it all on `threads`.
 //! `verdicts` only looks at what was
-//! published, through `look`, `recent` at the newest of it, and `follow` at what comes too; `redrive` sends erroneous records to the input again; `labels`
+//! published, through `look`, `look_over` at what a stream needs before it starts, `recent` at the newest of it, and `follow` at what comes too; `redrive` sends erroneous records to the input again; `labels`
 //! keeps what analysts say; `alert_topic` is a channel of alerts. `schemas` is for records that name a schema: they wait until
 //! it is known.
 
@@ -24,6 +24,7 @@ mod grow;
 mod hops;
 mod labels;
 mod look;
+mod look_over;
 mod membership;
 mod options;
 mod recent;
@@ -48,6 +49,7 @@ pub use follow::{Follower, TopicMessage};
 pub use grow::{GrowOptions, Grown, GrownPartition, Partitioner, grow};
 pub use labels::{ensure_labels_topic, keep_labels, labels_topic, read_labels_topic};
 pub use look::newest_records;
+pub use look_over::{PartitionLag, ask_registry, count_topics, lag, look_at_group};
 pub use options::{BatchTrace, Delivery, EndWhen, OnBatch, OnLostRecords, OnMessage, Progress, StreamOptions};
 pub use recent::{RecentMessage, read_recent};
 pub use redrive::{Redrive, Redriven, Which};
@@ -60,7 +62,7 @@ pub use state::watermark::{SetBack, set_watermark};
 pub use stop::StopHandle;
 pub use stream::{Stream, ThreadCount};
 pub use topics::admin::TopicSettings;
-pub use topics::check::{TopicState, check_topics, ensure_topic, ensure_topics};
+pub use topics::check::{TopicState, check_topics, ensure_topic, ensure_topics, missing_topics};
 pub use topics::names::{HopTopics, Topics};
 pub use topics::way::topology;
 pub use verdicts::{VerdictTopics, read_topic_labels};

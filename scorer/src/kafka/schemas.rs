@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdkafka::Message;
-use registry::{Client, Kind, Lookup, RegistryError, SchemaId, Secret, Settings};
+use registry::{Client, Failure, Kind, Lookup, RegistryError, SchemaId, Secret, Settings};
 use shared::pipeline::{InputFormat, Password, Pipeline, Registry, Schema};
 
 use super::client::error::KafkaError;
@@ -116,6 +116,21 @@ impl SchemaWaits {
     /// Waits for nothing any more; gives back the partitions that did.
     pub(crate) fn clear(&mut self) -> Vec<i32> {
         std::mem::take(&mut self.waiting).into_keys().collect()
+    }
+}
+
+/// Asks the registry of a pipeline, where it has one; its address. Blocks.
+///
+/// # Errors
+/// When it does not answer, or not as a registry does.
+pub(super) fn ask_registry(pipeline: &Pipeline) -> Result<Option<String>, KafkaError> {
+    let Some(registry) = &pipeline.registry else { return Ok(None) };
+    let client = Client::new(settings(registry, pipeline.schema.format)?)?;
+    let (url, after) = (client.settings().url.clone(), client.settings().timeout);
+    match client.ask() {
+        Ok(()) => Ok(Some(url)),
+        Err(Failure::ForGood(error)) => Err(error.into()),
+        Err(Failure::ForNow(cause)) => Err(RegistryError::Silent { url, after, cause }.into()),
     }
 }
 

@@ -24,6 +24,8 @@ fn the_sample_is_built_in() {
     let workplace = Workplace::new();
     let run = train(&workplace, &[]);
     assert!(run.stdout.contains(" learned from sample data: resources/training.csv (built in)\n"), "{}", run.stdout);
+    let first = "trains pipeline `invoices` on its sample data, resources/training.csv (built in), into models; `trainer --input";
+    assert!(run.stdout.starts_with(first) && run.stdout.contains("\ndevice: cpu"), "{}", run.stdout);
     assert!(!run.stdout.contains("they replace"), "{}", run.stdout);
     assert_eq!((rows(&workplace, "models"), run.stderr.as_str()), (2651, ""));
     let again = train(&workplace, &["--seed", "43"]);

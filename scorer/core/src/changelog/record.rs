@@ -7,7 +7,7 @@ use shared::time::{Timestamp, format_timestamp};
 use thiserror::Error;
 
 /// The first byte of every value.
-pub(crate) const VERSION: u8 = 1;
+pub const VERSION: u8 = 1;
 
 /// A record of a changelog.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -88,6 +88,12 @@ pub enum KafkaError {
     /// A topic that is not there.
     #[error("topic `{0}` does not exist: create it, or leave out --no-create-topics")]
     MissingTopic(String),
+    /// The same, for a command that creates none.
+    #[error(
+        "topic `{0}` does not exist: see whether --brokers, --pipeline and --group are those that are meant; `scorer topics` creates \
+         the topics of a pipeline"
+    )]
+    NoTopic(String),
     /// A topic that cannot be created.
     #[error("topic `{topic}` cannot be created: {cause}")]
     CreateTopic {
@@ -472,6 +478,7 @@ impl KafkaError {
             | Self::ProtectedSetting { .. }
             | Self::Refused { .. }
             | Self::MissingTopic(_)
+            | Self::NoTopic(_)
             | Self::CreateTopic { .. }
             | Self::UnusableState { .. }
             | Self::OtherDelivery { .. }

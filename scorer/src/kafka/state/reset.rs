@@ -160,7 +160,9 @@ pub fn states(
 }
 
 fn states_of_hop(access: &Access) -> Result<Vec<PartitionState>, KafkaError> {
-    let Changelogs { topics, .. } = &access.changelogs;
+    let Changelogs { topics, settings, .. } = &access.changelogs;
+    // A group that has never run has no changelog.
+    settings.partitions_of(&topics.state)?;
     let wanted: Vec<_> = access.partitions().map(|partition| (partition, Wanted::Everything)).collect();
     let restored = access.changelogs.read(&wanted)?;
     let mut states = Vec::new();

@@ -86,6 +86,36 @@ pub async fn ensure_topics(
     topics: &Topics,
     create: Option<TopicSettings>,
 ) -> Result<Vec<String>, KafkaError> {
+    let (missing, input) = look_over(settings, pipeline, group, topics, create).await?;
+    if let Some(create_as) = create.filter(|_| !missing.is_empty()) {
+        let input = input.and_then(|count| i32::try_from(count).ok()).unwrap_or(create_as.partitions);
+        create_topics(settings, &missing, pipeline, topics, input, create_as).await?;
+    }
+    Ok(missing)
+}
+
+/// The topics that [`ensure_topics`] would create. Nothing is created.
+///
+/// # Errors
+/// As [`ensure_topics`].
+pub async fn missing_topics(
+    settings: &KafkaSettings,
+    pipeline: &Pipeline,
+    group: &str,
+    topics: &Topics,
+    create: Option<TopicSettings>,
+) -> Result<Vec<String>, KafkaError> {
+    Ok(look_over(settings, pipeline, group, topics, create).await?.0)
+}
+
+/// Checks the topics that are there; which ones are not, and how many partitions the input has.
+async fn look_over(
+    settings: &KafkaSettings,
+    pipeline: &Pipeline,
+    group: &str,
+    topics: &Topics,
+    create: Option<TopicSettings>,
+) -> Result<(Vec<String>, Option<usize>), KafkaError> {
     let states = states_of(settings, pipeline, topics, create.map_or(1, |create| create.partitions)).await?;
     let partitions = |name: &str| states.iter().find(|state| state.name == name).and_then(|state| state.partitions);
     let input = partitions(&topics.input).or_else(|| partitions(&topics.source));
@@ -101,13 +131,8 @@ pub async fn ensure_topics(
     let missing: Vec<String> =
         states.into_iter().filter(|state| state.partitions.is_none()).map(|state| state.name).collect();
     match (missing.first(), create) {
-        (None, _) => Ok(missing),
         (Some(topic), None) => Err(KafkaError::MissingTopic(topic.clone())),
-        (Some(_), Some(create_as)) => {
-            let input = input.and_then(|count| i32::try_from(count).ok()).unwrap_or(create_as.partitions);
-            create_topics(settings, &missing, pipeline, topics, input, create_as).await?;
-            Ok(missing)
-        }
+        _ => Ok((missing, input)),
     }
 }
 
