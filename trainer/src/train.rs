@@ -19,6 +19,7 @@ use crate::console;
 use crate::entities::{Entities, EntityAggregator};
 use crate::existing::{Destination, Existing};
 use crate::fit::{Trained, TrainingSet, job};
+use crate::labels;
 use crate::load::{self, ChunkError, HistoryFile, LoadError, Loaded, MaxBad};
 use crate::memory::{Budget, Shape};
 use crate::output::Output;
@@ -80,6 +81,7 @@ impl Settings {
         // What the file may not say, a flag may not either.
         for spec in &pipeline.detectors {
             let checked = spec.algorithm.check().and_then(|()| spec.threshold.check());
+            let checked = checked.and_then(|()| labels::check(&pipeline, spec));
             checked.map_err(|problem| anyhow::anyhow!("detector `{}`: {problem}", spec.name))?;
         }
         // Without anything to train, history is not needed.
@@ -143,7 +145,8 @@ pub fn train(settings: &Settings) -> anyhow::Result<Training> {
         console::print(&format!("device: {device}\n"))?;
     }
     let (trained, device) = on_a_device(device, |device| {
-        let set = TrainingSet::new(&settings.pipeline, &entities.features, device, settings.seed, plan);
+        let set = TrainingSet::new(&settings.pipeline, &entities.features, device, settings.seed, plan)
+            .with_labels(entities.labels.as_ref());
         let specs = settings.pipeline.detectors.iter();
         specs.map(|spec| train_detector(&set, spec, progress, &mut timings)).collect()
     })?;

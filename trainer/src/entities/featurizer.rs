@@ -7,7 +7,7 @@ use polars::prelude::*;
 use shared::history::{History, RecordFeatures};
 use shared::line::Value;
 use shared::matrix::FeatureMatrix;
-use shared::pipeline::{ColumnType, Pipeline};
+use shared::pipeline::{ColumnType, Label, Pipeline};
 use shared::reason::Reason;
 
 use super::recent_keys::RecentKeys;
@@ -160,7 +160,10 @@ impl Featurized {
             self.keys.push(key);
             self.matrix.push(&values);
             if let (Some(labels), Some((label, column))) = (&mut self.labels, label) {
-                labels.push(label.scenario(line[column].text()));
+                match line[column].text() {
+                    text if Label::is_unknown(text) => labels.push_unknown(),
+                    text => labels.push(label.scenario(text)),
+                }
             }
         }
         Ok(())

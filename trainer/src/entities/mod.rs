@@ -82,7 +82,7 @@ pub struct Entities {
     pub keys: Keys,
     /// Features: `(n_samples, n_features)`.
     pub features: FeatureMatrix,
-    /// What each is known to be, where the pipeline has labels: `(n_samples)`. Nothing is learnt from it.
+    /// What each is known to be, where the pipeline has labels: `(n_samples)`. Only detectors that learn from labels learn from it.
     pub labels: Option<Labels>,
     /// How many entities were left out, by reason; one with several reasons counts once, for the first.
     pub left_out: Vec<(LeftOut, usize)>,
@@ -121,9 +121,7 @@ impl Entities {
         values.truncate(kept * n_features);
         self.features = FeatureMatrix::from_values(n_features, values);
         if let Some(labels) = &self.labels {
-            let mut left = Labels::default();
-            (0..n_entities).filter(|&entity| is_kept[entity]).for_each(|entity| left.push(labels.get(entity)));
-            self.labels = Some(left);
+            self.labels = Some(labels.retained(&is_kept));
         }
         Ok(n_confirmed)
     }

@@ -17,3 +17,4 @@ mod parity;
 mod past;
 mod sample;
 mod shipped;
+mod supervised;
