@@ -53,6 +53,8 @@ pub struct Settings {
     pub is_sample: bool,
     /// Whether such a training replaces models of another history, too.
     pub force: bool,
+    /// Whether it is kept when and whose records are.
+    pub moments: bool,
 }
 
 /// A finished training.
@@ -102,6 +104,7 @@ impl Settings {
             quiet: args.quiet,
             is_sample: args.input.is_empty(),
             force: args.force,
+            moments: false,
         })
     }
 }
@@ -197,11 +200,12 @@ pub(crate) fn read(
 }
 
 fn read_into(
-    mut aggregator: EntityAggregator<'_>,
+    aggregator: EntityAggregator<'_>,
     settings: &Settings,
     progress: Progress,
     timings: &mut Timings,
 ) -> anyhow::Result<(Loaded, Entities)> {
+    let mut aggregator = if settings.moments { aggregator.with_moments() } else { aggregator };
     let (pipeline, mut seconds) = (&settings.pipeline, 0.0);
     let start = Instant::now();
     let loaded = load::load(pipeline, &settings.files, progress, &mut |lines, share| {

@@ -35,7 +35,7 @@ fn history(label: impl Fn(usize) -> &'static str) -> String {
         let amount = if is_large { 120 + index * 53 % 100 } else { 10 + index * 37 % 115 };
         let minutes = index * 30;
         let (day, hour, minute) = (1 + minutes / 1440, minutes / 60 % 24, minutes % 60);
-        format!("{index},2026-03-{day:02} {hour:02}:{minute:02}:00,C{},{amount},{}\n", index % 7, label(index))
+        format!("{index},2025-03-{day:02} {hour:02}:{minute:02}:00,C{},{amount},{}\n", index % 7, label(index))
     };
     format!("Id,At,Who,Amount,Fraud\n{}", (0..1200).map(row).collect::<String>())
 }
@@ -128,4 +128,41 @@ fn a_detector_that_learns_from_rows_alone_may_have_a_threshold_by_cost() {
     let workplace = workplace(&pipeline("label.column = \"Fraud\"", by_cost), &history(known));
     let run = train(&workplace);
     assert_eq!(run.code, Some(0), "{run:?}");
+}
+
+#[test]
+fn detectors_are_judged_in_the_order_of_time() {
+    let labelled = pipeline("label.column = \"Fraud\"\nentity.customer = \"Who\"", DETECTORS);
+    let workplace = workplace(&labelled, &history(known));
+    let fixed = ["compare", "--pipeline", "cards.toml", "--input", "history.csv", "--device", "cpu", "--output", "out"];
+    let run = workplace.run(&[&fixed[..], &["--prequential", "5d", "--delay", "2d", "--cards-a-day", "2"]].concat());
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+    assert!(run.stdout.contains("trained on all before, judged on the 5d after the next 2d"), "{}", run.stdout);
+    let report = fs::read_to_string(workplace.path("out/prequential.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let detectors = report["detectors"].as_array().unwrap();
+    assert_eq!(detectors.len(), 2);
+    for detector in detectors {
+        // 25 days: from the eighth on, three times five are judged.
+        let folds = detector["folds"].as_array().unwrap();
+        assert_eq!(folds.len(), 3, "{detector}");
+        assert_eq!(folds[0]["trained_until"], "2025-03-06T00:00:00Z");
+        assert_eq!(folds[0]["judged_from"], "2025-03-08T00:00:00Z");
+        for fold in folds {
+            assert_eq!(fold["judged"], 240, "{fold}");
+            assert_eq!(fold["anomalies"], 20, "{fold}");
+            let measure = |key: &str| fold[key].as_f64().unwrap();
+            assert!(measure("roc_auc") > 0.7, "{fold}");
+            assert!(measure("card_precision") <= measure("best_card_precision"), "{fold}");
+        }
+    }
+    let run = workplace.run(&[&fixed[..], &["--prequential", "30d"]].concat());
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("use more history or shorter spans"), "{run:?}");
+    for more in [&["--prequential", "soon"][..], &["--delay", "2d"], &["--prequential", "5d", "--all-rows"]] {
+        assert_eq!(workplace.run(&[&fixed[..], more].concat()).code, Some(2), "{more:?}");
+    }
+    workplace.write("cards.toml", pipeline("", DETECTORS).as_bytes());
+    let run = workplace.run(&[&fixed[..], &["--prequential", "5d"]].concat());
+    assert!(run.stderr.contains("name their column with --label or in [label]"), "{run:?}");
 }
