@@ -1,6 +1,8 @@
 //! From features to a model: scale, fit; then score the training entities as the scorer would and set the threshold on
 //! exactly those scores, or on those of the entities that were held out.
 
+mod thresholds;
+
 use std::io;
 
 use shared::detector::Detector;
@@ -10,14 +12,18 @@ use shared::device::{ChosenDevice, Job};
 use shared::evaluation::statistics::place;
 use shared::matrix::FeatureMatrix;
 use shared::model::{FORMAT_VERSION, Model, Profile, TrainingSummary, fingerprint_of_numbers};
-use shared::pipeline::{DetectorSpec, KSelection, Pipeline, Scaling};
+use shared::pipeline::{DetectorSpec, KSelection, Pipeline, Scaling, ThresholdPolicy};
 use shared::rows::{RowStore, RowStoreBuilder};
 use shared::scaler::Scaler;
 use shared::threshold::{Calibration, Threshold, TooFewScores};
 use thiserror::Error;
 
+use crate::cost::CostReport;
+use crate::entities::Labels;
+use crate::labels;
 use crate::memory::Plan;
 use crate::realised_rate::RealisedRate;
+use thresholds::{with_cost, with_threshold};
 
 /// Entities that are scored at a time.
 const ROWS_A_BATCH: usize = 1 << 16;
@@ -43,6 +49,14 @@ pub enum FitError {
         detector: String,
         /// The cause.
         source: io::Error,
+    },
+    /// It cannot learn from these labels, or there are none.
+    #[error("detector `{detector}`: {problem}")]
+    Labels {
+        /// The detector.
+        detector: String,
+        /// What needs labels, and what would be right.
+        problem: String,
     },
     /// There is no threshold to find.
     #[error("detector `{detector}`: {source}")]
@@ -74,6 +88,8 @@ pub enum FitError {
 pub struct TrainingSet<'a> {
     pipeline: &'a Pipeline,
     features: &'a FeatureMatrix,
+    /// What is known of the entities, where anything is.
+    labels: Option<&'a Labels>,
     device: &'a ChosenDevice,
     seed: u64,
     plan: Plan,
@@ -103,6 +119,8 @@ pub struct Trained {
     pub scores: Vec<TrainingScore>,
     /// Whether the rate of false alarms that was asked for holds in time, where one was.
     pub realised_rate: Option<RealisedRate>,
+    /// What its threshold and others would have cost, where it was chosen by that.
+    pub cost: Option<CostReport>,
 }
 
 /// What a detector says of a training entity.
@@ -132,26 +150,50 @@ impl<'a> TrainingSet<'a> {
             usual.push(range);
             distributions.push(distribution);
         }
-        Self { pipeline, features, device, seed, plan, fingerprint, typical, usual, distributions }
+        let labels = None;
+        Self { pipeline, features, labels, device, seed, plan, fingerprint, typical, usual, distributions }
+    }
+
+    /// The same with what is known of the entities.
+    #[must_use]
+    pub fn with_labels(self, labels: Option<&'a Labels>) -> Self {
+        Self { labels, ..self }
     }
 
     /// What a detector learns. `on_step` is called after each of [`Algorithm::n_steps`].
     ///
     /// # Errors
-    /// [`FitError::Learning`] when there are too few entities or all are equal.
+    /// [`FitError::Learning`] when there are too few entities or all are equal, and [`FitError::Labels`] when it needs labels that
+    /// are not there.
     pub fn fit(&self, spec: &DetectorSpec, on_step: &(dyn Fn() + Sync)) -> Result<Fitted, FitError> {
         let held_out = self.held_out(spec);
+        let labels = self.labels(spec, |index| held_out.is_empty() || !held_out[index])?;
+        let labels = labels.filter(|_| spec.algorithm.needs_labels());
         let (scaler, rows) = self
             .scale(spec.scaling, &held_out)
             .map_err(|source| FitError::Rows { detector: spec.name.clone(), source })?;
         scaler.check(self.features.n_features()).map_err(|problem| self.unusable(spec, problem))?;
         let context =
             Context { device: &self.device.device, seed: self.seed, max_state_bytes: self.plan.state_bytes, on_step };
-        let learned = spec
-            .algorithm
-            .fit_store(rows, &context)
-            .map_err(|source| FitError::Learning { detector: spec.name.clone(), source })?;
+        let learned = match labels {
+            Some(labels) => {
+                let unreadable = |source| FitError::Rows { detector: spec.name.clone(), source };
+                spec.algorithm.fit_labelled(&rows.into_matrix().map_err(unreadable)?, &labels, &context)
+            }
+            None => spec.algorithm.fit_store(rows, &context),
+        };
+        let learned = learned.map_err(|source| FitError::Learning { detector: spec.name.clone(), source })?;
         Ok(Fitted { spec: spec.clone(), scaler, learned, held_out })
+    }
+
+    /// What is known of some entities, where the detector needs that.
+    fn labels(
+        &self,
+        spec: &DetectorSpec,
+        is_wanted: impl Fn(usize) -> bool,
+    ) -> Result<Option<Vec<Option<bool>>>, FitError> {
+        labels::of_entities(self.pipeline, spec, self.labels, is_wanted)
+            .map_err(|problem| FitError::Labels { detector: spec.name.clone(), problem })
     }
 
     /// Which entities are held out, to set the threshold by, where it needs that.
@@ -181,7 +223,14 @@ impl<'a> TrainingSet<'a> {
         let scores_of_new = Profile::of_scores(new.map(|index| scores[index].score));
         let profile = Profile { scores: scores_of_new, features: self.distributions.clone() };
         let error = |source| FitError::Threshold { detector: spec.name.clone(), source };
-        let model = with_threshold(unscored, &spec, &counted).map_err(error)?;
+        let (model, cost) = match spec.threshold {
+            ThresholdPolicy::Cost(cost) => {
+                let known = self.labels(&spec, |index| is_counted(&index))?.unwrap_or_default();
+                let (model, cost) = with_cost(unscored, cost, &counted, &known).map_err(error)?;
+                (model, Some(cost))
+            }
+            _ => (with_threshold(unscored, &spec, &counted).map_err(error)?, None),
+        };
         model.check().map_err(|problem| self.unusable(&spec, problem))?;
         let is_anomalous = |score: &&TrainingScore| model.threshold.is_exceeded(score.score, score.cluster);
         let anomalies = scores.iter().filter(is_anomalous).count();
@@ -189,7 +238,7 @@ impl<'a> TrainingSet<'a> {
         let n_clusters = (!model.threshold.by_cluster.is_empty()).then_some(model.threshold.by_cluster.len());
         let held_out: Vec<(f32, Option<i32>)> = counted.iter().map(|score| (score.score, score.cluster)).collect();
         let realised_rate = RealisedRate::measure(spec.threshold, &held_out, n_clusters);
-        Ok(Trained { model: Model { training, profile: Some(profile), ..model }, scores, realised_rate })
+        Ok(Trained { model: Model { training, profile: Some(profile), ..model }, scores, realised_rate, cost })
     }
 
     /// The error of a model with this problem. Numbers that leave float64 come from numbers that are nearly that large.
@@ -284,21 +333,6 @@ pub fn places_in_fit(held_out: &[bool]) -> impl Iterator<Item = Option<usize>> {
         let is_held_out = !held_out.is_empty() && *held_out.get(index)?;
         Some(if is_held_out { None } else { fitted.next() })
     })
-}
-
-/// The model with threshold and p-values from these scores.
-fn with_threshold(model: Model, spec: &DetectorSpec, scores: &[TrainingScore]) -> Result<Model, TooFewScores> {
-    let values: Vec<f32> = scores.iter().map(|score| score.score).collect();
-    let calibration = Calibration::fit_for(spec.threshold, &values);
-    let clusters: Option<Vec<i32>> = scores.iter().map(|score| score.cluster).collect();
-    let n_clusters = model.learned.clusters().map_or(0, |clusters| clusters.n_clusters());
-    let Some(clusters) = clusters.filter(|_| spec.per_cluster && n_clusters > 0) else {
-        let threshold = Threshold::fit(spec.threshold, &values)?;
-        return Ok(Model { threshold, calibration, ..model });
-    };
-    let (threshold, calibration_by_cluster) =
-        Threshold::fit_by_cluster(spec.threshold, &values, &clusters, n_clusters)?;
-    Ok(Model { threshold, calibration, calibration_by_cluster, ..model })
 }
 
 /// What is typical and usual of a feature, and its distribution.

@@ -15,6 +15,7 @@ use shared::model::Model;
 use shared::pipeline::Pipeline;
 use shared::time::{Timestamp, format_timestamp};
 
+use crate::cost::CostReport;
 use crate::entities::Entities;
 use crate::fit::{Trained, TrainingScore};
 use crate::load::Loaded;
@@ -259,6 +260,8 @@ struct DetectorReport {
     anomalies: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     false_alarm_rate: Option<RealisedRate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<CostReport>,
 }
 
 impl TrainingReport {
@@ -312,6 +315,7 @@ fn detector_report(trained: &Trained) -> (String, DetectorReport) {
         threshold: model.threshold.value,
         anomalies: model.training.anomalies,
         false_alarm_rate: trained.realised_rate.clone(),
+        cost: trained.cost.clone(),
     };
     (model.detector.clone(), report)
 }

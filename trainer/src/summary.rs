@@ -35,6 +35,7 @@ pub fn summary(settings: &Settings, training: &Training, replaced: Option<&Exist
         thresholds(&models),
         small_clusters(&models),
         realised_rates(&training.trained),
+        costs(&training.trained),
         untrained(&settings.pipeline),
         agreement(&training.trained),
         seconds(&training.timings),
@@ -216,6 +217,26 @@ fn realised_rates(trained: &[Trained]) -> String {
             rate.asked * 100.0,
             grouped((rate.calibrated_on + rate.checked_on) as u64),
             percentage(rate.exceeding, rate.checked_on),
+        ))
+    };
+    trained.iter().filter_map(line).collect()
+}
+
+/// What thresholds that were chosen by cost would have cost, a line each.
+fn costs(trained: &[Trained]) -> String {
+    let line = |trained: &Trained| {
+        let report = trained.cost.as_ref()?;
+        let chosen = report.chosen;
+        Some(format!(
+            " {}: a missed anomaly costs {} and a look {}; of the {} labelled anomalies that were held out,\n   \
+             {} alerts would have caught {}, at a cost of {}\n",
+            trained.model.detector,
+            report.costs.missed,
+            report.costs.review,
+            grouped(chosen.caught + chosen.missed),
+            grouped(chosen.alerts),
+            grouped(chosen.caught),
+            short(chosen.cost),
         ))
     };
     trained.iter().filter_map(line).collect()

@@ -19,6 +19,7 @@ use crate::console;
 use crate::entities::{Entities, EntityAggregator};
 use crate::existing::{Destination, Existing};
 use crate::fit::{Trained, TrainingSet, job};
+use crate::labels;
 use crate::load::{self, ChunkError, HistoryFile, LoadError, Loaded, MaxBad};
 use crate::memory::{Budget, Shape};
 use crate::output::Output;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub is_sample: bool,
     /// Whether such a training replaces models of another history, too.
     pub force: bool,
+    /// Whether it is kept when and whose records are.
+    pub moments: bool,
 }
 
 /// A finished training.
@@ -80,6 +83,7 @@ impl Settings {
         // What the file may not say, a flag may not either.
         for spec in &pipeline.detectors {
             let checked = spec.algorithm.check().and_then(|()| spec.threshold.check());
+            let checked = checked.and_then(|()| labels::check(&pipeline, spec));
             checked.map_err(|problem| anyhow::anyhow!("detector `{}`: {problem}", spec.name))?;
         }
         // Without anything to train, history is not needed.
@@ -100,6 +104,7 @@ impl Settings {
             quiet: args.quiet,
             is_sample: args.input.is_empty(),
             force: args.force,
+            moments: false,
         })
     }
 }
@@ -143,7 +148,8 @@ pub fn train(settings: &Settings) -> anyhow::Result<Training> {
         console::print(&format!("device: {device}\n"))?;
     }
     let (trained, device) = on_a_device(device, |device| {
-        let set = TrainingSet::new(&settings.pipeline, &entities.features, device, settings.seed, plan);
+        let set = TrainingSet::new(&settings.pipeline, &entities.features, device, settings.seed, plan)
+            .with_labels(entities.labels.as_ref());
         let specs = settings.pipeline.detectors.iter();
         specs.map(|spec| train_detector(&set, spec, progress, &mut timings)).collect()
     })?;
@@ -194,11 +200,12 @@ pub(crate) fn read(
 }
 
 fn read_into(
-    mut aggregator: EntityAggregator<'_>,
+    aggregator: EntityAggregator<'_>,
     settings: &Settings,
     progress: Progress,
     timings: &mut Timings,
 ) -> anyhow::Result<(Loaded, Entities)> {
+    let mut aggregator = if settings.moments { aggregator.with_moments() } else { aggregator };
     let (pipeline, mut seconds) = (&settings.pipeline, 0.0);
     let start = Instant::now();
     let loaded = load::load(pipeline, &settings.files, progress, &mut |lines, share| {

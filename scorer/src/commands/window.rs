@@ -7,7 +7,7 @@ use alerts::Desk;
 use anyhow::Result;
 use shared::model::Model;
 use shared::pipeline::{DetectorSpec, Pipeline, Scored, ThresholdPolicy, ZScoreSpec};
-use shared::threshold::Trimmed;
+use shared::threshold::{Cost, Trimmed};
 use window::{
     About, Access, Committed, Detector, Ends, Feature, Intake, Journal, Keeping, Kind, Limits, Open, Questions, Refill,
     Server, Source, Words,
@@ -266,6 +266,9 @@ fn policy(policy: ThresholdPolicy) -> String {
         ThresholdPolicy::FalseAlarmRate(rate) => format!("a false-alarm rate of at most {rate}"),
         ThresholdPolicy::TrimmedRate(Trimmed { false_alarm_rate, trim }) => {
             format!("a false-alarm rate of {false_alarm_rate}, by held-out scores without the largest {trim} of them")
+        }
+        ThresholdPolicy::Cost(Cost { missed, review }) => {
+            format!("the least cost, where a missed anomaly costs {missed} and looking at a report {review}")
         }
     }
 }

@@ -89,6 +89,12 @@ impl Fit for Ensemble {
             if matches!(**algorithm, Algorithm::Ensemble(_)) {
                 return Err("members: an ensemble cannot be a member of one".into());
             }
+            if algorithm.needs_labels() {
+                let name = algorithm.name();
+                return Err(format!(
+                    "members: {name} learns from labels, which an ensemble does without: make it a detector of its own"
+                ));
+            }
             algorithm.check().map_err(|problem| format!("members: {}: {problem}", algorithm.name()))?;
         }
         Ok(())

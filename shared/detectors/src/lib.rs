@@ -3,6 +3,8 @@
 //! A detector is three things. Its *parameters* ([`Fit`]) say how it is trained and are what a pipeline file holds. What it
 //! *learned* ([`Learned`]) is plain data and is what a model file holds. On a device it *scores* ([`Score`]) batches of
 //! rows. Rows are scaled features, finite float32; whatever the algorithm, a higher score is more anomalous.
+//!
+//! Most learn from rows alone. Some learn from labels too, and their score is the probability of an anomaly.
 
 mod array;
 pub mod autoencoder;
@@ -18,11 +20,13 @@ pub mod ensemble;
 mod explanation;
 mod fields;
 pub mod gaussian_mixture;
+pub mod gradient_boosting;
 pub mod hbos;
 pub mod isolation_forest;
 pub mod knn;
 pub mod lesinn;
 pub mod lof;
+pub mod logistic_regression;
 pub mod mcd;
 mod neighborhood;
 pub mod one_class_svm;
@@ -30,6 +34,7 @@ pub mod pca;
 mod random;
 mod registry;
 pub mod scaler;
+mod supervised;
 mod tail_depth;
 pub mod threshold;
 
@@ -48,6 +53,7 @@ pub use defaults::{DefaultDetector, defaults};
 pub use explanation::{Explanation, leave_one_feature_out};
 pub use fields::field_names;
 pub use registry::{Algorithm, AnyLearned};
+pub use supervised::{ClassWeight, EachWeight, NamedWeight};
 
 /// What a fit has beside rows and parameters.
 #[derive(Clone, Copy)]
@@ -78,6 +84,24 @@ pub trait Fit: Debug + Clone + PartialEq + Default + Serialize + DeserializeOwne
     /// # Errors
     /// [`FitError`] when these rows cannot be learned from.
     fn fit(&self, x: &Matrix, context: &Context<'_>) -> Result<Self::Learned, FitError>;
+
+    /// Learns from rows `(n_samples, n_features)` in the order of time, and what they are known to be, `(n_samples)`: an anomaly,
+    /// normal, or unknown. A detector that learns from rows alone heeds no labels.
+    ///
+    /// # Errors
+    /// As [`fit`](Fit::fit), and when a class is missing or too small.
+    ///
+    /// # Panics
+    /// When there is not a label a row.
+    fn fit_labelled(
+        &self,
+        x: &Matrix,
+        labels: &[Option<bool>],
+        context: &Context<'_>,
+    ) -> Result<Self::Learned, FitError> {
+        let _ = labels;
+        self.fit(x, context)
+    }
 
     /// How often [`fit`](Fit::fit) calls [`Context::on_step`].
     fn n_steps(&self) -> u64 {
@@ -179,6 +203,28 @@ pub enum FitError {
         n_features: usize,
         /// Why, and what to do.
         why: String,
+    },
+    /// Nobody says which rows are anomalies.
+    #[error(
+        "it learns from labels and these rows have none: name the column of labels, or use a detector that needs none, such as \
+         isolation-forest"
+    )]
+    NoLabels,
+    /// A class is missing, or too small.
+    #[error(
+        "{n_class} of the {n_labelled} labelled rows are {class}: to learn from labels it takes at least {} anomalies and as many \
+         normal rows, {} of either before the newest ones; label more rows, or use a detector that needs no labels, such as \
+         isolation-forest",
+        supervised::LEAST_OLDER + supervised::LEAST_NEWEST,
+        supervised::LEAST_OLDER
+    )]
+    TooFewLabels {
+        /// What they are: `anomalies` or `normal`.
+        class: &'static str,
+        /// How many there are.
+        n_class: usize,
+        /// How many rows have a label.
+        n_labelled: usize,
     },
     /// The clusters cannot be found.
     #[error(transparent)]

@@ -12,11 +12,13 @@ use super::clusters::{BisectingKMeans, Clusters, KMeans};
 use super::ecod::{Ecod, Tails};
 use super::ensemble::{Ensemble, LearnedEnsemble};
 use super::gaussian_mixture::{GaussianMixture, GaussianMixtures};
+use super::gradient_boosting::{BoostedTrees, GradientBoosting};
 use super::hbos::{Hbos, Histograms};
 use super::isolation_forest::{Forest, IsolationForest};
 use super::knn::{Knn, KnnModel};
 use super::lesinn::{Lesinn, Samples};
 use super::lof::{Lof, LofModel};
+use super::logistic_regression::{Coefficients, LogisticRegression};
 use super::mcd::{Mcd, RobustCovariance};
 use super::one_class_svm::{OneClassSvm, SupportVectorMachine};
 use super::pca::{Pca, PrincipalComponents};
@@ -24,7 +26,7 @@ use super::{ArrayMut, Context, Fit, FitError, Learned, Score};
 use crate::fields::field_names;
 
 /// An algorithm and what it learns, a line each: name in files, variant, parameters, learned.
-macro_rules! algorithms {
+macro_rules! every_algorithm {
     ($($name:literal $variant:ident: $parameters:ty => $learned:ty;)*) => {
         /// An algorithm with its parameters, as a pipeline file asks for it.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,9 +50,6 @@ macro_rules! algorithms {
         }
 
         impl Algorithm {
-            /// The names of all algorithms that are trained.
-            pub const NAMES: &[&str] = &[$($name),*];
-
             /// The algorithm with its default parameters; none where no algorithm is called so.
             pub fn by_name(name: &str) -> Option<Self> {
                 match name {
@@ -78,6 +77,26 @@ macro_rules! algorithms {
             /// The parameter, and what is wrong and would be right.
             pub fn check(&self) -> Result<(), String> {
                 match self { $(Self::$variant(parameters) => parameters.check()),* }
+            }
+
+            /// As [`Fit::fit_labelled`].
+            ///
+            /// # Errors
+            /// As [`fit`](Self::fit), and when a class is missing or too small.
+            ///
+            /// # Panics
+            /// When there is not a label a row.
+            pub fn fit_labelled(
+                &self,
+                x: &Matrix,
+                labels: &[Option<bool>],
+                context: &Context<'_>,
+            ) -> Result<AnyLearned, FitError> {
+                match self {
+                    $(Self::$variant(parameters) => {
+                        parameters.fit_labelled(x, labels, context).map(AnyLearned::$variant)
+                    })*
+                }
             }
 
             /// How often [`fit`](Self::fit) calls [`Context::on_step`].
@@ -133,7 +152,31 @@ macro_rules! algorithms {
     };
 }
 
+/// The algorithms in two groups, by what they learn from.
+macro_rules! algorithms {
+    (
+        from rows alone:
+        $($name:literal $variant:ident: $parameters:ty => $learned:ty;)*
+        from labels:
+        $($labelled_name:literal $labelled_variant:ident: $labelled_parameters:ty => $labelled_learned:ty;)*
+    ) => {
+        impl Algorithm {
+            /// The names of the algorithms that learn from rows alone.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// The names of the algorithms that learn from labels.
+            pub const LABELLED_NAMES: &[&str] = &[$($labelled_name),*];
+        }
+
+        every_algorithm! {
+            $($name $variant: $parameters => $learned;)*
+            $($labelled_name $labelled_variant: $labelled_parameters => $labelled_learned;)*
+        }
+    };
+}
+
 algorithms! {
+    from rows alone:
     "kmeans" KMeans: KMeans => Clusters;
     "bisecting-kmeans" BisectingKMeans: BisectingKMeans => Clusters;
     "isolation-forest" IsolationForest: IsolationForest => Forest;
@@ -148,6 +191,9 @@ algorithms! {
     "ecod" Ecod: Ecod => Tails;
     "hbos" Hbos: Hbos => Histograms;
     "ensemble" Ensemble: Ensemble => LearnedEnsemble;
+    from labels:
+    "logistic_regression" LogisticRegression: LogisticRegression => Coefficients;
+    "gradient_boosting" GradientBoosting: GradientBoosting => BoostedTrees;
 }
 
 impl Algorithm {
@@ -175,6 +221,11 @@ impl Algorithm {
     /// were measured to be slower so than on the CPU.
     pub fn has_gpu_kernels(&self) -> bool {
         matches!(self, Self::KMeans(_) | Self::BisectingKMeans(_))
+    }
+
+    /// Whether it learns from labels.
+    pub fn needs_labels(&self) -> bool {
+        Self::LABELLED_NAMES.contains(&self.name())
     }
 
     /// Of all rows, the share that a cluster needs to be usual, where it looks for clusters and one was set.

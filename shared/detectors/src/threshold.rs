@@ -15,8 +15,12 @@
 //! `rate + trim / (1 - trim)`, whichever scores the anomalies have; and with at most `rate` where they have the largest ones and
 //! are as many as were left out ([`Trimmed`] has both to the letter). So it finds more than `false_alarm_rate` on a history with
 //! anomalies, and its worst case is stated.
+//!
+//! `cost` looks at entities that were held out and of which it is known what they are, and weighs what missing an anomaly costs
+//! against what looking at a report costs.
 
 mod calibration;
+mod cost;
 mod groups;
 mod policy;
 
@@ -27,7 +31,8 @@ use thiserror::Error;
 use super::random::Stream;
 
 pub use calibration::Calibration;
-pub use policy::{ThresholdPolicy, Trimmed};
+pub use cost::{CostPoint, thinned};
+pub use policy::{Cost, ThresholdPolicy, Trimmed};
 
 /// Fewer scores than the policy needs.
 #[derive(Debug, Error, PartialEq)]
@@ -54,6 +59,30 @@ pub enum TooFewScores {
         /// How many rows it takes.
         needed: usize,
         /// How many there are.
+        n_samples: usize,
+    },
+    /// Nobody knows what the entities are.
+    #[error(
+        "threshold {policy} needs to know which of the rows that are held out are anomalies: name the column of labels, or use \
+         threshold = {{ false_alarm_rate = 0.001 }}"
+    )]
+    NoLabels {
+        /// What was asked for.
+        policy: ThresholdPolicy,
+    },
+    /// Of anomalies, to tell what missing them costs.
+    #[error(
+        "threshold {policy} needs at least {needed} rows that are labelled as anomalies among those that are held out of the \
+         training, but {n_anomalies} of the {n_samples} labelled ones are: use more history, or a larger calibration_share"
+    )]
+    Cost {
+        /// What was asked for.
+        policy: ThresholdPolicy,
+        /// How many anomalies it takes.
+        needed: usize,
+        /// How many there are.
+        n_anomalies: usize,
+        /// How many rows are labelled.
         n_samples: usize,
     },
 }
@@ -170,6 +199,7 @@ fn nth_largest(policy: ThresholdPolicy, scores: &[f32]) -> Result<f32, TooFewSco
     if rank == 0 {
         return Err(match policy {
             ThresholdPolicy::Top(top) => TooFewScores::Top { top, n_samples },
+            ThresholdPolicy::Cost(_) => TooFewScores::NoLabels { policy },
             ThresholdPolicy::FalseAlarmRate(_) | ThresholdPolicy::TrimmedRate(_) => {
                 TooFewScores::FalseAlarmRate { policy, needed: policy.needed(), n_samples }
             }

@@ -1,13 +1,15 @@
 //! How well scores tell anomalies from what is normal, where labels say which are which, and how far detectors agree.
 //!
-//! Labels are for judging and never for learning. All of it is plain arithmetic over scores; higher scores are more
+//! Labels are for judging here. All of it is plain arithmetic over scores; higher scores are more
 //! anomalous, equal ones are ties, and no measure depends on the order in which tied rows stand.
 
 mod agreement;
 mod binomial;
 mod bootstrap;
 mod confusion;
+mod daily;
 mod mcnemar;
+mod prequential;
 mod ranking;
 pub mod statistics;
 
@@ -16,7 +18,9 @@ use thiserror::Error;
 pub use agreement::{Overlap, average_ranks, pearson, spearman};
 pub use bootstrap::{Bootstrap, Interval, Intervals};
 pub use confusion::Confusion;
+pub use daily::{DailyPrecision, DailyRow, Day};
 pub use mcnemar::{McNemar, mcnemar};
+pub use prequential::{Fold, Prequential};
 pub use ranking::Ranking;
 
 /// Why there is nothing to measure.

@@ -17,7 +17,7 @@ pub(super) fn sections(findings: &Findings, request: &Request, names: &Names) ->
     let kmeans = format!(
         "[[detectors]]\n\
          name = \"kmeans\"\n\
-         algorithm = \"kmeans\"          # or any other: see README, Detectors and thresholds\n\
+         algorithm = \"kmeans\"          # or any other: see docs/detectors.md\n\
          scaling = \"robust\"            # none, standard, robust or symlog\n\
          {k}\n\
          threshold = {{ quantile = 0.99 }} # or {{ top = 2000 }}, or {{ false_alarm_rate = 0.001 }}\n\

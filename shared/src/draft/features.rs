@@ -43,7 +43,7 @@ pub(super) fn section(findings: &Findings, names: &Names) -> Section {
             of_sessions(findings, names),
         ),
         Shape::Records => {
-            ("of the record and of earlier records; the README lists the forms", of_records(findings, names))
+            ("of the record and of earlier records; docs/features.md lists the forms", of_records(findings, names))
         }
     };
     let mut seen = HashSet::new();

@@ -515,6 +515,10 @@ impl Checker<'_> {
             let problem = format!("{} has no clusters: remove it", algorithm.name());
             return self.error(&place("threshold_per_cluster"), problem);
         }
+        if per_cluster && threshold.needs_labels() {
+            let problem = "is not for threshold = { cost = ... }, which is one for all clusters: remove it";
+            return self.error(&place("threshold_per_cluster"), problem);
+        }
         let calibration_share = section.calibration_share.unwrap_or(DEFAULT_CALIBRATION_SHARE);
         if !(calibration_share > 0.0 && calibration_share < 1.0) {
             return self.error(&place("calibration_share"), "must be between 0 and 1, such as 0.25");
@@ -524,7 +528,7 @@ impl Checker<'_> {
             ("calibration_share", section.calibration_share.is_some()),
         ];
         if let Some((key, _)) = given.iter().find(|(_, is_given)| *is_given && !threshold.needs_calibration()) {
-            let problem = "is for threshold = { false_alarm_rate = ... } or { trimmed_rate = ... }, which hold entities out: remove it";
+            let problem = "is for threshold = { false_alarm_rate = ... }, { trimmed_rate = ... } or { cost = ... }, which hold entities out: remove it";
             return self.error(&place(key), problem);
         }
         Ok(DetectorSpec {

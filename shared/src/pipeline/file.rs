@@ -447,7 +447,7 @@ impl SectionReader<'_> {
 
     /// The name of the algorithm, which is one that there is.
     fn algorithm(&self, table: &Table, place: &str) -> Result<String, PipelineError> {
-        let known = [Algorithm::NAMES, &[ZSCORE_WINDOW]].concat();
+        let known = [Algorithm::NAMES, Algorithm::LABELLED_NAMES, &[ZSCORE_WINDOW]].concat();
         match table.get("algorithm") {
             Some(Value::String(name)) if known.contains(&name.as_str()) => Ok(name.clone()),
             Some(Value::String(name)) => {
@@ -475,8 +475,9 @@ impl SectionReader<'_> {
     fn own_keys(&self, table: &Table, place: &str, algorithm: &str, own: &[&str]) -> Result<(), PipelineError> {
         let Some(key) = table.keys().find(|key| !own.contains(&key.as_str())) else { return Ok(()) };
         let has = |names: &[&str]| names.contains(&key.as_str());
+        let trained = Algorithm::NAMES.iter().chain(Algorithm::LABELLED_NAMES);
         let mut owners: Vec<&str> =
-            Algorithm::NAMES.iter().copied().filter(|name| Algorithm::parameter_names(name).is_some_and(has)).collect();
+            trained.copied().filter(|name| Algorithm::parameter_names(name).is_some_and(has)).collect();
         if has(field_names::<DetectorSection>()) {
             owners = vec!["detectors that are trained"];
         } else if has(field_names::<ZScoreSection>()) {

@@ -1,4 +1,5 @@
-//! `[label]`: what a record itself says it is, for judging detectors by it. No detector learns from it.
+//! `[label]`: what a record itself says it is, for judging detectors by it. Only detectors that learn from labels learn from it, and
+//! no feature reads it.
 
 use records::dialect::without_zero_fraction;
 
@@ -31,6 +32,12 @@ fn default_normal() -> Vec<String> {
 }
 
 impl Label {
+    /// Whether a record with the label `text` has none. When detectors are judged it counts as normal, as most records are; none
+    /// learns from it.
+    pub fn is_unknown(text: Option<&str>) -> bool {
+        text.is_none_or(|text| text.trim().is_empty())
+    }
+
     /// The scenario that a record with the label `text` belongs to, or `None` when it is normal. A record without a label
     /// is normal.
     pub fn scenario<'a>(&self, text: Option<&'a str>) -> Option<&'a str> {

@@ -34,6 +34,10 @@ pub(super) fn contender(spec: DetectorSpec) -> Contender {
 }
 
 fn fit_of(algorithm: Algorithm) -> FitContender {
+    if algorithm.needs_labels() {
+        let why = "it learns from labels, which this comparison keeps for judging: --prequential takes it along";
+        return Box::new(move |_, _| Err(FitError::Numeric(why.to_owned())));
+    }
     Box::new(move |rows, context| Ok(ready(algorithm.fit(rows, context)?, context.device)))
 }
 

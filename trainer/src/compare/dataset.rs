@@ -37,7 +37,7 @@ impl Dataset {
     pub fn of_pipeline(settings: &train::Settings, progress: Progress) -> anyhow::Result<Self> {
         let pipeline = &settings.pipeline;
         let (loaded, entities) = train::read(settings, progress, &mut Timings::default())?;
-        let Entities { keys, features, labels, left_out } = entities;
+        let Entities { keys, features, labels, left_out, .. } = entities;
         let mut notes = Vec::new();
         if loaded.bad_rows.total() > 0 {
             notes.push(format!("{} rows of the history are not valid and are left out", loaded.bad_rows.total()));

@@ -3,6 +3,7 @@
 //! Rows come from a [`table`] or from a pipeline ([`dataset`]), are [`split`] into what is fitted on and what is scored, and
 //! missing values are filled in ([`imputation`]). Every detector that was selected is [`run`]; what is measured of it is in
 //! [`measures`]. Without labels, anomalies are made ([`injected`]). [`false_alarms`] counts those that were asked for.
+//! `prequential` goes another way: through the history in the order of time.
 
 pub mod args;
 pub mod contenders;
@@ -13,6 +14,7 @@ pub mod imputation;
 pub mod injected;
 pub mod measures;
 mod memory;
+mod prequential;
 mod promote;
 mod report;
 pub mod run;
@@ -116,6 +118,9 @@ pub struct Comparison {
 /// # Errors
 /// The first that occurs, as one sentence; no file was changed then.
 pub fn compare_and_report(args: &CompareArgs) -> anyhow::Result<()> {
+    if let Some(test) = args.prequential.prequential {
+        return prequential::compare_and_report(args, test);
+    }
     let settings = CompareSettings::new(args)?;
     let (comparison, rows) = settings.compare()?;
     let mut output = Output::default();
@@ -330,6 +335,7 @@ fn of_pipeline(name: &str, args: &CompareArgs, budget: Budget) -> anyhow::Result
         quiet,
         is_sample,
         force: false,
+        moments: false,
     })
 }
 

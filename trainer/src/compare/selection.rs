@@ -22,7 +22,9 @@ pub fn contenders(
     let own = pipeline.map_or(&[][..], |pipeline| &pipeline.detectors);
     let mut specs: Vec<DetectorSpec> = own.to_vec();
     for spec in &mut specs {
-        spec.threshold = threshold.unwrap_or(spec.threshold);
+        // Labels are for judging here, so no threshold is chosen by them.
+        let own = if spec.threshold.needs_labels() { DEFAULT_THRESHOLD } else { spec.threshold };
+        spec.threshold = threshold.unwrap_or(own);
     }
     for mut spec in defaults(scaling, threshold.unwrap_or(DEFAULT_THRESHOLD)) {
         if specs.iter().any(|own| learns_the_same(own, &spec)) {

@@ -32,6 +32,15 @@ impl<'a> EntityAggregator<'a> {
         }
     }
 
+    /// The same, and it is kept when and whose records are; nothing is kept of the lines of sessions.
+    #[must_use]
+    pub fn with_moments(self) -> Self {
+        match self {
+            Self::Records(featurizer) => Self::Records(Box::new(featurizer.with_moments())),
+            sessions => sessions,
+        }
+    }
+
     /// How many entities there are so far.
     pub fn n_entities(&self) -> usize {
         match self {

@@ -7,11 +7,11 @@ use polars::prelude::*;
 use shared::history::{History, RecordFeatures};
 use shared::line::Value;
 use shared::matrix::FeatureMatrix;
-use shared::pipeline::{ColumnType, Pipeline};
+use shared::pipeline::{ColumnType, Label, Pipeline};
 use shared::reason::Reason;
 
 use super::recent_keys::RecentKeys;
-use super::{Entities, EntityError, Keys, Labels, LeftOut, count, none_left};
+use super::{Entities, EntityError, Keys, Labels, LeftOut, Moments, count, none_left};
 use crate::load::{ChunkError, OutOfOrder};
 
 /// Makes features of the records of a history.
@@ -38,6 +38,8 @@ struct Featurized {
     recent: RecentKeys,
     matrix: FeatureMatrix,
     labels: Option<Labels>,
+    /// When and whose records are, where somebody asked for it.
+    moments: Option<Moments>,
     left_out: Vec<(LeftOut, usize)>,
     n_records: usize,
 }
@@ -53,6 +55,12 @@ impl<'a> RecordFeaturizer<'a> {
         Self { holds: true, ..Self::new(pipeline, features) }
     }
 
+    /// The same, and it is kept when and whose records are.
+    pub fn with_moments(mut self) -> Self {
+        self.featurized.moments = Some(Moments::default());
+        self
+    }
+
     /// How many records there are so far.
     pub fn n_entities(&self) -> usize {
         self.featurized.n_records + self.held.as_ref().map_or(0, DataFrame::height)
@@ -61,7 +69,8 @@ impl<'a> RecordFeaturizer<'a> {
     /// Bytes that are held of them.
     pub fn memory(&self) -> u64 {
         let held = self.held.as_ref().map_or(0, DataFrame::estimated_size);
-        let Featurized { history, keys, recent, matrix, .. } = &self.featurized;
+        let Featurized { history, keys, recent, matrix, moments, .. } = &self.featurized;
+        let held = held + moments.as_ref().map_or(0, Moments::memory);
         (held + history.bytes() + keys.memory() + recent.memory() + size_of_val(matrix.values())) as u64
     }
 
@@ -96,12 +105,12 @@ impl<'a> RecordFeaturizer<'a> {
             records.rechunk_mut();
             featurized.take(pipeline, features, records)?;
         }
-        let Featurized { keys, matrix, labels, mut left_out, n_records, .. } = featurized;
+        let Featurized { keys, matrix, labels, moments, mut left_out, n_records, .. } = featurized;
         left_out.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         if matrix.n_samples() == 0 {
             return Err(none_left(n_records, &left_out));
         }
-        Ok(Entities { keys, features: matrix, labels, left_out })
+        Ok(Entities { keys, features: matrix, labels, moments, left_out })
     }
 
     fn key_name(&self) -> &str {
@@ -118,6 +127,7 @@ impl Featurized {
             recent: RecentKeys::default(),
             matrix: FeatureMatrix::new(features.features().len()),
             labels: pipeline.label.as_ref().and_then(|label| label.column).map(|_| Labels::default()),
+            moments: None,
             left_out: Vec::new(),
             n_records: 0,
         }
@@ -159,8 +169,15 @@ impl Featurized {
             }
             self.keys.push(key);
             self.matrix.push(&values);
+            if let Some(moments) = &mut self.moments {
+                let customer = pipeline.entity.customer.and_then(|column| line[column].text());
+                moments.push(times[row], customer);
+            }
             if let (Some(labels), Some((label, column))) = (&mut self.labels, label) {
-                labels.push(label.scenario(line[column].text()));
+                match line[column].text() {
+                    text if Label::is_unknown(text) => labels.push_unknown(),
+                    text => labels.push(label.scenario(text)),
+                }
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ mod aggregator;
 mod featurizer;
 mod keys;
 mod labels;
+mod moments;
 mod recent_keys;
 
 use polars::prelude::*;
@@ -25,6 +26,7 @@ pub use aggregator::EntityAggregator;
 pub use featurizer::RecordFeaturizer;
 pub use keys::Keys;
 pub use labels::Labels;
+pub use moments::Moments;
 
 use aggregated::Aggregated;
 use keys::KeyTable;
@@ -82,8 +84,10 @@ pub struct Entities {
     pub keys: Keys,
     /// Features: `(n_samples, n_features)`.
     pub features: FeatureMatrix,
-    /// What each is known to be, where the pipeline has labels: `(n_samples)`. Nothing is learnt from it.
+    /// What each is known to be, where the pipeline has labels: `(n_samples)`. Only detectors that learn from labels learn from it.
     pub labels: Option<Labels>,
+    /// When and whose they are, where somebody asked for it and each is a record: `(n_samples)`.
+    pub moments: Option<Moments>,
     /// How many entities were left out, by reason; one with several reasons counts once, for the first.
     pub left_out: Vec<(LeftOut, usize)>,
 }
@@ -121,10 +125,9 @@ impl Entities {
         values.truncate(kept * n_features);
         self.features = FeatureMatrix::from_values(n_features, values);
         if let Some(labels) = &self.labels {
-            let mut left = Labels::default();
-            (0..n_entities).filter(|&entity| is_kept[entity]).for_each(|entity| left.push(labels.get(entity)));
-            self.labels = Some(left);
+            self.labels = Some(labels.retained(&is_kept));
         }
+        self.moments = self.moments.as_ref().map(|moments| moments.retained(&is_kept));
         Ok(n_confirmed)
     }
 }
@@ -250,7 +253,7 @@ impl<'a> Grouping<'a> {
         states.truncate(kept * n_features);
         states.shrink_to_fit();
         let features = FeatureMatrix::from_values(n_features, states);
-        Ok(Entities { keys, features, labels: None, left_out })
+        Ok(Entities { keys, features, labels: None, moments: None, left_out })
     }
 }
 

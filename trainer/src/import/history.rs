@@ -37,6 +37,7 @@ pub(super) fn add(model: Model, args: &SparkArgs, pipeline: &Pipeline) -> anyhow
         quiet: args.quiet,
         is_sample: false,
         force: false,
+        moments: false,
     };
     let (_, entities) = train::read(&settings, Progress { quiet: args.quiet }, &mut Timings::default())?;
     let model = with_features(model, &entities.features)?;

@@ -219,7 +219,10 @@ pub(super) fn used_columns(pipeline: &Pipeline) -> Vec<usize> {
             let read = sessions.features.iter().flat_map(Feature::columns);
             read.chain(pipeline.entity.required.iter().copied()).collect()
         }
-        Scored::Records(records) => [records.features.columns(), records.features.places()].concat(),
+        Scored::Records(records) => {
+            let required = pipeline.entity.required.clone();
+            [records.features.columns(), records.features.places(), required].concat()
+        }
     };
     used.push(pipeline.entity.key);
     used.extend(label_column(pipeline));
@@ -244,12 +247,14 @@ fn builder(pipeline: &Pipeline, index: usize) -> Builder {
     }
 }
 
-/// Whether the text of this column is read: by features, or as a label.
+/// Whether the text of this column is read: by features, as a label, or because it is required of a record.
 fn is_read(pipeline: &Pipeline, column: usize) -> bool {
     match &pipeline.scored {
         Scored::Sessions(sessions) => sessions.features.iter().flat_map(Feature::columns).any(|read| read == column),
         Scored::Records(records) => {
-            label_column(pipeline) == Some(column) || records.features.columns().contains(&column)
+            label_column(pipeline) == Some(column)
+                || records.features.columns().contains(&column)
+                || pipeline.entity.required.contains(&column)
         }
     }
 }

@@ -19,3 +19,4 @@ mod parity;
 mod past;
 mod sample;
 mod shipped;
+mod supervised;

@@ -8,7 +8,7 @@
 //!
 //! A small sample holds hardly any anomaly, so that anomalies that are alike do not hide each other, as they do among all
 //! rows ([`knn`](crate::knn)). The paper takes `k = 1` and samples of 8 rows. With the fifth of 256, one distance says more
-//! and single odd rows of a sample do not count; how well that does on labelled tables is in the repository's README.
+//! and single odd rows of a sample do not count; how well that does on labelled tables is in docs/figures.md of the repository.
 
 mod score;
 

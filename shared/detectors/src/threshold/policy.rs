@@ -14,6 +14,8 @@ pub enum ThresholdPolicy {
     FalseAlarmRate(f64),
     /// The same, without the largest of their scores.
     TrimmedRate(Trimmed),
+    /// The score beyond which reporting costs the least, by entities that were held out and of which it is known what they are.
+    Cost(Cost),
 }
 
 /// A false-alarm rate by held-out entities some of which may be anomalies.
@@ -30,6 +32,34 @@ pub struct Trimmed {
     pub false_alarm_rate: f64,
     /// The share of the largest scores that is left out.
     pub trim: f64,
+}
+
+/// What mistakes cost, in any one unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cost {
+    /// An anomaly that is not reported.
+    pub missed: f64,
+    /// Looking at a report.
+    pub review: f64,
+}
+
+impl Cost {
+    fn check(self) -> Result<(), String> {
+        /// More than anything costs.
+        const MOST: f64 = 1e12;
+        let is_cost = |cost: f64| cost > 0.0 && cost <= MOST;
+        if !(is_cost(self.missed) && is_cost(self.review)) {
+            return Err("cost: missed and review must be above 0 and at most 1e12, such as 120 and 4".into());
+        }
+        if self.missed <= self.review {
+            return Err(
+                "cost: missed must be above review: where looking costs as much as missing, nothing is worth a look"
+                    .into(),
+            );
+        }
+        Ok(())
+    }
 }
 
 impl Trimmed {
@@ -57,6 +87,7 @@ impl ThresholdPolicy {
                 Err("trimmed_rate: trim must be above 0 and at most 0.5, such as 0.01".into())
             }
             Self::Top(0) => Err("top must be above 0".into()),
+            Self::Cost(cost) => cost.check(),
             _ => Ok(()),
         }
     }
@@ -65,19 +96,24 @@ impl ThresholdPolicy {
     /// have a cluster of their own, do not raise the threshold. A promise of [`FalseAlarmRate`](Self::FalseAlarmRate) is one to
     /// the entities in usual clusters: they are a category of their own, with its own exchangeable scores.
     pub fn is_of_usual(self) -> bool {
-        !matches!(self, Self::Top(_))
+        !matches!(self, Self::Top(_) | Self::Cost(_))
     }
 
     /// Whether the scores have to be of entities that were held out of the training.
     pub fn needs_calibration(self) -> bool {
-        self.rate().is_some()
+        self.rate().is_some() || self.needs_labels()
+    }
+
+    /// Whether it has to be known which of those entities are anomalies.
+    pub fn needs_labels(self) -> bool {
+        matches!(self, Self::Cost(_))
     }
 
     /// The false-alarm rate that was asked for, where it is one.
     pub fn rate(self) -> Option<f64> {
         match self {
             Self::FalseAlarmRate(rate) | Self::TrimmedRate(Trimmed { false_alarm_rate: rate, .. }) => Some(rate),
-            Self::Quantile(_) | Self::Top(_) => None,
+            Self::Quantile(_) | Self::Top(_) | Self::Cost(_) => None,
         }
     }
 
@@ -90,6 +126,7 @@ impl ThresholdPolicy {
     pub(super) fn needed(self) -> usize {
         match self {
             Self::Top(top) => top,
+            Self::Cost(_) => 1,
             Self::Quantile(q) => (1.0 / (1.0 - q) - 1e-9).ceil() as usize,
             Self::FalseAlarmRate(rate) => (1.0 / rate - 1e-9).ceil() as usize - 1,
             // So many that enough are left when the largest are out.
@@ -100,9 +137,11 @@ impl ThresholdPolicy {
         }
     }
 
-    /// The rank of the threshold among `n_samples` scores, the largest being the first; 0 where there are too few.
+    /// The rank of the threshold among `n_samples` scores, the largest being the first; 0 where there are too few, or where scores
+    /// alone do not tell.
     pub(super) fn rank(self, n_samples: usize) -> usize {
         match self {
+            Self::Cost(_) => 0,
             Self::Top(top) if top > n_samples => 0,
             Self::Top(top) => top,
             // The smallest score that at least this share does not exceed.
@@ -134,6 +173,9 @@ impl std::fmt::Display for ThresholdPolicy {
             Self::FalseAlarmRate(rate) => write!(f, "false_alarm_rate = {rate}"),
             Self::TrimmedRate(Trimmed { false_alarm_rate, trim }) => {
                 write!(f, "trimmed_rate = {{ false_alarm_rate = {false_alarm_rate}, trim = {trim} }}")
+            }
+            Self::Cost(Cost { missed, review }) => {
+                write!(f, "cost = {{ missed = {missed}, review = {review} }}")
             }
         }
     }

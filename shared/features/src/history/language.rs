@@ -306,7 +306,7 @@ impl<E> FeatureReader<'_, E> {
                 name,
                 format!(
                     "`{text}` is no feature of a record{why}: write a number column, hour(timestamp), mean(amount) by \
-                     user_id over 7d, or another of the forms in the README"
+                     user_id over 7d, or another of the forms in docs/features.md"
                 ),
             )
         };

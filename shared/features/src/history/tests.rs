@@ -94,7 +94,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
-/// What a feature is, from all earlier records of a key: by the definition in the README, without panes.
+/// What a feature is, from all earlier records of a key: by the definition in docs/features.md, without panes.
 fn window_by_definition(earlier: &[&Row], now: Timestamp, span: &str, pane: Millis) -> Vec<f64> {
     let start = (now - parse_span(span).unwrap()).div_euclid(pane) * pane + pane;
     earlier.iter().filter(|row| row.4 >= start).map(|row| row.2).collect()
