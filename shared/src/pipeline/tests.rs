@@ -205,6 +205,10 @@ fn each_wrong_value_is_one_sentence_that_says_where() {
         (replaced("UnitPrice:float", "UnitPrice:real"), "unknown type `real`"),
         (replaced("clock = \"record\"", "clock = \"Country\""), "[entity] clock: `Country` is not of type datetime"),
         (replaced("quantile = 0.99", "quantile = 99"), "quantile must be between 0 and 1"),
+        (
+            replaced("quantile = 0.99", "cost = { missed = 4, review = 4 }"),
+            "threshold: cost: missed must be above review",
+        ),
         (replaced("\nk = 8", "\nk = { elbow = 7, max = 20 }"), "elbow must be between 0 and 1"),
         (replaced("\"anomalias_kmeans\"", "\"purchases\""), "topics: `purchases` is used twice"),
         (replaced("format = \"csv\"", "format = \"xml\""), "[input] format: `xml` is not supported"),

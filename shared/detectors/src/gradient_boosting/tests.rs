@@ -234,4 +234,26 @@ proptest! {
             (a, b) => prop_assert_eq!(a.is_err(), b.is_err()),
         }
     }
+
+    /// A model that was read is the model; one that was damaged is refused, or scores and explains without a panic.
+    #[test]
+    fn a_model_survives_its_file(
+        seed in 0u64..1000, array in 0usize..4, place in 0usize..400, value in -3i32..40,
+    ) {
+        let (x, labels) = labelled_rows(200, 3, 4, seed);
+        let model = fitted(&small(), &x, &labels);
+        let mut text = serde_json::to_value(&model).unwrap();
+        prop_assert_eq!(&serde_json::from_value::<BoostedTrees>(text.clone()).unwrap(), &model);
+        let array = ["features", "values", "rights", "counts"][array];
+        let values = text["trees"][array]["values"].as_array_mut().unwrap();
+        let place = place % values.len();
+        values[place] = value.into();
+        let damaged: BoostedTrees = serde_json::from_value(text).unwrap();
+        if damaged.check(3).is_ok() {
+            let (scorer, first) = (damaged.on_device(&Device::flex()), x.first_rows(5));
+            let scored = scorer.score(&first);
+            prop_assert!(scored.values.iter().all(|score| (0.0..=1.0).contains(score)));
+            prop_assert_eq!(scorer.explain(&first, &scored).map(|explained| explained.len()), Some(5));
+        }
+    }
 }
