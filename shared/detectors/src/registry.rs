@@ -192,8 +192,8 @@ algorithms! {
     "hbos" Hbos: Hbos => Histograms;
     "ensemble" Ensemble: Ensemble => LearnedEnsemble;
     from labels:
-    "logistic_regression" LogisticRegression: LogisticRegression => Coefficients;
-    "gradient_boosting" GradientBoosting: GradientBoosting => BoostedTrees;
+    "logistic-regression" LogisticRegression: LogisticRegression => Coefficients;
+    "gradient-boosting" GradientBoosting: GradientBoosting => BoostedTrees;
 }
 
 impl Algorithm {

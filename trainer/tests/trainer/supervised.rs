@@ -8,8 +8,8 @@ use shared::model::Model;
 use crate::fixtures::{Run, Workplace};
 
 const DETECTORS: &str = r#"
-    { name = "linear", algorithm = "logistic_regression", scaling = "quantile", C = 10, class_weight = "balanced", topic = "linear" },
-    { name = "trees", algorithm = "gradient_boosting", max_iter = 40, max_leaf_nodes = 7, class_weight = { normal = 1, anomaly = 4 }, threshold = { cost = { missed = 120, review = 4 } }, topic = "trees" },
+    { name = "linear", algorithm = "logistic-regression", scaling = "quantile", C = 10, class_weight = "balanced", topic = "linear" },
+    { name = "trees", algorithm = "gradient-boosting", max_iter = 40, max_leaf_nodes = 7, class_weight = { normal = 1, anomaly = 4 }, threshold = { cost = { missed = 120, review = 4 } }, topic = "trees" },
 "#;
 
 fn pipeline(label: &str, detectors: &str) -> String {
@@ -102,7 +102,7 @@ fn models_that_learned_from_labels_are_the_same_each_time_and_know_frauds() {
 #[test]
 fn without_labels_the_sentence_says_what_would_be_right() {
     let stderr = refused(&pipeline("", DETECTORS), &history(known));
-    let expected = "error: detector `linear`: logistic_regression learns from labels, and pipeline `cards` names no column that \
+    let expected = "error: detector `linear`: logistic-regression learns from labels, and pipeline `cards` names no column that \
         holds them: add [label] column = \"...\", or use an algorithm that needs none, such as isolation-forest\n";
     assert_eq!(stderr, expected);
     let by_cost = r#"{ name = "far", algorithm = "kmeans", k = 2, threshold = { cost = { missed = 9, review = 1 } }, topic = "far" }"#;

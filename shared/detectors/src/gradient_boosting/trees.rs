@@ -67,7 +67,7 @@ impl Tree {
     pub fn in_order(nodes: &[Node]) -> Self {
         let mut ordered: Vec<Node> = Vec::with_capacity(nodes.len());
         // Nodes to come, and the place of the node above them where they are to its right.
-        let mut open = vec![(0, None)];
+        let mut open: Vec<(usize, Option<usize>)> = vec![(0, None)];
         while let Some((index, above)) = open.pop() {
             let (node, place): (Node, usize) = (nodes[index], ordered.len());
             if let Some(above) = above {
