@@ -78,7 +78,7 @@ impl Fit for LogisticRegression {
         let (n_samples, n_features) = (x.n_samples(), x.n_features());
         assert_eq!(labels.len(), n_samples, "a label a row");
         if n_features > MAX_FEATURES {
-            let why = format!("logistic_regression takes at most {MAX_FEATURES} features; use gradient_boosting");
+            let why = format!("logistic-regression takes at most {MAX_FEATURES} features; use gradient-boosting");
             return Err(FitError::TooLarge { n_samples, n_features, why });
         }
         if x.is_constant() {
