@@ -74,7 +74,7 @@ fn class_weights_are_a_name_or_numbers() {
 fn a_calibration_finds_the_probabilities_that_there_are() {
     // What was computed is twice too certain, and one too low.
     let mut random = ChaCha8Rng::seed_from_u64(3);
-    let log_odds: Vec<f64> = (0..20_000).map(|_| random.random_range(-4.0..4.0)).collect();
+    let log_odds: Vec<f64> = (0..200_000).map(|_| random.random_range(-4.0..4.0)).collect();
     let is_anomaly: Vec<bool> = log_odds.iter().map(|&z| random.random::<f64>() < sigmoid(z)).collect();
     let raw: Vec<f64> = log_odds.iter().map(|z| 2.0 * z - 1.0).collect();
     let line = Platt::fit(&raw, &is_anomaly);
