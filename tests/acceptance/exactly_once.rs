@@ -3,13 +3,13 @@
 use tests::kill::{GroupProtocol, MUTATIONS, Plan, run};
 use tests::{Clock, Subject};
 
-/// Ten rounds of three instances that share partitions among themselves.
+/// Three instances that share partitions among themselves. Five rounds have a zombie and a restart of all among them.
 const PLAN: Plan = Plan {
     subject: Subject::Invoices,
     clock: Clock::Event,
     group_protocol: GroupProtocol::Classic,
     threads: 1,
-    rounds: 10,
+    rounds: 5,
     instances: 3,
     standbys: 0,
     seed: 1,
@@ -83,12 +83,21 @@ fn killed_instances_judge_every_card_payment_once() {
     nothing_is_lost_or_duplicated(Subject::Cards, Clock::Event, 3);
 }
 
-/// The test of the test: a guarantee is broken, and ten rounds are enough to find it out.
+/// The test of the test: a guarantee is broken, and ten rounds are enough to find it out. Most often the first four are.
 fn is_found_out(mutation: &'static str, instances: usize) {
+    is_found_out_by(&Plan { instances, mutation: Some(mutation), ..PLAN });
+}
+
+fn is_found_out_by(plan: &Plan) {
+    let mutation = plan.mutation.unwrap();
     assert!(MUTATIONS.contains(&mutation));
-    let plan = Plan { instances, mutation: Some(mutation), ..PLAN };
-    let Some(outcome) = run(&plan) else { return };
-    assert!(!outcome.is_exact(), "{mutation}: {outcome:?}");
+    for (seed, rounds) in (1..).zip([4, 3, 3]) {
+        let Some(outcome) = run(&Plan { seed, rounds, ..*plan }) else { return };
+        if !outcome.is_exact() {
+            return;
+        }
+    }
+    panic!("nobody found out that the scorer has the fault `{mutation}`");
 }
 
 #[test]
@@ -120,7 +129,8 @@ fn a_tag_that_is_ignored_is_found_out() {
 fn a_standby_copy_that_is_trusted_is_found_out() {
     let plan = Plan { standbys: 3, mutation: Some("standby-trusted"), ..PLAN };
     let Some(outcome) = run(&plan) else { return };
-    assert!(outcome.from_standbys > 0 && !outcome.is_exact(), "{outcome:?}");
+    assert!(!outcome.is_exact(), "{outcome:?}");
+    assert!(outcome.from_standbys > 0, "{outcome:?}: it is found out by what the copies held");
 }
 
 #[test]

@@ -14,6 +14,13 @@ const STEP: Duration = Duration::from_millis(80);
 /// The fewest records of a round: load for the whole span.
 const FEWEST: usize = 2_000;
 
+/// What is in the file is sent within so many rounds.
+const ROUNDS_OF_FILE: usize = 10;
+
+/// Records of a step once a wait has taken longer than a span: enough that every partition goes on. However long a group takes,
+/// what came out of the test can be compared in memory.
+const TRICKLE: usize = 50;
+
 /// How long a group that was hit may take until it commits again.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -350,17 +357,18 @@ impl KillTest<'_> {
     fn send_until(&mut self, what: &str, mut has_happened: impl FnMut(&mut Self) -> bool) -> Result<(), Unsound> {
         let (start, records) = (Instant::now(), self.portion());
         while !has_happened(self) {
-            if start.elapsed() > PATIENCE {
+            let waited = start.elapsed();
+            if waited > PATIENCE {
                 return Err(Unsound(format!("waited in vain for {what}")));
             }
-            self.sender.send_over(records, STEP);
+            self.sender.send_over(if waited < SPAN { records } else { TRICKLE }, STEP);
         }
         Ok(())
     }
 
-    /// The records of a step: what is in the file is to be sent within all rounds.
+    /// The records of a step.
     fn portion(&self) -> usize {
-        let share = self.sender.in_file().map_or(0, |records| records.div_ceil(self.plan.rounds));
+        let share = self.sender.in_file().map_or(0, |records| records.div_ceil(self.plan.rounds.max(ROUNDS_OF_FILE)));
         share.max(FEWEST) / (SPAN.as_millis() / STEP.as_millis()) as usize
     }
 

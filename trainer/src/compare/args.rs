@@ -254,7 +254,7 @@ pub struct PrequentialArgs {
     /// Train the pipeline's detectors on the past, judge them on the next SPAN, such as 7d, and move on by SPAN
     ///
     /// Detectors that learn from labels take part. The table shows means over all parts, which are in prequential.json one by
-    /// one: ROC AUC, average precision, and the share of --cards-a-day cards (values of [entity] customer) looked at each day that
+    /// one: ROC AUC, average precision, and the share of --cards-a-day cards (values of the customer of `entity`) looked at each day that
     /// were compromised, as the Fraud Detection Handbook counts it: a card that was found counts no more.
     #[arg(
         long,

@@ -31,7 +31,7 @@ fn pipeline(label: &str, detectors: &str) -> String {
 /// A payment each half hour. One in twelve is a fraud, most of them of a large amount; of one in fifty nobody knows.
 fn history(label: impl Fn(usize) -> &'static str) -> String {
     let row = |index: usize| {
-        let is_large = index % 12 == 5 && index % 5 != 0;
+        let is_large = index % 12 == 5 && !index.is_multiple_of(5);
         let amount = if is_large { 120 + index * 53 % 100 } else { 10 + index * 37 % 115 };
         let minutes = index * 30;
         let (day, hour, minute) = (1 + minutes / 1440, minutes / 60 % 24, minutes % 60);
