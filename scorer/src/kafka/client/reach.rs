@@ -30,13 +30,8 @@ impl KafkaSettings {
             answer
         };
         let is_lasting = || consumer.context().obstacle().is_some_and(|obstacle| obstacle.is_lasting());
-        let mut answer = ask(FIRST_ATTEMPT);
-        if answer.is_err() && !is_lasting() {
-            if let Some(why) = self.refused_certificate() {
-                return Err(why);
-            }
-            answer = ask(CONNECT_TIMEOUT - FIRST_ATTEMPT);
-        }
+        let answer = ask(FIRST_ATTEMPT);
+        let answer = if answer.is_err() && !is_lasting() { ask(CONNECT_TIMEOUT - FIRST_ATTEMPT) } else { answer };
         let metadata = answer.map_err(|_| self.unreachable(consumer.context().obstacle()))?;
         Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
     }
@@ -62,18 +57,6 @@ impl KafkaSettings {
                 }
             }
         }
-    }
-
-    /// The certificate of a broker that is no valid one. The client does not say so where OpenSSL takes the refusal for a connection
-    /// that ended.
-    fn refused_certificate(&self) -> Option<KafkaError> {
-        let authorities = self.speaks_tls().then(|| self.authorities())?;
-        self.brokers.split(',').find_map(|broker| {
-            let address = broker.rsplit("://").next().unwrap_or(broker).trim();
-            let greeting = tls_probe::greet(address, &authorities);
-            let problem = greeting.is_refused_certificate().then(|| tls_problem(&greeting, true))??;
-            Some(KafkaError::Tls { address: address.to_owned(), problem })
-        })
     }
 
     fn logs_in(&self) -> bool {

@@ -45,13 +45,6 @@ pub(crate) enum Greeting {
     Silent,
 }
 
-impl Greeting {
-    /// Whether there is a certificate, and it is no valid one.
-    pub(crate) fn is_refused_certificate(&self) -> bool {
-        matches!(self, Self::Expired | Self::NotYetValid | Self::OtherName(_) | Self::Untrusted)
-    }
-}
-
 /// Greets `HOST:PORT`.
 pub(crate) fn greet(address: &str, authorities: &Authorities) -> Greeting {
     let Some((host, _)) = address.rsplit_once(':') else { return Greeting::Silent };
