@@ -3,7 +3,7 @@
 use tests::flood::{self, Flood, Outcome, Plan};
 use tests::{Kafka, scorer};
 
-const MAX_MEMORY: u64 = 224 << 20;
+const MAX_MEMORY: u64 = 256 << 20;
 
 /// A short flood; `None` where Kafka is missing and tests may be skipped.
 fn within_the_bound(flood: Flood, seconds: u64) -> Option<Outcome> {

@@ -6,8 +6,8 @@ use tests::{Feed, Kafka, Running, Trial, scorer, text, wait_for};
 
 const PARTITIONS: u32 = 3;
 
-/// With as many threads, each has one.
-const OF_THREADS: u32 = 4;
+/// Twice as many as there are threads: those that come back get some again.
+const OF_THREADS: u32 = 8;
 
 const LINES_A_SECOND: usize = 2_000;
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -13,6 +13,9 @@ use super::tls_probe::{self, Authorities, Greeting};
 /// How long it takes until what stands in the way for good is told.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(2);
 
+/// How long a client that has not reached anybody is listened to.
+const HEARING: Duration = Duration::from_millis(100);
+
 impl KafkaSettings {
     /// Waits for a broker to answer, and returns the names of its topics and how many partitions each has.
     ///
@@ -25,8 +28,8 @@ impl KafkaSettings {
         let consumer = create_consumer(&config, Listener::default())?;
         let ask = |timeout: Duration| {
             let answer = consumer.fetch_metadata(None, timeout);
-            // What the client says of itself is heard then.
-            while answer.is_err() && consumer.poll(Duration::ZERO).is_some() {}
+            // What the client says of itself is heard then, all of it: a poll that does not wait hears one message.
+            while answer.is_err() && consumer.poll(HEARING).is_some() {}
             answer
         };
         let is_lasting = || consumer.context().obstacle().is_some_and(|obstacle| obstacle.is_lasting());
