@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::environment::{self, Variables, variable_of};
 use crate::file::ConfigFile;
-use crate::setting::Source;
+use crate::source::Source;
 use crate::values::Given;
 use crate::{Failure, Program, is_setting};
 

@@ -10,6 +10,7 @@ mod choice;
 mod environment;
 mod file;
 mod setting;
+mod source;
 mod values;
 
 use std::ffi::OsString;
@@ -22,7 +23,8 @@ use clap::{Arg, ArgMatches, Command, Id, Parser};
 use choice::{Choice, Chosen};
 pub use environment::variable_of;
 use file::ConfigFile;
-pub use setting::{Setting, Source};
+pub use setting::Setting;
+pub use source::Source;
 
 /// The option that names the file.
 const CONFIG: &str = "config";

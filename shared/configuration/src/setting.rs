@@ -1,43 +1,13 @@
 //! What options are set to, for people who ask.
 
-use std::fmt;
-
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 use crate::choice::Chosen;
 use crate::environment::variable_of;
+use crate::source::Source;
 use crate::values::takes_several;
 use crate::{Program, is_setting};
-
-/// Where a value stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// It was typed.
-    CommandLine,
-    /// In this variable.
-    Environment(String),
-    /// In a file.
-    File {
-        /// The file, as it was named.
-        name: String,
-        /// Tables and key, with dots.
-        key: String,
-    },
-    /// Nobody said anything.
-    Default,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CommandLine => f.write_str("command line"),
-            Self::Environment(variable) => write!(f, "environment {variable}"),
-            Self::File { name, key } => write!(f, "{name}: {key}"),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
 
 /// One option.
 #[derive(Debug, Clone, PartialEq, Eq)]
